@@ -1,0 +1,363 @@
+"""Step 7: the REST API with its methods, and the permission to invoke the function.
+
+Console: API Gateway > REST API > Build. New API; name: POC-API; endpoint type: Regional. Actions > Create Resource,
+name DynamoDBManager; on it Create Method > POST, integration type Lambda Function, without proxy, the function's ARN;
+and OK to "Add Permission to Lambda Function". With that the console writes four things: the method, the integration,
+a method response and an integration response. It comes after the function, whose ARN it carries.
+
+The second route, POST /dynamodbmanager/queue, hands the body to the queue instead, with the role APIGateway-SQS: this
+is what decouples the caller from the function. Its answer says only that the message is in the queue.
+https://docs.aws.amazon.com/apigateway/latest/developerguide/getting-started-lambda-non-proxy-integration.html
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from provision.aws import Clients
+from provision.ledger import TAG, Ledger, Making, TwoOfOurs
+from provision.settings import Settings
+from provision.waiting import API_NOT_YET_VISIBLE
+
+NEEDS = ("roles", "message_queue", "function")
+
+
+def find_api(apigateway: Any, name: str, deployment: str, known_id: str | None) -> dict[str, Any] | None:
+    """This deployment's API: names repeat, so its tag, or the id from the ledger, says which it is.
+
+    Others of the same name are somebody else's, and are left alone. Raises TwoOfOurs.
+    """
+    ours = [
+        api
+        for page in apigateway.get_paginator("get_rest_apis").paginate(limit=500)
+        for api in page["items"]
+        if api["name"] == name and (api["id"] == known_id or api.get("tags", {}).get(TAG) == deployment)
+    ]
+    if len(ours) > 1:
+        raise TwoOfOurs("apigateway:rest-api", name, [api["id"] for api in ours])
+    return {**ours[0], "Tags": ours[0].get("tags", {})} if ours else None
+
+
+def find_permission(lambda_: Any, function_name: str, statement_id: str) -> dict[str, Any] | None:
+    try:
+        policy = json.loads(lambda_.get_policy(FunctionName=function_name)["Policy"])
+    except lambda_.exceptions.ResourceNotFoundException:
+        return None
+    for statement in policy["Statement"]:
+        if statement["Sid"] == statement_id:
+            return dict(statement)
+    return None
+
+
+def find_method(apigateway: Any, api_id: str, resource_id: str, verb: str) -> dict[str, Any] | None:
+    try:
+        return dict(apigateway.get_method(restApiId=api_id, resourceId=resource_id, httpMethod=verb))
+    except apigateway.exceptions.NotFoundException:
+        return None
+
+
+def resources_of(apigateway: Any, api_id: str) -> dict[str, dict[str, Any]]:
+    """The API's resources by path."""
+    paginator = apigateway.get_paginator("get_resources")
+    return {
+        resource["path"]: resource
+        for page in paginator.paginate(restApiId=api_id, limit=500)
+        for resource in page["items"]
+    }
+
+
+def provision(aws: Clients, settings: Settings, ledger: Ledger) -> None:
+    api_id = make_api(aws, settings, ledger)
+    allow_invoking(aws, settings, ledger, api_id)
+
+
+def make_api(aws: Clients, settings: Settings, ledger: Ledger) -> str:
+    recorded = ledger.record("api")
+    known_id = recorded.outputs.get("id") if recorded else None
+    api = find_api(aws.apigateway, settings.api, ledger.deployment, known_id)
+    with ledger.making("api", "apigateway:rest-api", found=api, name=settings.api) as made:
+        if api is None:
+            created = aws.apigateway.create_rest_api(
+                name=settings.api,
+                endpointConfiguration={"types": ["REGIONAL"]},
+                tags=ledger.tags,
+            )
+            made.identify(created)
+        else:
+            types = api.get("endpointConfiguration", {}).get("types")
+            if made.differs("endpoint type", found=types, wanted=["REGIONAL"]):
+                aws.apigateway.update_rest_api(
+                    restApiId=api["id"],
+                    patchOperations=[
+                        {"op": "replace", "path": f"/endpointConfiguration/types/{types[0]}", "value": "REGIONAL"}
+                    ],
+                )
+        api_id = made["id"]
+        is_new = api is None
+
+        resource_id = make_resource(aws, made, api_id, "/", settings.path_part, is_new)
+        make_direct_route(aws, settings, ledger, made, api_id, resource_id, is_new)
+        if settings.has_queue_route:
+            parent = f"/{settings.path_part}"
+            resource_id = make_resource(aws, made, api_id, parent, settings.queue_path_part, is_new)
+            make_queue_route(aws, settings, ledger, made, api_id, resource_id, is_new)
+        return api_id
+
+
+def make_resource(aws: Clients, made: Making, api_id: str, parent_path: str, path_part: str, is_new: bool) -> str:
+    """The id of the resource `path_part` below `parent_path`."""
+    path = f"{parent_path.rstrip('/')}/{path_part}"
+    for attempt in aws.waiting.retry_while(API_NOT_YET_VISIBLE):
+        with attempt:
+            resources = resources_of(aws.apigateway, api_id)
+    if path in resources:
+        return str(resources[path]["id"])
+    if not is_new:
+        made.differs(f"resource {path}", found=None, wanted=path)
+    created = aws.apigateway.create_resource(
+        restApiId=api_id,
+        parentId=resources[parent_path]["id"],
+        pathPart=path_part,
+    )
+    return str(created["id"])
+
+
+def make_direct_route(
+    aws: Clients,
+    settings: Settings,
+    ledger: Ledger,
+    made: Making,
+    api_id: str,
+    resource_id: str,
+    is_new: bool,
+) -> None:
+    """POST to the function, without proxy: the function gets the body as its event, the caller its result."""
+    function_arn = ledger.outputs("function")["arn"]
+    # The path of Lambda's own Invoke API, with its date; https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html
+    uri = f"arn:{aws.partition}:apigateway:{aws.region}:lambda:path/2015-03-31/functions/{function_arn}/invocations"
+    label = f"POST /{settings.path_part}"
+    method = find_method(aws.apigateway, api_id, resource_id, "POST")
+    make_method(aws, made, label, api_id, resource_id, method, is_new)
+
+    integration = (method or {}).get("methodIntegration", {})
+    wanted: dict[str, Any] = {
+        "type": "AWS",
+        "httpMethod": "POST",
+        "uri": uri,
+        "passthroughBehavior": "WHEN_NO_MATCH",
+        "contentHandling": "CONVERT_TO_TEXT",
+        "requestTemplates": {},
+        "credentials": None,
+    }
+    replaced = False
+    if integration_differs(made, label, integration, wanted, is_new):
+        replaced = True
+        aws.apigateway.put_integration(
+            restApiId=api_id,
+            resourceId=resource_id,
+            httpMethod="POST",
+            type="AWS",
+            integrationHttpMethod="POST",  # Lambda is always invoked by POST, whatever the method's own verb
+            uri=uri,
+            passthroughBehavior="WHEN_NO_MATCH",
+            contentHandling="CONVERT_TO_TEXT",
+        )
+
+    make_responses(
+        aws, made, label, api_id, resource_id, method, {"200": None}, is_new=is_new, integration_replaced=replaced
+    )
+
+
+def make_queue_route(
+    aws: Clients,
+    settings: Settings,
+    ledger: Ledger,
+    made: Making,
+    api_id: str,
+    resource_id: str,
+    is_new: bool,
+) -> None:
+    """POST to the queue: API Gateway calls SendMessage with the role APIGateway-SQS and the body as the message.
+
+    https://repost.aws/knowledge-center/api-gateway-rest-api-sqs-errors
+    """
+    uri = f"arn:{aws.partition}:apigateway:{aws.region}:sqs:path/{aws.account_id}/{settings.queue}"
+    credentials = ledger.outputs("api-role")["arn"]
+    # A single-quoted value is a literal to API Gateway.
+    request_parameters = {"integration.request.header.Content-Type": "'application/x-www-form-urlencoded'"}
+    send_message = "Action=SendMessage&MessageBody=$util.urlEncode($input.body)"
+    # curl -d names its body a form unless told otherwise; either way the body is the message.
+    request_templates = {
+        "application/json": send_message,
+        "application/x-www-form-urlencoded": send_message,
+    }
+    label = f"POST /{settings.path_part}/{settings.queue_path_part}"
+    method = find_method(aws.apigateway, api_id, resource_id, "POST")
+    make_method(aws, made, label, api_id, resource_id, method, is_new)
+
+    integration = (method or {}).get("methodIntegration", {})
+    wanted = {
+        "type": "AWS",
+        "httpMethod": "POST",
+        "uri": uri,
+        "credentials": credentials,
+        "passthroughBehavior": "NEVER",
+        "requestParameters": request_parameters,
+        "requestTemplates": request_templates,
+    }
+    replaced = False
+    if integration_differs(made, label, integration, wanted, is_new):
+        replaced = True
+        aws.apigateway.put_integration(
+            restApiId=api_id,
+            resourceId=resource_id,
+            httpMethod="POST",
+            type="AWS",
+            integrationHttpMethod="POST",
+            uri=uri,
+            credentials=credentials,
+            requestParameters=request_parameters,
+            requestTemplates=request_templates,
+            passthroughBehavior="NEVER",
+        )
+
+    # Without the two patterns SQS's own errors would reach the caller as 200.
+    responses = {"200": None, "400": "4\\d{2}", "500": "5\\d{2}"}
+    make_responses(
+        aws, made, label, api_id, resource_id, method, responses, is_new=is_new, integration_replaced=replaced
+    )
+
+
+def make_method(
+    aws: Clients,
+    made: Making,
+    label: str,
+    api_id: str,
+    resource_id: str,
+    method: dict[str, Any] | None,
+    is_new: bool,
+) -> None:
+    if method is None:
+        if not is_new:
+            made.differs(f"{label} method", found=None, wanted="NONE")
+        aws.apigateway.put_method(
+            restApiId=api_id,
+            resourceId=resource_id,
+            httpMethod="POST",
+            authorizationType="NONE",
+            apiKeyRequired=False,
+        )
+        return
+    changes = []
+    if made.differs(f"{label} authorizationType", found=method["authorizationType"], wanted="NONE"):
+        changes.append({"op": "replace", "path": "/authorizationType", "value": "NONE"})
+    if made.differs(f"{label} apiKeyRequired", found=method.get("apiKeyRequired", False), wanted=False):
+        changes.append({"op": "replace", "path": "/apiKeyRequired", "value": "false"})
+    if changes:
+        aws.apigateway.update_method(
+            restApiId=api_id,
+            resourceId=resource_id,
+            httpMethod="POST",
+            patchOperations=changes,
+        )
+
+
+def integration_differs(
+    made: Making, label: str, integration: dict[str, Any], wanted: dict[str, Any], is_new: bool
+) -> bool:
+    """Whether the integration must be put (again); of a new API's nothing is reported, all of it is new."""
+    if not integration:
+        if not is_new:
+            made.differs(f"{label} integration", found=None, wanted=wanted["uri"])
+        return True
+    differs = False
+    for attribute, value in wanted.items():
+        found = integration.get(attribute)
+        if (found or None) == (value or None):
+            continue
+        differs |= made.differs(f"{label} integration {attribute}", found=found, wanted=value)
+    return differs
+
+
+def make_responses(
+    aws: Clients,
+    made: Making,
+    label: str,
+    api_id: str,
+    resource_id: str,
+    method: dict[str, Any] | None,
+    responses: dict[str, str | None],
+    *,
+    is_new: bool,
+    integration_replaced: bool,
+) -> None:
+    """For each status code the method response, and the integration response that leads to it.
+
+    `responses` maps the status code to the selection pattern of SQS's HTTP status, None for the default one. To put
+    an integration again takes its responses away, so they are put again, too.
+    """
+    method_responses = (method or {}).get("methodResponses", {})
+    integration = (method or {}).get("methodIntegration", {})
+    integration_responses = {} if integration_replaced else integration.get("integrationResponses", {})
+    for status_code, pattern in responses.items():
+        if status_code not in method_responses:
+            if not is_new:
+                made.differs(f"{label} method response {status_code}", found=None, wanted="Empty")
+            aws.apigateway.put_method_response(
+                restApiId=api_id,
+                resourceId=resource_id,
+                httpMethod="POST",
+                statusCode=status_code,
+                responseModels={"application/json": "Empty"},
+            )
+        found = integration_responses.get(status_code)
+        found_pattern = (found or {}).get("selectionPattern") or None
+        if found is None or found_pattern != pattern:
+            if not is_new and not integration_replaced:
+                made.differs(f"{label} integration response {status_code}", found=found, wanted=pattern)
+            if pattern is None:
+                aws.apigateway.put_integration_response(
+                    restApiId=api_id,
+                    resourceId=resource_id,
+                    httpMethod="POST",
+                    statusCode=status_code,
+                )
+            else:
+                aws.apigateway.put_integration_response(
+                    restApiId=api_id,
+                    resourceId=resource_id,
+                    httpMethod="POST",
+                    statusCode=status_code,
+                    selectionPattern=pattern,
+                )
+
+
+def allow_invoking(aws: Clients, settings: Settings, ledger: Ledger, api_id: str) -> None:
+    """The function's own policy names who may invoke it: this API, this method and path, in any stage."""
+    source_arn = aws.arn("execute-api", f"{api_id}/*/POST/{settings.path_part}")
+    permission = find_permission(aws.lambda_, settings.function, settings.permission)
+    with ledger.making(
+        "permission",
+        "lambda:permission",
+        found=permission,
+        parent="function",
+        FunctionName=settings.function,
+        StatementId=settings.permission,
+    ) as made:
+        if permission is not None:
+            found_arn = permission.get("Condition", {}).get("ArnLike", {}).get("AWS:SourceArn")
+            if made.differs("SourceArn", found=found_arn, wanted=source_arn):
+                aws.lambda_.remove_permission(
+                    FunctionName=settings.function,
+                    StatementId=settings.permission,
+                )
+                permission = None
+        if permission is None:
+            aws.lambda_.add_permission(
+                FunctionName=settings.function,
+                StatementId=settings.permission,
+                Action="lambda:InvokeFunction",
+                Principal="apigateway.amazonaws.com",
+                SourceArn=source_arn,
+            )

@@ -1,0 +1,452 @@
+"""The way to AWS: which account, Region and endpoint, checked before anything else, and the clients of the steps."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import boto3
+import botocore.session
+from botocore.config import Config
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectionError,
+    CredentialRetrievalError,
+    EndpointConnectionError,
+    HTTPClientError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    ProfileNotFound,
+    SSOError,
+    TokenRetrievalError,
+)
+
+from provision import outcome
+from provision.settings import DEFAULT_REGION, check_region
+from provision.tap import AnswerLost, Tap
+from provision.waiting import Waiting
+
+SANDBOX_ACCOUNT = "123456789012"  # the account that moto plays
+
+# The Region whose STS tells whether credentials are good at all, for each partition: on everywhere by default.
+HOME_REGION = {"aws": "us-east-1", "aws-cn": "cn-north-1", "aws-us-gov": "us-gov-west-1"}
+
+EXPIRED = frozenset(
+    {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired", "SSOTokenLoadError"}
+)
+REFUSED = frozenset(
+    {
+        "InvalidClientTokenId",
+        "UnrecognizedClientException",
+        "InvalidSignatureException",
+        "SignatureDoesNotMatch",
+        "AuthFailure",
+        "IncompleteSignature",
+        "MissingAuthenticationToken",
+        "InvalidAccessKeyId",
+    }
+)
+CREDENTIAL_ERRORS = (
+    NoCredentialsError,
+    PartialCredentialsError,
+    CredentialRetrievalError,
+    TokenRetrievalError,
+    SSOError,
+)
+
+
+class CannotConnect(outcome.Stop):
+    """No usable credentials, configuration or connection."""
+
+    exit_code = outcome.ENVIRONMENT
+
+
+@dataclass(frozen=True)
+class Sourced:
+    """A value and where it came from, for the banner."""
+
+    value: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Target:
+    """What the command line asked for. `sandbox` is (id, URL) of a running sandbox, whose id its ledgers carry."""
+
+    profile: str | None = None
+    region: str | None = None
+    endpoint_url: str | None = None
+    sandbox: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Clients:
+    """boto3's clients for one account and Region, and what the connection told about it.
+
+    `endpoint` is None on AWS itself, "sandbox:ID" in the sandbox, else the URL of an emulator; a ledger is bound to it.
+    `base_url` is where an emulator answers, None on AWS.
+    """
+
+    iam: Any
+    dynamodb: Any
+    sqs: Any
+    lambda_: Any
+    apigateway: Any
+    logs: Any
+    sts: Any
+    account: Sourced
+    caller: str
+    region_from: Sourced
+    partition: str
+    dns_suffix: str
+    endpoint: str | None
+    base_url: str | None
+    profile: str | None
+    tap: Tap
+    warnings: tuple[str, ...] = ()
+    runtimes: tuple[str, ...] = ()
+    credentials_from: str = ""
+
+    @property
+    def waiting(self) -> Waiting:
+        return self.tap.waiting
+
+    @property
+    def region(self) -> str:
+        return self.region_from.value
+
+    @property
+    def account_id(self) -> str:
+        return self.account.value
+
+    def arn(self, service: str, resource: str, *, region: str | None = None) -> str:
+        """The ARN of something in this account; pass region="" for IAM, whose ARNs have none."""
+        region = self.region if region is None else region
+        return f"arn:{self.partition}:{service}:{region}:{self.account_id}:{resource}"
+
+    def invoke_url(self, api_id: str, stage: str, path: str) -> str:
+        """The public URL of a path of a deployed stage.
+
+        On AWS https://docs.aws.amazon.com/apigateway/latest/developerguide/how-to-call-api.html; emulators answer
+        under a path of their own instead of a host name.
+        """
+        if self.base_url:
+            return f"{self.base_url}/restapis/{api_id}/{stage}/_user_request_/{path}"
+        return f"https://{api_id}.execute-api.{self.region}.{self.dns_suffix}/{stage}/{path}"
+
+
+SERVICES = ("iam", "dynamodb", "sqs", "lambda", "apigateway", "logs", "sts")
+
+
+@dataclass
+class _Asked:
+    """What is known before the first call."""
+
+    session: boto3.Session
+    region: Sourced
+    endpoint_url: str | None
+    credentials_from: str
+    warnings: list[str] = field(default_factory=list)
+
+
+def connect(target: Target, tap: Tap, environ: Mapping[str, str] = os.environ) -> Clients:
+    """Clients for `target`, after one GetCallerIdentity, which needs no permission.
+
+    https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html
+    Raises CannotConnect with the way on when credentials, Region or endpoint do not work, BadSetting for nonsense.
+    """
+    if target.sandbox:
+        with _no_aws_environment():
+            return _connect(_ask_sandbox(target), target, tap)
+    return _connect(_ask_environment(target, environ), target, tap)
+
+
+def _ask_sandbox(target: Target) -> _Asked:
+    assert target.sandbox
+    region = Sourced(target.region, "--region") if target.region else Sourced(DEFAULT_REGION, "the walkthrough's")
+    check_region(region.value, region.source)
+    session = boto3.Session(
+        aws_access_key_id="sandbox",
+        aws_secret_access_key="sandbox",
+        region_name=region.value,
+        botocore_session=botocore.session.Session(),
+    )
+    return _Asked(session, region, target.sandbox[1], "throw-away ones of the sandbox")
+
+
+def _ask_environment(target: Target, environ: Mapping[str, str]) -> _Asked:
+    try:
+        # boto3 prefers AWS_DEFAULT_PROFILE to AWS_PROFILE; --profile wins over both.
+        session = boto3.Session(profile_name=target.profile)
+        region, warnings = _region(target, environ, session)
+        check_region(region.value, region.source)
+        session = boto3.Session(profile_name=target.profile, region_name=region.value)
+        endpoint_url = target.endpoint_url or environ.get("AWS_ENDPOINT_URL") or None
+        credentials = session.get_credentials()
+    except ProfileNotFound as error:
+        raise CannotConnect(
+            f"There is no profile {target.profile or environ.get('AWS_PROFILE')!r} in the AWS configuration.",
+            means=str(error),
+            advice=("List the profiles there are: aws configure list-profiles", TO_THE_SANDBOX),
+        ) from error
+    except BotoCoreError as error:
+        raise cannot_connect(error, target.profile) from error
+    if endpoint_url and urlsplit(endpoint_url).hostname is None:
+        raise CannotConnect(
+            f"{endpoint_url!r} is not the URL of an endpoint.",
+            advice=("Write it as http://127.0.0.1:5000",),
+            exit_code=outcome.USAGE,
+        )
+    if credentials is None and endpoint_url and urlsplit(endpoint_url).hostname in ("127.0.0.1", "localhost", "::1"):
+        # An emulator on this machine takes any credentials; nothing secret leaves it.
+        session = boto3.Session(aws_access_key_id="testing", aws_secret_access_key="testing", region_name=region.value)
+        return _Asked(session, region, endpoint_url, "throw-away ones, for a local endpoint", warnings)
+    if credentials is None:
+        raise no_credentials()
+    return _Asked(session, region, endpoint_url, str(credentials.method), warnings)
+
+
+def _region(target: Target, environ: Mapping[str, str], session: boto3.Session) -> tuple[Sourced, list[str]]:
+    """The Region: flag, AWS_REGION, AWS_DEFAULT_REGION, profile, the walkthrough's; and a warning where two differ.
+
+    boto3 itself ignores AWS_REGION (boto/boto3#3620), other SDKs and the AWS CLI v2 do not.
+    """
+    candidates = [
+        Sourced(value, source)
+        for value, source in (
+            (target.region, "--region"),
+            (environ.get("AWS_REGION"), "AWS_REGION"),
+            (environ.get("AWS_DEFAULT_REGION"), "AWS_DEFAULT_REGION"),
+            (session._session.get_scoped_config().get("region"), f"profile {session.profile_name}"),
+            (DEFAULT_REGION, "the walkthrough's, as nothing names another"),
+        )
+        if value
+    ]
+    chosen = candidates[0]
+    warnings = [
+        f"Region {chosen.value} ({chosen.source}) is used; {other.source} says {other.value}."
+        for other in candidates[1:-1]
+        if other.value != chosen.value and chosen.source != "--region"
+    ]
+    return chosen, warnings
+
+
+def _connect(asked: _Asked, target: Target, tap: Tap) -> Clients:
+    region = asked.region.value
+    # Every write is sent once: a create that is sent again after its answer was lost can make a second thing. The
+    # mode is named because its default changed with botocore 1.44 and the environment can change it, too.
+    config = Config(
+        retries={"mode": "standard", "total_max_attempts": 1},
+        connect_timeout=10,
+        read_timeout=60,
+        # A sandbox is on this machine; a proxy from the environment must not come between.
+        proxies={} if target.sandbox else None,
+        user_agent_extra="poc-decoupled-serverless",
+    )
+    known = asked.session.get_available_regions("lambda", _partition(asked.session, region))
+    warnings = list(asked.warnings)
+    if region not in known:
+        warnings.append(f"Region {region} is not among those that the installed botocore knows; AWS decides.")
+    try:
+        clients = {
+            service: asked.session.client(service, config=config, endpoint_url=asked.endpoint_url)
+            for service in SERVICES
+        }
+    except (BotoCoreError, ValueError) as error:
+        raise cannot_connect(error, target.profile) from error
+    for client in clients.values():
+        tap.put_on(client)
+    identity = _caller_identity(asked, clients["sts"], target)
+    partition = identity["Arn"].split(":")[1]
+    if target.sandbox:
+        endpoint: str | None = f"sandbox:{target.sandbox[0]}"
+    else:
+        endpoint = asked.endpoint_url
+        own = {
+            service: client.meta.endpoint_url
+            for service, client in clients.items()
+            if not _is_aws(client.meta.endpoint_url)
+        }
+        if not asked.endpoint_url and own:
+            endpoint = " ".join(sorted(set(own.values())))
+            warnings.append(
+                "Some services are sent elsewhere by the AWS configuration: "
+                + ", ".join(f"{service} to {url}" for service, url in own.items())
+            )
+    shape = clients["lambda"].meta.service_model.shape_for("Runtime")
+    return Clients(
+        iam=clients["iam"],
+        dynamodb=clients["dynamodb"],
+        sqs=clients["sqs"],
+        lambda_=clients["lambda"],
+        apigateway=clients["apigateway"],
+        logs=clients["logs"],
+        sts=clients["sts"],
+        account=Sourced(identity["Account"], "GetCallerIdentity"),
+        caller=identity["Arn"],
+        region_from=asked.region,
+        partition=partition,
+        dns_suffix=_dns_suffix(asked.session, partition),
+        endpoint=endpoint,
+        base_url=asked.endpoint_url,
+        profile=target.profile,
+        tap=tap,
+        warnings=tuple(warnings),
+        runtimes=tuple(shape.enum),
+        credentials_from=asked.credentials_from,
+    )
+
+
+def _caller_identity(asked: _Asked, sts: Any, target: Target) -> dict[str, str]:
+    try:
+        answer: dict[str, str] = sts.get_caller_identity()
+    except ClientError as error:
+        code = error.response.get("Error", {}).get("Code", "")
+        if code in REFUSED and not asked.endpoint_url and _good_at_home(asked):
+            region = asked.region.value
+            raise CannotConnect(
+                f"Region {region} is not enabled for this account.",
+                means=f"AWS takes these credentials elsewhere, but {region} answered {code}: an opt-in Region must be "
+                "enabled in the account before it knows anybody.",
+                advice=(
+                    f"Enable it: aws account enable-region --region-name {region}",
+                    "or name another Region with --region.",
+                ),
+            ) from error
+        raise cannot_connect(error, target.profile) from error
+    except (BotoCoreError, AnswerLost) as error:
+        raise cannot_connect(error, target.profile) from error
+    if not answer.get("Account") or not answer.get("Arn"):
+        raise CannotConnect(
+            "What answered is not AWS: GetCallerIdentity came back without an account.",
+            means="A proxy or a captive portal may stand between.",
+            advice=(f"Look at what answers at {sts.meta.endpoint_url}",),
+        )
+    return answer
+
+
+def _good_at_home(asked: _Asked) -> bool:
+    """Whether the same credentials are good in a Region that no account has to enable."""
+    home = HOME_REGION.get(_partition(asked.session, asked.region.value))
+    if home is None or home == asked.region.value:
+        return False
+    try:
+        asked.session.client("sts", region_name=home).get_caller_identity()
+    except (ClientError, BotoCoreError):
+        return False
+    return True
+
+
+def _partition(session: boto3.Session, region: str) -> str:
+    try:
+        return str(session.get_partition_for_region(region))
+    except BotoCoreError:
+        return "aws"
+
+
+def _dns_suffix(session: boto3.Session, partition: str) -> str:
+    resolver = session._session.get_component("endpoint_resolver")
+    return str(resolver.get_partition_dns_suffix(partition) or "amazonaws.com")
+
+
+def _is_aws(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    return host.endswith((".amazonaws.com", ".amazonaws.com.cn", ".amazonaws.eu", ".api.aws", ".aws.dev")) or any(
+        part in host for part in (".c2s.", ".sc2s.", ".csp.", ".adc-e.")
+    )
+
+
+@contextmanager
+def _no_aws_environment() -> Iterator[None]:
+    """Nothing of the user's AWS environment or files, for as long as sessions and clients are being made."""
+    saved = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(("AWS_", "BOTO_"))}
+    substitutes = {
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        # DynamoDB would otherwise be asked at a host name that carries the account.
+        "AWS_ACCOUNT_ID_ENDPOINT_MODE": "disabled",
+    }
+    os.environ.update(substitutes)
+    try:
+        yield
+    finally:
+        for name in substitutes:
+            del os.environ[name]
+        os.environ.update(saved)
+
+
+TO_THE_SANDBOX = "or work without an AWS account: add --sandbox"
+
+
+def no_credentials() -> CannotConnect:
+    """The message that a learner without an account meets first."""
+    return CannotConnect(
+        "There are no AWS credentials, and --sandbox was not given.",
+        means="The suite needs an AWS account, or its own local AWS in place of one.",
+        advice=(
+            "Without an account: python -m provision --sandbox",
+            "With an account:    aws configure sso   (or: aws configure), then "
+            "python -m provision --profile NAME --region REGION",
+        ),
+    )
+
+
+def renewing_command(profile: str | None) -> str:
+    return f"aws sso login --profile {profile}" if profile else "aws sso login   (or: aws configure)"
+
+
+def cannot_connect(error: BaseException, profile: str | None) -> CannotConnect:
+    """What a failure of credentials or connection means. Such failures are never retried."""
+    if isinstance(error, NoCredentialsError):
+        return no_credentials()
+    if isinstance(error, ClientError):
+        answer = error.response.get("Error", {})
+        code, message = answer.get("Code", ""), answer.get("Message", "")
+        if code in EXPIRED:
+            return CannotConnect(
+                f"An error occurred ({code}) when calling the {error.operation_name} operation: {message}",
+                means="The credentials have expired.",
+                advice=(f"Renew them: {renewing_command(profile)}", "then run the same command again."),
+            )
+        return CannotConnect(
+            f"An error occurred ({code}) when calling the {error.operation_name} operation: {message}",
+            means="AWS does not accept these credentials.",
+            advice=(f"Renew or correct them: {renewing_command(profile)}", TO_THE_SANDBOX),
+        )
+    if isinstance(error, CREDENTIAL_ERRORS):
+        return CannotConnect(
+            str(error),
+            means="The credentials could not be loaded, or have expired.",
+            advice=(f"Renew them: {renewing_command(profile)}", "then run the same command again."),
+        )
+    if isinstance(error, EndpointConnectionError | ConnectionError | HTTPClientError):
+        return CannotConnect(
+            str(error),
+            means="Nothing answered there: no network, a proxy in between, or a Region that does not exist.",
+            advice=("Check the network, --region and --endpoint-url.",),
+        )
+    return CannotConnect(str(error), means="The AWS configuration could not be used.", advice=(TO_THE_SANDBOX,))
+
+
+def tags(listed: list[dict[str, str]] | None) -> dict[str, str]:
+    """AWS's list of Key and Value as a dictionary."""
+    return {tag["Key"]: tag["Value"] for tag in listed or []}
+
+
+def ledger_path(account: str, region: str, endpoint: str | None, learner: str | None, folder: Path) -> Path:
+    """Where the ledger of this account, Region and learner is kept unless --state says otherwise."""
+    if endpoint is None:
+        place = account
+    elif endpoint.startswith("sandbox:"):
+        place = "sandbox"
+    else:
+        parts = urlsplit(endpoint.split()[0])
+        place = f"endpoint-{parts.hostname}-{parts.port or parts.scheme}"
+    return folder / ("-".join([place, region, *([learner] if learner else [])]) + ".json")

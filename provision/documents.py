@@ -1,0 +1,110 @@
+"""Policy documents: read from policies/, filled in, and compared by what they mean."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from importlib import resources
+from typing import Any
+
+from provision.aws import Clients
+from provision.settings import Settings
+
+PLACEHOLDER = re.compile(r"<([^<>]+)>")
+
+
+def policy_document(name: str, aws: Clients, settings: Settings) -> dict[str, Any]:
+    """The document policies/NAME.json with its placeholders filled in.
+
+    With `--as-written` the one in policies/as-written/ is taken where there is one. The text is parsed first and
+    filled afterwards, so a value can never change the document's structure. Raises KeyError for a placeholder
+    that nothing fills.
+    """
+    folder = resources.files("policies")
+    path = folder / f"{name}.json"
+    as_written = folder / "as-written" / f"{name}.json"
+    if settings.as_written and as_written.is_file():
+        path = as_written
+    values = {
+        "partition": aws.partition,
+        "region": aws.region,
+        "account ID": aws.account_id,
+        "table": settings.table,
+        "queue": settings.queue,
+        "log group": settings.log_group,
+        "function role": settings.function_role,
+        "API role": settings.api_role,
+    }
+    filled = fill(json.loads(path.read_text(encoding="utf-8")), values)
+    assert isinstance(filled, dict)
+    return filled
+
+
+def fill(document: Any, values: Mapping[str, str]) -> Any:
+    """A copy of a parsed document with every <placeholder> in its strings replaced."""
+    if isinstance(document, dict):
+        return {key: fill(value, values) for key, value in document.items()}
+    if isinstance(document, list):
+        return [fill(value, values) for value in document]
+    if isinstance(document, str):
+        return PLACEHOLDER.sub(lambda match: values[match[1]], document)
+    return document
+
+
+def same_meaning(one: Any, other: Any) -> bool:
+    """Whether two policy documents allow the same, however they are spelled.
+
+    Services give a policy back in their own spelling: a list of one becomes a plain string, lists change order,
+    action names change case. https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html
+    """
+    return bool(_meaning(one) == _meaning(other))
+
+
+def _meaning(document: Any) -> Any:
+    if isinstance(document, str):
+        try:
+            document = json.loads(document)
+        except ValueError:
+            return document
+    if not isinstance(document, dict):
+        return document
+    statements = document.get("Statement", [])
+    if isinstance(statements, dict):
+        statements = [statements]
+    meanings = [_statement_meaning(statement) for statement in statements]
+    return {
+        "Version": document.get("Version"),
+        "Statement": sorted(meanings, key=lambda meaning: json.dumps(meaning, sort_keys=True)),
+    }
+
+
+def _statement_meaning(statement: dict[str, Any]) -> dict[str, Any]:
+    meaning: dict[str, Any] = {}
+    for element, value in statement.items():
+        if element == "Sid":
+            continue
+        if element in ("Action", "NotAction"):
+            meaning[element] = sorted({action.lower() for action in _as_list(value)})
+        elif element in ("Principal", "NotPrincipal"):
+            meaning[element] = _principal_meaning(value)
+        elif element == "Condition":
+            meaning[element] = {
+                operator: {key.lower(): sorted(map(str, _as_list(wanted))) for key, wanted in keys.items()}
+                for operator, keys in value.items()
+            }
+        elif element == "Effect":
+            meaning[element] = value
+        else:
+            meaning[element] = sorted(set(_as_list(value)))
+    return meaning
+
+
+def _principal_meaning(principal: Any) -> Any:
+    if principal == "*":
+        return {"AWS": ["*"]}
+    return {kind: sorted(set(_as_list(names))) for kind, names in principal.items()}
+
+
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]

@@ -1,0 +1,63 @@
+"""What an error of AWS or of the connection means for a person: one message, and what to do next."""
+
+from __future__ import annotations
+
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, WaiterError
+from botocore.exceptions import ConnectionError as BotocoreConnectionError
+
+from provision import outcome
+from provision.aws import CREDENTIAL_ERRORS, EXPIRED, REFUSED, cannot_connect
+from provision.tap import AnswerLost
+
+DENIED = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError"})
+AGAIN = "Run the same command again: it goes on where this run stopped."
+
+
+def explain(error: Exception, *, step: str, profile: str | None) -> outcome.Stop | None:
+    """The ending that this error means, or None for one that nobody foresaw and that keeps its traceback."""
+    if isinstance(error, outcome.Stop):
+        return error
+    if isinstance(error, ClientError):
+        return _service_error(error, step, profile)
+    if isinstance(error, AnswerLost):
+        return outcome.Stop(
+            f"The answer to {error.call.operation} was lost again and again: {error.why}.",
+            means=f"Step {step}: whether AWS acted is open. What may exist is recorded in the ledger.",
+            advice=(AGAIN,),
+            exit_code=outcome.ENVIRONMENT,
+        )
+    if isinstance(error, WaiterError):
+        return outcome.Stop(
+            str(error),
+            means=f"Step {step}: AWS did not finish in the time that this usually takes.",
+            advice=(AGAIN,),
+            exit_code=outcome.SERVICE,
+        )
+    if isinstance(error, (*CREDENTIAL_ERRORS, HTTPClientError, BotocoreConnectionError)):
+        stop = cannot_connect(error, profile)
+        return outcome.Stop(stop.what, means=stop.means, advice=(*stop.advice, AGAIN), exit_code=stop.exit_code)
+    if isinstance(error, BotoCoreError):
+        return outcome.Stop(str(error), means=f"Step {step}: boto3 refused the call.", exit_code=outcome.ENVIRONMENT)
+    return None
+
+
+def _service_error(error: ClientError, step: str, profile: str | None) -> outcome.Stop:
+    answer = error.response.get("Error", {})
+    code = answer.get("Code", "")
+    what = str(error)
+    if code in EXPIRED or code in REFUSED:
+        stop = cannot_connect(error, profile)
+        return outcome.Stop(stop.what, means=stop.means, advice=(*stop.advice, AGAIN), exit_code=stop.exit_code)
+    means = f"Step {step}: AWS refused the call."
+    advice: tuple[str, ...] = (AGAIN,)
+    message = answer.get("Message") or ""
+    if code in DENIED:
+        means = f"Step {step}: these credentials may not call {error.operation_name}."
+        advice = ("Ask for that permission.", AGAIN)
+    elif "no longer supported for creating or updating" in message or "at 'runtime' failed to satisfy" in message:
+        means = f"Step {step}: Lambda does not take this runtime."
+        advice = ("Choose a supported one with --runtime, or leave --runtime out.",)
+    request_id = error.response.get("ResponseMetadata", {}).get("RequestId")
+    if request_id:
+        advice = (*advice, f"Request id, should you ask AWS: {request_id}")
+    return outcome.Stop(what, means=means, advice=advice, exit_code=outcome.SERVICE)

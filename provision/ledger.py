@@ -1,0 +1,654 @@
+"""The ledger: everything the suite makes is promised here, with enough to find it again, before it is made.
+
+A JSON file, bound to one account, Region and endpoint. Teardown is this file read backwards. It is written so that
+no crash and no power failure can leave it unreadable: temporary file in the same folder, fsync, replace, fsync of
+the folder; one backup of what a run found; a checksum of the content.
+"""
+
+from __future__ import annotations
+
+import copy
+import datetime
+import errno
+import hashlib
+import json
+import os
+import secrets
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import portalocker
+
+from provision import outcome
+from provision.tap import TRIALS, Call, UnpromisedWrite
+
+SCHEMA = 1
+TAG = "poc-deployment"  # on everything that can carry tags; its value is the deployment
+
+# The field of AWS's description that AWS alone sets, never reuses and never changes: it tells ours from a namesake
+# that somebody made after ours was deleted. A function has none; its tag decides.
+IMMUTABLE_ID = {
+    "iam:policy": "PolicyId",
+    "iam:role": "RoleId",
+    "dynamodb:table": "TableId",
+    "sqs:queue": "CreatedTimestamp",
+    "logs:log-group": "creationTime",
+    "lambda:event-source-mapping": "UUID",
+    "apigateway:rest-api": "id",
+}
+
+
+def immutable_id(kind: str, description: Mapping[str, Any]) -> str | None:
+    """AWS's own id in a description; None for kinds that have none, and for emulators that leave it out."""
+    value = description.get(IMMUTABLE_ID.get(kind, ""))
+    return None if value is None else str(value)
+
+
+class LedgerRefused(outcome.Stop):
+    """The ledger cannot be used: unreadable, damaged, of another account, or held by another process."""
+
+
+class NotOurs(outcome.Stop):
+    """Something of that name exists, and this deployment did not make it. Nothing was touched."""
+
+    def __init__(self, kind: str, identity: Mapping[str, str], theirs: str, ours: str) -> None:
+        name = ", ".join(identity.values())
+        super().__init__(
+            f"{kind} {name} exists already and is not this deployment's.",
+            means=f"Found: {theirs}. This deployment: {ours}. Nothing was changed.",
+            advice=(
+                "Build beside it, under names of your own: add --learner NAME",
+                "or remove it, if it is yours and no longer needed, and run the same command again.",
+            ),
+        )
+
+
+class UnknownOwner(outcome.Stop):
+    """Something of that name exists, and its tags could not be read: neither ours nor foreign can be assumed."""
+
+    def __init__(self, kind: str, identity: Mapping[str, str]) -> None:
+        super().__init__(
+            f"{kind} {', '.join(identity.values())} exists, but its tags could not be read.",
+            means="Without them nobody can tell whose it is. Nothing was changed.",
+            advice=("Ask for the permission to read its tags, then run the same command again.",),
+        )
+
+
+class TwoOfOurs(outcome.Stop):
+    """Two things carry this deployment's mark where one must: which is right cannot be guessed."""
+
+    def __init__(self, kind: str, name: str, ids: list[str]) -> None:
+        super().__init__(
+            f"{kind} {name}: {len(ids)} of them carry this deployment's mark: {', '.join(ids)}.",
+            means="One is enough, and which of them to keep is not for a program to guess.",
+            advice=("Remove one by hand, then run the same command again.",),
+        )
+
+
+class CannotMend(outcome.Stop):
+    """Something of ours differs in a way that AWS cannot change in place. Nothing with data is replaced unasked."""
+
+    def __init__(self, kind: str, name: str, attribute: str, found: Any, wanted: Any) -> None:
+        super().__init__(
+            f"{kind} {name}: {attribute} is {found!r}, wanted is {wanted!r}, and AWS cannot change that in place.",
+            means="It would have to be deleted and made again, with everything in it.",
+            advice=("Save what you need, run python -m teardown, then python -m provision.",),
+        )
+
+
+@dataclass(frozen=True)
+class Difference:
+    """An attribute of something found that is not as wanted, and that was mended."""
+
+    attribute: str
+    found: Any
+    wanted: Any
+
+
+@dataclass(frozen=True)
+class Happened:
+    """What one `making` block did: outcome is "created", "mended", "unchanged" or "recovered" (a lost answer)."""
+
+    key: str
+    kind: str
+    identity: dict[str, str]
+    outcome: str
+    differences: tuple[Difference, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass
+class Resource:
+    """One entry. `identity` is known before the call and finds the thing; `outputs` are learned after it."""
+
+    key: str
+    kind: str
+    step: str
+    identity: dict[str, str]
+    outputs: dict[str, str] = field(default_factory=dict)
+    origin: str = "created"
+    status: str = "creating"
+    since: str = ""
+    parent: str | None = None  # the key of what it is part of, when it can carry no tags of its own
+
+    @property
+    def name(self) -> str:
+        return ", ".join(self.identity.values())
+
+
+class Making:
+    """What a step sees inside `with ledger.making(...) as made`: the outputs, and a place for differences."""
+
+    def __init__(self, resource: Resource, found: Mapping[str, Any] | None) -> None:
+        self.resource = resource
+        self.found = found
+        self.differences: list[Difference] = []
+        self.notes: list[str] = []
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self.resource.outputs[name] = str(value)
+
+    def __getitem__(self, name: str) -> str:
+        return self.resource.outputs[name]
+
+    def identify(self, description: Mapping[str, Any]) -> None:
+        """Note AWS's immutable id from its description of what was just made: later it proves that this is ours."""
+        known = immutable_id(self.resource.kind, description)
+        if known is not None:
+            self.resource.outputs["id"] = known
+
+    def get(self, name: str) -> str | None:
+        """What was noted under this name in an earlier run, if anything."""
+        return self.resource.outputs.get(name)
+
+    def differs(self, attribute: str, *, found: Any, wanted: Any, same: bool | None = None) -> bool:
+        """Whether `found` must be mended to become `wanted`; remembered for the report.
+
+        `same` decides instead of equality where values compare by meaning.
+        """
+        if found == wanted if same is None else same:
+            return False
+        self.differences.append(Difference(attribute, found, wanted))
+        return True
+
+    def cannot_mend(self, attribute: str, *, found: Any, wanted: Any) -> None:
+        """Stop, with CannotMend, when `found` is not `wanted`: AWS cannot change this attribute in place."""
+        if found != wanted:
+            raise CannotMend(self.resource.kind, self.resource.name, attribute, found, wanted)
+
+    def note(self, sentence: str) -> None:
+        """Something the report must say beside the differences."""
+        self.notes.append(sentence)
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+
+
+class Ledger:
+    """The state file of one deployment. Made by `Ledger.open`, which holds its lock until `close`."""
+
+    def __init__(self, path: Path, content: dict[str, Any], saved: bytes | None, lock: IO[str] | None) -> None:
+        self.path = path
+        self.deployment: str = content["deployment"]
+        self.account: str = content["account"]
+        self.region: str = content["region"]
+        self.endpoint: str | None = content["endpoint"]
+        self.serial: int = content["serial"]
+        self.receipt: dict[str, Any] | None = content.get("receipt")
+        self.resources: list[Resource] = [Resource(**entry) for entry in content["resources"]]
+        self.step = ""
+        self.happened: list[Happened] = []
+        self.consent: Callable[[], None] = lambda: None
+        self._saved = saved
+        self._backed_up = False
+        self._lock = lock
+        self._open: list[Making] = []
+        self._deleting: list[Resource] = []
+        self._trial: str | None = None
+
+    # Opening and closing.
+
+    @classmethod
+    def open(cls, path: Path, *, account: str, region: str, endpoint: str | None) -> Ledger:
+        """The ledger at `path`, locked; a new, unsaved one when there is no file.
+
+        Raises LedgerRefused when it belongs elsewhere, cannot be read, is damaged, or is held by another process.
+        """
+        lock = cls._take_lock(path)
+        try:
+            saved = cls._read_bytes(path)
+            if saved is None:
+                content = {
+                    "schema": SCHEMA,
+                    "deployment": f"poc-{secrets.token_hex(4)}",
+                    "account": account,
+                    "region": region,
+                    "endpoint": endpoint,
+                    "serial": 0,
+                    "resources": [],
+                }
+                return cls(path, content, None, lock)
+            ledger = cls(path, parse(saved, path), saved, lock)
+            ledger._check_bound_to(account, region, endpoint)
+            return ledger
+        except BaseException:
+            cls._release(lock)
+            raise
+
+    def close(self) -> None:
+        lock, self._lock = self._lock, None
+        self._release(lock)
+
+    @classmethod
+    def _take_lock(cls, path: Path) -> IO[str]:
+        lock_path = path.with_name(path.name + ".lock")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = lock_path.open("a+", encoding="utf-8")
+        except OSError as error:
+            raise LedgerRefused(
+                f"The ledger's folder {path.parent} cannot be written: {error.strerror}.",
+                means="Without a ledger nothing is built: what was made could not be found again.",
+                advice=("Choose another place with --state PATH.",),
+            ) from error
+        try:
+            portalocker.lock(lock, portalocker.LOCK_EX | portalocker.LOCK_NB)
+        except portalocker.AlreadyLocked as error:
+            lock.seek(0)
+            holder = lock.read().strip() or "another process"
+            lock.close()
+            raise LedgerRefused(
+                f"The ledger {path} is in use by {holder}.",
+                means="Two programs at work on one deployment would undo each other's work.",
+                advice=("Wait until it has ended, or end it, then run the same command again.",),
+            ) from error
+        except (portalocker.LockException, OSError) as error:
+            lock.close()
+            raise LedgerRefused(
+                f"The ledger {path} cannot be locked: {error}.",
+                means="This file system knows no locks, so a second program could not be kept out.",
+                advice=("Choose a place on a local disk with --state PATH.",),
+            ) from error
+        lock.seek(0)
+        lock.truncate()
+        lock.write(f"process {os.getpid()} on {socket.gethostname()}, started {_now()}\n")
+        lock.flush()
+        return lock
+
+    @staticmethod
+    def _release(lock: IO[str] | None) -> None:
+        if lock is not None:
+            lock.seek(0)
+            lock.truncate()
+            portalocker.unlock(lock)
+            lock.close()
+
+    @staticmethod
+    def _read_bytes(path: Path) -> bytes | None:
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise LedgerRefused(
+                f"The ledger {path} cannot be read: {error.strerror}.",
+                means="What it records may still exist in the account.",
+                advice=("Make it readable, then run the same command again.",),
+            ) from error
+
+    def _check_bound_to(self, account: str, region: str, endpoint: str | None) -> None:
+        mine = {"account": self.account, "Region": self.region, "endpoint": self.endpoint or "AWS"}
+        here = {"account": account, "Region": region, "endpoint": endpoint or "AWS"}
+        for what, recorded in mine.items():
+            if what == "endpoint" and recorded.startswith("sandbox:") and here[what].startswith("sandbox:"):
+                continue  # another sandbox: the one that was recorded is gone, and the caller says so
+            if recorded != here[what]:
+                raise LedgerRefused(
+                    f"The ledger {self.path} belongs to {what} {recorded}, and this run is for {here[what]}.",
+                    means="A ledger never acts anywhere but where its things are.",
+                    advice=("Use the matching --profile, --region or --endpoint-url, or another --state PATH.",),
+                )
+
+    # Reading.
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """The mark that everything of this deployment carries, as AWS's dictionaries of tags take it."""
+        return {TAG: self.deployment}
+
+    @property
+    def tag_list(self) -> list[dict[str, str]]:
+        """The same for the services that take a list of Key and Value."""
+        return [{"Key": key, "Value": value} for key, value in self.tags.items()]
+
+    def record(self, key: str) -> Resource | None:
+        """The entry with this key, unless what it records is deleted."""
+        for resource in self.resources:
+            if resource.key == key and resource.status != "deleted":
+                return resource
+        return None
+
+    def outputs(self, key: str) -> dict[str, str]:
+        """What an earlier step learned. Raises KeyError when that step has not run."""
+        resource = self.record(key)
+        if resource is None or resource.status != "created":
+            raise KeyError(key)
+        return resource.outputs
+
+    def identity(self, key: str) -> dict[str, str]:
+        """What an earlier step named its thing. Raises KeyError when that step has not run."""
+        resource = self.record(key)
+        if resource is None:
+            raise KeyError(key)
+        return resource.identity
+
+    @property
+    def standing(self) -> list[Resource]:
+        """What is, or may be, in the account, in the order it was made."""
+        return [resource for resource in self.resources if resource.status != "deleted"]
+
+    @property
+    def is_new(self) -> bool:
+        return self._saved is None
+
+    # Making.
+
+    @contextmanager
+    def making(
+        self,
+        key: str,
+        kind: str,
+        *,
+        found: Mapping[str, Any] | None,
+        parent: str | None = None,
+        **identity: str,
+    ) -> Iterator[Making]:
+        """Promise something, make or mend it inside the block, and note it.
+
+        `found` is AWS's own description of it, with "Tags" as a dictionary (None where they could not be read), or
+        None when there is none. What can carry no tags names the key of its `parent`, whose ownership it shares.
+        `identity` finds it again: known before the call, and named as in AWS's API.
+
+        The promise reaches the disk just before the first write inside the block leaves; a block without a write
+        leaves the file as it is. Raises NotOurs or UnknownOwner before the block when `found` is somebody else's.
+        """
+        recorded = next((resource for resource in self.resources if resource.key == key), None)
+        recovered = False
+        if found is not None:
+            recovered = self._prove_ours(recorded, kind, identity, found, parent)
+        made = Making(self._promise(recorded, key, kind, identity, found), found)
+        made.resource.parent = parent
+        before = copy.deepcopy(recorded)
+        self._open.append(made)
+        try:
+            yield made
+        finally:
+            self._open.pop()
+        made.resource.status = "created"
+        if made.resource != before:
+            self._put(made.resource)
+            self.save()
+        if found is None:
+            result = "created"
+        elif made.differences:
+            result = "mended"
+        else:
+            result = "recovered" if recovered else "unchanged"
+        self.happened.append(Happened(key, kind, dict(identity), result, tuple(made.differences), tuple(made.notes)))
+
+    def _promise(
+        self,
+        recorded: Resource | None,
+        key: str,
+        kind: str,
+        identity: Mapping[str, str],
+        found: Mapping[str, Any] | None,
+    ) -> Resource:
+        """The entry as it will be: the recorded one when the thing is there, else one that begins anew."""
+        if found is not None:
+            resource = copy.deepcopy(recorded) or Resource(key, kind, self.step, dict(identity), since=_now())
+            known = immutable_id(kind, found)
+            if known is not None:
+                resource.outputs["id"] = known
+            if resource.status == "deleted":
+                resource.status = "created"
+            resource.identity = dict(identity)
+            return resource
+        return Resource(key, kind, self.step, dict(identity), since=_now())
+
+    def _prove_ours(
+        self,
+        recorded: Resource | None,
+        kind: str,
+        identity: Mapping[str, str],
+        found: Mapping[str, Any],
+        parent: str | None,
+    ) -> bool:
+        """Raise unless `found` is this deployment's. True when it is, but its creation was not noted (answer lost)."""
+        noted = recorded is not None and recorded.status == "created"
+        if parent is not None:
+            if self.record(parent) is None:
+                raise NotOurs(kind, identity, "no parent of this deployment", self.deployment)
+            return not noted
+        there = immutable_id(kind, found)
+        known = recorded.outputs.get("id") if recorded is not None else None
+        if noted and known is not None and known == there:
+            return False
+        marks = found.get("Tags")
+        if marks is None:
+            raise UnknownOwner(kind, identity)
+        mark = marks.get(TAG)
+        if mark != self.deployment:
+            theirs = f"deployment {mark}" if mark else "no mark of this suite"
+            id_field = IMMUTABLE_ID.get(kind)
+            raise NotOurs(
+                kind,
+                identity,
+                f"{theirs}, {id_field} {there}" if there else theirs,
+                f"{self.deployment}, {id_field} {known}" if known else self.deployment,
+            )
+        return not noted
+
+    def is_ours(self, resource: Resource, found: Mapping[str, Any]) -> bool:
+        """Whether what was found under a recorded identity is what this ledger recorded, and not a namesake.
+
+        Raises UnknownOwner when its tags would decide and cannot be read.
+        """
+        known = resource.outputs.get("id")
+        if known is not None and immutable_id(resource.kind, found) == known:
+            return True
+        if "Tags" not in found:  # it can carry none: the parent, verified by the caller, decides
+            return True
+        if found["Tags"] is None:
+            raise UnknownOwner(resource.kind, resource.identity)
+        return bool(found["Tags"].get(TAG) == self.deployment)
+
+    # Deleting and trying.
+
+    @contextmanager
+    def deleting(self, resource: Resource) -> Iterator[None]:
+        """Record that `resource` is being deleted, then, when the block ends well, that it is."""
+        if resource.status != "deleting":
+            resource.status = "deleting"
+            resource.since = _now()
+            self.save()
+        self._deleting.append(resource)
+        try:
+            yield
+        finally:
+            self._deleting.pop()
+        resource.status = "deleted"
+        resource.since = _now()
+        self.save()
+
+    def gone(self, resource: Resource) -> None:
+        """Record that somebody else deleted `resource`, or that it never came to be."""
+        resource.status = "deleted"
+        resource.since = _now()
+        self.save()
+
+    @contextmanager
+    def trying(self, name: str) -> Iterator[None]:
+        """A trial: inside the block the calls listed in tap.TRIALS may leave."""
+        self._trial = name
+        try:
+            yield
+        finally:
+            self._trial = None
+
+    def permit(self, call: Call) -> None:
+        """The guard: let a write leave only under a promise that is on the disk, a deletion, or a trial."""
+        allowed_by_trial = self._trial is not None and call.operation in TRIALS.get(call.service, frozenset())
+        if not self._open and not self._deleting and not allowed_by_trial:
+            raise UnpromisedWrite(f"{call.service} {call.operation} in step {self.step!r}")
+        self.consent()
+        changed = False
+        for made in self._open:
+            recorded = next((entry for entry in self.resources if entry.key == made.resource.key), None)
+            promised = recorded is not None and recorded.status in ("creating", "created")
+            if not promised or (made.found is None and recorded != made.resource):
+                self._put(made.resource)
+                changed = True
+        if changed:
+            self.save()
+
+    def _put(self, resource: Resource) -> None:
+        """Into the list: in its old place when it had one, so that reading backwards stays right."""
+        for index, existing in enumerate(self.resources):
+            if existing.key == resource.key:
+                self.resources[index] = copy.deepcopy(resource)
+                return
+        self.resources.append(copy.deepcopy(resource))
+
+    # The file.
+
+    def close_books(self, receipt: dict[str, Any]) -> None:
+        """Drop what is deleted, keep the rest, and keep the receipt."""
+        self.resources = self.standing
+        self.receipt = {"at": _now(), **receipt}
+        self.save()
+
+    def forget_sandbox(self, endpoint: str) -> None:
+        """The sandbox this ledger belonged to is gone, and its things with it: begin anew in another one."""
+        self.resources = []
+        self.endpoint = endpoint
+
+    def content(self) -> dict[str, Any]:
+        content: dict[str, Any] = {
+            "schema": SCHEMA,
+            "deployment": self.deployment,
+            "account": self.account,
+            "region": self.region,
+            "endpoint": self.endpoint,
+            "serial": self.serial,
+            "resources": [vars(resource) for resource in self.resources],
+        }
+        if self.receipt is not None:
+            content["receipt"] = self.receipt
+        return content
+
+    def save(self) -> None:
+        """Write the file so that it is whole at every moment, whatever happens. Raises LedgerRefused."""
+        self.serial += 1
+        if self.standing:
+            self.receipt = None
+        content = self.content()
+        content["checksum"] = checksum(content)
+        data = (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
+        try:
+            if self._saved is not None and not self._backed_up:
+                write_durably(self.path.with_name(self.path.name + ".backup"), self._saved)
+            self._backed_up = True
+            write_durably(self.path, data)
+        except OSError as error:
+            raise LedgerRefused(
+                f"The ledger {self.path} cannot be written: {error.strerror}.",
+                means="The program stops before its next call, so that nothing is made that is not recorded.",
+                advice=("Make room or give write permission, then run the same command again.",),
+            ) from error
+        self._saved = data
+
+
+def write_durably(path: Path, data: bytes) -> None:
+    """Replace the file at `path` by `data`: afterwards either the old or the new content is there, never a part.
+
+    Of the protocols in use only this one survives a power failure at every moment: a temporary file in the same
+    folder, fsync, replace, fsync of the folder. The file is readable by its owner alone.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    if os.name == "posix":  # Windows cannot open a folder, and needs no fsync of it
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # some network file systems cannot
+                raise
+        finally:
+            os.close(folder)
+
+
+def checksum(content: Mapping[str, Any]) -> str:
+    """sha256 of the content without its checksum, independent of spacing and order of keys."""
+    plain = {key: value for key, value in content.items() if key != "checksum"}
+    return hashlib.sha256(json.dumps(plain, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+FIELDS = {"deployment": str, "account": str, "region": str, "serial": int, "resources": list}
+RESOURCE_FIELDS = {"key": str, "kind": str, "step": str, "identity": dict, "outputs": dict, "origin": str}
+STATUSES = ("creating", "created", "deleting", "deleted")
+
+
+def parse(data: bytes, path: Path) -> dict[str, Any]:
+    """The content of a ledger's file, checked. Raises LedgerRefused naming what is wrong and the backup."""
+    try:
+        content = json.loads(data)
+    except ValueError as error:
+        raise _damaged(path, "it is not JSON" if data.strip() else "it is empty") from error
+    if not isinstance(content, dict) or "schema" not in content:
+        raise _damaged(path, "it is not a ledger")
+    if content["schema"] != SCHEMA:
+        raise LedgerRefused(
+            f"The ledger {path} has schema {content['schema']!r}; this version of the suite reads schema {SCHEMA}.",
+            advice=("Use the version of the suite that wrote it.",),
+        )
+    for name, kind in FIELDS.items():
+        if not isinstance(content.get(name), kind):
+            raise _damaged(path, f"its {name} is missing")
+    if not isinstance(content.get("endpoint"), str | None):
+        raise _damaged(path, "its endpoint is not an address")
+    for entry in content["resources"]:
+        well_formed = isinstance(entry, dict) and all(
+            isinstance(entry.get(name), kind) for name, kind in RESOURCE_FIELDS.items()
+        )
+        if not well_formed or entry.get("status") not in STATUSES or set(entry) - set(Resource.__dataclass_fields__):
+            raise _damaged(path, "one of its entries is malformed")
+    if content.get("checksum") != checksum(content):
+        raise _damaged(path, "its checksum does not fit its content")
+    return content
+
+
+def _damaged(path: Path, how: str) -> LedgerRefused:
+    backup = path.with_name(path.name + ".backup")
+    advice = ["Nothing was called and nothing was overwritten."]
+    if backup.exists():
+        advice.append(f"The state before the last run is in {backup}; look at it, and put it in place if it is right.")
+    return LedgerRefused(
+        f"The ledger {path} cannot be used: {how}.",
+        means="What it recorded may still exist in the account.",
+        advice=tuple(advice),
+    )

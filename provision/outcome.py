@@ -1,0 +1,44 @@
+"""How a program of this suite can end: the exit codes, and the one exception for endings that a person can act on.
+
+The codes are those of the AWS CLI v2
+(https://docs.aws.amazon.com/cli/latest/userguide/cli-usage-returncodes.html), so that a script which already
+understands `aws` understands these programs.
+"""
+
+from __future__ import annotations
+
+DONE = 0
+LEFT = 1  # finished, but something failed, was left, or was refused
+INTERRUPTED = 130  # Ctrl-C or SIGTERM
+USAGE = 252  # the command line, or a value on it, is wrong
+ENVIRONMENT = 253  # credentials, configuration or connection
+SERVICE = 254  # AWS answered with an error
+
+
+class Stop(Exception):
+    """The program ends here, and a person can do something about it.
+
+    `what` is one sentence saying what happened, `means` what that means, `advice` what to do next (any number of
+    lines). Only `__main__` turns this into words on the screen and `exit_code`; no traceback is shown for it.
+    """
+
+    exit_code = LEFT
+
+    def __init__(
+        self, what: str, *, means: str = "", advice: tuple[str, ...] = (), exit_code: int | None = None
+    ) -> None:
+        super().__init__(what)
+        self.what = what
+        self.means = means
+        self.advice = advice
+        if exit_code is not None:
+            self.exit_code = exit_code
+
+
+class Interrupted(Stop):
+    """Ctrl-C or SIGTERM arrived; the call in flight has ended and the ledger is saved."""
+
+    exit_code = INTERRUPTED
+
+    def __init__(self) -> None:
+        super().__init__("Interrupted: the call in flight has ended and the ledger is saved.")

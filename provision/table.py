@@ -1,0 +1,65 @@
+"""Step 3: the table.
+
+Console: DynamoDB > Tables > Create table. Table name: name; partition key: id, String; default settings, which are
+on-demand capacity: nothing is paid while nobody reads or writes. The table comes before the function, whose policy
+and environment name it.
+https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_CreateTable.html
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from provision.aws import Clients, tags
+from provision.ledger import Ledger
+from provision.settings import Settings
+
+NEEDS: tuple[str, ...] = ()
+
+
+def find_table(dynamodb: Any, name: str) -> dict[str, Any] | None:
+    try:
+        table = dynamodb.describe_table(TableName=name)["Table"]
+        if table["TableStatus"] == "DELETING":
+            return {**table, "Tags": {}}  # it has no tags any more
+        listed = dynamodb.list_tags_of_resource(ResourceArn=table["TableArn"])
+    except dynamodb.exceptions.ResourceNotFoundException:
+        return None
+    return {**table, "Tags": tags(listed.get("Tags"))}
+
+
+def provision(aws: Clients, settings: Settings, ledger: Ledger) -> None:
+    key_schema = [{"AttributeName": settings.partition_key, "KeyType": "HASH"}]
+    attributes = [{"AttributeName": settings.partition_key, "AttributeType": "S"}]
+    table = find_table(aws.dynamodb, settings.table)
+    if table is not None and table["TableStatus"] == "DELETING":
+        aws.dynamodb.get_waiter("table_not_exists").wait(
+            TableName=settings.table,
+            WaiterConfig={"Delay": 2, "MaxAttempts": 150},
+        )
+        table = None
+    with ledger.making("table", "dynamodb:table", found=table, TableName=settings.table) as made:
+        if table is None:
+            created = aws.dynamodb.create_table(
+                TableName=settings.table,
+                KeySchema=key_schema,
+                AttributeDefinitions=attributes,
+                BillingMode="PAY_PER_REQUEST",
+                Tags=ledger.tag_list,
+            )
+            made.identify(created["TableDescription"])
+        else:
+            made.cannot_mend("key", found=table["KeySchema"], wanted=key_schema)
+            made.cannot_mend("key attribute", found=table["AttributeDefinitions"], wanted=attributes)
+            billing_mode = table.get("BillingModeSummary", {}).get("BillingMode", "PROVISIONED")
+            if made.differs("billing mode", found=billing_mode, wanted="PAY_PER_REQUEST"):
+                aws.dynamodb.update_table(
+                    TableName=settings.table,
+                    BillingMode="PAY_PER_REQUEST",
+                )
+        if table is None or table["TableStatus"] != "ACTIVE" or made.differences:
+            aws.dynamodb.get_waiter("table_exists").wait(
+                TableName=settings.table,
+                WaiterConfig={"Delay": 2, "MaxAttempts": 150},
+            )
+        made["arn"] = aws.arn("dynamodb", f"table/{settings.table}")

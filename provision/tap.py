@@ -1,0 +1,300 @@
+"""The tap: one listener on botocore's events of the suite's own clients.
+
+Every call passes here, before it leaves and after its answer. The guard hangs on it (a write leaves only when the
+ledger permits), the call count, and the suite's own retries: botocore is told to send each request once, since only
+we know which requests may be sent twice.
+
+Event names and their order: https://botocore.amazonaws.com/v1/documentation/api/latest/topics/events.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from botocore.exceptions import (
+    ConnectionError as BotocoreConnectionError,
+)
+from botocore.exceptions import (
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    HTTPClientError,
+    ProxyConnectionError,
+)
+from botocore.parsers import ResponseParserError
+
+from provision import outcome
+from provision.waiting import GaveUp, Wait, Waiting
+
+# The operations that change nothing. Every other operation is a write, and needs a promise in the ledger.
+READS: dict[str, frozenset[str]] = {
+    "sts": frozenset({"GetCallerIdentity"}),
+    "iam": frozenset(
+        {
+            "GetPolicy",
+            "GetPolicyVersion",
+            "GetRole",
+            "ListAccountAliases",
+            "ListAttachedRolePolicies",
+            "ListEntitiesForPolicy",
+            "ListInstanceProfilesForRole",
+            "ListPolicyVersions",
+            "ListRolePolicies",
+        }
+    ),
+    "dynamodb": frozenset({"DescribeTable", "GetItem", "ListTagsOfResource", "Scan"}),
+    "sqs": frozenset({"GetQueueAttributes", "GetQueueUrl", "ListQueueTags"}),
+    "lambda": frozenset(
+        {
+            "GetEventSourceMapping",
+            "GetFunction",
+            "GetFunctionConfiguration",
+            "GetPolicy",
+            "ListEventSourceMappings",
+            "ListTags",
+        }
+    ),
+    "apigateway": frozenset(
+        {
+            "GetDeployment",
+            "GetDeployments",
+            "GetMethod",
+            "GetResources",
+            "GetRestApi",
+            "GetRestApis",
+            "GetStage",
+            "GetStages",
+        }
+    ),
+    "logs": frozenset({"DescribeLogGroups", "DescribeLogStreams", "ListTagsForResource"}),
+}
+
+# What trials may do beside reading: send to and invoke what the ledger records, and take away their own items.
+TRIALS: dict[str, frozenset[str]] = {
+    "lambda": frozenset({"Invoke"}),
+    "apigateway": frozenset({"TestInvokeMethod"}),
+    "sqs": frozenset({"SendMessage"}),
+    "dynamodb": frozenset({"DeleteItem"}),
+}
+
+THROTTLES = frozenset(
+    {
+        "Throttling",
+        "ThrottlingException",
+        "ThrottledException",
+        "RequestThrottled",
+        "RequestThrottledException",
+        "RequestLimitExceeded",
+        "TooManyRequestsException",
+        "ProvisionedThroughputExceededException",
+    }
+)
+
+# Never sent: no connection came about. Every other failure of the connection leaves open whether AWS acted.
+NEVER_SENT = (EndpointConnectionError, ConnectTimeoutError, ProxyConnectionError)
+NO_ANSWER = (HTTPClientError, BotocoreConnectionError, ResponseParserError)
+
+THROTTLE_BUDGET = 120.0  # seconds
+# Fixed quotas per account, not raisable: one DeleteRestApi in 30 s, one CreateRestApi in 3 s, one CreateDeployment
+# in 5 s. The budgets let thirty learners press the key together.
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html
+THROTTLE_BUDGETS = {"DeleteRestApi": 1200.0, "CreateRestApi": 300.0, "CreateDeployment": 450.0}
+READ_TRIES = 5
+NEVER_SENT_TRIES = 5
+
+
+class AnswerLost(Exception):
+    """A write was sent, and whether AWS applied it is not known: no answer, or one without the expected fields.
+
+    The step is run again, and its look decides. Such a write is never sent again blindly.
+    """
+
+    def __init__(self, call: Call, why: str) -> None:
+        super().__init__(f"{call.service} {call.operation}: {why}")
+        self.call = call
+        self.why = why
+
+
+class UnpromisedWrite(Exception):
+    """A write was about to leave without a promise in the ledger: a defect of this suite, stopped before the wire."""
+
+
+@dataclass
+class Call:
+    """One call to AWS: what was asked, when (seconds of the tap's clock), and how it ended."""
+
+    number: int
+    service: str
+    operation: str
+    parameters: dict[str, Any]
+    is_read: bool
+    started: float
+    ended: float | None = None
+    error: str | None = None
+
+
+@dataclass
+class Tap:
+    """Listens on every client it is put on.
+
+    `permit` is asked before each write and raises to stop it; until a ledger sets it no write leaves at all.
+    `listeners` are told of each call when it has ended. `stopping` makes the next call raise Interrupted.
+    """
+
+    waiting: Waiting = field(default_factory=Waiting)
+    permit: Callable[[Call], None] | None = None
+    listeners: list[Callable[[Call], None]] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list)
+    stopping: bool = False
+    _parameters: dict[str, Any] = field(default_factory=dict)
+    _current: Call | None = None
+
+    def put_on(self, client: Any) -> None:
+        """Listen on one client. Clients that botocore makes for itself, to get credentials, pass unseen."""
+        events = client.meta.events
+        events.register_last("before-parameter-build.*.*", self._note_parameters)
+        events.register_last("before-call.*.*", self._before_call)
+        events.register_first("after-call.*.*", self._after_call)
+        events.register_first("after-call-error.*.*", self._after_call_error)
+        events.register_last("needs-retry.*.*", self._needs_retry)
+
+    def writes(self) -> list[Call]:
+        return [call for call in self.calls if not call.is_read]
+
+    def _note_parameters(self, params: dict[str, Any], **event: Any) -> None:
+        self._parameters = dict(params)
+
+    def _before_call(self, model: Any, **event: Any) -> None:
+        if self.stopping:
+            raise outcome.Interrupted
+        service = model.service_model.service_name
+        call = Call(
+            number=len(self.calls) + 1,
+            service=service,
+            operation=model.name,
+            parameters=self._parameters,
+            is_read=model.name in READS.get(service, frozenset()),
+            started=self.waiting.clock(),
+        )
+        if not call.is_read:
+            if self.permit is None:
+                raise UnpromisedWrite(f"{service} {model.name} without a ledger")
+            self.permit(call)
+        self.calls.append(call)
+        self._current = call
+
+    def _after_call(self, http_response: Any, parsed: dict[str, Any], model: Any, **event: Any) -> None:
+        call = self._ended(parsed.get("Error", {}).get("Code"))
+        if call is None or call.is_read:
+            return
+        if http_response.status_code >= 500:
+            raise AnswerLost(call, f"HTTP {http_response.status_code}: AWS may or may not have acted")
+        expected = EXPECTED.get(call.operation)
+        if http_response.status_code < 300 and expected and not _has(parsed, expected):
+            raise AnswerLost(call, f"the answer lacks {expected}")
+
+    def _after_call_error(self, exception: BaseException, **event: Any) -> None:
+        call = self._ended(type(exception).__name__)
+        if call is None or call.is_read:
+            return
+        if isinstance(exception, NO_ANSWER) and not isinstance(exception, NEVER_SENT):
+            raise AnswerLost(call, f"no answer ({exception})") from exception
+
+    def _ended(self, error: str | None) -> Call | None:
+        call, self._current = self._current, None
+        if call is not None:
+            call.ended = self.waiting.clock()
+            call.error = error
+            for listener in self.listeners:
+                listener(call)
+        return call
+
+    def _needs_retry(
+        self,
+        response: tuple[Any, dict[str, Any]] | None,
+        operation: Any,
+        attempts: int,
+        caught_exception: BaseException | None,
+        **event: Any,
+    ) -> int | None:
+        """0 to send the request again at once (the pause was made here), None to let the outcome stand."""
+        is_read = operation.name in READS.get(operation.service_model.service_name, frozenset())
+        if caught_exception is not None:
+            may_repeat = is_read or isinstance(caught_exception, NEVER_SENT)
+            if may_repeat and isinstance(caught_exception, NO_ANSWER):
+                return self._try_again(
+                    "no connection to AWS", str(caught_exception), attempts, READ_TRIES if is_read else NEVER_SENT_TRIES
+                )
+            return None
+        if response is None:
+            return None
+        http_response, parsed = response
+        error = parsed.get("Error", {})
+        words = f"{error.get('Code')}: {error.get('Message')}"
+        if error.get("Code") in THROTTLES or http_response.status_code == 429:
+            return self._wait_for_turn(operation.name, words, http_response.headers.get("Retry-After"))
+        if is_read and http_response.status_code >= 500:
+            return self._try_again("AWS had an error of its own", words, attempts, READ_TRIES)
+        return None
+
+    def _try_again(self, reason: str, words: str, attempts: int, tries: int) -> int | None:
+        if attempts >= tries:
+            return None
+        pause = min(2.0 ** (attempts - 1), 8.0)
+        self._pause(Wait(reason, "Trying again.", words, 0.0, 2.0**tries), pause)
+        return 0
+
+    def _wait_for_turn(self, operation: str, words: str, retry_after: str | None) -> int:
+        assert self._current is not None
+        budget = THROTTLE_BUDGETS.get(operation, THROTTLE_BUDGET)
+        elapsed = self.waiting.clock() - self._current.started
+        pause = float(retry_after) if retry_after and retry_after.isdigit() else 5.0 if elapsed > 10 else 2.0
+        if elapsed + pause > budget:
+            raise GaveUp(
+                f"Gave up after {elapsed:.0f} s: AWS still says {words}",
+                means="Too many requests of this kind reach this account; the quota is shared by everybody in it.",
+                advice=("Run the same command again in some minutes: it goes on where this run stopped.",),
+            )
+        means = "The quota for this call is shared by everybody in the account; your turn comes."
+        self._pause(Wait("too many requests", means, words, elapsed, budget), pause)
+        return 0
+
+    def _pause(self, wait: Wait, seconds: float) -> None:
+        if self.stopping:
+            raise outcome.Interrupted
+        self.waiting.waited.append(wait)
+        self.waiting.tell(wait)
+        self.waiting.sleep(seconds)
+
+
+# The field of each answer that a step relies on. A 200 without it (a captive portal, a cut body) is no answer.
+EXPECTED: dict[str, str] = {
+    "CreatePolicy": "Policy.Arn",
+    "CreatePolicyVersion": "PolicyVersion.VersionId",
+    "CreateRole": "Role.Arn",
+    "CreateTable": "TableDescription.TableName",
+    "CreateQueue": "QueueUrl",
+    "CreateFunction": "FunctionArn",
+    "UpdateFunctionCode": "FunctionArn",
+    "UpdateFunctionConfiguration": "FunctionArn",
+    "CreateEventSourceMapping": "UUID",
+    "UpdateEventSourceMapping": "UUID",
+    "AddPermission": "Statement",
+    "CreateRestApi": "id",
+    "CreateResource": "id",
+    "PutMethod": "httpMethod",
+    "PutIntegration": "type",
+    "PutMethodResponse": "statusCode",
+    "PutIntegrationResponse": "statusCode",
+    "CreateDeployment": "id",
+}
+
+
+def _has(parsed: dict[str, Any], path: str) -> bool:
+    value: Any = parsed
+    for name in path.split("."):
+        if not isinstance(value, dict) or not value.get(name):
+            return False
+        value = value[name]
+    return True

@@ -1,0 +1,197 @@
+"""The walkthrough's own tests, run against what was built: by every route, looking at the body, never at 200 alone.
+
+Each uses an id of its own and takes its item away again.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import secrets
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from provision import outcome
+from provision.aws import Clients
+from provision.ledger import Ledger
+from provision.settings import Settings
+
+
+class TrialFailed(outcome.Stop):
+    """What was built does not do what it should. Everything stays in place, to be looked at."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One test: its title, and what it saw."""
+
+    title: str
+    saw: str
+
+
+def try_all(aws: Clients, settings: Settings, ledger: Ledger) -> Iterator[Trial]:
+    """Run the tests one after the other. Raises TrialFailed with what was expected and what was seen."""
+    trials: list[tuple[str, Callable[[Clients, Settings, Ledger], str]]] = [
+        ("test event: echo through the function", try_echo),
+        ("API Gateway's own test call: create", try_test_invoke),
+        ("Invoke URL: create, then read the item from the table", try_invoke_url),
+    ]
+    if not settings.as_written:  # the walkthrough's handler cannot process a message (erratum 11)
+        trials.append(("queue: a message becomes an item", try_queue))
+    if settings.has_queue_route:
+        trials.append(("Invoke URL of the queue route: a request becomes an item", try_queue_url))
+    for title, trial in trials:
+        with ledger.trying(title):
+            saw = trial(aws, settings, ledger)
+        yield Trial(title, saw)
+
+
+def create_event(settings: Settings, item_id: str) -> dict[str, Any]:
+    """The walkthrough's request, with a marked id."""
+    return {
+        "operation": "create",
+        "tableName": settings.table,
+        "payload": {"Item": {"id": item_id, "name": "Bob"}},
+    }
+
+
+def marked_id() -> str:
+    return f"trial-{secrets.token_hex(6)}"
+
+
+def try_echo(aws: Clients, settings: Settings, ledger: Ledger) -> str:
+    payload = {"somekey1": "somevalue1", "somekey2": "somevalue2"}
+    answer = aws.lambda_.invoke(
+        FunctionName=settings.function,
+        Payload=json.dumps({"operation": "echo", "payload": payload}),
+    )
+    result = json.loads(answer["Payload"].read())
+    expect(not answer.get("FunctionError") and result == payload, "the payload back", result)
+    return "the payload came back"
+
+
+def try_test_invoke(aws: Clients, settings: Settings, ledger: Ledger) -> str:
+    from provision.api import resources_of
+
+    item_id = marked_id()
+    api_id = ledger.outputs("api")["id"]
+    resource = resources_of(aws.apigateway, api_id)[f"/{settings.path_part}"]
+    answer = aws.apigateway.test_invoke_method(
+        restApiId=api_id,
+        resourceId=resource["id"],
+        httpMethod="POST",
+        body=json.dumps(create_event(settings, item_id)),
+    )
+    body = parsed(answer.get("body", ""))
+    expect(answer["status"] == 200 and created(body), "status 200 and DynamoDB's answer", answer.get("body"))
+    wait_for_item(aws, settings, item_id, budget=10)
+    return f"status {answer['status']}, and the item is in the table"
+
+
+def try_invoke_url(aws: Clients, settings: Settings, ledger: Ledger) -> str:
+    item_id = marked_id()
+    url = ledger.outputs("stage")["url"]
+    status, text = post_until_served(aws, url, create_event(settings, item_id))
+    expect(status == 200 and created(parsed(text)), "status 200 and DynamoDB's answer", f"{status} {text}")
+    wait_for_item(aws, settings, item_id, budget=10)
+    return f"status {status}, and the item is in the table"
+
+
+def try_queue(aws: Clients, settings: Settings, ledger: Ledger) -> str:
+    item_id = marked_id()
+    aws.sqs.send_message(
+        QueueUrl=ledger.outputs("queue")["url"],
+        MessageBody=json.dumps(create_event(settings, item_id)),
+    )
+    wait_for_item(aws, settings, item_id, budget=120)
+    return "the item is in the table"
+
+
+def try_queue_url(aws: Clients, settings: Settings, ledger: Ledger) -> str:
+    item_id = marked_id()
+    url = f"{ledger.outputs('stage')['url']}/{settings.queue_path_part}"
+    status, text = post_until_served(aws, url, create_event(settings, item_id))
+    expect(status == 200 and "MessageId" in text, "status 200 and a MessageId", f"{status} {text}")
+    wait_for_item(aws, settings, item_id, budget=120)
+    return f"status {status}, and the item is in the table"
+
+
+def wait_for_item(aws: Clients, settings: Settings, item_id: str, *, budget: float) -> None:
+    """Wait until the item is in the table, then take it away."""
+    key = {"id": {"S": item_id}}
+
+    def look() -> dict[str, Any] | None:
+        answer = aws.dynamodb.get_item(
+            TableName=settings.table,
+            Key=key,
+            ConsistentRead=True,
+        )
+        item: dict[str, Any] | None = answer.get("Item")
+        return item
+
+    item = aws.waiting.poll_until(f"item {item_id} in table {settings.table}", look, budget=budget)
+    aws.dynamodb.delete_item(
+        TableName=settings.table,
+        Key=key,
+    )
+    expect(item.get("name") == {"S": "Bob"}, "an item named Bob", item)
+
+
+def post_until_served(aws: Clients, url: str, event: dict[str, Any]) -> tuple[int, str]:
+    """POST until the stage is served: just after a deployment its URL answers 403, 404 or 500 for some seconds."""
+    last = (0, "")
+
+    def look() -> tuple[int, str] | None:
+        nonlocal last
+        last = post(url, event, without_proxy=aws.base_url is not None)
+        return last if last[0] not in (0, 403, 404, 500) else None
+
+    try:
+        return aws.waiting.poll_until(
+            f"{url} to be served", look, budget=60, means="A new deployment reaches API Gateway's edge in seconds."
+        )
+    except outcome.Stop as gave_up:
+        raise TrialFailed(f"{gave_up.what} It last answered {last[0]} {last[1]}") from gave_up
+
+
+def post(url: str, event: dict[str, Any], *, without_proxy: bool) -> tuple[int, str]:
+    """Status and body of a POST. Errors of HTTP are answers, too; no answer at all is status 0."""
+    request = urllib.request.Request(
+        url,
+        data=json.dumps(event).encode(),
+        headers={"Content-Type": "application/json"},
+        method="POST",
+    )
+    handlers = [urllib.request.ProxyHandler({})] if without_proxy else []
+    try:
+        with urllib.request.build_opener(*handlers).open(request, timeout=30) as answer:
+            return answer.status, answer.read().decode("utf-8", "replace")
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode("utf-8", "replace")
+    except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
+        return 0, str(error)
+
+
+def created(body: Any) -> bool:
+    """Whether the body is PutItem's answer: a failed handler has errorMessage instead, and status 200 all the same."""
+    return isinstance(body, dict) and body.get("ResponseMetadata", {}).get("HTTPStatusCode") == 200
+
+
+def parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
+
+
+def expect(holds: bool, wanted: str, seen: Any) -> None:
+    if not holds:
+        raise TrialFailed(
+            f"A test of the result failed: expected {wanted}, saw {seen!r}.",
+            means="Everything was built, and does not work as it should.",
+            advice=("The function's log group tells what the handler saw.", "python -m provision --try tries again."),
+        )

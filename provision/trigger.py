@@ -1,0 +1,104 @@
+"""Step 6: the trigger, which hands the queue's messages to the function.
+
+Console: Lambda > POC-Lambda-1 > Add trigger > SQS > POC-Queue > Add. What the console calls a trigger is an event
+source mapping: Lambda itself receives from the queue, with the function's role, and deletes what the function
+processed. It needs both, so it comes after them; neither takes it along when it is deleted.
+https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from provision.aws import Clients
+from provision.documents import policy_document, same_meaning
+from provision.ledger import Ledger
+from provision.policies import find_policy
+from provision.roles import find_attachment
+from provision.settings import Settings
+from provision.waiting import ROLE_NOT_YET_PERMITTED, TRIGGER_BUSY
+
+NEEDS = ("message_queue", "function")
+
+
+def find_trigger(lambda_: Any, queue_arn: str, function_name: str) -> dict[str, Any] | None:
+    """The mapping between the two; AWS allows one at most."""
+    paginator = lambda_.get_paginator("list_event_source_mappings")
+    for page in paginator.paginate(EventSourceArn=queue_arn, FunctionName=function_name):
+        for mapping in page["EventSourceMappings"]:
+            if mapping["State"] == "Deleting":
+                return {**mapping, "Tags": {}}
+            try:
+                listed = lambda_.list_tags(Resource=mapping["EventSourceMappingArn"])
+            except lambda_.exceptions.ResourceNotFoundException:
+                return None
+            return {**mapping, "Tags": listed.get("Tags", {})}
+    return None
+
+
+def provision(aws: Clients, settings: Settings, ledger: Ledger) -> None:
+    queue_arn = ledger.outputs("queue")["arn"]
+
+    def waiting_cannot_help() -> str | None:
+        """The role's policy may really lack the permission, or not be attached."""
+        arn = ledger.identity("read-policy")["PolicyArn"]
+        if find_attachment(aws.iam, settings.function_role, arn) is None:
+            return f"The policy {settings.read_policy} is not attached to {settings.function_role}."
+        policy = find_policy(aws.iam, arn) or {}
+        version = aws.iam.get_policy_version(PolicyArn=arn, VersionId=policy["DefaultVersionId"])
+        wanted = policy_document("Lambda-Read-SQS", aws, settings)
+        if not same_meaning(version["PolicyVersion"]["Document"], wanted):
+            return f"The policy {settings.read_policy} is not as step 1 made it: it must allow sqs:ReceiveMessage."
+        return None
+
+    def find() -> dict[str, Any] | None:
+        return find_trigger(aws.lambda_, queue_arn, settings.function)
+
+    trigger = find()
+    if trigger is not None and trigger["State"] == "Deleting":
+        aws.waiting.poll_until("the old trigger to be gone", lambda: find() is None, budget=180, times=2)
+        trigger = None
+    with ledger.making(
+        "trigger",
+        "lambda:event-source-mapping",
+        found=trigger,
+        EventSourceArn=queue_arn,
+        FunctionName=settings.function,
+    ) as made:
+        if trigger is None:
+            for attempt in aws.waiting.retry_while(ROLE_NOT_YET_PERMITTED, unless=waiting_cannot_help):
+                with attempt:
+                    created = aws.lambda_.create_event_source_mapping(
+                        EventSourceArn=queue_arn,
+                        FunctionName=settings.function,
+                        BatchSize=settings.batch_size,
+                        Enabled=True,
+                        FunctionResponseTypes=settings.function_response_types,
+                        Tags=ledger.tags,
+                    )
+                    made.identify(created)
+        else:
+            state = "Enabled" if trigger["State"] in ("Creating", "Enabling", "Updating") else trigger["State"]
+            response_types = trigger.get("FunctionResponseTypes", [])
+            differs = made.differs("State", found=state, wanted="Enabled")
+            differs |= made.differs("BatchSize", found=trigger["BatchSize"], wanted=settings.batch_size)
+            differs |= made.differs(
+                "FunctionResponseTypes", found=response_types, wanted=settings.function_response_types
+            )
+            if differs:
+                for attempt in aws.waiting.retry_while(TRIGGER_BUSY):
+                    with attempt:
+                        aws.lambda_.update_event_source_mapping(
+                            UUID=trigger["UUID"],
+                            FunctionName=settings.function,
+                            BatchSize=settings.batch_size,
+                            Enabled=True,
+                            FunctionResponseTypes=settings.function_response_types,
+                        )
+        if trigger is None or trigger["State"] != "Enabled":
+            aws.waiting.poll_until(
+                "the trigger to be enabled",
+                lambda: (find() or {}).get("State") == "Enabled",
+                budget=300,
+                means="Lambda starts to receive from the queue; until then messages wait in it.",
+            )
