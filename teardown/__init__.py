@@ -1,0 +1,45 @@
+"""The ledger read backwards: one function for each kind of thing that the steps make.
+
+A module here bears the name of the step that made the thing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from provision.aws import Clients
+from provision.ledger import Ledger, Resource
+from teardown import api, function, message_queue, policies, roles, stage, table, trigger
+
+Found = dict[str, Any]
+
+# kind -> look: what AWS has under a recorded identity, or None.
+FIND: dict[str, Callable[[Clients, Ledger, Resource], Found | None]] = {
+    "apigateway:stage": stage.find,
+    "apigateway:rest-api": api.find,
+    "lambda:permission": api.find_permission_of,
+    "lambda:event-source-mapping": trigger.find,
+    "lambda:function": function.find,
+    "logs:log-group": function.find_logs,
+    "sqs:queue": message_queue.find,
+    "dynamodb:table": table.find,
+    "iam:role-policy-attachment": roles.find_attached,
+    "iam:role": roles.find,
+    "iam:policy": policies.find,
+}
+
+# kind -> undo: delete it and wait until it is gone. Raises kept.Kept when something of somebody else's hangs on it.
+UNDO: dict[str, Callable[[Clients, Ledger, Resource, Found], None]] = {
+    "apigateway:stage": stage.delete_stage,
+    "apigateway:rest-api": api.delete_api,
+    "lambda:permission": api.remove_permission,
+    "lambda:event-source-mapping": trigger.delete_trigger,
+    "lambda:function": function.delete_function,
+    "logs:log-group": function.delete_log_group,
+    "sqs:queue": message_queue.delete_queue,
+    "dynamodb:table": table.delete_table,
+    "iam:role-policy-attachment": roles.detach_policy,
+    "iam:role": roles.delete_role,
+    "iam:policy": policies.delete_policy,
+}

@@ -1,0 +1,30 @@
+"""Undoes step 4: the queue and its dead-letter queue, with the messages in them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from provision.aws import Clients
+from provision.ledger import Ledger, Resource
+from provision.message_queue import find_queue
+from teardown.kept import Kept
+from teardown.trigger import others_on
+
+
+def find(aws: Clients, ledger: Ledger, resource: Resource) -> dict[str, Any] | None:
+    return find_queue(aws.sqs, resource.identity["QueueName"])
+
+
+def delete_queue(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:
+    """Deletion takes up to 60 seconds, in which the queue may still be seen now and then.
+
+    https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_DeleteQueue.html
+    """
+    name = resource.identity["QueueName"]
+    others = others_on(aws, EventSourceArn=found["QueueArn"])
+    if others:
+        raise Kept(others)
+    aws.sqs.delete_queue(
+        QueueUrl=found["QueueUrl"],
+    )
+    aws.waiting.poll_until(f"queue {name} to be gone", lambda: find_queue(aws.sqs, name) is None, budget=120, times=2)
