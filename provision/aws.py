@@ -351,8 +351,11 @@ def _partition(session: boto3.Session, region: str) -> str:
 
 
 def _dns_suffix(session: boto3.Session, partition: str) -> str:
-    resolver = session._session.get_component("endpoint_resolver")
-    return str(resolver.get_partition_dns_suffix(partition) or "amazonaws.com")
+    """amazonaws.com, amazonaws.com.cn, ...: from the list of partitions that botocore ships."""
+    for listed in session._session.get_data("partitions")["partitions"]:
+        if listed["id"] == partition:
+            return str(listed["outputs"]["dnsSuffix"])
+    return "amazonaws.com"
 
 
 def _is_aws(url: str) -> bool:

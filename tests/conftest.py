@@ -1,0 +1,74 @@
+"""What every test shares: loopback only, none of the user's AWS environment, and a deployment to work on."""
+
+from __future__ import annotations
+
+import io
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from deployment import Deployment
+from rich.console import Console
+
+from provision.screen import Screen
+from sandbox import Sandbox
+
+LOOPBACK = {"127.0.0.1", "::1", "localhost"}
+
+
+@pytest.fixture(autouse=True)
+def loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test that opens a socket to anywhere but this machine fails."""
+    connect, connect_ex = socket.socket.connect, socket.socket.connect_ex
+
+    def check(sock: socket.socket, address: Any) -> None:
+        if sock.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in LOOPBACK:
+            pytest.fail(f"a socket to {address} was opened; tests talk to this machine only")
+
+    def guarded_connect(self: socket.socket, address: Any) -> None:
+        check(self, address)
+        connect(self, address)
+
+    def guarded_connect_ex(self: socket.socket, address: Any) -> int:
+        check(self, address)
+        return connect_ex(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded_connect)
+    monkeypatch.setattr(socket.socket, "connect_ex", guarded_connect_ex)
+
+
+@pytest.fixture(autouse=True)
+def no_aws_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith(("AWS_", "BOTO_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+@pytest.fixture
+def empty_sandbox() -> Iterator[Sandbox]:
+    """A sandbox of this test's own, with nothing in it."""
+    with Sandbox() as running:
+        yield running
+
+
+@pytest.fixture
+def deployment(empty_sandbox: Sandbox, tmp_path: Path) -> Iterator[Deployment]:
+    """The suite at work on an empty sandbox, with its ledger in a folder of this test's own."""
+    with Deployment(empty_sandbox.id, empty_sandbox.url, tmp_path / "ledger.json") as made:
+        yield made
+
+
+@pytest.fixture
+def screen() -> Screen:
+    """A screen that writes into memory: `screen.talk.file.getvalue()`."""
+    return Screen(talk=memory_console(), data=memory_console())
+
+
+def memory_console() -> Console:
+    return Console(file=io.StringIO(), width=100, force_terminal=False, color_system=None, emoji=False)

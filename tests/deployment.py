@@ -1,0 +1,253 @@
+"""The suite at work in a test: build, look, change behind its back, build again, take down."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+from provision.aws import Clients, Target, connect
+from provision.ledger import Happened, Ledger
+from provision.runner import run_steps
+from provision.settings import Settings
+from provision.tap import Call, Tap
+from provision.trial import Trial, try_all
+from provision.waiting import Waiting
+from teardown.backwards import Left, prove, receipt, take_down
+
+ACCOUNT = "123456789012"
+REGION = "us-east-1"
+
+
+class Deployment:
+    """One ledger and one sandbox (or endpoint). Every `build` and `tear_down` is a run of its own, as a user's are.
+
+    `happened` and `calls` are those of the last run; `aws` are plain boto3 clients of a stranger who looks at the
+    account, or changes it behind the suite's back.
+    """
+
+    def __init__(self, sandbox_id: str, url: str, path: Path, settings: Settings | None = None) -> None:
+        self.sandbox_id = sandbox_id
+        self.url = url
+        self.path = path
+        self.settings = settings or Settings()
+        self.happened: list[Happened] = []
+        self.calls: list[Call] = []
+        # Real clock, short sleeps: what is waited for here comes within milliseconds.
+        self.waiting = Waiting(sleep=lambda seconds: time.sleep(seconds / 20))
+        self.prepare: Callable[[Clients, Ledger], None] = lambda aws, ledger: None
+        self.aws = Stranger(url)
+
+    def __enter__(self) -> Deployment:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.aws.close()
+
+    def connect(self) -> Clients:
+        return connect(Target(sandbox=(self.sandbox_id, self.url)), Tap(waiting=self.waiting))
+
+    def open(self, aws: Clients) -> Ledger:
+        ledger = Ledger.open(self.path, account=aws.account_id, region=aws.region, endpoint=aws.endpoint)
+        aws.tap.permit = ledger.permit
+        self.prepare(aws, ledger)
+        return ledger
+
+    def build(self, settings: Settings | None = None) -> list[Happened]:
+        """Run the eight steps; what they did."""
+        aws = self.connect()
+        ledger = self.open(aws)
+        try:
+            run_steps(
+                aws,
+                settings or self.settings,
+                ledger,
+                started=lambda step: None,
+                ended=lambda step, happened: None,
+            )
+        finally:
+            self.happened, self.calls = ledger.happened, aws.tap.calls
+            ledger.close()
+        return self.happened
+
+    def trials(self, settings: Settings | None = None) -> list[Trial]:
+        """Run the walkthrough's tests."""
+        aws = self.connect()
+        ledger = self.open(aws)
+        try:
+            return list(try_all(aws, settings or self.settings, ledger))
+        finally:
+            self.calls = aws.tap.calls
+            ledger.close()
+
+    def tear_down(self) -> list[Left]:
+        """Remove what the ledger records; what is left."""
+        aws = self.connect()
+        ledger = self.open(aws)
+        try:
+            left = take_down(aws, ledger, tell=lambda word, resource, remark: None)
+            left += prove(aws, ledger)
+            ledger.close_books(receipt(ledger))
+            return left
+        finally:
+            self.calls = aws.tap.calls
+            ledger.close()
+
+    @property
+    def ledger(self) -> dict[str, Any]:
+        """The ledger's file, as it is on the disk."""
+        content: dict[str, Any] = json.loads(self.path.read_bytes())
+        return content
+
+    def outputs(self, key: str) -> dict[str, str]:
+        return next(entry["outputs"] for entry in self.ledger["resources"] if entry["key"] == key)
+
+    @property
+    def changed(self) -> dict[str, Happened]:
+        """What the last build did not find as wanted, by key."""
+        return {event.key: event for event in self.happened if event.outcome != "unchanged"}
+
+    @property
+    def writes(self) -> list[str]:
+        """The writing operations of the last run."""
+        return [call.operation for call in self.calls if not call.is_read]
+
+
+class Stranger:
+    """Plain boto3 clients on a local endpoint, as anybody might use them; the suite's guard knows nothing of them."""
+
+    def __init__(self, url: str, region: str = REGION) -> None:
+        session = boto3.Session(aws_access_key_id="stranger", aws_secret_access_key="stranger", region_name=region)
+        config = Config(retries={"total_max_attempts": 1})
+        self._clients = {
+            service: session.client(service, endpoint_url=url, config=config)
+            for service in ("iam", "dynamodb", "sqs", "lambda", "apigateway", "logs", "sts")
+        }
+        self.iam = self._clients["iam"]
+        self.dynamodb = self._clients["dynamodb"]
+        self.sqs = self._clients["sqs"]
+        self.lambda_ = self._clients["lambda"]
+        self.apigateway = self._clients["apigateway"]
+        self.logs = self._clients["logs"]
+        self.sts = self._clients["sts"]
+
+    def close(self) -> None:
+        for client in self._clients.values():
+            client.close()
+
+    def inventory(self) -> dict[str, Any]:
+        """Everything in the account that the suite could make, or touch, with its shape; ids and times left out."""
+        return {
+            "policies": self._policies(),
+            "roles": self._roles(),
+            "tables": self._tables(),
+            "queues": self._queues(),
+            "log groups": sorted(group["logGroupName"] for group in self.logs.describe_log_groups()["logGroups"]),
+            "functions": self._functions(),
+            "triggers": sorted(
+                (mapping["EventSourceArn"], mapping["FunctionArn"], mapping["State"])
+                for mapping in self.lambda_.list_event_source_mappings()["EventSourceMappings"]
+            ),
+            "apis": self._apis(),
+        }
+
+    def _policies(self) -> dict[str, Any]:
+        return {
+            policy["PolicyName"]: {
+                "versions": len(self.iam.list_policy_versions(PolicyArn=policy["Arn"])["Versions"]),
+                "document": self.iam.get_policy_version(PolicyArn=policy["Arn"], VersionId=policy["DefaultVersionId"])[
+                    "PolicyVersion"
+                ]["Document"],
+                "tags": self.iam.list_policy_tags(PolicyArn=policy["Arn"])["Tags"],
+            }
+            for policy in self.iam.list_policies(Scope="Local")["Policies"]
+        }
+
+    def _roles(self) -> dict[str, Any]:
+        return {
+            role["RoleName"]: {
+                "trust": role["AssumeRolePolicyDocument"],
+                "attached": sorted(
+                    policy["PolicyName"]
+                    for policy in self.iam.list_attached_role_policies(RoleName=role["RoleName"])["AttachedPolicies"]
+                ),
+                "inline": self.iam.list_role_policies(RoleName=role["RoleName"])["PolicyNames"],
+                "tags": self.iam.list_role_tags(RoleName=role["RoleName"])["Tags"],
+            }
+            for role in self.iam.list_roles()["Roles"]
+        }
+
+    def _tables(self) -> dict[str, Any]:
+        tables = {}
+        for name in self.dynamodb.list_tables()["TableNames"]:
+            table = self.dynamodb.describe_table(TableName=name)["Table"]
+            tables[name] = {
+                "key": table["KeySchema"],
+                "attributes": table["AttributeDefinitions"],
+                "billing": table.get("BillingModeSummary", {}).get("BillingMode"),
+                "items": self.dynamodb.scan(TableName=name)["Items"],
+            }
+        return tables
+
+    def _queues(self) -> dict[str, Any]:
+        queues = {}
+        for url in self.sqs.list_queues().get("QueueUrls", []):
+            attributes = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+            queues[url.rsplit("/", 1)[1]] = {
+                "policy": json.loads(attributes.get("Policy") or "null"),
+                "redrive": json.loads(attributes.get("RedrivePolicy") or "null"),
+                "visibility": attributes["VisibilityTimeout"],
+                "retention": attributes["MessageRetentionPeriod"],
+                "tags": self.sqs.list_queue_tags(QueueUrl=url).get("Tags", {}),
+            }
+        return queues
+
+    def _functions(self) -> dict[str, Any]:
+        functions = {}
+        for function in self.lambda_.list_functions()["Functions"]:
+            name = function["FunctionName"]
+            try:
+                policy = json.loads(self.lambda_.get_policy(FunctionName=name)["Policy"])["Statement"]
+            except self.lambda_.exceptions.ResourceNotFoundException:
+                policy = []
+            functions[name] = {
+                "runtime": function["Runtime"],
+                "role": function["Role"],
+                "handler": function["Handler"],
+                "timeout": function["Timeout"],
+                "memory": function["MemorySize"],
+                "code": function["CodeSha256"],
+                "environment": function.get("Environment", {}).get("Variables", {}),
+                "policy": [
+                    {"Sid": one["Sid"], "Principal": one["Principal"], "Action": one["Action"]} for one in policy
+                ],
+            }
+        return functions
+
+    def _apis(self) -> list[dict[str, Any]]:
+        apis = []
+        for api in self.apigateway.get_rest_apis()["items"]:
+            resources = self.apigateway.get_resources(restApiId=api["id"], limit=500)["items"]
+            apis.append(
+                {
+                    "name": api["name"],
+                    "endpoint": api["endpointConfiguration"]["types"],
+                    "methods": sorted(
+                        f"{verb} {resource['path']}"
+                        for resource in resources
+                        for verb in resource.get("resourceMethods", {})
+                    ),
+                    "stages": sorted(
+                        stage["stageName"] for stage in self.apigateway.get_stages(restApiId=api["id"])["item"]
+                    ),
+                }
+            )
+        return sorted(apis, key=lambda api: str(api["name"]))
