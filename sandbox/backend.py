@@ -1,0 +1,425 @@
+"""The way our own layers talk to moto: its WSGI application, called inside this process.
+
+moto is reached only through ``moto.server.DomainDispatcherApplication`` and ``moto.server.create_backend_app``,
+which it exports publicly; nothing of it is patched. Its dispatcher finds the service in the credential scope of
+the Authorization header (access key/date/Region/service/aws4_request) and never checks the signature, so a
+header with the right scope and no real signature is all that a call needs.
+
+moto's state belongs to the process, not to the application object: two backends in one process share it.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import threading
+import time
+import urllib.parse
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from werkzeug.wrappers import Request, Response
+
+# The account moto uses for access keys it has not issued itself.
+ACCOUNT = "123456789012"
+DEFAULT_REGION = "us-east-1"
+
+# SQS allows 20 s at most; anything else in WaitTimeSeconds is for moto to refuse.
+LONGEST_POLL = 20
+
+# How long a long poll sleeps at most before it looks again: messages also become visible without anybody
+# sending one (delay, visibility timeout), and nothing announces that.
+LONG_POLL_LOOK = 0.2
+
+JSON_TARGETS = {
+    "sqs": ("AmazonSQS", "application/x-amz-json-1.0"),
+    "logs": ("Logs_20140328", "application/x-amz-json-1.1"),
+    "dynamodb": ("DynamoDB_20120810", "application/x-amz-json-1.0"),
+}
+READS_IAM = re.compile(rb"(?:^|&)Action=(?:Get|List|Simulate)")
+QUERY_VERSIONS = {"iam": "2010-05-08", "sts": "2011-06-15", "sqs": "2012-11-05"}
+
+
+class Answer(NamedTuple):
+    """What moto answered; header names are as moto spells them, look them up with :meth:`header`."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    def header(self, name: str) -> str | None:
+        wanted = name.lower()
+        return next((value for key, value in self.headers.items() if key.lower() == wanted), None)
+
+    @property
+    def ok(self) -> bool:
+        return 200 <= self.status < 300
+
+    def json(self) -> Any:
+        return json.loads(self.body) if self.body.strip() else {}
+
+
+class Credentials(NamedTuple):
+    """Access key, secret and session token as STS hands them out; moto tells the account by the access key."""
+
+    access_key: str = "sandbox"
+    secret_key: str = "sandbox"
+    session_token: str | None = None
+
+
+class BackendError(Exception):
+    """moto refused a call that one of our layers made for itself."""
+
+    def __init__(self, service: str, action: str, answer: Answer) -> None:
+        super().__init__(f"{service}:{action} was answered {answer.status}: {answer.body[:500]!r}")
+        self.service = service
+        self.action = action
+        self.answer = answer
+
+    @property
+    def code(self) -> str:
+        """The error code, from the JSON body or its header; an XML body is searched for its Code element."""
+        named = self.answer.header("x-amzn-query-error") or self.answer.header("x-amzn-errortype")
+        if named:
+            return named.split(";")[0].split(":")[0]
+        if self.answer.body.lstrip().startswith(b"<"):
+            return self.answer.body.partition(b"<Code>")[2].partition(b"</Code>")[0].decode()
+        try:
+            return str(self.answer.json().get("__type", "")).rpartition("#")[2]
+        except ValueError:
+            return ""
+
+
+class Backend:
+    """moto behind a door: ``call`` for our own questions, ``forward`` for the client's requests.
+
+    Calls to one service wait for one another. moto does not guard its own state (SQS rebuilds the list of
+    messages on every delete, so a message sent meanwhile is lost; a conditional put reads, then writes), and with
+    the interpreter's own lock nothing would be gained by letting them overlap.
+    """
+
+    def __init__(self) -> None:
+        self._app: Any = None
+        self._locks: dict[str, threading.RLock] = {}
+        self._locks_guard = threading.Lock()
+        self._arrival = threading.Condition()
+        self._listeners: list[Callable[[], None]] = []
+        # Raised by every request that may change IAM, so that what was read from it can be kept until then.
+        self.iam_serial = 0
+
+    def open(self) -> None:
+        """Import moto (about a second) and empty whatever an earlier sandbox of this process left in it."""
+        # AmazonAPIGatewayPushToCloudWatchLogs and its like exist in moto only when this is set before IAM is used.
+        os.environ["MOTO_IAM_LOAD_MANAGED_POLICIES"] = "true"
+        # Older versions make boto3 clients to read the API models, and those look for credentials off this machine.
+        os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")
+        from moto.server import (  # type: ignore[attr-defined]
+            DomainDispatcherApplication,
+            create_backend_app,
+        )
+
+        self._app = DomainDispatcherApplication(create_backend_app)
+        answer = self._run(self._environ("POST", "/moto-api/reset", "", {}, b""), "moto-api")
+        if not answer.ok:
+            raise BackendError("moto-api", "reset", answer)
+
+    # The two doors
+
+    def call(
+        self,
+        service: str,
+        method: str,
+        path: str,
+        *,
+        query: str = "",
+        headers: Mapping[str, str] | None = None,
+        body: bytes = b"",
+        region: str = DEFAULT_REGION,
+        credentials: Credentials | None = None,
+    ) -> Answer:
+        """One request to moto. ``path`` is unquoted; ``credentials`` decide the account (default: ACCOUNT)."""
+        signer = credentials or Credentials()
+        sent = {
+            "Host": f"{service}.{region}.amazonaws.com",
+            "Authorization": (
+                f"AWS4-HMAC-SHA256 Credential={signer.access_key}/20260101/{region}/{service}/aws4_request, "
+                "SignedHeaders=host;x-amz-date, Signature=0"
+            ),
+            "X-Amz-Date": "20260101T000000Z",
+        }
+        if signer.session_token:
+            sent["X-Amz-Security-Token"] = signer.session_token
+        sent.update(headers or {})
+        return self._run(self._environ(method, path, query, sent, body), service)
+
+    def forward(self, request: Request) -> Response:
+        """The client's request, unchanged, and moto's response, with nothing added."""
+        from werkzeug.wrappers import Response
+
+        body = request.get_data(cache=True)
+        environ = {key: value for key, value in request.environ.items() if not key.startswith("werkzeug.")}
+        environ["wsgi.input"] = io.BytesIO(body)
+        environ["CONTENT_LENGTH"] = str(len(body))
+        # The body is whole by now; moto would wait for chunks that never come.
+        environ.pop("HTTP_TRANSFER_ENCODING", None)
+        environ.pop("wsgi.input_terminated", None)
+        status, headers, answered = self._serve(environ, service_of(request) or "unsigned", body)
+        return Response(answered, status=status, headers=headers)
+
+    def listen_for_messages(self, listener: Callable[[], None]) -> None:
+        """``listener`` is called, from the sender's thread, after each SQS request that may have sent a message."""
+        self._listeners.append(listener)
+
+    # Shorthands for the protocols our layers need
+
+    def sqs(
+        self,
+        action: str,
+        parameters: Mapping[str, Any],
+        *,
+        region: str = DEFAULT_REGION,
+        credentials: Credentials | None = None,
+    ) -> dict[str, Any]:
+        return self._json("sqs", action, parameters, region, credentials)
+
+    def logs(
+        self,
+        action: str,
+        parameters: Mapping[str, Any],
+        *,
+        region: str = DEFAULT_REGION,
+        credentials: Credentials | None = None,
+    ) -> dict[str, Any]:
+        return self._json("logs", action, parameters, region, credentials)
+
+    def query(
+        self,
+        service: str,
+        action: str,
+        parameters: Mapping[str, str],
+        *,
+        region: str = DEFAULT_REGION,
+        credentials: Credentials | None = None,
+    ) -> bytes:
+        """A call in the query protocol (IAM, STS); the answer is the XML as it stands."""
+        form = {"Action": action, "Version": QUERY_VERSIONS[service], **parameters}
+        answer = self.call(
+            service,
+            "POST",
+            "/",
+            headers={"Content-Type": "application/x-www-form-urlencoded; charset=utf-8"},
+            body=urllib.parse.urlencode(form).encode(),
+            region=region,
+            credentials=credentials,
+        )
+        if not answer.ok:
+            raise BackendError(service, action, answer)
+        return answer.body
+
+    def assume_role(self, role_arn: str, session_name: str, *, region: str = DEFAULT_REGION) -> Credentials:
+        """Credentials of a role, as AWS gives them to a Lambda function or to API Gateway."""
+        answered = self.query(
+            "sts", "AssumeRole", {"RoleArn": role_arn, "RoleSessionName": session_name}, region=region
+        ).decode()
+
+        def element(name: str) -> str:
+            return answered.partition(f"<{name}>")[2].partition(f"</{name}>")[0].strip()
+
+        return Credentials(element("AccessKeyId"), element("SecretAccessKey"), element("SessionToken"))
+
+    def _json(
+        self,
+        service: str,
+        action: str,
+        parameters: Mapping[str, Any],
+        region: str,
+        credentials: Credentials | None,
+    ) -> dict[str, Any]:
+        target, content_type = JSON_TARGETS[service]
+        answer = self.call(
+            service,
+            "POST",
+            "/",
+            headers={"Content-Type": content_type, "X-Amz-Target": f"{target}.{action}"},
+            body=json.dumps(parameters).encode(),
+            region=region,
+            credentials=credentials,
+        )
+        if not answer.ok:
+            raise BackendError(service, action, answer)
+        decoded: dict[str, Any] = answer.json()
+        return decoded
+
+    # Inside
+
+    @staticmethod
+    def _environ(
+        method: str, path: str, query: str, headers: Mapping[str, str], body: bytes
+    ) -> dict[str, Any]:
+        environ: dict[str, Any] = {
+            "REQUEST_METHOD": method,
+            "SCRIPT_NAME": "",
+            # WSGI wants the bytes of the path dressed as latin-1 (PEP 3333).
+            "PATH_INFO": path.encode().decode("latin-1"),
+            "RAW_URI": urllib.parse.quote(path) + (f"?{query}" if query else ""),
+            "QUERY_STRING": query,
+            "SERVER_NAME": "127.0.0.1",
+            "SERVER_PORT": "80",
+            "SERVER_PROTOCOL": "HTTP/1.1",
+            "REMOTE_ADDR": "127.0.0.1",
+            "wsgi.version": (1, 0),
+            "wsgi.url_scheme": "http",
+            "wsgi.input": io.BytesIO(body),
+            "wsgi.errors": io.StringIO(),
+            "wsgi.multithread": True,
+            "wsgi.multiprocess": False,
+            "wsgi.run_once": False,
+            "CONTENT_LENGTH": str(len(body)),
+        }
+        environ["REQUEST_URI"] = environ["RAW_URI"]
+        for name, value in headers.items():
+            key = name.upper().replace("-", "_")
+            environ[key if key == "CONTENT_TYPE" else f"HTTP_{key}"] = value
+        return environ
+
+    def _run(self, environ: dict[str, Any], service: str) -> Answer:
+        body = environ["wsgi.input"].getvalue()
+        status, headers, answered = self._serve(environ, service, body)
+        return Answer(status, dict(headers), answered)
+
+    def _serve(
+        self, environ: dict[str, Any], service: str, body: bytes
+    ) -> tuple[int, list[tuple[str, str]], bytes]:
+        if service == "sqs":
+            return self._serve_sqs(environ, body)
+        with self._lock(service):
+            answer = self._serve_once(environ)
+        if service == "iam" and not READS_IAM.search(body):
+            self.iam_serial += 1
+        return answer
+
+    def _serve_once(self, environ: dict[str, Any]) -> tuple[int, list[tuple[str, str]], bytes]:
+        started: list[Any] = []
+
+        def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            started[:] = [status, headers]
+            return lambda data: None
+
+        answered: Iterable[bytes] = self._app(environ, start_response)
+        try:
+            body = b"".join(answered)
+        finally:
+            close = getattr(answered, "close", None)
+            if close is not None:
+                close()
+        status, headers = started
+        return int(status.split(None, 1)[0]), list(headers), body
+
+    def _lock(self, service: str) -> threading.RLock:
+        with self._locks_guard:
+            return self._locks.setdefault(service, threading.RLock())
+
+    # SQS: a long poll must not hold the lock that the sender needs, so the waiting is done out here and moto
+    # only ever sees short polls.
+
+    def _serve_sqs(self, environ: dict[str, Any], body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
+        action = environ.get("HTTP_X_AMZ_TARGET", "").partition(".")[2]
+        by_json = bool(action)
+        parameters: dict[str, Any] = {}
+        if by_json and action == "ReceiveMessage":
+            try:
+                decoded = json.loads(body or b"{}")
+                parameters = decoded if isinstance(decoded, dict) else {}
+            except ValueError:
+                pass  # moto words the refusal
+        elif not by_json:
+            form = body.decode("utf-8", "replace") or environ.get("QUERY_STRING", "")
+            parameters = dict(urllib.parse.parse_qsl(form, keep_blank_values=True))
+            action = parameters.get("Action", "")
+
+        wait = self._poll_seconds(parameters, environ) if action == "ReceiveMessage" else 0
+        if wait:
+            body = self._short_poll(parameters, by_json)
+            environ["CONTENT_LENGTH"] = str(len(body))
+        deadline = time.monotonic() + wait
+        while True:
+            environ["wsgi.input"] = io.BytesIO(body)
+            with self._lock("sqs"):
+                answer = self._serve_once(environ.copy())
+            if action in ("SendMessage", "SendMessageBatch"):
+                self._announce()
+            left = deadline - time.monotonic()
+            if left <= 0 or answer[0] != 200 or b"ReceiptHandle" in answer[2]:
+                return answer
+            with self._arrival:
+                self._arrival.wait(min(left, LONG_POLL_LOOK))
+
+    def _poll_seconds(self, parameters: Mapping[str, Any], environ: Mapping[str, Any]) -> int:
+        asked = parameters.get("WaitTimeSeconds")
+        if asked is None:
+            asked = self._queue_wait(str(parameters.get("QueueUrl", "")), environ)
+        try:
+            seconds = int(asked)
+        except (TypeError, ValueError):
+            return 0
+        return seconds if 0 < seconds <= LONGEST_POLL else 0
+
+    def _queue_wait(self, queue_url: str, environ: Mapping[str, Any]) -> int:
+        """The queue's own ReceiveMessageWaitTimeSeconds; 0 where there is no such queue."""
+        if not queue_url:
+            return 0
+        scope = credential_scope(environ.get("HTTP_AUTHORIZATION", ""))
+        try:
+            read = self.sqs(
+                "GetQueueAttributes",
+                {"QueueUrl": queue_url, "AttributeNames": ["ReceiveMessageWaitTimeSeconds"]},
+                region=scope.region if scope else DEFAULT_REGION,
+                credentials=Credentials(scope.access_key) if scope else None,
+            )
+        except BackendError:
+            return 0
+        return int(read.get("Attributes", {}).get("ReceiveMessageWaitTimeSeconds", 0))
+
+    @staticmethod
+    def _short_poll(parameters: Mapping[str, Any], by_json: bool) -> bytes:
+        short = {**parameters, "WaitTimeSeconds": 0}
+        return json.dumps(short).encode() if by_json else urllib.parse.urlencode(short).encode()
+
+    def _announce(self) -> None:
+        with self._arrival:
+            self._arrival.notify_all()
+        for listener in self._listeners:
+            listener()
+
+
+class Scope(NamedTuple):
+    """What an Authorization header says about itself."""
+
+    access_key: str
+    region: str
+    service: str
+
+
+def credential_scope(authorization: str) -> Scope | None:
+    """The credential scope of a SigV4 header; None for anything else, an absent header included."""
+    credential = authorization.partition("Credential=")[2].split(",")[0].split(" ")[0].strip()
+    parts = credential.split("/")
+    if len(parts) < 5:
+        return None
+    # An access key may hold slashes of its own when somebody invents one; the scope is always the last four.
+    _, region, service, _ = parts[-4:]
+    return Scope("/".join(parts[:-4]), region, service.lower())
+
+
+def service_of(request: Request) -> str | None:
+    scope = credential_scope(request.headers.get("Authorization", ""))
+    return scope.service if scope else None
+
+
+def region_of(request: Request) -> str:
+    """The Region that the caller signed for; an unsigned request gets the default one."""
+    scope = credential_scope(request.headers.get("Authorization", ""))
+    return scope.region if scope else DEFAULT_REGION

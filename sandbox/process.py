@@ -1,0 +1,226 @@
+"""A sandbox in the background, remembered beside a ledger.
+
+The record (``sandbox.json``) is a claim like any other: it holds only while something at its URL answers with the
+same id. A process is never ended by its number, which the system may have given to somebody else by now; the
+sandbox is asked to stop, by its id.
+
+Only the standard library and portalocker are needed here; moto is loaded by the child alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import portalocker
+
+RECORD = "sandbox.json"
+LOCK = "sandbox.lock"
+LOG = "sandbox.log"
+
+# moto's import alone takes up to two seconds on a busy laptop, far more on a cold disk.
+START_SECONDS = 30.0
+
+# A stop waits for the batches in flight, whose functions may take their time.
+STOP_SECONDS = 30.0
+
+# Loopback: what does not answer in this time does not answer at all.
+ANSWER_SECONDS = 5.0
+
+LOG_LINES = 15
+
+# All that a sandbox's own process knows of AWS. moto, depending on its version, makes boto3 clients of its own;
+# without credentials they would look for some at the address of EC2's metadata service.
+PLAIN_AWS = {
+    "AWS_ACCESS_KEY_ID": "sandbox",
+    "AWS_SECRET_ACCESS_KEY": "sandbox",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+FOREIGN = ("AWS_", "BOTO_", "BOTO3_", "MOTO_")
+
+
+class SandboxFailed(Exception):
+    """The sandbox did not start, or did not stop; ``log`` holds the last lines that it wrote."""
+
+    def __init__(self, what: str, log: str = "") -> None:
+        super().__init__(f"{what}\n{log}" if log else what)
+        self.log = log
+
+
+@dataclass(frozen=True)
+class Running:
+    """A sandbox that answered. ``record`` is the file that names it; ``pid`` is for messages only."""
+
+    id: str
+    url: str
+    pid: int
+    record: Path
+
+
+def find(folder: Path) -> Running | None:
+    """The sandbox that the folder's record names, if it is alive; a stale or unreadable record is None."""
+    record = folder / RECORD
+    try:
+        written = json.loads(record.read_text(encoding="utf-8"))
+        named = Running(str(written["id"]), str(written["url"]), int(written["pid"]), record)
+    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
+        return None
+    return named if answers(named) else None
+
+
+def answers(running: Running) -> bool:
+    """Whether the sandbox of this id is at this address; another one that took over the port is not it."""
+    try:
+        with _loopback().open(f"{running.url}/_sandbox", timeout=ANSWER_SECONDS) as answer:
+            described = json.loads(answer.read())
+    except (OSError, ValueError, http.client.HTTPException):
+        return False
+    return isinstance(described, dict) and described.get("id") == running.id
+
+
+def start(
+    folder: Path,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Running:
+    """The folder's sandbox, started if there is none; two starts at once give one sandbox."""
+    folder = folder.absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    deadline = clock() + START_SECONDS
+    with _only_one(folder, deadline - clock()):
+        running = find(folder)
+        if running is not None:
+            return running
+        (folder / RECORD).unlink(missing_ok=True)
+        with (folder / LOG).open("wb") as log:
+            child = _spawn(folder, log)
+        while clock() < deadline:
+            running = find(folder)
+            if running is not None:
+                return running
+            if child.poll() is not None:
+                raise SandboxFailed(
+                    f"The sandbox ended at once, with status {child.returncode}.", _tail(folder)
+                )
+            sleep(0.05)
+        # Ours, and not yet answering: the handle, not the number, says which process this is.
+        child.terminate()
+        raise SandboxFailed(f"The sandbox did not answer within {START_SECONDS:.0f} seconds.", _tail(folder))
+
+
+def stop(
+    running: Running,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Ask the sandbox to stop and wait until it is gone. One that is gone already is success."""
+    request = urllib.request.Request(
+        f"{running.url}/_sandbox/stop", data=b"", method="POST", headers={"X-Sandbox-Id": running.id}
+    )
+    if answers(running):
+        # A sandbox that goes while it answers has done what it was asked.
+        with (
+            contextlib.suppress(OSError, http.client.HTTPException),
+            _loopback().open(request, timeout=ANSWER_SECONDS),
+        ):
+            pass
+        deadline = clock() + STOP_SECONDS
+        while answers(running):
+            if clock() >= deadline:
+                raise SandboxFailed(f"{running.id} did not stop.", _tail(running.record.parent))
+            sleep(0.05)
+    forget(running)
+
+
+def remember(record: Path, described: dict[str, Any]) -> None:
+    """Write the record, whole or not at all; the child does this once it listens."""
+    descriptor, name = tempfile.mkstemp(prefix=f"{record.name}-", dir=record.parent)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(described, file, indent=2)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(record)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def forget(running: Running) -> None:
+    """Remove the record, unless it speaks of another sandbox by now."""
+    try:
+        written = json.loads(running.record.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return
+    if isinstance(written, dict) and written.get("id") == running.id:
+        running.record.unlink(missing_ok=True)
+
+
+def _loopback() -> urllib.request.OpenerDirector:
+    # A proxy from the environment would be asked for our 127.0.0.1, and would look for it at home.
+    return urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+@contextlib.contextmanager
+def _only_one(folder: Path, seconds: float) -> Any:
+    """An OS lock: released by the system when its holder dies, so it cannot be left behind."""
+    lock = portalocker.Lock(folder / LOCK, mode="a", timeout=seconds, check_interval=0.05)
+    try:
+        lock.acquire()
+    except portalocker.exceptions.LockException as error:
+        raise SandboxFailed(f"Another start holds {folder / LOCK}.", _tail(folder)) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _spawn(folder: Path, log: IO[bytes]) -> subprocess.Popen[bytes]:
+    detached: dict[str, Any] = {"start_new_session": True}
+    if sys.platform == "win32":
+        detached = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.DETACHED_PROCESS}
+    return subprocess.Popen(
+        [sys.executable, "-m", "sandbox", "--port", "0", "--record", str(folder / RECORD)],
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        # `-m` looks in the working folder first: a folder of the user's own called sandbox would be run instead.
+        cwd=Path(__file__).parent.parent,
+        env=child_environment(),
+        **detached,
+    )
+
+
+def child_environment() -> dict[str, str]:
+    """The user's environment without anything that speaks of AWS, or that would change what moto does."""
+    kept = {key: value for key, value in os.environ.items() if not key.upper().startswith(FOREIGN)}
+    # From a checkout, the folder above this one; from an installed wheel, site-packages, where it is no news.
+    parts = [str(Path(__file__).parent.parent), kept.get("PYTHONPATH", "")]
+    kept["PYTHONPATH"] = os.pathsep.join(part for part in parts if part)
+    return kept | PLAIN_AWS
+
+
+def _tail(folder: Path) -> str:
+    try:
+        lines = (folder / LOG).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    return "\n".join(lines[-LOG_LINES:])

@@ -1,0 +1,271 @@
+"""The sandbox's front: one loopback port, behind it our planes and, for everything else, moto.
+
+A web page must not be able to call it, or any site the user visits could read and write here: a request whose
+Host is not a loopback name (DNS rebinding) or that carries an Origin (a browser sent it) is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import platform
+import secrets
+import threading
+from collections.abc import Callable, Iterable
+from datetime import datetime, timezone
+from importlib import metadata
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from werkzeug.wrappers import Request, Response
+
+    from sandbox.backend import Backend
+    from sandbox.functions import Functions
+    from sandbox.mappings import Mappings
+    from sandbox.wire import WireServer
+
+    Plane = Callable[[Request], Response | None]
+
+log = logging.getLogger(__name__)
+
+LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
+
+
+class Sandbox:
+    """A local AWS, serving from :meth:`start` to :meth:`stop`.
+
+    ``port`` 0 takes a free one. moto's state belongs to the process: there can be one started sandbox in a process
+    at a time, and each begins empty.
+    """
+
+    _started: Sandbox | None = None
+    _started_guard = threading.Lock()
+
+    def __init__(self, host: str = "127.0.0.1", port: int = 0, id: str | None = None) -> None:
+        if host not in ("127.0.0.1", "localhost"):
+            raise ValueError(f"the sandbox listens on loopback only, not on {host}")
+        self.id = id or f"sb-{secrets.token_hex(4)}"
+        self._host = "127.0.0.1"
+        self._wanted_port = port
+        self._since = ""
+        self._server: WireServer | None = None
+        self._thread: threading.Thread | None = None
+        self._stopped = threading.Event()
+        self._stop_guard = threading.Lock()
+        self._backend: Backend | None = None
+        self._functions: Functions | None = None
+        self._mappings: Mappings | None = None
+        self._front: Front | None = None
+
+    @property
+    def port(self) -> int:
+        if self._server is None:
+            raise RuntimeError("the sandbox has not been started")
+        return self._server.port
+
+    @property
+    def url(self) -> str:
+        return f"http://{self._host}:{self.port}"
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it has been stopped, by whoever it was; False also before the start."""
+        return self._stopped.is_set()
+
+    @property
+    def mappings(self) -> Mappings:
+        if self._mappings is None:
+            raise RuntimeError("the sandbox has not been started")
+        return self._mappings
+
+    @property
+    def functions(self) -> Functions:
+        if self._functions is None:
+            raise RuntimeError("the sandbox has not been started")
+        return self._functions
+
+    def start(self) -> Sandbox:
+        """Serve in the background. Raises OSError where the port is taken, ImportError without the extra."""
+        with Sandbox._started_guard:
+            if Sandbox._started is not None:
+                raise RuntimeError(
+                    f"{Sandbox._started.id} is running in this process; moto's state allows one"
+                )
+            Sandbox._started = self
+        try:
+            self._open()
+        except BaseException:
+            with Sandbox._started_guard:
+                Sandbox._started = None
+            raise
+        return self
+
+    def stop(self) -> None:
+        """Stop the pollers, the workers and the server, and wait for them. A second call does nothing."""
+        with self._stop_guard:
+            if self._stopped.is_set() or self._server is None:
+                return
+            if self._mappings is not None:
+                self._mappings.stop()
+            if self._functions is not None:
+                self._functions.stop()
+            self._server.stop()
+            if self._thread is not None:
+                self._thread.join(timeout=5)
+            with Sandbox._started_guard:
+                Sandbox._started = None
+            self._stopped.set()
+
+    def serve_forever(self) -> None:
+        """Start where that has not been done, and return when the sandbox has been stopped, by whoever it was."""
+        if self._server is None:
+            self.start()
+        while not self._stopped.wait(
+            0.5
+        ):  # a wait without end would not let a signal's handler run everywhere
+            continue
+
+    def __enter__(self) -> Sandbox:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _open(self) -> None:
+        from sandbox.backend import Backend
+        from sandbox.functions import Functions
+        from sandbox.gateway import Gateway
+        from sandbox.mappings import Mappings
+        from sandbox.wire import WireServer
+
+        # The port first: if it is taken, nothing else needs to be started.
+        self._server = WireServer(self._host, self._wanted_port, self._serve)
+        try:
+            self._backend = Backend()
+            self._backend.open()
+            self._functions = Functions(self._backend, lambda: self.url)
+            self._mappings = Mappings(self._backend, self._functions)
+            self._front = Front(
+                self._backend,
+                {"lambda": [self._mappings.handle, self._functions.handle]},
+                [self._own, Gateway(self._backend, self._functions).handle],
+            )
+            self._functions.start()
+        except BaseException:
+            self._server.server_close()
+            self._server = None
+            raise
+        self._since = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, name="sandbox", daemon=True
+        )
+        self._thread.start()
+
+    def _serve(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        assert self._front is not None
+        return self._front(environ, start_response)
+
+    def _own(self, request: Request) -> Response | None:
+        """The sandbox's questions about itself; no AWS service answers at these paths."""
+        if not request.path.startswith("/_sandbox"):
+            return None
+        if request.path == "/_sandbox" and request.method == "GET":
+            return answer_json(200, self.describe())
+        if request.path == "/_sandbox/stop" and request.method == "POST":
+            if request.headers.get("X-Sandbox-Id") != self.id:
+                return answer_json(403, {"message": "X-Sandbox-Id does not name this sandbox."})
+            # Not in this thread, which has an answer to give first.
+            threading.Thread(target=self._stop_soon, name="sandbox-stop").start()
+            return answer_json(202, {"id": self.id, "stopping": True})
+        return answer_json(404, {"message": f"The sandbox has nothing at {request.method} {request.path}."})
+
+    def _stop_soon(self) -> None:
+        self._stopped.wait(0.1)
+        self.stop()
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "pid": os.getpid(),
+            "port": self.port,
+            "moto": metadata.version("moto"),
+            "python": platform.python_version(),
+            "started": self._since,
+        }
+
+
+class Front:
+    """The WSGI application: who may ask, and which plane answers.
+
+    ``signed`` planes see the requests signed for their service, ``any_service`` all of them. A plane answers None
+    for what is not its own; what is nobody's goes to moto.
+    """
+
+    def __init__(self, backend: Backend, signed: dict[str, list[Plane]], any_service: list[Plane]) -> None:
+        self._backend = backend
+        self._signed = signed
+        self._any_service = any_service
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        from werkzeug.wrappers import Request
+
+        request = Request(environ)
+        try:
+            response = self._answer(request)
+        except Exception as error:
+            log.exception("%s %s failed", request.method, request.path)
+            response = self._failed(request, error)
+        return response(environ, start_response)
+
+    def _answer(self, request: Request) -> Response:
+        from sandbox.backend import service_of
+
+        host = request.headers.get("Host", "").lower()
+        if host.rpartition(":")[0] not in LOOPBACK_NAMES and host not in LOOPBACK_NAMES:
+            return answer_json(403, {"message": "The sandbox answers on loopback names only."})
+        if "Origin" in request.headers:
+            return answer_json(403, {"message": "The sandbox does not answer web pages."})
+        if request.path.startswith("/moto-api"):
+            # Our planes would go on with functions and mappings that moto has forgotten.
+            return answer_json(
+                403, {"message": "moto's own API is not open here; start another sandbox instead."}
+            )
+        service = service_of(request)
+        for plane in [*self._any_service, *self._signed.get(service or "", [])]:
+            response = plane(request)
+            if response is not None:
+                return response
+        if service is None:
+            # moto would take it for a request to S3.
+            return answer_json(
+                403,
+                {"message": "Missing Authentication Token"},
+                {"x-amzn-ErrorType": "MissingAuthenticationTokenException"},
+            )
+        return self._backend.forward(request)
+
+    def _failed(self, request: Request, error: Exception) -> Response:
+        from sandbox.backend import service_of
+
+        if isinstance(error, ImportError):
+            # moto's parts for other services need packages that the sandbox extra does not install.
+            message = f"The sandbox has no {service_of(request) or 'such'} service ({error})."
+            return answer_json(501, {"__type": "NotImplementedException", "message": message})
+        message = f"The sandbox failed: {type(error).__name__}: {error}"
+        return answer_json(
+            500, {"__type": "InternalFailure", "message": message}, {"x-amzn-ErrorType": "InternalFailure"}
+        )
+
+
+def answer_json(status: int, body: dict[str, Any], headers: dict[str, str] | None = None) -> Response:
+    from werkzeug.wrappers import Response
+
+    return Response(
+        json.dumps(body).encode(),
+        status=status,
+        headers={"Content-Type": "application/json", **(headers or {})},
+    )

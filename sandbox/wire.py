@@ -1,0 +1,204 @@
+"""HTTP/1.1 with keep-alive on loopback, for one WSGI application.
+
+werkzeug's own development server closes every connection, because http.server does not know how much of a body
+the application left unread. Here each body is read to its end before the application sees the request, so the
+next request line is where it should be and a client may keep its connection.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import socket
+import socketserver
+import sys
+import threading
+import urllib.parse
+from collections.abc import Callable, Iterable
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+
+Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+# CreateFunction may carry 50 MB of zip, a third more as base64 (Lambda quotas page); nothing else comes near.
+LARGEST_BODY = 72 * 1024 * 1024
+
+# An idle kept connection is closed after this many seconds; botocore's pool opens a new one without a word.
+IDLE_CONNECTION = 60
+
+
+class WireServer(socketserver.ThreadingTCPServer):
+    """One thread per connection. ``stop`` also closes the connections that clients keep open."""
+
+    allow_reuse_address = True
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, host: str, port: int, application: Application) -> None:
+        self.application = application
+        self._open: set[socket.socket] = set()
+        self._open_guard = threading.Lock()
+        super().__init__((host, port), WireHandler)
+
+    @property
+    def port(self) -> int:
+        return int(self.server_address[1])
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        with self._open_guard:
+            self._open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        with self._open_guard:
+            self._open.discard(request)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        # A client that goes away in the middle of an answer is no news.
+        if not isinstance(sys.exc_info()[1], (ConnectionError, TimeoutError)):
+            super().handle_error(request, client_address)
+
+    def stop(self) -> None:
+        self.shutdown()
+        self.server_close()
+        with self._open_guard:
+            for connection in self._open:
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+
+    def server_close(self) -> None:
+        # ThreadingMixIn would wait here for the handler threads; they are daemons and their sockets are shut.
+        self.socket.close()
+
+
+class WireHandler(BaseHTTPRequestHandler):
+    server: WireServer
+    protocol_version = "HTTP/1.1"
+    timeout = IDLE_CONNECTION
+    wbufsize = -1  # head and body leave in one packet
+    disable_nagle_algorithm = True
+
+    def handle_one_request(self) -> None:
+        """As the base class, save that every verb is served and that the body is read before anything else."""
+        try:
+            self.raw_requestline = self.rfile.readline(65537)
+        except (TimeoutError, ConnectionError):
+            self.close_connection = True
+            return
+        if not self.raw_requestline:
+            self.close_connection = True
+            return
+        if len(self.raw_requestline) > 65536:
+            self.requestline = self.request_version = self.command = ""
+            self.send_error(414)
+            self.close_connection = True
+            return
+        if not self.parse_request():
+            return
+        try:
+            body = self._read_body()
+        except ValueError:
+            self.send_error(400, "Malformed body")
+            self.close_connection = True
+            return
+        if body is None:
+            self.send_error(413)
+            self.close_connection = True
+            return
+        self._answer(body)
+
+    def _read_body(self) -> bytes | None:
+        """The whole body; None where it is larger than anything this server has a use for."""
+        if "chunked" in self.headers.get("Transfer-Encoding", "").lower():
+            return self._read_chunks()
+        length = int(self.headers.get("Content-Length") or 0)
+        if length < 0:
+            raise ValueError("negative Content-Length")
+        if length > LARGEST_BODY:
+            return None
+        body = self.rfile.read(length)
+        if len(body) < length:
+            raise ConnectionError("the client left in the middle of its body")
+        return body
+
+    def _read_chunks(self) -> bytes | None:
+        gathered = io.BytesIO()
+        while True:
+            size = int(self.rfile.readline(1024).split(b";")[0].strip(), 16)
+            if size < 0:
+                raise ValueError("negative chunk size")
+            if gathered.tell() + size > LARGEST_BODY:
+                return None
+            if size == 0:
+                while self.rfile.readline(65536).strip():
+                    continue  # trailers: nobody here reads them
+                return gathered.getvalue()
+            gathered.write(self.rfile.read(size))
+            self.rfile.readline(8)
+
+    def _answer(self, body: bytes) -> None:
+        started: list[Any] = []
+
+        def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            started[:] = [status, headers]
+            return lambda data: None
+
+        answered = b"".join(self.server.application(self._environ(body), start_response))
+        status, headers = started
+        code, _, reason = status.partition(" ")
+        self.send_response_only(int(code), reason)
+        given = {name.lower() for name, _ in headers}
+        for name, value in headers:
+            if name.lower() not in ("content-length", "connection", "transfer-encoding"):
+                self.send_header(name, value)
+        if "date" not in given:
+            self.send_header("Date", self.date_time_string())
+        bodiless = int(code) in (204, 304) or int(code) < 200
+        if not bodiless:
+            self.send_header("Content-Length", str(len(answered)))
+        if self.close_connection:
+            self.send_header("Connection", "close")
+        self.end_headers()
+        if not bodiless and self.command != "HEAD":
+            self.wfile.write(answered)
+        self.wfile.flush()
+
+    def _environ(self, body: bytes) -> dict[str, Any]:
+        path, _, query = self.path.partition("?")
+        host, _, port = self.headers.get("Host", "").rpartition(":")
+        environ: dict[str, Any] = {
+            "REQUEST_METHOD": self.command,
+            "SCRIPT_NAME": "",
+            "PATH_INFO": urllib.parse.unquote_to_bytes(path).decode("latin-1"),
+            # The path as it was sent: a quoted slash inside an ARN or a greedy path part is told by it.
+            "RAW_URI": self.path,
+            "REQUEST_URI": self.path,
+            "QUERY_STRING": query,
+            "SERVER_NAME": host or "127.0.0.1",
+            "SERVER_PORT": port if port.isdigit() else str(self.server.port),
+            "SERVER_PROTOCOL": self.request_version,
+            "REMOTE_ADDR": self.client_address[0],
+            "wsgi.version": (1, 0),
+            "wsgi.url_scheme": "http",
+            "wsgi.input": io.BytesIO(body),
+            "wsgi.errors": sys.stderr,
+            "wsgi.multithread": True,
+            "wsgi.multiprocess": False,
+            "wsgi.run_once": False,
+            "CONTENT_LENGTH": str(len(body)),
+        }
+        for name, value in self.headers.items():
+            # X_Foo and X-Foo would become one name in WSGI, so that one could pose as the other.
+            if "_" in name:
+                continue
+            key = name.upper().replace("-", "_")
+            if key == "CONTENT_TYPE":
+                environ[key] = value
+            elif key not in ("CONTENT_LENGTH", "TRANSFER_ENCODING"):
+                key = f"HTTP_{key}"
+                environ[key] = f"{environ[key]},{value}" if key in environ else value
+        return environ
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Quiet: the client sees its answer, and nobody reads an access log of a sandbox."""

@@ -1,0 +1,125 @@
+"""What the tests of the sandbox build with: clients, functions and queues by the dozen."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+import time
+import zipfile
+from collections.abc import Callable
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+REGION = "us-east-1"
+ACCOUNT = "123456789012"
+
+TRUST = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    ],
+}
+QUEUE_READING = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"]
+
+
+def zipped(code: str, name: str = "lambda_function.py") -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr(name, code)
+    return packed.getvalue()
+
+
+def eventually(claim: Callable[[], Any], seconds: float = 15.0) -> Any:
+    """What the claim returns, once that is something; the test fails when it never is."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = claim()
+        if found:
+            return found
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        time.sleep(0.03)
+
+
+class Account:
+    """What a test builds with. Names are counted, so that tests of one module do not meet each other's things."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._numbers = itertools.count(1)
+        self.iam = self.client("iam")
+        self.functions = self.client("lambda")
+        self.sqs = self.client("sqs")
+        self.logs = self.client("logs")
+        self.dynamodb = self.client("dynamodb")
+
+    def client(self, service: str, **more: Any) -> Any:
+        return boto3.client(
+            service,
+            endpoint_url=self.url,
+            region_name=more.pop("region_name", REGION),
+            aws_access_key_id="testing",
+            aws_secret_access_key="testing",
+            config=Config(retries={"total_max_attempts": 1}, parameter_validation=False),
+            **more,
+        )
+
+    def name(self, stem: str) -> str:
+        return f"{stem}-{next(self._numbers)}"
+
+    def role(self, actions: list[str] | None = None) -> str:
+        name = self.name("role")
+        made = self.iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(TRUST))
+        self.iam.put_role_policy(
+            RoleName=name,
+            PolicyName="all",
+            PolicyDocument=json.dumps(
+                {
+                    "Version": "2012-10-17",
+                    "Statement": [
+                        {
+                            "Effect": "Allow",
+                            "Action": actions or [*QUEUE_READING, "logs:*", "dynamodb:*"],
+                            "Resource": "*",
+                        }
+                    ],
+                }
+            ),
+        )
+        return str(made["Role"]["Arn"])
+
+    def function(self, code: str, **settings: Any) -> str:
+        """A function from the text of its module; the name of it."""
+        name = self.name("function")
+        self.functions.create_function(
+            FunctionName=name,
+            Runtime=settings.pop("Runtime", "python3.13"),
+            Role=settings.pop("Role", None) or self.role(),
+            Handler=settings.pop("Handler", "lambda_function.lambda_handler"),
+            Code=settings.pop("Code", {"ZipFile": zipped(code)}),
+            **settings,
+        )
+        return name
+
+    def queue(self, **attributes: str) -> tuple[str, str]:
+        """A queue's URL and ARN."""
+        name = self.name("queue")
+        url = self.sqs.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]
+        return url, f"arn:aws:sqs:{REGION}:{ACCOUNT}:{name}"
+
+    def table(self) -> str:
+        name = self.name("table")
+        self.dynamodb.create_table(
+            TableName=name,
+            KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+            BillingMode="PAY_PER_REQUEST",
+        )
+        return name
+
+    def invoke(self, function: str, event: Any = None) -> Any:
+        """The function's answer, decoded; an error of its own is part of that."""
+        answer = self.functions.invoke(FunctionName=function, Payload=json.dumps(event))
+        return json.loads(answer["Payload"].read())

@@ -1,0 +1,290 @@
+"""A sandbox in the background, and the command in the foreground."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sandbox_account import Account, eventually
+
+import sandbox.process
+from sandbox.process import Running, SandboxFailed, find, forget, start, stop
+
+CHECKOUT = Path(sandbox.process.__file__).parent.parent
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """An empty folder; a sandbox left there is stopped."""
+    yield tmp_path
+    left = find(tmp_path)
+    if left is not None:
+        stop(left)
+
+
+def test_it_starts_once_is_found_and_stops(folder: Path) -> None:
+    assert find(folder) is None
+    began = time.monotonic()
+    running = start(folder)
+    assert time.monotonic() - began < 15
+    assert find(folder) == running
+    assert start(folder) == running
+    with urllib.request.urlopen(f"{running.url}/_sandbox") as answer:
+        described = json.loads(answer.read())
+    assert (described["id"], described["pid"]) == (running.id, running.pid)
+    assert running.pid != os.getpid()
+    stop(running)
+    assert find(folder) is None
+    assert not running.record.exists()
+    stop(running)  # gone already, which is what was wanted
+
+
+def test_two_starts_at_once_give_one_sandbox(folder: Path) -> None:
+    started: list[Running] = []
+    starts = [threading.Thread(target=lambda: started.append(start(folder))) for _ in range(4)]
+    for one in starts:
+        one.start()
+    for one in starts:
+        one.join()
+    assert len(started) == 4
+    assert len(set(started)) == 1
+
+
+def test_a_record_whose_sandbox_is_gone_is_stale(folder: Path) -> None:
+    first = start(folder)
+    record = first.record.read_text()
+    stop(first)
+    first.record.write_text(record)
+    assert find(folder) is None
+    second = start(folder)
+    assert second.id != first.id
+    stop(first)  # says nothing about the second
+    assert find(folder) == second
+
+
+def test_a_record_that_names_another_sandbox_is_stale(folder: Path) -> None:
+    running = start(folder)
+    written = json.loads(running.record.read_text())
+    running.record.write_text(json.dumps({**written, "id": "sb-00000000"}))
+    assert find(folder) is None
+    running.record.write_text(json.dumps(written))
+    assert find(folder) == running
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "{}", '{"id": 1}', '{"id": "x", "url": "http://127.0.0.1:1", "pid": "many"}']
+)
+def test_an_unreadable_record_is_no_record(folder: Path, text: str) -> None:
+    (folder / "sandbox.json").write_text(text)
+    assert find(folder) is None
+
+
+def test_a_port_where_something_else_answers_is_no_sandbox(folder: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+
+        def answer() -> None:
+            connection, _ = other.accept()
+            connection.recv(1000)
+            connection.sendall(b"220 welcome to something else\r\n")
+            connection.close()
+
+        threading.Thread(target=answer, daemon=True).start()
+        record = {"id": "sb-00000000", "url": f"http://127.0.0.1:{port}", "pid": 1}
+        (folder / "sandbox.json").write_text(json.dumps(record))
+        assert find(folder) is None
+
+
+def test_forgetting_leaves_the_record_of_another(folder: Path) -> None:
+    record = folder / "sandbox.json"
+    record.write_text('{"id": "sb-22222222"}')
+    forget(Running("sb-11111111", "http://127.0.0.1:1", 1, record))
+    assert record.exists()
+    forget(Running("sb-22222222", "http://127.0.0.1:1", 1, record))
+    assert not record.exists()
+
+
+def test_it_starts_from_any_folder_and_with_a_broken_environment(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A working folder with a package of the same name, no HOME, a proxy and AWS settings of all kinds."""
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (elsewhere / "sandbox").mkdir()
+    (elsewhere / "sandbox" / "__init__.py").write_text("raise SystemExit('the wrong one')")
+    monkeypatch.chdir(elsewhere)
+    monkeypatch.delenv("HOME", raising=False)
+    for name in ("http_proxy", "HTTP_PROXY", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SQS"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    monkeypatch.setenv("AWS_PROFILE", "there-is-none")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(elsewhere / "none"))
+    running = start(folder)
+    monkeypatch.undo()
+    account = Account(running.url)
+    function = account.function(
+        "import boto3\n"
+        "def lambda_handler(event, context):\n"
+        "    return boto3.client('sqs').list_queues()['QueueUrls']\n",
+        Timeout=20,
+    )
+    url, _ = account.queue()
+    assert account.invoke(function) == [url]
+
+
+def test_nothing_of_the_users_aws_settings_reaches_the_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "of the user")
+    monkeypatch.setenv("AWS_PROFILE", "of the user")
+    monkeypatch.setenv("MOTO_DOCKER_NETWORK_NAME", "of the user")
+    given = sandbox.process.child_environment()
+    assert "of the user" not in given.values()
+    assert given["AWS_ACCESS_KEY_ID"] == "sandbox"
+    assert given["AWS_CONFIG_FILE"] == given["AWS_SHARED_CREDENTIALS_FILE"] == os.devnull
+
+
+def test_a_sandbox_that_cannot_start_says_why(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = folder / "broken"
+    broken.mkdir()
+    (broken / "werkzeug.py").write_text("raise ImportError('no werkzeug today')")
+    monkeypatch.setattr(
+        sandbox.process, "child_environment", lambda: {"PATH": os.environ["PATH"], "PYTHONPATH": str(broken)}
+    )
+    with pytest.raises(SandboxFailed, match=r"pip install -e '\.\[sandbox\]'") as failed:
+        start(folder)
+    assert "253" in str(failed.value)
+    assert "Traceback" not in str(failed.value)
+
+
+def test_a_killed_sandbox_leaves_nobody_stuck_and_no_worker_behind(folder: Path) -> None:
+    running = start(folder)
+    account = Account(running.url)
+    function = account.function(
+        "import os, time\ndef lambda_handler(event, context):\n    time.sleep(event)\n    return os.getpid()\n",
+        Timeout=60,
+    )
+    idle = account.invoke(function, 0)
+    os.kill(running.pid, signal.SIGKILL)  # started by this test, and found by its handle just now
+    eventually(lambda: find(folder) is None)
+
+    def ended() -> bool:
+        try:
+            os.kill(idle, 0)
+        except ProcessLookupError:
+            return True
+        status = Path(f"/proc/{idle}/stat")
+        return status.exists() and status.read_text().rpartition(")")[2].split()[0] == "Z"
+
+    eventually(ended)
+    again = start(folder)
+    assert again.id != running.id
+
+
+# The command
+
+
+class Foreground:
+    """``python -m sandbox`` as a person would run it."""
+
+    def __init__(self, *arguments: str, cwd: Path = CHECKOUT, **environment: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "sandbox", *arguments],
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **environment},
+        )
+
+    def url(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip()
+
+    def end(self, number: int | None = None) -> tuple[int, str, str]:
+        if number is not None:
+            self.process.send_signal(number)
+        out, err = self.process.communicate(timeout=30)
+        return self.process.returncode, out, err
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
+def test_a_signal_ends_it_cleanly(number: int, status: int) -> None:
+    command = Foreground("--port", "0")
+    url = command.url()
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+", url)
+    with urllib.request.urlopen(f"{url}/_sandbox") as answer:
+        identity = json.loads(answer.read())["id"]
+    ended, out, err = command.end(number)
+    assert (ended, out) == (status, "")
+    assert identity in err
+    assert f"aws --endpoint-url {url} dynamodb list-tables" in err
+    assert "Traceback" not in err
+
+
+def test_the_record_appears_once_it_listens(folder: Path) -> None:
+    command = Foreground("--port", "0", "--record", str(folder / "sandbox.json"))
+    command.url()
+    running = find(folder)
+    assert running is not None
+    assert running.pid == command.process.pid
+    assert [one.name for one in folder.iterdir()] == ["sandbox.json"]
+    stop(running)
+    assert command.end()[0] == 0
+
+
+def test_a_port_in_use_is_told_in_one_message() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        status, out, err = Foreground("--port", str(port)).end()
+    assert (status, out) == (253, "")
+    assert "Traceback" not in err
+    assert f"port {port}" in err
+    assert "pip install -e '.[sandbox]'" in err
+
+
+@pytest.mark.parametrize("arguments", [["--port", "many"], ["--port", "70000"], ["--nonsense"], ["extra"]])
+def test_a_usage_error_is_252(arguments: list[str]) -> None:
+    status, out, err = Foreground(*arguments).end()
+    assert (status, out) == (252, "")
+    assert "usage: python -m sandbox" in err
+
+
+def test_without_the_extra_it_says_how_to_install_it(tmp_path: Path) -> None:
+    (tmp_path / "moto.py").write_text("raise ModuleNotFoundError(\"No module named 'moto'\", name='moto')")
+    status, out, err = Foreground("--port", "0", PYTHONPATH=str(tmp_path)).end()
+    assert (status, out) == (253, "")
+    assert "pip install -e '.[sandbox]'" in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.skipif(
+    shutil.which("aws", path=str(Path(sys.executable).parent)) is None, reason="no aws command here"
+)
+def test_the_printed_aws_line_works() -> None:
+    command = Foreground("--port", "0")
+    url = command.url()
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    told = subprocess.run(
+        ["aws", "--endpoint-url", url, "dynamodb", "list-tables"],
+        env={
+            "PATH": path,
+            "AWS_ACCESS_KEY_ID": "sandbox",
+            "AWS_SECRET_ACCESS_KEY": "sandbox",
+            "AWS_DEFAULT_REGION": "us-east-1",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    command.end(signal.SIGTERM)
+    assert json.loads(told.stdout) == {"TableNames": []}, told.stderr
