@@ -93,6 +93,9 @@ class BackendError(Exception):
             return ""
 
 
+MANAGED_POLICIES = "MOTO_IAM_LOAD_MANAGED_POLICIES"
+
+
 class Backend:
     """moto behind a door: ``call`` for our own questions, ``forward`` for the client's requests.
 
@@ -103,6 +106,7 @@ class Backend:
 
     def __init__(self) -> None:
         self._app: Any = None
+        self._managed_policies_before: str | None = None
         self._locks: dict[str, threading.RLock] = {}
         self._locks_guard = threading.Lock()
         self._arrival = threading.Condition()
@@ -113,7 +117,8 @@ class Backend:
     def open(self) -> None:
         """Import moto (about a second) and empty whatever an earlier sandbox of this process left in it."""
         # AmazonAPIGatewayPushToCloudWatchLogs and its like exist in moto only when this is set before IAM is used.
-        os.environ["MOTO_IAM_LOAD_MANAGED_POLICIES"] = "true"
+        self._managed_policies_before = os.environ.get(MANAGED_POLICIES)
+        os.environ[MANAGED_POLICIES] = "true"
         # Older versions make boto3 clients to read the API models, and those look for credentials off this machine.
         os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")
         from moto.server import (  # type: ignore[attr-defined]
@@ -125,6 +130,15 @@ class Backend:
         answer = self._run(self._environ("POST", "/moto-api/reset", "", {}, b""), "moto-api")
         if not answer.ok:
             raise BackendError("moto-api", "reset", answer)
+
+    def close(self) -> None:
+        """Leave the process's environment as it was: loading all managed policies makes every other use of moto slow."""
+        if self._app is None:
+            return
+        if self._managed_policies_before is None:
+            os.environ.pop(MANAGED_POLICIES, None)
+        else:
+            os.environ[MANAGED_POLICIES] = self._managed_policies_before
 
     # The two doors
 
@@ -256,9 +270,7 @@ class Backend:
     # Inside
 
     @staticmethod
-    def _environ(
-        method: str, path: str, query: str, headers: Mapping[str, str], body: bytes
-    ) -> dict[str, Any]:
+    def _environ(method: str, path: str, query: str, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
         environ: dict[str, Any] = {
             "REQUEST_METHOD": method,
             "SCRIPT_NAME": "",
@@ -290,9 +302,7 @@ class Backend:
         status, headers, answered = self._serve(environ, service, body)
         return Answer(status, dict(headers), answered)
 
-    def _serve(
-        self, environ: dict[str, Any], service: str, body: bytes
-    ) -> tuple[int, list[tuple[str, str]], bytes]:
+    def _serve(self, environ: dict[str, Any], service: str, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
         if service == "sqs":
             return self._serve_sqs(environ, body)
         with self._lock(service):

@@ -90,9 +90,7 @@ class Sandbox:
         """Serve in the background. Raises OSError where the port is taken, ImportError without the extra."""
         with Sandbox._started_guard:
             if Sandbox._started is not None:
-                raise RuntimeError(
-                    f"{Sandbox._started.id} is running in this process; moto's state allows one"
-                )
+                raise RuntimeError(f"{Sandbox._started.id} is running in this process; moto's state allows one")
             Sandbox._started = self
         try:
             self._open()
@@ -114,6 +112,8 @@ class Sandbox:
             self._server.stop()
             if self._thread is not None:
                 self._thread.join(timeout=5)
+            if self._backend is not None:
+                self._backend.close()
             with Sandbox._started_guard:
                 Sandbox._started = None
             self._stopped.set()
@@ -122,9 +122,7 @@ class Sandbox:
         """Start where that has not been done, and return when the sandbox has been stopped, by whoever it was."""
         if self._server is None:
             self.start()
-        while not self._stopped.wait(
-            0.5
-        ):  # a wait without end would not let a signal's handler run everywhere
+        while not self._stopped.wait(0.5):  # a wait without end would not let a signal's handler run everywhere
             continue
 
     def __enter__(self) -> Sandbox:
@@ -231,9 +229,7 @@ class Front:
             return answer_json(403, {"message": "The sandbox does not answer web pages."})
         if request.path.startswith("/moto-api"):
             # Our planes would go on with functions and mappings that moto has forgotten.
-            return answer_json(
-                403, {"message": "moto's own API is not open here; start another sandbox instead."}
-            )
+            return answer_json(403, {"message": "moto's own API is not open here; start another sandbox instead."})
         service = service_of(request)
         for plane in [*self._any_service, *self._signed.get(service or "", [])]:
             response = plane(request)
