@@ -23,6 +23,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import add, ge, gt, le, lt, mul, sub
 from typing import Any, NoReturn
 from urllib.parse import quote_plus, unquote_to_bytes
 
@@ -74,11 +75,8 @@ _STEP = re.compile(
 )
 
 
-class _Missing:
-    """Marks a path that leads nowhere, which is not the same as a JSON null."""
-
-
-MISSING = _Missing()
+MISSING: Value = object()
+"""Marks a path that leads nowhere, which is not the same as a JSON null."""
 
 
 def json_path(document: Value, path: str) -> Value:
@@ -267,8 +265,8 @@ def _append(values: list[Value], value: Value) -> bool:
 
 
 def _put(values: dict[str, Value], key: Value, value: Value) -> Value:
-    previous = values.get(_text(key))
-    values[_text(key)] = value
+    previous = values.get(as_text(key))
+    values[as_text(key)] = value
     return previous
 
 
@@ -277,6 +275,26 @@ def _item(values: list[Value], index: int) -> Value:
         raise TemplateError(f"No element {index} in a list of {len(values)}")
     return values[index]
 
+
+def as_text(value: Value) -> str:
+    """How Java prints it: maps as {a=1}, lists as JSON (json-smart's JSONArray; inferred from the library)."""
+    if isinstance(value, str):
+        return value
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}={as_text(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return to_json(value)
+    return str(value)
+
+
+OF_ANY: dict[str, Callable[..., Value]] = {
+    "toString": as_text,
+    "equals": lambda value, other: bool(value == other),
+}
 
 METHODS: dict[type, dict[str, Callable[..., Value]]] = {
     str: {
@@ -306,38 +324,23 @@ METHODS: dict[type, dict[str, Callable[..., Value]]] = {
         "isEmpty": lambda values: not values,
         "contains": lambda values, value: value in values,
         "add": _append,
-        "toString": lambda values: _text(values),
+        "toString": as_text,
     },
     dict: {
         "size": len,
-        "get": lambda values, key: values.get(_text(key)),
+        "get": lambda values, key: values.get(as_text(key)),
         "put": _put,
         "isEmpty": lambda values: not values,
-        "containsKey": lambda values, key: _text(key) in values,
+        "containsKey": lambda values, key: as_text(key) in values,
         "keySet": list,
         "values": lambda values: list(values.values()),
         "entrySet": lambda values: [{"key": key, "value": value} for key, value in values.items()],
-        "toString": lambda values: _text(values),
+        "toString": as_text,
     },
-    int: {"toString": lambda number: _text(number), "equals": lambda number, other: number == other},
-    float: {"toString": lambda number: _text(number), "equals": lambda number, other: number == other},
-    bool: {"toString": lambda truth: _text(truth), "equals": lambda truth, other: truth == other},
+    int: OF_ANY,
+    float: OF_ANY,
+    bool: OF_ANY,
 }
-
-
-def _text(value: Value) -> str:
-    """How Java prints it: maps as {a=1}, lists as JSON (json-smart's JSONArray; inferred from the library)."""
-    if isinstance(value, str):
-        return value
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key}={_text(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, list):
-        return to_json(value)
-    return str(value)
 
 
 # ------------------------------------------------------------------------------------------------------- the tree
@@ -424,6 +427,9 @@ class Loop:
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 _DIRECTIVE = re.compile(r"#(?:\{([a-z]+)\}|([A-Za-z_]\w*))")
+_NUMBER = re.compile(r"-?\d+(\.\d+)?")
+_KNOWN = ("set", "if", "foreach", "elseif", "else", "end")
+_REFUSED = ("stop", "break", "macro", "parse", "include", "define", "evaluate")
 _END_OF_LINE = re.compile(r"[ \t]*\r?\n")
 _WORDS = {
     "and": "&&",
@@ -454,7 +460,7 @@ class _Parser:
 
     # -- text and directives
 
-    def template(self, until: frozenset[str] = frozenset()) -> tuple[tuple[Any, ...], str]:
+    def template(self, until: tuple[str, ...] = ()) -> tuple[tuple[Any, ...], str]:
         """Nodes up to a directive named in `until` (consumed; its name is returned) or the end of the source."""
         self._deeper()
         nodes: list[Any] = []
@@ -499,7 +505,7 @@ class _Parser:
                 continue
             if character == "#" and (directive := _DIRECTIVE.match(self.source, self.position)):
                 name = directive[1] or directive[2]
-                if name in ("set", "if", "foreach", "elseif", "else", "end"):
+                if name in _KNOWN:
                     text_so_far()
                     self.position = directive.end()
                     if name in until:
@@ -509,15 +515,7 @@ class _Parser:
                     start = self.position
                     continue
                 follows = self.source[directive.end() : directive.end() + 1]
-                if follows == "(" or name in (
-                    "stop",
-                    "break",
-                    "macro",
-                    "parse",
-                    "include",
-                    "define",
-                    "evaluate",
-                ):
+                if follows == "(" or name in _REFUSED:
                     raise UnknownConstruct(f"The sandbox does not know the directive #{name} in mapping templates.")
             self.position += 1
         text_so_far()
@@ -537,52 +535,59 @@ class _Parser:
 
     def _directive(self, name: str) -> Any:
         if name == "set":
-            self._expect("(")
-            self._space()
-            target = self._reference()
-            if target is None:
-                raise TemplateError("#set needs a variable on its left side.")
-            self._expect("=")
-            expression = self._expression()
-            self._expect(")")
-            self._line_break()
-            if any(not isinstance(step, Property) for step in target.steps) or target.name == "context":
-                raise UnknownConstruct(f"The sandbox does not know how to #set {target.image}.")
-            return Assignment(target, expression)
+            return self._set()
         if name == "if":
-            branches = []
-            word = "if"
-            while True:
-                condition = None
-                if word != "else":
-                    self._expect("(")
-                    condition = self._expression()
-                    self._expect(")")
-                self._line_break()
-                ends = frozenset({"end"}) if word == "else" else frozenset({"elseif", "else", "end"})
-                body, following = self.template(ends)
-                branches.append((condition, body))
-                if following == "end":
-                    self._line_break()
-                    return Choice(tuple(branches))
-                word = following
+            return self._if()
         if name == "foreach":
-            self._expect("(")
-            self._space()
-            variable = self._reference()
-            if variable is None or variable.steps:
-                raise TemplateError("#foreach needs a variable first.")
-            self._space()
-            if not self.source.startswith("in", self.position):
-                raise TemplateError("#foreach needs `in` after its variable.")
-            self.position += 2
-            expression = self._expression()
-            self._expect(")")
-            self._line_break()
-            body, _ = self.template(frozenset({"end"}))
-            self._line_break()
-            return Loop(variable.name, expression, body)
+            return self._foreach()
         raise TemplateError(f"#{name} stands without its #if or #foreach.")
+
+    def _set(self) -> Assignment:
+        self._expect("(")
+        self._space()
+        target = self._reference()
+        if target is None:
+            raise TemplateError("#set needs a variable on its left side.")
+        self._expect("=")
+        expression = self._expression()
+        self._expect(")")
+        self._line_break()
+        if any(not isinstance(step, Property) for step in target.steps) or target.name == "context":
+            raise UnknownConstruct(f"The sandbox does not know how to #set {target.image}.")
+        return Assignment(target, expression)
+
+    def _if(self) -> Choice:
+        branches = []
+        word = "if"
+        while word != "end":
+            condition = None
+            if word != "else":
+                self._expect("(")
+                condition = self._expression()
+                self._expect(")")
+            self._line_break()
+            body, following = self.template(("end",) if word == "else" else ("elseif", "else", "end"))
+            branches.append((condition, body))
+            word = following
+        self._line_break()
+        return Choice(tuple(branches))
+
+    def _foreach(self) -> Loop:
+        self._expect("(")
+        self._space()
+        variable = self._reference()
+        if variable is None or variable.steps:
+            raise TemplateError("#foreach needs a variable first.")
+        self._space()
+        if not self.source.startswith("in", self.position):
+            raise TemplateError("#foreach needs `in` after its variable.")
+        self.position += 2
+        expression = self._expression()
+        self._expect(")")
+        self._line_break()
+        body, _ = self.template(("end",))
+        self._line_break()
+        return Loop(variable.name, expression, body)
 
     # -- expressions
 
@@ -650,7 +655,7 @@ class _Parser:
             return self._list()
         if rest == "{":
             return self._map()
-        if number := re.compile(r"-?\d+(\.\d+)?").match(self.source, self.position):
+        if number := _NUMBER.match(self.source, self.position):
             self.position = number.end()
             return Literal(float(number[0]) if number[1] else int(number[0]))
         if word := _NAME.match(self.source, self.position):
@@ -683,34 +688,33 @@ class _Parser:
         return Interpolated(nodes)
 
     def _list(self) -> Any:
-        self._expect("[")
-        items = []
-        self._space()
-        while not self.source.startswith("]", self.position):
-            items.append(self._expression())
-            if self._operator(("..",)):
-                last = self._expression()
-                self._expect("]")
-                return Span(items[0], last)
-            if not self._operator((",",)):
-                break
-            self._space()
-        self._expect("]")
-        return ListOf(tuple(items))
+        items = self._sequence("[", self._range, "]")
+        return items[0] if len(items) == 1 and isinstance(items[0], Span) else ListOf(items)
 
-    def _map(self) -> Any:
-        self._expect("{")
+    def _range(self) -> Any:
+        first = self._expression()
+        return Span(first, self._expression()) if self._operator(("..",)) else first
+
+    def _map(self) -> MapOf:
+        return MapOf(self._sequence("{", self._entry, "}"))
+
+    def _entry(self) -> tuple[Any, Any]:
+        key = self._expression()
+        self._expect(":")
+        return key, self._expression()
+
+    def _sequence(self, opening: str, item: Callable[[], Any], closing: str) -> tuple[Any, ...]:
+        """Items with commas between them, or none."""
+        self._expect(opening)
         items = []
         self._space()
-        while not self.source.startswith("}", self.position):
-            key = self._expression()
-            self._expect(":")
-            items.append((key, self._expression()))
+        while not self.source.startswith(closing, self.position):
+            items.append(item())
             if not self._operator((",",)):
                 break
             self._space()
-        self._expect("}")
-        return MapOf(tuple(items))
+        self._expect(closing)
+        return tuple(items)
 
     def _reference(self) -> Reference | None:
         """The reference at the `$` here, or None when the `$` is only a dollar sign."""
@@ -733,7 +737,8 @@ class _Parser:
             if member:
                 self.position = member.end()
                 if self.source.startswith("(", self.position):
-                    steps.append(Call(member[0], self._arguments()))
+                    arguments = self._sequence("(", self._expression, ")")
+                    steps.append(Call(member[0], arguments))
                 else:
                     steps.append(Property(member[0]))
             elif self.source.startswith("[", self.position):
@@ -746,18 +751,6 @@ class _Parser:
         if braced:
             self._expect("}")
         return Reference(name[0], tuple(steps), quiet, self.source[start : self.position])
-
-    def _arguments(self) -> tuple[Any, ...]:
-        self._expect("(")
-        arguments = []
-        self._space()
-        while not self.source.startswith(")", self.position):
-            arguments.append(self._expression())
-            if not self._operator((",",)):
-                break
-            self._space()
-        self._expect(")")
-        return tuple(arguments)
 
 
 @lru_cache(maxsize=256)
@@ -782,7 +775,7 @@ class _Evaluation:
             elif isinstance(node, Reference):
                 value = self.reference(node)
                 # Velocity prints a reference without a value as it stands in the template.
-                text = _text(value) if value is not None else "" if node.quiet else node.image
+                text = as_text(value) if value is not None else "" if node.quiet else node.image
             elif isinstance(node, Assignment):
                 self.assign(node)
                 continue
@@ -852,7 +845,7 @@ class _Evaluation:
         if isinstance(node, ListOf):
             return [self.value(item) for item in node.items]
         if isinstance(node, MapOf):
-            return {_text(self.value(key)): self.value(item) for key, item in node.items}
+            return {as_text(self.value(key)): self.value(item) for key, item in node.items}
         if isinstance(node, Span):
             first, last = self.value(node.first), self.value(node.last)
             if not (isinstance(first, int) and isinstance(last, int)) or abs(last - first) > 100_000:
@@ -873,7 +866,7 @@ class _Evaluation:
         if node.operator in ("==", "!="):
             return _equal(left, right) == (node.operator == "==")
         if node.operator == "+" and (isinstance(left, str) or isinstance(right, str)):
-            return _text(left) + _text(right)
+            return as_text(left) + as_text(right)
         if not all(isinstance(side, int | float) and not isinstance(side, bool) for side in (left, right)):
             raise TemplateError(f"{node.operator} needs two numbers.")
         return _arithmetic(node.operator, left, right)
@@ -897,7 +890,7 @@ class _Evaluation:
         if isinstance(value, list) and isinstance(index, int):
             return _item(value, index)
         if isinstance(value, dict):
-            return value.get(_text(index))
+            return value.get(as_text(index))
         raise TemplateError("An index needs a list or a map.")
 
     def member(self, value: Value, name: str, node: Reference) -> Value:
@@ -923,7 +916,7 @@ class _Evaluation:
         if isinstance(value, Util):
             function = UTIL.get(step.name)
             if len(arguments) == 1 and not isinstance(arguments[0], str | None):
-                arguments = [_text(arguments[0])]
+                arguments = [as_text(arguments[0])]
         elif isinstance(value, Input):
             of_input: dict[str, Callable[..., Value]] = {
                 "json": value.json,
@@ -933,7 +926,7 @@ class _Evaluation:
             function = of_input.get(step.name)
         elif type(value) in (Context, StageVariables):
             of_map: dict[str, Callable[..., Value]] = {
-                "get": lambda key: self.member(value, _text(key), node),
+                "get": lambda key: self.member(value, as_text(key), node),
                 "keySet": lambda: list(value),
             }
             function = of_map.get(step.name)
@@ -961,7 +954,18 @@ def _equal(left: Value, right: Value) -> bool:
     if isinstance(left, int | float) and isinstance(right, int | float):
         return left == right
     # Velocity compares values of different classes by how they print.
-    return left is not None and right is not None and _text(left) == _text(right)
+    return left is not None and right is not None and as_text(left) == as_text(right)
+
+
+_OPERATIONS: dict[str, Callable[[Any, Any], Value]] = {
+    "+": add,
+    "-": sub,
+    "*": mul,
+    "<": lt,
+    ">": gt,
+    "<=": le,
+    ">=": ge,
+}
 
 
 def _arithmetic(operator: str, left: Any, right: Any) -> Value:
@@ -971,17 +975,9 @@ def _arithmetic(operator: str, left: Any, right: Any) -> Value:
     if operator == "/":
         quotient = left / right
         return int(quotient) if whole else quotient
-    table: dict[str, Callable[[Any, Any], Value]] = {
-        "+": lambda a, b: a + b,
-        "-": lambda a, b: a - b,
-        "*": lambda a, b: a * b,
-        "%": lambda a, b: a - b * int(a / b),
-        "<": lambda a, b: a < b,
-        ">": lambda a, b: a > b,
-        "<=": lambda a, b: a <= b,
-        ">=": lambda a, b: a >= b,
-    }
-    return table[operator](left, right)
+    if operator == "%":
+        return left - right * int(left / right)  # the sign is the left side's, as in Java
+    return _OPERATIONS[operator](left, right)
 
 
 def _as_context(value: Value) -> Value:
