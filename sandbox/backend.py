@@ -132,7 +132,7 @@ class Backend:
             raise BackendError("moto-api", "reset", answer)
 
     def close(self) -> None:
-        """Leave the process's environment as it was: loading all managed policies makes every other use of moto slow."""
+        """Leave the process's environment as it was: loading all managed policies slows every other use of moto."""
         if self._app is None:
             return
         if self._managed_policies_before is None:

@@ -138,6 +138,7 @@ class Sandbox:
         from sandbox.functions import Functions
         from sandbox.gateway import Gateway
         from sandbox.mappings import Mappings
+        from sandbox.queues import Queues
         from sandbox.wire import WireServer
 
         # The port first: if it is taken, nothing else needs to be started.
@@ -149,7 +150,10 @@ class Sandbox:
             self._mappings = Mappings(self._backend, self._functions)
             self._front = Front(
                 self._backend,
-                {"lambda": [self._mappings.handle, self._functions.handle]},
+                {
+                    "lambda": [self._mappings.handle, self._functions.handle],
+                    "sqs": [Queues(self._backend).handle],
+                },
                 [self._own, Gateway(self._backend, self._functions).handle],
             )
             self._functions.start()
