@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import os
+import re
 import signal
 import sys
 import time
@@ -12,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from provision import STEPS, Step, outcome
 from provision.aws import Clients, Target, connect, ledger_path
@@ -28,7 +30,10 @@ FOLDER = Path(".provision")
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse, with the AWS CLI's exit code for a wrong command line."""
+    """argparse, with the AWS CLI's exit code for a wrong command line, and without guessing at half an option."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(allow_abbrev=False, **settings)
 
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)
@@ -79,11 +84,19 @@ def check_target(parser: argparse.ArgumentParser, options: argparse.Namespace) -
         check_region(options.region, "--region")
 
 
-def target_arguments(options: argparse.Namespace) -> list[str]:
-    """The options that another command needs to mean the same deployment."""
+def target_arguments(options: argparse.Namespace, aws: Clients | None = None) -> list[str]:
+    """The options that another command needs to mean the same deployment.
+
+    With `aws`, what came from environment variables is among them: the next shell may not have those.
+    """
     arguments = ["--sandbox"] if options.sandbox else []
+    from_environment: dict[str, str | None] = {}
+    if aws is not None and not options.sandbox:
+        from_environment["endpoint_url"] = aws.base_url
+        if aws.region_from.source in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+            from_environment["region"] = aws.region
     for name in ("profile", "region", "endpoint_url", "learner", "state"):
-        value = getattr(options, name)
+        value = getattr(options, name) or from_environment.get(name)
         if value is not None:
             arguments += [f"--{name.replace('_', '-')}", str(value)]
     return arguments
@@ -92,27 +105,35 @@ def target_arguments(options: argparse.Namespace) -> list[str]:
 def main(arguments: list[str] | None = None) -> int:
     screen = Screen()
     tap = Tap()
-    return run_program(lambda: provision(arguments, screen, tap), screen, tap)
+    again = program("provision", sys.argv[1:] if arguments is None else arguments)
+    return run_program(lambda: provision(arguments, screen, tap), screen, tap, again=again)
 
 
-def run_program(body: Callable[[], int], screen: Screen, tap: Tap) -> int:
-    """Run a program's body; turn every ending into words on the screen and an exit code."""
+def run_program(body: Callable[[], int], screen: Screen, tap: Tap, *, again: str = "") -> int:
+    """Run a program's body; turn every ending into words on the screen and an exit code.
+
+    `again` is the command line that goes on after an interruption.
+    """
 
     def stop_softly(number: int, frame: FrameType | None) -> None:
         if tap.stopping or screen.asking:
             raise KeyboardInterrupt
         tap.stopping = True
-        screen.say("Stopping after the call in flight. Press Ctrl-C again to stop at once.", "yellow")
+        screen.say_at_once("Stopping after the call in flight. Press Ctrl-C again to stop at once.")
 
     tap.waiting.tell = screen.wait
     tap.waiting.sleep = Sleep(tap)
     previous = {number: signal.signal(number, stop_softly) for number in (signal.SIGINT, signal.SIGTERM)}
+    go_on = f"Go on with: {again}" if again else "Running the same command again goes on where this run stopped."
     try:
         return body()
     except KeyboardInterrupt:
-        screen.stopped(outcome.Stop("Interrupted.", means="The ledger is valid.", exit_code=outcome.INTERRUPTED))
+        means = "If a call was in flight, whether it did its work is open: the ledger has it, and the next run looks."
+        screen.stopped(outcome.Stop("Interrupted.", means=means, advice=(go_on,), exit_code=outcome.INTERRUPTED))
         return outcome.INTERRUPTED
     except outcome.Stop as stop:
+        if stop.exit_code == outcome.INTERRUPTED and not stop.advice:
+            stop.advice = (go_on,)
         screen.stopped(stop)
         return stop.exit_code
     except Exception as error:  # noqa: BLE001 - the last place that can turn it into a message
@@ -140,19 +161,38 @@ class Sleep:
 
 def unexpected(error: Exception) -> outcome.Stop:
     """The message for an error that nobody foresaw; its traceback is kept in a file."""
-    text = "".join(traceback.format_exception(error))
+    text = without_secrets("".join(traceback.format_exception(error)))
     where = FOLDER / f"error-{datetime.datetime.now():%Y%m%d-%H%M%S}.log"
     try:
         where.parent.mkdir(exist_ok=True)
+        where.touch(mode=0o600)
         where.write_text(text, encoding="utf-8")
         kept = f"The traceback is in {where}."
     except OSError:
         kept = text
     return outcome.Stop(
-        f"{type(error).__name__}: {error}",
+        without_secrets(f"{type(error).__name__}: {error}"),
         means="This is a defect of the suite. What was made until now is recorded in the ledger.",
         advice=(kept, "Running the same command again goes on where this run stopped."),
     )
+
+
+# An access key's secret part has 40 characters, a session token hundreds; a signature stands behind its name.
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_access-keys.html
+SECRETS = re.compile(
+    r"(?<![A-Za-z0-9/+=])[A-Za-z0-9/+=]{40}(?![A-Za-z0-9/+=])|[A-Za-z0-9/+=]{100,}|(?<=Signature=)[0-9a-f]{64}"
+)
+
+
+def without_secrets(text: str) -> str:
+    """The text without the values of AWS's secret variables, and without whatever looks like one."""
+    for name in ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN"):
+        value = os.environ.get(name)
+        if value:
+            text = text.replace(value, f"<{name}>")
+    lines = text.splitlines(keepends=True)
+    # A file's path can look like a secret, and there is none in it.
+    return "".join(line if line.startswith('  File "') else SECRETS.sub("<left out>", line) for line in lines)
 
 
 def open_ledger(aws: Clients, options: argparse.Namespace, screen: Screen) -> Ledger:
@@ -166,11 +206,11 @@ def open_ledger(aws: Clients, options: argparse.Namespace, screen: Screen) -> Le
     return ledger
 
 
-def resolve_target(options: argparse.Namespace) -> Target:
+def resolve_target(options: argparse.Namespace, screen: Screen) -> Target:
     """What the options mean; starts the sandbox when it is asked for and not running."""
     sandbox = None
     if options.sandbox:
-        sandbox = start_sandbox((options.state or FOLDER / "x").absolute().parent)
+        sandbox = start_sandbox((options.state or FOLDER / "x").absolute().parent, screen)
     return Target(
         profile=options.profile,
         region=options.region,
@@ -179,12 +219,22 @@ def resolve_target(options: argparse.Namespace) -> Target:
     )
 
 
-def start_sandbox(folder: Path) -> tuple[str, str]:
+def start_sandbox(folder: Path, screen: Screen) -> tuple[str, str]:
     """Id and URL of the sandbox of this folder, started if absent."""
     from sandbox import process
 
     try:
-        running = process.start(folder)
+        running = process.find(folder)
+        if running is None:
+            screen.say("Starting a local AWS ...")
+            running = process.start(folder)
+    except OSError as error:
+        raise outcome.Stop(
+            f"The folder {folder} cannot be written: {error.strerror}.",
+            means="The ledger and the sandbox's own records are kept there.",
+            advice=("Work in a folder of your own, or choose another place with --state PATH.",),
+            exit_code=outcome.ENVIRONMENT,
+        ) from error
     except process.SandboxFailed as error:
         raise outcome.Stop(
             "The sandbox did not start.",
@@ -205,7 +255,7 @@ def provision(arguments: list[str] | None, screen: Screen, tap: Tap) -> int:
     settings = Settings(learner=options.learner, runtime_asked=options.runtime, as_written=options.as_written)
 
     began = time.monotonic()
-    aws = connect(resolve_target(options), tap)
+    aws = connect(resolve_target(options, screen), tap)
     ledger = open_ledger(aws, options, screen)
     try:
         screen.banner(aws, settings, ledger)
@@ -213,9 +263,7 @@ def provision(arguments: list[str] | None, screen: Screen, tap: Tap) -> int:
         if warning:
             screen.warn(warning)
         ledger.consent = consent(screen, aws, ask=not (options.yes or options.sandbox))
-        build(
-            aws, settings, ledger, screen, resume=program("provision", sys.argv[1:] if arguments is None else arguments)
-        )
+        build(aws, settings, ledger, screen)
 
         changed = [event for event in ledger.happened if event.outcome != "unchanged"]
         if options.trials or (options.trials is None and changed):
@@ -227,7 +275,7 @@ def provision(arguments: list[str] | None, screen: Screen, tap: Tap) -> int:
         screen.counts(tap, time.monotonic() - began)
         if not changed:
             screen.say("Nothing to do: everything is as it should be.", "bold green")
-        screen.built(aws, settings, ledger, target_arguments(options))
+        screen.built(aws, settings, ledger, target_arguments(options, aws))
     finally:
         ledger.close()
     return outcome.DONE
@@ -240,28 +288,25 @@ def consent(screen: Screen, aws: Clients, *, ask: bool) -> Callable[[], None]:
     def before_write() -> None:
         nonlocal given
         if not given:
-            where = f"account {aws.account_id}, Region {aws.region}"
-            screen.ask(f"Build in {where}? Idle it costs about $0.26 a month outside the free tier.", flag="--yes")
+            if aws.endpoint:
+                question = f"Build at {aws.endpoint}, which is not AWS?"
+            else:
+                question = (
+                    f"Build in account {aws.account_id}, Region {aws.region}? "
+                    "Idle it costs about $0.26 a month outside the free tier."
+                )
+            screen.ask(question, flag="--yes")
             given = True
 
     return before_write
 
 
-def build(aws: Clients, settings: Settings, ledger: Ledger, screen: Screen, *, resume: str) -> None:
-    def started(step: Step) -> None:
-        screen.step_started(step)
-        screen.step_errata(step, settings)
-
+def build(aws: Clients, settings: Settings, ledger: Ledger, screen: Screen) -> None:
     def ended(step: Step, happened: list[Happened]) -> None:
-        for event in happened:
-            screen.happened(event)
+        screen.step_ended(step, happened, settings)
 
-    try:
-        with explained(aws, ledger):
-            run_steps(aws, settings, ledger, started=started, ended=ended)
-    except outcome.Interrupted as stop:
-        stop.advice = (f"Go on with: {resume}",)
-        raise
+    with explained(aws, ledger):
+        run_steps(aws, settings, ledger, started=screen.step_started, ended=ended)
 
 
 @contextmanager

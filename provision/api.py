@@ -20,11 +20,15 @@ from provision.ledger import TAG, Ledger, Making, TwoOfOurs
 from provision.settings import Settings
 from provision.waiting import API_NOT_YET_VISIBLE
 
-NEEDS = ("roles", "message_queue", "function")
+NEEDS = ("roles", "queue", "function")
+
+# Milliseconds that API Gateway waits for the function or the queue: its own default, said because it is compared.
+# https://docs.aws.amazon.com/apigateway/latest/api/API_Integration.html
+INTEGRATION_TIMEOUT = 29_000
 
 
 def find_api(apigateway: Any, name: str, deployment: str, known_id: str | None) -> dict[str, Any] | None:
-    """This deployment's API: names repeat, so its tag, or the id from the ledger, says which it is.
+    """This deployment's API: names repeat, so its tag says which it is; the id from the ledger, under any name.
 
     Others of the same name are somebody else's, and are left alone. Raises TwoOfOurs.
     """
@@ -32,7 +36,7 @@ def find_api(apigateway: Any, name: str, deployment: str, known_id: str | None) 
         api
         for page in apigateway.get_paginator("get_rest_apis").paginate(limit=500)
         for api in page["items"]
-        if api["name"] == name and (api["id"] == known_id or api.get("tags", {}).get(TAG) == deployment)
+        if api["id"] == known_id or (api["name"] == name and api.get("tags", {}).get(TAG) == deployment)
     ]
     if len(ours) > 1:
         raise TwoOfOurs("apigateway:rest-api", name, [api["id"] for api in ours])
@@ -85,13 +89,21 @@ def make_api(aws: Clients, settings: Settings, ledger: Ledger) -> str:
             )
             made.identify(created)
         else:
+            changes = []
+            if made.differs("name", found=api["name"], wanted=settings.api):
+                changes.append({"op": "replace", "path": "/name", "value": settings.api})
             types = api.get("endpointConfiguration", {}).get("types")
             if made.differs("endpoint type", found=types, wanted=["REGIONAL"]):
+                path = f"/endpointConfiguration/types/{types[0]}"
+                changes.append({"op": "replace", "path": path, "value": "REGIONAL"})
+            if made.differs(
+                "disableExecuteApiEndpoint", found=api.get("disableExecuteApiEndpoint", False), wanted=False
+            ):
+                changes.append({"op": "replace", "path": "/disableExecuteApiEndpoint", "value": "false"})
+            if changes:
                 aws.apigateway.update_rest_api(
                     restApiId=api["id"],
-                    patchOperations=[
-                        {"op": "replace", "path": f"/endpointConfiguration/types/{types[0]}", "value": "REGIONAL"}
-                    ],
+                    patchOperations=changes,
                 )
         api_id = made["id"]
         is_new = api is None
@@ -145,10 +157,12 @@ def make_direct_route(
         "type": "AWS",
         "httpMethod": "POST",
         "uri": uri,
+        "credentials": None,
         "passthroughBehavior": "WHEN_NO_MATCH",
         "contentHandling": "CONVERT_TO_TEXT",
+        "requestParameters": {},
         "requestTemplates": {},
-        "credentials": None,
+        "timeoutInMillis": INTEGRATION_TIMEOUT,
     }
     replaced = False
     if integration_differs(made, label, integration, wanted, is_new):
@@ -162,6 +176,7 @@ def make_direct_route(
             uri=uri,
             passthroughBehavior="WHEN_NO_MATCH",
             contentHandling="CONVERT_TO_TEXT",
+            timeoutInMillis=INTEGRATION_TIMEOUT,
         )
 
     make_responses(
@@ -203,8 +218,10 @@ def make_queue_route(
         "uri": uri,
         "credentials": credentials,
         "passthroughBehavior": "NEVER",
+        "contentHandling": None,
         "requestParameters": request_parameters,
         "requestTemplates": request_templates,
+        "timeoutInMillis": INTEGRATION_TIMEOUT,
     }
     replaced = False
     if integration_differs(made, label, integration, wanted, is_new):
@@ -220,6 +237,7 @@ def make_queue_route(
             requestParameters=request_parameters,
             requestTemplates=request_templates,
             passthroughBehavior="NEVER",
+            timeoutInMillis=INTEGRATION_TIMEOUT,
         )
 
     # Without the two patterns SQS's own errors would reach the caller as 200.
@@ -254,6 +272,8 @@ def make_method(
         changes.append({"op": "replace", "path": "/authorizationType", "value": "NONE"})
     if made.differs(f"{label} apiKeyRequired", found=method.get("apiKeyRequired", False), wanted=False):
         changes.append({"op": "replace", "path": "/apiKeyRequired", "value": "false"})
+    if made.differs(f"{label} requestValidatorId", found=method.get("requestValidatorId"), wanted=None):
+        changes.append({"op": "replace", "path": "/requestValidatorId"})
     if changes:
         aws.apigateway.update_method(
             restApiId=api_id,
@@ -271,12 +291,32 @@ def integration_differs(
         if not is_new:
             made.differs(f"{label} integration", found=None, wanted=wanted["uri"])
         return True
+    return attributes_differ(
+        made, f"{label} integration", {"timeoutInMillis": INTEGRATION_TIMEOUT, **integration}, wanted
+    )
+
+
+def response_differs(made: Making, label: str, response: dict[str, Any] | None, pattern: str | None) -> bool:
+    """Whether the integration response must be put (again)."""
+    if response is None:
+        return made.differs(label, found=None, wanted=pattern or "the default one")
+    wanted: dict[str, Any] = {
+        "selectionPattern": pattern,
+        "responseParameters": {},
+        "responseTemplates": {},
+        "contentHandling": None,
+    }
+    # The console leaves templates with nothing in them, {"application/json": None}.
+    templates = {kind: text for kind, text in (response.get("responseTemplates") or {}).items() if text}
+    return attributes_differ(made, label, {**response, "responseTemplates": templates}, wanted)
+
+
+def attributes_differ(made: Making, label: str, found: dict[str, Any], wanted: dict[str, Any]) -> bool:
+    """Compare each attribute that is wanted; what is empty and what is missing are the same to API Gateway."""
     differs = False
     for attribute, value in wanted.items():
-        found = integration.get(attribute)
-        if (found or None) == (value or None):
-            continue
-        differs |= made.differs(f"{label} integration {attribute}", found=found, wanted=value)
+        same = (found.get(attribute) or None) == (value or None)
+        differs |= made.differs(f"{label} {attribute}", found=found.get(attribute), wanted=value, same=same)
     return differs
 
 
@@ -295,7 +335,8 @@ def make_responses(
     """For each status code the method response, and the integration response that leads to it.
 
     `responses` maps the status code to the selection pattern of SQS's HTTP status, None for the default one. To put
-    an integration again takes its responses away, so they are put again, too.
+    an integration again takes its responses away, so they are put again, too. A response that is not among them is
+    taken away: its pattern could catch what one of them is for.
     """
     method_responses = (method or {}).get("methodResponses", {})
     integration = (method or {}).get("methodIntegration", {})
@@ -311,11 +352,9 @@ def make_responses(
                 statusCode=status_code,
                 responseModels={"application/json": "Empty"},
             )
-        found = integration_responses.get(status_code)
-        found_pattern = (found or {}).get("selectionPattern") or None
-        if found is None or found_pattern != pattern:
-            if not is_new and not integration_replaced:
-                made.differs(f"{label} integration response {status_code}", found=found, wanted=pattern)
+        part = f"{label} integration response {status_code}"
+        all_new = is_new or integration_replaced
+        if all_new or response_differs(made, part, integration_responses.get(status_code), pattern):
             if pattern is None:
                 aws.apigateway.put_integration_response(
                     restApiId=api_id,
@@ -331,6 +370,23 @@ def make_responses(
                     statusCode=status_code,
                     selectionPattern=pattern,
                 )
+    for status_code in sorted(integration_responses.keys() - responses.keys()):
+        part = f"{label} integration response {status_code}"
+        made.differs(part, found=integration_responses[status_code], wanted=None)
+        aws.apigateway.delete_integration_response(
+            restApiId=api_id,
+            resourceId=resource_id,
+            httpMethod="POST",
+            statusCode=status_code,
+        )
+    for status_code in sorted(method_responses.keys() - responses.keys()):
+        made.differs(f"{label} method response {status_code}", found=method_responses[status_code], wanted=None)
+        aws.apigateway.delete_method_response(
+            restApiId=api_id,
+            resourceId=resource_id,
+            httpMethod="POST",
+            statusCode=status_code,
+        )
 
 
 def allow_invoking(aws: Clients, settings: Settings, ledger: Ledger, api_id: str) -> None:
@@ -346,8 +402,14 @@ def allow_invoking(aws: Clients, settings: Settings, ledger: Ledger, api_id: str
         StatementId=settings.permission,
     ) as made:
         if permission is not None:
-            found_arn = permission.get("Condition", {}).get("ArnLike", {}).get("AWS:SourceArn")
-            if made.differs("SourceArn", found=found_arn, wanted=source_arn):
+            wanted = {
+                "Action": "lambda:InvokeFunction",
+                "Principal": {"Service": "apigateway.amazonaws.com"},
+                "Condition": {"ArnLike": {"AWS:SourceArn": source_arn}},
+            }
+            differing = [name for name in wanted if made.differs(name, found=permission.get(name), wanted=wanted[name])]
+            if differing:
+                # A statement cannot be changed, only removed and added again.
                 aws.lambda_.remove_permission(
                     FunctionName=settings.function,
                     StatementId=settings.permission,

@@ -26,10 +26,11 @@ from botocore.exceptions import (
     SSOError,
     TokenRetrievalError,
 )
+from botocore.parsers import ResponseParserError
 
 from provision import outcome
 from provision.settings import DEFAULT_REGION, check_region
-from provision.tap import AnswerLost, Tap
+from provision.tap import NotAWS, Tap
 from provision.waiting import Waiting
 
 SANDBOX_ACCOUNT = "123456789012"  # the account that moto plays
@@ -150,9 +151,24 @@ class _Asked:
 
     session: boto3.Session
     region: Sourced
-    endpoint_url: str | None
+    endpoint_url: str | None  # for every service, as the command line gave it
     credentials_from: str
     warnings: list[str] = field(default_factory=list)
+
+
+def client_config(*, without_proxy: bool = False) -> Config:
+    """How botocore sends: each request once, whatever the environment says.
+
+    A create that is sent again after its answer was lost can make a second thing, so the tap decides what is sent
+    again. The mode is named because its default changed with botocore 1.44.
+    """
+    return Config(
+        retries={"mode": "standard", "total_max_attempts": 1},
+        connect_timeout=10,
+        read_timeout=60,
+        proxies={} if without_proxy else None,
+        user_agent_extra="poc-decoupled-serverless",
+    )
 
 
 def connect(target: Target, tap: Tap, environ: Mapping[str, str] = os.environ) -> Clients:
@@ -187,29 +203,47 @@ def _ask_environment(target: Target, environ: Mapping[str, str]) -> _Asked:
         region, warnings = _region(target, environ, session)
         check_region(region.value, region.source)
         session = boto3.Session(profile_name=target.profile, region_name=region.value)
-        endpoint_url = target.endpoint_url or environ.get("AWS_ENDPOINT_URL") or None
         credentials = session.get_credentials()
     except ProfileNotFound as error:
         raise CannotConnect(
-            f"There is no profile {target.profile or environ.get('AWS_PROFILE')!r} in the AWS configuration.",
+            f"There is no profile {error.kwargs['profile']!r} in the AWS configuration.",
             means=str(error),
             advice=("List the profiles there are: aws configure list-profiles", TO_THE_SANDBOX),
         ) from error
     except BotoCoreError as error:
         raise cannot_connect(error, target.profile) from error
-    if endpoint_url and urlsplit(endpoint_url).hostname is None:
+    endpoint_url = target.endpoint_url or environ.get("AWS_ENDPOINT_URL")
+    if endpoint_url and not is_url(endpoint_url):
         raise CannotConnect(
             f"{endpoint_url!r} is not the URL of an endpoint.",
             advice=("Write it as http://127.0.0.1:5000",),
             exit_code=outcome.USAGE,
         )
-    if credentials is None and endpoint_url and urlsplit(endpoint_url).hostname in ("127.0.0.1", "localhost", "::1"):
-        # An emulator on this machine takes any credentials; nothing secret leaves it.
-        session = boto3.Session(aws_access_key_id="testing", aws_secret_access_key="testing", region_name=region.value)
-        return _Asked(session, region, endpoint_url, "throw-away ones, for a local endpoint", warnings)
+    asked = _Asked(session, region, target.endpoint_url, str(credentials.method) if credentials else "", warnings)
     if credentials is None:
-        raise no_credentials()
-    return _Asked(session, region, endpoint_url, str(credentials.method), warnings)
+        places = [urlsplit(client.meta.endpoint_url).hostname for client in _clients(asked, target).values()]
+        if not all(host in LOOPBACK for host in places):
+            raise no_credentials()
+        # An emulator on this machine takes any credentials; nothing secret leaves it.
+        asked.session = boto3.Session(
+            profile_name=target.profile,
+            aws_access_key_id="testing",
+            aws_secret_access_key="testing",
+            region_name=region.value,
+        )
+        asked.credentials_from = "throw-away ones, for a local endpoint"
+    return asked
+
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number
+        return False
 
 
 def _region(target: Target, environ: Mapping[str, str], session: boto3.Session) -> tuple[Sourced, list[str]]:
@@ -237,48 +271,57 @@ def _region(target: Target, environ: Mapping[str, str], session: boto3.Session) 
     return chosen, warnings
 
 
-def _connect(asked: _Asked, target: Target, tap: Tap) -> Clients:
-    region = asked.region.value
-    # Every write is sent once: a create that is sent again after its answer was lost can make a second thing. The
-    # mode is named because its default changed with botocore 1.44 and the environment can change it, too.
-    config = Config(
-        retries={"mode": "standard", "total_max_attempts": 1},
-        connect_timeout=10,
-        read_timeout=60,
-        # A sandbox is on this machine; a proxy from the environment must not come between.
-        proxies={} if target.sandbox else None,
-        user_agent_extra="poc-decoupled-serverless",
-    )
-    known = asked.session.get_available_regions("lambda", _partition(asked.session, region))
-    warnings = list(asked.warnings)
-    if region not in known:
-        warnings.append(f"Region {region} is not among those that the installed botocore knows; AWS decides.")
+def _clients(asked: _Asked, target: Target) -> dict[str, Any]:
+    # A sandbox is on this machine; a proxy from the environment must not come between.
+    config = client_config(without_proxy=target.sandbox is not None)
     try:
-        clients = {
+        return {
             service: asked.session.client(service, config=config, endpoint_url=asked.endpoint_url)
             for service in SERVICES
         }
     except (BotoCoreError, ValueError) as error:
         raise cannot_connect(error, target.profile) from error
+
+
+def _endpoint(clients: dict[str, Any], target: Target, warnings: list[str]) -> tuple[str | None, str | None]:
+    """What a ledger is bound to, and where an emulator serves APIs; both None on AWS itself.
+
+    Where the services go is asked of the clients: botocore has many places for it (flag, a variable for all or for
+    one service, sections and profiles of the configuration), and an order among them.
+    """
+    if target.sandbox:
+        return f"sandbox:{target.sandbox[0]}", target.sandbox[1]
+    elsewhere = {
+        service: client.meta.endpoint_url.rstrip("/")
+        for service, client in clients.items()
+        if not _is_aws(client.meta.endpoint_url)
+    }
+    if not elsewhere:
+        return None, None
+    if len(elsewhere) == len(clients) and len(set(elsewhere.values())) == 1:
+        return elsewhere["sts"], elsewhere["sts"]
+    warnings.append(
+        "Not all services are at one place; the AWS configuration sends "
+        + ", ".join(f"{service} to {url}" for service, url in sorted(elsewhere.items()))
+        + (", and the others to AWS." if len(elsewhere) < len(clients) else ".")
+    )
+    mixed = " ".join(f"{service}={url}" for service, url in sorted(elsewhere.items()))
+    return mixed, elsewhere.get("apigateway")
+
+
+def _connect(asked: _Asked, target: Target, tap: Tap) -> Clients:
+    region = asked.region.value
+    known = asked.session.get_available_regions("lambda", _partition(asked.session, region))
+    warnings = list(asked.warnings)
+    if region not in known:
+        warnings.append(f"Region {region} is not among those that the installed botocore knows; AWS decides.")
+    clients = _clients(asked, target)
+    endpoint, base_url = _endpoint(clients, target, warnings)
     for client in clients.values():
         tap.put_on(client)
-    identity = _caller_identity(asked, clients["sts"], target)
+    is_aws = endpoint is None or "=" in endpoint.partition("://")[0]
+    identity = _caller_identity(asked, clients["sts"], target, is_aws=is_aws)
     partition = identity["Arn"].split(":")[1]
-    if target.sandbox:
-        endpoint: str | None = f"sandbox:{target.sandbox[0]}"
-    else:
-        endpoint = asked.endpoint_url
-        own = {
-            service: client.meta.endpoint_url
-            for service, client in clients.items()
-            if not _is_aws(client.meta.endpoint_url)
-        }
-        if not asked.endpoint_url and own:
-            endpoint = " ".join(sorted(set(own.values())))
-            warnings.append(
-                "Some services are sent elsewhere by the AWS configuration: "
-                + ", ".join(f"{service} to {url}" for service, url in own.items())
-            )
     shape = clients["lambda"].meta.service_model.shape_for("Runtime")
     return Clients(
         iam=clients["iam"],
@@ -294,7 +337,7 @@ def _connect(asked: _Asked, target: Target, tap: Tap) -> Clients:
         partition=partition,
         dns_suffix=_dns_suffix(asked.session, partition),
         endpoint=endpoint,
-        base_url=asked.endpoint_url,
+        base_url=base_url,
         profile=target.profile,
         tap=tap,
         warnings=tuple(warnings),
@@ -303,12 +346,12 @@ def _connect(asked: _Asked, target: Target, tap: Tap) -> Clients:
     )
 
 
-def _caller_identity(asked: _Asked, sts: Any, target: Target) -> dict[str, str]:
+def _caller_identity(asked: _Asked, sts: Any, target: Target, *, is_aws: bool) -> dict[str, str]:
     try:
         answer: dict[str, str] = sts.get_caller_identity()
     except ClientError as error:
         code = error.response.get("Error", {}).get("Code", "")
-        if code in REFUSED and not asked.endpoint_url and _good_at_home(asked):
+        if code in REFUSED and is_aws and _good_at_home(asked):
             region = asked.region.value
             raise CannotConnect(
                 f"Region {region} is not enabled for this account.",
@@ -320,15 +363,21 @@ def _caller_identity(asked: _Asked, sts: Any, target: Target) -> dict[str, str]:
                 ),
             ) from error
         raise cannot_connect(error, target.profile) from error
-    except (BotoCoreError, AnswerLost) as error:
+    except BotoCoreError as error:
         raise cannot_connect(error, target.profile) from error
-    if not answer.get("Account") or not answer.get("Arn"):
-        raise CannotConnect(
-            "What answered is not AWS: GetCallerIdentity came back without an account.",
-            means="A proxy or a captive portal may stand between.",
-            advice=(f"Look at what answers at {sts.meta.endpoint_url}",),
-        )
+    except NotAWS as error:
+        raise _not_aws(sts, error.what) from error
+    if not answer.get("Account") or not answer.get("Arn", "").startswith("arn:"):
+        raise _not_aws(sts, "GetCallerIdentity came back without an account")
     return answer
+
+
+def _not_aws(sts: Any, how: str) -> CannotConnect:
+    return CannotConnect(
+        f"What answers at {sts.meta.endpoint_url} is not AWS: {how.rstrip('.')}.",
+        means="A proxy or a captive portal may stand between, or the endpoint is something else.",
+        advice=("Check the network, --region and --endpoint-url.",),
+    )
 
 
 def _good_at_home(asked: _Asked) -> bool:
@@ -337,9 +386,9 @@ def _good_at_home(asked: _Asked) -> bool:
     if home is None or home == asked.region.value:
         return False
     try:
-        asked.session.client("sts", region_name=home).get_caller_identity()
-    except (ClientError, BotoCoreError):
-        return False
+        asked.session.client("sts", region_name=home, config=client_config()).get_caller_identity()
+    except (ClientError, BotoCoreError, ResponseParserError, LookupError):
+        return False  # refused there, too, or no answer of AWS
     return True
 
 
@@ -449,7 +498,9 @@ def ledger_path(account: str, region: str, endpoint: str | None, learner: str | 
         place = account
     elif endpoint.startswith("sandbox:"):
         place = "sandbox"
+    elif "=" in endpoint.partition("://")[0]:  # service by service
+        place = f"{account}-mixed"
     else:
-        parts = urlsplit(endpoint.split()[0])
+        parts = urlsplit(endpoint)
         place = f"endpoint-{parts.hostname}-{parts.port or parts.scheme}"
     return folder / ("-".join([place, region, *([learner] if learner else [])]) + ".json")

@@ -69,10 +69,10 @@ def _meaning(document: Any) -> Any:
             return document
     if not isinstance(document, dict):
         return document
-    statements = document.get("Statement", [])
-    if isinstance(statements, dict):
-        statements = [statements]
-    meanings = [_statement_meaning(statement) for statement in statements]
+    try:
+        meanings = [_statement_meaning(statement) for statement in _as_list(document.get("Statement", []))]
+    except (AttributeError, TypeError):  # no policy at all, wherever it comes from: it means itself
+        return document
     return {
         "Version": document.get("Version"),
         "Statement": sorted(meanings, key=lambda meaning: json.dumps(meaning, sort_keys=True)),
@@ -90,7 +90,7 @@ def _statement_meaning(statement: dict[str, Any]) -> dict[str, Any]:
             meaning[element] = _principal_meaning(value)
         elif element == "Condition":
             meaning[element] = {
-                operator: {key.lower(): sorted(map(str, _as_list(wanted))) for key, wanted in keys.items()}
+                operator: {key.lower(): sorted(map(_text, _as_list(wanted))) for key, wanted in keys.items()}
                 for operator, keys in value.items()
             }
         elif element == "Effect":
@@ -104,6 +104,11 @@ def _principal_meaning(principal: Any) -> Any:
     if principal == "*":
         return {"AWS": ["*"]}
     return {kind: sorted(set(_as_list(names))) for kind, names in principal.items()}
+
+
+def _text(value: Any) -> str:
+    """A condition's value as services give it back: true and "true" are one."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _as_list(value: Any) -> list[Any]:

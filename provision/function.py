@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from botocore.exceptions import ClientError
+
 from provision.aws import Clients
 from provision.documents import policy_document, same_meaning
 from provision.ledger import Ledger, Making
@@ -37,12 +39,26 @@ def find_log_group(logs: Any, name: str) -> dict[str, Any] | None:
 
 
 def find_function(lambda_: Any, name: str) -> dict[str, Any] | None:
-    """The function's configuration. Without lambda:ListTags AWS leaves the tags out: then "Tags" is None, unknown."""
+    """The function's configuration, with its tags.
+
+    AWS leaves the tags out when there are none, and also when the caller may not call ListTags: the latter is unknown.
+    """
     try:
         answer = lambda_.get_function(FunctionName=name)
+        marks = answer.get("Tags") or tags_of_function(lambda_, answer["Configuration"]["FunctionArn"])
     except lambda_.exceptions.ResourceNotFoundException:
         return None
-    return {**answer["Configuration"], "Tags": answer.get("Tags")}
+    return {**answer["Configuration"], "Tags": marks}
+
+
+def tags_of_function(lambda_: Any, arn: str) -> dict[str, str] | None:
+    """None when this caller may not see them."""
+    try:
+        return dict(lambda_.list_tags(Resource=arn).get("Tags", {}))
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "AccessDeniedException":
+            return None
+        raise
 
 
 def provision(aws: Clients, settings: Settings, ledger: Ledger) -> None:

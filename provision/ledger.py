@@ -13,10 +13,11 @@ import errno
 import hashlib
 import json
 import os
+import re
 import secrets
 import socket
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -24,7 +25,7 @@ from typing import IO, Any
 import portalocker
 
 from provision import outcome
-from provision.tap import TRIALS, Call, UnpromisedWrite
+from provision.tap import TRIALS, AnswerLost, Call, UnpromisedWrite
 
 SCHEMA = 1
 TAG = "poc-deployment"  # on everything that can carry tags; its value is the deployment
@@ -75,6 +76,23 @@ class UnknownOwner(outcome.Stop):
             f"{kind} {', '.join(identity.values())} exists, but its tags could not be read.",
             means="Without them nobody can tell whose it is. Nothing was changed.",
             advice=("Ask for the permission to read its tags, then run the same command again.",),
+        )
+
+
+class MarkLost(outcome.Stop):
+    """It has the id that the ledger recorded, but not this deployment's mark.
+
+    An id in a file is a claim, and files can be edited: without the mark nothing is deleted.
+    """
+
+    def __init__(self, kind: str, identity: Mapping[str, str], theirs: str, ours: str) -> None:
+        super().__init__(
+            f"{kind} {', '.join(identity.values())} is the one that the ledger records, but carries {theirs}.",
+            means="The ledger alone does not prove that it is this deployment's. It was not deleted.",
+            advice=(
+                f"If it is, put the tag {TAG}={ours} back on it, then run the same command again;",
+                "or remove it by hand.",
+            ),
         )
 
 
@@ -184,6 +202,13 @@ class Making:
         """Something the report must say beside the differences."""
         self.notes.append(sentence)
 
+    def go_on_from(self, earlier: Making | None) -> None:
+        """Report what an earlier try mended, too: its answer was lost, and this try found it done."""
+        if earlier is not None:
+            again = {difference.attribute for difference in self.differences}
+            self.differences[:0] = [one for one in earlier.differences if one.attribute not in again]
+            self.notes[:0] = [note for note in earlier.notes if note not in self.notes]
+
 
 def _now() -> str:
     return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
@@ -210,6 +235,8 @@ class Ledger:
         self._open: list[Making] = []
         self._deleting: list[Resource] = []
         self._trial: str | None = None
+        self._unsaved = False  # whether a save failed: then no write leaves before one has succeeded
+        self._unanswered: dict[str, Making] = {}  # by key, what an earlier try began when an answer was lost
 
     # Opening and closing.
 
@@ -219,9 +246,12 @@ class Ledger:
 
         Raises LedgerRefused when it belongs elsewhere, cannot be read, is damaged, or is held by another process.
         """
+        if path.is_symlink():  # else the link would be replaced, and each name of the file had a lock of its own
+            path = path.resolve()
         lock = cls._take_lock(path)
         try:
             saved = cls._read_bytes(path)
+            remove_leavings(path)
             if saved is None:
                 content = {
                     "schema": SCHEMA,
@@ -255,36 +285,36 @@ class Ledger:
                 f"The ledger's folder {path.parent} cannot be written: {error.strerror}.",
                 means="Without a ledger nothing is built: what was made could not be found again.",
                 advice=("Choose another place with --state PATH.",),
+                exit_code=outcome.ENVIRONMENT,
             ) from error
         try:
             portalocker.lock(lock, portalocker.LOCK_EX | portalocker.LOCK_NB)
-        except portalocker.AlreadyLocked as error:
-            lock.seek(0)
-            holder = lock.read().strip() or "another process"
-            lock.close()
-            raise LedgerRefused(
-                f"The ledger {path} is in use by {holder}.",
-                means="Two programs at work on one deployment would undo each other's work.",
-                advice=("Wait until it has ended, or end it, then run the same command again.",),
-            ) from error
         except (portalocker.LockException, OSError) as error:
+            held = _is_held(error)
+            lock.seek(0)
+            holder = (lock.read().strip() if held else "") or "another process"
             lock.close()
+            if held:
+                raise LedgerRefused(
+                    f"The ledger {path} is in use by {holder}.",
+                    means="Two programs at work on one deployment would undo each other's work.",
+                    advice=("Wait until it has ended, or end it, then run the same command again.",),
+                ) from error
             raise LedgerRefused(
                 f"The ledger {path} cannot be locked: {error}.",
                 means="This file system knows no locks, so a second program could not be kept out.",
                 advice=("Choose a place on a local disk with --state PATH.",),
             ) from error
-        lock.seek(0)
-        lock.truncate()
-        lock.write(f"process {os.getpid()} on {socket.gethostname()}, started {_now()}\n")
-        lock.flush()
+        with suppress(OSError):  # for a message only; a full disk is told of where it matters
+            os.ftruncate(lock.fileno(), 0)
+            os.write(lock.fileno(), f"process {os.getpid()} on {socket.gethostname()}, started {_now()}\n".encode())
         return lock
 
     @staticmethod
     def _release(lock: IO[str] | None) -> None:
         if lock is not None:
-            lock.seek(0)
-            lock.truncate()
+            with suppress(OSError):
+                os.ftruncate(lock.fileno(), 0)
             portalocker.unlock(lock)
             lock.close()
 
@@ -299,6 +329,7 @@ class Ledger:
                 f"The ledger {path} cannot be read: {error.strerror}.",
                 means="What it records may still exist in the account.",
                 advice=("Make it readable, then run the same command again.",),
+                exit_code=outcome.ENVIRONMENT,
             ) from error
 
     def _check_bound_to(self, account: str, region: str, endpoint: str | None) -> None:
@@ -387,18 +418,23 @@ class Ledger:
         self._open.append(made)
         try:
             yield made
+        except AnswerLost:
+            made.go_on_from(self._unanswered.get(key))
+            self._unanswered[key] = made
+            raise
         finally:
             self._open.pop()
         made.resource.status = "created"
-        if made.resource != before:
+        if made.resource != before or self._unsaved:
             self._put(made.resource)
             self.save()
+        made.go_on_from(self._unanswered.pop(key, None))
         if found is None:
             result = "created"
-        elif made.differences:
-            result = "mended"
+        elif recovered:
+            result = "recovered"
         else:
-            result = "recovered" if recovered else "unchanged"
+            result = "mended" if made.differences else "unchanged"
         self.happened.append(Happened(key, kind, dict(identity), result, tuple(made.differences), tuple(made.notes)))
 
     def _promise(
@@ -415,7 +451,7 @@ class Ledger:
             known = immutable_id(kind, found)
             if known is not None:
                 resource.outputs["id"] = known
-            if resource.status == "deleted":
+            if resource.status in ("deleting", "deleted"):  # it is there, and wanted again
                 resource.status = "created"
             resource.identity = dict(identity)
             return resource
@@ -437,12 +473,12 @@ class Ledger:
             return not noted
         there = immutable_id(kind, found)
         known = recorded.outputs.get("id") if recorded is not None else None
-        if noted and known is not None and known == there:
-            return False
         marks = found.get("Tags")
+        mark = (marks or {}).get(TAG)
+        if noted and known is not None and known == there and not mark:
+            return False  # somebody took its tags away, or they cannot be read; nothing is deleted here
         if marks is None:
             raise UnknownOwner(kind, identity)
-        mark = marks.get(TAG)
         if mark != self.deployment:
             theirs = f"deployment {mark}" if mark else "no mark of this suite"
             id_field = IMMUTABLE_ID.get(kind)
@@ -455,25 +491,33 @@ class Ledger:
         return not noted
 
     def is_ours(self, resource: Resource, found: Mapping[str, Any]) -> bool:
-        """Whether what was found under a recorded identity is what this ledger recorded, and not a namesake.
+        """Whether what was found under a recorded identity is this deployment's to delete, and not a namesake.
 
-        Raises UnknownOwner when its tags would decide and cannot be read.
+        The mark decides. Raises UnknownOwner when it cannot be read, MarkLost when it is missing from what has the
+        recorded id: that is neither deleted nor forgotten.
         """
-        known = resource.outputs.get("id")
-        if known is not None and immutable_id(resource.kind, found) == known:
-            return True
         if "Tags" not in found:  # it can carry none: the parent, verified by the caller, decides
             return True
         if found["Tags"] is None:
             raise UnknownOwner(resource.kind, resource.identity)
-        return bool(found["Tags"].get(TAG) == self.deployment)
+        mark = found["Tags"].get(TAG)
+        if mark == self.deployment:
+            return True
+        known = resource.outputs.get("id")
+        if known is None or immutable_id(resource.kind, found) != known:
+            return False
+        going = found.get("TableStatus") == "DELETING" or found.get("State") == "Deleting"
+        if going or resource.status == "deleted":
+            return True  # its tags are gone already, and nothing remains to be done but to wait
+        theirs = f"the mark of deployment {mark}" if mark else "no mark"
+        raise MarkLost(resource.kind, resource.identity, theirs, self.deployment)
 
     # Deleting and trying.
 
     @contextmanager
     def deleting(self, resource: Resource) -> Iterator[None]:
         """Record that `resource` is being deleted, then, when the block ends well, that it is."""
-        if resource.status != "deleting":
+        if resource.status != "deleting" or self._unsaved:
             resource.status = "deleting"
             resource.since = _now()
             self.save()
@@ -507,7 +551,7 @@ class Ledger:
         if not self._open and not self._deleting and not allowed_by_trial:
             raise UnpromisedWrite(f"{call.service} {call.operation} in step {self.step!r}")
         self.consent()
-        changed = False
+        changed = self._unsaved
         for made in self._open:
             recorded = next((entry for entry in self.resources if entry.key == made.resource.key), None)
             promised = recorded is not None and recorded.status in ("creating", "created")
@@ -554,12 +598,13 @@ class Ledger:
 
     def save(self) -> None:
         """Write the file so that it is whole at every moment, whatever happens. Raises LedgerRefused."""
+        self._unsaved = True
         self.serial += 1
         if self.standing:
             self.receipt = None
         content = self.content()
         content["checksum"] = checksum(content)
-        data = (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
+        data = (json.dumps(content, indent=2) + "\n").encode()
         try:
             if self._saved is not None and not self._backed_up:
                 write_durably(self.path.with_name(self.path.name + ".backup"), self._saved)
@@ -570,8 +615,18 @@ class Ledger:
                 f"The ledger {self.path} cannot be written: {error.strerror}.",
                 means="The program stops before its next call, so that nothing is made that is not recorded.",
                 advice=("Make room or give write permission, then run the same command again.",),
+                exit_code=outcome.ENVIRONMENT,
             ) from error
         self._saved = data
+        self._unsaved = False
+
+
+def _is_held(error: Exception) -> bool:
+    """Whether a lock was refused because somebody holds it. portalocker 2 names no exception for that."""
+    causes = [cause for cause in (error, *error.args) if isinstance(cause, OSError)]
+    return isinstance(error, portalocker.AlreadyLocked) or any(
+        cause.errno in (errno.EAGAIN, errno.EACCES) for cause in causes
+    )
 
 
 def write_durably(path: Path, data: bytes) -> None:
@@ -581,7 +636,8 @@ def write_durably(path: Path, data: bytes) -> None:
     folder, fsync, replace, fsync of the folder. The file is readable by its owner alone.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    temporary.unlink(missing_ok=True)  # what is there already may have another mode, or lead elsewhere
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
@@ -602,22 +658,32 @@ def write_durably(path: Path, data: bytes) -> None:
             os.close(folder)
 
 
+def remove_leavings(path: Path) -> None:
+    """Remove the temporary files of runs that were killed while they saved. Whoever holds the lock may do so."""
+    leaving = re.compile(rf"\.{re.escape(path.name)}(\.backup)?\.[0-9]+\.tmp")
+    for other in path.parent.iterdir():
+        if leaving.fullmatch(other.name):
+            with suppress(OSError):  # it harms nobody
+                other.unlink()
+
+
 def checksum(content: Mapping[str, Any]) -> str:
     """sha256 of the content without its checksum, independent of spacing and order of keys."""
     plain = {key: value for key, value in content.items() if key != "checksum"}
-    return hashlib.sha256(json.dumps(plain, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
 FIELDS = {"deployment": str, "account": str, "region": str, "serial": int, "resources": list}
 RESOURCE_FIELDS = {"key": str, "kind": str, "step": str, "identity": dict, "outputs": dict, "origin": str}
 STATUSES = ("creating", "created", "deleting", "deleted")
+ORIGINS = ("created", "adopted")
 
 
 def parse(data: bytes, path: Path) -> dict[str, Any]:
     """The content of a ledger's file, checked. Raises LedgerRefused naming what is wrong and the backup."""
     try:
         content = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _damaged(path, "it is not JSON" if data.strip() else "it is empty") from error
     if not isinstance(content, dict) or "schema" not in content:
         raise _damaged(path, "it is not a ledger")
@@ -632,14 +698,26 @@ def parse(data: bytes, path: Path) -> dict[str, Any]:
     if not isinstance(content.get("endpoint"), str | None):
         raise _damaged(path, "its endpoint is not an address")
     for entry in content["resources"]:
-        well_formed = isinstance(entry, dict) and all(
-            isinstance(entry.get(name), kind) for name, kind in RESOURCE_FIELDS.items()
-        )
-        if not well_formed or entry.get("status") not in STATUSES or set(entry) - set(Resource.__dataclass_fields__):
+        if not _is_well_formed(entry):
             raise _damaged(path, "one of its entries is malformed")
+    keys = [entry["key"] for entry in content["resources"]]
+    if len(set(keys)) != len(keys):
+        raise _damaged(path, "two of its entries have the same key")
     if content.get("checksum") != checksum(content):
         raise _damaged(path, "its checksum does not fit its content")
     return content
+
+
+def _is_well_formed(entry: Any) -> bool:
+    if not isinstance(entry, dict) or set(entry) - set(Resource.__dataclass_fields__):
+        return False
+    if not all(isinstance(entry.get(name), kind) for name, kind in RESOURCE_FIELDS.items()):
+        return False
+    if not isinstance(entry.get("since", ""), str) or not isinstance(entry.get("parent"), str | None):
+        return False
+    if not all(isinstance(text, str) for text in (*entry["identity"].values(), *entry["outputs"].values())):
+        return False
+    return entry.get("status") in STATUSES and entry["origin"] in ORIGINS
 
 
 def _damaged(path: Path, how: str) -> LedgerRefused:

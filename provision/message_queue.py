@@ -111,21 +111,20 @@ def make_queue(aws: Clients, settings: Settings, ledger: Ledger) -> None:
             )
             made.identify(queue)
         else:
-            changes = {}
+            differs = False
             for attribute, wanted in attributes.items():
                 found = queue.get(attribute, "")
-                if made.differs(attribute, found=found, wanted=wanted, same=same_value(found, wanted)):
-                    changes[attribute] = wanted
-            if made.differs("roles named", found=made.get("role_ids"), wanted=role_ids):
-                changes["Policy"] = attributes["Policy"]
-            if changes:
+                differs |= made.differs(attribute, found=found, wanted=wanted, same=same_value(found, wanted))
+            differs |= made.differs("roles named", found=made.get("role_ids"), wanted=role_ids)
+            if differs:
                 for attempt in aws.waiting.retry_while(QUEUE_POLICY_NAMES_NEW_ROLE, unless=role_is_missing):
                     with attempt:
+                        # All of them, whichever differs: moto forgets a policy that is not sent along.
                         aws.sqs.set_queue_attributes(
                             QueueUrl=queue["QueueUrl"],
-                            Attributes=changes,
+                            Attributes=attributes,
                         )
-                wait_until_read_back(aws, name, changes)
+                wait_until_read_back(aws, name, attributes)
         made["arn"] = queue["QueueArn"]
         made["url"] = queue["QueueUrl"]
         made["role_ids"] = role_ids
@@ -144,7 +143,7 @@ def _texts(document: dict[str, Any]) -> dict[str, str]:
     return {name: str(value) for name, value in document.items()}  # maxReceiveCount comes back as number or text
 
 
-def wait_until_read_back(aws: Clients, name: str, changes: dict[str, str]) -> None:
+def wait_until_read_back(aws: Clients, name: str, attributes: dict[str, str]) -> None:
     """Changed attributes take up to 60 seconds to be seen by everyone.
 
     https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SetQueueAttributes.html
@@ -152,6 +151,6 @@ def wait_until_read_back(aws: Clients, name: str, changes: dict[str, str]) -> No
 
     def seen() -> bool:
         queue = find_queue(aws.sqs, name) or {}
-        return all(same_value(queue.get(attribute, ""), wanted) for attribute, wanted in changes.items())
+        return all(same_value(queue.get(attribute, ""), wanted) for attribute, wanted in attributes.items())
 
     aws.waiting.poll_until(f"the new attributes of {name} to be visible", seen, budget=90)

@@ -37,15 +37,14 @@ def run_steps(
 
 
 def run_step(step: Step, aws: Clients, settings: Settings, ledger: Ledger) -> None:
+    first = len(ledger.happened)
     for tries_left in reversed(range(TRIES)):
-        first = len(ledger.happened)
         try:
             step.load().provision(aws, settings, ledger)
             return
         except AnswerLost as lost:
             if not tries_left:
                 raise
-            del ledger.happened[first:]  # the next try reports the whole step
             aws.waiting.tell(
                 Wait(
                     "answer lost",
@@ -56,3 +55,14 @@ def run_step(step: Step, aws: Clients, settings: Settings, ledger: Ledger) -> No
                 )
             )
             aws.waiting.sleep(SETTLE)
+        finally:
+            ledger.happened[first:] = once_each(ledger.happened[first:])
+
+
+def once_each(happened: list[Happened]) -> list[Happened]:
+    """Every thing once, over several tries of a step: what a later try found as it should be, an earlier one made."""
+    by_key: dict[str, Happened] = {}
+    for event in happened:
+        if event.key not in by_key or event.outcome != "unchanged":
+            by_key[event.key] = event
+    return list(by_key.values())

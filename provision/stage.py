@@ -34,7 +34,7 @@ def provision(aws: Clients, settings: Settings, ledger: Ledger) -> None:
     api_id = ledger.outputs("api")["id"]
     # What the stage serves is judged from AWS: the description of the deployment it points to carries the digest of
     # the definition that was deployed. Somebody else's deployment carries another, or none.
-    description = f"definition {definition_digest(aws.apigateway, api_id)}"
+    description = f"definition {definition_digest(aws.apigateway, api_id, routes(settings))}"
     stage = find_stage(aws.apigateway, api_id, settings.stage)
     with ledger.making(
         "stage",
@@ -53,26 +53,62 @@ def provision(aws: Clients, settings: Settings, ledger: Ledger) -> None:
         made["url"] = aws.invoke_url(api_id, settings.stage, settings.path_part)
 
 
-def definition_digest(apigateway: Any, api_id: str) -> str:
-    """Twelve hexadecimal digits that change whenever a method, integration or response of the API does."""
-    definition = {}
-    for path, resource in resources_of(apigateway, api_id).items():
-        for verb in resource.get("resourceMethods", {}):
-            method = find_method(apigateway, api_id, resource["id"], verb) or {}
-            definition[f"{verb} {path}"] = behaviour(method)
+def routes(settings: Settings) -> list[str]:
+    """The paths that step 7 makes, each with POST. What somebody else added to the API is theirs to deploy."""
+    direct = f"/{settings.path_part}"
+    return [direct, f"{direct}/{settings.queue_path_part}"] if settings.has_queue_route else [direct]
+
+
+def definition_digest(apigateway: Any, api_id: str, paths: list[str]) -> str:
+    """Twelve hexadecimal digits that change whenever POST on one of the paths would be answered differently."""
+    resources = resources_of(apigateway, api_id)
+    definition = {
+        path: behaviour(find_method(apigateway, api_id, resources[path]["id"], "POST") or {})
+        for path in paths
+        if path in resources
+    }
     text = json.dumps(definition, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-# What AWS adds on its own, and what has no influence on what a caller sees.
-NO_BEHAVIOUR = frozenset({"ResponseMetadata", "cacheNamespace", "cacheKeyParameters"})
+# What of a method decides how a call is answered, in the words of GetMethod. Named one by one: AWS adds fields of its
+# own, a newer botocore shows more of them, and two people with different ones must come to the same digest.
+METHOD = ("authorizationType", "apiKeyRequired", "requestValidatorId")
+INTEGRATION = (
+    "type",
+    "httpMethod",
+    "uri",
+    "credentials",
+    "passthroughBehavior",
+    "contentHandling",
+    "requestParameters",
+    "requestTemplates",
+    "timeoutInMillis",
+)
+INTEGRATION_RESPONSE = ("selectionPattern", "responseParameters", "responseTemplates", "contentHandling")
 
 
-def behaviour(part: Any) -> Any:
-    """A part of a definition without what is empty, missing or without influence on its behaviour."""
-    if isinstance(part, dict):
-        cleaned = {name: behaviour(value) for name, value in part.items() if name not in NO_BEHAVIOUR}
-        return {name: value for name, value in cleaned.items() if value not in (None, "", {}, [], False)}
-    if isinstance(part, list):
-        return [behaviour(value) for value in part]
-    return part
+def behaviour(method: dict[str, Any]) -> dict[str, Any]:
+    """The part of a method's definition that decides how a call is answered."""
+    integration = method.get("methodIntegration") or {}
+    return {
+        **present(method, METHOD),
+        "responses": sorted(method.get("methodResponses") or {}),
+        "integration": present(integration, INTEGRATION),
+        "integration responses": {
+            status_code: present(response, INTEGRATION_RESPONSE)
+            for status_code, response in (integration.get("integrationResponses") or {}).items()
+        },
+    }
+
+
+def present(definition: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    """These of its fields, without what is empty: a missing field, None, "", {} and {"application/json": None}."""
+    fields = {}
+    for name in names:
+        value = definition.get(name)
+        if isinstance(value, dict):
+            value = {key: text for key, text in value.items() if text}
+        if value:
+            fields[name] = value
+    return fields

@@ -50,7 +50,13 @@ def provision(aws: Clients, settings: Settings, ledger: Ledger) -> None:
             made.identify(created["TableDescription"])
         else:
             made.cannot_mend("key", found=table["KeySchema"], wanted=key_schema)
-            made.cannot_mend("key attribute", found=table["AttributeDefinitions"], wanted=attributes)
+            # An index that somebody added brings attributes of its own; they do not make it another key.
+            key_attributes = [
+                attribute
+                for attribute in table["AttributeDefinitions"]
+                if attribute["AttributeName"] == settings.partition_key
+            ]
+            made.cannot_mend("key attribute", found=key_attributes, wanted=attributes)
             billing_mode = table.get("BillingModeSummary", {}).get("BillingMode", "PROVISIONED")
             if made.differs("billing mode", found=billing_mode, wanted="PAY_PER_REQUEST"):
                 aws.dynamodb.update_table(

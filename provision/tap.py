@@ -9,6 +9,7 @@ Event names and their order: https://botocore.amazonaws.com/v1/documentation/api
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,9 +21,7 @@ from botocore.exceptions import (
     ConnectTimeoutError,
     EndpointConnectionError,
     HTTPClientError,
-    ProxyConnectionError,
 )
-from botocore.parsers import ResponseParserError
 
 from provision import outcome
 from provision.waiting import GaveUp, Wait, Waiting
@@ -91,9 +90,10 @@ THROTTLES = frozenset(
     }
 )
 
-# Never sent: no connection came about. Every other failure of the connection leaves open whether AWS acted.
-NEVER_SENT = (EndpointConnectionError, ConnectTimeoutError, ProxyConnectionError)
-NO_ANSWER = (HTTPClientError, BotocoreConnectionError, ResponseParserError)
+# Never sent: no connection came about. Every other failure of the connection leaves open whether AWS acted; so does
+# ProxyConnectionError, which urllib3 1.26 also raises when a proxy hangs up after it has passed the request on.
+NEVER_SENT = (EndpointConnectionError, ConnectTimeoutError)
+NO_ANSWER = (HTTPClientError, BotocoreConnectionError)
 
 THROTTLE_BUDGET = 120.0  # seconds
 # Fixed quotas per account, not raisable: one DeleteRestApi in 30 s, one CreateRestApi in 3 s, one CreateDeployment
@@ -114,6 +114,22 @@ class AnswerLost(Exception):
         super().__init__(f"{call.service} {call.operation}: {why}")
         self.call = call
         self.why = why
+
+
+class NotAWS(outcome.Stop):
+    """A read was answered by something that is not AWS, or by a part of an answer, again and again.
+
+    Nothing may be concluded from it: an empty answer would otherwise read as "no tags", and so as "not ours".
+    """
+
+    exit_code = outcome.ENVIRONMENT
+
+    def __init__(self, call: Call, why: str) -> None:
+        super().__init__(
+            f"What answered {call.service} {call.operation} is not AWS: {why}.",
+            means="A proxy or a captive portal may stand between, or the endpoint is something else.",
+            advice=("Check the network, --region and --endpoint-url, then run the same command again.",),
+        )
 
 
 class UnpromisedWrite(Exception):
@@ -185,19 +201,37 @@ class Tap:
         self._current = call
 
     def _after_call(self, http_response: Any, parsed: dict[str, Any], model: Any, **event: Any) -> None:
-        call = self._ended(parsed.get("Error", {}).get("Code"))
-        if call is None or call.is_read:
+        error = parsed.get("Error", {})
+        call = self._ended(error.get("Code"))
+        # botocore counts its one attempt as used up and would add "reached max retries" to every error's text.
+        parsed.get("ResponseMetadata", {}).pop("MaxAttemptsReached", None)
+        if call is None:
             return
-        if http_response.status_code >= 500:
-            raise AnswerLost(call, f"HTTP {http_response.status_code}: AWS may or may not have acted")
+        status = http_response.status_code
+        flaw = _flaw(model, http_response, is_read=call.is_read) if status < 300 else None
+        if call.is_read:
+            if flaw:
+                raise NotAWS(call, flaw)
+            return
+        if status >= 500:
+            raise AnswerLost(call, f"HTTP {status} {error.get('Code')}: {error.get('Message')}")
         expected = EXPECTED.get(call.operation)
-        if http_response.status_code < 300 and expected and not _has(parsed, expected):
+        if status < 300 and expected and not _has(parsed, expected):
             raise AnswerLost(call, f"the answer lacks {expected}")
+        if flaw:
+            raise AnswerLost(call, flaw)
 
     def _after_call_error(self, exception: BaseException, **event: Any) -> None:
         call = self._ended(type(exception).__name__)
-        if call is None or call.is_read:
+        if call is None:
             return
+        unparsable = _came_from_parsing(exception)
+        if call.is_read:
+            if unparsable:
+                raise NotAWS(call, "its answer cannot be parsed") from exception
+            return
+        if unparsable:
+            raise AnswerLost(call, f"an answer that cannot be parsed ({exception})") from exception
         if isinstance(exception, NO_ANSWER) and not isinstance(exception, NEVER_SENT):
             raise AnswerLost(call, f"no answer ({exception})") from exception
 
@@ -232,10 +266,15 @@ class Tap:
         http_response, parsed = response
         error = parsed.get("Error", {})
         words = f"{error.get('Code')}: {error.get('Message')}"
-        if error.get("Code") in THROTTLES or http_response.status_code == 429:
-            return self._wait_for_turn(operation.name, words, http_response.headers.get("Retry-After"))
+        retry_after = http_response.headers.get("Retry-After")
+        if _is_throttle(error.get("Code"), http_response.status_code, retry_after):
+            return self._wait_for_turn(operation.name, words, retry_after)
         if is_read and http_response.status_code >= 500:
             return self._try_again("AWS had an error of its own", words, attempts, READ_TRIES)
+        if is_read and http_response.status_code < 300:
+            flaw = _flaw(operation, http_response, is_read=True)
+            if flaw:
+                return self._try_again("no answer of AWS", flaw, attempts, READ_TRIES)
         return None
 
     def _try_again(self, reason: str, words: str, attempts: int, tries: int) -> int | None:
@@ -266,6 +305,39 @@ class Tap:
         self.waiting.waited.append(wait)
         self.waiting.tell(wait)
         self.waiting.sleep(seconds)
+
+
+def _is_throttle(code: str | None, status: int, retry_after: str | None) -> bool:
+    """Whether AWS says: not now. API Gateway also answers 429 when a quota is used up, and then names no time."""
+    if code == "LimitExceededException":
+        return status == 429 and retry_after is not None
+    return code in THROTTLES or status == 429
+
+
+def _came_from_parsing(error: BaseException) -> bool:
+    """Whether botocore failed over the body. Its parsers raise errors of many kinds at what is not AWS's."""
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_globals.get("__name__") == "botocore.parsers":
+            return True
+        trace = trace.tb_next
+    return False
+
+
+def _flaw(model: Any, http_response: Any, *, is_read: bool) -> str | None:
+    """What is wrong with the body of a success, or None. botocore takes half a body, or a web page, for no fields."""
+    if model.has_streaming_output:
+        return None  # not read yet
+    body = http_response.content
+    length = http_response.headers.get("Content-Length") or ""
+    if length.isdigit() and len(body) < int(length):
+        return f"the answer was cut after {len(body)} of {length} bytes"
+    if model.service_model.metadata.get("protocol") in ("json", "rest-json") and (is_read or body.strip()):
+        try:
+            json.loads(body)
+        except ValueError:
+            return "the answer is not JSON" if body.strip() else "the answer is empty"
+    return None
 
 
 # The field of each answer that a step relies on. A 200 without it (a captive portal, a cut body) is no answer.

@@ -18,6 +18,7 @@ from provision import outcome
 from provision.aws import Clients
 from provision.ledger import Ledger
 from provision.settings import Settings
+from provision.waiting import GaveUp
 
 
 class TrialFailed(outcome.Stop):
@@ -79,16 +80,26 @@ def try_test_invoke(aws: Clients, settings: Settings, ledger: Ledger) -> str:
     item_id = marked_id()
     api_id = ledger.outputs("api")["id"]
     resource = resources_of(aws.apigateway, api_id)[f"/{settings.path_part}"]
-    answer = aws.apigateway.test_invoke_method(
-        restApiId=api_id,
-        resourceId=resource["id"],
-        httpMethod="POST",
-        body=json.dumps(create_event(settings, item_id)),
+
+    def call() -> tuple[int, str]:
+        answer = aws.apigateway.test_invoke_method(
+            restApiId=api_id,
+            resourceId=resource["id"],
+            httpMethod="POST",
+            body=json.dumps(create_event(settings, item_id)),
+        )
+        return answer["status"], answer.get("body", "")
+
+    status, text = ask_while(
+        aws,
+        "the function to be permitted to write",
+        call,
+        too_early=lambda status, text: denied(text),
+        means="A policy that was just made or mended takes some seconds to be known everywhere.",
     )
-    body = parsed(answer.get("body", ""))
-    expect(answer["status"] == 200 and created(body), "status 200 and DynamoDB's answer", answer.get("body"))
+    expect(status == 200 and created(parsed(text)), "status 200 and DynamoDB's answer", f"{status} {text}")
     wait_for_item(aws, settings, item_id, budget=10)
-    return f"status {answer['status']}, and the item is in the table"
+    return f"status {status}, and the item is in the table"
 
 
 def try_invoke_url(aws: Clients, settings: Settings, ledger: Ledger) -> str:
@@ -142,19 +153,35 @@ def wait_for_item(aws: Clients, settings: Settings, item_id: str, *, budget: flo
 
 def post_until_served(aws: Clients, url: str, event: dict[str, Any]) -> tuple[int, str]:
     """POST until the stage is served: just after a deployment its URL answers 403, 404 or 500 for some seconds."""
+    return ask_while(
+        aws,
+        f"{url} to be served",
+        lambda: post(url, event, without_proxy=aws.base_url is not None),
+        too_early=lambda status, text: status in (0, 403, 404, 500) or denied(text),
+        means="A new deployment reaches API Gateway's edge in seconds.",
+    )
+
+
+def ask_while(
+    aws: Clients,
+    what: str,
+    ask: Callable[[], tuple[int, str]],
+    *,
+    too_early: Callable[[int, str], bool],
+    means: str,
+) -> tuple[int, str]:
+    """Ask until the answer, status and body, is not one that passes by itself. Raises TrialFailed with the last one."""
     last = (0, "")
 
     def look() -> tuple[int, str] | None:
         nonlocal last
-        last = post(url, event, without_proxy=aws.base_url is not None)
-        return last if last[0] not in (0, 403, 404, 500) else None
+        last = ask()
+        return None if too_early(*last) else last
 
     try:
-        return aws.waiting.poll_until(
-            f"{url} to be served", look, budget=60, means="A new deployment reaches API Gateway's edge in seconds."
-        )
-    except outcome.Stop as gave_up:
-        raise TrialFailed(f"{gave_up.what} It last answered {last[0]} {last[1]}") from gave_up
+        return aws.waiting.poll_until(what, look, budget=60, means=means)
+    except GaveUp as gave_up:
+        raise TrialFailed(f"{gave_up.what} It last answered {last[0]} {last[1]}", means=means) from gave_up
 
 
 def post(url: str, event: dict[str, Any], *, without_proxy: bool) -> tuple[int, str]:
@@ -179,6 +206,12 @@ def post(url: str, event: dict[str, Any], *, without_proxy: bool) -> tuple[int, 
 def created(body: Any) -> bool:
     """Whether the body is PutItem's answer: a failed handler has errorMessage instead, and status 200 all the same."""
     return isinstance(body, dict) and body.get("ResponseMetadata", {}).get("HTTPStatusCode") == 200
+
+
+def denied(text: str) -> bool:
+    """Whether the handler was refused by DynamoDB; the non-proxy integration answers 200 all the same."""
+    body = parsed(text)
+    return isinstance(body, dict) and "AccessDeniedException" in str(body.get("errorMessage"))
 
 
 def parsed(text: str) -> Any:

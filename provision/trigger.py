@@ -18,7 +18,7 @@ from provision.roles import find_attachment
 from provision.settings import Settings
 from provision.waiting import ROLE_NOT_YET_PERMITTED, TRIGGER_BUSY
 
-NEEDS = ("message_queue", "function")
+NEEDS = ("policies", "queue", "function")
 
 
 def find_trigger(lambda_: Any, queue_arn: str, function_name: str) -> dict[str, Any] | None:

@@ -104,7 +104,8 @@ STILL_ATTACHED = Reason(
     "detachment not yet visible",
     "IAM still sees the attachment that was just taken away.",
     ("DeleteConflict",),
-    (),
+    # DeleteRole and DeletePolicy; what else stands in their way (inline policies, versions) does not go by itself.
+    ("must detach all policies first", "Cannot delete a policy attached to entities"),
     60,
     "https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html#troubleshoot_general_eventual-consistency",
 )
@@ -112,7 +113,7 @@ TABLE_BUSY = Reason(
     "table busy",
     "The table is still being made or changed.",
     ("ResourceInUseException",),
-    (),
+    ("which is still in use", "is being created", "is being updated"),
     300,
     "https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_DeleteTable.html",
 )

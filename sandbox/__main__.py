@@ -39,9 +39,7 @@ def port_number(text: str) -> int:
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = Arguments(
-        prog="python -m sandbox", description="A local AWS on loopback, without account or Docker."
-    )
+    parser = Arguments(prog="python -m sandbox", description="A local AWS on loopback, without account or Docker.")
     parser.add_argument(
         "--port",
         type=port_number,

@@ -110,9 +110,7 @@ class Refused(Exception):
     def body(self) -> bytes:
         kind = "User" if self.status < 500 else "Service"
         # API models disagree on the case of `message`; every SDK reads both.
-        return json.dumps(
-            {"Type": kind, "Message": self.message, "message": self.message, **self.more}
-        ).encode()
+        return json.dumps({"Type": kind, "Message": self.message, "message": self.message, **self.more}).encode()
 
     def response(self) -> Response:
         from werkzeug.wrappers import Response
@@ -293,10 +291,7 @@ class Functions:
             one
             for one in self._resource_policy(name)
             if one.get("Principal") == "*"
-            or (
-                isinstance(one.get("Principal"), dict)
-                and principal in as_list(one["Principal"].get("Service"))
-            )
+            or (isinstance(one.get("Principal"), dict) and principal in as_list(one["Principal"].get("Service")))
         ]
         parts = source_arn.split(":")
         context = {
@@ -439,9 +434,7 @@ class Functions:
             )
             if not read.ok:
                 raise NoSuchFunction(f"{name.arn}:{name.qualifier}")
-            raise Refused(
-                501, "NotImplementedException", "The sandbox executes $LATEST only, no versions or aliases."
-            )
+            raise Refused(501, "NotImplementedException", "The sandbox executes $LATEST only, no versions or aliases.")
         return function
 
     def _resource_policy(self, name: FunctionName) -> list[dict[str, Any]]:
@@ -516,9 +509,7 @@ class Functions:
                 return  # deleted meanwhile
             if done.status != 429:
                 if done.function_error:
-                    log.warning(
-                        "asynchronous invocation %s of %s failed: %s", request_id, arn, done.payload[:500]
-                    )
+                    log.warning("asynchronous invocation %s of %s failed: %s", request_id, arn, done.payload[:500])
                 return
             self._stopping.wait(0.2)
 
@@ -603,9 +594,7 @@ class Functions:
             # boto3 may have been installed there (pip install --user), and HOME is another one now.
             environment.setdefault("PYTHONPATH", site.getusersitepackages())
         try:
-            session = self._backend.assume_role(
-                str(configuration.get("Role", "")), name.name, region=name.region
-            )
+            session = self._backend.assume_role(str(configuration.get("Role", "")), name.name, region=name.region)
         except BackendError as error:
             # The role was deleted under the function; its calls will be refused, as on AWS.
             log.warning("no credentials for %s: %s", name.arn, error)
@@ -678,9 +667,7 @@ class Journal:
                 return
             self._backend.logs("PutLogEvents", put, region=name.region)
 
-    def _prepare(
-        self, name: FunctionName, role: str, arn: str, stream_arn: str, group: str, stream: str
-    ) -> bool:
+    def _prepare(self, name: FunctionName, role: str, arn: str, stream_arn: str, group: str, stream: str) -> bool:
         """The stream, and the group where the role may make one. False: this log has no place to go."""
         if not self._roles.allows(role, "logs:CreateLogStream", stream_arn):
             return False
@@ -766,9 +753,7 @@ def decode(request: Request) -> dict[str, Any]:
     try:
         body = json.loads(request.get_data(cache=True) or b"{}")
     except ValueError as error:
-        raise Refused(
-            400, "SerializationException", f"Could not parse request body into json: {error}"
-        ) from error
+        raise Refused(400, "SerializationException", f"Could not parse request body into json: {error}") from error
     if not isinstance(body, dict):
         raise Refused(400, "SerializationException", "Start of structure or map expected.")
     return body

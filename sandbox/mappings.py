@@ -81,9 +81,7 @@ class EventSourceMapping:
 
     @property
     def arn(self) -> str:
-        return (
-            f"arn:aws:lambda:{self.function.region}:{self.function.account}:event-source-mapping:{self.uuid}"
-        )
+        return f"arn:aws:lambda:{self.function.region}:{self.function.account}:event-source-mapping:{self.uuid}"
 
     @property
     def function_arn(self) -> str:
@@ -298,9 +296,7 @@ class Mappings:
         role = str(configuration.get("Role", ""))
         for action in ROLE_ACTIONS:
             if not self._functions.roles.allows(role, f"sqs:{action}", queue_arn):
-                raise invalid(
-                    f"The function execution role does not have permissions to call {action} on SQS"
-                )
+                raise invalid(f"The function execution role does not have permissions to call {action} on SQS")
         try:
             visibility = self._queue_attribute(queue_arn, "VisibilityTimeout")
         except BackendError as error:
@@ -395,9 +391,7 @@ class Mappings:
             mapping.last_result = "PROBLEM: Function not found"
             return 0
         role = str(configuration.get("Role", ""))
-        if not all(
-            self._functions.roles.allows(role, f"sqs:{action}", mapping.queue_arn) for action in ROLE_ACTIONS
-        ):
+        if not all(self._functions.roles.allows(role, f"sqs:{action}", mapping.queue_arn) for action in ROLE_ACTIONS):
             mapping.last_result = "PROBLEM: The function execution role may not read the queue"
             return 0
         try:
@@ -458,9 +452,7 @@ class Mappings:
             mapping.last_result = "PROBLEM: Function call failed"
             return
         sent = [message["MessageId"] for message in messages]
-        failed = (
-            failures(done.payload, sent) if "ReportBatchItemFailures" in mapping.response_types else set()
-        )
+        failed = failures(done.payload, sent) if "ReportBatchItemFailures" in mapping.response_types else set()
         mapping.last_result = "OK" if not failed else "PROBLEM: Function reported failed items"
         settled = [message for message in messages if message["MessageId"] not in failed]
         for first in range(0, len(settled), LARGEST_RECEIVE):
@@ -494,9 +486,7 @@ def configure(mapping: EventSourceMapping, wanted: Mapping[str, Any]) -> Any:
     """Check what a create or update asks for; the function returned puts it in place."""
     for name in NOT_HERE:
         if wanted.get(name):
-            raise Refused(
-                501, "NotImplementedException", f"The sandbox has no {name} for event source mappings."
-            )
+            raise Refused(501, "NotImplementedException", f"The sandbox has no {name} for event source mappings.")
     fifo = mapping.queue_arn.endswith(".fifo")
     batch_size = int(wanted["BatchSize"]) if wanted.get("BatchSize") is not None else mapping.batch_size
     window = wanted.get("MaximumBatchingWindowInSeconds")
@@ -520,9 +510,7 @@ def configure(mapping: EventSourceMapping, wanted: Mapping[str, Any]) -> Any:
     if fifo and batch_size > 10:
         raise invalid("BatchSize for FIFO queues must be 10 or less.")
     if batch_size > 10 and not window:
-        raise invalid(
-            "Maximum batch window in seconds must be greater than 0 if maximum batch size is greater than 10"
-        )
+        raise invalid("Maximum batch window in seconds must be greater than 0 if maximum batch size is greater than 10")
     unknown = [one for one in response_types if one != "ReportBatchItemFailures"]
     if unknown:
         raise invalid(

@@ -41,9 +41,7 @@ def like(value: str, wildcards: str, *, ignore_case: bool = False) -> bool:
 def arn_like(arn: str, wildcards: str) -> bool:
     """ArnLike: each of the six parts on its own, so that a wildcard never reaches over a colon before the last."""
     parts, wanted = arn.split(":", 5), wildcards.split(":", 5)
-    return len(parts) == len(wanted) and all(
-        like(part, want) for part, want in zip(parts, wanted, strict=True)
-    )
+    return len(parts) == len(wanted) and all(like(part, want) for part, want in zip(parts, wanted, strict=True))
 
 
 CONDITIONS: dict[str, Callable[[str, str], bool]] = {
@@ -130,14 +128,10 @@ class Roles:
         documents: list[str] = []
         try:
             for name in self._texts("ListRolePolicies", {"RoleName": role}, "member"):
-                documents += self._texts(
-                    "GetRolePolicy", {"RoleName": role, "PolicyName": name}, "PolicyDocument"
-                )
+                documents += self._texts("GetRolePolicy", {"RoleName": role, "PolicyName": name}, "PolicyDocument")
             for arn in self._texts("ListAttachedRolePolicies", {"RoleName": role}, "PolicyArn"):
                 for version in self._texts("GetPolicy", {"PolicyArn": arn}, "DefaultVersionId"):
-                    documents += self._texts(
-                        "GetPolicyVersion", {"PolicyArn": arn, "VersionId": version}, "Document"
-                    )
+                    documents += self._texts("GetPolicyVersion", {"PolicyArn": arn, "VersionId": version}, "Document")
         except BackendError as error:
             if error.answer.status == 404:
                 return []

@@ -115,9 +115,7 @@ def start(
             if running is not None:
                 return running
             if child.poll() is not None:
-                raise SandboxFailed(
-                    f"The sandbox ended at once, with status {child.returncode}.", _tail(folder)
-                )
+                raise SandboxFailed(f"The sandbox ended at once, with status {child.returncode}.", _tail(folder))
             sleep(0.05)
         # Ours, and not yet answering: the handle, not the number, says which process this is.
         child.terminate()

@@ -1,4 +1,4 @@
-"""The ledger read backwards: one function for each kind of thing that the steps make.
+"""The ledger read backwards: a few functions for each kind of thing that the steps make.
 
 A module here bears the name of the step that made the thing.
 """
@@ -29,7 +29,7 @@ FIND: dict[str, Callable[[Clients, Ledger, Resource], Found | None]] = {
     "iam:policy": policies.find,
 }
 
-# kind -> undo: delete it and wait until it is gone. Raises kept.Kept when something of somebody else's hangs on it.
+# kind -> undo: delete it, and wait where AWS answers before it has finished.
 UNDO: dict[str, Callable[[Clients, Ledger, Resource, Found], None]] = {
     "apigateway:stage": stage.delete_stage,
     "apigateway:rest-api": api.delete_api,
@@ -42,4 +42,22 @@ UNDO: dict[str, Callable[[Clients, Ledger, Resource, Found], None]] = {
     "iam:role-policy-attachment": roles.detach_policy,
     "iam:role": roles.delete_role,
     "iam:policy": policies.delete_policy,
+}
+
+# kind -> the names of what somebody else hung on it. With any, it is not deleted.
+OTHERS: dict[str, Callable[[Clients, Ledger, Resource, Found], list[str]]] = {
+    "apigateway:rest-api": api.others_on,
+    "lambda:function": function.others_on,
+    "sqs:queue": message_queue.others_on,
+    "dynamodb:table": table.others_on,
+    "iam:role": roles.others_on,
+    "iam:policy": policies.others_on,
+}
+
+# kind of what can carry no tags -> whether it is the part of its parent (as found) that the suite made. The entry's
+# own word for it is not enough: what the file says may be wrong.
+IS_PART: dict[str, Callable[[Clients, Ledger, Resource, Found], bool]] = {
+    "apigateway:stage": stage.is_part,
+    "lambda:permission": api.permission_is_part,
+    "iam:role-policy-attachment": roles.attachment_is_part,
 }

@@ -16,22 +16,24 @@ from provision.__main__ import (
     check_target,
     explained,
     run_program,
-    target_arguments,
 )
 from provision.aws import SANDBOX_ACCOUNT, Clients, Target, connect, ledger_path
 from provision.ledger import Ledger, Resource, parse
 from provision.screen import KINDS, Screen, name_of, program
 from provision.settings import DEFAULT_REGION, Settings
 from provision.tap import Tap
-from teardown.backwards import Left, prove, receipt, take_down
-from teardown.contents import contents
+from teardown.backwards import close, prove, take_down, what_stays
+from teardown.contents import contents, plural
 from teardown.search import search
+
+GOOD = "bold green"
 
 
 def main(arguments: list[str] | None = None) -> int:
     screen = Screen()
     tap = Tap()
-    return run_program(lambda: teardown(arguments, screen, tap), screen, tap)
+    again = program("teardown", sys.argv[1:] if arguments is None else arguments)
+    return run_program(lambda: teardown(arguments, screen, tap), screen, tap, again=again)
 
 
 def parser() -> Parser:
@@ -64,121 +66,145 @@ def teardown_sandbox(options: argparse.Namespace, settings: Settings, screen: Sc
         return close_without_sandbox(path, region, screen)
     aws = connect(Target(region=options.region, sandbox=(running.id, running.url)), tap)
     code = teardown_at(path, aws, options, settings, screen)
-    if code == outcome.DONE:
-        users = [other for other in ledgers_in(folder) if uses_sandbox(other, f"sandbox:{running.id}")]
-        if users:
-            screen.say(f"The sandbox goes on: {', '.join(map(str, users))} still uses it.")
-        else:
-            process.stop(running)
-            screen.say("The sandbox is stopped.")
+    users = [other for other in ledgers_in(folder) if uses_sandbox(other, f"sandbox:{running.id}")]
+    if users:
+        screen.keep(f"The sandbox goes on: {', '.join(map(str, users))} still uses it.")
+        return code
+    try:
+        process.stop(running)
+    except process.SandboxFailed as error:
+        raise outcome.Stop(
+            "The sandbox did not stop.",
+            means=f"Everything in it was removed. {error}",
+            advice=("Run the same command again.",),
+        ) from error
+    screen.say("The sandbox is stopped.")
     return code
 
 
 def close_without_sandbox(path: Path, region: str, screen: Screen) -> int:
     if not path.exists():
-        screen.say(f"Nothing to do: no sandbox is running, and there is no ledger {path}.", "bold green")
+        name_other_ledgers(path, screen)
+        screen.say("Nothing to do: no sandbox is running, and a sandbox that is gone took everything along.", GOOD)
         return outcome.DONE
     ledger = Ledger.open(path, account=SANDBOX_ACCOUNT, region=region, endpoint="sandbox:")
     try:
-        if ledger.standing:
-            screen.say(f"The sandbox {ledger.endpoint} is gone, and everything in it, too. The ledger is closed.")
-            ledger.resources = []
-            ledger.close_books({"looks": 0, "things": [], "sandbox": "gone"})
+        if ledger.resources:
+            close_as_gone(ledger, screen)
         else:
-            screen.say("Nothing to do: the ledger is empty, and no sandbox is running.", "bold green")
+            screen.say("Nothing to do: the ledger is empty, and no sandbox is running.", GOOD)
     finally:
         ledger.close()
     return outcome.DONE
 
 
+def close_as_gone(ledger: Ledger, screen: Screen) -> None:
+    screen.say(f"The sandbox {ledger.endpoint} is gone, and everything in it, too. The ledger is closed.", GOOD)
+    ledger.resources = []
+    ledger.close_books({"looks": 0, "things": [], "sandbox": "gone"})
+
+
 def teardown_at(path: Path, aws: Clients, options: argparse.Namespace, settings: Settings, screen: Screen) -> int:
     if not path.exists():
-        return without_ledger(path, aws, options, settings, screen)
+        name_other_ledgers(path, screen)
+        return look_in_account(aws, settings, screen)
     began = time.monotonic()
     ledger = Ledger.open(path, account=aws.account_id, region=aws.region, endpoint=aws.endpoint)
     aws.tap.permit = ledger.permit
     try:
         screen.banner(aws, settings, ledger)
         if ledger.endpoint != aws.endpoint:
-            screen.say(f"The sandbox {ledger.endpoint} is gone, and everything in it, too. The ledger is closed.")
-            ledger.forget_sandbox(str(aws.endpoint))
-            ledger.close_books({"looks": 0, "things": [], "sandbox": "gone"})
+            close_as_gone(ledger, screen)
             return outcome.DONE
-        if not ledger.standing:
-            at = (ledger.receipt or {}).get("at", "an earlier run")
-            screen.say(f"Nothing to do: everything was removed already ({at}).", "bold green")
+        if ledger.resources:
+            return remove_all(aws, ledger, options, screen, began)
+        if ledger.receipt:
+            screen.say(f"Nothing to do: everything was removed already ({ledger.receipt.get('at')}).", GOOD)
             return outcome.DONE
-        return remove_all(aws, ledger, options, screen, began)
+        screen.say("The ledger is empty, and has no receipt of a teardown.", "bold")
+        return look_in_account(aws, settings, screen)
     finally:
         ledger.close()
 
 
 def remove_all(aws: Clients, ledger: Ledger, options: argparse.Namespace, screen: Screen, began: float) -> int:
-    backwards = list(reversed(ledger.standing))
+    with explained(aws, ledger):
+        stays = what_stays(aws, ledger)
+        backwards = list(reversed(ledger.standing))
+        to_go = [resource for resource in backwards if resource.key not in stays]
+        if to_go:
+            screen.resources("To be removed", to_go, contents(aws, ledger))
+        if stays:
+            to_stay = [resource for resource in backwards if resource.key in stays]
+            screen.resources("To stay as it is", to_stay, stays)
+        if to_go and not (options.yes or options.sandbox):
+            where = aws.endpoint or f"account {aws.account_id}, Region {aws.region}"
+            screen.ask(f"Remove {plural(len(to_go), 'thing')} from {where}?", flag="--yes")
 
-    def tell(word: str, resource: Resource, remark: str) -> None:
-        name = name_of(resource.kind, resource.identity)
-        screen.line(word, KINDS[resource.kind], f"{name}  ({remark})" if remark else name)
+        def tell(word: str, resource: Resource, remark: str) -> None:
+            name = name_of(resource.kind, resource.identity)
+            if word != "kept" or resource.key not in stays:  # what stays was told above
+                screen.line(word, KINDS[resource.kind], f"{name}  ({remark})" if remark else name)
 
-    try:
-        with explained(aws, ledger):
-            screen.resources("To be removed", backwards, contents(aws, ledger))
-            if not (options.yes or options.sandbox):
-                screen.ask(f"Remove these {len(backwards)} things from account {aws.account_id}?", flag="--yes")
-            screen.say()
-            screen.say("Removing", "bold")
-            left = take_down(aws, ledger, tell=tell)
-            left += prove(aws, ledger)
-    except outcome.Interrupted as stop:
-        stop.advice = (f"Go on with: {program('teardown', target_arguments(options))}",)
-        raise
-    gone = receipt(ledger)
-    ledger.close_books(gone)
+        screen.say()
+        screen.say("Removing", "bold")
+        left = take_down(aws, ledger, tell=tell, stays=stays)
+        left += prove(aws, ledger)
+    things = [entry for entry in ledger.resources if entry.status == "deleted"]
+    close(ledger, left)
+    if left:
+        screen.resources("Left", [one.resource for one in left], {one.resource.key: one.why for one in left})
     screen.counts(aws.tap, time.monotonic() - began)
     if left:
-        raise something_left(ledger, left)
-    things = gone["things"]
-    assert isinstance(things, list)
+        raise outcome.Stop(
+            f"{len(left)} of the recorded things {'is' if len(left) == 1 else 'are'} left.",
+            means="They stay in the ledger; the list above says why each of them is still there.",
+            advice=("Remove what stands in the way, then run the same command again.",),
+        )
+    namesakes = [name_of(entry.kind, entry.identity) for entry in things if "namesake" in entry.outputs]
+    if namesakes:
+        screen.say(f"Somebody else's, and not touched: what is called {', '.join(namesakes)} by now.")
     screen.say(
         f"Nothing is left: all {len(things)} recorded things were read back, each from its own service, "
         "and none is there. The receipt is in the ledger.",
-        "bold green",
+        GOOD,
     )
     return outcome.DONE
 
 
-def something_left(ledger: Ledger, left: list[Left]) -> outcome.Stop:
-    return outcome.Stop(
-        f"{len(left)} of the recorded things are left.",
-        means="They stay in the ledger: "
-        + "; ".join(f"{KINDS[entry.resource.kind]} {entry.resource.name}: {entry.why}" for entry in left),
-        advice=("Remove what stands in the way, then run the same command again.",),
-    )
-
-
-def without_ledger(path: Path, aws: Clients, options: argparse.Namespace, settings: Settings, screen: Screen) -> int:
-    """No ledger does not mean that there is nothing: say where it was looked for, and look in the account."""
-    screen.say(f"There is no ledger at {path}.", "bold")
-    others = ledgers_in(path.parent)
+def name_other_ledgers(path: Path, screen: Screen) -> None:
+    """No ledger does not mean that there is nothing: say where it was looked for."""
+    screen.keep(f"There is no ledger at {path}.", "bold")
+    others = ledgers_in(path.absolute().parent)
     if others:
-        screen.say("Other ledgers in that folder: " + ", ".join(map(str, others)))
+        screen.keep("Other ledgers in that folder: " + ", ".join(other.name for other in others))
+
+
+def look_in_account(aws: Clients, settings: Settings, screen: Screen) -> int:
     screen.say("Looking in the account ...")
-    seen = search(aws, settings)
+    seen, unanswered = search(aws, settings)
     where = f"account {aws.account_id}, Region {aws.region}"
-    if not seen:
-        screen.say(f"Nothing with the suite's names was found in {where} either. Nothing to do.", "bold green")
-        return outcome.DONE
     for thing in seen:
         mark = f"deployment {thing.deployment}" if thing.deployment else "no mark of this suite"
         screen.line("found", KINDS[thing.kind], f"{thing.name}  ({mark})")
-    raise outcome.Stop(
-        f"{len(seen)} things with the suite's names are in {where}, and no ledger says that they are yours to remove.",
-        means="Nothing was changed.",
-        advice=(
-            "Run this where the ledger is, or name it with --state PATH.",
-            "If they were made for another --learner, name that one.",
-        ),
-    )
+    if seen:
+        raise outcome.Stop(
+            f"{plural(len(seen), 'thing')} with the suite's names or marks in {where}, and no ledger here says whose.",
+            means="Nothing was changed."
+            + (f" Not everything could be looked at: {', '.join(unanswered)}." if unanswered else ""),
+            advice=(
+                "Run this where the ledger is, or name it with --state PATH.",
+                "If they were made for another --learner, name that one.",
+            ),
+        )
+    if unanswered:
+        raise outcome.Stop(
+            f"Not everything in {where} could be looked at: {', '.join(unanswered)}.",
+            means="Whether something is left there is open.",
+            advice=("Ask for the permission to read it, then run the same command again.",),
+        )
+    screen.say(f"Nothing with the suite's names was found in {where}. Nothing to do.", GOOD)
+    return outcome.DONE
 
 
 def ledgers_in(folder: Path) -> list[Path]:

@@ -4,18 +4,43 @@ from __future__ import annotations
 
 from typing import Any
 
-from provision.api import find_api, find_permission
+from provision.api import find_permission
 from provision.aws import Clients
-from provision.ledger import Ledger, Resource
-from teardown.kept import Kept
+from provision.ledger import TAG, Ledger, Resource
+from provision.settings import Settings
 
 
 def find(aws: Clients, ledger: Ledger, resource: Resource) -> dict[str, Any] | None:
-    return find_api(aws.apigateway, resource.identity["name"], ledger.deployment, resource.outputs.get("id"))
+    """The API that carries this deployment's mark, whatever its name is by now; else the one whose id was noted."""
+    noted = resource.outputs.get("id")
+    apis = list_apis(aws)
+    found = next((api for api in apis if is_marked(ledger, api) and api["id"] == noted), None)
+    found = found or next((api for api in apis if is_marked(ledger, api)), None)
+    return found or next((api for api in apis if api["id"] == noted), None)
+
+
+def list_apis(aws: Clients) -> list[dict[str, Any]]:
+    """All APIs of the account and Region, with their tags as "Tags"."""
+    return [
+        {**api, "Tags": api.get("tags", {})}
+        for page in aws.apigateway.get_paginator("get_rest_apis").paginate(limit=500)
+        for api in page["items"]
+    ]
+
+
+def is_marked(ledger: Ledger, api: dict[str, Any]) -> bool:
+    return bool(api["Tags"].get(TAG) == ledger.deployment)
 
 
 def find_permission_of(aws: Clients, ledger: Ledger, resource: Resource) -> dict[str, Any] | None:
     return find_permission(aws.lambda_, resource.identity["FunctionName"], resource.identity["StatementId"])
+
+
+def permission_is_part(aws: Clients, ledger: Ledger, resource: Resource, function: dict[str, Any]) -> bool:
+    return (
+        resource.identity["FunctionName"] == function["FunctionName"]
+        and resource.identity["StatementId"] == Settings().permission
+    )
 
 
 def remove_permission(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:
@@ -25,19 +50,37 @@ def remove_permission(aws: Clients, ledger: Ledger, resource: Resource, found: d
     )
 
 
+def others_on(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> list[str]:
+    """Stages that the suite did not make: an API is deleted with all its stages, at once and without a question."""
+    ours = {
+        (entry.identity["restApiId"], Settings().stage)
+        for entry in ledger.resources
+        if entry.kind == "apigateway:stage"
+    }
+    return [
+        f"stage {stage['stageName']}"
+        for api in list_apis(aws)
+        if is_marked(ledger, api)
+        for stage in aws.apigateway.get_stages(restApiId=api["id"])["item"]
+        if (api["id"], stage["stageName"]) not in ours
+    ]
+
+
 def delete_api(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:
     """Deletes resources, methods, deployments and all, at once. AWS allows one such call in 30 seconds per account.
 
+    Names repeat, so an answer that was lost in an evil hour may have left a second API with our mark: all of them go.
     https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html
     """
-    api_id = found["id"]
-    stages = aws.apigateway.get_stages(restApiId=api_id)["item"]
-    if stages:
-        raise Kept([f"stage {stage['stageName']}" for stage in stages])
-    aws.apigateway.delete_rest_api(
-        restApiId=api_id,
-    )
+    for api in list_apis(aws):
+        if is_marked(ledger, api):
+            aws.apigateway.delete_rest_api(
+                restApiId=api["id"],
+            )
+            wait_until_gone(aws, api["id"])
 
+
+def wait_until_gone(aws: Clients, api_id: str) -> None:
     def gone() -> bool:
         try:
             aws.apigateway.get_rest_api(restApiId=api_id)

@@ -2,92 +2,200 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import datetime
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import ClientError, HTTPClientError
+from botocore.exceptions import ConnectionError as BotocoreConnectionError
 
 from provision import outcome
-from provision.aws import Clients
+from provision.aws import CREDENTIAL_ERRORS, EXPIRED, REFUSED, Clients
 from provision.errors import explain
-from provision.ledger import Ledger, Resource
+from provision.ledger import Ledger, LedgerRefused, Resource, immutable_id
 from provision.runner import SETTLE, TRIES
-from provision.tap import AnswerLost
+from provision.tap import AnswerLost, NotAWS
 from provision.waiting import Wait
-from teardown import FIND, UNDO
+from teardown import FIND, IS_PART, OTHERS, UNDO
 from teardown.kept import Kept
 
-# What a thing needs in order to go on working, and what therefore stays when it must stay.
+# What a thing needs in order to go on working for others, and what therefore stays when it must stay.
 RESTS_ON = {
-    "function": ("log-group", "function-role", "write-policy", "read-policy", "table"),
+    "api": ("permission", "function", "trigger", "queue", "api-role"),
+    "trigger": ("queue", "function"),
+    "function": ("log-group", "table", "function-role"),
     "queue": ("dead-letter-queue",),
+    # A role that others use keeps what it may do, and so the policies that say it.
+    "function-role": ("function-role/write-policy", "function-role/read-policy", "write-policy", "read-policy"),
+    "api-role": ("api-role/logs-policy",),
 }
 
 # How many times in a row everything must be found gone. One look may be answered from a place that lags behind.
 LOOKS = 3
 
+# Seconds that the proof waits for what was deleted to vanish everywhere; AWS names up to 60 for a queue.
+# https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_DeleteQueue.html
+VANISHING = 90.0
+
+# A log group comes back when an invocation writes after the group's deletion: while the function is there, and as
+# long after it as the longest invocation lasts.
+# https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+LATE = datetime.timedelta(minutes=15)
+# How far two clocks may differ: AWS refuses requests that are signed with a clock further off.
+CLOCKS = datetime.timedelta(minutes=5)
+
+NOT_THERE = frozenset(
+    {
+        "NoSuchEntity",
+        "ResourceNotFoundException",
+        "NotFoundException",
+        "AWS.SimpleQueueService.NonExistentQueue",
+    }
+)
+
+# After these nothing else would succeed either, or be recorded.
+ENDINGS = (
+    outcome.Interrupted,
+    LedgerRefused,
+    NotAWS,
+    *CREDENTIAL_ERRORS,
+    HTTPClientError,
+    BotocoreConnectionError,
+)
+
 
 @dataclass(frozen=True)
 class Left:
-    """A recorded thing that is still there, and why."""
+    """A recorded thing that is still there, or may be, and why."""
 
     resource: Resource
     why: str
 
 
-def take_down(aws: Clients, ledger: Ledger, *, tell: Callable[[str, Resource, str], None]) -> list[Left]:
+def what_stays(aws: Clients, ledger: Ledger) -> dict[str, str]:
+    """By key, what will not be deleted as somebody else's things depend on it, and why. Reads only.
+
+    It is asked before anything is deleted: backwards, the stage and the permission come before the function, and
+    whoever hangs on the function would lose them before it is seen that the function must stay.
+    """
+    stays: dict[str, str] = {}
+    for resource in ledger.standing:
+        if resource.kind not in OTHERS:
+            continue
+        ledger.step = resource.step
+        try:
+            found = FIND[resource.kind](aws, ledger, resource)
+            if found is None or not is_ours(aws, ledger, resource, found):
+                continue
+        except Exception as error:  # noqa: BLE001
+            failure(aws, resource, error)
+            continue  # the walk meets the same, and reports it
+        try:
+            refuse_if_others_depend_on(aws, ledger, resource, found)
+        except Kept as kept:
+            stays[resource.key] = kept.what
+        except Exception as error:  # noqa: BLE001
+            stays[resource.key] = f"who else depends on it could not be read: {failure(aws, resource, error)}"
+    for resource in ledger.standing:
+        if resource.key in stays:
+            stays = {**what_it_needs(ledger, resource), **stays}
+    return stays
+
+
+def what_it_needs(ledger: Ledger, resource: Resource) -> dict[str, str]:
+    """By key, what must stay because `resource` does."""
+    needed: dict[str, str] = {}
+    keys = [resource.key]
+    while keys:
+        for key in RESTS_ON.get(keys.pop(), ()):
+            if key not in needed and ledger.record(key) is not None:
+                needed[key] = f"{resource.name} stays and needs it"
+                keys.append(key)
+    return needed
+
+
+def take_down(
+    aws: Clients,
+    ledger: Ledger,
+    *,
+    tell: Callable[[str, Resource, str], None],
+    stays: Mapping[str, str] | None = None,
+) -> list[Left]:
     """Delete what the ledger records, the last first, and go on past what fails.
 
-    `tell` gets a word ("deleted", "gone", "kept", "failed"), the thing and a remark. What is left stays in the ledger.
-    Errors of credentials end it at once, since nothing else would succeed either.
+    `tell` gets a word ("deleted", "gone", "kept", "failed"), the thing and a remark. `stays` is what `what_stays` saw,
+    where that was asked already. What is left stays in the ledger. Expired credentials and the like end it at once.
     """
-    left: list[Left] = []
-    needed: dict[str, str] = {}
+    left: dict[str, Left] = {}
+    staying = dict(what_stays(aws, ledger) if stays is None else stays)
     for resource in reversed(ledger.standing):
         ledger.step = resource.step
-        needed_by = needed.get(resource.key) or needed.get(resource.parent or "")
-        if needed_by:
-            left.append(Left(resource, f"kept, as the {needed_by} needs it"))
-            tell("kept", resource, f"the {needed_by} needs it")
-            continue
         try:
-            word, remark = remove(aws, ledger, resource)
+            word, remark = remove(aws, ledger, resource, staying.get(resource.key))
         except Kept as kept:
-            left.append(Left(resource, kept.what))
-            needed.update(dict.fromkeys(RESTS_ON.get(resource.key, ()), resource.key))
-            tell("kept", resource, f"others depend on it: {', '.join(kept.others)}")
-        except Exception as error:
-            stop = explain(error, step=resource.step, profile=aws.profile)
-            if stop is None or stop.exit_code in (outcome.INTERRUPTED, outcome.ENVIRONMENT):
-                raise
-            left.append(Left(resource, stop.what))
-            tell("failed", resource, stop.what)
+            # Somebody may have come since `what_stays` looked: then at least what is not yet deleted stays, too.
+            staying = {**what_it_needs(ledger, resource), **staying}
+            word, remark = "kept", kept.what
+        except Exception as error:  # noqa: BLE001
+            word, remark = "failed", failure(aws, resource, error)
+        tell(word, resource, remark)
+        if word in ("kept", "failed"):
+            left[resource.key] = Left(resource, remark)
         else:
-            tell(word, resource, remark)
-    return left
+            for part in [one.resource for one in left.values() if one.resource.parent == resource.key]:
+                # A permission or a stage that could not be removed by itself went with the function or the API.
+                ledger.gone(part)
+                tell("gone", part, f"it went with {resource.name}")
+                del left[part.key]
+    return list(left.values())
 
 
-def remove(aws: Clients, ledger: Ledger, resource: Resource) -> tuple[str, str]:
-    """Delete one thing, unless it is gone already or has become somebody else's. What happened, and a remark."""
+def failure(aws: Clients, resource: Resource, error: Exception) -> str:
+    """What went wrong, in one sentence. Raises the error instead when to go on would be of no use, or wrong."""
+    if isinstance(error, ENDINGS):
+        raise error
+    if isinstance(error, ClientError) and error.response.get("Error", {}).get("Code") in EXPIRED | REFUSED:
+        raise error
+    stop = explain(error, step=resource.step, profile=aws.profile)
+    if stop is None:
+        raise error
+    return stop.what
+
+
+def remove(aws: Clients, ledger: Ledger, resource: Resource, stays: str | None) -> tuple[str, str]:
+    """Delete one thing, unless it is gone already, has become somebody else's, or `stays`. What happened; a remark."""
+    how = "in an earlier run" if resource.status == "deleting" else None
     for tries_left in reversed(range(TRIES)):
+        found = look(aws, ledger, resource)
+        if found is None:
+            ledger.gone(resource)
+            return ("deleted", how) if how else ("gone", "it was not there any more")
+        if not is_ours(aws, ledger, resource, found):
+            resource.outputs["namesake"] = immutable_id(resource.kind, found) or "without an id"
+            ledger.gone(resource)
+            return "gone", "what bears its name now is somebody else's, and was not touched"
+        if stays:
+            raise Kept(stays)
+        refuse_if_others_depend_on(aws, ledger, resource, found)
         try:
-            found = look(aws, ledger, resource)
-            if found is None:
-                ledger.gone(resource)
-                return "gone", "it was not there any more"
-            if not is_ours(aws, ledger, resource, found):
-                ledger.gone(resource)
-                return "gone", "what bears its name now is somebody else's, and was not touched"
             with ledger.deleting(resource):
                 UNDO[resource.kind](aws, ledger, resource, found)
             return "deleted", ""
         except AnswerLost as lost:
             if not tries_left:
                 raise
+            how = "by a call whose answer was lost"
             aws.waiting.tell(Wait("answer lost", "Looking again at what is there.", str(lost), 0.0, SETTLE))
-            aws.waiting.sleep(SETTLE)
+        except ClientError as error:
+            # It vanished between the look and the call, or the look was answered from a place that lags behind.
+            if error.response.get("Error", {}).get("Code") not in NOT_THERE or not tries_left:
+                raise
+        aws.waiting.sleep(SETTLE)
     raise AssertionError("unreachable")
 
 
-def look(aws: Clients, ledger: Ledger, resource: Resource) -> dict[str, object] | None:
+def look(aws: Clients, ledger: Ledger, resource: Resource) -> dict[str, Any] | None:
     """What is there under the recorded identity. "Nothing" is believed after several looks."""
     for looks_left in reversed(range(LOOKS)):
         found = FIND[resource.kind](aws, ledger, resource)
@@ -97,15 +205,30 @@ def look(aws: Clients, ledger: Ledger, resource: Resource) -> dict[str, object] 
     return None
 
 
-def is_ours(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, object]) -> bool:
-    """Whether it is what the ledger recorded: by its own mark, or, where it can carry none, by its parent's."""
-    if resource.parent is None:
+def is_ours(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> bool:
+    """Whether it is what the ledger recorded: by its own mark, or, where it can carry none, by its parent's.
+
+    Which of the two is a matter of the kind and not of the entry, whose word is only a claim.
+    """
+    if resource.kind not in IS_PART:
         return ledger.is_ours(resource, found)
-    parent = ledger.record(resource.parent)
-    if parent is None:
+    parent = ledger.record(resource.parent or "")
+    if parent is None or parent.kind in IS_PART:
         return False
     found_parent = FIND[parent.kind](aws, ledger, parent)
-    return found_parent is not None and ledger.is_ours(parent, found_parent)
+    return (
+        found_parent is not None
+        and ledger.is_ours(parent, found_parent)
+        and IS_PART[resource.kind](aws, ledger, resource, found_parent)
+    )
+
+
+def refuse_if_others_depend_on(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:
+    """Raise Kept with the names of what somebody else hung on it."""
+    if resource.kind in OTHERS:
+        others = OTHERS[resource.kind](aws, ledger, resource, found)
+        if others:
+            raise Kept(f"others depend on it: {', '.join(others)}")
 
 
 def prove(aws: Clients, ledger: Ledger) -> list[Left]:
@@ -114,34 +237,93 @@ def prove(aws: Clients, ledger: Ledger) -> list[Left]:
     A log group can come back: a last invocation writes its line after the group was deleted. It is deleted again.
     """
     left: dict[str, Left] = {}
-    for number in range(LOOKS):
-        if number:
-            aws.waiting.sleep(1.0)
-        for resource in [entry for entry in ledger.resources if entry.status == "deleted"]:
-            found = FIND[resource.kind](aws, ledger, resource)
-            if found is None:
+    unproved = {entry.key: entry for entry in ledger.resources if entry.status == "deleted"}
+    misses = dict.fromkeys(unproved, 0)
+    began = aws.waiting.clock()
+    while unproved:
+        for key, resource in list(unproved.items()):
+            ledger.step = resource.step
+            try:
+                there = is_there(aws, ledger, resource)
+            except Exception as error:  # noqa: BLE001
+                left[key] = Left(resource, f"it could not be read back: {failure(aws, resource, error)}")
+                del unproved[key]
                 continue
-            if resource.kind == "logs:log-group" and came_back(aws, ledger):
-                with ledger.deleting(resource):
-                    UNDO[resource.kind](aws, ledger, resource, found)
-            elif resource.parent is None and ledger.is_ours(resource, found):
-                left[resource.key] = Left(resource, "still there although it was deleted")
+            misses[key] = 0 if there else misses[key] + 1
+            if misses[key] == LOOKS:
+                del unproved[key]
+        waited = aws.waiting.clock() - began
+        late = [resource for key, resource in unproved.items() if not misses[key]]
+        if late and waited > VANISHING:
+            left.update((entry.key, Left(entry, "it is still there although it was deleted")) for entry in late)
+            break
+        if late:
+            names = ", ".join(entry.name for entry in late)
+            aws.waiting.tell(Wait(f"{names} to be gone", "It was deleted and is still seen.", "", waited, VANISHING))
+        if unproved:
+            aws.waiting.sleep(1.0)
     for entry in left.values():
         entry.resource.status = "deleting"
     return list(left.values())
 
 
-def came_back(aws: Clients, ledger: Ledger) -> bool:
-    """Whether a log group found after its deletion can only be from the function that was just deleted."""
+def is_there(aws: Clients, ledger: Ledger, resource: Resource) -> bool:
+    """Whether something deleted is seen. A namesake that somebody else made since is not it."""
+    found = FIND[resource.kind](aws, ledger, resource)
+    if found is None:
+        return False
+    if resource.kind == "logs:log-group" and came_back(aws, ledger, resource, found):
+        with ledger.deleting(resource):
+            UNDO[resource.kind](aws, ledger, resource, found)
+        return True
+    return is_ours(aws, ledger, resource, found)
+
+
+def came_back(aws: Clients, ledger: Ledger, log_group: Resource, found: dict[str, Any]) -> bool:
+    """Whether a log group found after its deletion can only be from the function that was just deleted.
+
+    Lambda puts no tags on it (moto those of the one that was deleted). It came after ours was deleted, not long after
+    the function was, and is not one that somebody else had made before.
+    """
     function = next((entry for entry in ledger.resources if entry.kind == "lambda:function"), None)
-    return function is not None and function.status == "deleted" and FIND[function.kind](aws, ledger, function) is None
+    if function is None or function.status != "deleted" or FIND[function.kind](aws, ledger, function) is not None:
+        return False
+    born = immutable_id(log_group.kind, found)
+    if (
+        found["Tags"] not in ({}, ledger.tags)
+        or born is None
+        or born in (log_group.outputs.get("namesake"), log_group.outputs.get("id"))
+    ):
+        return False
+    at = datetime.datetime.fromtimestamp(int(born) / 1000, datetime.timezone.utc)
+    try:
+        ours_went, function_went = (datetime.datetime.fromisoformat(entry.since) for entry in (log_group, function))
+        return ours_went - CLOCKS <= at <= max(ours_went, function_went) + LATE
+    except (ValueError, TypeError):  # the file says no time
+        return False
 
 
 def receipt(ledger: Ledger) -> dict[str, object]:
-    """What was proved to be gone."""
+    """What was proved to be gone. Where somebody else's thing bears its name now, that is said."""
     things = [
-        {"kind": entry.kind, "identity": entry.identity, "found": False}
+        {
+            "kind": entry.kind,
+            "identity": entry.identity,
+            "found": False,
+            **({"namesake": entry.outputs["namesake"]} if "namesake" in entry.outputs else {}),
+        }
         for entry in ledger.resources
         if entry.status == "deleted"
     ]
     return {"looks": LOOKS, "things": things}
+
+
+def close(ledger: Ledger, left: list[Left]) -> None:
+    """End the run's books. While anything is left every entry stays, the deleted ones, too.
+
+    So a thing that is made again takes its old place, and the receipt, in the end, is of everything.
+    """
+    if left:
+        ledger.save()
+    else:
+        ledger.close_books(receipt(ledger))

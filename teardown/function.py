@@ -2,32 +2,78 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from provision.aws import Clients
 from provision.function import find_function, find_log_group
-from provision.ledger import Ledger, Resource
-from teardown.kept import Kept
-from teardown.trigger import others_on
+from provision.ledger import TAG, Ledger, Resource
+from provision.settings import Settings
+from provision.waiting import FUNCTION_BUSY
+from teardown.trigger import others_hanging, refuse_while_ours_is_on
 
 
 def find(aws: Clients, ledger: Ledger, resource: Resource) -> dict[str, Any] | None:
-    return find_function(aws.lambda_, resource.identity["FunctionName"])
+    return find_with_tags(aws, resource.identity["FunctionName"])
+
+
+def find_with_tags(aws: Clients, name: str) -> dict[str, Any] | None:
+    """GetFunction shows no tags both when there are none and when they may not be read; ListTags tells which."""
+    found = find_function(aws.lambda_, name)
+    if found is not None and found["Tags"] is None:
+        try:
+            listed = aws.lambda_.list_tags(Resource=found["FunctionArn"])
+        except aws.lambda_.exceptions.ResourceNotFoundException:
+            return None
+        found["Tags"] = listed.get("Tags", {})
+    return found
 
 
 def find_logs(aws: Clients, ledger: Ledger, resource: Resource) -> dict[str, Any] | None:
     return find_log_group(aws.logs, resource.identity["logGroupName"])
 
 
+def others_on(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> list[str]:
+    """Triggers of both kinds: those that Lambda polls for, and those that were given the right to invoke it."""
+    name = found["FunctionName"]
+    return others_hanging(aws, ledger, FunctionName=name) + permitted_others(aws, ledger, name)
+
+
+def permitted_others(aws: Clients, ledger: Ledger, name: str) -> list[str]:
+    """Who else may invoke it: a bucket, a topic, a rule, another API. A permission for an API that is gone is dead."""
+    try:
+        policy = json.loads(aws.lambda_.get_policy(FunctionName=name)["Policy"])
+    except aws.lambda_.exceptions.ResourceNotFoundException:
+        return []
+    names = []
+    for statement in policy["Statement"]:
+        if statement["Sid"] == Settings().permission:
+            continue
+        source = str(statement.get("Condition", {}).get("ArnLike", {}).get("AWS:SourceArn", ""))
+        if ":execute-api:" in source and not is_others_api(aws, ledger, source.split(":")[5].split("/")[0]):
+            continue
+        principal = statement["Principal"]
+        who = " ".join(map(str, principal.values())) if isinstance(principal, dict) else principal
+        names.append(f"permission {statement['Sid']} of {who}")
+    return names
+
+
+def is_others_api(aws: Clients, ledger: Ledger, api_id: str) -> bool:
+    try:
+        api = aws.apigateway.get_rest_api(restApiId=api_id)
+    except aws.apigateway.exceptions.NotFoundException:
+        return False
+    return bool(api.get("tags", {}).get(TAG) != ledger.deployment)
+
+
 def delete_function(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:
-    """AWS deletes a function with triggers on it without a word, and leaves the triggers behind."""
     name = resource.identity["FunctionName"]
-    others = others_on(aws, FunctionName=name)
-    if others:
-        raise Kept(others)
-    aws.lambda_.delete_function(
-        FunctionName=name,
-    )
+    refuse_while_ours_is_on(ledger, FunctionName=name)
+    for attempt in aws.waiting.retry_while(FUNCTION_BUSY):
+        with attempt:
+            aws.lambda_.delete_function(
+                FunctionName=name,
+            )
     aws.waiting.poll_until("the function to be gone", lambda: find_function(aws.lambda_, name) is None, budget=60)
 
 

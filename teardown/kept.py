@@ -1,4 +1,4 @@
-"""What stays because something of somebody else's hangs on it."""
+"""Why something recorded is not deleted although AWS would delete it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,4 @@ from provision import outcome
 
 
 class Kept(outcome.Stop):
-    """Ours, and not deleted: `others` of somebody else's depend on it. It stays in the ledger."""
-
-    def __init__(self, others: list[str]) -> None:
-        super().__init__(f"kept, as others depend on it: {', '.join(others)}")
-        self.others = others
+    """Ours, and left as it is, since something of somebody else's would stop working. It stays in the ledger."""

@@ -7,12 +7,15 @@ from typing import Any
 from provision.aws import Clients
 from provision.ledger import Ledger, Resource
 from provision.message_queue import find_queue
-from teardown.kept import Kept
-from teardown.trigger import others_on
+from teardown.trigger import others_hanging, refuse_while_ours_is_on
 
 
 def find(aws: Clients, ledger: Ledger, resource: Resource) -> dict[str, Any] | None:
     return find_queue(aws.sqs, resource.identity["QueueName"])
+
+
+def others_on(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> list[str]:
+    return others_hanging(aws, ledger, EventSourceArn=found["QueueArn"])
 
 
 def delete_queue(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:
@@ -21,9 +24,7 @@ def delete_queue(aws: Clients, ledger: Ledger, resource: Resource, found: dict[s
     https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_DeleteQueue.html
     """
     name = resource.identity["QueueName"]
-    others = others_on(aws, EventSourceArn=found["QueueArn"])
-    if others:
-        raise Kept(others)
+    refuse_while_ours_is_on(ledger, EventSourceArn=found["QueueArn"])
     aws.sqs.delete_queue(
         QueueUrl=found["QueueUrl"],
     )

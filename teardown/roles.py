@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from provision import outcome
 from provision.aws import Clients
 from provision.ledger import Ledger, Resource
-from provision.roles import find_attachment, find_role
+from provision.roles import find_attachment, find_role, managed_policy_arn
+from provision.settings import Settings
 from provision.waiting import STILL_ATTACHED
-from teardown.kept import Kept
 
 
 def find(aws: Clients, ledger: Ledger, resource: Resource) -> dict[str, Any] | None:
@@ -19,6 +20,13 @@ def find_attached(aws: Clients, ledger: Ledger, resource: Resource) -> dict[str,
     return find_attachment(aws.iam, resource.identity["RoleName"], resource.identity["PolicyArn"])
 
 
+def attachment_is_part(aws: Clients, ledger: Ledger, resource: Resource, role: dict[str, Any]) -> bool:
+    """Whether it is on the role it is recorded for, and of a policy that the suite attaches."""
+    policies = {entry.identity["PolicyArn"] for entry in ledger.resources if entry.kind == "iam:policy"}
+    policies.add(managed_policy_arn(aws, Settings()))
+    return resource.identity["RoleName"] == role["RoleName"] and resource.identity["PolicyArn"] in policies
+
+
 def detach_policy(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:
     aws.iam.detach_role_policy(
         RoleName=resource.identity["RoleName"],
@@ -26,19 +34,40 @@ def detach_policy(aws: Clients, ledger: Ledger, resource: Resource, found: dict[
     )
 
 
-def delete_role(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:
-    """A role with anything on it cannot be deleted; what others put there is not ours to take away."""
-    name = resource.identity["RoleName"]
-    attached = aws.iam.list_attached_role_policies(RoleName=name)["AttachedPolicies"]
-    inline = aws.iam.list_role_policies(RoleName=name)["PolicyNames"]
-    profiles = aws.iam.list_instance_profiles_for_role(RoleName=name)["InstanceProfiles"]
-    others = [
-        *(f"policy {policy['PolicyName']}" for policy in attached),
-        *(f"inline policy {policy_name}" for policy_name in inline),
-        *(f"instance profile {profile['InstanceProfileName']}" for profile in profiles),
+def others_on(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> list[str]:
+    """What others put on the role. AWS would not delete a role with anything on it, and it is not ours to take away."""
+    name = found["RoleName"]
+    ours = {
+        entry.identity["PolicyArn"]
+        for entry in attachments(ledger, name)
+        if attachment_is_part(aws, ledger, entry, found)
+    }
+    names = []
+    for page in aws.iam.get_paginator("list_attached_role_policies").paginate(RoleName=name):
+        for policy in page["AttachedPolicies"]:
+            if policy["PolicyArn"] not in ours:
+                names.append(f"policy {policy['PolicyName']}")
+    for page in aws.iam.get_paginator("list_role_policies").paginate(RoleName=name):
+        names += [f"inline policy {policy_name}" for policy_name in page["PolicyNames"]]
+    for page in aws.iam.get_paginator("list_instance_profiles_for_role").paginate(RoleName=name):
+        names += [f"instance profile {profile['InstanceProfileName']}" for profile in page["InstanceProfiles"]]
+    return names
+
+
+def attachments(ledger: Ledger, role_name: str) -> list[Resource]:
+    """What the suite itself attached to the role, whether that has been undone or not."""
+    return [
+        entry
+        for entry in ledger.resources
+        if entry.kind == "iam:role-policy-attachment" and entry.identity["RoleName"] == role_name
     ]
-    if others:
-        raise Kept(others)
+
+
+def delete_role(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:
+    name = found["RoleName"]
+    stuck = [entry.identity["PolicyArn"] for entry in attachments(ledger, name) if entry.status != "deleted"]
+    if stuck:
+        raise outcome.Stop(f"{', '.join(stuck)} could not be detached from it")
     for attempt in aws.waiting.retry_while(STILL_ATTACHED):
         with attempt:
             aws.iam.delete_role(

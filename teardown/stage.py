@@ -1,4 +1,4 @@
-"""Undoes step 8: the stage, and the deployments that only it served."""
+"""Undoes step 8: the stage. The deployments it served go with the API."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 from provision.aws import Clients
 from provision.ledger import Ledger, Resource
+from provision.settings import Settings
 from provision.stage import find_stage
 
 
@@ -13,18 +14,12 @@ def find(aws: Clients, ledger: Ledger, resource: Resource) -> dict[str, Any] | N
     return find_stage(aws.apigateway, resource.identity["restApiId"], resource.identity["stageName"])
 
 
+def is_part(aws: Clients, ledger: Ledger, resource: Resource, api: dict[str, Any]) -> bool:
+    return resource.identity["restApiId"] == api["id"] and resource.identity["stageName"] == Settings().stage
+
+
 def delete_stage(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:
-    api_id = resource.identity["restApiId"]
     aws.apigateway.delete_stage(
-        restApiId=api_id,
+        restApiId=resource.identity["restApiId"],
         stageName=resource.identity["stageName"],
     )
-    # A deployment without a stage serves nobody; one that another stage points to is that stage's.
-    served = {stage["deploymentId"] for stage in aws.apigateway.get_stages(restApiId=api_id)["item"]}
-    for page in aws.apigateway.get_paginator("get_deployments").paginate(restApiId=api_id):
-        for deployment in page["items"]:
-            if deployment["id"] not in served:
-                aws.apigateway.delete_deployment(
-                    restApiId=api_id,
-                    deploymentId=deployment["id"],
-                )

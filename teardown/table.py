@@ -8,10 +8,18 @@ from provision.aws import Clients
 from provision.ledger import Ledger, Resource
 from provision.table import find_table
 from provision.waiting import TABLE_BUSY
+from teardown.trigger import others_hanging
 
 
 def find(aws: Clients, ledger: Ledger, resource: Resource) -> dict[str, Any] | None:
     return find_table(aws.dynamodb, resource.identity["TableName"])
+
+
+def others_on(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> list[str]:
+    """Triggers on the table's stream, which the suite never turns on."""
+    if not found.get("LatestStreamArn"):
+        return []
+    return others_hanging(aws, ledger, EventSourceArn=found["LatestStreamArn"])
 
 
 def delete_table(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:

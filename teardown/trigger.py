@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from provision import outcome
 from provision.aws import Clients
-from provision.ledger import Ledger, Resource
+from provision.ledger import TAG, Ledger, Resource
 from provision.trigger import find_trigger
 from provision.waiting import TRIGGER_BUSY
 
@@ -34,11 +35,32 @@ def delete_trigger(aws: Clients, ledger: Ledger, resource: Resource, found: dict
     )
 
 
-def others_on(aws: Clients, **source_or_function: str) -> list[str]:
-    """The triggers that hang on a queue (EventSourceArn=...) or on a function (FunctionName=...)."""
+def find_hanging(aws: Clients, **source_or_function: str) -> list[dict[str, Any]]:
+    """The triggers on a source (EventSourceArn=...) or a function (FunctionName=...), with their tags as "Tags"."""
+    hanging = []
+    for page in aws.lambda_.get_paginator("list_event_source_mappings").paginate(**source_or_function):
+        for mapping in page["EventSourceMappings"]:
+            if mapping["State"] == "Deleting":
+                continue
+            try:
+                listed = aws.lambda_.list_tags(Resource=mapping["EventSourceMappingArn"])
+            except aws.lambda_.exceptions.ResourceNotFoundException:
+                continue  # gone since it was listed
+            hanging.append({**mapping, "Tags": listed.get("Tags", {})})
+    return hanging
+
+
+def others_hanging(aws: Clients, ledger: Ledger, **source_or_function: str) -> list[str]:
+    """The names of somebody else's triggers on a source or a function."""
     return [
         f"trigger {mapping['UUID']}"
-        for page in aws.lambda_.get_paginator("list_event_source_mappings").paginate(**source_or_function)
-        for mapping in page["EventSourceMappings"]
-        if mapping["State"] != "Deleting"
+        for mapping in find_hanging(aws, **source_or_function)
+        if mapping["Tags"].get(TAG) != ledger.deployment
     ]
+
+
+def refuse_while_ours_is_on(ledger: Ledger, **source_or_function: str) -> None:
+    """Stop while our own trigger hangs on it: AWS would delete the thing without a word and leave the trigger."""
+    for entry in ledger.standing:
+        if entry.kind == "lambda:event-source-mapping" and source_or_function.items() <= entry.identity.items():
+            raise outcome.Stop("its trigger is still there, and would be left behind")

@@ -393,9 +393,7 @@ class TestNumbers:
 
     @pytest.mark.parametrize("operation", ["create", "echo"])
     @pytest.mark.parametrize("text", ["NaN", "Infinity", "-Infinity", "1e999"])
-    def test_nan_and_infinity_are_refused_in_a_direct_event(
-        self, calls: list[str], operation: str, text: str
-    ) -> None:
+    def test_nan_and_infinity_are_refused_in_a_direct_event(self, calls: list[str], operation: str, text: str) -> None:
         event = {**create("1", n=[float(text)]), "operation": operation}
         with pytest.raises(NumberRefused, match="number is NaN or infinite"):
             lambda_function.lambda_handler(event, CONTEXT)
@@ -440,9 +438,7 @@ class TestNumbers:
     @pytest.mark.parametrize(
         "number", [1e126, -1e126, 1.5e-131, 5e-324, 10**126, pytest.param(10**5000, id="10**5000")]
     )
-    def test_a_direct_number_out_of_range_is_refused_by_a_sentence(
-        self, calls: list[str], number: float
-    ) -> None:
+    def test_a_direct_number_out_of_range_is_refused_by_a_sentence(self, calls: list[str], number: float) -> None:
         with pytest.raises(NumberRefused, match="number is outside DynamoDB's range") as caught:
             lambda_function.lambda_handler(create("1", n=number), CONTEXT)
         assert len(str(caught.value)) < 200
@@ -573,9 +569,7 @@ class TestBatches:
         with pytest.raises(EventRefused, match=r"Records is .*, not an array"):
             lambda_function.lambda_handler({"Records": records}, CONTEXT)
 
-    def test_a_record_without_message_id_cannot_be_reported_so_the_batch_is_refused(
-        self, calls: list[str]
-    ) -> None:
+    def test_a_record_without_message_id_cannot_be_reported_so_the_batch_is_refused(self, calls: list[str]) -> None:
         nameless = record("m", create("1"))
         del nameless["messageId"]
         with pytest.raises(EventRefused, match="messageId is missing"):
@@ -651,9 +645,7 @@ class TestImport:
         assert self.import_with(AWS_PROFILE="nobody", HOME=str(tmp_path / "absent")) == "0"
 
     def test_in_lambda_the_resource_is_made_while_importing(self) -> None:
-        assert (
-            self.import_with(AWS_LAMBDA_FUNCTION_NAME="POC-Lambda-1", AWS_DEFAULT_REGION="us-east-1") == "1"
-        )
+        assert self.import_with(AWS_LAMBDA_FUNCTION_NAME="POC-Lambda-1", AWS_DEFAULT_REGION="us-east-1") == "1"
 
 
 class TestAsWrittenHandler:

@@ -148,9 +148,7 @@ def test_no_open_file_of_the_sandbox_reaches_a_handler(account: Account) -> None
     if not Path("/proc/self/fd").exists():
         pytest.skip("this system has no /proc")
     files = [
-        one
-        for one in account.invoke(account.function(code))
-        if not one.startswith(("pipe:", "/proc/", "/dev/null"))
+        one for one in account.invoke(account.function(code)) if not one.startswith(("pipe:", "/proc/", "/dev/null"))
     ]
     assert len(files) == 1, files  # the connection to the Runtime API
     assert files[0].startswith("socket:")
@@ -177,9 +175,7 @@ def test_the_handler_reaches_the_tables(account: Account) -> None:
         Timeout=20,
     )
     assert account.invoke(function, {"id": "Bob"}) is None
-    assert account.dynamodb.get_item(TableName=table, Key={"id": {"S": "Bob"}})["Item"] == {
-        "id": {"S": "Bob"}
-    }
+    assert account.dynamodb.get_item(TableName=table, Key={"id": {"S": "Bob"}})["Item"] == {"id": {"S": "Bob"}}
 
 
 def test_the_sandboxs_own_modules_are_not_the_handlers(account: Account) -> None:
@@ -196,9 +192,7 @@ def test_a_zip_with_folders_and_several_modules_works(account: Account) -> None:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr("deep/__init__.py", "")
-        archive.writestr(
-            "deep/entry.py", "from deep.words import WORD\ndef go(event, context):\n    return WORD\n"
-        )
+        archive.writestr("deep/entry.py", "from deep.words import WORD\ndef go(event, context):\n    return WORD\n")
         archive.writestr("deep/words.py", "WORD = 'hello'\n")
         archive.writestr("../../escaped.py", "")
     function = account.function("", Code={"ZipFile": packed.getvalue()}, Handler="deep/entry.go")
@@ -286,9 +280,7 @@ def test_what_cannot_be_loaded_is_told_in_awss_words(
         ("os.kill(os.getpid(), 9)", "Runtime exited with error: signal: killed"),
     ],
 )
-def test_a_handler_that_exits_hurts_nobody_else(
-    account: Account, echo: str, statement: str, ended: str
-) -> None:
+def test_a_handler_that_exits_hurts_nobody_else(account: Account, echo: str, statement: str, ended: str) -> None:
     function = account.function(
         f"import os, sys\ndef lambda_handler(event, context):\n    if event:\n        {statement}\n    return 'alive'\n"
     )
@@ -375,9 +367,7 @@ def test_boto3_and_some_threads_fit_the_smallest_function(account: Account) -> N
 
 
 def test_a_response_beyond_the_limit_is_an_error(account: Account) -> None:
-    function = account.function(
-        "def lambda_handler(event, context):\n    return 'x' * 7_000_000\n", Timeout=10
-    )
+    function = account.function("def lambda_handler(event, context):\n    return 'x' * 7_000_000\n", Timeout=10)
     assert account.invoke(function)["errorType"] == "Function.ResponseSizeTooLarge"
 
 
@@ -524,9 +514,7 @@ def test_an_event_invocation_is_taken_and_runs_later(account: Account) -> None:
         f"    boto3.resource('dynamodb').Table('{table}').put_item(Item=event)\n",
         Timeout=20,
     )
-    answer = account.functions.invoke(
-        FunctionName=function, InvocationType="Event", Payload='{"id": "later"}'
-    )
+    answer = account.functions.invoke(FunctionName=function, InvocationType="Event", Payload='{"id": "later"}')
     assert (answer["StatusCode"], answer["Payload"].read()) == (202, b"")
     assert eventually(lambda: account.dynamodb.scan(TableName=table)["Items"]) == [{"id": {"S": "later"}}]
 
@@ -582,9 +570,7 @@ def test_a_payload_that_is_no_json_is_refused(account: Account, echo: str, paylo
     assert message.startswith("Could not parse request body into json: ")
 
 
-@pytest.mark.parametrize(
-    ("kind", "size"), [("RequestResponse", 6 * 1024 * 1024 + 1), ("Event", 1024 * 1024 + 1)]
-)
+@pytest.mark.parametrize(("kind", "size"), [("RequestResponse", 6 * 1024 * 1024 + 1), ("Event", 1024 * 1024 + 1)])
 def test_a_payload_beyond_the_limit_is_refused(account: Account, echo: str, kind: str, size: int) -> None:
     payload = json.dumps("x" * (size - 2))
     answered = refused(account.functions.invoke, FunctionName=echo, InvocationType=kind, Payload=payload)
@@ -611,9 +597,7 @@ def damaged() -> bytes:
     return whole[:spot] + b"RETURN" + whole[spot + 6 :]
 
 
-@pytest.mark.parametrize(
-    "archive", [b"this is no zip", zipped(ECHO)[:-10], damaged()], ids=["text", "cut", "damaged"]
-)
+@pytest.mark.parametrize("archive", [b"this is no zip", zipped(ECHO)[:-10], damaged()], ids=["text", "cut", "damaged"])
 def test_a_corrupt_zip_is_refused_and_changes_nothing(account: Account, archive: bytes) -> None:
     expected = (400, "InvalidParameterValueException", UNREADABLE)
     name = account.name("function")
@@ -632,9 +616,7 @@ def test_a_corrupt_zip_is_refused_and_changes_nothing(account: Account, archive:
 
 
 def test_an_unknown_runtime_is_refused(account: Account) -> None:
-    with pytest.raises(
-        ClientError, match=r"Value python2\.1 at 'runtime' failed to satisfy constraint.*python3\.13"
-    ):
+    with pytest.raises(ClientError, match=r"Value python2\.1 at 'runtime' failed to satisfy constraint.*python3\.13"):
         account.function(ECHO, Runtime="python2.1")
     function = account.function(ECHO)
     status, code, _ = refused(
@@ -689,6 +671,4 @@ def test_the_resource_policy_decides_for_api_gateway(account: Account, plane: Fu
 
 
 def test_nobody_may_invoke_a_function_that_is_not_there(plane: Functions) -> None:
-    assert not plane.policy_allows(
-        "nobody", REGION, f"arn:aws:execute-api:{REGION}:{ACCOUNT}:abc/Staging/POST/x"
-    )
+    assert not plane.policy_allows("nobody", REGION, f"arn:aws:execute-api:{REGION}:{ACCOUNT}:abc/Staging/POST/x")

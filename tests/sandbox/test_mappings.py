@@ -55,9 +55,7 @@ class Keeper:
 
     def send(self, *bodies: str) -> None:
         for first in range(0, len(bodies), 10):
-            entries = [
-                {"Id": str(n), "MessageBody": body} for n, body in enumerate(bodies[first : first + 10])
-            ]
+            entries = [{"Id": str(n), "MessageBody": body} for n, body in enumerate(bodies[first : first + 10])]
             self.account.sqs.send_message_batch(QueueUrl=self.queue, Entries=entries)
 
     def batches(self) -> list[list[dict[str, Any]]]:
@@ -108,9 +106,7 @@ def test_a_mapping_is_made_read_changed_and_deleted(account: Account, echo: str,
     assert made["BatchSize"] == 10
     assert made["EventSourceArn"] == queue_arn
     assert made["FunctionArn"] == f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{echo}"
-    assert (
-        made["EventSourceMappingArn"] == f"arn:aws:lambda:{REGION}:{ACCOUNT}:event-source-mapping:{identity}"
-    )
+    assert made["EventSourceMappingArn"] == f"arn:aws:lambda:{REGION}:{ACCOUNT}:event-source-mapping:{identity}"
 
     read = account.functions.get_event_source_mapping(UUID=identity)
     assert read["State"] == "Enabled"
@@ -147,8 +143,7 @@ def test_mappings_are_listed_by_queue_and_by_function_and_in_pages(account: Acco
     other = account.function("def lambda_handler(event, context): pass")
     arns = [account.queue()[1] for _ in range(3)]
     made = {
-        account.functions.create_event_source_mapping(EventSourceArn=arn, FunctionName=other)["UUID"]
-        for arn in arns
+        account.functions.create_event_source_mapping(EventSourceArn=arn, FunctionName=other)["UUID"] for arn in arns
     }
 
     def listed(**parameters: Any) -> set[str]:
@@ -200,9 +195,7 @@ def test_a_missing_queue_is_refused(account: Account, echo: str) -> None:
 
 def test_a_missing_function_is_refused(account: Account) -> None:
     _, queue_arn = account.queue()
-    assert refused(
-        account.functions.create_event_source_mapping, EventSourceArn=queue_arn, FunctionName="nobody"
-    ) == (
+    assert refused(account.functions.create_event_source_mapping, EventSourceArn=queue_arn, FunctionName="nobody") == (
         404,
         "ResourceNotFoundException",
         f"Function not found: arn:aws:lambda:{REGION}:{ACCOUNT}:function:nobody",
@@ -212,9 +205,7 @@ def test_a_missing_function_is_refused(account: Account) -> None:
 def test_a_second_mapping_of_the_same_pair_is_refused(account: Account, echo: str) -> None:
     _, queue_arn = account.queue()
     first = account.functions.create_event_source_mapping(EventSourceArn=queue_arn, FunctionName=echo)["UUID"]
-    assert refused(
-        account.functions.create_event_source_mapping, EventSourceArn=queue_arn, FunctionName=echo
-    ) == (
+    assert refused(account.functions.create_event_source_mapping, EventSourceArn=queue_arn, FunctionName=echo) == (
         409,
         "ResourceConflictException",
         f'An event source mapping with SQS arn (" {queue_arn} ") and function (" {echo} ") already exists. '
@@ -251,9 +242,9 @@ def test_a_role_that_may_not_read_the_queue_is_refused(account: Account, missing
         "Version": "2012-10-17",
         "Statement": {"Effect": "Allow", "Action": "sqs:*", "Resource": queue_arn},
     }
-    arn = account.iam.create_policy(PolicyName=account.name("policy"), PolicyDocument=json.dumps(policy))[
-        "Policy"
-    ]["Arn"]
+    arn = account.iam.create_policy(PolicyName=account.name("policy"), PolicyDocument=json.dumps(policy))["Policy"][
+        "Arn"
+    ]
     account.iam.attach_role_policy(RoleName=role.rpartition("/")[2], PolicyArn=arn)
     assert create(EventSourceArn=queue_arn, FunctionName=function)["UUID"]
 
@@ -307,9 +298,7 @@ def test_a_setting_that_queues_do_not_have_is_refused(
 
 def test_a_refused_update_changes_nothing(account: Account, echo: str) -> None:
     _, queue_arn = account.queue()
-    identity = account.functions.create_event_source_mapping(EventSourceArn=queue_arn, FunctionName=echo)[
-        "UUID"
-    ]
+    identity = account.functions.create_event_source_mapping(EventSourceArn=queue_arn, FunctionName=echo)["UUID"]
     before = account.functions.get_event_source_mapping(UUID=identity)
     refused(account.functions.update_event_source_mapping, UUID=identity, BatchSize=11)
     refused(account.functions.update_event_source_mapping, UUID=identity, BatchSize=5, FunctionName="nobody")
@@ -324,13 +313,8 @@ def test_a_refused_update_changes_nothing(account: Account, echo: str) -> None:
         f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/t/stream/1",
     ],
 )
-def test_another_kind_of_source_is_told_to_be_beyond_the_sandbox(
-    account: Account, echo: str, source: str
-) -> None:
-    assert (
-        refused(account.functions.create_event_source_mapping, EventSourceArn=source, FunctionName=echo)[0]
-        == 501
-    )
+def test_another_kind_of_source_is_told_to_be_beyond_the_sandbox(account: Account, echo: str, source: str) -> None:
+    assert refused(account.functions.create_event_source_mapping, EventSourceArn=source, FunctionName=echo)[0] == 501
 
 
 def test_a_filter_is_told_to_be_beyond_the_sandbox(account: Account, echo: str) -> None:
@@ -469,9 +453,7 @@ def test_without_its_function_a_mapping_stays_and_so_do_the_messages(account: Ac
     account.functions.delete_function(FunctionName=keeper.function)
     keeper.send("kept")
     eventually(
-        lambda: account.functions.get_event_source_mapping(UUID=identity)["LastProcessingResult"].startswith(
-            "PROBLEM"
-        )
+        lambda: account.functions.get_event_source_mapping(UUID=identity)["LastProcessingResult"].startswith("PROBLEM")
     )
     message = account.sqs.receive_message(QueueUrl=keeper.queue, AttributeNames=["All"])["Messages"][0]
     assert message["Attributes"]["ApproximateReceiveCount"] == "1", "it was received in vain"
@@ -482,9 +464,7 @@ def test_without_its_queue_a_mapping_stays(account: Account) -> None:
     identity = keeper.map()
     account.sqs.delete_queue(QueueUrl=keeper.queue)
     eventually(
-        lambda: account.functions.get_event_source_mapping(UUID=identity)["LastProcessingResult"].startswith(
-            "PROBLEM"
-        )
+        lambda: account.functions.get_event_source_mapping(UUID=identity)["LastProcessingResult"].startswith("PROBLEM")
     )
     assert account.functions.get_event_source_mapping(UUID=identity)["State"] == "Enabled"
 
@@ -492,9 +472,7 @@ def test_without_its_queue_a_mapping_stays(account: Account) -> None:
 def test_a_role_that_lost_its_permission_receives_nothing(account: Account) -> None:
     keeper = Keeper(account, PARTIAL)
     keeper.map()
-    role = account.functions.get_function_configuration(FunctionName=keeper.function)["Role"].rpartition("/")[
-        2
-    ]
+    role = account.functions.get_function_configuration(FunctionName=keeper.function)["Role"].rpartition("/")[2]
     account.iam.delete_role_policy(RoleName=role, PolicyName="all")
     keeper.send("kept")
     time.sleep(0.5)
@@ -502,9 +480,7 @@ def test_a_role_that_lost_its_permission_receives_nothing(account: Account) -> N
 
 
 def test_sending_does_not_wait_for_the_function(account: Account) -> None:
-    function = account.function(
-        "import time\ndef lambda_handler(event, context):\n    time.sleep(4)\n", Timeout=5
-    )
+    function = account.function("import time\ndef lambda_handler(event, context):\n    time.sleep(4)\n", Timeout=5)
     url, queue_arn = account.queue()
     account.functions.create_event_source_mapping(EventSourceArn=queue_arn, FunctionName=function)
     started = time.monotonic()
@@ -524,9 +500,7 @@ def test_a_batch_can_be_pumped_by_hand(sandbox: Sandbox, account: Account) -> No
 # The rules for partial batch responses, one by one
 
 
-@pytest.mark.parametrize(
-    "payload", ["", "null", "{}", '{"batchItemFailures": []}', '{"batchItemFailures": null}']
-)
+@pytest.mark.parametrize("payload", ["", "null", "{}", '{"batchItemFailures": []}', '{"batchItemFailures": null}'])
 def test_complete_success(payload: str) -> None:
     assert failures(payload.encode(), ["1", "2"]) == set()
 

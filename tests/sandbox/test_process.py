@@ -267,9 +267,7 @@ def test_without_the_extra_it_says_how_to_install_it(tmp_path: Path) -> None:
     assert "Traceback" not in err
 
 
-@pytest.mark.skipif(
-    shutil.which("aws", path=str(Path(sys.executable).parent)) is None, reason="no aws command here"
-)
+@pytest.mark.skipif(shutil.which("aws", path=str(Path(sys.executable).parent)) is None, reason="no aws command here")
 def test_the_printed_aws_line_works() -> None:
     command = Foreground("--port", "0")
     url = command.url()

@@ -48,9 +48,7 @@ def test_its_id_does_not_depend_on_its_port() -> None:
     assert Sandbox(id="sb-12345678").id == "sb-12345678"
 
 
-@pytest.mark.parametrize(
-    "host", ["example.com", "example.com:80", "127.0.0.1.example.com", "", "localhost.evil:1"]
-)
+@pytest.mark.parametrize("host", ["example.com", "example.com:80", "127.0.0.1.example.com", "", "localhost.evil:1"])
 def test_a_foreign_host_is_refused(sandbox: Sandbox, host: str) -> None:
     assert ask(sandbox, "GET", "/_sandbox", Host=host)[0] == 403
 
@@ -110,9 +108,7 @@ def test_a_connection_is_kept(sandbox: Sandbox) -> None:
 
 def test_a_chunked_body_is_read(sandbox: Sandbox, account: Account) -> None:
     queue, _ = account.queue()
-    form = urllib.parse.urlencode(
-        {"Action": "SendMessage", "QueueUrl": queue, "MessageBody": "in chunks"}
-    ).encode()
+    form = urllib.parse.urlencode({"Action": "SendMessage", "QueueUrl": queue, "MessageBody": "in chunks"}).encode()
     connection = http.client.HTTPConnection("127.0.0.1", sandbox.port, timeout=10)
     scope = "Credential=testing/20260101/us-east-1/sqs/aws4_request, SignedHeaders=host, Signature=0"
     connection.request(
@@ -185,9 +181,7 @@ def test_no_message_is_lost_while_others_are_deleted(account: Account) -> None:
         sender.start()
     bodies: set[str] = set()
     while len(bodies) < sent:
-        messages = deleting.receive_message(QueueUrl=queue, MaxNumberOfMessages=10, WaitTimeSeconds=2).get(
-            "Messages"
-        )
+        messages = deleting.receive_message(QueueUrl=queue, MaxNumberOfMessages=10, WaitTimeSeconds=2).get("Messages")
         assert messages, f"{sent - len(bodies)} messages are gone"
         for message in messages:
             bodies.add(message["Body"])

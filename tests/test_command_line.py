@@ -1,0 +1,619 @@
+"""The two programs as child processes: exit codes, what goes to stdout and to stderr, and what a user can break."""
+
+from __future__ import annotations
+
+import io
+import os
+import queue
+import re
+import shlex
+import signal
+import stat
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from deployment import Stranger
+from programs import DEAD, Folder, Gate, is_running
+from rich.console import Console
+
+import provision.__main__
+import teardown.__main__
+from provision.ledger import parse
+from provision.screen import Screen
+from provision.tap import Tap
+from sandbox import Sandbox
+
+SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"  # the one that AWS's own documentation uses
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Folder]:
+    with Folder(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[Sandbox]:
+    """An emulator for the tests that need not have one of their own; they keep apart by --learner."""
+    with Sandbox() as running:
+        yield running
+
+
+@pytest.fixture
+def stranger(endpoint: Sandbox) -> Iterator[Stranger]:
+    client = Stranger(endpoint.url)
+    yield client
+    client.close()
+
+
+def assert_message(ended: subprocess.CompletedProcess[str], code: int, *fragments: str) -> None:
+    """It ended with this code and one message, which has all fragments in it; no traceback, and no data."""
+    assert (ended.returncode, ended.stdout) == (code, ""), ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert len(re.findall(r"^(?:aws: \[ERROR\]|Error|\S.*: error): ", ended.stderr, re.MULTILINE)) == 1, ended.stderr
+    for fragment in fragments:
+        assert fragment in ended.stderr
+
+
+# What is wrong with the command line or the environment.
+
+
+def test_without_credentials_and_sandbox_one_message_names_both_ways_on(folder: Folder) -> None:
+    ended = folder.run("provision")
+    assert_message(ended, 253, "python -m provision --sandbox", "python -m provision --profile")
+    assert not (folder.path / ".provision").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--sandbox", "--profile", "someone"], "--profile"),
+        (["--sandbox", "--endpoint-url", DEAD], "--endpoint-url"),
+        (["--sandbox", "--no-such-option"], "--no-such-option"),
+        (["--sandb"], "--sandb"),
+        (["build-it"], "build-it"),
+        (["--sandbox", "--learner", "two words"], "'two words'"),
+        (["--sandbox", "--learner", "x" * 41], "39 is the most"),
+        (["--sandbox", "--region", "Frankfurt"], "'Frankfurt'"),
+        (["--sandbox", "--runtime", "nodejs22.x"], "'nodejs22.x'"),
+        (["--endpoint-url", "not a URL"], "'not a URL'"),
+    ],
+    ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else "",
+)
+def test_a_wrong_command_line_is_refused_before_anything_is_done(
+    folder: Folder, arguments: list[str], named: str
+) -> None:
+    assert_message(folder.run("provision", *arguments), 252, named)
+    assert list(folder.path.iterdir()) == [folder.path / "home"]
+
+
+def test_teardown_refuses_the_same_contradiction(folder: Folder) -> None:
+    assert_message(folder.run("teardown", "--sandbox", "--profile", "someone"), 252, "--profile")
+
+
+@pytest.mark.parametrize("arguments", [["--region", "Frankfurt"], ["--learner", "-"], ["--runtime", "python"]])
+def test_a_malformed_value_is_refused_before_the_first_call(
+    folder: Folder, endpoint: Sandbox, arguments: list[str]
+) -> None:
+    with Gate(endpoint.url) as gate:
+        assert_message(folder.run("provision", "--endpoint-url", gate.url, "--yes", *arguments), 252, arguments[1])
+        assert gate.requests == 0
+
+
+def test_a_malformed_region_in_the_environment_is_refused_before_the_first_call(
+    folder: Folder, endpoint: Sandbox
+) -> None:
+    with Gate(endpoint.url) as gate:
+        ended = folder.run("provision", "--endpoint-url", gate.url, "--yes", AWS_REGION="Frankfurt")
+        assert_message(ended, 252, "'Frankfurt'", "AWS_REGION")
+        assert gate.requests == 0
+
+
+def test_an_endpoint_where_nothing_answers_is_said_so(folder: Folder) -> None:
+    folder.environ["AWS_MAX_ATTEMPTS"] = "1"
+    child = folder.start("provision", "--endpoint-url", DEAD, "--yes")
+    # It tries again for some seconds, visibly; a user who has seen enough presses Ctrl-C.
+    assert child.stderr is not None
+    first = child.stderr.readline() + child.stderr.readline()
+    assert "no connection" in first and DEAD in first
+    child.send_signal(signal.SIGINT)
+    talk = child.communicate(timeout=30)[1]
+    assert child.returncode == 130
+    assert "Traceback" not in talk
+
+
+def test_a_place_where_no_ledger_can_be_is_a_message_and_no_traceback(folder: Folder) -> None:
+    (folder.path / ".provision").write_text("a file, not a folder")
+    assert_message(folder.run("provision", "--sandbox"), 253, ".provision", "--state")
+
+
+def test_the_help_fits_a_small_terminal_and_names_every_option(folder: Folder) -> None:
+    for program in ("provision", "teardown"):
+        ended = folder.run(program, "--help", COLUMNS="80")
+        assert ended.returncode == 0
+        lines = ended.stdout.splitlines()
+        assert len(lines) <= 40
+        assert max(map(len, lines)) <= 80
+        parser = {"provision": provision.__main__.parser, "teardown": teardown.__main__.parser}[program]()
+        for action in parser._actions:
+            for option in action.option_strings:
+                assert option in ended.stdout
+            assert action.help
+
+
+def test_errata_lists_every_one_of_them(folder: Folder) -> None:
+    ended = folder.run("provision", "errata")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    numbers = re.findall(r"^ ?(\d+)  ", ended.stdout, re.MULTILINE)
+    assert [int(number) for number in numbers] == list(range(1, 28))
+    for label in ("It says:", "True is:", "Done:"):
+        assert len(re.findall(rf"^    {label} +\S", ended.stdout, re.MULTILINE)) == 27
+
+
+def test_where_nobody_can_be_asked_nothing_is_written_and_the_flag_is_named(
+    folder: Folder, endpoint: Sandbox, stranger: Stranger
+) -> None:
+    before = stranger.inventory()
+    ended = folder.run("provision", "--endpoint-url", endpoint.url, "--learner", "unasked")
+    assert_message(ended, 252, "--yes")
+    assert stranger.inventory() == before
+    assert not list((folder.path / ".provision").glob("*.json"))
+
+
+def test_teardown_asks_too(folder: Folder, endpoint: Sandbox, stranger: Stranger) -> None:
+    where = ("--endpoint-url", endpoint.url, "--learner", "asked")
+    assert folder.run("provision", *where, "--yes", "--no-try").returncode == 0
+    built = stranger.inventory()
+    assert_message(folder.run("teardown", *where), 252, "--yes")
+    assert stranger.inventory() == built
+
+
+# The sandbox, from nothing to nothing.
+
+
+def test_the_round_trip_in_the_sandbox(folder: Folder) -> None:
+    first = folder.run("provision", "--sandbox")
+    assert first.returncode == 0, first.stderr
+    url, create, by_queue, look, take_down = first.stdout.splitlines()
+    assert re.fullmatch(r"Invoke URL: +http://127\.0\.0\.1:\d+/\S+/dynamodbmanager", url)
+    address = url.split()[-1]
+    assert create.startswith("curl -d '{") and create.endswith(f" {address}")
+    assert by_queue == f"{create}/queue"
+    assert " dynamodb scan " in look
+    assert take_down == "python -m teardown --sandbox"
+    for number, title in enumerate(("Policies", "Roles", "Table", "Queue", "Function", "SQS", "REST API", "Stage"), 1):
+        assert f"{number}/8 {title}" in first.stderr
+    assert first.stderr.count("\n    OK ") == 5  # the walkthrough's tests
+    assert "\x1b" not in first.stdout + first.stderr
+
+    before = folder.ledger()
+    second = folder.run("provision", "--sandbox")
+    assert (second.returncode, second.stdout) == (0, first.stdout)
+    assert "Nothing to do" in second.stderr
+    assert "    OK " not in second.stderr
+    assert "    created" not in second.stderr
+    assert folder.ledger() == before
+
+    pid = folder.sandbox["pid"]
+    assert is_running(pid)
+    end = folder.shell(take_down)
+    assert (end.returncode, end.stdout) == (0, ""), end.stderr
+    assert "Nothing is left: all 16 recorded things" in end.stderr
+    assert "The sandbox is stopped." in end.stderr
+    assert not (folder.path / ".provision" / "sandbox.json").exists()
+    wait_until_ended(pid)
+    assert folder.ledger()["resources"] == []
+    assert len(folder.ledger()["receipt"]["things"]) == 16
+
+    again = folder.shell(take_down)
+    assert (again.returncode, again.stdout) == (0, ""), again.stderr
+    assert "Nothing to do" in again.stderr
+
+
+def wait_until_ended(pid: int) -> None:
+    until = time.monotonic() + 20
+    while is_running(pid):
+        assert time.monotonic() < until, f"process {pid} goes on"
+        time.sleep(0.05)
+
+
+def test_with_everything_of_the_user_broken_the_sandbox_is_built_and_tried(folder: Folder) -> None:
+    broken = folder.path / "config"
+    broken.write_text("[profile broken\nregion = nowhere\n]]]")
+    ended = folder.run(
+        "provision",
+        "--sandbox",
+        AWS_PROFILE="broken",
+        AWS_DEFAULT_PROFILE="broken",
+        AWS_CONFIG_FILE=str(broken),
+        AWS_SHARED_CREDENTIALS_FILE=str(broken),
+        AWS_CA_BUNDLE=str(folder.path / "nowhere.pem"),
+        AWS_ENDPOINT_URL=DEAD,
+        AWS_ENDPOINT_URL_SQS=DEAD,
+        AWS_ENDPOINT_URL_LAMBDA=DEAD,
+        AWS_USE_FIPS_ENDPOINT="true",
+        AWS_REGION="eu-central-1",
+        AWS_DEFAULT_REGION="nowhere",
+        AWS_LAMBDA_FUNCTION_NAME="POC-Lambda-1",
+        HTTP_PROXY=DEAD,
+        HTTPS_PROXY=DEAD,
+        http_proxy=DEAD,
+        https_proxy=DEAD,
+        ALL_PROXY=DEAD,
+        HOME=str(folder.path / "nowhere"),
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stderr.count("\n    OK ") == 5
+    assert folder.ledger()["region"] == "us-east-1"
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Folder]:
+    """A folder with a sandbox in which everything is built, for tests that only look again."""
+    with Folder(tmp_path_factory.mktemp("built")) as made:
+        ended = made.run("provision", "--sandbox", "--no-try")
+        assert ended.returncode == 0, ended.stderr
+        assert "Tests of the walkthrough" not in ended.stderr
+        yield made
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"AWS_PROFILE": "broken"},
+        {"AWS_CONFIG_FILE": "setup.cfg", "AWS_SHARED_CREDENTIALS_FILE": "/nowhere"},
+        {"AWS_ENDPOINT_URL_SQS": DEAD},
+        {"AWS_ENDPOINT_URL": DEAD},
+        {"HTTP_PROXY": DEAD, "HTTPS_PROXY": DEAD, "http_proxy": DEAD},
+        {"HOME": None},
+        {"HOME": "/nowhere"},
+        {"AWS_REGION": "eu-central-1", "AWS_DEFAULT_REGION": "eu-central-1"},
+    ],
+    ids=lambda environ: "-".join(environ),
+)
+def test_the_users_environment_changes_nothing_about_the_sandbox(built: Folder, environ: dict[str, str | None]) -> None:
+    ended = built.run("provision", "--sandbox", **environ)
+    assert ended.returncode == 0, ended.stderr
+    assert "Region         us-east-1" in ended.stderr
+    assert "Nothing to do" in ended.stderr
+
+
+def test_a_set_endpoint_does_matter_without_the_sandbox(built: Folder) -> None:
+    """The other side of the tests above: the same variable is heeded where it should be."""
+    environ = {"AWS_ENDPOINT_URL": built.sandbox["url"], "AWS_REGION": "eu-central-1"}
+    ended = built.run("provision", "--learner", "elsewhere", **environ)
+    assert_message(ended, 252, built.sandbox["url"], "--yes")
+    assert "Region         eu-central-1 (AWS_REGION)" in ended.stderr
+
+
+def test_a_killed_sandbox_leaves_nobody_stuck(folder: Folder) -> None:
+    assert folder.run("provision", "--sandbox", "--no-try").returncode == 0
+    gone = kill_sandbox(folder)
+
+    anew = folder.run("provision", "--sandbox", "--no-try")
+    assert anew.returncode == 0, anew.stderr
+    assert f"{gone} is gone" in anew.stderr
+    assert "unchanged" not in anew.stderr
+    assert folder.ledger()["endpoint"] == f"sandbox:{folder.sandbox['id']}" != f"sandbox:{gone}"
+
+    gone = kill_sandbox(folder)
+    end = folder.run("teardown", "--sandbox")
+    assert (end.returncode, end.stdout) == (0, ""), end.stderr
+    assert f"{gone} is gone" in end.stderr
+    assert folder.ledger()["resources"] == []
+    again = folder.run("teardown", "--sandbox")
+    assert again.returncode == 0
+    assert "Nothing to do" in again.stderr
+
+
+def kill_sandbox(folder: Folder) -> str:
+    """End the folder's sandbox, which this test had started, without a chance to clean up; its id."""
+    record = folder.sandbox
+    os.kill(record["pid"], signal.SIGKILL)
+    wait_until_ended(record["pid"])
+    return str(record["id"])
+
+
+def test_a_deprecated_runtime_is_warned_of_and_one_that_lambda_refuses_is_explained(
+    folder: Folder, endpoint: Sandbox
+) -> None:
+    where = ("--endpoint-url", endpoint.url, "--learner", "old", "--yes", "--no-try")
+    refused = folder.run("provision", *where, "--runtime", "python3.7")
+    assert_message(refused, 254, "Step 5 (Function)", "python3.7 is no longer supported", "What to do:", "--runtime")
+    # In the words of the AWS CLI, so that a search engine finds them.
+    call = "when calling the CreateFunction operation: "
+    assert f"aws: [ERROR]: An error occurred (InvalidParameterValueException) {call}" in refused.stderr
+
+    warned = folder.run("provision", *where, "--runtime", "python3.9")
+    assert warned.returncode == 0, warned.stderr
+    assert "Warning: Runtime python3.9 is deprecated" in warned.stderr
+
+
+# Interruptions.
+
+
+class Talk:
+    """What a child says on stderr, line by line, as it comes."""
+
+    def __init__(self, child: subprocess.Popen[str]) -> None:
+        self.lines: list[str] = []
+        self._arriving: queue.Queue[str | None] = queue.Queue()
+        self._thread = threading.Thread(target=self._read, args=(child.stderr,), daemon=True)
+        self._thread.start()
+
+    def _read(self, stream: Any) -> None:
+        for line in stream:
+            self._arriving.put(line)
+        self._arriving.put(None)
+
+    def wait_for(self, fragment: str, seconds: float = 30) -> None:
+        until = time.monotonic() + seconds
+        while True:
+            line = self._arriving.get(timeout=max(until - time.monotonic(), 0.01))
+            assert line is not None, f"never said {fragment!r}: {self.rest()}"
+            self.lines.append(line)
+            if fragment in line:
+                return
+
+    def rest(self) -> str:
+        """All of it, once the child has ended."""
+        self._thread.join(30)
+        while not self._arriving.empty():
+            line = self._arriving.get()
+            if line is not None:
+                self.lines.append(line)
+        return "".join(self.lines)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])
+def test_interrupted_during_a_call_it_ends_after_it_and_goes_on_later(
+    folder: Folder, endpoint: Sandbox, stranger: Stranger, number: signal.Signals
+) -> None:
+    learner = f"stop-{number.name}"
+    with Gate(endpoint.url, hold="CreateTable") as gate:
+        child = folder.start("provision", "--endpoint-url", gate.url, "--learner", learner, "--yes", "--no-try")
+        talk = Talk(child)
+        assert gate.arrived.wait(30)
+        child.send_signal(number)
+        talk.wait_for("Stopping after the call in flight")
+        assert child.poll() is None
+        gate.release.set()
+        assert child.wait(30) == 130
+        said = talk.rest()
+        assert "Traceback" not in said
+        assert "4/8" not in said
+        assert child.stdout is not None and child.stdout.read() == ""
+
+        ledger = only_ledger(folder)
+        assert [entry["key"] for entry in ledger["resources"]][-1] == "table"
+        assert f"name-{learner}" in stranger.dynamodb.list_tables()["TableNames"]
+
+        resume = re.search(r"Go on with: (.*)", said)
+        assert resume is not None
+        if number == signal.SIGINT:
+            completed = folder.shell(resume[1])
+            assert completed.returncode == 0, completed.stderr
+            assert_complete(only_ledger(folder))
+
+
+def test_interrupted_during_the_tests_of_the_result_it_says_how_to_go_on(folder: Folder, endpoint: Sandbox) -> None:
+    with Gate(endpoint.url, hold="invocations") as gate:
+        child = folder.start("provision", "--endpoint-url", gate.url, "--learner", "trial", "--yes")
+        talk = Talk(child)
+        assert gate.arrived.wait(30)
+        child.send_signal(signal.SIGINT)
+        talk.wait_for("Stopping after the call in flight")
+        gate.release.set()
+        assert child.wait(30) == 130
+        said = talk.rest()
+        assert child.stdout is not None and child.stdout.read() == ""
+    assert "Tests of the walkthrough" in said
+    assert "Go on with: python -m provision --endpoint-url" in said
+    assert_complete(only_ledger(folder))
+
+
+def test_a_second_ctrl_c_ends_it_at_once_and_what_was_in_flight_is_found_again(
+    folder: Folder, endpoint: Sandbox, stranger: Stranger
+) -> None:
+    with Gate(endpoint.url, hold="CreateTable") as gate:
+        child = folder.start("provision", "--endpoint-url", gate.url, "--learner", "twice", "--yes", "--no-try")
+        talk = Talk(child)
+        assert gate.arrived.wait(30)
+        child.send_signal(signal.SIGINT)
+        talk.wait_for("Stopping after the call in flight")
+        child.send_signal(signal.SIGINT)
+        assert child.wait(30) == 130  # although nothing has answered yet
+        said = talk.rest()
+        assert child.stdout is not None
+        child.stdout.close()
+        assert "Traceback" not in said
+        assert only_ledger(folder)["resources"][-1]["status"] == "creating"
+        gate.release.set()
+        assert gate.passed.wait(30)
+
+        resume = re.search(r"Go on with: (.*)", said)
+        assert resume is not None
+        completed = folder.shell(resume[1])
+        assert completed.returncode == 0, completed.stderr
+        assert "    recovered  table       name-twice" in completed.stderr
+    assert_complete(only_ledger(folder))
+
+
+def only_ledger(folder: Folder) -> dict[str, Any]:
+    """The one ledger in the folder, whole and with the right checksum."""
+    (path,) = (folder.path / ".provision").glob("*.json")
+    return parse(path.read_bytes(), path)
+
+
+def assert_complete(ledger: dict[str, Any]) -> None:
+    keys = [entry["key"] for entry in ledger["resources"]]
+    assert len(keys) == len(set(keys)) == 16
+    assert {entry["status"] for entry in ledger["resources"]} == {"created"}
+
+
+# In this process, where the seconds between two looks can be shortened, and failures brought about.
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working folder for programs that run in this process, and short sleeps."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(provision.__main__, "Sleep", lambda tap: lambda seconds: time.sleep(seconds / 20))
+    return tmp_path
+
+
+def test_two_learners_share_a_sandbox_until_the_last_one_has_gone(
+    here: Path, folder: Folder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    alice = ["--sandbox", "--learner", "alice"]
+    bob = ["--sandbox", "--learner", "bob", "--state", ".provision/the one of bob.json"]
+    assert provision.__main__.main([*alice, "--no-try"]) == 0
+    assert provision.__main__.main([*bob, "--no-try"]) == 0
+    take_down = capsys.readouterr().out.splitlines()[-1]
+    assert shlex.split(take_down)[1:] == ["-m", "teardown", *bob]
+    assert folder.ledger("sandbox-us-east-1-alice.json")["endpoint"] == folder.ledger("the one of bob.json")["endpoint"]
+    pid = folder.sandbox["pid"]
+
+    stranger = Stranger(folder.sandbox["url"])
+    assert sorted(stranger.inventory()["functions"]) == ["POC-Lambda-1-alice", "POC-Lambda-1-bob"]
+    assert teardown.__main__.main(alice) == 0
+    assert "The sandbox goes on" in capsys.readouterr().err
+    assert is_running(pid)
+    assert sorted(stranger.inventory()["functions"]) == ["POC-Lambda-1-bob"]
+    stranger.close()
+
+    assert teardown.__main__.main(bob) == 0
+    assert "The sandbox is stopped." in capsys.readouterr().err
+    assert not (here / ".provision" / "sandbox.json").exists()
+
+
+def test_what_the_walkthrough_literally_says_is_built_mended_and_taken_down(
+    here: Path, endpoint: Sandbox, stranger: Stranger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = stranger.inventory()
+    where = ["--endpoint-url", endpoint.url, "--learner", "literal", "--yes"]
+    assert provision.__main__.main([*where, "--as-written"]) == 0
+    literal = capsys.readouterr()
+    assert len(literal.out.splitlines()) == 4  # no queue route
+    assert literal.err.count("\n    OK ") == 3
+    assert stranger.inventory()["functions"]["POC-Lambda-1-literal"]["runtime"] == "python3.9"
+
+    assert provision.__main__.main([*where, "--as-written"]) == 0
+    again = capsys.readouterr().err
+    assert "Nothing to do" in again
+    assert "\n    OK " not in again
+    assert provision.__main__.main([*where, "--as-written", "--try"]) == 0
+    asked_for = capsys.readouterr().err
+    assert "Nothing to do" in asked_for
+    assert asked_for.count("\n    OK ") == 3
+
+    assert provision.__main__.main([*where, "--no-try"]) == 0
+    mended = capsys.readouterr()
+    assert "Action: added dynamodb:Scan" in mended.err
+    assert "Runtime: was python3.9, now python3.13" in mended.err
+    assert "\n    OK " not in mended.err
+    assert len(mended.out.splitlines()) == 5
+
+    assert teardown.__main__.main(where) == 0
+    assert stranger.inventory() == before
+
+
+def test_an_unforeseen_error_is_kept_in_a_file_without_any_secret(
+    here: Path, endpoint: Sandbox, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other_secret = SECRET[::-1]
+
+    token = "IQoJb3JpZ2luX2VjE" * 20
+    message = f"no foreseen error: {SECRET} and {other_secret} and {token}"
+
+    def fail(aws: object, settings: object, ledger: object) -> None:
+        raise RuntimeError(message)
+
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    monkeypatch.setattr("provision.table.provision", fail)
+    assert provision.__main__.main(["--endpoint-url", endpoint.url, "--learner", "unlucky", "--yes"]) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "Error: RuntimeError: no foreseen error" in said.err
+    assert "Traceback" not in said.err
+    named = re.search(r"The traceback is in (\S+\.log)\.", said.err)
+    assert named is not None
+    log = here / named[1]
+    text = log.read_text()
+    assert "Traceback" in text and "RuntimeError: no foreseen error" in text and 'test_command_line.py", line' in text
+    assert stat.S_IMODE(log.stat().st_mode) == 0o600
+    for words in (said.err, text):
+        for secret in (SECRET, other_secret, token[:17]):
+            assert secret not in words
+
+
+def test_a_result_that_does_not_work_is_a_failure_with_what_was_expected_and_seen(
+    here: Path, endpoint: Sandbox, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = ["--endpoint-url", endpoint.url, "--learner", "broken", "--yes"]
+    with monkeypatch.context() as patch:
+        broken = b"def lambda_handler(event, context):\n    return 'not what was sent'\n"
+        patch.setattr("provision.function.source", lambda settings: broken)
+        assert provision.__main__.main(where) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "expected the payload back, saw 'not what was sent'" in said.err
+    assert provision.__main__.main(where) == 0  # mended, and tried again
+    assert capsys.readouterr().err.count("\n    OK ") == 5
+
+
+class InterruptedWhileWriting(io.RawIOBase):
+    """A file, in the middle of whose first write Ctrl-C arrives."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.file = path.open("wb", buffering=0)
+        self.interrupted = False
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self.file.fileno()
+
+    def write(self, data: Any) -> int:
+        if not self.interrupted:
+            self.interrupted = True
+            signal.raise_signal(signal.SIGINT)
+        return self.file.write(data)
+
+    def close(self) -> None:
+        self.file.close()
+        super().close()
+
+
+def test_ctrl_c_in_the_middle_of_a_line_is_no_failure(tmp_path: Path) -> None:
+    talk = io.TextIOWrapper(io.BufferedWriter(InterruptedWhileWriting(tmp_path / "talk")), write_through=True)
+    screen = Screen(talk=Console(file=talk))
+    tap = Tap()
+
+    def body() -> int:
+        screen.say("A line that Ctrl-C interrupts.")
+        return 0
+
+    assert provision.__main__.run_program(body, screen, tap) == 0
+    talk.close()
+    assert tap.stopping
+    said = (tmp_path / "talk").read_text()
+    assert "Stopping after the call in flight" in said
+    assert "A line that Ctrl-C interrupts." in said
+
+
+def test_without_its_extra_the_sandbox_says_what_to_install(folder: Folder) -> None:
+    absent = folder.path / "absent"
+    (absent / "moto").mkdir(parents=True)
+    (absent / "moto" / "__init__.py").write_text("raise ImportError(\"No module named 'moto'\")\n")
+    ended = folder.run("provision", "--sandbox", PYTHONPATH=str(absent))
+    assert_message(ended, 253, "No module named 'moto'", "pip install")
+    assert not list((folder.path / ".provision").glob("*.json"))

@@ -1,0 +1,521 @@
+"""The way to AWS: credentials, Region, account and endpoint are known, or refused in one message, before any work."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from answers import RESET, Answer, Asked, Server, caller_identity, in_turn, refusal
+from deployment import Deployment
+
+from provision import outcome
+from provision.__main__ import main as provision_main
+from provision.aws import CannotConnect, Clients, Target, connect, ledger_path
+from provision.ledger import Ledger, LedgerRefused
+from provision.runner import run_steps
+from provision.settings import BadSetting, Settings
+from provision.tap import Tap
+from provision.trial import try_all
+from provision.waiting import Waiting
+from sandbox import process
+
+
+@pytest.fixture
+def sts() -> Iterator[Server]:
+    """A server that knows everybody."""
+    with Server(in_turn(caller_identity())) as server:
+        yield server
+
+
+@pytest.fixture
+def keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Credentials in the environment, as after `aws configure`."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+
+
+@pytest.fixture
+def configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Write the AWS configuration file."""
+
+    def write(text: str) -> None:
+        file = tmp_path / "config"
+        file.write_text(text)
+        monkeypatch.setenv("AWS_CONFIG_FILE", str(file))
+
+    return write
+
+
+def patient() -> Tap:
+    """A tap whose waits take no time."""
+    return Tap(waiting=Waiting(sleep=lambda seconds: None))
+
+
+def connected(**target: Any) -> Clients:
+    return connect(Target(**target), patient())
+
+
+def refused(**target: Any) -> CannotConnect:
+    with pytest.raises(CannotConnect) as stop:
+        connected(**target)
+    return stop.value
+
+
+# Credentials.
+
+
+def test_without_credentials_one_message_names_both_ways_on() -> None:
+    stop = refused(region="us-east-1")
+    ways = "\n".join(stop.advice)
+    assert "python -m provision --sandbox" in ways
+    assert "python -m provision --profile" in ways
+    assert stop.exit_code == outcome.ENVIRONMENT == 253
+
+
+def test_without_credentials_the_program_ends_with_253_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert provision_main([]) == 253
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "There are no AWS credentials" in said.err
+    assert "--sandbox" in said.err
+    assert "Traceback" not in said.err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("code", ["ExpiredToken", "ExpiredTokenException", "RequestExpired"])
+def test_expired_credentials_name_the_command_that_renews_them(
+    sts: Server, configured: Callable[[str], None], code: str
+) -> None:
+    configured("[profile lab]\naws_access_key_id = a\naws_secret_access_key = b\naws_session_token = c\n")
+    sts.respond = in_turn(refusal("sts", code, "The security token included in the request is expired", 403))
+    stop = refused(profile="lab", endpoint_url=sts.url)
+    assert "expired" in stop.means
+    assert "aws sso login --profile lab" in stop.advice[0]
+    assert "same command again" in stop.advice[1]
+    assert stop.exit_code == outcome.ENVIRONMENT
+    assert len(sts.asked) == 1  # to ask again would not help
+
+
+@pytest.mark.parametrize("code", ["InvalidClientTokenId", "SignatureDoesNotMatch", "AccessDenied"])
+def test_refused_credentials_keep_awss_words_and_name_the_way_on(sts: Server, keys: None, code: str) -> None:
+    sts.respond = in_turn(refusal("sts", code, "The security token included in the request is invalid.", 403))
+    stop = refused(endpoint_url=sts.url)
+    assert f"({code})" in stop.what
+    assert "token included in the request is invalid" in stop.what
+    assert stop.means == "AWS does not accept these credentials."
+    assert "--sandbox" in " ".join(stop.advice)
+    assert len(sts.asked) == 1
+
+
+@pytest.mark.parametrize("variable", ["--profile", "AWS_PROFILE", "AWS_DEFAULT_PROFILE"])
+def test_a_profile_that_does_not_exist_is_named(
+    configured: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    configured("[profile other]\nregion = us-east-1\n")
+    if variable != "--profile":
+        monkeypatch.setenv(variable, "ghost")
+    stop = refused(profile="ghost") if variable == "--profile" else refused()
+    assert stop.what == "There is no profile 'ghost' in the AWS configuration."
+    assert "aws configure list-profiles" in stop.advice[0]
+    assert stop.exit_code == outcome.ENVIRONMENT
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[profile lab\nregion = x", "parse config file"),
+        ("[profile lab]\naws_access_key_id = a\n", "secret_access_key"),
+        ("[profile lab]\nrole_arn = arn:aws:iam::1:role/r\nsource_profile = ghost\n", "ghost"),
+        ("[profile lab]\ncredential_process = false\n", "custom-process"),
+        ("[profile lab]\nsso_session = s\nsso_account_id = 1\nsso_role_name = r\n", "s"),
+    ],
+    ids=["no configuration", "half a key", "no source", "failing process", "no session"],
+)
+def test_a_broken_profile_ends_in_one_message(configured: Callable[[str], None], text: str, says: str) -> None:
+    configured(text)
+    stop = refused(profile="lab", region="us-east-1")
+    assert says in stop.what
+    assert stop.advice
+    assert stop.exit_code == outcome.ENVIRONMENT
+
+
+def test_a_session_that_was_never_begun_names_the_command_that_begins_it(
+    configured: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    configured(
+        "[profile lab]\nsso_session = s\nsso_account_id = 123456789012\nsso_role_name = r\nregion = us-east-1\n"
+        "[sso-session s]\nsso_start_url = https://example.awsapps.com/start\nsso_region = us-east-1\n"
+    )
+    stop = refused(profile="lab")
+    assert "aws sso login --profile lab" in stop.advice[0]
+    assert stop.exit_code == outcome.ENVIRONMENT
+
+
+# The Region.
+
+PROFILE = "[default]\nregion = eu-west-3\n[profile lab]\nregion = eu-north-1\n"
+
+
+@pytest.mark.parametrize(
+    ("target", "environment", "region", "source", "warned"),
+    [
+        ({}, {"AWS_CONFIG_FILE": os.devnull}, "us-east-1", "the walkthrough's, as nothing names another", []),
+        ({}, {}, "eu-west-3", "profile default", []),
+        ({"profile": "lab"}, {}, "eu-north-1", "profile lab", []),
+        ({}, {"AWS_DEFAULT_REGION": "eu-west-1"}, "eu-west-1", "AWS_DEFAULT_REGION", ["eu-west-3"]),
+        ({}, {"AWS_REGION": "eu-west-2"}, "eu-west-2", "AWS_REGION", ["eu-west-3"]),
+        (
+            {"profile": "lab"},
+            {"AWS_REGION": "eu-west-2", "AWS_DEFAULT_REGION": "eu-west-1"},
+            "eu-west-2",
+            "AWS_REGION",
+            ["eu-west-1", "eu-north-1"],
+        ),
+        ({}, {"AWS_REGION": "eu-west-3"}, "eu-west-3", "AWS_REGION", []),
+        ({"region": "sa-east-1"}, {"AWS_REGION": "eu-west-2"}, "sa-east-1", "--region", []),
+        ({}, {"AWS_REGION": ""}, "eu-west-3", "profile default", []),
+    ],
+)
+def test_the_region_comes_from_the_first_that_names_one_and_differing_ones_are_warned_of(
+    sts: Server,
+    keys: None,
+    configured: Callable[[str], None],
+    monkeypatch: pytest.MonkeyPatch,
+    target: dict[str, str],
+    environment: dict[str, str],
+    region: str,
+    source: str,
+    warned: list[str],
+) -> None:
+    configured(PROFILE)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    if "profile" in target:  # a profile without keys of its own would be asked for them
+        configured(PROFILE + "aws_access_key_id = a\naws_secret_access_key = b\n")
+    aws = connected(endpoint_url=sts.url, **target)
+    assert (aws.region, aws.region_from.source) == (region, source)
+    assert len(aws.warnings) == len(warned)
+    for other in warned:
+        assert any(other in warning and region in warning for warning in aws.warnings)
+    assert {asked.region for asked in sts.asked} == {region}
+    for client in (aws.dynamodb, aws.sqs, aws.lambda_, aws.apigateway, aws.logs, aws.sts):
+        assert client.meta.region_name == region
+
+
+@pytest.mark.parametrize("source", ["--region", "AWS_REGION", "AWS_DEFAULT_REGION", "profile default"])
+def test_nonsense_for_a_region_is_refused_before_any_call(
+    sts: Server, keys: None, configured: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    if source.startswith("AWS"):
+        monkeypatch.setenv(source, "the moon")
+    configured("[default]\nregion = the moon\n" if source.startswith("profile") else "")
+    region = {"region": "the moon"} if source.startswith("--") else {}
+    with pytest.raises(BadSetting) as stop:
+        connected(endpoint_url=sts.url, **region)
+    assert stop.value.what.startswith(f"'the moon' ({source})")
+    assert stop.value.exit_code == outcome.USAGE
+    assert sts.asked == []
+
+
+def test_a_region_that_botocore_does_not_know_is_warned_of_and_aws_decides(sts: Server, keys: None) -> None:
+    aws = connected(endpoint_url=sts.url, region="eu-mars-1")
+    assert aws.region == "eu-mars-1"
+    assert [warning for warning in aws.warnings if "eu-mars-1" in warning]
+    assert connected(endpoint_url=sts.url, region="eu-central-1").warnings == ()
+
+
+def knows(*regions: str) -> Callable[[Asked], Answer]:
+    """STS as it answers in Regions that are on for the account, and in all others."""
+
+    def respond(asked: Asked) -> Answer:
+        if asked.region in regions:
+            return caller_identity()
+        return refusal("sts", "InvalidClientTokenId", "The security token included in the request is invalid", 403)
+
+    return respond
+
+
+def test_a_region_that_is_not_enabled_is_recognised_as_that(
+    sts: Server, keys: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", sts.url)
+    sts.respond = knows("us-east-1")
+    stop = refused(region="af-south-1")
+    assert stop.what == "Region af-south-1 is not enabled for this account."
+    assert "--region-name af-south-1" in stop.advice[0]
+    assert stop.exit_code == outcome.ENVIRONMENT
+    assert [asked.region for asked in sts.asked] == ["af-south-1", "us-east-1"]
+
+
+@pytest.mark.parametrize("region", ["af-south-1", "us-east-1"])
+def test_credentials_that_are_good_nowhere_are_not_blamed_on_the_region(
+    sts: Server, keys: None, monkeypatch: pytest.MonkeyPatch, region: str
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", sts.url)
+    sts.respond = knows()
+    stop = refused(region=region)
+    assert stop.means == "AWS does not accept these credentials."
+
+
+def test_an_emulator_that_refuses_is_not_asked_about_other_regions(sts: Server, keys: None) -> None:
+    sts.respond = knows("us-east-1")
+    assert "InvalidClientTokenId" in refused(region="af-south-1", endpoint_url=sts.url).what
+    assert len(sts.asked) == 1
+
+
+# What answers.
+
+XHTML = b"<html><body><p>Please log in to the network.</p></body></html>"
+HTML = b"<!DOCTYPE html><html><body>Please log in<br></body>"
+NOBODY = b"<GetCallerIdentityResponse><GetCallerIdentityResult/></GetCallerIdentityResponse>"
+
+
+@pytest.mark.parametrize("body", [HTML, XHTML, NOBODY, b"", b"ok", b'{"Account": "1"}', b"\xff\x00"])
+def test_what_is_not_aws_is_told_in_one_message(sts: Server, keys: None, body: bytes) -> None:
+    sts.respond = in_turn(Answer(200, body, {"Content-Type": "text/html"}))
+    stop = refused(endpoint_url=sts.url)
+    assert stop.what.startswith(f"What answers at {sts.url} is not AWS: ")
+    assert "captive portal" in stop.means
+    assert stop.exit_code == outcome.ENVIRONMENT
+
+
+@pytest.mark.parametrize(
+    "answer", [Answer(500), Answer(503, HTML), Answer(404, HTML), Answer(302, XHTML), RESET], ids=str
+)
+def test_no_answer_of_aws_ends_in_one_message(sts: Server, keys: None, answer: Answer | str) -> None:
+    sts.respond = in_turn(answer)
+    stop = refused(endpoint_url=sts.url)
+    assert stop.what
+    assert stop.means
+    assert stop.advice
+    assert stop.exit_code == outcome.ENVIRONMENT
+
+
+def test_where_nobody_listens_the_message_names_the_endpoint(keys: None) -> None:
+    stop = refused(endpoint_url="http://127.0.0.1:9")
+    assert "http://127.0.0.1:9" in stop.what
+    assert "--endpoint-url" in stop.advice[0]
+    assert stop.exit_code == outcome.ENVIRONMENT
+
+
+@pytest.mark.parametrize("variable", ["--endpoint-url", "AWS_ENDPOINT_URL"])
+@pytest.mark.parametrize("url", ["127.0.0.1:5000", "localhost", "http://", "http://x:port", "ftp://x", "http:/x"])
+def test_what_is_no_url_is_refused(keys: None, monkeypatch: pytest.MonkeyPatch, variable: str, url: str) -> None:
+    target = {"endpoint_url": url} if variable == "--endpoint-url" else {}
+    if not target:
+        monkeypatch.setenv(variable, url)
+    stop = refused(**target)
+    assert repr(url) in stop.what
+    assert stop.exit_code == outcome.USAGE
+
+
+# Where the services go.
+
+
+def test_an_emulator_is_the_endpoint_however_it_is_named(
+    sts: Server, keys: None, configured: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_flag = connected(endpoint_url=f"{sts.url}/")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", sts.url)
+    by_variable = connected()
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    configured(f"[default]\nendpoint_url = {sts.url}\n")
+    by_profile = connected()
+    for aws in (by_flag, by_variable, by_profile):
+        assert aws.endpoint == aws.base_url == sts.url
+        assert aws.invoke_url("abc", "Staging", "x").startswith(f"{sts.url}/restapis/abc/")
+        assert aws.warnings == ()
+
+
+def test_the_flag_wins_over_the_variables(sts: Server, keys: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", "http://127.0.0.1:9")
+    aws = connected(endpoint_url=sts.url)
+    assert aws.endpoint == sts.url
+    assert aws.sqs.meta.endpoint_url == sts.url
+
+
+def test_variables_that_are_to_be_ignored_are_ignored(sts: Server, keys: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever ignores them means AWS; nothing may say that it is an emulator. No call is made here."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", sts.url)
+    monkeypatch.setenv("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true")
+    asked: list[str] = []
+
+    class Stopped(Exception):
+        pass
+
+    class WatchingTap(Tap):
+        def put_on(self, client: Any) -> None:
+            asked.append(client.meta.endpoint_url)
+            if client.meta.service_model.service_name == "sts":
+                raise Stopped
+
+    with pytest.raises(Stopped):
+        connect(Target(region="us-east-1"), WatchingTap())
+    assert len(asked) == 7
+    assert all("amazonaws.com" in url for url in asked)
+
+
+def test_services_at_different_places_are_warned_of_and_bind_the_ledger(
+    sts: Server, keys: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", sts.url)
+    emulator = connected()
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", "http://127.0.0.1:9324")
+    mixed = connected()
+    [warning] = mixed.warnings
+    assert "sqs to http://127.0.0.1:9324" in warning
+    assert mixed.endpoint is not None
+    assert "sqs=http://127.0.0.1:9324" in mixed.endpoint
+    assert mixed.sqs.meta.endpoint_url == "http://127.0.0.1:9324"
+
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", sts.url)
+    partly = connected()
+    assert "and the others to AWS" in partly.warnings[0]
+    assert partly.base_url is None  # the API is at AWS
+
+    endpoints = [emulator.endpoint, mixed.endpoint, partly.endpoint, None]
+    assert len(set(endpoints)) == 4
+    paths = {ledger_path("123456789012", "us-east-1", endpoint, None, tmp_path) for endpoint in endpoints}
+    assert len(paths) >= 3  # the two mixtures share a name, and are told apart by what is in the ledger
+    for endpoint in endpoints:
+        path = tmp_path / "one.json"
+        path.unlink(missing_ok=True)
+        ledger = Ledger.open(path, account="123456789012", region="us-east-1", endpoint=endpoint)
+        ledger.save()
+        ledger.close()
+        for other in endpoints:
+            if other != endpoint:
+                with pytest.raises(LedgerRefused):
+                    Ledger.open(path, account="123456789012", region="us-east-1", endpoint=other)
+
+
+def test_a_local_emulator_needs_no_credentials_and_a_distant_one_does(
+    sts: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aws = connected(endpoint_url=sts.url)
+    assert "throw-away" in aws.credentials_from
+    monkeypatch.setenv("AWS_ENDPOINT_URL", sts.url)
+    assert connected().account_id == "123456789012"
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    assert "no AWS credentials" in refused(endpoint_url="http://emulator.example:4566").what
+    # Where one service is asked elsewhere, invented credentials would be sent to AWS.
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", sts.url)
+    assert "no AWS credentials" in refused().what
+
+
+@pytest.mark.parametrize(
+    ("region", "partition", "suffix"),
+    [
+        ("us-east-1", "aws", "amazonaws.com"),
+        ("cn-north-1", "aws-cn", "amazonaws.com.cn"),
+        ("us-gov-west-1", "aws-us-gov", "amazonaws.com"),
+    ],
+)
+def test_account_caller_and_partition_are_what_aws_says(
+    sts: Server, keys: None, monkeypatch: pytest.MonkeyPatch, region: str, partition: str, suffix: str
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", sts.url)
+    sts.respond = in_turn(caller_identity("999999999999", partition))
+    aws = connected(region=region)
+    assert (aws.account_id, aws.partition, aws.dns_suffix) == ("999999999999", partition, suffix)
+    assert aws.caller == f"arn:{partition}:iam::999999999999:user/bob"
+    assert aws.arn("sqs", "q") == f"arn:{partition}:sqs:{region}:999999999999:q"
+    assert aws.arn("iam", "role/r", region="") == f"arn:{partition}:iam::999999999999:role/r"
+    assert aws.invoke_url("abc", "Staging", "x") == f"https://abc.execute-api.{region}.{suffix}/Staging/x"
+
+
+def test_the_secret_stays_out_of_what_is_shown(sts: Server, keys: None) -> None:
+    aws = connected(endpoint_url=sts.url)
+    assert "secret" not in repr(aws.account) + aws.caller + aws.credentials_from + repr(aws.tap.calls)
+    assert aws.credentials_from == "env"
+
+
+# The sandbox.
+
+
+def test_a_sandbox_reads_nothing_of_the_users_aws_and_leaves_it_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    broken = tmp_path / "config"
+    broken.write_text("[profile half\n")
+    environment = {
+        "AWS_PROFILE": "broken",
+        "AWS_DEFAULT_PROFILE": "broken",
+        "AWS_CONFIG_FILE": str(broken),
+        "AWS_SHARED_CREDENTIALS_FILE": str(broken),
+        "AWS_REGION": "the moon",
+        "AWS_DEFAULT_REGION": "the moon",
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
+        "AWS_ENDPOINT_URL_SQS": "nonsense",
+        "AWS_ACCESS_KEY_ID": "AKIAREAL",
+        "AWS_MAX_ATTEMPTS": "many",
+        "AWS_STS_REGIONAL_ENDPOINTS": "nonsense",
+        "AWS_USE_FIPS_ENDPOINT": "true",
+        "AWS_CA_BUNDLE": "/nowhere",
+        "HTTP_PROXY": "http://127.0.0.1:9",
+        "http_proxy": "http://127.0.0.1:9",
+        "ALL_PROXY": "http://127.0.0.1:9",
+    }
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    for name in ("HOME", "USERPROFILE", "NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    before = dict(os.environ)
+    running = process.start(tmp_path)
+    try:
+        aws = connected(sandbox=(running.id, running.url))
+        ledger = Ledger.open(tmp_path / "l.json", account=aws.account_id, region=aws.region, endpoint=aws.endpoint)
+        aws.tap.permit = ledger.permit
+        run_steps(aws, Settings(), ledger, started=lambda step: None, ended=lambda step, happened: None)
+        assert {event.outcome for event in ledger.happened} == {"created"}
+        assert len(list(try_all(aws, Settings(), ledger))) == 5
+        ledger.close()
+    finally:
+        process.stop(running)
+    assert aws.region == "us-east-1"
+    assert aws.endpoint == f"sandbox:{running.id}"
+    assert aws.warnings == ()
+    assert dict(os.environ) == before
+
+
+def test_a_sandbox_takes_the_region_of_the_flag_only(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_REGION", "eu-west-2")
+    aws = connected(region="eu-central-1", sandbox=(deployment.sandbox_id, deployment.url))
+    assert (aws.region, aws.region_from.source) == ("eu-central-1", "--region")
+    with pytest.raises(BadSetting):
+        connected(region="the moon", sandbox=(deployment.sandbox_id, deployment.url))
+
+
+# The ledger's place.
+
+
+def test_every_place_has_a_ledger_of_its_own(tmp_path: Path) -> None:
+    places = [
+        ("123456789012", "us-east-1", None, None),
+        ("999999999999", "us-east-1", None, None),
+        ("123456789012", "eu-west-1", None, None),
+        ("123456789012", "us-east-1", None, "alice"),
+        ("123456789012", "us-east-1", "http://127.0.0.1:4566", None),
+        ("123456789012", "us-east-1", "http://127.0.0.1:5000", None),
+        ("123456789012", "us-east-1", "https://emulator.example", None),
+        ("123456789012", "us-east-1", "sqs=http://127.0.0.1:9324", None),
+        ("123456789012", "us-east-1", "sandbox:sb-1", None),
+    ]
+    paths = [ledger_path(*place, tmp_path) for place in places]
+    assert len(set(paths)) == len(places)
+    assert paths[0].name == "123456789012-us-east-1.json"
+    assert paths[3].name == "123456789012-us-east-1-alice.json"
+    assert ledger_path("1", "us-east-1", "sandbox:sb-2", None, tmp_path) == paths[-1]  # whichever sandbox it is
+    for path in paths:
+        assert path.parent == tmp_path
+        assert re.fullmatch(r"[\w.-]+\.json", path.name)

@@ -1,0 +1,181 @@
+"""What an error means for a person: one message, what to do, and an exit code that scripts know from `aws`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from botocore.exceptions import (
+    ClientError,
+    ConnectionClosedError,
+    ConnectTimeoutError,
+    CredentialRetrievalError,
+    EndpointConnectionError,
+    HTTPClientError,
+    NoCredentialsError,
+    ParamValidationError,
+    PartialCredentialsError,
+    ProxyConnectionError,
+    ReadTimeoutError,
+    SSLError,
+    SSOTokenLoadError,
+    TokenRetrievalError,
+    UnauthorizedSSOTokenError,
+    WaiterError,
+)
+
+from provision import outcome
+from provision.aws import EXPIRED, REFUSED
+from provision.errors import AGAIN, DENIED, explain
+from provision.ledger import CannotMend, LedgerRefused, NotOurs, TwoOfOurs, UnknownOwner
+from provision.tap import AnswerLost, Call, NotAWS
+from provision.waiting import GaveUp, WaitingCannotHelp
+
+
+def explained(error: Exception, profile: str | None = "lab") -> outcome.Stop:
+    stop = explain(error, step="5 (Function)", profile=profile)
+    assert stop is not None
+    return stop
+
+
+def client_error(code: str, message: str = "AWS's words.", request_id: str | None = "req-1") -> ClientError:
+    metadata: Any = {"RequestId": request_id} if request_id else {}
+    return ClientError({"Error": {"Code": code, "Message": message}, "ResponseMetadata": metadata}, "CreateFunction")
+
+
+CALL = Call(1, "lambda", "CreateFunction", {}, False, 0.0)
+
+
+@pytest.mark.parametrize(
+    "stop",
+    [
+        NotOurs("dynamodb:table", {"TableName": "name"}, "no mark", "poc-1"),
+        UnknownOwner("dynamodb:table", {"TableName": "name"}),
+        TwoOfOurs("apigateway:rest-api", "POC-API", ["a", "b"]),
+        CannotMend("dynamodb:table", "name", "key", "x", "y"),
+        LedgerRefused("no"),
+        GaveUp("no"),
+        WaitingCannotHelp("no"),
+        NotAWS(CALL, "no"),
+        outcome.Interrupted(),
+    ],
+    ids=lambda stop: type(stop).__name__,
+)
+def test_an_ending_of_our_own_is_passed_on_as_it_is(stop: outcome.Stop) -> None:
+    assert explain(stop, step="1", profile=None) is stop
+    assert stop.exit_code != outcome.DONE
+    assert stop.what
+
+
+def test_a_refusal_keeps_awss_words_its_step_and_the_request_id() -> None:
+    stop = explained(client_error("InvalidParameterValueException"))
+    assert stop.what == (
+        "An error occurred (InvalidParameterValueException) when calling the CreateFunction operation: AWS's words."
+    )
+    assert "5 (Function)" in stop.means
+    assert AGAIN in stop.advice
+    assert "req-1" in stop.advice[-1]
+    assert stop.exit_code == outcome.SERVICE
+    assert "id" not in " ".join(explained(client_error("X", request_id=None)).advice)
+
+
+@pytest.mark.parametrize("code", sorted(DENIED))
+def test_a_missing_permission_is_named(code: str) -> None:
+    stop = explained(client_error(code))
+    assert "may not call CreateFunction" in stop.means
+    assert stop.advice[:2] == ("Ask for that permission.", AGAIN)
+    assert stop.exit_code == outcome.SERVICE
+
+
+@pytest.mark.parametrize("code", sorted(EXPIRED | REFUSED))
+@pytest.mark.parametrize("profile", ["lab", None])
+def test_expired_and_refused_credentials_name_the_command_that_renews_them(code: str, profile: str | None) -> None:
+    stop = explained(client_error(code), profile)
+    assert ("expired" in stop.means) == (code in EXPIRED)
+    renew = "aws sso login --profile lab" if profile else "aws sso login"
+    assert any(renew in line for line in stop.advice)
+    assert AGAIN in stop.advice
+    assert stop.exit_code == outcome.ENVIRONMENT
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "The runtime parameter of python3.7 is no longer supported for creating or updating AWS Lambda functions.",
+        "Value python3.99 at 'runtime' failed to satisfy constraint: Member must satisfy enum value set: [...]",
+    ],
+)
+def test_a_runtime_that_lambda_does_not_take_leads_to_the_option(message: str) -> None:
+    stop = explained(client_error("InvalidParameterValueException", message))
+    assert "does not take this runtime" in stop.means
+    assert "--runtime" in stop.advice[0]
+
+
+def test_an_answer_lost_again_and_again_says_that_the_ledger_knows() -> None:
+    stop = explained(AnswerLost(CALL, "no answer"))
+    assert "CreateFunction" in stop.what
+    assert "no answer" in stop.what
+    assert "ledger" in stop.means
+    assert stop.advice == (AGAIN,)
+    assert stop.exit_code == outcome.ENVIRONMENT
+
+
+def test_a_waiter_that_gave_up_says_so() -> None:
+    stop = explained(WaiterError(name="TableExists", reason="Max attempts exceeded", last_response={}))
+    assert "TableExists" in stop.what
+    assert stop.exit_code == outcome.SERVICE
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        NoCredentialsError(),
+        PartialCredentialsError(provider="env", cred_var="AWS_SECRET_ACCESS_KEY"),
+        CredentialRetrievalError(provider="custom-process", error_msg="exit status 1"),
+        TokenRetrievalError(provider="sso", error_msg="Token has expired and refresh failed"),
+        SSOTokenLoadError(error_msg="no cached token"),
+        UnauthorizedSSOTokenError(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_credentials_that_fail_on_the_way_end_as_the_environments_fault(error: Exception) -> None:
+    stop = explained(error)
+    assert stop.exit_code == outcome.ENVIRONMENT
+    assert AGAIN in stop.advice
+    if not isinstance(error, NoCredentialsError):
+        assert any("aws sso login --profile lab" in line for line in stop.advice)
+
+
+URL = "https://lambda.us-east-1.amazonaws.com/"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        EndpointConnectionError(endpoint_url=URL),
+        ConnectTimeoutError(endpoint_url=URL),
+        ReadTimeoutError(endpoint_url=URL),
+        ConnectionClosedError(endpoint_url=URL),
+        ProxyConnectionError(proxy_url="http://proxy:3128"),
+        SSLError(endpoint_url=URL, error="certificate verify failed"),
+        HTTPClientError(error="something else"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_connection_that_fails_ends_as_the_environments_fault(error: Exception) -> None:
+    stop = explained(error)
+    assert stop.exit_code == outcome.ENVIRONMENT
+    assert stop.what == str(error)
+    assert "network" in " ".join(stop.advice)
+    assert AGAIN in stop.advice
+
+
+def test_what_boto3_itself_refuses_names_the_step() -> None:
+    stop = explained(ParamValidationError(report="Missing required parameter"))
+    assert "5 (Function)" in stop.means
+    assert stop.exit_code == outcome.ENVIRONMENT
+
+
+@pytest.mark.parametrize("error", [KeyError("Table"), ValueError("x"), RuntimeError("x"), OSError("x")])
+def test_what_nobody_foresaw_keeps_its_traceback(error: Exception) -> None:
+    assert explain(error, step="1", profile=None) is None

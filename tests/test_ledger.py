@@ -1,0 +1,1198 @@
+"""The ledger: what is promised is on the disk before it is made, and no accident leaves the file unreadable."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import random
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from deployment import Deployment
+
+from provision import ledger as ledger_module
+from provision import outcome
+from provision.aws import Clients
+from provision.ledger import (
+    TAG,
+    Ledger,
+    LedgerRefused,
+    MarkLost,
+    NotOurs,
+    Resource,
+    UnknownOwner,
+    checksum,
+    write_durably,
+)
+from provision.tap import TRIALS, AnswerLost, Call, UnpromisedWrite
+
+ACCOUNT = "123456789012"
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "ledger.json"
+
+
+def opened(path: Path, *, account: str = ACCOUNT, region: str = "us-east-1", endpoint: str | None = None) -> Ledger:
+    return Ledger.open(path, account=account, region=region, endpoint=endpoint)
+
+
+def a_write(operation: str = "CreateTable", service: str = "dynamodb") -> Call:
+    return Call(1, service, operation, {}, False, 0.0)
+
+
+def make(ledger: Ledger, key: str = "table", found: dict[str, Any] | None = None, **outputs: str) -> None:
+    """Make one thing the way a step does: look, promise, one write, note."""
+    with ledger.making(key, "dynamodb:table", found=found, TableName=f"name-{key}") as made:
+        ledger.permit(a_write())
+        for name, value in outputs.items():
+            made[name] = value
+
+
+def kept(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(path.read_bytes())
+    return content
+
+
+def rewrite(path: Path, change: Callable[[dict[str, Any]], object], *, honest: bool = False) -> None:
+    """Edit the file by hand; `honest` with a checksum that fits."""
+    content = kept(path)
+    change(content)
+    if honest:
+        content["checksum"] = checksum(content)
+    path.write_text(json.dumps(content))
+
+
+def temporary_files(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.name.endswith(".tmp"))
+
+
+# The promise.
+
+
+def test_a_promise_is_on_the_disk_when_the_first_write_leaves_and_not_before(path: Path) -> None:
+    ledger = opened(path)
+    with ledger.making("table", "dynamodb:table", found=None, TableName="name"):
+        assert not path.exists()
+        ledger.permit(a_write())
+        [promised] = kept(path)["resources"]
+        assert promised["status"] == "creating"
+        assert promised["identity"] == {"TableName": "name"}
+        assert promised["kind"] == "dynamodb:table"
+    [noted] = kept(path)["resources"]
+    assert noted["status"] == "created"
+
+
+def test_a_block_without_a_write_leaves_the_file_byte_for_byte(path: Path) -> None:
+    ledger = opened(path)
+    with ledger.making("table", "dynamodb:table", found=None, TableName="name") as made:
+        ledger.permit(a_write())
+        made["arn"] = "arn:1"
+    ledger.close()
+    before, inode = path.read_bytes(), path.stat().st_ino
+    again = opened(path)
+    ours = {"TableName": "name", "Tags": again.tags}
+    with again.making("table", "dynamodb:table", found=ours, TableName="name") as made:
+        made["arn"] = "arn:1"
+    again.close()
+    assert path.read_bytes() == before
+    assert path.stat().st_ino == inode
+    assert not path.with_name("ledger.json.backup").exists()
+
+
+def test_an_exception_inside_leaves_the_promise_creating(path: Path) -> None:
+    ledger = opened(path)
+    with (
+        pytest.raises(RuntimeError, match="cut off"),
+        ledger.making("table", "dynamodb:table", found=None, TableName="name"),
+    ):
+        ledger.permit(a_write())
+        raise RuntimeError("cut off")
+    assert [entry["status"] for entry in kept(path)["resources"]] == ["creating"]
+    assert ledger.happened == []
+    with pytest.raises(UnpromisedWrite):  # the promise is closed with its block
+        ledger.permit(a_write())
+
+
+def test_an_exception_before_the_first_write_leaves_no_promise(path: Path) -> None:
+    ledger = opened(path)
+    with (
+        pytest.raises(RuntimeError),
+        ledger.making("table", "dynamodb:table", found=None, TableName="name"),
+    ):
+        raise RuntimeError
+    assert not path.exists()
+
+
+def test_an_id_learned_in_a_block_is_on_the_disk_when_the_next_write_leaves(path: Path) -> None:
+    ledger = opened(path)
+    with ledger.making("api", "apigateway:rest-api", found=None, name="POC-API") as made:
+        ledger.permit(a_write("CreateRestApi", "apigateway"))
+        made.identify({"id": "abc123"})
+        ledger.permit(a_write("CreateResource", "apigateway"))
+        assert kept(path)["resources"][0]["outputs"] == {"id": "abc123"}
+
+
+def test_a_mend_that_fails_leaves_the_thing_recorded_as_made(path: Path) -> None:
+    ledger = opened(path)
+    make(ledger, arn="arn:1")
+    with pytest.raises(RuntimeError):
+        make_raising(ledger)
+    [entry] = kept(path)["resources"]
+    assert (entry["status"], entry["outputs"]) == ("created", {"arn": "arn:1"})
+
+
+def make_raising(ledger: Ledger) -> None:
+    found = {"Tags": ledger.tags}
+    with ledger.making("table", "dynamodb:table", found=found, TableName="name-table"):
+        ledger.permit(a_write("UpdateTable"))
+        raise RuntimeError
+
+
+def test_what_a_run_learned_the_next_one_reads(path: Path) -> None:
+    ledger = opened(path)
+    make(ledger, arn="arn:1")
+    ledger.close()
+    again = opened(path)
+    assert again.outputs("table") == {"arn": "arn:1"}
+    assert again.identity("table") == {"TableName": "name-table"}
+    assert again.deployment == ledger.deployment
+    assert not again.is_new
+    with pytest.raises(KeyError):
+        again.outputs("queue")
+
+
+def test_a_thing_made_again_keeps_its_place(path: Path) -> None:
+    ledger = opened(path)
+    for key in ("one", "two", "three"):
+        make(ledger, key, arn="old")
+    ledger.close()
+    again = opened(path)
+    make(again, "two", arn="new")  # somebody deleted it behind our back
+    assert [entry["key"] for entry in kept(path)["resources"]] == ["one", "two", "three"]
+    assert again.outputs("two") == {"arn": "new"}
+
+
+def test_what_is_made_again_loses_what_was_known_of_its_predecessor(path: Path) -> None:
+    """The id of a deleted thing must not vouch for whatever comes after it."""
+    ledger = opened(path)
+    make(ledger, id="old")
+    with (
+        pytest.raises(RuntimeError),
+        ledger.making("table", "dynamodb:table", found=None, TableName="name-table"),
+    ):
+        ledger.permit(a_write())
+        raise RuntimeError
+    [entry] = kept(path)["resources"]
+    assert (entry["status"], entry["outputs"]) == ("creating", {})
+
+
+def test_outcomes_tell_created_unchanged_mended_and_recovered(path: Path) -> None:
+    ledger = opened(path)
+    ours = {"Tags": ledger.tags}
+    make(ledger, "one")
+    with ledger.making("one", "dynamodb:table", found=ours, TableName="name-one"):
+        pass
+    with ledger.making("one", "dynamodb:table", found=ours, TableName="name-one") as made:
+        assert made.differs("billing mode", found="PROVISIONED", wanted="PAY_PER_REQUEST")
+        ledger.permit(a_write("UpdateTable"))
+    with (
+        pytest.raises(RuntimeError),
+        ledger.making("two", "dynamodb:table", found=None, TableName="two"),
+    ):
+        ledger.permit(a_write())
+        raise RuntimeError
+    with ledger.making("two", "dynamodb:table", found=ours, TableName="two"):
+        pass
+    assert [event.outcome for event in ledger.happened] == ["created", "unchanged", "mended", "recovered"]
+    assert ledger.happened[2].differences[0].found == "PROVISIONED"
+
+
+def test_a_mend_whose_answer_was_lost_is_reported_as_a_mend(path: Path) -> None:
+    ledger = opened(path)
+    make(ledger)
+    ours = {"Tags": ledger.tags}
+    with (
+        pytest.raises(AnswerLost),
+        ledger.making("table", "dynamodb:table", found=ours, TableName="name-table") as made,
+    ):
+        made.differs("billing mode", found="PROVISIONED", wanted="PAY_PER_REQUEST")
+        ledger.permit(a_write("UpdateTable"))
+        raise AnswerLost(a_write("UpdateTable"), "no answer")
+    with ledger.making("table", "dynamodb:table", found=ours, TableName="name-table"):
+        pass  # the look finds it mended
+    event = ledger.happened[-1]
+    assert event.outcome == "mended"
+    assert [difference.attribute for difference in event.differences] == ["billing mode"]
+
+
+# The file.
+
+
+def test_the_serial_counts_saves(path: Path) -> None:
+    ledger = opened(path)
+    make(ledger)  # the promise, the note
+    assert kept(path)["serial"] == 2
+    ledger.close()
+    again = opened(path)
+    assert again.serial == 2
+    again.save()
+    assert kept(path)["serial"] == 3
+
+
+def test_the_checksum_knows_content_and_no_spelling(path: Path) -> None:
+    ledger = opened(path)
+    make(ledger)
+    ledger.close()
+    content = kept(path)
+    path.write_text(json.dumps(dict(reversed(content.items())), indent=7))
+    opened(path).close()
+    assert checksum(content) == content["checksum"]
+    assert checksum({**content, "serial": 99}) != content["checksum"]
+
+
+def test_the_backup_is_what_the_run_found(path: Path) -> None:
+    first = opened(path)
+    make(first, "one")
+    first.close()
+    assert not path.with_name("ledger.json.backup").exists()  # there was nothing before
+    before = path.read_bytes()
+    second = opened(path)
+    make(second, "two")
+    make(second, "three")
+    second.close()
+    assert path.with_name("ledger.json.backup").read_bytes() == before
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes are those of POSIX")
+def test_ledger_and_backup_are_readable_by_their_owner_alone(path: Path) -> None:
+    umask = os.umask(0)
+    try:
+        make_and_close(path, "one")
+        path.chmod(0o666)
+        path.with_name(f".ledger.json.{os.getpid()}.tmp").write_text("somebody else's")
+        path.with_name(f".ledger.json.{os.getpid()}.tmp").chmod(0o666)
+        make_and_close(path, "two")
+    finally:
+        os.umask(umask)
+    for file in (path, path.with_name("ledger.json.backup")):
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def make_and_close(path: Path, key: str) -> None:
+    ledger = opened(path)
+    make(ledger, key)
+    ledger.close()
+
+
+def test_a_link_to_a_ledger_is_followed_and_shares_its_lock(path: Path) -> None:
+    make_and_close(path, "one")
+    link = path.with_name("link.json")
+    link.symlink_to(path)
+    by_link = opened(link)
+    with pytest.raises(LedgerRefused, match="in use"):
+        opened(path)
+    make(by_link, "two")
+    by_link.close()
+    assert link.is_symlink()
+    assert [entry["key"] for entry in kept(path)["resources"]] == ["one", "two"]
+
+
+def test_no_temporary_file_is_left_and_those_of_killed_runs_are_removed(path: Path) -> None:
+    make_and_close(path, "one")
+    assert temporary_files(path.parent) == []
+    for name in (".ledger.json.4711.tmp", ".ledger.json.backup.4711.tmp", ".ledger.json.other.4711.tmp", "my.tmp"):
+        path.with_name(name).write_text("half a ledger")
+    opened(path).close()
+    assert temporary_files(path.parent) == [".ledger.json.other.4711.tmp", "my.tmp"]
+
+
+def test_a_ledger_makes_the_folder_it_lives_in(tmp_path: Path) -> None:
+    make_and_close(tmp_path / "new" / "deep" / "ledger.json", "one")
+    assert (tmp_path / "new" / "deep" / "ledger.json").exists()
+
+
+# A file that cannot be used.
+
+DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "empty": (lambda path: path.write_bytes(b""), "empty"),
+    "blank": (lambda path: path.write_bytes(b"\n \n"), "empty"),
+    "zeros": (lambda path: path.write_bytes(bytes(4096)), "not JSON"),
+    "not text": (lambda path: path.write_bytes(b"\xff\xfe\xfa"), "not JSON"),
+    "bottomless": (lambda path: path.write_bytes(b"[" * 100_000), "not JSON"),
+    "half": (lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]), "not JSON"),
+    "torn": (lambda path: path.write_bytes(path.read_bytes()[:300] + path.read_bytes()[:-300]), "not JSON"),
+    "a list": (lambda path: path.write_bytes(b"[]"), "not a ledger"),
+    "somebody's": (lambda path: path.write_bytes(b'{"version": 4, "lineage": "x"}'), "not a ledger"),
+    "later schema": (lambda path: rewrite(path, lambda it: it.update(schema=2)), "schema 2"),
+    "no resources": (lambda path: rewrite(path, lambda it: it.pop("resources"), honest=True), "resources is missing"),
+    "no account": (lambda path: rewrite(path, lambda it: it.pop("account"), honest=True), "account is missing"),
+    "serial a text": (lambda path: rewrite(path, lambda it: it.update(serial="3"), honest=True), "serial is missing"),
+    "endpoint a number": (lambda path: rewrite(path, lambda it: it.update(endpoint=5), honest=True), "endpoint"),
+    "no checksum": (lambda path: rewrite(path, lambda it: it.pop("checksum")), "checksum"),
+    "edited account": (lambda path: rewrite(path, lambda it: it.update(account="999999999999")), "checksum"),
+    "edited name": (
+        lambda path: rewrite(path, lambda it: it["resources"][0]["identity"].update(TableName="x")),
+        "chec",
+    ),
+    "edited status": (lambda path: rewrite(path, lambda it: it["resources"][0].update(status="deleted")), "checksum"),
+    "entry removed": (lambda path: rewrite(path, lambda it: it["resources"].clear()), "checksum"),
+    "entry a text": (lambda path: rewrite(path, lambda it: it["resources"].append("x"), honest=True), "malformed"),
+    "entry empty": (lambda path: rewrite(path, lambda it: it["resources"].append({}), honest=True), "malformed"),
+    "no such status": (
+        lambda path: rewrite(path, lambda it: it["resources"][0].update(status="maybe"), honest=True),
+        "malformed",
+    ),
+    "no such origin": (
+        lambda path: rewrite(path, lambda it: it["resources"][0].update(origin="found"), honest=True),
+        "malformed",
+    ),
+    "a name that is none": (
+        lambda path: rewrite(path, lambda it: it["resources"][0]["identity"].update(TableName=7), honest=True),
+        "malformed",
+    ),
+    "unknown field": (
+        lambda path: rewrite(path, lambda it: it["resources"][0].update(colour="red"), honest=True),
+        "malformed",
+    ),
+    "one key twice": (
+        lambda path: rewrite(path, lambda it: it["resources"].append(it["resources"][0]), honest=True),
+        "same key",
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_file_is_refused_once_and_left_as_it_is(path: Path, damage: str) -> None:
+    make_and_close(path, "one")
+    make_and_close(path, "two")
+    backup = path.with_name("ledger.json.backup")
+    wreck, says = DAMAGES[damage]
+    wreck(path)
+    damaged, saved = path.read_bytes(), backup.read_bytes()
+    with pytest.raises(LedgerRefused, match=says) as refused:
+        opened(path)
+    assert str(path) in refused.value.what
+    if "schema" not in says:
+        assert str(backup) in " ".join(refused.value.advice)
+    assert (path.read_bytes(), backup.read_bytes()) == (damaged, saved)
+    assert temporary_files(path.parent) == []
+    backup.replace(path)  # what the message advises works, at once: the lock is free again
+    assert [entry.key for entry in opened(path).resources] == ["one"]
+
+
+def test_no_backup_is_named_where_there_is_none(path: Path) -> None:
+    path.write_text("")
+    with pytest.raises(LedgerRefused) as refused:
+        opened(path)
+    assert ".backup" not in " ".join(refused.value.advice)
+
+
+def test_whatever_bytes_are_cut_or_changed_the_content_is_the_same_or_refused(path: Path) -> None:
+    ledger = opened(path)
+    make(ledger, "one", arn="arn:1")
+    whole, content = path.read_bytes(), kept(path)
+    chance = random.Random(7)
+    variants = [whole[:length] for length in range(len(whole))]
+    for _ in range(1500):
+        at = chance.randrange(len(whole))
+        variants.append(whole[:at] + bytes([chance.randrange(256)]) + whole[at + 1 :])
+    refused = 0
+    for variant in variants:
+        try:
+            assert ledger_module.parse(variant, path) == content
+        except LedgerRefused:
+            refused += 1
+    assert refused > len(whole)
+
+
+def test_a_file_that_may_not_be_read_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_and_close(path, "one")
+
+    def denied(self: Path) -> bytes:
+        raise PermissionError(errno.EACCES, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "read_bytes", denied)
+    with pytest.raises(LedgerRefused, match="cannot be read: Permission denied") as refused:
+        opened(path)
+    assert refused.value.exit_code == outcome.ENVIRONMENT
+
+
+# A file that cannot be written.
+
+
+def failing(error: int) -> Callable[..., Any]:
+    def fail(*arguments: Any, **options: Any) -> Any:
+        raise OSError(error, os.strerror(error))
+
+    return fail
+
+
+def break_at(monkeypatch: pytest.MonkeyPatch, place: str, error: int) -> None:
+    owner = Path if place == "replace" else os
+    monkeypatch.setattr(owner, place, failing(error))
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EIO])
+@pytest.mark.parametrize("place", ["open", "fdopen", "fsync", "replace"])
+def test_what_cannot_be_written_stops_the_write_that_was_to_follow(
+    path: Path, monkeypatch: pytest.MonkeyPatch, place: str, error: int
+) -> None:
+    make_and_close(path, "one")
+    before = path.read_bytes()
+    ledger = opened(path)
+    break_at(monkeypatch, place, error)
+    with (
+        pytest.raises(LedgerRefused, match=os.strerror(error)) as refused,
+        ledger.making("two", "dynamodb:table", found=None, TableName="two"),
+    ):
+        ledger.permit(a_write())
+        pytest.fail("a write left without its promise")
+    assert refused.value.exit_code == outcome.ENVIRONMENT
+    assert path.read_bytes() == before
+    monkeypatch.undo()
+    assert temporary_files(path.parent) == []
+
+
+@needs_fork
+def test_a_really_full_disk_stops_the_write_that_was_to_follow(path: Path) -> None:
+    """No stand-in: the operating system refuses to let any file grow."""
+    import resource
+
+    make_and_close(path, "one")
+    before = path.read_bytes()
+
+    def child() -> int:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+        ledger = opened(path)
+        try:
+            make(ledger, "two")
+        except LedgerRefused:
+            return 7
+        return 0
+
+    assert in_child(child) == 7
+    assert path.read_bytes() == before
+    assert temporary_files(path.parent) == []
+
+
+def test_after_a_save_that_failed_no_write_leaves_until_one_succeeds(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = opened(path)
+    with ledger.making("one", "dynamodb:table", found=None, TableName="one"):
+        with monkeypatch.context() as patch:
+            break_at(patch, "fsync", errno.ENOSPC)
+            for _ in range(2):
+                with pytest.raises(LedgerRefused):
+                    ledger.permit(a_write())
+        assert not path.exists()
+        ledger.permit(a_write())
+        assert kept(path)["resources"][0]["status"] == "creating"
+
+
+def test_what_cannot_be_recorded_as_deleting_is_not_deleted(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger = opened(path)
+    make(ledger, "one")
+    [resource] = ledger.standing
+    break_at(monkeypatch, "fsync", errno.ENOSPC)
+    for _ in range(2):
+        with pytest.raises(LedgerRefused), ledger.deleting(resource):
+            pytest.fail("the deletion went on without being recorded")
+    assert kept(path)["resources"][0]["status"] == "created"
+
+
+def test_a_folder_that_cannot_be_written_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "open", failing(errno.EROFS))
+    with pytest.raises(LedgerRefused, match="cannot be written: Read-only file system") as refused:
+        opened(tmp_path / "ledger.json")
+    assert "--state" in " ".join(refused.value.advice)
+    assert refused.value.exit_code == outcome.ENVIRONMENT
+
+
+@pytest.mark.parametrize("kind_of_run", ["build", "tear_down"])
+def test_a_run_whose_disk_fills_sends_no_write_from_then_on(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch, kind_of_run: str
+) -> None:
+    if kind_of_run == "tear_down":
+        deployment.build()
+    saves_left = 9
+    sent_afterwards: list[str] = []
+    fsync = os.fsync
+
+    def full_after_a_while(descriptor: int) -> None:
+        nonlocal saves_left
+        saves_left -= 1
+        if saves_left < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(descriptor)
+
+    def watch(aws: Any, ledger: Ledger) -> None:
+        aws.tap.listeners.append(
+            lambda call: sent_afterwards.append(call.operation) if saves_left < 0 and not call.is_read else None
+        )
+
+    deployment.prepare = watch
+    monkeypatch.setattr(os, "fsync", full_after_a_while)
+    with pytest.raises(LedgerRefused, match="No space left"):
+        getattr(deployment, kind_of_run)()
+    assert saves_left < 0
+    assert sent_afterwards == []
+    monkeypatch.undo()
+    deployment.prepare = lambda aws, ledger: None
+    assert deployment.tear_down() == []  # the file is whole, and knows everything that was made
+    assert not any(deployment.aws.inventory().values())
+
+
+# Power failures: what survives is what was synchronised, and nothing else.
+
+
+class Disk:
+    """A folder as it would be found after a power failure at this moment, at worst.
+
+    File content survives as it was at the file's last fsync, names as they were at the folder's last fsync.
+    """
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder = folder
+        self.survives: dict[str, bytes] = {}
+        self._synced: dict[int, bytes] = {}
+        self._linked: dict[str, int] = {}
+        self._fsync = os.fsync
+        monkeypatch.setattr(os, "fsync", self.fsync)
+
+    def fsync(self, descriptor: int) -> None:
+        self._fsync(descriptor)
+        number = os.fstat(descriptor).st_ino
+        files = {path.name: path.stat().st_ino for path in self.folder.iterdir() if path.is_file()}
+        if number == self.folder.stat().st_ino:
+            self._linked = files
+            self.survives = {name: self._synced.get(inode, b"") for name, inode in files.items()}
+        else:
+            for name, inode in files.items():
+                if inode == number:
+                    self._synced[number] = (self.folder / name).read_bytes()
+                    if self._linked.get(name) == number:
+                        self.survives[name] = self._synced[number]
+
+    def promises(self, name: str) -> list[dict[str, Any]]:
+        """The entries of the ledger that would be read after the failure; LedgerRefused if it would be unreadable."""
+        if name not in self.survives:
+            return []
+        entries: list[dict[str, Any]] = ledger_module.parse(self.survives[name], self.folder / name)["resources"]
+        return entries
+
+
+def test_every_write_leaves_with_its_promise_safe_from_a_power_failure(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = Disk(deployment.path.parent, monkeypatch)
+    checked = []
+
+    def watch(aws: Any, ledger: Ledger) -> None:
+        def before_send(**event: Any) -> None:
+            call = aws.tap.calls[-1]
+            if call.is_read:
+                return
+            [wanted] = [made.resource for made in ledger._open] or ledger._deleting
+            entries = {entry["key"]: entry for entry in disk.promises("ledger.json")}
+            assert entries[wanted.key]["identity"] == wanted.identity
+            assert entries[wanted.key]["status"] in ("creating", "deleting")
+            checked.append(call.operation)
+
+        for client in (aws.iam, aws.dynamodb, aws.sqs, aws.lambda_, aws.apigateway, aws.logs):
+            client.meta.events.register_first("before-send.*.*", before_send)
+
+    deployment.prepare = watch
+    deployment.build()
+    assert len(checked) == len(deployment.writes) > 20
+    checked.clear()
+    assert deployment.tear_down() == []
+    assert len(checked) == len(deployment.writes) > 10
+
+
+def in_place(path: Path, data: bytes) -> None:
+    path.write_bytes(data)
+
+
+def in_place_synced_late(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data[: len(data) // 2])
+        file.flush()
+        os.fsync(file.fileno())
+        file.write(data[len(data) // 2 :])
+
+
+def renamed_without_fsync(path: Path, data: bytes) -> None:
+    temporary = path.with_name("t")
+    temporary.write_bytes(data)
+    temporary.replace(path)
+    sync_folder(path)
+
+
+def renamed_without_fsync_of_the_folder(path: Path, data: bytes) -> None:
+    temporary = path.with_name("t")
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def sync_folder(path: Path) -> None:
+    folder = os.open(path.parent, os.O_RDONLY)
+    os.fsync(folder)
+    os.close(folder)
+
+
+@pytest.mark.parametrize(
+    "protocol",
+    [
+        in_place,
+        in_place_synced_late,
+        renamed_without_fsync,
+        renamed_without_fsync_of_the_folder,
+        write_durably,
+    ],
+)
+def test_the_power_failure_finds_every_weaker_way_to_save(
+    path: Path, monkeypatch: pytest.MonkeyPatch, protocol: Callable[[Path, bytes], None]
+) -> None:
+    disk = Disk(path.parent, monkeypatch)
+    monkeypatch.setattr(ledger_module, "write_durably", protocol)
+    ledger = opened(path)
+    sync_folder(path)
+    safe = True
+    for key in ("one", "two", "three"):
+        with ledger.making(key, "dynamodb:table", found=None, TableName=key):
+            ledger.permit(a_write())
+            try:
+                safe &= key in [entry["key"] for entry in disk.promises("ledger.json")]
+            except LedgerRefused:
+                safe = False
+    assert safe == (protocol is write_durably)
+
+
+# Kills.
+
+
+def in_child(work: Callable[[], int]) -> int:
+    """Run `work` in a child process; the status it ends with, negative for a signal."""
+    child = os.fork()
+    if child == 0:
+        code = 99
+        try:
+            code = work()
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+class DiesAt:
+    """Ends the process, without any clean-up, at the n-th thing it does to files. Writes are torn in the middle."""
+
+    def __init__(self, number: int) -> None:
+        self.left = number
+        for owner, name in (
+            (os, "open"),
+            (os, "fsync"),
+            (os, "close"),
+            (os, "fdopen"),
+            (Path, "replace"),
+            (Path, "unlink"),
+        ):
+            setattr(owner, name, self.watched(getattr(owner, name)))
+
+    def step(self) -> None:
+        self.left -= 1
+        if self.left == 0:
+            os._exit(9)
+
+    def watched(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **options: Any) -> Any:
+            self.step()
+            result = function(*arguments, **options)
+            if function.__name__ == "fdopen":
+                write = result.write
+                result = Torn(result, self.step, write)
+            return result
+
+        return call
+
+
+class Torn:
+    """A file whose writes reach the disk in two halves, with a chance to die between them."""
+
+    def __init__(self, file: Any, step: Callable[[], None], write: Callable[[bytes], int]) -> None:
+        self.file, self.step, self._write = file, step, write
+
+    def __enter__(self) -> Torn:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.file.close()
+
+    def write(self, data: bytes) -> None:
+        self._write(data[: len(data) // 2])
+        self.file.flush()
+        self.step()
+        self._write(data[len(data) // 2 :])
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.file, name)
+
+
+@needs_fork
+@pytest.mark.parametrize("had_one", [False, True])
+def test_a_kill_at_any_file_operation_leaves_the_old_or_the_new_ledger(path: Path, had_one: bool) -> None:
+    if had_one:
+        make_and_close(path, "old")
+    before = path.read_bytes() if had_one else None
+
+    for number in range(1, 100):
+        reset(path, before)
+
+        def child(number: int = number) -> int:
+            ledger = opened(path)
+            DiesAt(number)
+            with ledger.making("new", "dynamodb:table", found=None, TableName="new"):
+                ledger.permit(a_write())
+            return 0
+
+        code = in_child(child)
+        found = opened(path)
+        keys = [entry.key for entry in found.resources]
+        found.close()
+        assert keys in ([], ["old"], ["new"], ["old", "new"])
+        assert ("old" in keys) == had_one
+        assert temporary_files(path.parent) == []  # opening it cleaned up
+        if code == 0:
+            assert "new" in keys
+            break
+        assert code == 9
+    assert number > 14  # both saves, and every operation in them, had their turn
+
+
+def reset(path: Path, content: bytes | None) -> None:
+    for other in path.parent.iterdir():
+        other.unlink()
+    if content is not None:
+        path.write_bytes(content)
+
+
+@needs_fork
+def test_a_ledger_that_is_killed_while_it_saves_holds_all_it_said_it_had_saved(path: Path) -> None:
+    chance = random.Random(3)
+    acknowledged = 0
+    for _ in range(25):
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child == 0:
+            try:
+                ledger = opened(path)
+                for number in range(100_000):
+                    make(ledger, f"thing-{number % 40}")
+                    os.write(writing, f"{ledger.serial}\n".encode())
+            finally:
+                os._exit(1)
+        os.close(writing)
+        time.sleep(chance.uniform(0.002, 0.03))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        with os.fdopen(reading, "rb") as pipe:
+            said = [int(line) for line in pipe.read().split()]
+        found = opened(path)  # readable, and its lock went with its holder
+        found.close()
+        acknowledged += len(said)
+        assert found.serial >= max(said, default=0)
+    assert acknowledged > 25
+
+
+# The lock.
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from provision.ledger import Ledger
+held = Ledger.open(Path(sys.argv[1]), account="123456789012", region="us-east-1", endpoint=None)
+print("held", flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_second_process_is_refused_by_name_of_the_first_whose_lock_dies_with_it(path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", HOLDER, str(path)], stdout=subprocess.PIPE, text=True) as holder:
+        try:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == "held\n"
+            with pytest.raises(LedgerRefused, match=rf"in use by process {holder.pid} on ") as refused:
+                opened(path)
+            assert str(path) in refused.value.what
+        finally:
+            holder.kill()
+    opened(path).close()
+
+
+def test_one_process_cannot_open_a_ledger_twice_until_it_closed_it(path: Path) -> None:
+    first = opened(path)
+    with pytest.raises(LedgerRefused, match=f"process {os.getpid()}"):
+        opened(path)
+    first.close()
+    first.close()  # harms nobody
+    opened(path).close()
+
+
+def test_a_place_without_locks_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger_module.portalocker, "lock", failing(errno.ENOLCK))
+    with pytest.raises(LedgerRefused, match="cannot be locked") as refused:
+        opened(path)
+    assert "--state" in " ".join(refused.value.advice)
+
+
+# Where a ledger may act.
+
+
+@pytest.mark.parametrize(
+    ("here", "recorded", "now"),
+    [
+        ({"account": "999999999999"}, ACCOUNT, "999999999999"),
+        ({"region": "eu-central-1"}, "us-east-1", "eu-central-1"),
+        ({"endpoint": "http://127.0.0.1:4566"}, "AWS", "http://127.0.0.1:4566"),
+        ({"endpoint": "sandbox:sb-1"}, "AWS", "sandbox:sb-1"),
+    ],
+)
+def test_a_ledger_acts_only_where_its_things_are(path: Path, here: dict[str, str], recorded: str, now: str) -> None:
+    make_and_close(path, "one")
+    before = path.read_bytes()
+    with pytest.raises(LedgerRefused) as refused:
+        opened(path, **here)
+    assert recorded in refused.value.what
+    assert now in refused.value.what
+    assert path.read_bytes() == before
+    opened(path).close()
+
+
+@pytest.mark.parametrize("endpoint", [None, "http://127.0.0.1:4566"])
+def test_a_sandbox_ledger_never_drives_anything_else(path: Path, endpoint: str | None) -> None:
+    ledger = opened(path, endpoint="sandbox:sb-1")
+    make(ledger)
+    ledger.close()
+    with pytest.raises(LedgerRefused, match="sandbox:sb-1"):
+        opened(path, endpoint=endpoint)
+
+
+def test_a_ledger_of_a_sandbox_that_is_gone_begins_anew_in_another(path: Path) -> None:
+    ledger = opened(path, endpoint="sandbox:sb-1")
+    make(ledger)
+    ledger.close()
+    again = opened(path, endpoint="sandbox:sb-2")
+    assert again.endpoint == "sandbox:sb-1"  # the caller sees it, and says so
+    again.forget_sandbox("sandbox:sb-2")
+    assert again.standing == []
+    again.close()
+    assert kept(path)["endpoint"] == "sandbox:sb-1"  # nothing was written yet
+    with pytest.raises(LedgerRefused, match="account"):
+        opened(path, account="999999999999", endpoint="sandbox:sb-2")
+
+
+# Whose is it?
+
+THEIRS = {"TableName": "name", "TableId": "theirs", "Tags": {}}
+
+
+def look_at(ledger: Ledger, found: dict[str, Any], key: str = "table") -> str:
+    """What a step finds under our name; the outcome of its block."""
+    with ledger.making(key, "dynamodb:table", found=found, TableName="name-table"):
+        pass
+    return ledger.happened[-1].outcome
+
+
+def test_what_is_found_and_neither_recorded_nor_marked_is_not_ours(path: Path) -> None:
+    ledger = opened(path)
+    for tags in ({}, {"team": "blue"}, {TAG: "poc-ffffffff"}):
+        with pytest.raises(NotOurs, match="name-table") as refused:
+            look_at(ledger, {**THEIRS, "Tags": tags})
+        assert ledger.deployment in refused.value.means
+        assert "--learner" in " ".join(refused.value.advice)
+        assert tags.get(TAG, "no mark") in refused.value.means
+    assert not path.exists()
+
+
+def test_a_namesake_made_after_ours_was_deleted_is_not_ours(path: Path) -> None:
+    ledger = opened(path)
+    make(ledger, id="ours")
+    with pytest.raises(NotOurs, match="name-table") as refused:
+        look_at(ledger, THEIRS)
+    assert "TableId theirs" in refused.value.means
+    assert "TableId ours" in refused.value.means
+
+
+def test_a_mark_is_ours_even_when_nothing_is_recorded(path: Path) -> None:
+    ledger = opened(path)
+    assert look_at(ledger, {"TableId": "it", "Tags": ledger.tags}) == "recovered"
+    assert ledger.outputs("table") == {"id": "it"}
+
+
+def test_tags_that_cannot_be_read_prove_nothing(path: Path) -> None:
+    ledger = opened(path)
+    with pytest.raises(UnknownOwner, match="tags could not be read"):
+        look_at(ledger, {"TableId": "it", "Tags": None})
+    make(ledger, id="other")
+    with pytest.raises(UnknownOwner):
+        look_at(ledger, {"TableId": "it", "Tags": None})
+
+
+def test_the_recorded_id_is_enough_to_go_on_but_not_beside_the_mark_of_another(path: Path) -> None:
+    ledger = opened(path)
+    make(ledger, id="it")
+    assert look_at(ledger, {"TableId": "it", "Tags": {}}) == "unchanged"
+    assert look_at(ledger, {"TableId": "it", "Tags": None}) == "unchanged"
+    with pytest.raises(NotOurs, match="exists already"):
+        look_at(ledger, {"TableId": "it", "Tags": {TAG: "poc-ffffffff"}})
+
+
+def test_what_carries_no_tags_is_as_much_ours_as_its_parent(path: Path) -> None:
+    ledger = opened(path)
+    stage = {"stageName": "Staging"}
+    with (
+        pytest.raises(NotOurs, match="Staging exists already"),
+        ledger.making("stage", "apigateway:stage", found=stage, parent="api", stageName="Staging"),
+    ):
+        pytest.fail("the block must not begin")
+    make(ledger, "api")
+    with ledger.making("stage", "apigateway:stage", found=stage, parent="api", stageName="Staging"):
+        pass
+    assert ledger.happened[-1].outcome == "recovered"
+    assert kept(path)["resources"][1]["parent"] == "api"
+    ledger.gone(ledger.standing[0])
+    with (
+        pytest.raises(NotOurs, match="Staging exists already"),
+        ledger.making("stage", "apigateway:stage", found=stage, parent="api", stageName="Staging"),
+    ):
+        pytest.fail("the block must not begin")
+
+
+def recorded(**outputs: str) -> Resource:
+    return Resource("table", "dynamodb:table", "table", {"TableName": "name"}, outputs, status="created")
+
+
+def test_only_what_carries_our_mark_is_ours_to_delete(path: Path) -> None:
+    ledger = opened(path)
+    assert ledger.is_ours(recorded(id="it"), {"TableId": "it", "Tags": ledger.tags})
+    assert ledger.is_ours(recorded(), {"TableId": "it", "Tags": ledger.tags})  # its answer was lost
+    assert not ledger.is_ours(recorded(id="ours"), THEIRS)
+    assert not ledger.is_ours(recorded(), THEIRS)
+    assert ledger.is_ours(recorded(), {"stageName": "Staging"})  # no tags: its parent was asked
+    with pytest.raises(UnknownOwner):
+        ledger.is_ours(recorded(id="it"), {"TableId": "it", "Tags": None})
+
+
+@pytest.mark.parametrize("tags", [{}, {TAG: "poc-ffffffff"}])
+def test_an_id_in_the_file_alone_deletes_nothing_and_forgets_nothing(path: Path, tags: dict[str, str]) -> None:
+    ledger = opened(path)
+    with pytest.raises(MarkLost) as refused:
+        ledger.is_ours(recorded(id="it"), {"TableId": "it", "Tags": tags})
+    assert f"{TAG}={ledger.deployment}" in " ".join(refused.value.advice)
+
+
+@pytest.mark.parametrize("going", [{"TableStatus": "DELETING"}, {"State": "Deleting"}])
+def test_what_is_going_already_needs_no_mark(path: Path, going: dict[str, str]) -> None:
+    assert opened(path).is_ours(recorded(id="it"), {"TableId": "it", "Tags": {}, **going})
+
+
+def test_a_poisoned_ledger_does_not_delete_what_is_a_strangers(deployment: Deployment) -> None:
+    role_name = deployment.settings.api_role
+    theirs = deployment.aws.iam.create_role(RoleName=role_name, AssumeRolePolicyDocument="{}")["Role"]
+    ledger = deployment.open(deployment.connect())
+    ledger.save()
+    ledger.close()
+    entry = Resource("api-role", "iam:role", "roles", {"RoleName": role_name}, {"id": theirs["RoleId"]}, since="then")
+    entry.status = "created"
+    rewrite(deployment.path, lambda content: content["resources"].append(vars(entry)), honest=True)
+    [left] = deployment.tear_down()
+    assert "carries no mark" in left.why
+    assert role_name in deployment.aws.inventory()["roles"]
+    assert [kept["key"] for kept in deployment.ledger["resources"]] == ["api-role"]
+
+
+# The guard.
+
+
+def test_a_write_outside_everything_is_stopped(path: Path) -> None:
+    ledger = opened(path)
+    make(ledger)
+    before = path.read_bytes()
+    with pytest.raises(UnpromisedWrite, match="dynamodb CreateTable"):
+        ledger.permit(a_write())
+    assert path.read_bytes() == before
+
+
+@pytest.fixture
+def guarded(deployment: Deployment) -> Iterator[tuple[Clients, Ledger]]:
+    """The suite's clients with the guard on them; somebody's table, queue and function are in reach."""
+    deployment.aws.dynamodb.create_table(
+        TableName="name",
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    deployment.aws.sqs.create_queue(QueueName="POC-Queue")
+    aws = deployment.connect()
+    ledger = deployment.open(aws)
+    yield aws, ledger
+    ledger.close()
+
+
+def forbidden(aws: Clients) -> list[Callable[[], object]]:
+    """Writes that no trial may make."""
+    queue_url = aws.sqs.get_queue_url(QueueName="POC-Queue")["QueueUrl"]
+    return [
+        lambda: aws.dynamodb.delete_table(TableName="name"),
+        lambda: aws.dynamodb.put_item(TableName="name", Item={"id": {"S": "1"}}),
+        lambda: aws.iam.create_role(RoleName="mine", AssumeRolePolicyDocument="{}"),
+        lambda: aws.sqs.purge_queue(QueueUrl=queue_url),
+        lambda: aws.sqs.receive_message(QueueUrl=queue_url),
+        lambda: aws.lambda_.delete_function(FunctionName="POC-Lambda-1"),
+        lambda: aws.apigateway.create_rest_api(name="mine"),
+        lambda: aws.logs.create_log_group(logGroupName="mine"),
+    ]
+
+
+def allowed_to_trials(aws: Clients) -> list[Callable[[], object]]:
+    queue_url = aws.sqs.get_queue_url(QueueName="POC-Queue")["QueueUrl"]
+    return [
+        lambda: aws.sqs.send_message(QueueUrl=queue_url, MessageBody="x"),
+        lambda: aws.dynamodb.delete_item(TableName="name", Key={"id": {"S": "1"}}),
+    ]
+
+
+def test_no_call_of_the_suites_clients_writes_without_a_promise(
+    guarded: tuple[Clients, Ledger], deployment: Deployment
+) -> None:
+    aws, _ = guarded
+    before = deployment.aws.inventory()
+    for write in [*forbidden(aws), *allowed_to_trials(aws)]:
+        with pytest.raises(UnpromisedWrite):
+            write()
+    aws.dynamodb.describe_table(TableName="name")  # reads pass
+    assert deployment.aws.inventory() == before
+    assert aws.tap.writes() == []
+
+
+def test_a_trial_may_send_and_invoke_and_nothing_else(guarded: tuple[Clients, Ledger], deployment: Deployment) -> None:
+    aws, ledger = guarded
+    for service, operations in TRIALS.items():
+        for operation in operations:
+            with ledger.trying("echo"):
+                ledger.permit(a_write(operation, service))
+            with pytest.raises(UnpromisedWrite):
+                ledger.permit(a_write(operation, service))
+    before = deployment.aws.inventory()
+    with ledger.trying("echo"):
+        for write in allowed_to_trials(aws):
+            write()
+        for write in forbidden(aws):
+            with pytest.raises(UnpromisedWrite):
+                write()
+    assert deployment.aws.inventory() == before
+    assert [call.operation for call in aws.tap.writes()] == ["SendMessage", "DeleteItem"]
+    assert not deployment.path.exists()
+
+
+def test_a_deletion_lets_its_writes_pass_and_no_later_ones(
+    guarded: tuple[Clients, Ledger], deployment: Deployment
+) -> None:
+    aws, ledger = guarded
+    later = forbidden(aws)
+    with ledger.deleting(recorded()):
+        aws.dynamodb.delete_table(TableName="name")
+    assert deployment.aws.inventory()["tables"] == {}
+    for write in later:
+        with pytest.raises(UnpromisedWrite):
+            write()
+
+
+def test_consent_is_asked_before_the_promise_is_written(path: Path) -> None:
+    ledger = opened(path)
+
+    def refuse() -> None:
+        raise outcome.Stop("no")
+
+    ledger.consent = refuse
+    with pytest.raises(outcome.Stop, match="no"):
+        make(ledger)
+    assert not path.exists()
+
+
+# Deleting.
+
+
+def test_a_deletion_is_recorded_before_it_begins_and_when_it_is_done(path: Path) -> None:
+    ledger = opened(path)
+    make(ledger, "one")
+    [resource] = ledger.standing
+    with ledger.deleting(resource):
+        assert kept(path)["resources"][0]["status"] == "deleting"
+    assert kept(path)["resources"][0]["status"] == "deleted"
+    assert ledger.standing == []
+    assert ledger.record("one") is None
+
+
+def test_a_deletion_that_fails_stays_open(path: Path) -> None:
+    ledger = opened(path)
+    make(ledger, "one")
+    with contextlib.suppress(RuntimeError), ledger.deleting(ledger.standing[0]):
+        raise RuntimeError
+    assert kept(path)["resources"][0]["status"] == "deleting"
+    assert [resource.key for resource in ledger.standing] == ["one"]
+    with pytest.raises(UnpromisedWrite):
+        ledger.permit(a_write("DeleteTable"))
+
+
+def test_what_was_to_be_deleted_and_is_wanted_again_is_recorded_as_made(path: Path) -> None:
+    ledger = opened(path)
+    make(ledger, "one")
+    with contextlib.suppress(RuntimeError), ledger.deleting(ledger.standing[0]):
+        raise RuntimeError
+    with ledger.making("one", "dynamodb:table", found={"Tags": ledger.tags}, TableName="name-one"):
+        pass
+    assert kept(path)["resources"][0]["status"] == "created"
+    assert ledger.outputs("one") == {}
+
+
+def test_what_somebody_else_deleted_is_recorded_as_deleted(path: Path) -> None:
+    ledger = opened(path)
+    make(ledger, "one")
+    ledger.gone(ledger.standing[0])
+    assert kept(path)["resources"][0]["status"] == "deleted"
+
+
+def test_closed_books_keep_what_is_left_and_the_receipt_until_something_is_made_again(path: Path) -> None:
+    ledger = opened(path)
+    make(ledger, "one")
+    make(ledger, "two")
+    ledger.gone(ledger.standing[1])
+    ledger.close_books({"looks": 3})
+    assert [entry["key"] for entry in kept(path)["resources"]] == ["one"]
+    assert "receipt" not in kept(path)  # something is left, so nothing is proved
+    ledger.gone(ledger.standing[0])
+    ledger.close_books({"looks": 3})
+    assert kept(path)["resources"] == []
+    assert kept(path)["receipt"]["looks"] == 3
+    ledger.close()
+    again = opened(path)
+    assert again.receipt is not None
+    make(again, "one")
+    assert "receipt" not in kept(path)

@@ -1,0 +1,1016 @@
+"""What teardown does: everything goes, whatever fails on the way is kept in the books, and the proof can fail."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import io
+import json
+import secrets
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import botocore.session
+import botocore.waiter
+import pytest
+from botocore.exceptions import ReadTimeoutError
+from botocore.httpsession import URLLib3Session
+from conftest import memory_console
+from deployment import ACCOUNT, REGION, Deployment
+
+import provision.ledger
+import teardown.__main__ as program
+from provision import STEPS
+from provision.__main__ import run_program
+from provision.aws import Clients, Target, connect, ledger_path
+from provision.ledger import Ledger
+from provision.runner import run_step
+from provision.screen import Screen
+from provision.settings import Settings
+from provision.tap import Tap
+from provision.waiting import STILL_ATTACHED, Waiting
+from sandbox import Sandbox, process
+from teardown import backwards
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_loader() -> Iterator[None]:
+    """botocore reads its descriptions of the services once, and not again for every session."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(botocore.session, "create_loader", functools.cache(botocore.session.create_loader))
+        yield
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    """One for all tests here: each works under a learner's name of its own."""
+    with Sandbox() as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def one_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing lags behind in a sandbox: once not there is gone. Tests of lag ask for `several_looks`."""
+    monkeypatch.setattr(backwards, "LOOKS", 1)
+
+
+@pytest.fixture
+def several_looks(one_look: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backwards, "LOOKS", 3)
+
+
+def short_sleep(seconds: float) -> None:
+    time.sleep(min(seconds / 20, 0.03))
+
+
+def build_only(deployment: Deployment, *names: str) -> None:
+    """Some of the steps, where the others would only take time."""
+    aws = deployment.connect()
+    ledger = deployment.open(aws)
+    for step in STEPS:
+        if step.name in names:
+            ledger.step = step.name
+            run_step(step, aws, deployment.settings, ledger)
+    ledger.close()
+
+
+class AtEndpoint(Deployment):
+    """The same at any endpoint, in a working folder of its own: what `--endpoint-url URL --learner NAME` means.
+
+    `prepare` is also called with the clients of the command line's own runs.
+    """
+
+    def connect(self) -> Clients:
+        return connect(Target(endpoint_url=self.url, region=REGION), Tap(waiting=self.waiting))
+
+    @property
+    def arguments(self) -> list[str]:
+        assert self.settings.learner
+        return ["--endpoint-url", self.url, "--learner", self.settings.learner]
+
+
+@pytest.fixture
+def deployment(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AtEndpoint]:
+    monkeypatch.chdir(tmp_path)
+    learner = f"t{secrets.token_hex(3)}"
+    path = ledger_path(ACCOUNT, REGION, sandbox.url, learner, Path(".provision"))
+    with AtEndpoint(sandbox.id, sandbox.url, path, Settings(learner=learner)) as made:
+        made.waiting.sleep = short_sleep
+
+        def connect_and_prepare(target: Target, tap: Tap) -> Clients:
+            aws = connect(target, tap)
+            made.prepare(aws, None)  # type: ignore[arg-type]
+            made.calls = tap.calls
+            return aws
+
+        monkeypatch.setattr(program, "connect", connect_and_prepare)
+        yield made
+
+
+@dataclass
+class Ended:
+    """How a run of the command line ended."""
+
+    code: int
+    said: str
+
+    @property
+    def flat(self) -> str:
+        return " ".join(self.said.split())
+
+
+def tear_down(*arguments: str, tap: Tap | None = None) -> Ended:
+    """`python -m teardown ARGUMENTS`, in this process, with short sleeps."""
+    tap = tap or Tap()
+    screen = Screen(talk=memory_console(), data=memory_console())
+
+    def body() -> int:
+        tap.waiting.sleep = short_sleep
+        return program.teardown(list(arguments), screen, tap)
+
+    code = run_program(body, screen, tap, again="python -m teardown")
+    assert isinstance(screen.talk.file, io.StringIO)
+    return Ended(code, screen.talk.file.getvalue())
+
+
+def recorded(deployment: Deployment) -> list[str]:
+    return [entry["key"] for entry in deployment.ledger["resources"] if entry["status"] != "deleted"]
+
+
+# Faults. A handler that answers "before-call" keeps the call from leaving; one that raises in "before-send" is a
+# broken connection.
+
+
+def on(aws: Clients, service: str, event: str, handler: Callable[..., Any]) -> None:
+    """`handler` is called at botocore's `event` ("before-call.DeleteTable") of one of the suite's clients."""
+    client = getattr(aws, service)
+    moment, _, operation = event.partition(".")
+    name = client.meta.service_model.service_id.hyphenize()
+    client.meta.events.register_last(f"{moment}.{name}.{operation}", handler)
+
+
+def refusal(code: str = "AccessDeniedException", status: int = 403) -> Any:
+    return (
+        SimpleNamespace(status_code=status, headers={}, content=b""),
+        {"Error": {"Code": code, "Message": "not now"}, "ResponseMetadata": {"HTTPStatusCode": status}},
+    )
+
+
+def refuse(aws: Clients, service: str, *operations: str) -> None:
+    for operation in operations:
+        on(aws, service, f"before-call.{operation}", lambda **event: refusal())
+
+
+def pretend(aws: Clients, service: str, operation: str, **answer: Any) -> None:
+    """AWS says that it did it, and did nothing."""
+    success = SimpleNamespace(status_code=200, headers={}, content=b"{}")
+    on(aws, service, f"before-call.{operation}", lambda **event: (success, answer))
+
+
+DELETING = {
+    "apigateway": ("DeleteStage", "DeleteRestApi"),
+    "lambda_": ("RemovePermission", "DeleteEventSourceMapping", "DeleteFunction"),
+    "logs": ("DeleteLogGroup",),
+    "sqs": ("DeleteQueue",),
+    "dynamodb": ("DeleteTable",),
+    "iam": ("DetachRolePolicy", "DeleteRole", "DeletePolicyVersion", "DeletePolicy"),
+}
+
+# Everything goes.
+
+
+def test_everything_goes_with_all_that_aws_made_of_it_and_the_receipt_names_each_thing(
+    deployment: AtEndpoint,
+) -> None:
+    aws, settings = deployment.aws, deployment.settings
+    before = aws.inventory()
+    deployment.build()
+    identities = [entry["identity"] for entry in deployment.ledger["resources"]]
+    for default in (False, True):
+        make_policy_version(deployment, default=default)
+    for _ in range(2):
+        aws.apigateway.create_deployment(restApiId=deployment.outputs("api")["id"], stageName=settings.stage)
+    aws.lambda_.invoke(FunctionName=settings.function, Payload=json.dumps({"operation": "ping"}))
+    aws.logs.create_log_stream(logGroupName=settings.log_group, logStreamName="late")
+    for number in range(3):
+        aws.dynamodb.put_item(TableName=settings.table, Item={"id": {"S": str(number)}})
+    aws.sqs.send_message(QueueUrl=deployment.outputs("dead-letter-queue")["url"], MessageBody="failed")
+
+    ended = tear_down(*deployment.arguments, "--yes")
+    assert ended.code == 0, ended.said
+    assert aws.inventory() == before
+    assert f"{settings.table} (3 items)" in ended.flat
+    assert f"{settings.queue} (no messages)" in ended.flat
+    assert f"{settings.dead_letter_queue} (1 waiting message)" in ended.flat
+    assert f"Nothing is left: all {len(identities)} recorded things were read back" in ended.flat
+    receipt = deployment.ledger["receipt"]
+    assert deployment.ledger["resources"] == []
+    assert [thing["identity"] for thing in receipt["things"]] == identities
+    assert {thing["found"] for thing in receipt["things"]} == {False}
+
+    # A second time there is nothing to do, and nothing to ask.
+    ledger = deployment.path.read_bytes()
+    ended = tear_down(*deployment.arguments)
+    assert ended.code == 0
+    assert "Nothing to do: everything was removed already" in ended.flat
+    assert deployment.writes == []
+    assert deployment.path.read_bytes() == ledger
+
+
+def make_policy_version(deployment: AtEndpoint, *, default: bool) -> None:
+    statement = {"Effect": "Allow", "Action": "sqs:*", "Resource": "*"}
+    deployment.aws.iam.create_policy_version(
+        PolicyArn=f"arn:aws:iam::{ACCOUNT}:policy/{deployment.settings.read_policy}",
+        PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [statement]}),
+        SetAsDefault=default,
+    )
+
+
+def test_what_was_deleted_by_hand_counts_as_gone(deployment: AtEndpoint) -> None:
+    aws, settings = deployment.aws, deployment.settings
+    before = aws.inventory()
+    deployment.build()
+    aws.apigateway.delete_rest_api(restApiId=deployment.outputs("api")["id"])
+    aws.lambda_.delete_event_source_mapping(UUID=deployment.outputs("trigger")["id"])
+    aws.lambda_.delete_function(FunctionName=settings.function)
+    aws.sqs.delete_queue(QueueUrl=deployment.outputs("queue")["url"])
+    aws.dynamodb.delete_table(TableName=settings.table)
+    ended = tear_down(*deployment.arguments, "--yes")
+    assert ended.code == 0, ended.said
+    assert aws.inventory() == before
+    assert f"{settings.table} (it was not there any more)" in ended.flat
+    assert sorted(deployment.writes) == [
+        "DeleteLogGroup",
+        *["DeletePolicy"] * 2,
+        "DeleteQueue",  # the dead-letter queue
+        *["DeleteRole"] * 2,
+        *["DetachRolePolicy"] * 3,
+    ]
+
+
+def test_what_somebody_deletes_between_our_look_and_our_call_counts_as_gone(deployment: AtEndpoint) -> None:
+    aws, settings = deployment.aws, deployment.settings
+    before = aws.inventory()
+    build_only(deployment, "policies", "roles", "table", "queue", "function")
+    url = deployment.outputs("queue")["url"]
+    by_hand: dict[tuple[str, str], Callable[[], Any]] = {
+        ("dynamodb", "DeleteTable"): lambda: aws.dynamodb.delete_table(TableName=settings.table),
+        ("lambda_", "DeleteFunction"): lambda: aws.lambda_.delete_function(FunctionName=settings.function),
+        ("logs", "DeleteLogGroup"): lambda: aws.logs.delete_log_group(logGroupName=settings.log_group),
+        ("sqs", "DeleteQueue"): lambda: aws.sqs.delete_queue(QueueUrl=url),
+        ("iam", "DeleteRole"): lambda: aws.iam.delete_role(RoleName=settings.api_role),
+    }
+    done: list[str] = []
+
+    def prepare(clients: Clients, ledger: Ledger | None) -> None:
+        for (service, operation), delete in by_hand.items():
+            on(clients, service, f"before-call.{operation}", functools.partial(first, delete))
+
+    def first(delete: Callable[[], Any], model: Any, **event: Any) -> None:
+        if model.name not in done:
+            done.append(model.name)
+            delete()
+
+    deployment.prepare = prepare
+    ended = tear_down(*deployment.arguments, "--yes")
+    assert ended.code == 0, ended.said
+    assert len(done) == len(by_hand)
+    assert aws.inventory() == before
+
+
+def test_a_log_group_that_a_late_invocation_makes_again_goes_again(deployment: AtEndpoint) -> None:
+    aws, settings = deployment.aws, deployment.settings
+    before = aws.inventory()
+    build_only(deployment, "policies", "roles", "table", "function")
+    back: list[str] = []
+
+    def come_back(**event: Any) -> None:
+        if len(back) < 2:
+            aws.logs.create_log_group(logGroupName=settings.log_group)
+            back.append(settings.log_group)
+
+    deployment.prepare = lambda clients, ledger: on(clients, "logs", "after-call.DeleteLogGroup", come_back)
+    ended = tear_down(*deployment.arguments, "--yes")
+    assert ended.code == 0, ended.said
+    assert len(back) == 2
+    assert aws.inventory() == before
+
+
+def test_a_deployment_as_written_goes_too(deployment: AtEndpoint) -> None:
+    before = deployment.aws.inventory()
+    deployment.build(Settings(learner=deployment.settings.learner, as_written=True))
+    assert tear_down(*deployment.arguments, "--yes").code == 0
+    assert deployment.aws.inventory() == before
+
+
+# Waiting for what AWS does not finish at once, and for places that lag behind.
+
+
+def test_what_is_deleted_in_the_background_is_waited_for(
+    deployment: AtEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trigger, queue and table are seen for a while after their deletion; nothing further is deleted meanwhile."""
+    monkeypatch.setattr(botocore.waiter, "time", SimpleNamespace(sleep=short_sleep))
+    before = deployment.aws.inventory()
+    build_only(deployment, "policies", "roles", "table", "queue", "function", "trigger")
+    url = deployment.outputs("queue")["url"]
+    answers = {
+        "lambda_": {"GetEventSourceMapping": {"State": "Deleting"}},
+        "dynamodb": {"DescribeTable": {"Table": {"TableStatus": "DELETING", "TableArn": "arn:gone"}}},
+        "sqs": {
+            "GetQueueUrl": {"QueueUrl": url},
+            "GetQueueAttributes": {"Attributes": {"QueueArn": "arn:gone"}},
+            "ListQueueTags": {"Tags": {}},
+        },
+    }
+    ends = {"lambda_": "DeleteEventSourceMapping", "dynamodb": "DeleteTable", "sqs": "DeleteQueue"}
+    order: list[str] = []
+
+    def prepare(clients: Clients, ledger: Ledger | None) -> None:
+        for service in DELETING:
+            on(clients, service, "after-call.*", note)
+            for operation, answer in answers.get(service, {}).items():
+                on(clients, service, f"before-call.{operation}", functools.partial(show, service, answer))
+
+    def note(model: Any, **event: Any) -> None:
+        if model.name in sum(DELETING.values(), ()):
+            order.append(model.name)
+
+    def show(service: str, answer: dict[str, Any], model: Any, **event: Any) -> Any:
+        """The thing as it looks while it goes, to the first nine reads after its deletion."""
+        if ends[service] not in order or order.count(service) >= 9:
+            return None
+        order.append(service)
+        return SimpleNamespace(status_code=200, headers={}, content=b"{}"), copy.deepcopy(answer)
+
+    deployment.prepare = prepare
+    ended = tear_down(*deployment.arguments, "--yes")
+    assert ended.code == 0, ended.said
+    for service in answers:
+        seen = [index for index, what in enumerate(order) if what == service]
+        assert len(seen) == 9
+        assert {order[index] for index in range(seen[0], seen[-1])} == {service}
+    assert deployment.aws.inventory() == before
+
+
+@pytest.mark.usefixtures("several_looks")
+def test_one_stale_answer_that_a_thing_is_not_there_orphans_nothing(deployment: AtEndpoint) -> None:
+    before = deployment.aws.inventory()
+    build_only(deployment, "policies", "roles", "table")
+    told: set[str] = set()
+
+    def lag(model: Any, params: dict[str, Any], **event: Any) -> Any:
+        """Each thing's first look is answered from a place that does not know it yet."""
+        about = f"{model.name} {params['body']}"
+        if about in told:
+            return None
+        told.add(about)
+        return refusal("ResourceNotFoundException" if model.name == "DescribeTable" else "NoSuchEntity", 400)
+
+    def prepare(clients: Clients, ledger: Ledger | None) -> None:
+        for service, operation in (("iam", "GetPolicy"), ("iam", "GetRole"), ("dynamodb", "DescribeTable")):
+            on(clients, service, f"before-call.{operation}", lag)
+
+    deployment.prepare = prepare
+    assert deployment.tear_down() == []
+    assert len(told) == 5
+    assert deployment.aws.inventory() == before
+
+
+@pytest.mark.usefixtures("several_looks")
+def test_the_proof_waits_for_what_is_seen_a_little_longer(deployment: AtEndpoint) -> None:
+    """A place that lags behind shows a deleted role for a while; that is no failure."""
+    build_only(deployment, "policies", "roles")
+    role = deployment.settings.api_role
+    shown = deployment.aws.iam.get_role(RoleName=role)["Role"]
+    shown["AssumeRolePolicyDocument"] = json.dumps(shown["AssumeRolePolicyDocument"])
+    stale = [True] * 5
+    deleted: list[str] = []
+
+    def lag(params: dict[str, Any], **event: Any) -> Any:
+        if len(deleted) == 2 and stale and params["body"]["RoleName"] == role:
+            stale.pop()
+            return SimpleNamespace(status_code=200, headers={}, content=b""), {"Role": dict(shown)}
+        return None
+
+    def prepare(clients: Clients, ledger: Ledger) -> None:
+        on(clients, "iam", "after-call.DeleteRole", lambda **event: deleted.append("role"))
+        on(clients, "iam", "before-call.GetRole", lag)
+
+    deployment.prepare = prepare
+    assert deployment.tear_down() == []
+    assert stale == []
+
+
+# Answers that do not arrive.
+
+
+def test_no_deleting_call_whose_answer_is_lost_is_sent_again(deployment: AtEndpoint) -> None:
+    before = deployment.aws.inventory()
+    deployment.build()
+    make_policy_version(deployment, default=False)
+    lost: list[str] = []
+
+    def send_and_lose(request: Any, event_name: str, **event: Any) -> None:
+        URLLib3Session().send(request)
+        lost.append(event_name.rpartition(".")[2])
+        raise ReadTimeoutError(endpoint_url=request.url)
+
+    def prepare(clients: Clients, ledger: Ledger) -> None:
+        for service, operations in DELETING.items():
+            for operation in operations:
+                on(clients, service, f"before-send.{operation}", send_and_lose)
+
+    deployment.prepare = prepare
+    assert deployment.tear_down() == []
+    assert set(deployment.writes) == set(sum(DELETING.values(), ())), "an operation is missing in DELETING, or here"
+    assert lost == deployment.writes
+    calls = [f"{call.operation} {call.parameters}" for call in deployment.calls if not call.is_read]
+    assert sorted(set(calls)) == sorted(calls)
+    assert deployment.aws.inventory() == before
+
+
+def test_deleting_calls_that_never_arrive_are_sent_again_after_another_look(deployment: AtEndpoint) -> None:
+    before = deployment.aws.inventory()
+    deployment.build()
+    lost: set[tuple[str, str]] = set()
+
+    def lose_once(request: Any, event_name: str, **event: Any) -> None:
+        call = (event_name, f"{request.url} {request.body!r}")
+        if call not in lost:
+            lost.add(call)
+            raise ReadTimeoutError(endpoint_url=request.url)
+
+    def prepare(clients: Clients, ledger: Ledger) -> None:
+        for service, operations in DELETING.items():
+            for operation in operations:
+                on(clients, service, f"before-send.{operation}", lose_once)
+
+    deployment.prepare = prepare
+    assert deployment.tear_down() == []
+    assert len(deployment.writes) == 2 * len(lost)
+    assert deployment.aws.inventory() == before
+
+
+# Going on past a failure.
+
+
+def test_it_goes_on_past_what_fails_keeps_it_in_the_ledger_and_says_why(deployment: AtEndpoint) -> None:
+    """Whether AWS refuses, or one service is out of order."""
+    before = deployment.aws.inventory()
+    build_only(deployment, "policies", "roles", "table", "function")
+    count, settings = len(recorded(deployment)), deployment.settings
+
+    def prepare(clients: Clients, ledger: Ledger | None) -> None:
+        refuse(clients, "dynamodb", "DeleteTable")
+        broken = refusal("ServiceUnavailableException", 503)
+        on(clients, "logs", "before-call.DeleteLogGroup", lambda **event: copy.deepcopy(broken))
+
+    deployment.prepare = prepare
+    ended = tear_down(*deployment.arguments, "--yes")
+    assert ended.code == 1
+    assert recorded(deployment) == ["table", "log-group"]
+    assert "2 of the recorded things are left" in ended.flat
+    end = ended.flat.partition(" Left ")[2]
+    assert f"table {settings.table} (An error occurred (AccessDeniedException) when calling the DeleteTable" in end
+    assert f"log group {settings.log_group} (" in end
+    assert "ServiceUnavailableException" in end
+    now = deployment.aws.inventory()
+    assert {**now, "tables": {}, "log groups": []} == {**before, "tables": {}, "log groups": []}
+
+    deployment.prepare = lambda clients, ledger: None
+    assert tear_down(*deployment.arguments, "--yes").code == 0
+    assert deployment.aws.inventory() == before
+    # The receipt is of everything, also of what the first run removed.
+    assert len(deployment.ledger["receipt"]["things"]) == count
+
+
+def test_our_own_trigger_that_cannot_be_removed_keeps_its_queue_and_function(deployment: AtEndpoint) -> None:
+    """AWS would delete both without a word, and the trigger would be left behind."""
+    before = deployment.aws.inventory()
+    build_only(deployment, "policies", "roles", "table", "queue", "function", "trigger")
+    deployment.prepare = lambda clients, ledger: refuse(clients, "lambda_", "DeleteEventSourceMapping")
+    ended = tear_down(*deployment.arguments, "--yes")
+    assert ended.code == 1
+    assert recorded(deployment) == ["queue", "function", "trigger"]
+    assert "others depend" not in ended.flat
+    deployment.prepare = lambda clients, ledger: None
+    assert tear_down(*deployment.arguments, "--yes").code == 0
+    assert deployment.aws.inventory() == before
+
+
+def test_our_own_attachments_that_cannot_be_removed_keep_roles_and_policies_and_other_parts_go_with_the_whole(
+    deployment: AtEndpoint,
+) -> None:
+    before = deployment.aws.inventory()
+    deployment.build()
+
+    def prepare(clients: Clients, ledger: Ledger | None) -> None:
+        refuse(clients, "iam", "DetachRolePolicy")
+        refuse(clients, "lambda_", "RemovePermission")
+        refuse(clients, "apigateway", "DeleteStage")
+
+    deployment.prepare = prepare
+    tap = Tap()
+    ended = tear_down(*deployment.arguments, "--yes", tap=tap)
+    assert ended.code == 1
+    assert recorded(deployment) == [
+        "write-policy", "read-policy", "function-role", "function-role/write-policy", "function-role/read-policy",
+        "api-role", "api-role/logs-policy",
+    ]  # fmt: skip
+    assert "others depend" not in ended.flat
+    assert "it went with" in ended.flat
+    # AWS was not asked in vain for as long as a detachment may take.
+    assert STILL_ATTACHED.name not in {wait.reason for wait in tap.waiting.waited}
+    deployment.prepare = lambda clients, ledger: None
+    assert tear_down(*deployment.arguments, "--yes").code == 0
+    assert deployment.aws.inventory() == before
+
+
+def test_an_expired_token_ends_it_at_once_and_the_next_run_goes_on(deployment: AtEndpoint) -> None:
+    before = deployment.aws.inventory()
+    build_only(deployment, "policies", "roles", "table", "queue")
+    expired: list[str] = []
+
+    def expire(model: Any, **event: Any) -> Any:
+        if expired or model.name == "DeleteTable":
+            expired.append(model.name)
+            return refusal("ExpiredTokenException")
+        return None
+
+    def prepare(clients: Clients, ledger: Ledger | None) -> None:
+        for service in DELETING:
+            on(clients, service, "before-call.*", expire)
+
+    deployment.prepare = prepare
+    ended = tear_down(*deployment.arguments, "--yes")
+    assert ended.code == 253
+    assert "aws sso login" in ended.flat
+    assert expired == ["DeleteTable"]
+    left = recorded(deployment)
+    assert "queue" not in left
+    assert left[-1] == "table"
+
+    deployment.prepare = lambda clients, ledger: None
+    assert tear_down(*deployment.arguments, "--yes").code == 0
+    assert deployment.aws.inventory() == before
+
+
+def test_a_ledger_that_cannot_be_written_ends_it_before_the_next_call(
+    deployment: AtEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = deployment.aws.inventory()
+    build_only(deployment, "policies", "roles")
+    durably, written = provision.ledger.write_durably, []
+
+    def fill_the_disk(path: Path, data: bytes) -> None:
+        if len(written) >= 5:
+            raise OSError(28, "No space left on device")
+        written.append(path)
+        durably(path, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(provision.ledger, "write_durably", fill_the_disk)
+        ended = tear_down(*deployment.arguments, "--yes")
+    assert ended.code not in (0, 1, 130)
+    assert "No space left on device" in ended.flat
+    # The backup, and for each of two deletions that it begins and that it is done.
+    assert deployment.writes == ["DetachRolePolicy", "DeleteRole"]
+    assert deployment.tear_down() == []
+    assert deployment.aws.inventory() == before
+
+
+# The proof.
+
+
+class Clock:
+    """A clock that only sleeping moves, and ten times as far."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds * 10
+
+
+def test_the_proof_fails_for_what_is_still_there(deployment: AtEndpoint) -> None:
+    before = deployment.aws.inventory()
+    build_only(deployment, "policies", "roles", "table", "function")
+    clock = Clock()
+    deployment.waiting = Waiting(clock=clock, sleep=clock.sleep)
+
+    def prepare(clients: Clients, ledger: Ledger) -> None:
+        pretend(clients, "iam", "DeletePolicy")
+        pretend(clients, "iam", "DeleteRole")
+        pretend(clients, "logs", "DeleteLogGroup")
+
+    deployment.prepare = prepare
+    left = {one.resource.key: one.why for one in deployment.tear_down()}
+    assert set(left) == {"write-policy", "read-policy", "function-role", "api-role", "log-group"}
+    assert set(left.values()) == {"it is still there although it was deleted"}
+    assert set(recorded(deployment)) == set(left)
+    assert "receipt" not in deployment.ledger
+    assert clock.now >= backwards.VANISHING
+
+    deployment.prepare = lambda clients, ledger: None
+    assert deployment.tear_down() == []
+    assert deployment.aws.inventory() == before
+
+
+def test_what_cannot_be_read_back_is_not_proved_and_stays_in_the_ledger(deployment: AtEndpoint) -> None:
+    build_only(deployment, "policies", "table")
+    deleted: list[str] = []
+
+    def forbid(**event: Any) -> Any:
+        return refusal() if len(deleted) == 2 else None
+
+    def prepare(clients: Clients, ledger: Ledger | None) -> None:
+        on(clients, "iam", "after-call.DeletePolicy", lambda **event: deleted.append("policy"))
+        on(clients, "dynamodb", "before-call.DescribeTable", forbid)
+
+    deployment.prepare = prepare
+    ended = tear_down(*deployment.arguments, "--yes")
+    assert ended.code == 1
+    assert "it could not be read back: An error occurred (AccessDenied" in ended.flat
+    assert recorded(deployment) == ["table"]
+    assert "receipt" not in deployment.ledger
+
+    deployment.prepare = lambda clients, ledger: None
+    assert tear_down(*deployment.arguments, "--yes").code == 0
+    assert "receipt" in deployment.ledger
+
+
+def test_a_run_that_ended_before_its_proof_is_proved_by_the_next(deployment: AtEndpoint) -> None:
+    """All is deleted and nothing is proved: that is not "nothing to do"."""
+    build_only(deployment, "policies", "table")
+    deleted: list[str] = []
+
+    def expire(**event: Any) -> Any:
+        return refusal("ExpiredToken") if len(deleted) == 2 else None
+
+    def prepare(clients: Clients, ledger: Ledger | None) -> None:
+        on(clients, "iam", "after-call.DeletePolicy", lambda **event: deleted.append("policy"))
+        for service in DELETING:
+            on(clients, service, "before-call.*", expire)
+
+    deployment.prepare = prepare
+    assert tear_down(*deployment.arguments, "--yes").code == 253
+    assert recorded(deployment) == []
+
+    deployment.prepare = lambda clients, ledger: None
+    ended = tear_down(*deployment.arguments)  # nothing is removed, so nothing is asked
+    assert ended.code == 0, ended.said
+    assert "Nothing is left: all 3 recorded things were read back" in ended.flat
+    assert len(deployment.ledger["receipt"]["things"]) == 3
+
+
+# Interrupted, and gone on with.
+
+
+class Killed(BaseException):
+    """Stands for a kill: no handler of the suite sees it."""
+
+
+def test_killed_after_a_deletion_it_goes_on_and_the_receipt_is_of_everything(deployment: AtEndpoint) -> None:
+    before = deployment.aws.inventory()
+    build_only(deployment, "policies", "roles", "table", "queue")
+    order = recorded(deployment)
+
+    def kill(**event: Any) -> None:
+        raise Killed
+
+    deployment.prepare = lambda clients, ledger: on(clients, "dynamodb", "after-call.DeleteTable", kill)
+    with pytest.raises(Killed):
+        tear_down(*deployment.arguments, "--yes")
+    assert recorded(deployment) == order[: order.index("table") + 1]
+    assert deployment.settings.table not in deployment.aws.inventory()["tables"]
+
+    deployment.prepare = lambda clients, ledger: None
+    ended = tear_down(*deployment.arguments, "--yes")
+    assert ended.code == 0, ended.said
+    assert f"{deployment.settings.table} (in an earlier run)" in ended.flat
+    assert deployment.aws.inventory() == before
+    assert len(deployment.ledger["receipt"]["things"]) == len(order)
+
+
+def test_provision_after_half_a_teardown_completes_and_keeps_the_order(deployment: AtEndpoint) -> None:
+    steps = ("policies", "roles", "table", "queue", "function")
+    before = deployment.aws.inventory()
+    build_only(deployment, *steps)
+    order, built = recorded(deployment), deployment.aws.inventory()
+    deployment.prepare = lambda clients, ledger: refuse(clients, "sqs", "DeleteQueue")
+    assert tear_down(*deployment.arguments, "--yes").code == 1
+    assert recorded(deployment) == ["dead-letter-queue", "queue"]
+
+    deployment.prepare = lambda clients, ledger: None
+    build_only(deployment, *steps)
+    assert recorded(deployment) == order
+    assert deployment.aws.inventory() == built
+    assert tear_down(*deployment.arguments, "--yes").code == 0
+    assert deployment.aws.inventory() == before
+
+
+def test_an_interruption_names_the_command_that_goes_on(deployment: AtEndpoint) -> None:
+    before = deployment.aws.inventory()
+    build_only(deployment, "policies", "table")
+    tap = Tap()
+
+    def press_ctrl_c(**event: Any) -> None:
+        tap.stopping = True  # as the handler of SIGINT does
+
+    deployment.prepare = lambda clients, ledger: on(clients, "dynamodb", "before-call.DeleteTable", press_ctrl_c)
+    ended = tear_down(*deployment.arguments, "--yes", tap=tap)
+    assert ended.code == 130
+    assert "Go on with: python -m teardown" in ended.flat
+    assert tap.calls[-1].operation == "DeleteTable"  # the call in flight was the last
+    assert deployment.settings.table not in deployment.aws.inventory()["tables"]
+
+    deployment.prepare = lambda clients, ledger: None
+    assert tear_down(*deployment.arguments, "--yes").code == 0
+    assert deployment.aws.inventory() == before
+
+
+# Asking first.
+
+
+def test_consent_decides_and_where_nobody_can_give_it_yes_is_needed(
+    deployment: AtEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = deployment.aws.inventory()
+    build_only(deployment, "policies", "table")
+    ledger, account = deployment.path.read_bytes(), deployment.aws.inventory()
+
+    monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
+    ended = tear_down(*deployment.arguments)
+    assert ended.code == 252
+    assert "--yes" in ended.flat
+    assert "Nothing was changed" in ended.flat
+    assert deployment.path.read_bytes() == ledger
+    assert deployment.aws.inventory() == account
+
+    for answer, code in (("n", 1), ("", 1), ("yes", 0)):
+        terminal = io.StringIO(answer + "\n")
+        terminal.isatty = lambda: True  # type: ignore[method-assign]
+        monkeypatch.setattr(sys, "stdin", terminal)
+        ended = tear_down(*deployment.arguments)
+        assert ended.code == code
+        assert f"table {deployment.settings.table} (no items)" in ended.flat.partition("To be removed")[2]
+        if code:
+            assert deployment.writes == []
+            assert deployment.path.read_bytes() == ledger
+            assert deployment.aws.inventory() == account
+    assert deployment.aws.inventory() == before
+
+
+def test_the_list_says_what_others_hung_on_our_things_and_counts_only_what_goes(
+    deployment: AtEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aws, settings = deployment.aws, deployment.settings
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    build_only(deployment, "policies", "table")
+    arn = f"arn:aws:iam::{ACCOUNT}:policy/{settings.write_policy}"
+    aws.iam.create_user(UserName="their-user")
+    aws.iam.attach_user_policy(UserName="their-user", PolicyArn=arn)
+    ended = tear_down(*deployment.arguments)
+    listed, _, staying = ended.flat.partition("To stay as it is")
+    assert f"policy {settings.write_policy} (others depend on it: user their-user)" in staying
+    assert f"policy {settings.write_policy} " not in listed
+    assert "Remove 2 things from" in ended.flat
+
+    ended = tear_down(*deployment.arguments, "--yes")
+    assert ended.code == 1
+    assert f"policy {settings.write_policy} (others depend on it: user their-user)" in ended.flat.partition("Left")[2]
+    # With nothing to remove there is nothing to ask.
+    assert tear_down(*deployment.arguments).code == 1
+    aws.iam.detach_user_policy(UserName="their-user", PolicyArn=arn)
+    assert tear_down(*deployment.arguments, "--yes").code == 0
+    aws.iam.delete_user(UserName="their-user")
+
+
+def test_what_cannot_be_counted_is_said_to_be_uncounted(deployment: AtEndpoint) -> None:
+    build_only(deployment, "table")
+    deployment.prepare = lambda clients, ledger: refuse(clients, "dynamodb", "Scan")
+    ended = tear_down(*deployment.arguments, "--yes")
+    assert ended.code == 0
+    assert f"{deployment.settings.table} (what is in it could not be counted: AccessDeniedException)" in ended.flat
+
+
+def test_many_items_are_counted_no_further_than_is_cheap(
+    deployment: AtEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_only(deployment, "table")
+    for number in range(3):
+        deployment.aws.dynamodb.put_item(TableName=deployment.settings.table, Item={"id": {"S": str(number)}})
+    monkeypatch.setattr("teardown.contents.MANY", 2)
+    ended = tear_down(*deployment.arguments, "--yes")
+    assert f"{deployment.settings.table} (more than 2 items)" in ended.flat
+
+
+# Which ledger.
+
+
+def test_state_names_the_ledger_and_the_default_one_is_not_looked_at(deployment: AtEndpoint, tmp_path: Path) -> None:
+    before = deployment.aws.inventory()
+    build_only(deployment, "policies")
+    elsewhere = tmp_path / "elsewhere" / "mine.json"
+    elsewhere.parent.mkdir()
+    deployment.path.rename(elsewhere)
+    assert tear_down(*deployment.arguments, "--yes", "--state", str(elsewhere)).code == 0
+    assert deployment.aws.inventory() == before
+    assert not deployment.path.exists()
+
+
+def test_a_ledger_of_another_account_region_or_endpoint_is_refused(
+    deployment: AtEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_only(deployment, "policies")
+    ledger, account = deployment.path.read_bytes(), deployment.aws.inventory()
+    state = ["--state", str(deployment.path), "--yes"]
+
+    other_region = tear_down("--endpoint-url", deployment.url, "--region", "eu-central-1", *state)
+    other_endpoint = tear_down("--endpoint-url", deployment.url.replace("127.0.0.1", "localhost"), *state)
+    role = deployment.aws.sts.assume_role(RoleArn="arn:aws:iam::222222222222:role/theirs", RoleSessionName="there")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", role["Credentials"]["AccessKeyId"])
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", role["Credentials"]["SecretAccessKey"])
+    monkeypatch.setenv("AWS_SESSION_TOKEN", role["Credentials"]["SessionToken"])
+    other_account = tear_down("--endpoint-url", deployment.url, *state)
+
+    for ended, found in (
+        (other_region, "eu-central-1"),
+        (other_endpoint, "localhost"),
+        (other_account, "222222222222"),
+    ):
+        assert ended.code not in (0, 130)
+        assert "belongs to" in ended.flat
+        assert found in ended.flat
+    assert deployment.path.read_bytes() == ledger
+    assert deployment.aws.inventory() == account
+
+
+# Without a ledger.
+
+
+def test_without_a_ledger_and_with_nothing_in_the_account_there_is_nothing_to_do(deployment: AtEndpoint) -> None:
+    ended = tear_down(*deployment.arguments, "--region", "eu-west-1")
+    assert ended.code == 0, ended.said
+    assert str(deployment.path).replace(REGION, "eu-west-1") in ended.flat
+    assert "Nothing with the suite's names was found" in ended.flat
+
+
+def test_without_a_ledger_everything_of_the_suite_is_found_and_nothing_changed(deployment: AtEndpoint) -> None:
+    settings = deployment.settings
+    deployment.build()
+    lost = deployment.path.with_name("under-another-name.json")
+    deployment.path.rename(lost)
+    account = deployment.aws.inventory()
+    ended = tear_down(*deployment.arguments, "--yes")
+    assert ended.code == 1
+    assert lost.name in ended.flat
+    for name in (
+        settings.write_policy, settings.read_policy, settings.function_role, settings.api_role, settings.table,
+        settings.queue, settings.dead_letter_queue, settings.function, settings.log_group, settings.api,
+    ):  # fmt: skip
+        assert f"{name} (" in ended.flat, name
+
+    # Who forgot the learner's name is told of the marks.
+    mark = json.loads(lost.read_bytes())["deployment"]
+    ended = tear_down("--endpoint-url", deployment.url, "--yes")
+    assert ended.code == 1
+    assert f"{settings.log_group} (deployment {mark})" in ended.flat
+    assert f"{settings.api} (" in ended.flat
+    assert "--learner" in ended.flat
+
+    assert deployment.writes == []
+    assert deployment.aws.inventory() == account
+    assert tear_down(*deployment.arguments, "--yes", "--state", str(lost)).code == 0
+
+
+def test_without_a_ledger_a_trigger_that_outlived_its_function_and_queue_is_found(deployment: AtEndpoint) -> None:
+    aws, settings = deployment.aws, deployment.settings
+    build_only(deployment, "policies", "roles", "table", "queue", "function", "trigger")
+    trigger, queue = deployment.outputs("trigger")["id"], deployment.outputs("queue")["url"]
+    deployment.prepare = lambda clients, ledger: refuse(clients, "lambda_", "DeleteEventSourceMapping")
+    deployment.tear_down()
+    deployment.prepare = lambda clients, ledger: None
+    aws.lambda_.delete_function(FunctionName=settings.function)
+    aws.sqs.delete_queue(QueueUrl=queue)
+    deployment.path.unlink()
+    ended = tear_down(*deployment.arguments)
+    assert ended.code == 1
+    assert f"trigger {trigger}" in ended.flat
+    aws.lambda_.delete_event_source_mapping(UUID=trigger)
+
+
+def test_without_a_ledger_what_cannot_be_looked_at_is_not_nothing(deployment: AtEndpoint) -> None:
+    deployment.prepare = lambda clients, ledger: refuse(clients, "iam", "GetRole")
+    ended = tear_down(*deployment.arguments, "--region", "eu-west-1")
+    assert ended.code == 1
+    assert f"role {deployment.settings.api_role} (AccessDeniedException)" in ended.flat
+    assert "Nothing to do" not in ended.said
+
+
+def test_an_empty_ledger_without_a_receipt_proves_nothing(deployment: AtEndpoint) -> None:
+    build_only(deployment, "table")
+    ledger = deployment.open(deployment.connect())
+    ledger.resources = []
+    ledger.save()
+    ledger.close()
+    ended = tear_down(*deployment.arguments)
+    assert ended.code == 1
+    assert f"table {deployment.settings.table} (deployment {deployment.ledger['deployment']})" in ended.flat
+
+
+# The sandbox that the command line starts and stops.
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A working folder in which `--sandbox` runs; a sandbox that a test leaves there is stopped."""
+    monkeypatch.chdir(tmp_path)
+    kept = tmp_path / ".provision"
+    kept.mkdir()
+    yield kept
+    running = process.find(kept)
+    if running is not None:
+        process.stop(running)
+
+
+def in_sandbox(folder: Path, learner: str | None = None) -> Deployment:
+    """A deployment, begun, in the folder's sandbox, which is started where there is none."""
+    running = process.start(folder)
+    path = ledger_path(ACCOUNT, REGION, "sandbox:", learner, folder)
+    begun = Deployment(running.id, running.url, path, Settings(learner=learner))
+    build_only(begun, "policies")
+    return begun
+
+
+def test_the_sandbox_goes_on_while_another_ledger_uses_it_and_is_stopped_with_the_last(folder: Path) -> None:
+    ours, other = in_sandbox(folder), in_sandbox(folder, "alice")
+    ended = tear_down("--sandbox")
+    assert ended.code == 0, ended.said
+    assert "The sandbox goes on" in ended.flat
+    assert other.path.name in ended.flat
+    assert set(other.aws.inventory()["policies"]) == {other.settings.write_policy, other.settings.read_policy}
+    assert ours.ledger["receipt"]["things"]
+
+    ended = tear_down("--sandbox", "--learner", "alice")
+    assert ended.code == 0, ended.said
+    assert "The sandbox is stopped" in ended.flat
+    assert process.find(folder) is None
+    ended = tear_down("--sandbox")
+    assert ended.code == 0
+    assert "Nothing to do" in ended.flat
+
+
+def test_a_sandbox_that_is_gone_took_everything_along(folder: Path) -> None:
+    ours = in_sandbox(folder)
+    alice = in_sandbox(folder, "alice")
+    gone = process.find(folder)
+    assert gone is not None
+    process.stop(gone)
+    ended = tear_down("--sandbox")
+    assert ended.code == 0, ended.said
+    assert f"{gone.id} is gone, and everything in it" in ended.flat
+    assert ours.ledger["resources"] == []
+    assert ours.ledger["receipt"]["sandbox"] == "gone"
+
+    # Nor is anything ours in another sandbox that was started since; it goes on, as it is in use.
+    bob = in_sandbox(folder, "bob")
+    account = bob.aws.inventory()
+    ended = tear_down("--sandbox", "--learner", "alice")
+    assert ended.code == 0, ended.said
+    assert f"{gone.id} is gone, and everything in it" in ended.flat
+    assert alice.ledger["resources"] == []
+    assert "The sandbox goes on" in ended.flat
+    assert bob.aws.inventory() == account
+
+
+def test_without_sandbox_and_ledger_the_other_ledgers_of_the_folder_are_named(folder: Path) -> None:
+    ledger = Ledger.open(folder / "other.json", account=ACCOUNT, region=REGION, endpoint="sandbox:sb-gone")
+    ledger.save()
+    ledger.close()
+    ended = tear_down("--sandbox")
+    assert ended.code == 0
+    assert "no sandbox is running" in ended.flat
+    assert "other.json" in ended.flat
+
+
+def test_a_ledger_of_aws_is_not_closed_for_want_of_a_sandbox(folder: Path) -> None:
+    path = folder / "real.json"
+    ledger = Ledger.open(path, account=ACCOUNT, region=REGION, endpoint=None)
+    with ledger.making("table", "dynamodb:table", found={"Tags": ledger.tags}, TableName="name"):
+        pass
+    ledger.close()
+    saved = path.read_bytes()
+    ended = tear_down("--sandbox", "--state", str(path))
+    assert ended.code not in (0, 130)
+    assert "belongs to endpoint AWS" in ended.flat
+    assert path.read_bytes() == saved

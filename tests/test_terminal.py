@@ -1,0 +1,363 @@
+"""The programs in a real terminal: what is shown stays whole at every width, and a question is answered there."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import io
+import json
+import os
+import pty
+import re
+import select
+import shutil
+import signal
+import struct
+import subprocess
+import termios
+import time
+from collections.abc import Iterator
+from types import TracebackType
+
+import pytest
+from deployment import ACCOUNT, REGION, Stranger
+from programs import Folder
+
+from provision.screen import Screen, difference_lines
+from provision.waiting import Wait
+from sandbox import Sandbox
+
+WIDTHS = (60, 80, 200)
+COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3[0-7]|38;[\d;]+|4[0-7]|48;[\d;]+|9[0-7]|10[0-7])(?:;\d+)*m")
+ESCAPE = re.compile(r"\x1b\[[\d;?]*[A-Za-z]")
+
+
+class Terminal:
+    """A program in a pseudo-terminal of a given width; what it wrote, as it wrote it."""
+
+    def __init__(self, folder: Folder, columns: int, *command: str, **environ: str) -> None:
+        self.written = b""
+        self._master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+        self.child = subprocess.Popen(
+            [folder.python, "-m", *command],
+            cwd=folder.path,
+            env={**folder.environ, "TERM": "xterm-256color", **environ},
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            start_new_session=True,
+        )
+        os.close(slave)
+
+    def __enter__(self) -> Terminal:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.child.poll() is None:
+            self.child.kill()
+        self.child.wait()
+        os.close(self._master)
+
+    def read_until(self, fragment: str | None, seconds: float = 60) -> None:
+        """Read until the fragment has been written, or, without one, until the program has closed its terminal."""
+        until = time.monotonic() + seconds
+        while fragment is None or fragment not in self.text:
+            ready, _, _ = select.select([self._master], [], [], max(until - time.monotonic(), 0))
+            assert ready, f"not written in {seconds} s: {fragment!r}\n{self.text}"
+            try:
+                arrived = os.read(self._master, 65536)
+            except OSError as error:
+                if error.errno != errno.EIO:  # what Linux says when the other side has been closed
+                    raise
+                arrived = b""
+            self.written += arrived
+            if not arrived:
+                assert fragment is None, f"never written: {fragment!r}\n{self.text}"
+                return
+
+    def type(self, keys: str) -> None:
+        os.write(self._master, keys.encode())
+
+    def interrupt(self) -> None:
+        """What Ctrl-C does in a shell: the signal goes to every process of the foreground group."""
+        os.killpg(self.child.pid, signal.SIGINT)
+
+    def end(self) -> int:
+        self.read_until(None)
+        return self.child.wait(30)
+
+    @property
+    def raw(self) -> str:
+        return self.written.decode().replace("\r\n", "\n")
+
+    @property
+    def text(self) -> str:
+        """Without the escapes for colour."""
+        return ESCAPE.sub("", self.raw)
+
+    @property
+    def lines(self) -> list[str]:
+        """As they were written: what a narrow window folds is one line still."""
+        return self.text.splitlines()
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[Sandbox]:
+    with Sandbox() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def stranger(endpoint: Sandbox) -> Iterator[Stranger]:
+    client = Stranger(endpoint.url)
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Folder]:
+    with Folder(tmp_path_factory.mktemp("terminal")) as made:
+        yield made
+
+
+@pytest.mark.parametrize("columns", WIDTHS)
+def test_what_a_person_copies_is_never_divided(
+    folder: Folder, endpoint: Sandbox, stranger: Stranger, columns: int
+) -> None:
+    learner = f"wide-{columns}"
+    # In rich's markup the one would be an unopened tag and the other a key.
+    state = f".provision/[bold][/aws] :key: {columns}.json"
+    where = ("--endpoint-url", endpoint.url, "--learner", learner, "--state", state, "--yes")
+    with Terminal(folder, columns, "provision", *where, "--no-try") as terminal:
+        assert terminal.end() == 0, terminal.text
+    url = f"{endpoint.url}/restapis/{api_id(stranger, learner)}/Staging/_user_request_/dynamodbmanager"
+    event = {"operation": "create", "tableName": f"name-{learner}", "payload": {"Item": {"id": "1", "name": "Bob"}}}
+    curl = f"curl -d '{json.dumps(event)}' {url}"
+    assert f"Invoke URL:   {url}" in terminal.lines
+    assert curl in terminal.lines
+    assert f"{curl}/queue" in terminal.lines
+    assert f"Ledger         {state}" in terminal.lines
+    last = terminal.lines[-1]
+    assert last.startswith("python -m teardown ") and f"--state '{state}'" in last
+    assert position(terminal, "Invoke URL:") < position(terminal, "curl -d") < position(terminal, "python -m teardown")
+    # Prose, on the other hand, is folded between words before the window would fold it anywhere.
+    prose = [line for line in terminal.lines if re.match(r" {15,}\S| *erratum|Anyone|while nobody", line)]
+    assert prose
+    for line in prose:
+        assert len(line) < columns or " " not in line.strip().removeprefix("Done:").strip(), line
+
+    # Behind its back: the difference names ARNs, and they stay whole, too.
+    arn = f"arn:aws:iam::{ACCOUNT}:policy/Lambda-Read-SQS-{learner}"
+    statement = {"Sid": "VisualEditor0", "Effect": "Allow", "Action": ["sqs:ReceiveMessage"], "Resource": "*"}
+    stranger.iam.create_policy_version(
+        PolicyArn=arn,
+        PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [statement]}),
+        SetAsDefault=True,
+    )
+    stranger.lambda_.update_function_configuration(
+        FunctionName=f"POC-Lambda-1-{learner}", Environment={"Variables": {"TABLE_NAME": "[/aws] :key: [bold]"}}
+    )
+    with Terminal(folder, columns, "provision", *where, "--no-try") as terminal:
+        assert terminal.end() == 0, terminal.text
+    assert "mended     policy" in terminal.text
+    assert f"arn:aws:sqs:{REGION}:{ACCOUNT}:POC-Queue-{learner}" in terminal.text
+    assert "was [/aws] :key: [bold]" in terminal.text
+
+
+def api_id(stranger: Stranger, learner: str) -> str:
+    (found,) = (
+        api["id"] for api in stranger.apigateway.get_rest_apis()["items"] if api["name"] == f"POC-API-{learner}"
+    )
+    return str(found)
+
+
+def position(terminal: Terminal, beginning: str) -> int:
+    return next(number for number, line in enumerate(terminal.lines) if line.startswith(beginning))
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl to paste the line for")
+def test_the_lines_to_paste_work_as_they_stand_on_the_screen(
+    folder: Folder, endpoint: Sandbox, stranger: Stranger
+) -> None:
+    where = ("--endpoint-url", endpoint.url, "--learner", "paste", "--yes")
+    with Terminal(folder, 60, "provision", *where, "--no-try") as terminal:
+        assert terminal.end() == 0, terminal.text
+    direct, by_queue = (line for line in terminal.lines if line.startswith("curl "))
+    (look,) = (line for line in terminal.lines if " dynamodb scan " in line)
+
+    answer = folder.shell(direct)
+    assert answer.returncode == 0, answer.stderr
+    assert json.loads(answer.stdout)["ResponseMetadata"]["HTTPStatusCode"] == 200
+    seen = folder.shell(look)
+    assert seen.returncode == 0, seen.stderr
+    assert json.loads(seen.stdout)["Items"] == [{"id": {"S": "1"}, "name": {"S": "Bob"}}]
+
+    stranger.dynamodb.delete_item(TableName="name-paste", Key={"id": {"S": "1"}})
+    answer = folder.shell(by_queue)
+    assert "MessageId" in answer.stdout
+    until = time.monotonic() + 30
+    while not stranger.dynamodb.scan(TableName="name-paste")["Items"]:
+        assert time.monotonic() < until
+        time.sleep(0.1)
+
+    # The last line is a command, too: it shows what would go, and asks, as it should.
+    asked = folder.shell(terminal.lines[-1])
+    assert asked.returncode == 252
+    assert "table       name-paste  (1 item)" in asked.stderr
+
+
+# The question.
+
+
+def test_y_builds(folder: Folder, endpoint: Sandbox, stranger: Stranger) -> None:
+    where = ("--endpoint-url", endpoint.url, "--learner", "willing", "--no-try")
+    with Terminal(folder, 80, "provision", *where) as terminal:
+        terminal.read_until("[y/N] ")
+        assert f"{endpoint.url}, which is not AWS" in terminal.text
+        assert "POC-Lambda-1-willing" not in stranger.inventory()["functions"]
+        terminal.type("y\n")
+        assert terminal.end() == 0, terminal.text
+    assert "POC-Lambda-1-willing" in stranger.inventory()["functions"]
+    assert terminal.text.count("[y/N]") == 1
+    with Terminal(folder, 80, "provision", *where) as terminal:
+        assert terminal.end() == 0, terminal.text
+    assert "[y/N]" not in terminal.text  # nothing is to be done, so nothing is asked
+
+
+@pytest.mark.parametrize("keys", ["n\n", "yet\n", "\x04"], ids=["n", "something else", "end of input"])
+def test_anything_else_changes_nothing(folder: Folder, endpoint: Sandbox, stranger: Stranger, keys: str) -> None:
+    before = stranger.inventory()
+    files = sorted((folder.path / ".provision").glob("*.json"))
+    with Terminal(folder, 80, "provision", "--endpoint-url", endpoint.url, "--learner", "unwilling") as terminal:
+        terminal.read_until("[y/N] ")
+        terminal.type(keys)
+        assert terminal.end() == 1, terminal.text
+    assert "Nothing was changed." in terminal.text
+    assert "Error" not in terminal.text  # it was an answer, and no failure
+    assert stranger.inventory() == before
+    assert sorted((folder.path / ".provision").glob("*.json")) == files
+
+
+def test_ctrl_c_at_the_question_changes_nothing(folder: Folder, endpoint: Sandbox, stranger: Stranger) -> None:
+    before = stranger.inventory()
+    with Terminal(folder, 80, "provision", "--endpoint-url", endpoint.url, "--learner", "undecided") as terminal:
+        terminal.read_until("[y/N] ")
+        terminal.interrupt()
+        assert terminal.end() == 130, terminal.text
+    assert "Traceback" not in terminal.text
+    assert stranger.inventory() == before
+
+
+def test_ctrl_c_in_the_terminal_spares_the_sandbox_and_the_next_run_goes_on(folder: Folder) -> None:
+    with Terminal(folder, 80, "provision", "--sandbox", "--no-try") as terminal:
+        terminal.read_until("3/8")
+        terminal.interrupt()
+        assert terminal.end() == 130, terminal.text
+    record = folder.sandbox
+    (resume,) = (line.partition("Go on with: ")[2] for line in terminal.lines if "Go on with: " in line)
+    completed = folder.shell(resume)
+    assert completed.returncode == 0, completed.stderr
+    assert folder.sandbox == record
+    assert "    unchanged  policy      Lambda-Write-DynamoDB" in completed.stderr
+    assert len(folder.ledger()["resources"]) == 16
+
+
+def test_teardown_shows_what_goes_before_it_asks(folder: Folder, endpoint: Sandbox, stranger: Stranger) -> None:
+    where = ("--endpoint-url", endpoint.url, "--learner", "hesitant")
+    with Terminal(folder, 80, "provision", *where, "--yes", "--no-try") as terminal:
+        assert terminal.end() == 0, terminal.text
+    stranger.dynamodb.put_item(TableName="name-hesitant", Item={"id": {"S": "1"}})
+    built = stranger.inventory()
+    with Terminal(folder, 80, "teardown", *where) as terminal:
+        terminal.read_until("[y/N] ")
+        assert "name-hesitant  (1 item)" in terminal.text
+        terminal.type("n\n")
+        assert terminal.end() == 1
+    assert stranger.inventory() == built
+
+
+# Colour.
+
+
+@pytest.mark.parametrize(
+    ("environ", "coloured"),
+    [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)],
+    ids=["colour", "NO_COLOR", "dumb"],
+)
+def test_colour_is_for_those_who_want_it(folder: Folder, environ: dict[str, str], coloured: bool) -> None:
+    with Terminal(folder, 80, "provision", "--sandbox", "--learner", "[red]x[/red] :key:", **environ) as terminal:
+        assert terminal.end() == 252
+    assert bool(COLOUR.search(terminal.raw)) is coloured, terminal.raw
+    assert "'[red]x[/red] :key:'" in terminal.text
+
+
+# What can be seen without a program.
+
+
+def test_a_wait_is_told_when_it_begins_and_every_fifteen_seconds(screen: Screen) -> None:
+    refusal = "InvalidParameterValueException: The role defined for the function cannot be assumed by Lambda."
+    for elapsed in (0.0, 2.0, 14.0, 15.0, 17.0, 31.0):
+        screen.wait(Wait("role not yet assumable", "Lambda cannot see yet that it is trusted.", refusal, elapsed, 120))
+    lines = said(screen).splitlines()
+    assert [line.split("(")[1].split(")")[0] for line in lines if "waiting" in line] == [
+        "at most 120 s",
+        "15 s so far, at most 120 s",
+        "31 s so far, at most 120 s",
+    ]
+    assert sum(refusal in line for line in lines) == 1  # AWS's words once
+
+
+def test_a_wait_for_what_was_asked_for_says_for_what(screen: Screen) -> None:
+    screen.wait(Wait("the trigger to be enabled", "", "", 0.0, 300))
+    assert said(screen) == "    waiting    for the trigger to be enabled (at most 300 s).\n"
+
+
+def said(screen: Screen) -> str:
+    file = screen.talk.file
+    assert isinstance(file, io.StringIO)
+    return file.getvalue()
+
+
+QUEUE_POLICY = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {"Sid": "owner", "Effect": "Allow", "Action": "SQS:*", "Resource": "arn:aws:sqs:us-east-1:1:POC-Queue"},
+        {"Sid": "sender", "Effect": "Allow", "Action": ["SQS:SendMessage"], "Principal": {"AWS": "AROAEXAMPLE"}},
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("found", "wanted", "lines"),
+    [
+        ("0", "30", ["it: was 0, now 30"]),
+        (None, {"statusCode": "200"}, ['it: was nothing, now {"statusCode": "200"}']),
+        (["EDGE"], ["REGIONAL"], ["it: was EDGE, now REGIONAL"]),
+        (["a", "b"], ["b", "c"], ["it: removed a", "it: added c"]),
+        ([], ["ReportBatchItemFailures"], ["it: was nothing, now ReportBatchItemFailures"]),
+        (
+            json.dumps(QUEUE_POLICY),
+            {**QUEUE_POLICY, "Statement": QUEUE_POLICY["Statement"][:1]},
+            ["it > sender", f"    was {json.dumps(QUEUE_POLICY['Statement'][1], sort_keys=True)}", "    now nothing"],
+        ),
+        (
+            {"Environment": {"TABLE_NAME": "other", "MINE": "1"}},
+            {"Environment": {"TABLE_NAME": "name"}},
+            ["it > Environment > TABLE_NAME: was other, now name", "it > Environment > MINE: was 1, now nothing"],
+        ),
+        ("x" * 60, "y" * 60, ["it", f"    was {'x' * 60}", f"    now {'y' * 60}"]),
+        ("SQS:A", "SQS:A", ["it", "    was SQS:A", "    now SQS:A"]),
+    ],
+    ids=["scalars", "from nothing", "other list", "lists", "empty list", "policy as text", "below", "long", "equal"],
+)
+def test_of_a_difference_only_what_differs_is_shown(found: object, wanted: object, lines: list[str]) -> None:
+    assert difference_lines("it", found, wanted, 90) == lines
+
+
+def test_a_document_that_differs_everywhere_does_not_fill_the_screen() -> None:
+    lines = difference_lines("it", {str(n): "a" for n in range(40)}, {str(n): "b" for n in range(40)}, 60)
+    assert len(lines) == 9
+    assert lines[-1] == "... and 32 lines more"
