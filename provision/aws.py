@@ -113,6 +113,7 @@ class Clients:
     warnings: tuple[str, ...] = ()
     runtimes: tuple[str, ...] = ()
     credentials_from: str = ""
+    alias: str | None = None
 
     @property
     def waiting(self) -> Waiting:
@@ -343,7 +344,17 @@ def _connect(asked: _Asked, target: Target, tap: Tap) -> Clients:
         warnings=tuple(warnings),
         runtimes=tuple(shape.enum),
         credentials_from=asked.credentials_from,
+        alias=_alias(clients["iam"]) if endpoint is None else None,
     )
+
+
+def _alias(iam: Any) -> str | None:
+    """The account's alias, by which people know it; None when it has none or the caller may not see it."""
+    try:
+        aliases = iam.list_account_aliases()["AccountAliases"]
+    except ClientError:
+        return None
+    return str(aliases[0]) if aliases else None
 
 
 def _caller_identity(asked: _Asked, sts: Any, target: Target, *, is_aws: bool) -> dict[str, str]:

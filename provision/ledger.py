@@ -406,15 +406,22 @@ class Ledger:
         `identity` finds it again: known before the call, and named as in AWS's API.
 
         The promise reaches the disk just before the first write inside the block leaves; a block without a write
-        leaves the file as it is. Raises NotOurs or UnknownOwner before the block when `found` is somebody else's.
+        leaves the file as it is. Raises NotOurs or UnknownOwner before the block when `found` is somebody else's, and
+        LedgerRefused when the ledger records another thing in this place.
         """
         recorded = next((resource for resource in self.resources if resource.key == key), None)
+        if recorded is not None and parent is None and recorded.status != "deleted" and recorded.identity != identity:
+            raise LedgerRefused(
+                f"The ledger {self.path} records {kind} {recorded.name}, and this run is for "
+                f"{', '.join(identity.values())}.",
+                means="One ledger is one deployment: to go on would forget what it records, and leave it behind.",
+                advice=("Name the --learner that it was made for, or another --state PATH.",),
+            )
         recovered = False
         if found is not None:
             recovered = self._prove_ours(recorded, kind, identity, found, parent)
         made = Making(self._promise(recorded, key, kind, identity, found), found)
         made.resource.parent = parent
-        before = copy.deepcopy(recorded)
         self._open.append(made)
         try:
             yield made
@@ -425,7 +432,10 @@ class Ledger:
         finally:
             self._open.pop()
         made.resource.status = "created"
-        if made.resource != before or self._unsaved:
+        # Compared with what the file has by now, which may be the promise: a thing that is made again within a second,
+        # with the same outputs, otherwise equals the entry from before and stays "creating" on the disk.
+        in_file = next((entry for entry in self.resources if entry.key == key), None)
+        if made.resource != in_file or self._unsaved:
             self._put(made.resource)
             self.save()
         made.go_on_from(self._unanswered.pop(key, None))
@@ -538,7 +548,7 @@ class Ledger:
 
     @contextmanager
     def trying(self, name: str) -> Iterator[None]:
-        """A trial: inside the block the calls listed in tap.TRIALS may leave."""
+        """A trial: inside the block the calls listed in tap.TRIALS may leave, to things that are recorded."""
         self._trial = name
         try:
             yield
@@ -547,8 +557,7 @@ class Ledger:
 
     def permit(self, call: Call) -> None:
         """The guard: let a write leave only under a promise that is on the disk, a deletion, or a trial."""
-        allowed_by_trial = self._trial is not None and call.operation in TRIALS.get(call.service, frozenset())
-        if not self._open and not self._deleting and not allowed_by_trial:
+        if not self._open and not self._deleting and not self._trial_allows(call):
             raise UnpromisedWrite(f"{call.service} {call.operation} in step {self.step!r}")
         self.consent()
         changed = self._unsaved
@@ -560,6 +569,13 @@ class Ledger:
                 changed = True
         if changed:
             self.save()
+
+    def _trial_allows(self, call: Call) -> bool:
+        parameter = TRIALS.get(call.service, {}).get(call.operation)
+        if self._trial is None or parameter is None:
+            return False
+        known = (value for entry in self.standing for value in (*entry.identity.values(), *entry.outputs.values()))
+        return str(call.parameters.get(parameter)) in known
 
     def _put(self, resource: Resource) -> None:
         """Into the list: in its old place when it had one, so that reading backwards stays right."""

@@ -134,7 +134,8 @@ class Screen:
         else:
             if aws.endpoint:
                 self.keep(f"Endpoint       {aws.endpoint}, which is NOT AWS", "bold yellow")
-            self.keep(f"Account        {aws.account_id}", "bold")
+            alias = f" ({aws.alias})" if aws.alias else ""
+            self.keep(f"Account        {aws.account_id}{alias}", "bold")
             self.keep(f"Caller         {aws.caller}")
             self.keep(f"Credentials    {aws.credentials_from}")
         self.say(f"Region         {aws.region} ({aws.region_from.source})")
@@ -158,9 +159,9 @@ class Screen:
                 exit_code=outcome.USAGE,
             )
         self.say()
-        self.talk.print(Text(f"{question} [y/N] ", style="bold"), end="")
-        self.asking = True
+        self.asking = True  # before the question can be seen: from here on Ctrl-C ends the program at once
         try:
+            self.talk.print(Text(f"{question} [y/N] ", style="bold"), end="")
             answer = input()
         except EOFError:
             answer = ""
@@ -196,8 +197,8 @@ class Screen:
 
     def line(self, word: str, kind: str, name: str) -> None:
         text = Text("    ")
-        text.append(f"{word:<11}", style=STYLES.get(word, ""))
-        text.append(f"{kind:<11} ")
+        text.append(f"{word:<10} ", style=STYLES.get(word, ""))
+        text.append(f"{kind:<11}")
         text.append(name)
         self.talk.print(text, soft_wrap=True)
 

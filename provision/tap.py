@@ -69,12 +69,13 @@ READS: dict[str, frozenset[str]] = {
     "logs": frozenset({"DescribeLogGroups", "DescribeLogStreams", "ListTagsForResource"}),
 }
 
-# What trials may do beside reading: send to and invoke what the ledger records, and take away their own items.
-TRIALS: dict[str, frozenset[str]] = {
-    "lambda": frozenset({"Invoke"}),
-    "apigateway": frozenset({"TestInvokeMethod"}),
-    "sqs": frozenset({"SendMessage"}),
-    "dynamodb": frozenset({"DeleteItem"}),
+# What trials may do beside reading: send to and invoke what the ledger records, and take away their own items. Each
+# operation with the parameter that says to what.
+TRIALS: dict[str, dict[str, str]] = {
+    "lambda": {"Invoke": "FunctionName"},
+    "apigateway": {"TestInvokeMethod": "restApiId"},
+    "sqs": {"SendMessage": "QueueUrl"},
+    "dynamodb": {"DeleteItem": "TableName"},
 }
 
 THROTTLES = frozenset(

@@ -143,7 +143,8 @@ def wait_for_item(aws: Clients, settings: Settings, item_id: str, *, budget: flo
         item: dict[str, Any] | None = answer.get("Item")
         return item
 
-    item = aws.waiting.poll_until(f"item {item_id} in table {settings.table}", look, budget=budget)
+    what = f"item {item_id} in table {settings.table}"
+    item = aws.waiting.poll_until(what, look, budget=budget, every=0.5)
     aws.dynamodb.delete_item(
         TableName=settings.table,
         Key=key,

@@ -180,11 +180,19 @@ class Waiting:
             self._pause(reason.name, reason.means, words, started, reason.budget)
 
     def poll_until(
-        self, what: str, look: Callable[[], T | None], *, budget: float, means: str = "", times: int = 1
+        self,
+        what: str,
+        look: Callable[[], T | None],
+        *,
+        budget: float,
+        means: str = "",
+        times: int = 1,
+        every: float | None = None,
     ) -> T:
         """What `look` returns, as soon as it is neither None nor False, `times` looks in a row.
 
-        "Not there" is believed only after several looks: an answer may come from a place that lags behind.
+        "Not there" is believed only after several looks: an answer may come from a place that lags behind. `every` is
+        the pause between two looks in seconds; None: the usual one.
         """
         started = self.clock()
         seen = 0
@@ -199,12 +207,15 @@ class Waiting:
             if seen:
                 self.sleep(min(self.every, 1.0))
             else:
-                self._pause(what, means, "", started, budget)
+                self._pause(what, means, "", started, budget, every)
 
-    def _pause(self, reason: str, means: str, words: str, started: float, budget: float) -> None:
+    def _pause(
+        self, reason: str, means: str, words: str, started: float, budget: float, every: float | None = None
+    ) -> None:
+        every = self.every if every is None else every
         elapsed = self.clock() - started
         wait = Wait(reason, means, words, elapsed, budget)
-        if elapsed + self.every > budget:
+        if elapsed + every > budget:
             raise GaveUp(
                 f"Gave up after {elapsed:.0f} s: {reason}." + (f" AWS said: {words}" if words else ""),
                 means=means,
@@ -212,7 +223,7 @@ class Waiting:
             )
         self.waited.append(wait)
         self.tell(wait)
-        self.sleep(self.every)
+        self.sleep(every)
 
 
 class Attempt:

@@ -185,8 +185,7 @@ def look_in_account(aws: Clients, settings: Settings, screen: Screen) -> int:
     seen, unanswered = search(aws, settings)
     where = f"account {aws.account_id}, Region {aws.region}"
     for thing in seen:
-        mark = f"deployment {thing.deployment}" if thing.deployment else "no mark of this suite"
-        screen.line("found", KINDS[thing.kind], f"{thing.name}  ({mark})")
+        screen.line("found", KINDS[thing.kind], f"{thing.name}  ({thing.mark})")
     if seen:
         raise outcome.Stop(
             f"{plural(len(seen), 'thing')} with the suite's names or marks in {where}, and no ledger here says whose.",

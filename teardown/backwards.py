@@ -215,7 +215,7 @@ def is_ours(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, A
     parent = ledger.record(resource.parent or "")
     if parent is None or parent.kind in IS_PART:
         return False
-    found_parent = FIND[parent.kind](aws, ledger, parent)
+    found_parent = look(aws, ledger, parent)
     return (
         found_parent is not None
         and ledger.is_ours(parent, found_parent)

@@ -14,19 +14,7 @@ from teardown.trigger import others_hanging, refuse_while_ours_is_on
 
 
 def find(aws: Clients, ledger: Ledger, resource: Resource) -> dict[str, Any] | None:
-    return find_with_tags(aws, resource.identity["FunctionName"])
-
-
-def find_with_tags(aws: Clients, name: str) -> dict[str, Any] | None:
-    """GetFunction shows no tags both when there are none and when they may not be read; ListTags tells which."""
-    found = find_function(aws.lambda_, name)
-    if found is not None and found["Tags"] is None:
-        try:
-            listed = aws.lambda_.list_tags(Resource=found["FunctionArn"])
-        except aws.lambda_.exceptions.ResourceNotFoundException:
-            return None
-        found["Tags"] = listed.get("Tags", {})
-    return found
+    return find_function(aws.lambda_, resource.identity["FunctionName"])
 
 
 def find_logs(aws: Clients, ledger: Ledger, resource: Resource) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from provision.aws import EXPIRED, REFUSED, Clients
-from provision.function import find_log_group
+from provision.function import find_function, find_log_group
 from provision.ledger import TAG
 from provision.message_queue import find_queue
 from provision.policies import find_policy
@@ -18,17 +18,22 @@ from provision.roles import find_role
 from provision.settings import Settings
 from provision.table import find_table
 from teardown.api import list_apis
-from teardown.function import find_with_tags
 from teardown.trigger import find_hanging
 
 
 @dataclass(frozen=True)
 class Seen:
-    """Something that bears one of the suite's names, or its mark. `deployment` is the mark's value, None for none."""
+    """Something that bears one of the suite's names, or its mark, and what the mark says."""
 
     kind: str
     name: str
-    deployment: str | None
+    mark: str
+
+
+def mark_in(tags: Mapping[str, str] | None) -> str:
+    if tags is None:
+        return "its tags could not be read"
+    return f"deployment {tags[TAG]}" if TAG in tags else "no mark of this suite"
 
 
 def search(aws: Clients, settings: Settings) -> tuple[list[Seen], list[str]]:
@@ -63,7 +68,7 @@ def looks(aws: Clients, settings: Settings) -> Iterator[tuple[str, Callable[[], 
         yield f"queue {queue}", partial(named, "sqs:queue", queue, find_queue, aws.sqs, queue)
         yield f"triggers on {queue}", partial(hanging, aws, EventSourceArn=aws.arn("sqs", queue))
     function = settings.function
-    yield f"function {function}", partial(named, "lambda:function", function, find_with_tags, aws, function)
+    yield f"function {function}", partial(named, "lambda:function", function, find_function, aws.lambda_, function)
     yield f"triggers on {function}", partial(hanging, aws, FunctionName=function)
     group = settings.log_group
     yield f"log group {group}", partial(named, "logs:log-group", group, find_log_group, aws.logs, group)
@@ -75,7 +80,7 @@ def named(
     kind: str, name: str, find: Callable[[Any, str], Mapping[str, Any] | None], client: Any, identity: str
 ) -> list[Seen]:
     found = find(client, identity)
-    return [] if found is None else [Seen(kind, name, (found.get("Tags") or {}).get(TAG))]
+    return [] if found is None else [Seen(kind, name, mark_in(found["Tags"]))]
 
 
 def hanging(aws: Clients, **source_or_function: str) -> list[Seen]:
@@ -84,12 +89,12 @@ def hanging(aws: Clients, **source_or_function: str) -> list[Seen]:
         found = find_hanging(aws, **source_or_function)
     except aws.lambda_.exceptions.ResourceNotFoundException:
         return []  # of a function that is not there
-    return [Seen("lambda:event-source-mapping", mapping["UUID"], mapping["Tags"].get(TAG)) for mapping in found]
+    return [Seen("lambda:event-source-mapping", mapping["UUID"], mark_in(mapping["Tags"])) for mapping in found]
 
 
 def apis(aws: Clients, name: str) -> list[Seen]:
     return [
-        Seen("apigateway:rest-api", f"{api['name']} ({api['id']})", api["Tags"].get(TAG))
+        Seen("apigateway:rest-api", f"{api['name']} ({api['id']})", mark_in(api["Tags"]))
         for api in list_apis(aws)
         if api["name"] == name or TAG in api["Tags"]
     ]
@@ -102,5 +107,5 @@ def marked_log_groups(aws: Clients) -> list[Seen]:
         for group in page["logGroups"]:
             found = find_log_group(aws.logs, group["logGroupName"])
             if found is not None and TAG in found["Tags"]:
-                seen.append(Seen("logs:log-group", group["logGroupName"], found["Tags"][TAG]))
+                seen.append(Seen("logs:log-group", group["logGroupName"], mark_in(found["Tags"])))
     return seen

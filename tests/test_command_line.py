@@ -440,7 +440,7 @@ def test_a_second_ctrl_c_ends_it_at_once_and_what_was_in_flight_is_found_again(
         assert resume is not None
         completed = folder.shell(resume[1])
         assert completed.returncode == 0, completed.stderr
-        assert "    recovered  table       name-twice" in completed.stderr
+        assert "    recovered  table      name-twice" in completed.stderr
     assert_complete(only_ledger(folder))
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from importlib import resources
 from typing import Any
 
+import answers
 import pytest
 
 from provision.aws import Clients, Target, connect
@@ -16,6 +17,7 @@ from provision.settings import Settings
 from provision.tap import Tap
 from sandbox import Sandbox
 
+models_read_once = answers.models_read_once  # for every test here
 ROLE = "arn:aws:iam::123456789012:role/APIGateway-SQS"
 DOCUMENT: dict[str, Any] = {
     "Version": "2012-10-17",

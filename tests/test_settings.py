@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import re
 
+import answers
 import boto3
 import pytest
 from deployment import Deployment
@@ -21,6 +22,7 @@ from provision.settings import (
 )
 from provision.waiting import Waiting
 
+models_read_once = answers.models_read_once  # for every test here
 # What each service allows as a name, as its API reference has it.
 LEGAL = {
     "write_policy": r"[\w+=,.@-]{1,128}",  # IAM CreatePolicy

@@ -632,39 +632,59 @@ def test_a_ledger_that_names_a_strangers_things_with_their_ids_deletes_none_of_t
         entries["dead-letter-queue"]["parent"] = "function-role"
 
     rewrite(deployment, poison)
+    # With ours gone nothing on our role speaks for keeping what is recorded for it.
+    ours = deployment.settings
+    aws.iam.detach_role_policy(RoleName=ours.function_role, PolicyArn=policy_arn(ours.write_policy))
     left(deployment)
     assert only_of(aws.inventory(), theirs.learner) == their_part
 
 
 def test_a_ledger_that_names_a_strangers_parts_of_our_things_takes_none_of_them_away(deployment: Deployment) -> None:
     aws, settings = deployment.aws, deployment.settings
-    aws.iam.create_policy(PolicyName=f"their-{settings.learner}", PolicyDocument=ANYTHING)
-    deployment.build()
-    api_id = deployment.outputs("api")["id"]
-    aws.iam.attach_role_policy(RoleName=settings.api_role, PolicyArn=policy_arn(f"their-{settings.learner}"))
-    aws.apigateway.create_deployment(restApiId=api_id, stageName="theirs")
+    theirs = f"their-{settings.learner}"
+    aws.iam.create_policy(PolicyName=theirs, PolicyDocument=ANYTHING)
+    make_role(aws, theirs)
+    build_only(deployment, "policies", "roles", "table", "queue", "function", "api")
+    aws.iam.attach_role_policy(RoleName=settings.api_role, PolicyArn=policy_arn(theirs))
     aws.lambda_.add_permission(
         FunctionName=settings.function,
         StatementId="their-bucket",
         Action="lambda:InvokeFunction",
         Principal="s3.amazonaws.com",
     )
+    # Ours is taken away by hand, so that only theirs carries the policy.
+    aws.iam.detach_role_policy(RoleName=settings.function_role, PolicyArn=policy_arn(settings.read_policy))
+    aws.iam.attach_role_policy(RoleName=theirs, PolicyArn=policy_arn(settings.read_policy))
 
     def poison(entries: dict[str, dict[str, Any]]) -> None:
-        entries["stage"]["identity"]["stageName"] = "theirs"
         entries["permission"]["identity"]["StatementId"] = "their-bucket"
-        entries["api-role/logs-policy"]["identity"]["PolicyArn"] = policy_arn(f"their-{settings.learner}")
+        entries["api-role/logs-policy"]["identity"]["PolicyArn"] = policy_arn(theirs)
+        entries["function-role/read-policy"]["identity"]["RoleName"] = theirs
 
     rewrite(deployment, poison)
     why = left(deployment)
-    assert "stage theirs" in why["api"]
     assert "permission their-bucket of s3.amazonaws.com" in why["function"]
-    assert f"policy their-{settings.learner}" in why["api-role"]
+    assert f"policy {theirs}" in why["api-role"]
+    assert f"role {theirs}" in why["read-policy"]
+    now = aws.inventory()
+    assert "their-bucket" in [one["Sid"] for one in now["functions"][settings.function]["policy"]]
+    assert theirs in now["roles"][settings.api_role]["attached"]
+    assert now["roles"][theirs]["attached"] == [settings.read_policy]
+
+
+def test_a_ledger_that_names_a_strangers_stage_of_our_api_leaves_it(deployment: Deployment) -> None:
+    aws, settings = deployment.aws, deployment.settings
+    deployment.build()
+    api_id = deployment.outputs("api")["id"]
+    aws.apigateway.create_deployment(restApiId=api_id, stageName="theirs")
+
+    def poison(entries: dict[str, dict[str, Any]]) -> None:
+        entries["stage"]["identity"]["stageName"] = "theirs"
+
+    rewrite(deployment, poison)
+    assert "stage theirs" in left(deployment)["api"]
     stages = [stage["stageName"] for stage in aws.apigateway.get_stages(restApiId=api_id)["item"]]
     assert sorted(stages) == [settings.stage, "theirs"]
-    attached = aws.iam.list_attached_role_policies(RoleName=settings.api_role)["AttachedPolicies"]
-    assert f"their-{settings.learner}" in [policy["PolicyName"] for policy in attached]
-    assert "their-bucket" in [one["Sid"] for one in aws.inventory()["functions"][settings.function]["policy"]]
 
 
 def only_of(inventory: dict[str, Any], learner: str | None) -> dict[str, Any]:

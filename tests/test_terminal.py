@@ -206,7 +206,7 @@ def test_the_lines_to_paste_work_as_they_stand_on_the_screen(
     # The last line is a command, too: it shows what would go, and asks, as it should.
     asked = folder.shell(terminal.lines[-1])
     assert asked.returncode == 252
-    assert "table       name-paste  (1 item)" in asked.stderr
+    assert "table      name-paste  (1 item)" in asked.stderr
 
 
 # The question.
@@ -261,7 +261,7 @@ def test_ctrl_c_in_the_terminal_spares_the_sandbox_and_the_next_run_goes_on(fold
     completed = folder.shell(resume)
     assert completed.returncode == 0, completed.stderr
     assert folder.sandbox == record
-    assert "    unchanged  policy      Lambda-Write-DynamoDB" in completed.stderr
+    assert "    unchanged  policy     Lambda-Write-DynamoDB" in completed.stderr
     assert len(folder.ledger()["resources"]) == 16
 
 

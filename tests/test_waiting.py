@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import answers
 import pytest
 from answers import Answer, Faults, refusal, refuse
 from botocore.exceptions import ClientError
@@ -35,6 +36,8 @@ from provision.waiting import (
     WaitingCannotHelp,
 )
 from sandbox import Sandbox
+
+models_read_once = answers.models_read_once  # for every test here
 
 
 class Clock:
