@@ -178,6 +178,9 @@ def remove(aws: Clients, ledger: Ledger, resource: Resource, stays: str | None) 
         if stays:
             raise Kept(stays)
         refuse_if_others_depend_on(aws, ledger, resource, found)
+        known = immutable_id(resource.kind, found)
+        if known is not None:
+            resource.outputs["id"] = known  # what is deleted, and must be found gone, whatever the file said
         try:
             with ledger.deleting(resource):
                 UNDO[resource.kind](aws, ledger, resource, found)

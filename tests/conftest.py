@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import socket
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from typing import Any
 
 import pytest
 from deployment import Deployment
-from rich.console import Console
+from screens import memory_screen
 
 from provision.screen import Screen
 from sandbox import Sandbox
@@ -67,8 +66,4 @@ def deployment(empty_sandbox: Sandbox, tmp_path: Path) -> Iterator[Deployment]:
 @pytest.fixture
 def screen() -> Screen:
     """A screen that writes into memory: `screen.talk.file.getvalue()`."""
-    return Screen(talk=memory_console(), data=memory_console())
-
-
-def memory_console() -> Console:
-    return Console(file=io.StringIO(), width=100, force_terminal=False, color_system=None, emoji=False)
+    return memory_screen()

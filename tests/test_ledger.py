@@ -36,6 +36,8 @@ from provision.ledger import (
 )
 from provision.settings import Settings
 from provision.tap import TRIALS, AnswerLost, Call, UnpromisedWrite
+from provision.waiting import Waiting
+from sandbox import Sandbox
 
 models_read_once = answers.models_read_once  # for every test here
 ACCOUNT = "123456789012"
@@ -45,6 +47,22 @@ needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system can
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "ledger.json"
+
+
+@pytest.fixture(scope="module")
+def shared_sandbox() -> Iterator[Sandbox]:
+    """Runs that remove everything they made can follow one another in one sandbox."""
+    with Sandbox() as running:
+        yield running
+
+
+@pytest.fixture
+def run(shared_sandbox: Sandbox, path: Path) -> Iterator[Deployment]:
+    """A deployment whose waits take no time, in an account that must be empty again at the end."""
+    with Deployment(shared_sandbox.id, shared_sandbox.url, path) as made:
+        made.waiting = Waiting(sleep=lambda seconds: None)
+        yield made
+        assert not any(made.aws.inventory().values())
 
 
 def opened(path: Path, *, account: str = ACCOUNT, region: str = "us-east-1", endpoint: str | None = None) -> Ledger:
@@ -527,10 +545,10 @@ def test_a_folder_that_cannot_be_written_is_refused_at_once(tmp_path: Path, monk
 
 @pytest.mark.parametrize("kind_of_run", ["build", "tear_down"])
 def test_a_run_whose_disk_fills_sends_no_write_from_then_on(
-    deployment: Deployment, monkeypatch: pytest.MonkeyPatch, kind_of_run: str
+    run: Deployment, monkeypatch: pytest.MonkeyPatch, kind_of_run: str
 ) -> None:
     if kind_of_run == "tear_down":
-        deployment.build()
+        run.build()
     saves_left = 9
     sent_afterwards: list[str] = []
     fsync = os.fsync
@@ -547,16 +565,15 @@ def test_a_run_whose_disk_fills_sends_no_write_from_then_on(
             lambda call: sent_afterwards.append(call.operation) if saves_left < 0 and not call.is_read else None
         )
 
-    deployment.prepare = watch
+    run.prepare = watch
     monkeypatch.setattr(os, "fsync", full_after_a_while)
     with pytest.raises(LedgerRefused, match="No space left"):
-        getattr(deployment, kind_of_run)()
+        getattr(run, kind_of_run)()
     assert saves_left < 0
     assert sent_afterwards == []
     monkeypatch.undo()
-    deployment.prepare = lambda aws, ledger: None
-    assert deployment.tear_down() == []  # the file is whole, and knows everything that was made
-    assert not any(deployment.aws.inventory().values())
+    run.prepare = lambda aws, ledger: None
+    assert run.tear_down() == []  # the file is whole, and knows everything that was made
 
 
 # Power failures: what survives is what was synchronised, and nothing else.
@@ -599,9 +616,9 @@ class Disk:
 
 
 def test_every_write_leaves_with_its_promise_safe_from_a_power_failure(
-    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+    run: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    disk = Disk(deployment.path.parent, monkeypatch)
+    disk = Disk(run.path.parent, monkeypatch)
     checked = []
 
     def watch(aws: Any, ledger: Ledger) -> None:
@@ -618,12 +635,12 @@ def test_every_write_leaves_with_its_promise_safe_from_a_power_failure(
         for client in (aws.iam, aws.dynamodb, aws.sqs, aws.lambda_, aws.apigateway, aws.logs):
             client.meta.events.register_first("before-send.*.*", before_send)
 
-    deployment.prepare = watch
-    deployment.build()
-    assert len(checked) == len(deployment.writes) > 20
+    run.prepare = watch
+    run.build()
+    assert len(checked) == len(run.writes) > 20
     checked.clear()
-    assert deployment.tear_down() == []
-    assert len(checked) == len(deployment.writes) > 10
+    assert run.tear_down() == []
+    assert len(checked) == len(run.writes) > 10
 
 
 def in_place(path: Path, data: bytes) -> None:
@@ -938,15 +955,13 @@ def test_a_part_follows_its_parent_to_another_id(path: Path) -> None:
     assert kept(path)["resources"][1]["identity"] == {"restApiId": "two"}
 
 
-def test_another_learner_with_the_same_ledger_is_refused_and_loses_nothing(deployment: Deployment) -> None:
-    before = deployment.aws.inventory()
-    deployment.build()
-    built = deployment.aws.inventory()
+def test_another_learner_with_the_same_ledger_is_refused_and_loses_nothing(run: Deployment) -> None:
+    run.build()
+    built = run.aws.inventory()
     with pytest.raises(LedgerRefused, match="records iam:policy"):
-        deployment.build(Settings(learner="alice"))
-    assert deployment.aws.inventory() == built
-    assert deployment.tear_down() == []
-    assert deployment.aws.inventory() == before
+        run.build(Settings(learner="alice"))
+    assert run.aws.inventory() == built
+    assert run.tear_down() == []
 
 
 # Whose is it?
@@ -1054,19 +1069,19 @@ def test_what_is_going_already_needs_no_mark(path: Path, going: dict[str, str]) 
     assert opened(path).is_ours(recorded(id="it"), {"TableId": "it", "Tags": {}, **going})
 
 
-def test_a_poisoned_ledger_does_not_delete_what_is_a_strangers(deployment: Deployment) -> None:
-    role_name = deployment.settings.api_role
-    theirs = deployment.aws.iam.create_role(RoleName=role_name, AssumeRolePolicyDocument="{}")["Role"]
-    ledger = deployment.open(deployment.connect())
+def test_a_poisoned_ledger_does_not_delete_what_is_a_strangers(run: Deployment) -> None:
+    role_name = run.settings.api_role
+    theirs = run.aws.iam.create_role(RoleName=role_name, AssumeRolePolicyDocument="{}")["Role"]
+    ledger = run.open(run.connect())
     ledger.save()
     ledger.close()
     entry = Resource("api-role", "iam:role", "roles", {"RoleName": role_name}, {"id": theirs["RoleId"]}, since="then")
     entry.status = "created"
-    rewrite(deployment.path, lambda content: content["resources"].append(vars(entry)), honest=True)
-    [left] = deployment.tear_down()
+    rewrite(run.path, lambda content: content["resources"].append(vars(entry)), honest=True)
+    [left] = run.tear_down()
     assert "carries no mark" in left.why
-    assert role_name in deployment.aws.inventory()["roles"]
-    assert [kept["key"] for kept in deployment.ledger["resources"]] == ["api-role"]
+    run.aws.iam.delete_role(RoleName=role_name)  # it is still there
+    assert [kept["key"] for kept in run.ledger["resources"]] == ["api-role"]
 
 
 # The guard.
@@ -1082,24 +1097,28 @@ def test_a_write_outside_everything_is_stopped(path: Path) -> None:
 
 
 @pytest.fixture
-def guarded(deployment: Deployment) -> Iterator[tuple[Clients, Ledger]]:
+def guarded(run: Deployment) -> Iterator[tuple[Clients, Ledger]]:
     """The suite's clients with the guard on them; a table and two queues are there, one queue is recorded."""
-    deployment.aws.dynamodb.create_table(
+    run.aws.dynamodb.create_table(
         TableName="name",
         KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
         AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
         BillingMode="PAY_PER_REQUEST",
     )
-    deployment.aws.sqs.create_queue(QueueName="somebodys")
-    url = deployment.aws.sqs.create_queue(QueueName="POC-Queue")["QueueUrl"]
-    aws = deployment.connect()
-    ledger = deployment.open(aws)
+    run.aws.sqs.create_queue(QueueName="somebodys")
+    url = run.aws.sqs.create_queue(QueueName="POC-Queue")["QueueUrl"]
+    aws = run.connect()
+    ledger = run.open(aws)
     ledger.resources = [
         recorded(),
         Resource("queue", "sqs:queue", "queue", {"QueueName": "POC-Queue"}, {"url": url}, status="created"),
     ]
     yield aws, ledger
     ledger.close()
+    for url in run.aws.sqs.list_queues()["QueueUrls"]:
+        run.aws.sqs.delete_queue(QueueUrl=url)
+    for name in run.aws.dynamodb.list_tables()["TableNames"]:
+        run.aws.dynamodb.delete_table(TableName=name)
 
 
 def forbidden(aws: Clients) -> list[Callable[[], object]]:
@@ -1131,19 +1150,19 @@ def allowed_to_trials(aws: Clients) -> list[Callable[[], object]]:
 
 
 def test_no_call_of_the_suites_clients_writes_without_a_promise(
-    guarded: tuple[Clients, Ledger], deployment: Deployment
+    guarded: tuple[Clients, Ledger], run: Deployment
 ) -> None:
     aws, _ = guarded
-    before = deployment.aws.inventory()
+    before = run.aws.inventory()
     for write in [*forbidden(aws), *allowed_to_trials(aws)]:
         with pytest.raises(UnpromisedWrite):
             write()
     aws.dynamodb.describe_table(TableName="name")  # reads pass
-    assert deployment.aws.inventory() == before
+    assert run.aws.inventory() == before
     assert aws.tap.writes() == []
 
 
-def test_a_trial_may_send_and_invoke_and_nothing_else(guarded: tuple[Clients, Ledger], deployment: Deployment) -> None:
+def test_a_trial_may_send_and_invoke_and_nothing_else(guarded: tuple[Clients, Ledger], run: Deployment) -> None:
     aws, ledger = guarded
     for service, operations in TRIALS.items():
         for operation, parameter in operations.items():
@@ -1152,26 +1171,24 @@ def test_a_trial_may_send_and_invoke_and_nothing_else(guarded: tuple[Clients, Le
                 ledger.permit(call)
             with pytest.raises(UnpromisedWrite):
                 ledger.permit(call)
-    before = deployment.aws.inventory()
+    before = run.aws.inventory()
     with ledger.trying("echo"):
         for write in allowed_to_trials(aws):
             write()
         for write in forbidden(aws):
             with pytest.raises(UnpromisedWrite):
                 write()
-    assert deployment.aws.inventory() == before
+    assert run.aws.inventory() == before
     assert [call.operation for call in aws.tap.writes()] == ["SendMessage", "DeleteItem"]
-    assert not deployment.path.exists()
+    assert not run.path.exists()
 
 
-def test_a_deletion_lets_its_writes_pass_and_no_later_ones(
-    guarded: tuple[Clients, Ledger], deployment: Deployment
-) -> None:
+def test_a_deletion_lets_its_writes_pass_and_no_later_ones(guarded: tuple[Clients, Ledger], run: Deployment) -> None:
     aws, ledger = guarded
     later = forbidden(aws)
     with ledger.deleting(recorded()):
         aws.dynamodb.delete_table(TableName="name")
-    assert deployment.aws.inventory()["tables"] == {}
+    assert run.aws.inventory()["tables"] == {}
     for write in later:
         with pytest.raises(UnpromisedWrite):
             write()

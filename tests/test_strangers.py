@@ -589,6 +589,7 @@ def rewrite(deployment: Deployment, change: Callable[[dict[str, dict[str, Any]]]
 def test_a_ledger_that_names_a_strangers_things_with_their_ids_deletes_none_of_them(deployment: Deployment) -> None:
     aws = deployment.aws
     deployment.build()
+    our_api_id = deployment.outputs("api")["id"]
     theirs = Settings(learner=f"x{secrets.token_hex(3)}")
     make_namesakes(aws, theirs)
     api_id = next(api["id"] for api in aws.apigateway.get_rest_apis()["items"] if api["name"] == theirs.api)
@@ -632,8 +633,9 @@ def test_a_ledger_that_names_a_strangers_things_with_their_ids_deletes_none_of_t
         entries["dead-letter-queue"]["parent"] = "function-role"
 
     rewrite(deployment, poison)
-    # With ours gone nothing on our role speaks for keeping what is recorded for it.
+    # Ours are gone, so that nothing but whose they are speaks for keeping theirs.
     ours = deployment.settings
+    aws.apigateway.delete_stage(restApiId=our_api_id, stageName=ours.stage)
     aws.iam.detach_role_policy(RoleName=ours.function_role, PolicyArn=policy_arn(ours.write_policy))
     left(deployment)
     assert only_of(aws.inventory(), theirs.learner) == their_part

@@ -438,20 +438,6 @@ def test_what_trials_may_do_and_what_answers_hold_exists_in_awss_models() -> Non
         assert shapes, f"{operation} has no {path}"
 
 
-def test_every_call_of_a_whole_life_is_a_read_by_name_or_a_write_under_a_promise(deployment: Deployment) -> None:
-    recorded: list[Call] = []
-    for run in (deployment.build, deployment.trials, deployment.build, deployment.tear_down, deployment.tear_down):
-        run()
-        recorded += deployment.calls
-    aws = deployment.connect()
-    search(aws, deployment.settings)
-    recorded += aws.tap.calls
-    for call in recorded:
-        assert call.is_read == call.operation.startswith(("Get", "List", "Describe", "Scan")), call.operation
-        assert call.ended is not None
-    assert {call.operation for call in recorded if not call.is_read} >= {"CreateTable", "DeleteTable", "SendMessage"}
-
-
 # The guard, the listeners, the way to stop.
 
 
@@ -679,6 +665,20 @@ def test_a_thing_made_before_an_answer_was_lost_is_told_as_made() -> None:
         [happened("one", "created"), happened("one", "unchanged"), happened("two", "recovered"), happened("three", "x")]
     )
     assert [(event.key, event.outcome) for event in told] == [("one", "created"), ("two", "recovered"), ("three", "x")]
+
+
+def test_every_call_of_a_whole_life_is_a_read_by_name_or_a_write_under_a_promise(run: Deployment) -> None:
+    recorded: list[Call] = []
+    for go in (run.build, run.trials, run.build, run.tear_down, run.tear_down):
+        go()
+        recorded += run.calls
+    aws = run.connect()
+    search(aws, run.settings)
+    recorded += aws.tap.calls
+    for call in recorded:
+        assert call.is_read == call.operation.startswith(("Get", "List", "Describe", "Scan")), call.operation
+        assert call.ended is not None
+    assert {call.operation for call in recorded if not call.is_read} >= {"CreateTable", "DeleteTable", "SendMessage"}
 
 
 def test_a_step_is_run_again_for_a_lost_answer_only(run: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:

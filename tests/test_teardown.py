@@ -20,8 +20,8 @@ import botocore.waiter
 import pytest
 from botocore.exceptions import ReadTimeoutError
 from botocore.httpsession import URLLib3Session
-from conftest import memory_console
 from deployment import ACCOUNT, REGION, Deployment
+from screens import memory_screen
 
 import provision.ledger
 import teardown.__main__ as program
@@ -30,7 +30,6 @@ from provision.__main__ import run_program
 from provision.aws import Clients, Target, connect, ledger_path
 from provision.ledger import Ledger
 from provision.runner import run_step
-from provision.screen import Screen
 from provision.settings import Settings
 from provision.tap import Tap
 from provision.waiting import STILL_ATTACHED, Waiting
@@ -130,7 +129,7 @@ class Ended:
 def tear_down(*arguments: str, tap: Tap | None = None) -> Ended:
     """`python -m teardown ARGUMENTS`, in this process, with short sleeps."""
     tap = tap or Tap()
-    screen = Screen(talk=memory_console(), data=memory_console())
+    screen = memory_screen()
 
     def body() -> int:
         tap.waiting.sleep = short_sleep
