@@ -100,6 +100,9 @@ def make_api(aws: Clients, settings: Settings, ledger: Ledger) -> str:
                 "disableExecuteApiEndpoint", found=api.get("disableExecuteApiEndpoint", False), wanted=False
             ):
                 changes.append({"op": "replace", "path": "/disableExecuteApiEndpoint", "value": "false"})
+                # It takes effect with the next deployment: step 8 sees by this number that one is due.
+                # https://docs.aws.amazon.com/apigateway/latest/developerguide/rest-api-disable-default-endpoint.html
+                made["reopened"] = int(made.get("reopened") or 0) + 1
             if changes:
                 aws.apigateway.update_rest_api(
                     restApiId=api["id"],
@@ -341,7 +344,7 @@ def make_responses(
     method_responses = (method or {}).get("methodResponses", {})
     integration = (method or {}).get("methodIntegration", {})
     integration_responses = {} if integration_replaced else integration.get("integrationResponses", {})
-    for status_code, pattern in responses.items():
+    for status_code in responses:
         if status_code not in method_responses:
             if not is_new:
                 made.differs(f"{label} method response {status_code}", found=None, wanted="Empty")
@@ -352,33 +355,38 @@ def make_responses(
                 statusCode=status_code,
                 responseModels={"application/json": "Empty"},
             )
+    # What must go goes first: two integration responses cannot have the same pattern, not even for a moment.
+    missing = []
+    for status_code, pattern in responses.items():
+        found = integration_responses.get(status_code)
         part = f"{label} integration response {status_code}"
-        all_new = is_new or integration_replaced
-        if all_new or response_differs(made, part, integration_responses.get(status_code), pattern):
-            if pattern is None:
-                aws.apigateway.put_integration_response(
-                    restApiId=api_id,
-                    resourceId=resource_id,
-                    httpMethod="POST",
-                    statusCode=status_code,
-                )
-            else:
-                aws.apigateway.put_integration_response(
-                    restApiId=api_id,
-                    resourceId=resource_id,
-                    httpMethod="POST",
-                    statusCode=status_code,
-                    selectionPattern=pattern,
-                )
+        if is_new or integration_replaced:
+            missing.append(status_code)
+        elif response_differs(made, part, found, pattern):
+            missing.append(status_code)
+            if found is not None:
+                delete_integration_response(aws, api_id, resource_id, status_code)
     for status_code in sorted(integration_responses.keys() - responses.keys()):
         part = f"{label} integration response {status_code}"
         made.differs(part, found=integration_responses[status_code], wanted=None)
-        aws.apigateway.delete_integration_response(
-            restApiId=api_id,
-            resourceId=resource_id,
-            httpMethod="POST",
-            statusCode=status_code,
-        )
+        delete_integration_response(aws, api_id, resource_id, status_code)
+    for status_code in missing:
+        selection_pattern = responses[status_code]
+        if selection_pattern is None:
+            aws.apigateway.put_integration_response(
+                restApiId=api_id,
+                resourceId=resource_id,
+                httpMethod="POST",
+                statusCode=status_code,
+            )
+        else:
+            aws.apigateway.put_integration_response(
+                restApiId=api_id,
+                resourceId=resource_id,
+                httpMethod="POST",
+                statusCode=status_code,
+                selectionPattern=selection_pattern,
+            )
     for status_code in sorted(method_responses.keys() - responses.keys()):
         made.differs(f"{label} method response {status_code}", found=method_responses[status_code], wanted=None)
         aws.apigateway.delete_method_response(
@@ -387,6 +395,15 @@ def make_responses(
             httpMethod="POST",
             statusCode=status_code,
         )
+
+
+def delete_integration_response(aws: Clients, api_id: str, resource_id: str, status_code: str) -> None:
+    aws.apigateway.delete_integration_response(
+        restApiId=api_id,
+        resourceId=resource_id,
+        httpMethod="POST",
+        statusCode=status_code,
+    )
 
 
 def allow_invoking(aws: Clients, settings: Settings, ledger: Ledger, api_id: str) -> None:

@@ -506,8 +506,8 @@ class Ledger:
         The mark decides. Raises UnknownOwner when it cannot be read, MarkLost when it is missing from what has the
         recorded id: that is neither deleted nor forgotten.
         """
-        if "Tags" not in found:  # it can carry none: the parent, verified by the caller, decides
-            return True
+        if "Tags" not in found:  # it can carry none: its id decides, or the parent, verified by the caller
+            return immutable_id(resource.kind, found) in (None, resource.outputs.get("id"))
         if found["Tags"] is None:
             raise UnknownOwner(resource.kind, resource.identity)
         mark = found["Tags"].get(TAG)

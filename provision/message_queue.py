@@ -20,7 +20,7 @@ from provision.documents import policy_document, same_meaning
 from provision.ledger import Ledger
 from provision.roles import find_role
 from provision.settings import Settings
-from provision.waiting import QUEUE_NAME_BLOCKED, QUEUE_POLICY_NAMES_NEW_ROLE
+from provision.waiting import DEAD_LETTER_QUEUE_NOT_YET_VISIBLE, QUEUE_NAME_BLOCKED, QUEUE_POLICY_NAMES_NEW_ROLE
 
 NEEDS = ("roles",)
 
@@ -98,7 +98,10 @@ def make_queue(aws: Clients, settings: Settings, ledger: Ledger) -> None:
         role_ids = " ".join(ledger.outputs(key)["id"] for key in ("api-role", "function-role"))
         if queue is None:
             for attempt in aws.waiting.retry_while(
-                QUEUE_NAME_BLOCKED, QUEUE_POLICY_NAMES_NEW_ROLE, unless=role_is_missing
+                QUEUE_NAME_BLOCKED,
+                QUEUE_POLICY_NAMES_NEW_ROLE,
+                DEAD_LETTER_QUEUE_NOT_YET_VISIBLE,
+                unless=role_is_missing,
             ):
                 with attempt:
                     aws.sqs.create_queue(
@@ -117,9 +120,11 @@ def make_queue(aws: Clients, settings: Settings, ledger: Ledger) -> None:
                 differs |= made.differs(attribute, found=found, wanted=wanted, same=same_value(found, wanted))
             differs |= made.differs("roles named", found=made.get("role_ids"), wanted=role_ids)
             if differs:
-                for attempt in aws.waiting.retry_while(QUEUE_POLICY_NAMES_NEW_ROLE, unless=role_is_missing):
+                for attempt in aws.waiting.retry_while(
+                    QUEUE_POLICY_NAMES_NEW_ROLE, DEAD_LETTER_QUEUE_NOT_YET_VISIBLE, unless=role_is_missing
+                ):
                     with attempt:
-                        # All of them, whichever differs: moto forgets a policy that is not sent along.
+                        # All of them, whichever differs: some emulators forget a policy that is not sent along.
                         aws.sqs.set_queue_attributes(
                             QueueUrl=queue["QueueUrl"],
                             Attributes=attributes,

@@ -44,12 +44,18 @@ def provision(aws: Clients, settings: Settings, ledger: Ledger) -> None:
         restApiId=api_id,
         stageName=settings.stage,
     ) as made:
-        if stage is None or made.differs("what it serves", found=stage["deployedAs"], wanted=description):
+        reopened = ledger.outputs("api").get("reopened", "")
+        differs = stage is not None and made.differs("what it serves", found=stage["deployedAs"], wanted=description)
+        if stage is not None:
+            differs |= made.differs("default endpoint opened", found=made.get("reopened") or "", wanted=reopened)
+        if stage is None or differs:
             aws.apigateway.create_deployment(
                 restApiId=api_id,
                 stageName=settings.stage,
                 description=description,
             )
+        if reopened:
+            made["reopened"] = reopened
         made["url"] = aws.invoke_url(api_id, settings.stage, settings.path_part)
 
 

@@ -22,18 +22,38 @@ NEEDS = ("policies", "queue", "function")
 
 
 def find_trigger(lambda_: Any, queue_arn: str, function_name: str) -> dict[str, Any] | None:
-    """The mapping between the two; AWS allows one at most."""
+    """The mapping between the two; AWS allows one at most.
+
+    The list is asked for by queue alone: with the name of a function that is gone AWS refuses to list anything
+    (prowler-cloud/prowler#11228), and a mapping outlives its function.
+    """
     paginator = lambda_.get_paginator("list_event_source_mappings")
-    for page in paginator.paginate(EventSourceArn=queue_arn, FunctionName=function_name):
+    for page in paginator.paginate(EventSourceArn=queue_arn):
         for mapping in page["EventSourceMappings"]:
+            if mapping["FunctionArn"].split(":")[6] != function_name:
+                continue
             if mapping["State"] == "Deleting":
                 return {**mapping, "Tags": {}}
             try:
-                listed = lambda_.list_tags(Resource=mapping["EventSourceMappingArn"])
+                return with_tags(lambda_, mapping)
             except lambda_.exceptions.ResourceNotFoundException:
                 return None
-            return {**mapping, "Tags": listed.get("Tags", {})}
     return None
+
+
+def with_tags(lambda_: Any, mapping: dict[str, Any]) -> dict[str, Any]:
+    """The mapping with its tags; without "Tags" where the partition knows no tags on mappings.
+
+    They came in 2024, and not everywhere (hashicorp/terraform-provider-aws#40755, aws/aws-cdk#31532).
+    """
+    arn = mapping.get("EventSourceMappingArn")
+    if arn is None:
+        return mapping
+    try:
+        listed = lambda_.list_tags(Resource=arn)
+    except lambda_.exceptions.InvalidParameterValueException:
+        return mapping
+    return {**mapping, "Tags": listed.get("Tags", {})}
 
 
 def provision(aws: Clients, settings: Settings, ledger: Ledger) -> None:
@@ -44,7 +64,9 @@ def provision(aws: Clients, settings: Settings, ledger: Ledger) -> None:
         arn = ledger.identity("read-policy")["PolicyArn"]
         if find_attachment(aws.iam, settings.function_role, arn) is None:
             return f"The policy {settings.read_policy} is not attached to {settings.function_role}."
-        policy = find_policy(aws.iam, arn) or {}
+        policy = find_policy(aws.iam, arn)
+        if policy is None:
+            return f"The policy {settings.read_policy} does not exist."
         version = aws.iam.get_policy_version(PolicyArn=arn, VersionId=policy["DefaultVersionId"])
         wanted = policy_document("Lambda-Read-SQS", aws, settings)
         if not same_meaning(version["PolicyVersion"]["Document"], wanted):

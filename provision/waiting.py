@@ -75,6 +75,15 @@ QUEUE_POLICY_NAMES_NEW_ROLE = Reason(
     120,
     "hashicorp/terraform-provider-aws#35861",
 )
+DEAD_LETTER_QUEUE_NOT_YET_VISIBLE = Reason(
+    "dead-letter queue not yet visible",
+    "SQS looks for the dead-letter queue that was just made, and does not see it yet everywhere.",
+    ("InvalidParameterValue", "InvalidAttributeValue"),
+    ("Dead letter target does not exist",),
+    60,
+    "serverless/serverless#5215 for the words; that it passes by itself is inferred from the second that "
+    "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_CreateQueue.html asks to wait",
+)
 QUEUE_NAME_BLOCKED = Reason(
     "queue name blocked after deletion",
     "SQS gives the name of a deleted queue free again after 60 seconds.",

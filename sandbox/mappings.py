@@ -267,6 +267,11 @@ class Mappings:
             found = [one for one in found if one.queue_arn == asked["EventSourceArn"]]
         if asked.get("FunctionName"):
             name = FunctionName.parse(asked["FunctionName"], region)
+            try:
+                self._functions.find(name.arn, region=region)
+            except NoSuchFunction as error:
+                # prowler-cloud/prowler#11228 has the words.
+                raise invalid("Function does not exist") from error
             found = [one for one in found if one.function == name]
         try:
             first = int(asked.get("Marker") or 0)

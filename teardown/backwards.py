@@ -213,6 +213,8 @@ def is_ours(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, A
 
     Which of the two is a matter of the kind and not of the entry, whose word is only a claim.
     """
+    if resource.kind == "lambda:event-source-mapping" and "Tags" not in found:
+        return is_between_ours(aws, ledger, resource, found)
     if resource.kind not in IS_PART:
         return ledger.is_ours(resource, found)
     parent = ledger.record(resource.parent or "")
@@ -224,6 +226,23 @@ def is_ours(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, A
         and ledger.is_ours(parent, found_parent)
         and IS_PART[resource.kind](aws, ledger, resource, found_parent)
     )
+
+
+def is_between_ours(aws: Clients, ledger: Ledger, trigger: Resource, found: dict[str, Any]) -> bool:
+    """Whether a trigger joins our queue and our function: that decides where the partition knows no tags on triggers.
+
+    There can be one between the two at most. Was its id noted, it must be that one, and not one made since by hand.
+    """
+    if trigger.outputs.get("id") not in (None, found["UUID"]):
+        return False
+    for key, arn in (("queue", found["EventSourceArn"]), ("function", found["FunctionArn"])):
+        end = ledger.record(key)
+        found_end = look(aws, ledger, end) if end is not None else None
+        if end is None or found_end is None or not ledger.is_ours(end, found_end):
+            return False
+        if arn not in (found_end.get("QueueArn"), found_end.get("FunctionArn")):
+            return False
+    return True
 
 
 def refuse_if_others_depend_on(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:

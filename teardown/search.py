@@ -87,9 +87,12 @@ def hanging(aws: Clients, **source_or_function: str) -> list[Seen]:
     """Triggers, which outlive the queue and the function that they name."""
     try:
         found = find_hanging(aws, **source_or_function)
-    except aws.lambda_.exceptions.ResourceNotFoundException:
+    except (
+        aws.lambda_.exceptions.ResourceNotFoundException,
+        aws.lambda_.exceptions.InvalidParameterValueException,
+    ):
         return []  # of a function that is not there
-    return [Seen("lambda:event-source-mapping", mapping["UUID"], mark_in(mapping["Tags"])) for mapping in found]
+    return [Seen("lambda:event-source-mapping", mapping["UUID"], mark_in(mapping.get("Tags", {}))) for mapping in found]
 
 
 def apis(aws: Clients, name: str) -> list[Seen]:

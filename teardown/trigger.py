@@ -7,7 +7,7 @@ from typing import Any
 from provision import outcome
 from provision.aws import Clients
 from provision.ledger import TAG, Ledger, Resource
-from provision.trigger import find_trigger
+from provision.trigger import find_trigger, with_tags
 from provision.waiting import TRIGGER_BUSY
 
 
@@ -36,27 +36,28 @@ def delete_trigger(aws: Clients, ledger: Ledger, resource: Resource, found: dict
 
 
 def find_hanging(aws: Clients, **source_or_function: str) -> list[dict[str, Any]]:
-    """The triggers on a source (EventSourceArn=...) or a function (FunctionName=...), with their tags as "Tags"."""
+    """The triggers on a source (EventSourceArn=...) or a function (FunctionName=...), with tags where it has any."""
     hanging = []
     for page in aws.lambda_.get_paginator("list_event_source_mappings").paginate(**source_or_function):
         for mapping in page["EventSourceMappings"]:
             if mapping["State"] == "Deleting":
                 continue
             try:
-                listed = aws.lambda_.list_tags(Resource=mapping["EventSourceMappingArn"])
+                hanging.append(with_tags(aws.lambda_, mapping))
             except aws.lambda_.exceptions.ResourceNotFoundException:
                 continue  # gone since it was listed
-            hanging.append({**mapping, "Tags": listed.get("Tags", {})})
     return hanging
 
 
 def others_hanging(aws: Clients, ledger: Ledger, **source_or_function: str) -> list[str]:
     """The names of somebody else's triggers on a source or a function."""
-    return [
-        f"trigger {mapping['UUID']}"
-        for mapping in find_hanging(aws, **source_or_function)
-        if mapping["Tags"].get(TAG) != ledger.deployment
-    ]
+    recorded = {entry.outputs.get("id") for entry in ledger.resources if entry.kind == "lambda:event-source-mapping"}
+    names = []
+    for mapping in find_hanging(aws, **source_or_function):
+        ours = mapping["Tags"].get(TAG) == ledger.deployment if "Tags" in mapping else mapping["UUID"] in recorded
+        if not ours:
+            names.append(f"trigger {mapping['UUID']}")
+    return names
 
 
 def refuse_while_ours_is_on(ledger: Ledger, **source_or_function: str) -> None:

@@ -506,12 +506,6 @@ DRIFTS = [
         patch_api("replace", "/endpointConfiguration/types/REGIONAL", "EDGE"),
         [("endpoint type", ["EDGE"], ["REGIONAL"])],
     ),
-    Drift(
-        "default endpoint switched off",
-        "api",
-        patch_api("replace", "/disableExecuteApiEndpoint", "true"),
-        [("disableExecuteApiEndpoint", True, False)],
-    ),
     # Methods.
     Drift(
         "queue resource deleted",
@@ -806,6 +800,23 @@ def test_what_was_changed_is_mended_in_place_and_reported_however_much_at_once(
     settled()
     if any(drift.trials for drift in drifts):
         built.trials()
+
+
+def test_a_default_endpoint_that_was_switched_off_takes_one_new_deployment_to_be_served_again(
+    built: Standing, settled: Callable[[], None]
+) -> None:
+    deployments = built.deployments
+    for number in ("1", "2"):
+        patch_api("replace", "/disableExecuteApiEndpoint", "true")(built.aws)
+        built.build()
+        found = {key: triples(event) for key, event in built.changed.items()}
+        before = "" if number == "1" else "1"
+        assert found == {
+            "api": [("disableExecuteApiEndpoint", True, False)],
+            "stage": [("default endpoint opened", before, number)],
+        }
+        assert built.deployments == deployments + int(number)
+        settled()
 
 
 def triples(event: Happened) -> list[Found]:

@@ -98,15 +98,18 @@ def make_function(aws: Stranger, name: str, role: str) -> None:
     )
 
 
-def refuse(aws: Clients, service: str, operation: str, code: str = "AccessDeniedException") -> None:
-    """AWS refuses this operation to this deployment from now on."""
-    client = getattr(aws, service)
-    event = f"before-call.{client.meta.service_model.service_id.hyphenize()}.{operation}"
-    answer = (
+def refusal(code: str = "AccessDeniedException") -> Any:
+    return (
         SimpleNamespace(status_code=400, headers={}, content=b""),
         {"Error": {"Code": code, "Message": "no"}, "ResponseMetadata": {"HTTPStatusCode": 400}},
     )
-    client.meta.events.register_last(event, lambda **event: answer)
+
+
+def refuse(aws: Clients, service: str, operation: str) -> None:
+    """AWS refuses this operation to this deployment from now on."""
+    client = getattr(aws, service)
+    event = f"before-call.{client.meta.service_model.service_id.hyphenize()}.{operation}"
+    client.meta.events.register_last(event, lambda **event: refusal())
 
 
 def build_only(deployment: Deployment, *names: str) -> None:
@@ -503,6 +506,34 @@ def test_an_untagged_log_group_of_theirs_stays_even_without_a_function(deploymen
     assert left(deployment) == {}
     assert settings.log_group in aws.inventory()["log groups"]
     assert "DeleteLogGroup" not in deployment.writes
+
+
+def test_where_triggers_carry_no_tags_ours_is_the_noted_one_between_ours(deployment: Deployment) -> None:
+    """Tags on triggers came late, and not to every partition."""
+    aws, settings = deployment.aws, deployment.settings
+    before = aws.inventory()
+    steps = ("policies", "roles", "table", "queue", "function", "trigger")
+
+    def no_tags(params: dict[str, Any], **event: Any) -> Any:
+        return refusal("InvalidParameterValueException") if "event-source-mapping" in params["url"] else None
+
+    build_only(deployment, *steps)
+    deployment.prepare = lambda clients, ledger: clients.lambda_.meta.events.register_last(
+        "before-call.lambda.ListTags", no_tags
+    )
+    assert left(deployment) == {}
+    assert aws.inventory() == before
+
+    build_only(deployment, *steps)
+    queue = deployment.outputs("queue")["arn"]
+    aws.lambda_.delete_event_source_mapping(UUID=deployment.outputs("trigger")["id"])
+    theirs = aws.lambda_.create_event_source_mapping(EventSourceArn=queue, FunctionName=settings.function)["UUID"]
+    why = left(deployment)
+    assert why["queue"] == why["function"] == f"others depend on it: trigger {theirs}"
+    assert aws.lambda_.get_event_source_mapping(UUID=theirs)["State"] == "Enabled"
+    aws.lambda_.delete_event_source_mapping(UUID=theirs)
+    assert left(deployment) == {}
+    assert aws.inventory() == before
 
 
 def test_what_lost_its_tag_is_neither_deleted_nor_forgotten(deployment: Deployment) -> None:

@@ -20,6 +20,7 @@ from provision.settings import Settings
 from provision.tap import Call
 from provision.waiting import (
     API_NOT_YET_VISIBLE,
+    DEAD_LETTER_QUEUE_NOT_YET_VISIBLE,
     FUNCTION_BUSY,
     JUST_MADE,
     QUEUE_NAME_BLOCKED,
@@ -93,6 +94,16 @@ REFUSALS: list[tuple[str, str, set[Reason]]] = [
     (INVALID, "The runtime parameter of python3.7 is no longer supported for creating or updating", set()),
     (INVALID, "Value X at 'runtime' failed to satisfy constraint: Member must satisfy enum value set", set()),
     ("InvalidAttributeValue", "Invalid value for the parameter Policy.", {QUEUE_POLICY_NAMES_NEW_ROLE}),
+    (
+        "InvalidParameterValue",
+        "Value {...} for parameter RedrivePolicy is invalid. Reason: Dead letter target does not exist.",
+        {DEAD_LETTER_QUEUE_NOT_YET_VISIBLE},
+    ),
+    (
+        "InvalidParameterValue",
+        "Value {...} for parameter RedrivePolicy is invalid. Reason: Invalid value for maxReceiveCount.",
+        set(),
+    ),
     ("InvalidAttributeValue", "Invalid value for the parameter RedrivePolicy.", set()),
     ("InvalidAttributeName", "Unknown Attribute Policies.", set()),
     (
