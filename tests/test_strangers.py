@@ -668,7 +668,7 @@ def test_a_ledger_that_names_a_strangers_things_with_their_ids_deletes_none_of_t
     ours = deployment.settings
     aws.apigateway.delete_stage(restApiId=our_api_id, stageName=ours.stage)
     aws.iam.detach_role_policy(RoleName=ours.function_role, PolicyArn=policy_arn(ours.write_policy))
-    left(deployment)
+    assert "api" not in left(deployment)  # ours, by its mark: gone, and proved to be, whatever id the file says
     assert only_of(aws.inventory(), theirs.learner) == their_part
 
 
