@@ -38,18 +38,22 @@ SANDBOX_ACCOUNT = "123456789012"  # the account that moto plays
 # The Region whose STS tells whether credentials are good at all, for each partition: on everywhere by default.
 HOME_REGION = {"aws": "us-east-1", "aws-cn": "cn-north-1", "aws-us-gov": "us-gov-west-1"}
 
+# Each service spells them in its own way; https://docs.aws.amazon.com/IAM/latest/APIReference/CommonErrors.html
 EXPIRED = frozenset(
     {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired", "SSOTokenLoadError"}
 )
 REFUSED = frozenset(
     {
         "InvalidClientTokenId",
+        "InvalidSecurity",
         "UnrecognizedClientException",
         "InvalidSignatureException",
         "SignatureDoesNotMatch",
         "AuthFailure",
         "IncompleteSignature",
+        "IncompleteSignatureException",
         "MissingAuthenticationToken",
+        "MissingAuthenticationTokenException",
         "InvalidAccessKeyId",
     }
 )
@@ -462,6 +466,8 @@ def no_credentials() -> CannotConnect:
 
 
 def renewing_command(profile: str | None) -> str:
+    # In boto3's own order, which prefers the older variable.
+    profile = profile or os.environ.get("AWS_DEFAULT_PROFILE") or os.environ.get("AWS_PROFILE")
     return f"aws sso login --profile {profile}" if profile else "aws sso login   (or: aws configure)"
 
 

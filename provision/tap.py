@@ -11,20 +11,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from botocore.exceptions import (
-    ConnectionError as BotocoreConnectionError,
-)
-from botocore.exceptions import (
-    ConnectTimeoutError,
-    EndpointConnectionError,
-    HTTPClientError,
-)
+from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError, HTTPClientError, WaiterError
+from botocore.exceptions import ConnectionError as BotocoreConnectionError
 
 from provision import outcome
-from provision.waiting import GaveUp, Wait, Waiting
+from provision.waiting import JUST_MADE, SERVICES_SAY, TOO_MANY_REQUESTS, GaveUp, Reason, Wait, Waiting
 
 # The operations that change nothing. Every other operation is a write, and needs a promise in the ledger.
 READS: dict[str, frozenset[str]] = {
@@ -78,31 +72,32 @@ TRIALS: dict[str, dict[str, str]] = {
     "dynamodb": {"DeleteItem": "TableName"},
 }
 
-THROTTLES = frozenset(
-    {
-        "Throttling",
-        "ThrottlingException",
-        "ThrottledException",
-        "RequestThrottled",
-        "RequestThrottledException",
-        "RequestLimitExceeded",
-        "TooManyRequestsException",
-        "ProvisionedThroughputExceededException",
-    }
-)
-
 # Never sent: no connection came about. Every other failure of the connection leaves open whether AWS acted; so does
 # ProxyConnectionError, which urllib3 1.26 also raises when a proxy hangs up after it has passed the request on.
 NEVER_SENT = (EndpointConnectionError, ConnectTimeoutError)
 NO_ANSWER = (HTTPClientError, BotocoreConnectionError)
 
-THROTTLE_BUDGET = 120.0  # seconds
 # Fixed quotas per account, not raisable: one DeleteRestApi in 30 s, one CreateRestApi in 3 s, one CreateDeployment
 # in 5 s. The budgets let thirty learners press the key together.
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html
 THROTTLE_BUDGETS = {"DeleteRestApi": 1200.0, "CreateRestApi": 300.0, "CreateDeployment": 450.0}
-READ_TRIES = 5
-NEVER_SENT_TRIES = 5
+# Reads, what never left, and what a trial may repeat: tried so often, and no longer than this many seconds in all. A
+# network that answers nothing takes a minute for each try.
+TRIES = 5
+CONNECTION_BUDGET = 180.0
+
+# A write that takes something away and is told that it is not there: for the caller to judge, not to wait for.
+TAKING_AWAY = ("Delete", "Detach", "Remove", "Untag")
+
+# What botocore's waiters wait for, in words.
+WAITED_FOR = {
+    "policy_exists": "the new policy to be visible",
+    "role_exists": "the new role to be visible",
+    "table_exists": "the table to be ready",
+    "table_not_exists": "the table to be gone",
+    "function_active_v2": "the function to be ready",
+    "function_updated_v2": "the function's update to be finished",
+}
 
 
 class AnswerLost(Exception):
@@ -149,23 +144,27 @@ class Call:
     started: float
     ended: float | None = None
     error: str | None = None
+    repeated: int = 0  # how often it was sent again although AWS may have acted already
 
 
 @dataclass
 class Tap:
     """Listens on every client it is put on.
 
-    `permit` is asked before each write and raises to stop it; until a ledger sets it no write leaves at all.
+    `doubt` is asked before each write and may raise to hold it back: whoever runs the steps may know that it could be
+    a repetition. `permit` is asked after it and raises to stop the write; until a ledger sets it none leaves at all.
     `listeners` are told of each call when it has ended. `stopping` makes the next call raise Interrupted.
     """
 
     waiting: Waiting = field(default_factory=Waiting)
+    doubt: Callable[[Call], None] = lambda call: None
     permit: Callable[[Call], None] | None = None
     listeners: list[Callable[[Call], None]] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
     stopping: bool = False
     _parameters: dict[str, Any] = field(default_factory=dict)
     _current: Call | None = None
+    _waiter: Waiter | None = None
 
     def put_on(self, client: Any) -> None:
         """Listen on one client. Clients that botocore makes for itself, to get credentials, pass unseen."""
@@ -175,6 +174,8 @@ class Tap:
         events.register_first("after-call.*.*", self._after_call)
         events.register_first("after-call-error.*.*", self._after_call_error)
         events.register_last("needs-retry.*.*", self._needs_retry)
+        get_waiter = client.get_waiter
+        client.get_waiter = lambda name: Waiter(self, name, get_waiter(name))
 
     def writes(self) -> list[Call]:
         return [call for call in self.calls if not call.is_read]
@@ -194,7 +195,10 @@ class Tap:
             is_read=model.name in READS.get(service, frozenset()),
             started=self.waiting.clock(),
         )
+        if self._waiter is not None:
+            self._waiter.looks_again(call)
         if not call.is_read:
+            self.doubt(call)
             if self.permit is None:
                 raise UnpromisedWrite(f"{service} {model.name} without a ledger")
             self.permit(call)
@@ -254,13 +258,13 @@ class Tap:
         **event: Any,
     ) -> int | None:
         """0 to send the request again at once (the pause was made here), None to let the outcome stand."""
-        is_read = operation.name in READS.get(operation.service_model.service_name, frozenset())
+        service = operation.service_model.service_name
+        is_read = operation.name in READS.get(service, frozenset())
+        # A trial's item has an id of its own: to send, to create or to delete it twice comes to the same.
+        may_repeat = is_read or operation.name in TRIALS.get(service, {})
         if caught_exception is not None:
-            may_repeat = is_read or isinstance(caught_exception, NEVER_SENT)
-            if may_repeat and isinstance(caught_exception, NO_ANSWER):
-                return self._try_again(
-                    "no connection to AWS", str(caught_exception), attempts, READ_TRIES if is_read else NEVER_SENT_TRIES
-                )
+            if isinstance(caught_exception, NO_ANSWER) and (may_repeat or isinstance(caught_exception, NEVER_SENT)):
+                return self._try_again("no connection to AWS", str(caught_exception), attempts)
             return None
         if response is None:
             return None
@@ -270,35 +274,53 @@ class Tap:
         retry_after = http_response.headers.get("Retry-After")
         if _is_throttle(error.get("Code"), http_response.status_code, retry_after):
             return self._wait_for_turn(operation.name, words, retry_after)
-        if is_read and http_response.status_code >= 500:
-            return self._try_again("AWS had an error of its own", words, attempts, READ_TRIES)
-        if is_read and http_response.status_code < 300:
-            flaw = _flaw(operation, http_response, is_read=True)
+        if may_repeat and http_response.status_code >= 500:
+            return self._try_again("AWS had an error of its own", words, attempts)
+        if may_repeat and http_response.status_code < 300:
+            flaw = _flaw(operation, http_response, is_read=is_read)
             if flaw:
-                return self._try_again("no answer of AWS", flaw, attempts, READ_TRIES)
+                return self._try_again("no answer of AWS", flaw, attempts)
+        if http_response.status_code < 500:
+            reasons = SERVICES_SAY.get(service, ())
+            if not is_read and not operation.name.startswith(TAKING_AWAY):
+                reasons = (*reasons, JUST_MADE)
+            for reason in reasons:
+                if reason.is_said_by(parsed):
+                    return self._wait_for(reason, words)
         return None
 
-    def _try_again(self, reason: str, words: str, attempts: int, tries: int) -> int | None:
-        if attempts >= tries:
-            return None
+    def _try_again(self, reason: str, words: str, attempts: int) -> int | None:
         pause = min(2.0 ** (attempts - 1), 8.0)
-        self._pause(Wait(reason, "Trying again.", words, 0.0, 2.0**tries), pause)
+        elapsed = self._elapsed()
+        if attempts >= TRIES or elapsed + pause > CONNECTION_BUDGET:
+            return None
+        if self._current is not None:
+            self._current.repeated += 1
+        means = f"Trying again, {TRIES - attempts} times at most."
+        self._pause(Wait(reason, means, words, elapsed, CONNECTION_BUDGET), pause)
         return 0
 
     def _wait_for_turn(self, operation: str, words: str, retry_after: str | None) -> int:
-        assert self._current is not None
-        budget = THROTTLE_BUDGETS.get(operation, THROTTLE_BUDGET)
-        elapsed = self.waiting.clock() - self._current.started
-        pause = float(retry_after) if retry_after and retry_after.isdigit() else 5.0 if elapsed > 10 else 2.0
-        if elapsed + pause > budget:
+        budget = THROTTLE_BUDGETS.get(operation, TOO_MANY_REQUESTS.budget)
+        pause = float(retry_after) if retry_after and retry_after.isdigit() else 5.0 if self._elapsed() > 10 else 2.0
+        return self._wait_for(replace(TOO_MANY_REQUESTS, budget=budget), words, pause)
+
+    def _wait_for(self, reason: Reason, words: str, pause: float | None = None) -> int:
+        """Pause, after a refusal that passes by itself; 0, to have the call sent again. Raises GaveUp."""
+        pause = self.waiting.every if pause is None else pause
+        elapsed = self._elapsed()
+        if elapsed + pause > reason.budget:
             raise GaveUp(
-                f"Gave up after {elapsed:.0f} s: AWS still says {words}",
-                means="Too many requests of this kind reach this account; the quota is shared by everybody in it.",
+                f"Gave up after {elapsed:.0f} s: {reason.name}. AWS said: {words}",
+                means=reason.means,
                 advice=("Run the same command again in some minutes: it goes on where this run stopped.",),
             )
-        means = "The quota for this call is shared by everybody in the account; your turn comes."
-        self._pause(Wait("too many requests", means, words, elapsed, budget), pause)
+        self._pause(Wait(reason.name, reason.means, words, elapsed, reason.budget), pause)
         return 0
+
+    def _elapsed(self) -> float:
+        """Seconds since the call that is under way was first sent."""
+        return self.waiting.clock() - self._current.started if self._current is not None else 0.0
 
     def _pause(self, wait: Wait, seconds: float) -> None:
         if self.stopping:
@@ -308,11 +330,46 @@ class Tap:
         self.waiting.sleep(seconds)
 
 
+class Waiter:
+    """One of botocore's waiters, which by itself waits without a word: from its second look on the screen is told."""
+
+    def __init__(self, tap: Tap, name: str, waiter: Any) -> None:
+        self.tap = tap
+        self.what = WAITED_FOR.get(name, name)
+        self.waiter = waiter
+        self.budget = 0.0
+        self.began: float | None = None
+
+    def wait(self, **arguments: Any) -> None:
+        """As botocore's: https://boto3.amazonaws.com/v1/documentation/api/latest/guide/clients.html#waiters"""
+        config = {"Delay": self.waiter.config.delay, "MaxAttempts": self.waiter.config.max_attempts}
+        config.update(arguments.get("WaiterConfig", {}))
+        self.budget = float(config["Delay"] * config["MaxAttempts"])
+        self.tap._waiter = self
+        try:
+            self.waiter.wait(**arguments)
+        except WaiterError as error:
+            # botocore wraps a refusal that the waiter does not know; so expired credentials would read as slowness.
+            if str(error.kwargs.get("reason")).startswith("An error occurred ("):
+                raise ClientError(error.last_response, self.tap.calls[-1].operation) from error
+            raise
+        finally:
+            self.tap._waiter = None
+
+    def looks_again(self, call: Call) -> None:
+        if self.began is None:
+            self.began = call.started
+            return
+        wait = Wait(self.what, "", "", call.started - self.began, self.budget)
+        self.tap.waiting.waited.append(wait)
+        self.tap.waiting.tell(wait)
+
+
 def _is_throttle(code: str | None, status: int, retry_after: str | None) -> bool:
     """Whether AWS says: not now. API Gateway also answers 429 when a quota is used up, and then names no time."""
     if code == "LimitExceededException":
         return status == 429 and retry_after is not None
-    return code in THROTTLES or status == 429
+    return code in TOO_MANY_REQUESTS.codes or status == 429
 
 
 def _came_from_parsing(error: BaseException) -> bool:

@@ -24,23 +24,21 @@ from provision import STEPS, outcome, runner
 from provision.aws import SERVICES, Target, client_config, connect
 from provision.ledger import Happened
 from provision.settings import Settings
+from provision.survey import survey
 from provision.tap import (
     EXPECTED,
-    NEVER_SENT_TRIES,
-    READ_TRIES,
     READS,
-    THROTTLE_BUDGET,
     THROTTLE_BUDGETS,
     TRIALS,
+    TRIES,
     AnswerLost,
     Call,
     NotAWS,
     Tap,
     UnpromisedWrite,
 )
-from provision.waiting import GaveUp, Waiting
+from provision.waiting import TOO_MANY_REQUESTS, GaveUp, Waiting
 from sandbox import Sandbox
-from teardown.search import search
 
 models_read_once = answers.models_read_once  # for every test here
 
@@ -194,7 +192,7 @@ def test_a_read_gives_up_after_some_tries(
     server.respond = in_turn(trouble)
     with pytest.raises(error):
         client(tap, "iam", server.url).get_role(RoleName="r")
-    assert len(server.asked) == READ_TRIES
+    assert len(server.asked) == TRIES
 
 
 def test_a_refused_read_passes_at_once_in_awss_own_words(tap: Tap, clock: Clock, server: Server) -> None:
@@ -299,7 +297,7 @@ def test_a_write_that_never_left_is_sent_again(tap: Tap, clock: Clock) -> None:
 def test_where_nobody_listens_a_write_ends_as_not_sent(tap: Tap, clock: Clock) -> None:
     with pytest.raises(EndpointConnectionError):
         client(tap, "sqs", f"http://127.0.0.1:{free_port()}").create_queue(QueueName="q")
-    assert len(clock.slept) == NEVER_SENT_TRIES - 1
+    assert len(clock.slept) == TRIES - 1
 
 
 # Throttles.
@@ -349,7 +347,7 @@ def test_a_throttle_that_does_not_end_is_given_up_after_its_budget(
     began = clock.now
     with pytest.raises(GaveUp) as gave_up:
         WRITE_CALLS[service][0](client(tap, service, server.url))
-    budget = THROTTLE_BUDGETS.get(operation, THROTTLE_BUDGET)
+    budget = THROTTLE_BUDGETS.get(operation, TOO_MANY_REQUESTS.budget)
     assert budget - 6 <= clock.now - began <= budget
     message = json.loads(refused.body)["message"] if service != "iam" else "Rate exceeded"
     assert message in gave_up.value.what
@@ -673,7 +671,7 @@ def test_every_call_of_a_whole_life_is_a_read_by_name_or_a_write_under_a_promise
         go()
         recorded += run.calls
     aws = run.connect()
-    search(aws, run.settings)
+    survey(aws, run.settings)
     recorded += aws.tap.calls
     for call in recorded:
         assert call.is_read == call.operation.startswith(("Get", "List", "Describe", "Scan")), call.operation

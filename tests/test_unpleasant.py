@@ -1,0 +1,684 @@
+"""AWS when it is unpleasant: reads that lag behind, services that are busy, credentials that expire, and tests of the
+result whose calls get lost. Each ends with one of each thing and nothing else, or at once with the reason."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import answers
+import boto3
+import pytest
+from answers import RESET, SILENCE, Answer, Asked, Faults, Server, caller_identity, in_turn, refusal, refuse
+from botocore.config import Config
+from botocore.exceptions import ClientError, WaiterError
+from deployment import Deployment
+
+from provision import outcome, runner
+from provision.aws import EXPIRED, REFUSED, Target, client_config, connect
+from provision.errors import explain
+from provision.ledger import TAG, NotOurs
+from provision.runner import LOOKS, LOOKS_FOR_RECORDED, NotSeenYet
+from provision.tap import CONNECTION_BUDGET, TRIES, AnswerLost, Call, Tap
+from provision.trial import TrialFailed
+from provision.waiting import (
+    API_BUSY,
+    DEFINITION_NOT_YET_VISIBLE,
+    FUNCTION_BUSY,
+    IAM_BUSY,
+    JUST_MADE,
+    LOG_GROUP_BUSY,
+    TABLES_BUSY,
+    TRIGGER_BUSY,
+    GaveUp,
+    Wait,
+    Waiting,
+)
+from sandbox import Sandbox
+
+models_read_once = answers.models_read_once  # for every test here
+
+NO_APIS = Answer(200, b'{"item": []}', {"Content-Type": "application/json"})
+
+
+@pytest.fixture(scope="module")
+def shared_sandbox() -> Iterator[Sandbox]:
+    with Sandbox() as running:
+        yield running
+
+
+@pytest.fixture
+def run(shared_sandbox: Sandbox, tmp_path: Path) -> Iterator[Deployment]:
+    """A deployment whose waits take no time, taken down at the end: nothing may be left, whatever happened."""
+    with Deployment(shared_sandbox.id, shared_sandbox.url, tmp_path / "ledger.json") as made:
+        made.waiting = Waiting(sleep=lambda seconds: None)
+        before = made.aws.inventory()
+        yield made
+        made.prepare = lambda aws, ledger: None
+        if made.path.exists():
+            assert made.tear_down() == []
+        assert made.aws.inventory() == before
+
+
+def apis(run: Deployment) -> list[str]:
+    return [api["id"] for api in run.aws.apigateway.get_rest_apis()["items"]]
+
+
+def untroubled(run: Deployment) -> None:
+    run.prepare = lambda aws, ledger: None
+
+
+class Stale:
+    """A list that does not show for some looks what was made; `from_now_on` starts it, and `looks` counts down."""
+
+    def __init__(self, operation: str, answer: Answer, looks: int, *, from_now_on: bool = True) -> None:
+        self.operation = operation
+        self.answer = answer
+        self.looks = looks
+        self.on = from_now_on
+
+    def __call__(self, call: Call) -> Answer | None:
+        if call.operation != self.operation or not self.on or not self.looks:
+            return None
+        self.looks -= 1
+        return self.answer
+
+
+# Lost answers, and lists that lag.
+
+
+def lose_first(operation: str, how: str, then: Callable[[], None] = lambda: None) -> Callable[[Call], str | None]:
+    lost: list[str] = []
+
+    def decide(call: Call) -> str | None:
+        if call.operation != operation or lost:
+            return None
+        lost.append(operation)
+        then()
+        return how
+
+    return decide
+
+
+@pytest.mark.parametrize("stale_looks", [0, 1, LOOKS - 1])
+def test_an_api_whose_creation_got_lost_is_found_although_the_list_lags(run: Deployment, stale_looks: int) -> None:
+    stale = Stale("GetRestApis", NO_APIS, stale_looks, from_now_on=False)
+    run.prepare = Faults(lose_first("CreateRestApi", Faults.LOSE, lambda: setattr(stale, "on", True)), stale).put_on
+    outcomes = {event.key: event.outcome for event in run.build()}
+    assert len(apis(run)) == 1
+    assert outcomes["api"] == "recovered"
+    assert stale.looks == 0
+    assert Counter(run.writes)["CreateRestApi"] == 1
+
+
+def test_an_api_whose_creation_never_arrived_is_made_after_some_looks(run: Deployment) -> None:
+    run.prepare = Faults(lose_first("CreateRestApi", Faults.DROP)).put_on
+    run.build()
+    assert len(apis(run)) == 1
+    waits = [wait for wait in run.waiting.waited if "what may be there already" in wait.reason]
+    assert len(waits) == LOOKS
+    assert "CreateRestApi may have been carried out already" in waits[0].means
+    assert waits[0].budget == LOOKS * runner.LOOK_EVERY
+
+
+class Killed(BaseException):
+    """The program ends here, without any clearing up."""
+
+
+@pytest.mark.parametrize("carried_out", [True, False])
+def test_after_a_kill_at_the_creation_of_the_api_the_next_run_is_not_deceived_by_a_list_that_lags(
+    run: Deployment, carried_out: bool
+) -> None:
+    def die(call: Call) -> None:
+        if call.operation == "CreateRestApi":
+            if carried_out:
+                run.aws.apigateway.create_rest_api(**call.parameters)
+            raise Killed
+
+    run.prepare = Faults(die).put_on
+    with pytest.raises(Killed):
+        run.build()
+    assert [entry["status"] for entry in run.ledger["resources"] if entry["key"] == "api"] == ["creating"]
+    run.prepare = Faults(Stale("GetRestApis", NO_APIS, LOOKS - 1)).put_on
+    outcomes = {event.key: event.outcome for event in run.build()}
+    assert len(apis(run)) == 1
+    assert outcomes["api"] == ("recovered" if carried_out else "created")
+
+
+def test_a_recorded_api_that_one_look_does_not_show_is_not_made_again(run: Deployment) -> None:
+    run.build()
+    before = apis(run)
+    run.prepare = Faults(Stale("GetRestApis", NO_APIS, LOOKS_FOR_RECORDED)).put_on
+    assert {event.outcome for event in run.build()} == {"unchanged"}
+    assert run.writes == []
+    assert apis(run) == before
+
+
+def test_a_recorded_api_that_somebody_deleted_is_made_again(run: Deployment) -> None:
+    run.build()
+    [deleted] = apis(run)
+    run.aws.apigateway.delete_rest_api(restApiId=deleted)
+    outcomes = {event.key: event.outcome for event in run.build()}
+    assert outcomes["api"] == "created"
+    assert len(apis(run)) == 1
+    assert apis(run) != [deleted]
+
+
+@pytest.mark.parametrize("resumed", ["by a build", "by a teardown"])
+def test_a_list_that_lags_for_longer_makes_two_and_the_next_run_keeps_one(run: Deployment, resumed: str) -> None:
+    stale = Stale("GetRestApis", NO_APIS, 1000, from_now_on=False)
+    lost = lose_first("CreateRestApi", Faults.LOSE, lambda: setattr(stale, "on", True))
+    run.prepare = Faults(lost, stale).put_on
+    run.build()
+    assert len(apis(run)) == 2
+    serving = run.outputs("api")["id"]
+    untroubled(run)
+    if resumed == "by a build":
+        run.build()
+        assert apis(run) == [serving]
+        assert [difference.wanted for difference in run.changed["api"].differences] == ["one"]
+        run.build()
+        assert run.changed == {}
+    else:
+        assert run.tear_down() == []
+        assert apis(run) == []
+
+
+def test_of_two_empty_ones_the_older_is_kept_and_built_up(run: Deployment) -> None:
+    def die(call: Call) -> None:
+        if call.operation == "CreateRestApi":
+            for _ in range(2):
+                run.aws.apigateway.create_rest_api(**call.parameters)
+            raise Killed
+
+    run.prepare = Faults(die).put_on
+    with pytest.raises(Killed):
+        run.build()
+    untroubled(run)
+    run.build()
+    assert apis(run) == [run.outputs("api")["id"]]
+    run.build()
+    assert run.changed == {}
+
+
+def test_an_empty_api_of_the_same_name_without_our_mark_is_never_taken_away(run: Deployment) -> None:
+    theirs = run.aws.apigateway.create_rest_api(name=run.settings.api, tags={TAG: "poc-00000000"})["id"]
+    run.build()
+    run.build()
+    assert theirs in apis(run)
+    assert run.tear_down() == []
+    assert apis(run) == [theirs]
+    run.aws.apigateway.delete_rest_api(restApiId=theirs)
+
+
+NOT_FOUND = {
+    "GetRole": refusal("iam", "NoSuchEntity", "The role cannot be found.", 404),
+    "GetPolicy": refusal("iam", "NoSuchEntity", "Policy does not exist.", 404),
+    "DescribeTable": refusal("dynamodb", "ResourceNotFoundException", "Requested resource not found"),
+    "GetFunction": refusal("lambda", "ResourceNotFoundException", "Function not found", 404),
+    "DescribeLogGroups": Answer(200, b'{"logGroups": []}', {"Content-Type": "application/x-amz-json-1.1"}),
+}
+
+
+@pytest.mark.parametrize("operation", NOT_FOUND)
+@pytest.mark.parametrize("stale_looks", [1, 3])
+def test_what_a_stale_look_does_not_show_is_not_made_twice(run: Deployment, operation: str, stale_looks: int) -> None:
+    """AWS refuses to make it again, and so tells that the look was wrong: the step looks again."""
+    run.build()
+    before = run.aws.inventory()
+    stale = Stale(operation, NOT_FOUND[operation], stale_looks)
+    run.prepare = Faults(stale).put_on
+    run.build()
+    assert stale.looks == 0
+    assert run.aws.inventory() == before
+    assert any(wait.reason == "there already, but not seen" for wait in run.waiting.waited)
+    untroubled(run)
+    run.build()
+    assert run.changed == {}
+
+
+def test_what_somebody_makes_between_look_and_creation_is_not_taken_over(run: Deployment) -> None:
+    def overtake(call: Call) -> None:
+        if call.operation == "CreateTable" and not run.aws.dynamodb.list_tables()["TableNames"]:
+            parameters = {name: value for name, value in call.parameters.items() if name != "Tags"}
+            run.aws.dynamodb.create_table(**parameters)
+
+    run.prepare = Faults(overtake).put_on
+    with pytest.raises(NotOurs):
+        run.build()
+    run.aws.dynamodb.delete_table(TableName=run.settings.table)
+
+
+def test_what_is_never_seen_ends_in_awss_own_words(run: Deployment) -> None:
+    run.build()
+    run.prepare = Faults(Stale("GetRole", NOT_FOUND["GetRole"], 10_000)).put_on
+    with pytest.raises(ClientError, match="EntityAlreadyExists"):
+        run.build()
+    untroubled(run)
+    run.build()
+    assert {event.outcome for event in run.happened} == {"unchanged", "recovered"}
+
+
+def test_without_a_reason_to_doubt_nothing_is_held_back(run: Deployment) -> None:
+    run.build()
+    assert not any("may be there already" in wait.reason for wait in run.waiting.waited)
+    assert issubclass(NotSeenYet, Exception)
+    assert not issubclass(NotSeenYet, AnswerLost)
+
+
+# What a whole service says while it is busy.
+
+BUSY: dict[str, tuple[Answer, str]] = {
+    "CreatePolicy": (refusal("iam", "ConcurrentModification", "submitted simultaneously", 409), IAM_BUSY.name),
+    "CreateRole": (refusal("iam", "EntityTemporarilyUnmodifiable", "deleted a moment ago", 409), IAM_BUSY.name),
+    "AttachRolePolicy": (refusal("iam", "NoSuchEntity", "The role cannot be found.", 404), JUST_MADE.name),
+    "CreateTable": (
+        refusal("dynamodb", "LimitExceededException", "Only 50 tables can be created simultaneously"),
+        TABLES_BUSY.name,
+    ),
+    "CreateLogGroup": (refusal("logs", "OperationAbortedException", "Please try again."), LOG_GROUP_BUSY.name),
+    "PutRetentionPolicy": (
+        refusal("logs", "ResourceNotFoundException", "The log group does not exist."),
+        JUST_MADE.name,
+    ),
+    "CreateEventSourceMapping": (
+        refusal("lambda", "ResourceNotFoundException", "Function does not exist", 404),
+        JUST_MADE.name,
+    ),
+    "CreateResource": (refusal("apigateway", "NotFoundException", "Invalid API identifier", 404), JUST_MADE.name),
+    "PutMethod": (refusal("apigateway", "NotFoundException", "Invalid Resource identifier", 404), JUST_MADE.name),
+    "PutIntegration": (refusal("apigateway", "NotFoundException", "Invalid Method identifier", 404), JUST_MADE.name),
+    "PutMethodResponse": (
+        refusal("apigateway", "ConflictException", "Unable to complete operation due to concurrent modification.", 409),
+        API_BUSY.name,
+    ),
+    "PutIntegrationResponse": (
+        refusal("apigateway", "NotFoundException", "Invalid Integration identifier", 404),
+        JUST_MADE.name,
+    ),
+    "AddPermission": (
+        refusal(
+            "lambda", "ResourceConflictException", "The function is currently in the following state: Pending", 409
+        ),
+        FUNCTION_BUSY.name,
+    ),
+    "CreateDeployment": (
+        refusal("apigateway", "BadRequestException", "The REST API doesn't contain any methods"),
+        DEFINITION_NOT_YET_VISIBLE.name,
+    ),
+}
+
+
+def test_a_build_waits_for_services_that_are_busy_and_for_what_they_do_not_see_yet(run: Deployment) -> None:
+    faults = Faults(*(refuse(operation, answer, answer) for operation, (answer, _) in BUSY.items()))
+    run.prepare = faults.put_on
+    assert {event.outcome for event in run.build()} == {"created"}
+    assert len(faults.served) == 2 * len(BUSY)
+    assert {wait.reason for wait in run.waiting.waited} >= {reason for _, reason in BUSY.values()}
+    for wait in run.waiting.waited:
+        assert wait.budget > 0
+        assert wait.elapsed >= 0
+
+
+def test_a_teardown_waits_for_services_that_are_busy(run: Deployment) -> None:
+    run.build()
+    busy = {
+        "DetachRolePolicy": refusal("iam", "ConcurrentModification", "submitted simultaneously", 409),
+        "RemovePermission": refusal(
+            "lambda", "ResourceConflictException", "An update is in progress for resource", 409
+        ),
+        "DeleteEventSourceMapping": refusal("lambda", "ResourceInUseException", "because it is in use."),
+        "DeleteRestApi": refusal("apigateway", "ConflictException", "due to concurrent modification.", 409),
+        "DeleteLogGroup": refusal("logs", "OperationAbortedException", "Please try again."),
+    }
+    faults = Faults(*(refuse(operation, answer, answer) for operation, answer in busy.items()))
+    run.prepare = faults.put_on
+    assert run.tear_down() == []
+    assert len(faults.served) == 2 * len(busy)
+    reasons = {IAM_BUSY.name, FUNCTION_BUSY.name, TRIGGER_BUSY.name, API_BUSY.name, LOG_GROUP_BUSY.name}
+    assert {wait.reason for wait in run.waiting.waited} >= reasons
+
+
+# What the tap does with each single call, against a server that answers as told.
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def tap(clock: Clock) -> Tap:
+    return Tap(waiting=Waiting(clock=clock, sleep=clock.sleep), permit=lambda call: None)
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server(lambda asked: Answer(500)) as running:
+        yield running
+
+
+def client(tap: Tap, service: str, url: str) -> Any:
+    session = boto3.Session(aws_access_key_id="testing", aws_secret_access_key="testing", region_name="us-east-1")
+    made = session.client(service, endpoint_url=url, config=client_config().merge(Config(read_timeout=0.25)))
+    tap.put_on(made)
+    return made
+
+
+def test_a_service_that_stays_busy_is_given_up_with_its_words(tap: Tap, clock: Clock, server: Server) -> None:
+    server.respond = in_turn(refusal("iam", "ConcurrentModification", "submitted simultaneously", 409))
+    began = clock.now
+    with pytest.raises(GaveUp, match="IAM is busy with this already") as gave_up:
+        client(tap, "iam", server.url).create_role(RoleName="r", AssumeRolePolicyDocument="{}")
+    assert "ConcurrentModification: submitted simultaneously" in gave_up.value.what
+    assert IAM_BUSY.budget - 3 <= clock.now - began <= IAM_BUSY.budget
+    elapsed = [wait.elapsed for wait in tap.waiting.waited]
+    assert elapsed == sorted(elapsed)
+    assert elapsed[:3] == [0, 2, 4]
+
+
+def test_what_is_taken_away_and_not_there_is_not_waited_for(tap: Tap, server: Server) -> None:
+    server.respond = in_turn(refusal("iam", "NoSuchEntity", "gone", 404))
+    with pytest.raises(ClientError, match="NoSuchEntity"):
+        client(tap, "iam", server.url).delete_role(RoleName="r")
+    assert len(server.asked) == 1
+
+
+def test_a_try_again_says_how_long_it_has_lasted_and_when_it_ends(tap: Tap, server: Server) -> None:
+    server.respond = in_turn(Answer(503))
+    with pytest.raises(ClientError):
+        client(tap, "iam", server.url).get_role(RoleName="r")
+    assert [wait.elapsed for wait in tap.waiting.waited] == [0, 1, 3, 7]
+    assert {wait.budget for wait in tap.waiting.waited} == {CONNECTION_BUDGET}
+    assert tap.waiting.waited[0].means == f"Trying again, {TRIES - 1} times at most."
+
+
+def test_a_network_that_answers_nothing_is_given_up_after_its_budget(tap: Tap, clock: Clock, server: Server) -> None:
+    """Each try then takes a minute."""
+
+    def silence(asked: Asked) -> str:
+        clock.now += 60
+        return SILENCE
+
+    server.respond = silence
+    with pytest.raises(Exception, match="Read timeout"):
+        client(tap, "iam", server.url).get_role(RoleName="r")
+    assert len(server.asked) == 3
+    assert clock.now - 1000 <= CONNECTION_BUDGET + 60
+
+
+def test_a_waiter_of_botocore_is_told_from_its_second_look(tap: Tap, server: Server) -> None:
+    creating = Answer(body=b'{"Table": {"TableName": "name", "TableStatus": "CREATING"}}')
+    active = Answer(body=b'{"Table": {"TableName": "name", "TableStatus": "ACTIVE"}}')
+    waiter = {"Delay": 0, "MaxAttempts": 150}
+    dynamodb = client(tap, "dynamodb", server.url)
+    server.respond = in_turn(active)
+    dynamodb.get_waiter("table_exists").wait(TableName="name", WaiterConfig=waiter)
+    assert tap.waiting.waited == []
+    server.respond = in_turn(creating, creating, active)
+    dynamodb.get_waiter("table_exists").wait(TableName="name", WaiterConfig={"Delay": 0.01, "MaxAttempts": 100})
+    assert tap.waiting.waited == [Wait("the table to be ready", "", "", 0.0, 1.0)] * 2
+    dynamodb.describe_table(TableName="name")
+    assert len(tap.waiting.waited) == 2
+    server.respond = in_turn(creating)
+    with pytest.raises(WaiterError):
+        dynamodb.get_waiter("table_exists").wait(TableName="name", WaiterConfig={"Delay": 0.01, "MaxAttempts": 3})
+
+
+# Credentials: never tried again.
+
+SPELLINGS = sorted(EXPIRED | REFUSED)
+SERVICE_CALLS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
+    "iam": (
+        lambda it: it.get_role(RoleName="r"),
+        lambda it: it.create_role(RoleName="r", AssumeRolePolicyDocument="{}"),
+    ),
+    "dynamodb": (lambda it: it.describe_table(TableName="t"), lambda it: it.delete_table(TableName="t")),
+    "sqs": (lambda it: it.get_queue_url(QueueName="q"), lambda it: it.create_queue(QueueName="q")),
+    "lambda": (lambda it: it.get_function(FunctionName="f"), lambda it: it.invoke(FunctionName="f")),
+    "apigateway": (lambda it: it.get_rest_apis(), lambda it: it.create_rest_api(name="POC-API")),
+    "logs": (lambda it: it.describe_log_groups(), lambda it: it.create_log_group(logGroupName="g")),
+}
+
+
+@pytest.mark.parametrize("service", SERVICE_CALLS)
+def test_a_call_with_expired_or_refused_credentials_is_sent_once(
+    tap: Tap, clock: Clock, server: Server, service: str
+) -> None:
+    made = client(tap, service, server.url)
+    for code in SPELLINGS:
+        for call in SERVICE_CALLS[service]:
+            for status in (400, 403):
+                server.asked.clear()
+                server.respond = in_turn(refusal(service, code, "The security token is expired", status))
+                with pytest.raises(ClientError) as refused:
+                    call(made)
+                assert refused.value.response["Error"]["Code"] == code
+                assert len(server.asked) == 1
+    assert clock.now == 1000
+
+
+WAITERS = {
+    "role_exists": ("iam", {"RoleName": "r"}),
+    "policy_exists": ("iam", {"PolicyArn": "arn:aws:iam::123456789012:policy/p"}),
+    "table_exists": ("dynamodb", {"TableName": "t"}),
+    "table_not_exists": ("dynamodb", {"TableName": "t"}),
+    "function_active_v2": ("lambda", {"FunctionName": "f"}),
+    "function_updated_v2": ("lambda", {"FunctionName": "f"}),
+}
+
+
+@pytest.mark.parametrize("name", WAITERS)
+def test_a_waiter_ends_at_expired_credentials_and_they_are_told_as_such(tap: Tap, server: Server, name: str) -> None:
+    """botocore would wrap the refusal in an error of the waiter, which reads as if AWS had been slow."""
+    service, parameters = WAITERS[name]
+    made = client(tap, service, server.url)
+    server.respond = in_turn(refusal(service, "ExpiredTokenException", "The security token is expired", 403))
+    with pytest.raises(ClientError) as refused:
+        made.get_waiter(name).wait(**parameters)
+    assert len(server.asked) == 1
+    ending = explain(refused.value, step="2 (Roles)", profile="lab")
+    assert ending is not None
+    assert ending.exit_code == outcome.ENVIRONMENT
+    assert "aws sso login --profile lab" in ending.advice[0]
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        "GetPolicy",
+        "CreateRole",
+        "GetRole",
+        "CreateTable",
+        "CreateFunction",
+        "CreateEventSourceMapping",
+        "CreateRestApi",
+    ],
+)
+def test_a_run_ends_at_expired_credentials_without_another_call_and_the_next_goes_on(
+    run: Deployment, operation: str
+) -> None:
+    services = {"Policy": "iam", "Role": "iam", "Table": "dynamodb", "RestApi": "apigateway"}
+    service = next((name for part, name in services.items() if operation.endswith(part)), "lambda")
+    expired = refusal(service, "ExpiredTokenException", "The security token is expired", 403)
+    faults = Faults(lambda call: expired if call.operation == operation else None)
+    run.prepare = faults.put_on
+    with pytest.raises(ClientError, match="ExpiredTokenException"):
+        run.build()
+    assert len(faults.served) == 1
+    assert run.calls[-1].operation == operation
+    assert run.waiting.waited == [] or run.waiting.waited[-1].words == ""
+    untroubled(run)
+    run.build()
+    assert {entry["status"] for entry in run.ledger["resources"]} == {"created"}
+
+
+def test_the_tests_of_the_result_end_at_expired_credentials_too(run: Deployment) -> None:
+    run.build()
+    for operation, service in (("Invoke", "lambda"), ("TestInvokeMethod", "apigateway"), ("SendMessage", "sqs")):
+        expired = refusal(service, "ExpiredTokenException", "The security token is expired", 403)
+        run.prepare = Faults(lambda call, one=operation, said=expired: said if call.operation == one else None).put_on
+        with pytest.raises(ClientError, match="ExpiredTokenException"):
+            run.trials()
+        assert Counter(call.operation for call in run.calls)[operation] == 1
+
+
+# The environment, and both sides of botocore's change of its default.
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {},
+        {"AWS_RETRY_MODE": "legacy"},
+        {"AWS_RETRY_MODE": "standard", "AWS_MAX_ATTEMPTS": "10"},
+        {"AWS_RETRY_MODE": "adaptive", "AWS_MAX_ATTEMPTS": "10"},
+        {"AWS_NEW_RETRIES_2026": "true"},
+        {"AWS_NEW_RETRIES_2026": "false"},
+        {"AWS_PROFILE": "stubborn"},
+        {"AWS_PROFILE": "stubborn", "AWS_RETRY_MODE": "legacy"},
+    ],
+    ids=lambda environ: " ".join(f"{name}={value}" for name, value in environ.items()) or "nothing set",
+)
+def test_whatever_the_environment_says_each_write_is_sent_once_and_reads_as_often_as_we_say(
+    tap: Tap, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environ: dict[str, str]
+) -> None:
+    config = tmp_path / "config"
+    config.write_text(
+        "[profile stubborn]\nregion = us-east-1\nretry_mode = adaptive\nmax_attempts = 10\n"
+        "aws_access_key_id = testing\naws_secret_access_key = testing\n"
+    )
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    server.respond = lambda asked: caller_identity() if asked.operation == "GetCallerIdentity" else RESET
+    aws = connect(Target(endpoint_url=server.url), tap)
+    clients = {
+        "iam": aws.iam,
+        "dynamodb": aws.dynamodb,
+        "sqs": aws.sqs,
+        "apigateway": aws.apigateway,
+        "logs": aws.logs,
+    }
+    for service, made in clients.items():
+        read, write = SERVICE_CALLS[service]
+        for trouble in (RESET, Answer(500), Answer(503)):
+            server.respond = in_turn(trouble)
+            server.asked.clear()
+            with pytest.raises(AnswerLost):
+                write(made)
+            assert len(server.asked) == 1, (service, trouble)
+        server.asked.clear()
+        with pytest.raises(ClientError):
+            read(made)
+        assert len(server.asked) == TRIES
+
+
+def test_stock_boto3_does_send_a_write_again(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The check above has teeth: without our own policy the second CreateRestApi leaves."""
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "2")
+    session = boto3.Session(aws_access_key_id="testing", aws_secret_access_key="testing", region_name="us-east-1")
+    server.respond = in_turn(RESET, Answer(body=b'{"id": "abc123"}'))
+    session.client("apigateway", endpoint_url=server.url).create_rest_api(name="POC-API")
+    assert len(server.asked) == 2
+
+
+# The tests of the result.
+
+
+def items(run: Deployment) -> list[Any]:
+    found: list[Any] = run.aws.dynamodb.scan(TableName=run.settings.table)["Items"]
+    return found
+
+
+def ten_times_as_fast() -> Waiting:
+    """For what really takes a moment: a message on its way through the queue."""
+    return Waiting(clock=lambda: time.monotonic() * 10, sleep=lambda seconds: time.sleep(seconds / 10))
+
+
+TRIAL_CALLS = ("Invoke", "TestInvokeMethod", "SendMessage", "DeleteItem", "GetItem")
+TRIAL_SERVICES = {"Invoke": "lambda", "TestInvokeMethod": "apigateway", "SendMessage": "sqs"}
+
+
+def troubled(how: str) -> Callable[[Call], Answer | str | None]:
+    """Each of the calls of the trials is troubled twice."""
+    came: Counter[str] = Counter()
+
+    def decide(call: Call) -> Answer | str | None:
+        came[call.operation] += 1
+        if call.operation not in TRIAL_CALLS or came[call.operation] > 2:
+            return None
+        service = TRIAL_SERVICES.get(call.operation, "dynamodb")
+        if how == "throttled":
+            return refusal(service, "ThrottlingException", "Rate exceeded", 429 if service == "lambda" else 400)
+        if how == "500":
+            return Answer(500)
+        return how
+
+    return decide
+
+
+@pytest.mark.parametrize("how", [Faults.LOSE, Faults.DROP, "500", "throttled"])
+def test_the_tests_of_the_result_get_by_what_gets_lost_and_leave_nothing(
+    run: Deployment, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    run.build()
+    faults = Faults(troubled(how))
+    run.prepare = faults.put_on
+    run.waiting = ten_times_as_fast()
+    assert len(run.trials()) == 5
+    assert {call.operation for call in faults.served} == set(TRIAL_CALLS)
+    assert items(run) == []
+
+
+def test_a_test_that_fails_takes_its_item_away(run: Deployment) -> None:
+    run.build()
+    garbled = Answer(200, json.dumps({"status": 200, "body": "not DynamoDB's"}).encode())
+
+    def decide(call: Call) -> Answer | None:
+        if call.operation != "TestInvokeMethod":
+            return None
+        item = json.loads(call.parameters["body"])["payload"]["Item"]
+        run.aws.dynamodb.put_item(TableName="name", Item={name: {"S": value} for name, value in item.items()})
+        return garbled
+
+    run.prepare = Faults(decide).put_on
+    with pytest.raises(TrialFailed):
+        run.trials()
+    assert items(run) == []
+
+
+def test_what_a_killed_test_left_goes_with_the_next_one_and_nothing_of_others_does(run: Deployment) -> None:
+    run.build()
+    theirs = {"id": {"S": "trial-of-theirs"}, "name": {"S": "Bob"}}
+    run.aws.dynamodb.put_item(TableName="name", Item=theirs)
+
+    def die(call: Call) -> None:
+        if call.operation == "DeleteItem":
+            raise Killed
+
+    run.prepare = Faults(die).put_on
+    with pytest.raises(Killed):
+        run.trials()
+    assert len(items(run)) == 2
+    untroubled(run)
+    run.waiting = ten_times_as_fast()
+    run.trials()
+    assert items(run) == [theirs]
