@@ -18,7 +18,7 @@ from typing import Any
 from provision.aws import Clients
 from provision.ledger import TAG, Ledger, Making, TwoOfOurs
 from provision.settings import Settings
-from provision.waiting import API_NOT_YET_VISIBLE
+from provision.waiting import JUST_MADE
 
 NEEDS = ("roles", "queue", "function")
 
@@ -27,20 +27,55 @@ NEEDS = ("roles", "queue", "function")
 INTEGRATION_TIMEOUT = 29_000
 
 
-def find_api(apigateway: Any, name: str, deployment: str, known_id: str | None) -> dict[str, Any] | None:
+def list_apis(apigateway: Any) -> list[dict[str, Any]]:
+    """All REST APIs of the account and Region, with their tags as "Tags"."""
+    return [
+        {**api, "Tags": api.get("tags", {})}
+        for page in apigateway.get_paginator("get_rest_apis").paginate(limit=500)
+        for api in page["items"]
+    ]
+
+
+def find_api(apis: list[dict[str, Any]], name: str, deployment: str, known_id: str | None) -> dict[str, Any] | None:
     """This deployment's API: names repeat, so its tag says which it is; the id from the ledger, under any name.
 
     Others of the same name are somebody else's, and are left alone. Raises TwoOfOurs.
     """
     ours = [
-        api
-        for page in apigateway.get_paginator("get_rest_apis").paginate(limit=500)
-        for api in page["items"]
-        if api["id"] == known_id or (api["name"] == name and api.get("tags", {}).get(TAG) == deployment)
+        api for api in apis if api["id"] == known_id or (api["name"] == name and api["Tags"].get(TAG) == deployment)
     ]
     if len(ours) > 1:
         raise TwoOfOurs("apigateway:rest-api", name, [api["id"] for api in ours])
-    return {**ours[0], "Tags": ours[0].get("tags", {})} if ours else None
+    return ours[0] if ours else None
+
+
+def find_spare_apis(
+    apigateway: Any, apis: list[dict[str, Any]], name: str, deployment: str, known_id: str | None
+) -> list[dict[str, Any]]:
+    """Further APIs with our mark in which there is nothing at all.
+
+    Such a one is left when the answer to CreateRestApi is lost and the list does not show for long what was made.
+
+    An API gets its resources only after its id was noted, so an empty one is never the one that serves. Two that have
+    something in them are left to find_api.
+    """
+    ours = [api for api in apis if api["name"] == name and api["Tags"].get(TAG) == deployment]
+    if len(ours) < 2:
+        return []
+    empty = [api for api in ours if api["id"] != known_id and is_empty(apigateway, api["id"])]
+    if len(empty) == len(ours):
+        empty.remove(min(empty, key=lambda api: str(api.get("createdDate"))))
+    return empty
+
+
+def is_empty(apigateway: Any, api_id: str) -> bool:
+    """Whether an API is as CreateRestApi makes it: the root resource, without a method, and no stage."""
+    resources = resources_of(apigateway, api_id)
+    return (
+        list(resources) == ["/"]
+        and not resources["/"].get("resourceMethods")
+        and not apigateway.get_stages(restApiId=api_id)["item"]
+    )
 
 
 def find_permission(lambda_: Any, function_name: str, statement_id: str) -> dict[str, Any] | None:
@@ -79,8 +114,19 @@ def provision(aws: Clients, settings: Settings, ledger: Ledger) -> None:
 def make_api(aws: Clients, settings: Settings, ledger: Ledger) -> str:
     recorded = ledger.record("api")
     known_id = recorded.outputs.get("id") if recorded else None
-    api = find_api(aws.apigateway, settings.api, ledger.deployment, known_id)
+    apis = list_apis(aws.apigateway)
+    spare = find_spare_apis(aws.apigateway, apis, settings.api, ledger.deployment, known_id)
+    apis = [api for api in apis if api not in spare]
+    api = find_api(apis, settings.api, ledger.deployment, known_id)
     with ledger.making("api", "apigateway:rest-api", found=api, name=settings.api) as made:
+        for other in apis:
+            if other is not api and other["name"] == settings.api:
+                made.note(f"another API called {settings.api} (id {other['id']}) is somebody else's, and is left alone")
+        for one in spare:
+            made.differs("APIs with this deployment's mark", found=f"one more, empty ({one['id']})", wanted="one")
+            aws.apigateway.delete_rest_api(
+                restApiId=one["id"],
+            )
         if api is None:
             created = aws.apigateway.create_rest_api(
                 name=settings.api,
@@ -89,6 +135,11 @@ def make_api(aws: Clients, settings: Settings, ledger: Ledger) -> str:
             )
             made.identify(created)
         else:
+            if made.lacks_mark():
+                aws.apigateway.tag_resource(
+                    resourceArn=f"arn:{aws.partition}:apigateway:{aws.region}::/restapis/{api['id']}",
+                    tags=made.tags,
+                )
             changes = []
             if made.differs("name", found=api["name"], wanted=settings.api):
                 changes.append({"op": "replace", "path": "/name", "value": settings.api})
@@ -123,7 +174,7 @@ def make_api(aws: Clients, settings: Settings, ledger: Ledger) -> str:
 def make_resource(aws: Clients, made: Making, api_id: str, parent_path: str, path_part: str, is_new: bool) -> str:
     """The id of the resource `path_part` below `parent_path`."""
     path = f"{parent_path.rstrip('/')}/{path_part}"
-    for attempt in aws.waiting.retry_while(API_NOT_YET_VISIBLE):
+    for attempt in aws.waiting.retry_while(JUST_MADE):
         with attempt:
             resources = resources_of(aws.apigateway, api_id)
     if path in resources:
@@ -426,6 +477,12 @@ def allow_invoking(aws: Clients, settings: Settings, ledger: Ledger, api_id: str
             }
             differing = [name for name in wanted if made.differs(name, found=permission.get(name), wanted=wanted[name])]
             if differing:
+                if made.is_adopted:
+                    conditions = permission.get("Condition", {})
+                    others = set(conditions) - {"ArnLike", "StringEquals"}
+                    others |= set(conditions.get("StringEquals", {})) - {"AWS:SourceAccount"}
+                    made.cannot_mend("conditions beside the source", found=sorted(others), wanted=[])
+                made.replaces("statement", permission)
                 # A statement cannot be changed, only removed and added again.
                 aws.lambda_.remove_permission(
                     FunctionName=settings.function,

@@ -18,10 +18,10 @@ from botocore.exceptions import ClientError
 from provision.aws import Clients
 from provision.documents import policy_document, same_meaning
 from provision.ledger import Ledger, Making
-from provision.package import code_sha256, source, zipped
+from provision.package import code_sha256, fetched, source, zipped
 from provision.roles import find_role
 from provision.settings import Settings
-from provision.waiting import FUNCTION_BUSY, ROLE_NOT_YET_ASSUMABLE
+from provision.waiting import ROLE_NOT_YET_ASSUMABLE
 
 NEEDS = ("roles", "table")
 
@@ -68,6 +68,8 @@ def provision(aws: Clients, settings: Settings, ledger: Ledger) -> None:
 
 def make_log_group(aws: Clients, settings: Settings, ledger: Ledger) -> None:
     group = find_log_group(aws.logs, settings.log_group)
+    if ledger.leaves_alone("log-group", "logs:log-group", group, logGroupName=settings.log_group):
+        return
     with ledger.making("log-group", "logs:log-group", found=group, logGroupName=settings.log_group) as made:
         if group is None:
             aws.logs.create_log_group(
@@ -83,9 +85,14 @@ def make_log_group(aws: Clients, settings: Settings, ledger: Ledger) -> None:
                     logGroupName=settings.log_group,
                     retentionInDays=settings.log_retention,
                 )
-        elif settings.log_retention:
+        else:
+            if made.lacks_mark():
+                aws.logs.tag_resource(
+                    resourceArn=group["arn"].removesuffix(":*"),
+                    tags=made.tags,
+                )
             found = group.get("retentionInDays")
-            if made.differs("retentionInDays", found=found, wanted=settings.log_retention):
+            if settings.log_retention and made.differs("retentionInDays", found=found, wanted=settings.log_retention):
                 aws.logs.put_retention_policy(
                     logGroupName=settings.log_group,
                     retentionInDays=settings.log_retention,
@@ -96,18 +103,12 @@ def make_function(aws: Clients, settings: Settings, ledger: Ledger) -> None:
     package = zipped(source(settings))
     role = ledger.outputs("function-role")
 
-    def role_does_not_trust_lambda() -> str | None:
-        found = find_role(aws.iam, settings.function_role)
-        if found is None:
-            return f"The role {settings.function_role} does not exist."
-        if not same_meaning(found["AssumeRolePolicyDocument"], policy_document("trust-lambda", aws, settings)):
-            return f"The trust policy of {settings.function_role} does not let Lambda take the role."
-        return None
-
     function = find_function(aws.lambda_, settings.function)
     with ledger.making("function", "lambda:function", found=function, FunctionName=settings.function) as made:
         if function is None:
-            for attempt in aws.waiting.retry_while(ROLE_NOT_YET_ASSUMABLE, unless=role_does_not_trust_lambda):
+            for attempt in aws.waiting.retry_while(
+                ROLE_NOT_YET_ASSUMABLE, unless=lambda: role_does_not_trust_lambda(aws, settings)
+            ):
                 with attempt:
                     aws.lambda_.create_function(
                         FunctionName=settings.function,
@@ -121,6 +122,14 @@ def make_function(aws: Clients, settings: Settings, ledger: Ledger) -> None:
                         Tags=ledger.tags,
                     )
         else:
+            made.cannot_mend("PackageType", found=function.get("PackageType", "Zip"), wanted="Zip")
+            if made.is_adopted and function["CodeSha256"] != code_sha256(package):
+                keep_code(aws, settings, ledger, made, function)
+            if made.lacks_mark():
+                aws.lambda_.tag_resource(
+                    Resource=function["FunctionArn"],
+                    Tags=made.tags,
+                )
             mend_code(aws, settings, made, function, package)
             mend_configuration(aws, settings, made, function, role)
         if function is None or function.get("State") == "Pending":
@@ -130,16 +139,38 @@ def make_function(aws: Clients, settings: Settings, ledger: Ledger) -> None:
             )
         made["arn"] = aws.arn("lambda", f"function:{settings.function}")
         made["role_id"] = role["id"]
+        made["CodeSha256"] = code_sha256(package)
+
+
+def role_does_not_trust_lambda(aws: Clients, settings: Settings) -> str | None:
+    """What is wrong with the function's role; None when Lambda may take it and only has to see that."""
+    found = find_role(aws.iam, settings.function_role)
+    if found is None:
+        return f"The role {settings.function_role} does not exist."
+    if not same_meaning(found["AssumeRolePolicyDocument"], policy_document("trust-lambda", aws, settings)):
+        return f"The trust policy of {settings.function_role} does not let Lambda take the role."
+    return None
+
+
+def keep_code(aws: Clients, settings: Settings, ledger: Ledger, made: Making, function: dict[str, Any]) -> None:
+    """Keep the code that somebody else wrote, beside the ledger, before it is replaced; once for each adoption.
+
+    GetFunction names an address from which the zip can be fetched for ten minutes.
+    https://docs.aws.amazon.com/lambda/latest/api/API_FunctionCodeLocation.html
+    """
+    if "CodeSha256" in made.resource.before:
+        return  # what is there now is no longer what was found
+    code = aws.lambda_.get_function(FunctionName=settings.function)["Code"]
+    package = fetched(settings.function, code.get("Location", ""), function["CodeSha256"])
+    ledger.keep_code(package)
 
 
 def mend_code(aws: Clients, settings: Settings, made: Making, function: dict[str, Any], package: bytes) -> None:
     if made.differs("CodeSha256", found=function["CodeSha256"], wanted=code_sha256(package)):
-        for attempt in aws.waiting.retry_while(FUNCTION_BUSY):
-            with attempt:
-                aws.lambda_.update_function_code(
-                    FunctionName=settings.function,
-                    ZipFile=package,
-                )
+        aws.lambda_.update_function_code(
+            FunctionName=settings.function,
+            ZipFile=package,
+        )
         wait_until_updated(aws, settings)
 
 
@@ -167,7 +198,9 @@ def mend_configuration(
     }
     differing = [name for name in wanted if made.differs(name, found=found[name], wanted=wanted[name])]
     if differing:
-        for attempt in aws.waiting.retry_while(FUNCTION_BUSY, ROLE_NOT_YET_ASSUMABLE):
+        for attempt in aws.waiting.retry_while(
+            ROLE_NOT_YET_ASSUMABLE, unless=lambda: role_does_not_trust_lambda(aws, settings)
+        ):
             with attempt:
                 aws.lambda_.update_function_configuration(
                     FunctionName=settings.function,

@@ -29,9 +29,11 @@ from provision.tap import TRIALS, AnswerLost, Call, UnpromisedWrite
 
 SCHEMA = 1
 TAG = "poc-deployment"  # on everything that can carry tags; its value is the deployment
+ADOPTED_TAG = "poc-adopted"  # beside it on what a person made and the deployment took over; its value is "true"
+MARKS = (TAG, ADOPTED_TAG)
 
 # The field of AWS's description that AWS alone sets, never reuses and never changes: it tells ours from a namesake
-# that somebody made after ours was deleted. A function has none; its tag decides.
+# that somebody made after ours was deleted. A function has none; its tag decides (see `is_the_recorded`).
 IMMUTABLE_ID = {
     "iam:policy": "PolicyId",
     "iam:role": "RoleId",
@@ -42,10 +44,29 @@ IMMUTABLE_ID = {
     "apigateway:rest-api": "id",
 }
 
+# What finds a thing of each kind again, by AWS's own names.
+IDENTITY = {
+    "iam:policy": {"PolicyArn"},
+    "iam:role": {"RoleName"},
+    "iam:role-policy-attachment": {"RoleName", "PolicyArn"},
+    "dynamodb:table": {"TableName"},
+    "sqs:queue": {"QueueName"},
+    "logs:log-group": {"logGroupName"},
+    "lambda:function": {"FunctionName"},
+    "lambda:permission": {"FunctionName", "StatementId"},
+    "lambda:event-source-mapping": {"EventSourceArn", "FunctionName"},
+    "apigateway:rest-api": {"name"},
+    "apigateway:stage": {"restApiId", "stageName"},
+}
+
 
 def immutable_id(kind: str, description: Mapping[str, Any]) -> str | None:
     """AWS's own id in a description; None for kinds that have none, and for emulators that leave it out."""
     value = description.get(IMMUTABLE_ID.get(kind, ""))
+    if value is None and kind == "dynamodb:table":
+        value = description.get("CreationDateTime")  # some emulators, the sandbox among them, give a table no id
+    if isinstance(value, datetime.datetime):
+        value = value.timestamp()
     return None if value is None else str(value)
 
 
@@ -53,10 +74,52 @@ class LedgerRefused(outcome.Stop):
     """The ledger cannot be used: unreadable, damaged, of another account, or held by another process."""
 
 
-class NotOurs(outcome.Stop):
-    """Something of that name exists, and this deployment did not make it. Nothing was touched."""
+def is_the_recorded(resource: Resource, found: Mapping[str, Any]) -> bool:
+    """Whether AWS's own id says that what was found is what the entry records.
 
-    def __init__(self, kind: str, identity: Mapping[str, str], theirs: str, ours: str) -> None:
+    A function has no such id. There the code speaks: nobody else zips the handler to the same bytes.
+    """
+    if resource.kind == "lambda:function":
+        noted = resource.outputs.get("CodeSha256")
+        return noted is not None and noted == found.get("CodeSha256")
+    known = resource.outputs.get("id")
+    return known is not None and known == immutable_id(resource.kind, found)
+
+
+def described(kind: str, found: Mapping[str, Any], mark: str | None) -> str:
+    """Whose something found is, and what tells it from a namesake."""
+    words = [f"deployment {mark}" if mark else "no mark of this suite"]
+    known = immutable_id(kind, found)
+    if known is not None:
+        words.append(f"{IMMUTABLE_ID[kind]} {known}")
+    if kind == "lambda:event-source-mapping" and "State" in found:
+        words.append(f"State {found['State']}")
+    return ", ".join(words)
+
+
+class NotOurs(outcome.Stop):
+    """Something of that name exists, and this deployment did not make it. Nothing was touched.
+
+    `theirs` and `ours` say in words what was found and what is recorded; `mark` is another deployment's, None for
+    none: only what has none can be adopted.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        identity: Mapping[str, str],
+        theirs: str,
+        ours: str,
+        *,
+        key: str = "",
+        mark: str | None = None,
+    ) -> None:
+        self.key = key
+        self.kind = kind
+        self.identity = dict(identity)
+        self.theirs = theirs
+        self.ours = ours
+        self.mark = mark
         name = ", ".join(identity.values())
         super().__init__(
             f"{kind} {name} exists already and is not this deployment's.",
@@ -66,6 +129,10 @@ class NotOurs(outcome.Stop):
                 "or remove it, if it is yours and no longer needed, and run the same command again.",
             ),
         )
+
+
+class MarkNotYetSeen(NotOurs):
+    """As NotOurs, but it was promised here and may be ours: its tags may lag behind. To be looked at again."""
 
 
 class UnknownOwner(outcome.Stop):
@@ -90,8 +157,8 @@ class MarkLost(outcome.Stop):
             f"{kind} {', '.join(identity.values())} is the one that the ledger records, but carries {theirs}.",
             means="The ledger alone does not prove that it is this deployment's. It was not deleted.",
             advice=(
-                f"If it is, put the tag {TAG}={ours} back on it, then run the same command again;",
-                "or remove it by hand.",
+                "If it is, run python -m provision, which puts the mark back, then run the same command again;",
+                f"or put the tag {TAG}={ours} on it yourself, or remove it by hand.",
             ),
         )
 
@@ -152,6 +219,16 @@ class Resource:
     status: str = "creating"
     since: str = ""
     parent: str | None = None  # the key of what it is part of, when it can carry no tags of its own
+    # Of what is adopted: each attribute that the suite changed, as JSON, as it was found.
+    before: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def is_adopted(self) -> bool:
+        return self.origin == "adopted"
+
+    def was(self, attribute: str, otherwise: Any = None) -> Any:
+        """What an attribute was before the suite changed it; `otherwise` where the suite did not."""
+        return json.loads(self.before[attribute]) if attribute in self.before else otherwise
 
     @property
     def name(self) -> str:
@@ -161,9 +238,11 @@ class Resource:
 class Making:
     """What a step sees inside `with ledger.making(...) as made`: the outputs, and a place for differences."""
 
-    def __init__(self, resource: Resource, found: Mapping[str, Any] | None) -> None:
+    def __init__(self, resource: Resource, found: Mapping[str, Any] | None, deployment: str) -> None:
         self.resource = resource
         self.found = found
+        self.tags = {TAG: deployment, **({ADOPTED_TAG: "true"} if resource.is_adopted else {})}
+        self.replaced: dict[str, Any] = {}
         self.differences: list[Difference] = []
         self.notes: list[str] = []
 
@@ -191,7 +270,38 @@ class Making:
         if found == wanted if same is None else same:
             return False
         self.differences.append(Difference(attribute, found, wanted))
+        if not attribute.startswith("tag "):
+            self.replaces(attribute, found)
         return True
+
+    @property
+    def is_adopted(self) -> bool:
+        """Whether a person made it: then what is changed must be able to come back."""
+        return self.resource.is_adopted
+
+    @property
+    def tag_list(self) -> list[dict[str, str]]:
+        """The mark, for the services that take a list of Key and Value; `tags` for the others."""
+        return [{"Key": key, "Value": value} for key, value in self.tags.items()]
+
+    def lacks_mark(self) -> bool:
+        """Whether our tag must be put (back) on what was found: it was adopted, or somebody took its tags away.
+
+        Tags that cannot be read, and things that can carry none here, lack nothing. Ask for this before any other
+        difference: until the mark is on it nothing else of what is adopted has been changed.
+        """
+        marks = (self.found or {}).get("Tags")
+        if marks is None:
+            return False
+        missing = {key: value for key, value in self.tags.items() if marks.get(key) != value}
+        if not missing:
+            return False
+        self.replaces("tags", {key: marks.get(key) for key in self.tags})
+        return self.differs(f"tag {TAG}", found=marks.get(TAG), wanted=self.tags[TAG], same=False)
+
+    def replaces(self, name: str, value: Any) -> None:
+        """Remember `value`, which is about to be written over: of what is adopted it is kept, to be put back."""
+        self.replaced.setdefault(name, value)
 
     def cannot_mend(self, attribute: str, *, found: Any, wanted: Any) -> None:
         """Stop, with CannotMend, when `found` is not `wanted`: AWS cannot change this attribute in place."""
@@ -229,6 +339,9 @@ class Ledger:
         self.step = ""
         self.happened: list[Happened] = []
         self.consent: Callable[[], None] = lambda: None
+        # Asked with key, kind, identity and what was found, in words: may what a person made be taken over?
+        self.adopt: Callable[[str, str, Mapping[str, str], str], bool] = lambda key, kind, identity, theirs: False
+        self._adopted: dict[tuple[str, str], bool] = {}  # what was asked, so that a step run again does not ask again
         self._saved = saved
         self._backed_up = False
         self._lock = lock
@@ -270,6 +383,13 @@ class Ledger:
             cls._release(lock)
             raise
 
+    @classmethod
+    def check(cls, path: Path) -> None:
+        """Raise LedgerRefused when the file at `path` cannot be read or is damaged; that there is none is no fault."""
+        saved = cls._read_bytes(path) if path.parent.is_dir() else None
+        if saved is not None:
+            parse(saved, path)
+
     def close(self) -> None:
         lock, self._lock = self._lock, None
         self._release(lock)
@@ -278,7 +398,7 @@ class Ledger:
     def _take_lock(cls, path: Path) -> IO[str]:
         lock_path = path.with_name(path.name + ".lock")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder_durably(path.parent)
             lock = lock_path.open("a+", encoding="utf-8")
         except OSError as error:
             raise LedgerRefused(
@@ -417,10 +537,10 @@ class Ledger:
                 means="One ledger is one deployment: to go on would forget what it records, and leave it behind.",
                 advice=("Name the --learner that it was made for, or another --state PATH.",),
             )
-        recovered = False
+        how = "created"
         if found is not None:
-            recovered = self._prove_ours(recorded, kind, identity, found, parent)
-        made = Making(self._promise(recorded, key, kind, identity, found), found)
+            how = self._prove_ours(key, recorded, kind, identity, found, parent)
+        made = Making(self._promise(recorded, key, kind, identity, found, how), found, self.deployment)
         made.resource.parent = parent
         self._open.append(made)
         try:
@@ -439,12 +559,7 @@ class Ledger:
             self._put(made.resource)
             self.save()
         made.go_on_from(self._unanswered.pop(key, None))
-        if found is None:
-            result = "created"
-        elif recovered:
-            result = "recovered"
-        else:
-            result = "mended" if made.differences else "unchanged"
+        result = how if how != "ours" else "mended" if made.differences else "unchanged"
         self.happened.append(Happened(key, kind, dict(identity), result, tuple(made.differences), tuple(made.notes)))
 
     def _promise(
@@ -454,10 +569,15 @@ class Ledger:
         kind: str,
         identity: Mapping[str, str],
         found: Mapping[str, Any] | None,
+        how: str,
     ) -> Resource:
         """The entry as it will be: the recorded one when the thing is there, else one that begins anew."""
         if found is not None:
-            resource = copy.deepcopy(recorded) or Resource(key, kind, self.step, dict(identity), since=_now())
+            resource = Resource(key, kind, self.step, dict(identity), since=_now())
+            if how == "adopted":
+                resource.origin = "adopted"
+            elif recorded is not None:
+                resource = copy.deepcopy(recorded)
             known = immutable_id(kind, found)
             if known is not None:
                 resource.outputs["id"] = known
@@ -469,36 +589,80 @@ class Ledger:
 
     def _prove_ours(
         self,
+        key: str,
         recorded: Resource | None,
         kind: str,
         identity: Mapping[str, str],
         found: Mapping[str, Any],
         parent: str | None,
-    ) -> bool:
-        """Raise unless `found` is this deployment's. True when it is, but its creation was not noted (answer lost)."""
-        noted = recorded is not None and recorded.status == "created"
+    ) -> str:
+        """Raise unless `found` is this deployment's, or may be taken over.
+
+        "ours"; "recovered" when it is but its creation was not noted (answer lost); "adopted" when somebody else
+        made it and consent was given.
+        """
+        standing = recorded if recorded is not None and recorded.status != "deleted" else None
+        ours = "ours" if standing is not None and standing.status == "created" else "recovered"
         if parent is not None:
-            if self.record(parent) is None:
-                raise NotOurs(kind, identity, "no parent of this deployment", self.deployment)
-            return not noted
-        there = immutable_id(kind, found)
-        known = recorded.outputs.get("id") if recorded is not None else None
+            owner = self.record(parent)
+            if owner is None:
+                raise NotOurs(kind, identity, "no parent of this deployment", self.deployment, key=key)
+            return "adopted" if standing is None and owner.is_adopted else ours
         marks = found.get("Tags")
-        mark = (marks or {}).get(TAG)
-        if noted and known is not None and known == there and not mark:
-            return False  # somebody took its tags away, or they cannot be read; nothing is deleted here
-        if marks is None:
+        mark = (marks or {}).get(TAG) or None
+        if mark == self.deployment:
+            return ours
+        if mark is None and standing is not None and self._goes_on(standing, found):
+            return "ours"
+        if marks is None and (kind != "lambda:event-source-mapping" or "Tags" in found):
             raise UnknownOwner(kind, identity)
-        if mark != self.deployment:
-            theirs = f"deployment {mark}" if mark else "no mark of this suite"
-            id_field = IMMUTABLE_ID.get(kind)
-            raise NotOurs(
-                kind,
-                identity,
-                f"{theirs}, {id_field} {there}" if there else theirs,
-                f"{self.deployment}, {id_field} {known}" if known else self.deployment,
-            )
-        return not noted
+        if "Tags" not in found and standing is not None and standing.status == "creating" and not standing.is_adopted:
+            # It can carry no tags here. AWS allows one trigger between two, and there was none when it was promised.
+            return ours
+        theirs = described(kind, found, mark)
+        if mark is None and self._may_adopt(key, kind, identity, found, theirs):
+            return "adopted"
+        known = recorded.outputs.get("id") if recorded is not None else None
+        mine = f"{self.deployment}, {IMMUTABLE_ID[kind]} {known}" if known else self.deployment
+        promised = standing is not None and standing.status == "creating" and not standing.is_adopted
+        refused = MarkNotYetSeen if promised and mark is None and known is None else NotOurs
+        raise refused(kind, identity, theirs, mine, key=key, mark=mark)
+
+    @staticmethod
+    def _goes_on(recorded: Resource, found: Mapping[str, Any]) -> bool:
+        """Whether what has no mark is the recorded thing, whose tags somebody took away. Nothing is deleted here.
+
+        What is adopted and on its way out of the ledger lost its mark last: it is its owner's again.
+        """
+        if not is_the_recorded(recorded, found) or (recorded.is_adopted and recorded.status == "deleting"):
+            return False
+        return found.get("Tags") is not None or recorded.status == "created"
+
+    def _may_adopt(
+        self, key: str, kind: str, identity: Mapping[str, str], found: Mapping[str, Any], theirs: str
+    ) -> bool:
+        """Whether consent is given to take over what has no mark; asked once in a run for each thing."""
+        if kind == "apigateway:rest-api":
+            return False  # names repeat: ours is made beside it
+        asked = (key, immutable_id(kind, found) or "")
+        if asked not in self._adopted:
+            self._adopted[asked] = self.adopt(key, kind, identity, theirs)
+        return self._adopted[asked]
+
+    def leaves_alone(self, key: str, kind: str, found: Mapping[str, Any] | None, **identity: str) -> bool:
+        """Whether something that is there already, without any mark, is used as it is, and left as it is.
+
+        It does not get an entry, so teardown does not know it. False for what is recorded, carries a mark, or may be
+        adopted: then `making` decides.
+        """
+        if found is None or self.record(key) is not None or found["Tags"] is None or found["Tags"].get(TAG):
+            return False
+        theirs = described(kind, found, None)
+        if self._may_adopt(key, kind, identity, found, theirs):
+            return False
+        note = f"it was there before ({theirs}): used, and left as it is"
+        self.happened.append(Happened(key, kind, dict(identity), "unchanged", (), (note,)))
+        return True
 
     def is_ours(self, resource: Resource, found: Mapping[str, Any]) -> bool:
         """Whether what was found under a recorded identity is this deployment's to delete, and not a namesake.
@@ -513,9 +677,10 @@ class Ledger:
         mark = found["Tags"].get(TAG)
         if mark == self.deployment:
             return True
-        known = resource.outputs.get("id")
-        if known is None or immutable_id(resource.kind, found) != known:
+        if not is_the_recorded(resource, found):
             return False
+        if resource.kind == "lambda:function" and (mark or resource.status == "deleted"):
+            return False  # the same code is no proof where another mark speaks, or of something deleted
         going = found.get("TableStatus") == "DELETING" or found.get("State") == "Deleting"
         if going or resource.status == "deleted":
             return True  # its tags are gone already, and nothing remains to be done but to wait
@@ -539,6 +704,27 @@ class Ledger:
         resource.status = "deleted"
         resource.since = _now()
         self.save()
+
+    @contextmanager
+    def putting_back(self, resource: Resource) -> Iterator[None]:
+        """Record that what was adopted is being put back as it was, then, when the block ends well, that it was left.
+
+        It is "deleted" then for this ledger, with the output "left".
+        """
+        with self.deleting(resource):
+            yield
+            resource.outputs["left"] = "as it was found"
+
+    def is_put_back(self, resource: Resource) -> None:
+        """Record that all but the mark is as it was: only now the mark, which proves that it was ours, may go."""
+        if set(resource.before) - {"tags"}:
+            resource.before = {name: value for name, value in resource.before.items() if name == "tags"}
+            self.save()
+
+    def left(self, resource: Resource) -> None:
+        """Record that what was to be adopted is as it was found, and nobody's concern here any more."""
+        resource.outputs["left"] = "as it was found"
+        self.gone(resource)
 
     def gone(self, resource: Resource) -> None:
         """Record that somebody else deleted `resource`, or that it never came to be."""
@@ -564,7 +750,11 @@ class Ledger:
         for made in self._open:
             recorded = next((entry for entry in self.resources if entry.key == made.resource.key), None)
             promised = recorded is not None and recorded.status in ("creating", "created")
-            if not promised or (made.found is None and recorded != made.resource):
+            if made.is_adopted:
+                for name, value in made.replaced.items():
+                    made.resource.before.setdefault(name, json.dumps(value))
+            anew = made.found is None or made.is_adopted
+            if not promised or (anew and recorded != made.resource):
                 self._put(made.resource)
                 changed = True
         if changed:
@@ -578,12 +768,18 @@ class Ledger:
         return str(call.parameters.get(parameter)) in known
 
     def _put(self, resource: Resource) -> None:
-        """Into the list: in its old place when it had one, so that reading backwards stays right."""
-        for index, existing in enumerate(self.resources):
-            if existing.key == resource.key:
-                self.resources[index] = copy.deepcopy(resource)
-                return
-        self.resources.append(copy.deepcopy(resource))
+        """Into the list: in its old place when it had one, so that reading backwards stays right.
+
+        Else after what the steps went through before it in this run: a log group that is made when the function has
+        long been there still comes before the function.
+        """
+        resource = copy.deepcopy(resource)
+        places = {existing.key: index for index, existing in enumerate(self.resources)}
+        if resource.key in places:
+            self.resources[places[resource.key]] = resource
+            return
+        earlier = [places[event.key] for event in self.happened if event.key in places]
+        self.resources.insert(earlier[-1] + 1 if earlier else len(self.resources), resource)
 
     # The file.
 
@@ -592,11 +788,37 @@ class Ledger:
         self.resources = self.standing
         self.receipt = {"at": _now(), **receipt}
         self.save()
+        if not any(resource.kind == "lambda:function" for resource in self.resources):
+            with suppress(OSError):  # it harms nobody
+                self.kept_code.unlink(missing_ok=True)
 
     def forget_sandbox(self, endpoint: str) -> None:
         """The sandbox this ledger belonged to is gone, and its things with it: begin anew in another one."""
         self.resources = []
         self.endpoint = endpoint
+
+    @property
+    def kept_code(self) -> Path:
+        """Where the code of an adopted function is kept, as it was found."""
+        return self.path.with_name(self.path.name + ".before.zip")
+
+    def keep_code(self, package: bytes) -> None:
+        try:
+            write_durably(self.kept_code, package)
+        except OSError as error:
+            raise self._cannot_write(self.kept_code, error) from error
+
+    def _cannot_write(self, path: Path, error: OSError) -> LedgerRefused:
+        return LedgerRefused(
+            f"The ledger {path} cannot be written: {error.strerror}.",
+            means="The program stops before its next call, so that nothing is made that is not recorded.",
+            advice=(
+                ("Put its folder back, and run the same command again;", "if it is lost, add --recover.")
+                if error.errno == errno.ENOENT
+                else ("Make room or give write permission, then run the same command again.",)
+            ),
+            exit_code=outcome.ENVIRONMENT,
+        )
 
     def content(self) -> dict[str, Any]:
         content: dict[str, Any] = {
@@ -606,7 +828,7 @@ class Ledger:
             "region": self.region,
             "endpoint": self.endpoint,
             "serial": self.serial,
-            "resources": [vars(resource) for resource in self.resources],
+            "resources": [in_file(resource) for resource in self.resources],
         }
         if self.receipt is not None:
             content["receipt"] = self.receipt
@@ -627,14 +849,17 @@ class Ledger:
             self._backed_up = True
             write_durably(self.path, data)
         except OSError as error:
-            raise LedgerRefused(
-                f"The ledger {self.path} cannot be written: {error.strerror}.",
-                means="The program stops before its next call, so that nothing is made that is not recorded.",
-                advice=("Make room or give write permission, then run the same command again.",),
-                exit_code=outcome.ENVIRONMENT,
-            ) from error
+            raise self._cannot_write(self.path, error) from error
         self._saved = data
         self._unsaved = False
+
+
+def in_file(resource: Resource) -> dict[str, Any]:
+    """An entry as the file has it. `before` is there only where there is something in it."""
+    entry = dict(vars(resource))
+    if not resource.before:
+        del entry["before"]
+    return entry
 
 
 def _is_held(error: Exception) -> bool:
@@ -663,20 +888,35 @@ def write_durably(path: Path, data: bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    if os.name == "posix":  # Windows cannot open a folder, and needs no fsync of it
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        except OSError as error:
-            if error.errno != errno.EINVAL:  # some network file systems cannot
-                raise
-        finally:
-            os.close(folder)
+    fsync_folder(path.parent)
+
+
+def make_folder_durably(folder: Path) -> None:
+    """Make the folder and what is missing above it. The name of a new folder is as easily lost as that of a file."""
+    if folder.is_dir():
+        return
+    make_folder_durably(folder.absolute().parent)
+    folder.mkdir(exist_ok=True)
+    fsync_folder(folder.absolute().parent)
+
+
+def fsync_folder(folder: Path) -> None:
+    """Bring the names in a folder to the disk. Windows cannot open a folder, and needs no fsync of it."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # some network file systems cannot
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def remove_leavings(path: Path) -> None:
     """Remove the temporary files of runs that were killed while they saved. Whoever holds the lock may do so."""
-    leaving = re.compile(rf"\.{re.escape(path.name)}(\.backup)?\.[0-9]+\.tmp")
+    leaving = re.compile(rf"\.{re.escape(path.name)}(\.backup|\.before\.zip)?\.[0-9]+\.tmp")
     for other in path.parent.iterdir():
         if leaving.fullmatch(other.name):
             with suppress(OSError):  # it harms nobody
@@ -711,7 +951,7 @@ def parse(data: bytes, path: Path) -> dict[str, Any]:
     for name, kind in FIELDS.items():
         if not isinstance(content.get(name), kind):
             raise _damaged(path, f"its {name} is missing")
-    if not isinstance(content.get("endpoint"), str | None):
+    if "endpoint" not in content or not isinstance(content["endpoint"], str | None):
         raise _damaged(path, "its endpoint is not an address")
     for entry in content["resources"]:
         if not _is_well_formed(entry):
@@ -731,9 +971,22 @@ def _is_well_formed(entry: Any) -> bool:
         return False
     if not isinstance(entry.get("since", ""), str) or not isinstance(entry.get("parent"), str | None):
         return False
+    before = entry.get("before", {})
+    if not isinstance(before, dict) or not all(map(_is_json, before.values())):
+        return False
     if not all(isinstance(text, str) for text in (*entry["identity"].values(), *entry["outputs"].values())):
         return False
+    if set(entry["identity"]) != IDENTITY.get(entry["kind"]):
+        return False
     return entry.get("status") in STATUSES and entry["origin"] in ORIGINS
+
+
+def _is_json(text: Any) -> bool:
+    try:
+        json.loads(text)
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return isinstance(text, str)
 
 
 def _damaged(path: Path, how: str) -> LedgerRefused:

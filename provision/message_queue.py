@@ -60,6 +60,11 @@ def make_dead_letter_queue(aws: Clients, settings: Settings, ledger: Ledger) -> 
             )
             made.identify(queue)
         else:
+            if made.lacks_mark():
+                aws.sqs.tag_queue(
+                    QueueUrl=queue["QueueUrl"],
+                    Tags=made.tags,
+                )
             found = queue["MessageRetentionPeriod"]
             wanted = attributes["MessageRetentionPeriod"]
             if made.differs("MessageRetentionPeriod", found=found, wanted=wanted):
@@ -114,12 +119,19 @@ def make_queue(aws: Clients, settings: Settings, ledger: Ledger) -> None:
             )
             made.identify(queue)
         else:
+            if made.lacks_mark():
+                aws.sqs.tag_queue(
+                    QueueUrl=queue["QueueUrl"],
+                    Tags=made.tags,
+                )
             differs = False
             for attribute, wanted in attributes.items():
                 found = queue.get(attribute, "")
                 differs |= made.differs(attribute, found=found, wanted=wanted, same=same_value(found, wanted))
             differs |= made.differs("roles named", found=made.get("role_ids"), wanted=role_ids)
             if differs:
+                for attribute in attributes:
+                    made.replaces(attribute, queue.get(attribute, ""))
                 for attempt in aws.waiting.retry_while(
                     QUEUE_POLICY_NAMES_NEW_ROLE, DEAD_LETTER_QUEUE_NOT_YET_VISIBLE, unless=role_is_missing
                 ):

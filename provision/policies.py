@@ -10,9 +10,11 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_create-console.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Any
 
+from provision import outcome
 from provision.aws import Clients, tags
 from provision.documents import policy_document, same_meaning
 from provision.ledger import Ledger, Making
@@ -53,10 +55,10 @@ def make_policy(
                 WaiterConfig={"Delay": 1, "MaxAttempts": 60},
             )
         else:
-            mend_document(aws, made, policy, document)
+            mend_policy(aws, made, policy, document)
 
 
-def mend_document(aws: Clients, made: Making, policy: dict[str, Any], document: dict[str, Any]) -> None:
+def mend_policy(aws: Clients, made: Making, policy: dict[str, Any], document: dict[str, Any]) -> None:
     """A policy is never edited: it gets a new version, which becomes the default one. It holds five at most.
 
     https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_managed-versioning.html
@@ -67,8 +69,23 @@ def mend_document(aws: Clients, made: Making, policy: dict[str, Any], document: 
         VersionId=policy["DefaultVersionId"],
     )
     found = default["PolicyVersion"]["Document"]
-    if made.differs("document", found=found, wanted=document, same=same_meaning(found, document)):
-        versions = aws.iam.list_policy_versions(PolicyArn=arn)["Versions"]
+    same = same_meaning(found, document)
+    versions = [] if same else aws.iam.list_policy_versions(PolicyArn=arn)["Versions"]
+    if made.is_adopted and len(versions) >= 5:
+        raise outcome.Stop(
+            f"The policy {policy['PolicyName']} holds five versions, and IAM keeps no sixth.",
+            means="It was not made by the suite, so none of its versions is taken away. Nothing was changed on it.",
+            advice=("Delete a version that is no longer needed, then run the same command again.",),
+        )
+    if made.lacks_mark():
+        aws.iam.tag_policy(
+            PolicyArn=arn,
+            Tags=made.tag_list,
+        )
+    if made.differs("document", found=found, wanted=document, same=same):
+        made.replaces("default version", policy["DefaultVersionId"])
+        made.replaces("versions", [version["VersionId"] for version in versions])
+        made["written"] = " ".join({*(made.get("written") or "").split(), document_digest(document)})
         if len(versions) >= 5:
             spare = [version for version in versions if not version["IsDefaultVersion"]]
             oldest = min(spare, key=lambda version: int(version["VersionId"].removeprefix("v")))
@@ -82,3 +99,8 @@ def mend_document(aws: Clients, made: Making, policy: dict[str, Any], document: 
             PolicyDocument=json.dumps(document),
             SetAsDefault=True,
         )
+
+
+def document_digest(document: dict[str, Any]) -> str:
+    """Tells the versions that the suite wrote from those of others: IAM gives a document back as it was sent."""
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:12]

@@ -18,7 +18,6 @@ from provision.aws import Clients, tags
 from provision.documents import policy_document, same_meaning
 from provision.ledger import Ledger
 from provision.settings import Settings
-from provision.waiting import JUST_MADE
 
 NEEDS = ("policies",)
 
@@ -86,6 +85,11 @@ def make_role(aws: Clients, settings: Settings, ledger: Ledger, key: str, role_n
                 WaiterConfig={"Delay": 1, "MaxAttempts": 60},
             )
         else:
+            if made.lacks_mark():
+                aws.iam.tag_role(
+                    RoleName=role_name,
+                    Tags=made.tag_list,
+                )
             found = role["AssumeRolePolicyDocument"]
             if made.differs("trust policy", found=found, wanted=trust, same=same_meaning(found, trust)):
                 aws.iam.update_assume_role_policy(
@@ -106,9 +110,7 @@ def attach_policy(aws: Clients, ledger: Ledger, *, key: str, parent: str, role_n
         PolicyArn=policy_arn,
     ):
         if attachment is None:
-            for attempt in aws.waiting.retry_while(JUST_MADE):
-                with attempt:
-                    aws.iam.attach_role_policy(
-                        RoleName=role_name,
-                        PolicyArn=policy_arn,
-                    )
+            aws.iam.attach_role_policy(
+                RoleName=role_name,
+                PolicyArn=policy_arn,
+            )

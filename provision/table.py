@@ -57,8 +57,18 @@ def provision(aws: Clients, settings: Settings, ledger: Ledger) -> None:
                 if attribute["AttributeName"] == settings.partition_key
             ]
             made.cannot_mend("key attribute", found=key_attributes, wanted=attributes)
+            if made.lacks_mark():
+                aws.dynamodb.tag_resource(
+                    ResourceArn=table["TableArn"],
+                    Tags=made.tag_list,
+                )
             billing_mode = table.get("BillingModeSummary", {}).get("BillingMode", "PROVISIONED")
             if made.differs("billing mode", found=billing_mode, wanted="PAY_PER_REQUEST"):
+                made.replaces("throughput", throughput(table))
+                made.replaces(
+                    "throughput of indexes",
+                    {index["IndexName"]: throughput(index) for index in table.get("GlobalSecondaryIndexes", [])},
+                )
                 aws.dynamodb.update_table(
                     TableName=settings.table,
                     BillingMode="PAY_PER_REQUEST",
@@ -69,3 +79,9 @@ def provision(aws: Clients, settings: Settings, ledger: Ledger) -> None:
                 WaiterConfig={"Delay": 2, "MaxAttempts": 150},
             )
         made["arn"] = aws.arn("dynamodb", f"table/{settings.table}")
+
+
+def throughput(table_or_index: dict[str, Any]) -> dict[str, int]:
+    """The provisioned units, without the times that AWS adds to its description of them."""
+    found = table_or_index.get("ProvisionedThroughput", {})
+    return {name: found[name] for name in ("ReadCapacityUnits", "WriteCapacityUnits") if name in found}

@@ -12,11 +12,13 @@ from typing import Any
 
 from provision.aws import Clients
 from provision.documents import policy_document, same_meaning
+from provision.function import find_function, role_does_not_trust_lambda
 from provision.ledger import Ledger
+from provision.message_queue import find_queue
 from provision.policies import find_policy
 from provision.roles import find_attachment
 from provision.settings import Settings
-from provision.waiting import ROLE_NOT_YET_PERMITTED, TRIGGER_BUSY
+from provision.waiting import ROLE_NOT_YET_PERMITTED, VISIBILITY_TIMEOUT_NOT_YET_SEEN
 
 NEEDS = ("policies", "queue", "function")
 
@@ -60,7 +62,17 @@ def provision(aws: Clients, settings: Settings, ledger: Ledger) -> None:
     queue_arn = ledger.outputs("queue")["arn"]
 
     def waiting_cannot_help() -> str | None:
-        """The role's policy may really lack the permission, or not be attached."""
+        """The timeouts may really not fit; the role's policy may really lack the permission, or not be attached."""
+        queue = find_queue(aws.sqs, settings.queue)
+        function = find_function(aws.lambda_, settings.function)
+        if queue is not None and function is not None and int(queue["VisibilityTimeout"]) < function["Timeout"]:
+            return (
+                f"The queue hides a message for {queue['VisibilityTimeout']} s (visibility timeout), and the function "
+                f"may work on it for {function['Timeout']} s: somebody else would get it meanwhile."
+            )
+        distrust = role_does_not_trust_lambda(aws, settings)
+        if distrust:
+            return distrust
         arn = ledger.identity("read-policy")["PolicyArn"]
         if find_attachment(aws.iam, settings.function_role, arn) is None:
             return f"The policy {settings.read_policy} is not attached to {settings.function_role}."
@@ -88,7 +100,9 @@ def provision(aws: Clients, settings: Settings, ledger: Ledger) -> None:
         FunctionName=settings.function,
     ) as made:
         if trigger is None:
-            for attempt in aws.waiting.retry_while(ROLE_NOT_YET_PERMITTED, unless=waiting_cannot_help):
+            for attempt in aws.waiting.retry_while(
+                ROLE_NOT_YET_PERMITTED, VISIBILITY_TIMEOUT_NOT_YET_SEEN, unless=waiting_cannot_help
+            ):
                 with attempt:
                     created = aws.lambda_.create_event_source_mapping(
                         EventSourceArn=queue_arn,
@@ -102,13 +116,20 @@ def provision(aws: Clients, settings: Settings, ledger: Ledger) -> None:
         else:
             state = "Enabled" if trigger["State"] in ("Creating", "Enabling", "Updating") else trigger["State"]
             response_types = trigger.get("FunctionResponseTypes", [])
+            if made.lacks_mark():
+                aws.lambda_.tag_resource(
+                    Resource=trigger["EventSourceMappingArn"],
+                    Tags=made.tags,
+                )
             differs = made.differs("State", found=state, wanted="Enabled")
             differs |= made.differs("BatchSize", found=trigger["BatchSize"], wanted=settings.batch_size)
             differs |= made.differs(
                 "FunctionResponseTypes", found=response_types, wanted=settings.function_response_types
             )
             if differs:
-                for attempt in aws.waiting.retry_while(TRIGGER_BUSY):
+                for attempt in aws.waiting.retry_while(
+                    ROLE_NOT_YET_PERMITTED, VISIBILITY_TIMEOUT_NOT_YET_SEEN, unless=waiting_cannot_help
+                ):
                     with attempt:
                         aws.lambda_.update_event_source_mapping(
                             UUID=trigger["UUID"],

@@ -79,6 +79,8 @@ RESERVED = frozenset({
     "AWS_LAMBDA_RUNTIME_API", "LAMBDA_TASK_ROOT", "LAMBDA_RUNTIME_DIR",
 })  # fmt: skip
 
+CODE = "/_sandbox/code/"
+
 FUNCTION_PATH = re.compile(
     r"/(?P<version>\d{4}-\d{2}-\d{2})/functions(?:/(?P<name>.+?))??"
     r"(?P<what>/code|/configuration|/invocations|/invoke-async|/response-streaming-invocations)?/?"
@@ -310,6 +312,8 @@ class Functions:
             return None
         name, what, verb = found["name"], found["what"] or "", request.method
         try:
+            if not what and verb == "GET" and name and "/" not in name:
+                return self._get(request, name)
             if what in ("/invocations", "/invoke-async") and verb == "POST" and name:
                 return self._answer_invoke(request, name, what == "/invoke-async")
             if what == "/response-streaming-invocations":
@@ -344,6 +348,31 @@ class Functions:
         if response.status_code < 300:
             self._shelve(json.loads(response.get_data()), archive)
         return response
+
+    def _get(self, request: Request, name: str) -> Response:
+        """GetFunction, with an address at which the zip really is."""
+        from werkzeug.wrappers import Response
+
+        response = self._backend.forward(request)
+        parsed = FunctionName.parse(name, region_of(request))
+        with self._guard:
+            function = self._shelf.get((parsed.region, parsed.account, parsed.name))
+        if response.status_code >= 300 or function is None:
+            return response
+        described = json.loads(response.get_data())
+        described.setdefault("Code", {})["Location"] = f"{self._endpoint()}{CODE}{function.code.name}.zip"
+        return Response(json.dumps(described).encode(), status=200, headers={"Content-Type": "application/json"})
+
+    def code(self, request: Request) -> Response | None:
+        """A function's zip, at the address that GetFunction told; who knows it needs no signature."""
+        from werkzeug.wrappers import Response
+
+        if request.method != "GET" or not request.path.startswith(CODE):
+            return None
+        kept = self._folder / Path(request.path).name
+        if not kept.is_file():
+            return Response(b"", status=404)
+        return Response(kept.read_bytes(), status=200, headers={"Content-Type": "application/zip"})
 
     def _update_code(self, request: Request, name: str) -> Response:
         wanted = decode(request)
@@ -416,6 +445,9 @@ class Functions:
             mode = stat.S_IMODE(entry.external_attr >> 16)
             if mode and not entry.is_dir():
                 written.chmod((mode & 0o777) | stat.S_IRUSR | stat.S_IWUSR)
+        assert archive.fp is not None
+        archive.fp.seek(0)
+        folder.with_name(f"{folder.name}.zip").write_bytes(archive.fp.read())
         return folder
 
     def _find(self, name: FunctionName) -> _Function:

@@ -154,7 +154,7 @@ class Sandbox:
                     "lambda": [self._mappings.handle, self._functions.handle],
                     "sqs": [Queues(self._backend).handle],
                 },
-                [self._own, Gateway(self._backend, self._functions).handle],
+                [self._functions.code, self._own, Gateway(self._backend, self._functions).handle],
             )
             self._functions.start()
         except BaseException:

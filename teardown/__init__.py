@@ -44,6 +44,20 @@ UNDO: dict[str, Callable[[Clients, Ledger, Resource, Found], None]] = {
     "iam:policy": policies.delete_policy,
 }
 
+# kind -> put back: give what was adopted its former attributes, then take our mark off, in this order, so that a run
+# that was ended in between can still prove whose it is. An attachment has no attributes.
+PUT_BACK: dict[str, Callable[[Clients, Ledger, Resource, Found], None]] = {
+    "lambda:permission": api.put_permission_back,
+    "lambda:event-source-mapping": trigger.put_trigger_back,
+    "lambda:function": function.put_function_back,
+    "logs:log-group": function.put_log_group_back,
+    "sqs:queue": message_queue.put_queue_back,
+    "dynamodb:table": table.put_table_back,
+    "iam:role-policy-attachment": roles.leave_attached,
+    "iam:role": roles.put_role_back,
+    "iam:policy": policies.put_policy_back,
+}
+
 # kind -> the names of what somebody else hung on it. With any, it is not deleted.
 OTHERS: dict[str, Callable[[Clients, Ledger, Resource, Found], list[str]]] = {
     "apigateway:rest-api": api.others_on,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from pathlib import Path
@@ -13,18 +12,22 @@ from provision.__main__ import (
     FOLDER,
     Parser,
     add_target_options,
+    check_ledger,
     check_target,
     explained,
+    path_of_ledger,
     run_program,
+    target_arguments,
 )
 from provision.aws import SANDBOX_ACCOUNT, Clients, Target, connect, ledger_path
 from provision.ledger import Ledger, Resource, parse
+from provision.recovery import TIMES, ledgers_in
 from provision.screen import KINDS, Screen, name_of, program
 from provision.settings import DEFAULT_REGION, Settings
+from provision.survey import survey
 from provision.tap import Tap
-from teardown.backwards import close, prove, take_down, what_stays
+from teardown.backwards import close, is_to_be_left, prove, take_down, what_stays
 from teardown.contents import contents, plural
-from teardown.search import search
 
 GOOD = "bold green"
 
@@ -39,6 +42,11 @@ def main(arguments: list[str] | None = None) -> int:
 def parser() -> Parser:
     parser = Parser(prog="python -m teardown", description=__doc__.partition(": ")[2].capitalize())
     add_target_options(parser)
+    parser.add_argument(
+        "--include-adopted",
+        action="store_true",
+        help="delete what was adopted, too (default: it is put back as it was found, and left)",
+    )
     return parser
 
 
@@ -47,11 +55,11 @@ def teardown(arguments: list[str] | None, screen: Screen, tap: Tap) -> int:
     options = command_line.parse_args(arguments)
     check_target(command_line, options)
     settings = Settings(learner=options.learner)
+    check_ledger(options)
     if options.sandbox:
         return teardown_sandbox(options, settings, screen, tap)
     aws = connect(Target(profile=options.profile, region=options.region, endpoint_url=options.endpoint_url), tap)
-    path = options.state or ledger_path(aws.account_id, aws.region, aws.endpoint, options.learner, FOLDER)
-    return teardown_at(path, aws, options, settings, screen)
+    return teardown_at(path_of_ledger(options, aws), aws, options, settings, screen)
 
 
 def teardown_sandbox(options: argparse.Namespace, settings: Settings, screen: Screen, tap: Tap) -> int:
@@ -105,9 +113,10 @@ def close_as_gone(ledger: Ledger, screen: Screen) -> None:
 
 
 def teardown_at(path: Path, aws: Clients, options: argparse.Namespace, settings: Settings, screen: Screen) -> int:
+    Ledger.check(path)
     if not path.exists():
         name_other_ledgers(path, screen)
-        return look_in_account(aws, settings, screen)
+        return look_in_account(path, aws, options, settings, screen)
     began = time.monotonic()
     ledger = Ledger.open(path, account=aws.account_id, region=aws.region, endpoint=aws.endpoint)
     aws.tap.permit = ledger.permit
@@ -122,24 +131,29 @@ def teardown_at(path: Path, aws: Clients, options: argparse.Namespace, settings:
             screen.say(f"Nothing to do: everything was removed already ({ledger.receipt.get('at')}).", GOOD)
             return outcome.DONE
         screen.say("The ledger is empty, and has no receipt of a teardown.", "bold")
-        return look_in_account(aws, settings, screen)
+        return look_in_account(path, aws, options, settings, screen)
     finally:
         ledger.close()
 
 
 def remove_all(aws: Clients, ledger: Ledger, options: argparse.Namespace, screen: Screen, began: float) -> int:
     with explained(aws, ledger):
-        stays = what_stays(aws, ledger)
+        stays = what_stays(aws, ledger, include_adopted=options.include_adopted)
         backwards = list(reversed(ledger.standing))
         to_go = [resource for resource in backwards if resource.key not in stays]
+        to_put_back = [one for one in to_go if is_to_be_left(ledger, one, options.include_adopted)]
+        to_go = [resource for resource in to_go if resource not in to_put_back]
+        if to_put_back:
+            screen.resources("Adopted: to be put back as it was found, and left", to_put_back, {})
         if to_go:
             screen.resources("To be removed", to_go, contents(aws, ledger))
         if stays:
             to_stay = [resource for resource in backwards if resource.key in stays]
             screen.resources("To stay as it is", to_stay, stays)
-        if to_go and not (options.yes or options.sandbox):
+        if (to_go or to_put_back) and not (options.yes or options.sandbox):
             where = aws.endpoint or f"account {aws.account_id}, Region {aws.region}"
-            screen.ask(f"Remove {plural(len(to_go), 'thing')} from {where}?", flag="--yes")
+            put_back = f", and put back {len(to_put_back)}" if to_put_back else ""
+            screen.ask(f"Remove {plural(len(to_go), 'thing')} from {where}{put_back}?", flag="--yes")
 
         def tell(word: str, resource: Resource, remark: str) -> None:
             name = name_of(resource.kind, resource.identity)
@@ -148,7 +162,7 @@ def remove_all(aws: Clients, ledger: Ledger, options: argparse.Namespace, screen
 
         screen.say()
         screen.say("Removing", "bold")
-        left = take_down(aws, ledger, tell=tell, stays=stays)
+        left = take_down(aws, ledger, tell=tell, stays=stays, include_adopted=options.include_adopted)
         left += prove(aws, ledger)
     things = [entry for entry in ledger.resources if entry.status == "deleted"]
     close(ledger, left)
@@ -164,9 +178,14 @@ def remove_all(aws: Clients, ledger: Ledger, options: argparse.Namespace, screen
     namesakes = [name_of(entry.kind, entry.identity) for entry in things if "namesake" in entry.outputs]
     if namesakes:
         screen.say(f"Somebody else's, and not touched: what is called {', '.join(namesakes)} by now.")
+    were_there = [name_of(entry.kind, entry.identity) for entry in things if "left" in entry.outputs]
+    if were_there:
+        screen.say(f"Adopted, put back as it was found, and left: {', '.join(were_there)}.")
+    count = len(things) - len(were_there)
+    of_ours = " of ours" if were_there else ""
     screen.say(
-        f"Nothing is left: all {len(things)} recorded things were read back, each from its own service, "
-        "and none is there. The receipt is in the ledger.",
+        f"Nothing{of_ours} is left: all {count} recorded things{of_ours} were read back, each from its own "
+        "service, and none is there. The receipt is in the ledger.",
         GOOD,
     )
     return outcome.DONE
@@ -180,43 +199,39 @@ def name_other_ledgers(path: Path, screen: Screen) -> None:
         screen.keep("Other ledgers in that folder: " + ", ".join(other.name for other in others))
 
 
-def look_in_account(aws: Clients, settings: Settings, screen: Screen) -> int:
+def look_in_account(path: Path, aws: Clients, options: argparse.Namespace, settings: Settings, screen: Screen) -> int:
+    """Without a ledger, or with one that says nothing: is there anything of the suite? Reads only."""
     screen.say("Looking in the account ...")
-    seen, unanswered = search(aws, settings)
+    with explained(aws, step="looking in the account"):
+        seen = survey(aws, settings, times=TIMES)
     where = f"account {aws.account_id}, Region {aws.region}"
-    for thing in seen:
-        screen.line("found", KINDS[thing.kind], f"{thing.name}  ({thing.mark})")
-    if seen:
-        raise outcome.Stop(
-            f"{plural(len(seen), 'thing')} with the suite's names or marks in {where}, and no ledger here says whose.",
-            means="Nothing was changed."
-            + (f" Not everything could be looked at: {', '.join(unanswered)}." if unanswered else ""),
+    unanswered = ", ".join(map(str, seen.unanswered))
+    if seen.things:
+        recover = (
+            "If the ledger is lost, write it anew and run this again:",
+            "    " + program("provision", [*target_arguments(options, aws), "--recover"]),
+        )
+        can_recover = not path.exists() and any(thing.key and thing.mark for thing in seen.things)
+        stop = outcome.Stop(
+            f"{plural(len(seen.things), 'thing')} with the suite's names or marks in {where}, and no ledger here says "
+            "whose.",
+            means="Nothing was changed." + (f" Not everything could be looked at: {unanswered}." if unanswered else ""),
             advice=(
                 "Run this where the ledger is, or name it with --state PATH.",
                 "If they were made for another --learner, name that one.",
+                *(recover if can_recover else ()),
             ),
         )
-    if unanswered:
+        stop.things = tuple((thing.kind, thing.identity, thing.described) for thing in seen.things)
+        raise stop
+    if seen.unanswered:
         raise outcome.Stop(
-            f"Not everything in {where} could be looked at: {', '.join(unanswered)}.",
+            f"Not everything in {where} could be looked at: {unanswered}.",
             means="Whether something is left there is open.",
             advice=("Ask for the permission to read it, then run the same command again.",),
         )
     screen.say(f"Nothing with the suite's names was found in {where}. Nothing to do.", GOOD)
     return outcome.DONE
-
-
-def ledgers_in(folder: Path) -> list[Path]:
-    """The files in a folder that are ledgers."""
-    found = []
-    for path in sorted(folder.glob("*.json")) if folder.is_dir() else []:
-        try:
-            content = json.loads(path.read_bytes())
-        except (OSError, ValueError):
-            continue
-        if isinstance(content, dict) and "deployment" in content and "resources" in content:
-            found.append(path)
-    return found
 
 
 def uses_sandbox(path: Path, endpoint: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from provision.api import find_permission
+from provision.api import find_permission, list_apis
 from provision.aws import Clients
 from provision.ledger import TAG, Ledger, Resource
 from provision.settings import Settings
@@ -13,19 +13,10 @@ from provision.settings import Settings
 def find(aws: Clients, ledger: Ledger, resource: Resource) -> dict[str, Any] | None:
     """The API that carries this deployment's mark, whatever its name is by now; else the one whose id was noted."""
     noted = resource.outputs.get("id")
-    apis = list_apis(aws)
+    apis = list_apis(aws.apigateway)
     found = next((api for api in apis if is_marked(ledger, api) and api["id"] == noted), None)
     found = found or next((api for api in apis if is_marked(ledger, api)), None)
     return found or next((api for api in apis if api["id"] == noted), None)
-
-
-def list_apis(aws: Clients) -> list[dict[str, Any]]:
-    """All APIs of the account and Region, with their tags as "Tags"."""
-    return [
-        {**api, "Tags": api.get("tags", {})}
-        for page in aws.apigateway.get_paginator("get_rest_apis").paginate(limit=500)
-        for api in page["items"]
-    ]
 
 
 def is_marked(ledger: Ledger, api: dict[str, Any]) -> bool:
@@ -50,6 +41,33 @@ def remove_permission(aws: Clients, ledger: Ledger, resource: Resource, found: d
     )
 
 
+def put_permission_back(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:
+    """The statement as it was. It cannot be changed, only removed and added again."""
+    statement = resource.was("statement")
+    if statement is None:
+        return
+    principal = statement["Principal"]
+    conditions = statement.get("Condition", {})
+    optional = {
+        "SourceArn": conditions.get("ArnLike", {}).get("AWS:SourceArn"),
+        "SourceAccount": conditions.get("StringEquals", {}).get("AWS:SourceAccount"),
+    }
+    if same_permission(found, statement):
+        return
+    remove_permission(aws, ledger, resource, found)
+    aws.lambda_.add_permission(
+        FunctionName=resource.identity["FunctionName"],
+        StatementId=resource.identity["StatementId"],
+        Action=statement["Action"],
+        Principal=principal if isinstance(principal, str) else next(iter(principal.values())),
+        **{name: value for name, value in optional.items() if value},
+    )
+
+
+def same_permission(found: dict[str, Any], other: dict[str, Any]) -> bool:
+    return all(found.get(part) == other.get(part) for part in ("Action", "Principal", "Condition"))
+
+
 def others_on(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> list[str]:
     """Stages that the suite did not make: an API is deleted with all its stages, at once and without a question."""
     ours = {
@@ -59,7 +77,7 @@ def others_on(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str,
     }
     return [
         f"stage {stage['stageName']}"
-        for api in list_apis(aws)
+        for api in list_apis(aws.apigateway)
         if is_marked(ledger, api)
         for stage in aws.apigateway.get_stages(restApiId=api["id"])["item"]
         if (api["id"], stage["stageName"]) not in ours
@@ -72,7 +90,7 @@ def delete_api(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str
     Names repeat, so an answer that was lost in an evil hour may have left a second API with our mark: all of them go.
     https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html
     """
-    for api in list_apis(aws):
+    for api in list_apis(aws.apigateway):
         if is_marked(ledger, api):
             aws.apigateway.delete_rest_api(
                 restApiId=api["id"],

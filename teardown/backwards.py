@@ -13,11 +13,11 @@ from botocore.exceptions import ConnectionError as BotocoreConnectionError
 from provision import outcome
 from provision.aws import CREDENTIAL_ERRORS, EXPIRED, REFUSED, Clients
 from provision.errors import explain
-from provision.ledger import Ledger, LedgerRefused, Resource, immutable_id
-from provision.runner import SETTLE, TRIES
+from provision.ledger import TAG, Ledger, LedgerRefused, Resource, immutable_id
+from provision.runner import TRIES, settle
 from provision.tap import AnswerLost, NotAWS
 from provision.waiting import Wait
-from teardown import FIND, IS_PART, OTHERS, UNDO
+from teardown import FIND, IS_PART, OTHERS, PUT_BACK, UNDO
 from teardown.kept import Kept
 
 # What a thing needs in order to go on working for others, and what therefore stays when it must stay.
@@ -33,6 +33,8 @@ RESTS_ON = {
 
 # How many times in a row everything must be found gone. One look may be answered from a place that lags behind.
 LOOKS = 3
+# The same where a run ended in the middle of making it: it may have come to be, and not be seen yet.
+LOOKS_IF_UNSURE = 10
 
 # Seconds that the proof waits for what was deleted to vanish everywhere; AWS names up to 60 for a queue.
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_DeleteQueue.html
@@ -73,7 +75,7 @@ class Left:
     why: str
 
 
-def what_stays(aws: Clients, ledger: Ledger) -> dict[str, str]:
+def what_stays(aws: Clients, ledger: Ledger, *, include_adopted: bool = False) -> dict[str, str]:
     """By key, what will not be deleted as somebody else's things depend on it, and why. Reads only.
 
     It is asked before anything is deleted: backwards, the stage and the permission come before the function, and
@@ -81,7 +83,7 @@ def what_stays(aws: Clients, ledger: Ledger) -> dict[str, str]:
     """
     stays: dict[str, str] = {}
     for resource in ledger.standing:
-        if resource.kind not in OTHERS:
+        if resource.kind not in OTHERS or is_to_be_left(ledger, resource, include_adopted):
             continue
         ledger.step = resource.step
         try:
@@ -121,18 +123,22 @@ def take_down(
     *,
     tell: Callable[[str, Resource, str], None],
     stays: Mapping[str, str] | None = None,
+    include_adopted: bool = False,
 ) -> list[Left]:
     """Delete what the ledger records, the last first, and go on past what fails.
 
-    `tell` gets a word ("deleted", "gone", "kept", "failed"), the thing and a remark. `stays` is what `what_stays` saw,
-    where that was asked already. What is left stays in the ledger. Expired credentials and the like end it at once.
+    What was adopted is put back as it was and left, unless `include_adopted`.
+    `tell` gets a word ("deleted", "left", "gone", "kept", "failed"), the thing and a remark. `stays` is what
+    `what_stays` saw, where that was asked already. What is left over stays in the ledger. Expired credentials and the
+    like end it at once.
     """
     left: dict[str, Left] = {}
-    staying = dict(what_stays(aws, ledger) if stays is None else stays)
+    staying = dict(what_stays(aws, ledger, include_adopted=include_adopted) if stays is None else stays)
     for resource in reversed(ledger.standing):
         ledger.step = resource.step
         try:
-            word, remark = remove(aws, ledger, resource, staying.get(resource.key))
+            leave = is_to_be_left(ledger, resource, include_adopted)
+            word, remark = remove(aws, ledger, resource, staying.get(resource.key), leave=leave)
         except Kept as kept:
             # Somebody may have come since `what_stays` looked: then at least what is not yet deleted stays, too.
             staying = {**what_it_needs(ledger, resource), **staying}
@@ -142,7 +148,7 @@ def take_down(
         tell(word, resource, remark)
         if word in ("kept", "failed"):
             left[resource.key] = Left(resource, remark)
-        else:
+        elif word != "left":
             for part in [one.resource for one in left.values() if one.resource.parent == resource.key]:
                 # A permission or a stage that could not be removed by itself went with the function or the API.
                 ledger.gone(part)
@@ -163,25 +169,77 @@ def failure(aws: Clients, resource: Resource, error: Exception) -> str:
     return stop.what
 
 
-def remove(aws: Clients, ledger: Ledger, resource: Resource, stays: str | None) -> tuple[str, str]:
-    """Delete one thing, unless it is gone already, has become somebody else's, or `stays`. What happened; a remark."""
+def is_to_be_left(ledger: Ledger, resource: Resource, include_adopted: bool) -> bool:
+    """Whether it is not to be deleted, as it was there before. An attachment goes at least with a policy of ours."""
+    if include_adopted or not resource.is_adopted:
+        return False
+    return resource.kind != "iam:role-policy-attachment" or not any(
+        entry.kind == "iam:policy"
+        and entry.identity["PolicyArn"] == resource.identity["PolicyArn"]
+        and not entry.is_adopted
+        for entry in ledger.resources
+    )
+
+
+def was_given_back(aws: Clients, ledger: Ledger, resource: Resource) -> bool:
+    """Whether what is adopted carries no mark of ours, and nothing but the mark was ever to come off it.
+
+    The mark is put on before anything is changed and taken off when all is put back. Tags may lag behind, so their
+    absence is believed after several looks.
+    """
+    if set(resource.before) - {"tags"}:
+        return False
+    for looks_left in reversed(range(LOOKS)):
+        found = FIND[resource.kind](aws, ledger, resource)
+        if found is None or found.get("Tags") is None or found["Tags"].get(TAG):
+            return False
+        if looks_left:
+            aws.waiting.sleep(1.0)
+    return True
+
+
+def refuse_while_parts_stand(ledger: Ledger, resource: Resource) -> None:
+    """Stop while something of ours is still on it: without the mark on its parent it would be nobody's."""
+    parts = [entry.name for entry in ledger.standing if entry.parent == resource.key]
+    if parts:
+        raise outcome.Stop(f"{', '.join(parts)} on it could not be taken away, so its mark stays, too")
+
+
+def remove(
+    aws: Clients, ledger: Ledger, resource: Resource, stays: str | None, *, leave: bool = False
+) -> tuple[str, str]:
+    """Delete one thing, unless it is gone already, has become somebody else's, or `stays`. What happened; a remark.
+
+    With `leave` it is put back as it was before, and left.
+    """
     how = "in an earlier run" if resource.status == "deleting" else None
+    began = aws.waiting.clock()
     for tries_left in reversed(range(TRIES)):
         found = look(aws, ledger, resource)
         if found is None:
             ledger.gone(resource)
             return ("deleted", how) if how else ("gone", "it was not there any more")
+        if resource.is_adopted and was_given_back(aws, ledger, resource):
+            ledger.left(resource)
+            return "left", "adopted, and as it was found"
         if not is_ours(aws, ledger, resource, found):
             resource.outputs["namesake"] = immutable_id(resource.kind, found) or "without an id"
             ledger.gone(resource)
             return "gone", "what bears its name now is somebody else's, and was not touched"
         if stays:
             raise Kept(stays)
-        refuse_if_others_depend_on(aws, ledger, resource, found)
+        if leave:
+            refuse_while_parts_stand(ledger, resource)
+        else:
+            refuse_if_others_depend_on(aws, ledger, resource, found)
         known = immutable_id(resource.kind, found)
         if known is not None:
             resource.outputs["id"] = known  # what is deleted, and must be found gone, whatever the file said
         try:
+            if leave:
+                with ledger.putting_back(resource):
+                    PUT_BACK[resource.kind](aws, ledger, resource, found)
+                return "left", "adopted, and put back as it was found"
             with ledger.deleting(resource):
                 UNDO[resource.kind](aws, ledger, resource, found)
             return "deleted", ""
@@ -189,18 +247,20 @@ def remove(aws: Clients, ledger: Ledger, resource: Resource, stays: str | None) 
             if not tries_left:
                 raise
             how = "by a call whose answer was lost"
-            aws.waiting.tell(Wait("answer lost", "Looking again at what is there.", str(lost), 0.0, SETTLE))
+            most = sum(settle(number) for number in range(1, TRIES))
+            elapsed = aws.waiting.clock() - began
+            aws.waiting.tell(Wait("answer lost", "Looking again at what is there.", str(lost), elapsed, most))
         except ClientError as error:
             # It vanished between the look and the call, or the look was answered from a place that lags behind.
             if error.response.get("Error", {}).get("Code") not in NOT_THERE or not tries_left:
                 raise
-        aws.waiting.sleep(SETTLE)
+        aws.waiting.sleep(settle(TRIES - tries_left))
     raise AssertionError("unreachable")
 
 
 def look(aws: Clients, ledger: Ledger, resource: Resource) -> dict[str, Any] | None:
     """What is there under the recorded identity. "Nothing" is believed after several looks."""
-    for looks_left in reversed(range(LOOKS)):
+    for looks_left in reversed(range(LOOKS if resource.status != "creating" else LOOKS_IF_UNSURE)):
         found = FIND[resource.kind](aws, ledger, resource)
         if found is not None or not looks_left:
             return found
@@ -259,7 +319,9 @@ def prove(aws: Clients, ledger: Ledger) -> list[Left]:
     A log group can come back: a last invocation writes its line after the group was deleted. It is deleted again.
     """
     left: dict[str, Left] = {}
-    unproved = {entry.key: entry for entry in ledger.resources if entry.status == "deleted"}
+    unproved = {
+        entry.key: entry for entry in ledger.resources if entry.status == "deleted" and "left" not in entry.outputs
+    }
     misses = dict.fromkeys(unproved, 0)
     began = aws.waiting.clock()
     while unproved:
@@ -326,12 +388,16 @@ def came_back(aws: Clients, ledger: Ledger, log_group: Resource, found: dict[str
 
 
 def receipt(ledger: Ledger) -> dict[str, object]:
-    """What was proved to be gone. Where somebody else's thing bears its name now, that is said."""
+    """What was proved to be gone, and what was adopted and left.
+
+    Where somebody else's thing bears its name now, that is said.
+    """
     things = [
         {
             "kind": entry.kind,
             "identity": entry.identity,
-            "found": False,
+            "found": "left" in entry.outputs,
+            **({"adopted": "left as it was found"} if "left" in entry.outputs else {}),
             **({"namesake": entry.outputs["namesake"]} if "namesake" in entry.outputs else {}),
         }
         for entry in ledger.resources

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from provision import outcome
 from provision.aws import Clients
 from provision.function import find_function, find_log_group
-from provision.ledger import TAG, Ledger, Resource
+from provision.ledger import MARKS, TAG, Ledger, Resource
+from provision.package import code_sha256
 from provision.settings import Settings
-from provision.waiting import FUNCTION_BUSY
 from teardown.trigger import others_hanging, refuse_while_ours_is_on
 
 
@@ -57,12 +58,77 @@ def is_others_api(aws: Clients, ledger: Ledger, api_id: str) -> bool:
 def delete_function(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:
     name = resource.identity["FunctionName"]
     refuse_while_ours_is_on(ledger, FunctionName=name)
-    for attempt in aws.waiting.retry_while(FUNCTION_BUSY):
-        with attempt:
-            aws.lambda_.delete_function(
-                FunctionName=name,
-            )
+    aws.lambda_.delete_function(
+        FunctionName=name,
+    )
     aws.waiting.poll_until("the function to be gone", lambda: find_function(aws.lambda_, name) is None, budget=60)
+
+
+def put_function_back(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:
+    name = resource.identity["FunctionName"]
+    refuse_while_ours_is_on(ledger, FunctionName=name)
+    code = resource.was("CodeSha256", found["CodeSha256"])
+    if found["CodeSha256"] != code:
+        aws.lambda_.update_function_code(
+            FunctionName=name,
+            ZipFile=kept_package(ledger, code),
+        )
+        wait_until_updated(aws, name)
+    if resource.before.keys() & {"Runtime", "Role", "Handler", "Timeout", "MemorySize", "Environment"}:
+        environment = found.get("Environment", {}).get("Variables", {})
+        aws.lambda_.update_function_configuration(
+            FunctionName=name,
+            Runtime=resource.was("Runtime", found["Runtime"]),
+            Role=resource.was("Role", found["Role"]),
+            Handler=resource.was("Handler", found["Handler"]),
+            Timeout=resource.was("Timeout", found["Timeout"]),
+            MemorySize=resource.was("MemorySize", found["MemorySize"]),
+            Environment={"Variables": resource.was("Environment", environment)},
+        )
+        wait_until_updated(aws, name)
+    ledger.is_put_back(resource)
+    aws.lambda_.untag_resource(
+        Resource=found["FunctionArn"],
+        TagKeys=list(MARKS),
+    )
+
+
+def kept_package(ledger: Ledger, wanted_sha256: str) -> bytes:
+    """The code that was there before, from the file beside the ledger."""
+    try:
+        package = ledger.kept_code.read_bytes()
+    except OSError as error:
+        raise outcome.Stop(f"its former code, {ledger.kept_code}, cannot be read: {error.strerror}") from error
+    if code_sha256(package) != wanted_sha256:
+        raise outcome.Stop(f"{ledger.kept_code} is not its former code")
+    return package
+
+
+def wait_until_updated(aws: Clients, name: str) -> None:
+    aws.lambda_.get_waiter("function_updated_v2").wait(
+        FunctionName=name,
+        WaiterConfig={"Delay": 1, "MaxAttempts": 300},
+    )
+
+
+def put_log_group_back(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:
+    name = resource.identity["logGroupName"]
+    days = resource.was("retentionInDays", found.get("retentionInDays"))
+    if found.get("retentionInDays") != days:
+        if days is None:
+            aws.logs.delete_retention_policy(
+                logGroupName=name,
+            )
+        else:
+            aws.logs.put_retention_policy(
+                logGroupName=name,
+                retentionInDays=days,
+            )
+    ledger.is_put_back(resource)
+    aws.logs.untag_resource(
+        resourceArn=found["arn"].removesuffix(":*"),
+        tagKeys=list(MARKS),
+    )
 
 
 def delete_log_group(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:

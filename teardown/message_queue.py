@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from provision.aws import Clients
-from provision.ledger import Ledger, Resource
-from provision.message_queue import find_queue
+from provision.ledger import MARKS, Ledger, Resource
+from provision.message_queue import find_queue, wait_until_read_back
 from teardown.trigger import others_hanging, refuse_while_ours_is_on
 
 
@@ -29,3 +29,21 @@ def delete_queue(aws: Clients, ledger: Ledger, resource: Resource, found: dict[s
         QueueUrl=found["QueueUrl"],
     )
     aws.waiting.poll_until(f"queue {name} to be gone", lambda: find_queue(aws.sqs, name) is None, budget=120, times=2)
+
+
+def put_queue_back(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:
+    """An attribute that was not set before is set to nothing, which removes it."""
+    refuse_while_ours_is_on(ledger, EventSourceArn=found["QueueArn"])
+    names = ("Policy", "VisibilityTimeout", "RedrivePolicy", "MessageRetentionPeriod")
+    attributes = {name: resource.was(name) for name in names if name in resource.before}
+    if attributes:
+        aws.sqs.set_queue_attributes(
+            QueueUrl=found["QueueUrl"],
+            Attributes=attributes,
+        )
+        wait_until_read_back(aws, resource.identity["QueueName"], attributes)
+    ledger.is_put_back(resource)
+    aws.sqs.untag_queue(
+        QueueUrl=found["QueueUrl"],
+        TagKeys=list(MARKS),
+    )

@@ -6,8 +6,8 @@ from typing import Any
 
 from provision import outcome
 from provision.aws import Clients
-from provision.ledger import TAG, Ledger, Resource
-from provision.policies import find_policy
+from provision.ledger import MARKS, TAG, Ledger, Resource
+from provision.policies import document_digest, find_policy
 from provision.roles import find_role
 from provision.waiting import STILL_ATTACHED
 
@@ -67,3 +67,39 @@ def delete_policy(aws: Clients, ledger: Ledger, resource: Resource, found: dict[
             aws.iam.delete_policy(
                 PolicyArn=arn,
             )
+
+
+def put_policy_back(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:
+    """The former version becomes the default one again, and the versions that the suite wrote are deleted.
+
+    A version that somebody else wrote meanwhile stays, and stays the default one if it is.
+    """
+    arn = found["Arn"]
+    former = resource.was("versions", [])
+    written = (resource.outputs.get("written") or "").split()
+    for version in versions_of(aws, arn):
+        if version["VersionId"] in former or document_digest(version["Document"]) not in written:
+            continue
+        if version["IsDefaultVersion"]:
+            aws.iam.set_default_policy_version(
+                PolicyArn=arn,
+                VersionId=resource.was("default version"),
+            )
+        aws.iam.delete_policy_version(
+            PolicyArn=arn,
+            VersionId=version["VersionId"],
+        )
+    ledger.is_put_back(resource)
+    aws.iam.untag_policy(
+        PolicyArn=arn,
+        TagKeys=list(MARKS),
+    )
+
+
+def versions_of(aws: Clients, arn: str) -> list[dict[str, Any]]:
+    """All versions, each with its document."""
+    return [
+        aws.iam.get_policy_version(PolicyArn=arn, VersionId=version["VersionId"])["PolicyVersion"]
+        for page in aws.iam.get_paginator("list_policy_versions").paginate(PolicyArn=arn)
+        for version in page["Versions"]
+    ]

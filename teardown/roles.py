@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from provision import outcome
 from provision.aws import Clients
-from provision.ledger import Ledger, Resource
+from provision.ledger import MARKS, Ledger, Resource
 from provision.roles import find_attachment, find_role, managed_policy_arn
 from provision.settings import Settings
 from provision.waiting import STILL_ATTACHED
@@ -73,3 +74,23 @@ def delete_role(aws: Clients, ledger: Ledger, resource: Resource, found: dict[st
             aws.iam.delete_role(
                 RoleName=name,
             )
+
+
+def put_role_back(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:
+    """Our policies have been detached before: what hangs on it goes first."""
+    name = found["RoleName"]
+    trust = resource.was("trust policy")
+    if trust is not None:
+        aws.iam.update_assume_role_policy(
+            RoleName=name,
+            PolicyDocument=json.dumps(trust),
+        )
+    ledger.is_put_back(resource)
+    aws.iam.untag_role(
+        RoleName=name,
+        TagKeys=list(MARKS),
+    )
+
+
+def leave_attached(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:
+    """It hung there before, and nothing about it can be changed."""

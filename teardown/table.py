@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from provision.aws import Clients
-from provision.ledger import Ledger, Resource
+from provision.ledger import MARKS, Ledger, Resource
 from provision.table import find_table
-from provision.waiting import TABLE_BUSY
 from teardown.trigger import others_hanging
 
 
@@ -25,12 +24,41 @@ def others_on(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str,
 def delete_table(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:
     name = resource.identity["TableName"]
     if found["TableStatus"] != "DELETING":
-        for attempt in aws.waiting.retry_while(TABLE_BUSY):
-            with attempt:
-                aws.dynamodb.delete_table(
-                    TableName=name,
-                )
+        aws.dynamodb.delete_table(
+            TableName=name,
+        )
     aws.dynamodb.get_waiter("table_not_exists").wait(
+        TableName=name,
+        WaiterConfig={"Delay": 2, "MaxAttempts": 150},
+    )
+
+
+def put_table_back(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:
+    name = resource.identity["TableName"]
+    if found["TableStatus"] != "ACTIVE":
+        wait_until_active(aws, name)
+    throughput = resource.was("throughput")
+    if throughput and found.get("BillingModeSummary", {}).get("BillingMode") == "PAY_PER_REQUEST":
+        indexes = [
+            {"Update": {"IndexName": index, "ProvisionedThroughput": units}}
+            for index, units in resource.was("throughput of indexes", {}).items()
+        ]
+        aws.dynamodb.update_table(
+            TableName=name,
+            BillingMode="PROVISIONED",
+            ProvisionedThroughput=throughput,
+            **({"GlobalSecondaryIndexUpdates": indexes} if indexes else {}),
+        )
+        wait_until_active(aws, name)
+    ledger.is_put_back(resource)
+    aws.dynamodb.untag_resource(
+        ResourceArn=found["TableArn"],
+        TagKeys=list(MARKS),
+    )
+
+
+def wait_until_active(aws: Clients, name: str) -> None:
+    aws.dynamodb.get_waiter("table_exists").wait(
         TableName=name,
         WaiterConfig={"Delay": 2, "MaxAttempts": 150},
     )

@@ -6,9 +6,8 @@ from typing import Any
 
 from provision import outcome
 from provision.aws import Clients
-from provision.ledger import TAG, Ledger, Resource
+from provision.ledger import MARKS, TAG, Ledger, Resource
 from provision.trigger import find_trigger, with_tags
-from provision.waiting import TRIGGER_BUSY
 
 
 def find(aws: Clients, ledger: Ledger, resource: Resource) -> dict[str, Any] | None:
@@ -17,11 +16,9 @@ def find(aws: Clients, ledger: Ledger, resource: Resource) -> dict[str, Any] | N
 
 def delete_trigger(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:
     if found["State"] != "Deleting":
-        for attempt in aws.waiting.retry_while(TRIGGER_BUSY):
-            with attempt:
-                aws.lambda_.delete_event_source_mapping(
-                    UUID=found["UUID"],
-                )
+        aws.lambda_.delete_event_source_mapping(
+            UUID=found["UUID"],
+        )
 
     def gone() -> bool:
         try:
@@ -33,6 +30,32 @@ def delete_trigger(aws: Clients, ledger: Ledger, resource: Resource, found: dict
     aws.waiting.poll_until(
         "the trigger to be gone", gone, budget=300, means="Lambda stops receiving from the queue first."
     )
+
+
+def put_trigger_back(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:
+    is_on = found["State"] not in ("Disabled", "Disabling")
+    was_on = resource.was("State", "Enabled" if is_on else "Disabled") not in ("Disabled", "Disabling")
+    if resource.before.keys() & {"State", "BatchSize", "FunctionResponseTypes"}:
+        aws.lambda_.update_event_source_mapping(
+            UUID=found["UUID"],
+            Enabled=was_on,
+            BatchSize=resource.was("BatchSize", found["BatchSize"]),
+            FunctionResponseTypes=resource.was("FunctionResponseTypes", found.get("FunctionResponseTypes", [])),
+        )
+        aws.waiting.poll_until(
+            "the trigger to be as before",
+            lambda: (
+                aws.lambda_.get_event_source_mapping(UUID=found["UUID"])["State"]
+                == ("Enabled" if was_on else "Disabled")
+            ),
+            budget=300,
+        )
+    ledger.is_put_back(resource)
+    if "Tags" in found:
+        aws.lambda_.untag_resource(
+            Resource=found["EventSourceMappingArn"],
+            TagKeys=list(MARKS),
+        )
 
 
 def find_hanging(aws: Clients, **source_or_function: str) -> list[dict[str, Any]]:
@@ -51,11 +74,14 @@ def find_hanging(aws: Clients, **source_or_function: str) -> list[dict[str, Any]
 
 def others_hanging(aws: Clients, ledger: Ledger, **source_or_function: str) -> list[str]:
     """The names of somebody else's triggers on a source or a function."""
-    recorded = {entry.outputs.get("id") for entry in ledger.resources if entry.kind == "lambda:event-source-mapping"}
+    triggers = [entry for entry in ledger.resources if entry.kind == "lambda:event-source-mapping"]
+    recorded = {entry.outputs.get("id") for entry in triggers}
+    # One that was adopted hung there, an orphan, before there was anything of ours; so it does again.
+    left = {entry.outputs.get("id") for entry in triggers if "left" in entry.outputs}
     names = []
     for mapping in find_hanging(aws, **source_or_function):
         ours = mapping["Tags"].get(TAG) == ledger.deployment if "Tags" in mapping else mapping["UUID"] in recorded
-        if not ours:
+        if not ours and mapping["UUID"] not in left:
             names.append(f"trigger {mapping['UUID']}")
     return names
 

@@ -88,12 +88,12 @@ class Deployment:
             self.calls = aws.tap.calls
             ledger.close()
 
-    def tear_down(self) -> list[Left]:
+    def tear_down(self, *, include_adopted: bool = False) -> list[Left]:
         """Remove what the ledger records; what is left."""
         aws = self.connect()
         ledger = self.open(aws)
         try:
-            left = take_down(aws, ledger, tell=lambda word, resource, remark: None)
+            left = take_down(aws, ledger, tell=lambda word, resource, remark: None, include_adopted=include_adopted)
             left += prove(aws, ledger)
             ledger.close_books(receipt(ledger))
             return left
@@ -144,20 +144,26 @@ class Stranger:
             client.close()
 
     def inventory(self) -> dict[str, Any]:
-        """Everything in the account that the suite could make, or touch, with its shape; ids and times left out."""
+        """Everything in the account that the suite could make, or touch, with its shape and tags.
+
+        Ids and times are left out: what is deleted and made again as it was leaves no trace in here.
+        """
+        apis = {api["id"]: api for api in self._list(self.apigateway, "get_rest_apis", "items")}
         return {
             "policies": self._policies(),
             "roles": self._roles(),
             "tables": self._tables(),
             "queues": self._queues(),
-            "log groups": sorted(group["logGroupName"] for group in self.logs.describe_log_groups()["logGroups"]),
-            "functions": self._functions(),
-            "triggers": sorted(
-                (mapping["EventSourceArn"], mapping["FunctionArn"], mapping["State"])
-                for mapping in self.lambda_.list_event_source_mappings()["EventSourceMappings"]
-            ),
-            "apis": self._apis(),
+            "log groups": self._log_groups(),
+            "functions": self._functions(apis),
+            "triggers": self._triggers(),
+            "apis": sorted(map(self._api, apis.values()), key=lambda api: json.dumps(api, sort_keys=True)),
         }
+
+    @staticmethod
+    def _list(client: Any, operation: str, field: str, **parameters: Any) -> list[Any]:
+        """All that a paginated list holds, whatever the size of its pages."""
+        return [one for page in client.get_paginator(operation).paginate(**parameters) for one in page.get(field, [])]
 
     def _policies(self) -> dict[str, Any]:
         return {
@@ -168,7 +174,7 @@ class Stranger:
                 ]["Document"],
                 "tags": self.iam.list_policy_tags(PolicyArn=policy["Arn"])["Tags"],
             }
-            for policy in self.iam.list_policies(Scope="Local")["Policies"]
+            for policy in self._list(self.iam, "list_policies", "Policies", Scope="Local")
         }
 
     def _roles(self) -> dict[str, Any]:
@@ -182,24 +188,28 @@ class Stranger:
                 "inline": self.iam.list_role_policies(RoleName=role["RoleName"])["PolicyNames"],
                 "tags": self.iam.list_role_tags(RoleName=role["RoleName"])["Tags"],
             }
-            for role in self.iam.list_roles()["Roles"]
+            for role in self._list(self.iam, "list_roles", "Roles")
         }
 
     def _tables(self) -> dict[str, Any]:
         tables = {}
-        for name in self.dynamodb.list_tables()["TableNames"]:
+        for name in self._list(self.dynamodb, "list_tables", "TableNames"):
             table = self.dynamodb.describe_table(TableName=name)["Table"]
+            billing = table.get("BillingModeSummary", {}).get("BillingMode", "PROVISIONED")
+            throughput = table.get("ProvisionedThroughput", {}) if billing == "PROVISIONED" else {}
             tables[name] = {
                 "key": table["KeySchema"],
                 "attributes": table["AttributeDefinitions"],
-                "billing": table.get("BillingModeSummary", {}).get("BillingMode"),
+                "billing": billing,
+                "throughput": [throughput.get("ReadCapacityUnits"), throughput.get("WriteCapacityUnits")],
                 "items": self.dynamodb.scan(TableName=name)["Items"],
+                "tags": self.dynamodb.list_tags_of_resource(ResourceArn=table["TableArn"]).get("Tags", []),
             }
         return tables
 
     def _queues(self) -> dict[str, Any]:
         queues = {}
-        for url in self.sqs.list_queues().get("QueueUrls", []):
+        for url in self._list(self.sqs, "list_queues", "QueueUrls"):
             attributes = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
             queues[url.rsplit("/", 1)[1]] = {
                 "policy": json.loads(attributes.get("Policy") or "null"),
@@ -210,14 +220,25 @@ class Stranger:
             }
         return queues
 
-    def _functions(self) -> dict[str, Any]:
+    def _log_groups(self) -> dict[str, Any]:
+        return {
+            group["logGroupName"]: {
+                "retention": group.get("retentionInDays"),
+                "tags": self.logs.list_tags_for_resource(resourceArn=group["arn"].removesuffix(":*")).get("tags", {}),
+            }
+            for group in self._list(self.logs, "describe_log_groups", "logGroups")
+        }
+
+    def _functions(self, apis: dict[str, Any]) -> dict[str, Any]:
         functions = {}
-        for function in self.lambda_.list_functions()["Functions"]:
+        for function in self._list(self.lambda_, "list_functions", "Functions"):
             name = function["FunctionName"]
             try:
-                policy = json.loads(self.lambda_.get_policy(FunctionName=name)["Policy"])["Statement"]
+                policy = self.lambda_.get_policy(FunctionName=name)["Policy"]
             except self.lambda_.exceptions.ResourceNotFoundException:
-                policy = []
+                policy = '{"Statement": []}'
+            for api_id, api in apis.items():  # an API that is made again has another id
+                policy = policy.replace(f":{api_id}/", f":{api['name']}/")
             functions[name] = {
                 "runtime": function["Runtime"],
                 "role": function["Role"],
@@ -227,27 +248,49 @@ class Stranger:
                 "code": function["CodeSha256"],
                 "environment": function.get("Environment", {}).get("Variables", {}),
                 "policy": [
-                    {"Sid": one["Sid"], "Principal": one["Principal"], "Action": one["Action"]} for one in policy
+                    {part: one.get(part) for part in ("Sid", "Effect", "Principal", "Action", "Condition")}
+                    for one in json.loads(policy)["Statement"]
                 ],
+                "tags": self.lambda_.list_tags(Resource=function["FunctionArn"]).get("Tags", {}),
             }
         return functions
 
-    def _apis(self) -> list[dict[str, Any]]:
-        apis = []
-        for api in self.apigateway.get_rest_apis()["items"]:
-            resources = self.apigateway.get_resources(restApiId=api["id"], limit=500)["items"]
-            apis.append(
-                {
-                    "name": api["name"],
-                    "endpoint": api["endpointConfiguration"]["types"],
-                    "methods": sorted(
-                        f"{verb} {resource['path']}"
-                        for resource in resources
-                        for verb in resource.get("resourceMethods", {})
-                    ),
-                    "stages": sorted(
-                        stage["stageName"] for stage in self.apigateway.get_stages(restApiId=api["id"])["item"]
-                    ),
-                }
+    def _triggers(self) -> list[Any]:
+        return sorted(
+            (
+                mapping["EventSourceArn"],
+                mapping["FunctionArn"],
+                mapping["State"],
+                mapping["BatchSize"],
+                mapping.get("FunctionResponseTypes", []),
+                sorted(self.lambda_.list_tags(Resource=mapping["EventSourceMappingArn"]).get("Tags", {}).items()),
             )
-        return sorted(apis, key=lambda api: str(api["name"]))
+            for mapping in self._list(self.lambda_, "list_event_source_mappings", "EventSourceMappings")
+        )
+
+    def _api(self, api: dict[str, Any]) -> dict[str, Any]:
+        resources = self._list(self.apigateway, "get_resources", "items", restApiId=api["id"])
+        return {
+            "name": api["name"],
+            "endpoint": api["endpointConfiguration"]["types"],
+            "methods": {
+                f"{verb} {resource['path']}": self._method(api["id"], resource["id"], verb)
+                for resource in sorted(resources, key=lambda resource: str(resource["path"]))
+                for verb in sorted(resource.get("resourceMethods", {}))
+            },
+            "stages": {
+                stage["stageName"]: stage.get("tags", {})
+                for stage in self.apigateway.get_stages(restApiId=api["id"])["item"]
+            },
+            "tags": api.get("tags", {}),
+        }
+
+    def _method(self, api_id: str, resource_id: str, verb: str) -> dict[str, Any]:
+        method = self.apigateway.get_method(restApiId=api_id, resourceId=resource_id, httpMethod=verb)
+        integration = method.get("methodIntegration", {})
+        return {
+            "authorization": method.get("authorizationType"),
+            "responses": sorted(method.get("methodResponses", {})),
+            "to": integration.get("uri"),
+            "integration responses": sorted(integration.get("integrationResponses", {})),
+        }

@@ -1443,7 +1443,10 @@ def test_an_index_that_somebody_added_to_the_table_is_no_other_key(
 def test_two_apis_with_our_mark_stop_the_run_and_both_are_shown_and_kept(
     built: Standing, settled: Callable[[], None]
 ) -> None:
+    """Only one in which there is nothing at all is surely a spare one: tests/test_unpleasant.py."""
     second = built.aws.apigateway.create_rest_api(name="POC-API", tags={TAG: built.ledger["deployment"]})["id"]
+    [root] = built.aws.apigateway.get_resources(restApiId=second)["items"]
+    built.aws.apigateway.create_resource(restApiId=second, parentId=root["id"], pathPart="something")
     with pytest.raises(TwoOfOurs) as stopped:
         built.build()
     assert second in stopped.value.what
@@ -1558,13 +1561,6 @@ NAMESAKES = [
         lambda aws, name: aws.sqs.create_queue(QueueName=name, Attributes={"VisibilityTimeout": "77"}),
         lambda aws, name: queue_shown(aws, name),
         lambda aws, name: aws.sqs.delete_queue(QueueUrl=queue_url(aws, name)),
-    ),
-    Namesake(
-        "logs:log-group",
-        "/aws/lambda/POC-Lambda-1",
-        lambda aws, name: aws.logs.create_log_group(logGroupName=name),
-        lambda aws, name: aws.logs.describe_log_groups(logGroupNamePrefix=name)["logGroups"],
-        lambda aws, name: aws.logs.delete_log_group(logGroupName=name),
     ),
     Namesake(
         "lambda:function",
