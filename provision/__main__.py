@@ -10,23 +10,26 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from provision import STEPS, Step, outcome
-from provision.aws import Clients, Target, connect, ledger_path
+from provision import STEPS, Step, outcome, strangers
+from provision.aws import SANDBOX_ACCOUNT, Clients, Target, connect, ledger_path
 from provision.errors import explain
-from provision.ledger import Happened, Ledger
+from provision.ledger import Happened, Ledger, LedgerRefused, NotOurs
+from provision.recovery import TIMES, CannotRecover, ledgers_in, recover
 from provision.runner import run_steps
-from provision.screen import Screen, program
-from provision.settings import Settings, check_region, runtime_warning
+from provision.screen import KINDS, Screen, name_of, program
+from provision.settings import DEFAULT_REGION, Settings, check_region, runtime_warning
+from provision.survey import ADOPTABLE, survey
 from provision.tap import Tap
 from provision.trial import try_all
 
 FOLDER = Path(".provision")
+ASK = "ask"  # the value of --adopt without a key
 
 
 class Parser(argparse.ArgumentParser):
@@ -72,7 +75,30 @@ def parser() -> Parser:
         action=argparse.BooleanOptionalAction,
         help="run the walkthrough's tests (default: after a run that built or mended something)",
     )
+    parser.add_argument(
+        "--adopt",
+        metavar="KEY",
+        nargs="?",
+        const=ASK,
+        action="append",
+        help="take over what is there and unmarked: that KEY; without KEY, ask",
+    )
+    parser.add_argument("--recover", action="store_true", help="the ledger was lost: write it anew from the account")
+    parser.add_argument("--deployment", metavar="ID", help="with --recover: which one, where there are several")
     return parser
+
+
+def check_adoption(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """Refuse keys that there are not, and what makes no sense together with --recover."""
+    unknown = [key for key in options.adopt or [] if key not in (*ADOPTABLE, ASK)]
+    if unknown:
+        parser.error(f"--adopt {unknown[0]}: nothing has that key; there are {', '.join(ADOPTABLE)}")
+    if options.deployment and not options.recover:
+        parser.error("--deployment only goes with --recover")
+    if options.recover:
+        for option, given in (("--adopt", options.adopt), ("--try", options.trials)):
+            if given:
+                parser.error(f"--recover builds nothing, and does not go with {option}")
 
 
 def check_target(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
@@ -195,9 +221,30 @@ def without_secrets(text: str) -> str:
     return "".join(line if line.startswith('  File "') else SECRETS.sub("<left out>", line) for line in lines)
 
 
+def path_of_ledger(options: argparse.Namespace, aws: Clients) -> Path:
+    path: Path = options.state or ledger_path(aws.account_id, aws.region, aws.endpoint, options.learner, FOLDER)
+    return path
+
+
+def path_before_connecting(options: argparse.Namespace) -> Path | None:
+    """Where the ledger is, as far as that is known without asking AWS for the account."""
+    if options.state:
+        return Path(options.state)
+    if options.sandbox:
+        return ledger_path(SANDBOX_ACCOUNT, options.region or DEFAULT_REGION, "sandbox:", options.learner, FOLDER)
+    return None
+
+
+def check_ledger(options: argparse.Namespace) -> None:
+    """Refuse a damaged ledger before the first call, where its place is known by then. Raises LedgerRefused."""
+    path = path_before_connecting(options)
+    if path is not None:
+        Ledger.check(path)
+
+
 def open_ledger(aws: Clients, options: argparse.Namespace, screen: Screen) -> Ledger:
     """The deployment's ledger, locked. One of a sandbox that is gone begins anew."""
-    path = options.state or ledger_path(aws.account_id, aws.region, aws.endpoint, options.learner, FOLDER)
+    path = path_of_ledger(options, aws)
     ledger = Ledger.open(path, account=aws.account_id, region=aws.region, endpoint=aws.endpoint)
     if ledger.endpoint != aws.endpoint:
         screen.warn(f"The sandbox {ledger.endpoint} is gone, and what was in it, too. Building anew in {aws.endpoint}.")
@@ -210,13 +257,28 @@ def resolve_target(options: argparse.Namespace, screen: Screen) -> Target:
     """What the options mean; starts the sandbox when it is asked for and not running."""
     sandbox = None
     if options.sandbox:
-        sandbox = start_sandbox((options.state or FOLDER / "x").absolute().parent, screen)
+        folder = (options.state or FOLDER / "x").absolute().parent
+        sandbox = find_sandbox(folder) if options.recover else start_sandbox(folder, screen)
     return Target(
         profile=options.profile,
         region=options.region,
         endpoint_url=options.endpoint_url,
         sandbox=sandbox,
     )
+
+
+def find_sandbox(folder: Path) -> tuple[str, str]:
+    """Id and URL of the sandbox of this folder. Raises Stop: a new one has nothing in it that could be recovered."""
+    from sandbox import process
+
+    running = process.find(folder)
+    if running is None:
+        raise outcome.Stop(
+            f"No sandbox is running in {folder}.",
+            means="A sandbox that is gone took everything along: there is nothing to recover.",
+            advice=(f"Build anew: {program('provision', ['--sandbox'])}",),
+        )
+    return running.id, running.url
 
 
 def start_sandbox(folder: Path, screen: Screen) -> tuple[str, str]:
@@ -252,9 +314,13 @@ def provision(arguments: list[str] | None, screen: Screen, tap: Tap) -> int:
         screen.errata()
         return outcome.DONE
     check_target(command_line, options)
+    check_adoption(command_line, options)
     settings = Settings(learner=options.learner, runtime_asked=options.runtime, as_written=options.as_written)
+    if options.recover:
+        return write_anew(options, settings, screen, tap)
 
     began = time.monotonic()
+    check_ledger(options)
     aws = connect(resolve_target(options, screen), tap)
     ledger = open_ledger(aws, options, screen)
     try:
@@ -263,7 +329,8 @@ def provision(arguments: list[str] | None, screen: Screen, tap: Tap) -> int:
         if warning:
             screen.warn(warning)
         ledger.consent = consent(screen, aws, ask=not (options.yes or options.sandbox))
-        build(aws, settings, ledger, screen)
+        ledger.adopt = adoption(screen, options)
+        build(run_of(options, aws, settings, ledger), screen, asking=asks_for_adoption(options))
 
         changed = [event for event in ledger.happened if event.outcome != "unchanged"]
         if options.trials or (options.trials is None and changed):
@@ -301,21 +368,123 @@ def consent(screen: Screen, aws: Clients, *, ask: bool) -> Callable[[], None]:
     return before_write
 
 
-def build(aws: Clients, settings: Settings, ledger: Ledger, screen: Screen) -> None:
-    def ended(step: Step, happened: list[Happened]) -> None:
-        screen.step_ended(step, happened, settings)
+def asks_for_adoption(options: argparse.Namespace) -> bool:
+    return ASK in (options.adopt or []) and sys.stdin.isatty()
 
-    with explained(aws, ledger):
-        run_steps(aws, settings, ledger, started=screen.step_started, ended=ended)
+
+def adoption(screen: Screen, options: argparse.Namespace) -> Callable[[str, str, Mapping[str, str], str], bool]:
+    """Asked by the ledger whether to take over an unmarked thing: --adopt KEY says yes, or a person who is asked."""
+
+    def consents(key: str, kind: str, identity: Mapping[str, str], theirs: str) -> bool:
+        if key in (options.adopt or []):
+            return True
+        if not asks_for_adoption(options):
+            return False
+        name = f"{KINDS[kind].capitalize()} {name_of(kind, dict(identity))}"
+        return screen.agrees(f"{name} exists already ({theirs}). Take it over?")
+
+    return consents
+
+
+def run_of(options: argparse.Namespace, aws: Clients, settings: Settings, ledger: Ledger) -> strangers.Run:
+    where = target_arguments(options, aws)
+    variant = [*(["--runtime", options.runtime] if options.runtime else []), *(["--as-written"] * options.as_written)]
+    beside = argparse.Namespace(**{**vars(options), "learner": None, "state": None})
+    others = {path: content for path, content in ledgers_in(ledger.path.parent).items() if path != ledger.path}
+    return strangers.Run(
+        aws=aws,
+        settings=settings,
+        ledger=ledger,
+        build=[*where, *variant],
+        beside=[*target_arguments(beside, aws), *variant],
+        where=where,
+        adopt=[key for key in options.adopt or [] if key != ASK],
+        others=others,
+    )
+
+
+def build(run: strangers.Run, screen: Screen, *, asking: bool) -> None:
+    """Run the eight steps. What is somebody else's is told in one message, and before the first write where it can."""
+
+    def ended(step: Step, happened: list[Happened]) -> None:
+        screen.step_ended(step, happened, run.settings)
+
+    with explained(run.aws, run.ledger):
+        if not run.ledger.standing:
+            run.ledger.step = STEPS[0].name
+            strangers.refuse_before_the_first_write(run, asking=asking)
+        try:
+            run_steps(run.aws, run.settings, run.ledger, started=screen.step_started, ended=ended)
+        except NotOurs as met:
+            raise strangers.in_the_way(run, met) from met
+
+
+def write_anew(options: argparse.Namespace, settings: Settings, screen: Screen, tap: Tap) -> int:
+    """`--recover`: look up what there is, show it, and write the lost ledger anew. Nothing in the account changes."""
+    refuse_where_there_is_a_ledger(path_before_connecting(options))
+    aws = connect(resolve_target(options, screen), tap)
+    path = path_of_ledger(options, aws)
+    refuse_where_there_is_a_ledger(path)
+    ledger = Ledger.open(path, account=aws.account_id, region=aws.region, endpoint=aws.endpoint)
+    try:
+        screen.place(aws)
+        screen.keep(f"Ledger         {ledger.path} (lost)")
+        for warning in aws.warnings:
+            screen.warn(warning)
+        screen.say()
+        screen.say("Looking in the account ...")
+        with explained(aws, step="looking in the account"):
+            seen = survey(aws, settings, times=TIMES)
+            others = {content["deployment"]: other for other, content in ledgers_in(path.parent).items()}
+            try:
+                recovered = recover(aws, settings, seen, options.deployment, others)
+            except CannotRecover as stop:
+                stop.things = tuple((thing.kind, thing.identity, thing.described) for thing in seen.things)
+                raise
+        ledger.deployment = recovered.deployment
+        ledger.resources = recovered.resources
+        screen.recovered(recovered)
+        if not (options.yes or options.sandbox):
+            screen.ask(f"Write the ledger {path} with these {len(ledger.resources)} things?", flag="--yes")
+        ledger.save()
+    finally:
+        ledger.close()
+    arguments = target_arguments(options, aws)
+    screen.say()
+    screen.say(
+        f"The ledger of deployment {ledger.deployment} is written; nothing in the account was changed.", "bold green"
+    )
+    screen.say("To complete and mend what it records", "bold")
+    screen.tell(program("provision", arguments))
+    screen.say("To take everything down", "bold")
+    screen.tell(program("teardown", arguments))
+    return outcome.DONE
+
+
+def refuse_where_there_is_a_ledger(path: Path | None) -> None:
+    if path is None or not os.path.lexists(path):
+        return
+    backup = path.with_name(path.name + ".backup")
+    damaged = [f"If it is damaged, look at the state before the last run: {backup}"] if backup.exists() else []
+    raise LedgerRefused(
+        f"There is a ledger at {path}.",
+        means="To recover is for one that was lost. Nothing was overwritten.",
+        advice=(
+            "If it is the right one, leave --recover out.",
+            *damaged,
+            "If it is of no use, move it away, and run the same command again.",
+        ),
+    )
 
 
 @contextmanager
-def explained(aws: Clients, ledger: Ledger) -> Iterator[None]:
+def explained(aws: Clients, ledger: Ledger | None = None, *, step: str = "") -> Iterator[None]:
     """Errors of AWS and of the connection inside the block become a Stop that says what they mean at this step."""
     try:
         yield
     except Exception as error:
-        step = next((f"{step.number} ({step.title})" for step in STEPS if step.name == ledger.step), ledger.step)
+        if ledger is not None:
+            step = next((f"{one.number} ({one.title})" for one in STEPS if one.name == ledger.step), ledger.step)
         stop = explain(error, step=step, profile=aws.profile)
         if stop is None or stop is error:
             raise

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, WaiterError
 from botocore.exceptions import ConnectionError as BotocoreConnectionError
 
@@ -10,6 +12,7 @@ from provision.aws import CREDENTIAL_ERRORS, EXPIRED, REFUSED, cannot_connect
 from provision.tap import AnswerLost
 
 DENIED = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError"})
+OF_THE_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO})
 AGAIN = "Run the same command again: it goes on where this run stopped."
 
 
@@ -38,6 +41,13 @@ def explain(error: Exception, *, step: str, profile: str | None) -> outcome.Stop
         return outcome.Stop(stop.what, means=stop.means, advice=(*stop.advice, AGAIN), exit_code=stop.exit_code)
     if isinstance(error, BotoCoreError):
         return outcome.Stop(str(error), means=f"Step {step}: boto3 refused the call.", exit_code=outcome.ENVIRONMENT)
+    if isinstance(error, OSError) and error.errno in OF_THE_DISK:
+        return outcome.Stop(
+            f"{error.filename or 'A file'} cannot be used: {error.strerror}.",
+            means="What was made until now is recorded in the ledger.",
+            advice=("Make room, or give permission.", AGAIN),
+            exit_code=outcome.ENVIRONMENT,
+        )
     return None
 
 

@@ -19,10 +19,12 @@ class Stop(Exception):
     """The program ends here, and a person can do something about it.
 
     `what` is one sentence saying what happened, `means` what that means, `advice` what to do next (any number of
-    lines). Only `__main__` turns this into words on the screen and `exit_code`; no traceback is shown for it.
+    lines), `things` what it is about, where that is a list: kind, identity and a remark of each.
+    Only `__main__` turns this into words on the screen and `exit_code`; no traceback is shown for it.
     """
 
     exit_code = LEFT
+    things: tuple[tuple[str, dict[str, str], str], ...] = ()
 
     def __init__(
         self, what: str, *, means: str = "", advice: tuple[str, ...] = (), exit_code: int | None = None

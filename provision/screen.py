@@ -19,6 +19,7 @@ from rich.text import Text
 from provision import STEPS, Step, outcome
 from provision.aws import Clients
 from provision.ledger import Happened, Ledger, Resource
+from provision.recovery import Recovered
 from provision.settings import ERRATA, Erratum, Settings
 from provision.tap import Tap
 from provision.trial import Trial
@@ -32,8 +33,10 @@ STYLES = {
     "created": "green",
     "recovered": "green",
     "mended": "yellow",
+    "adopted": "yellow",
     "deleted": "green",
     "gone": "green",
+    "left": "green",
     "OK": "green",
     "kept": "red",
     "failed": "red",
@@ -129,6 +132,19 @@ class Screen:
     # Before the first step.
 
     def banner(self, aws: Clients, settings: Settings, ledger: Ledger) -> None:
+        self.place(aws)
+        state = "new" if ledger.is_new else f"{len(ledger.standing)} things recorded"
+        self.keep(f"Deployment     {ledger.deployment} ({state})")
+        self.keep(f"Ledger         {ledger.path}")
+        if settings.learner:
+            self.say(f"Learner        {settings.learner}")
+        if settings.as_written:
+            self.say("As written     what the walkthrough literally says, with its faults", "yellow")
+        for warning in aws.warnings:
+            self.warn(warning)
+
+    def place(self, aws: Clients) -> None:
+        """Account, caller and Region, each with where it came from."""
         if aws.endpoint and aws.endpoint.startswith("sandbox:"):
             self.keep(f"Local AWS      {aws.base_url} on this machine ({aws.endpoint})", "bold")
         else:
@@ -139,15 +155,6 @@ class Screen:
             self.keep(f"Caller         {aws.caller}")
             self.keep(f"Credentials    {aws.credentials_from}")
         self.say(f"Region         {aws.region} ({aws.region_from.source})")
-        state = "new" if ledger.is_new else f"{len(ledger.standing)} things recorded"
-        self.keep(f"Deployment     {ledger.deployment} ({state})")
-        self.keep(f"Ledger         {ledger.path}")
-        if settings.learner:
-            self.say(f"Learner        {settings.learner}")
-        if settings.as_written:
-            self.say("As written     what the walkthrough literally says, with its faults", "yellow")
-        for warning in aws.warnings:
-            self.warn(warning)
 
     def ask(self, question: str, *, flag: str) -> None:
         """Ask for consent. Raises Stop when it is refused, or when nobody is there to be asked."""
@@ -169,6 +176,14 @@ class Screen:
             self.asking = False
         if answer.strip().lower() not in ("y", "yes"):
             raise Declined("Not done: consent was not given.", means="Nothing was changed.")
+
+    def agrees(self, question: str) -> bool:
+        """Whether a person, asked now, says yes."""
+        try:
+            self.ask(question, flag="--yes")
+        except Declined:
+            return False
+        return True
 
     # While steps run.
 
@@ -277,6 +292,18 @@ class Screen:
             detail = details.get(resource.key)
             self.line("", KINDS.get(resource.kind, resource.kind), f"{name}  ({detail})" if detail else name)
 
+    def recovered(self, recovered: Recovered) -> None:
+        """What the new ledger will record, and what it will not."""
+        adopted = {
+            one.key: "a person made it, and it was adopted" for one in recovered.resources if one.origin == "adopted"
+        }
+        self.resources(f"To be recorded, of deployment {recovered.deployment}", recovered.resources, adopted)
+        if recovered.left_out:
+            self.say()
+            self.say("Not to be recorded", "bold")
+        for thing, why in recovered.left_out:
+            self.line("", KINDS[thing.kind], f"{name_of(thing.kind, thing.identity)}  ({why})")
+
     def errata(self, errata: tuple[Erratum, ...] = ERRATA) -> None:
         titles = {step.name: f"step {step.number}, {step.title}" for step in STEPS}
         for erratum in errata:
@@ -298,6 +325,10 @@ class Screen:
             what = f"Error: {what}"
         self.say()
         self.say(what, style)
+        for kind, identity, remark in stop.things:
+            self.line("", KINDS[kind], name_of(kind, identity))
+            if remark:
+                self.prose(INDENT, remark, "dim")
         if stop.means:
             self.prose("  What it means: ", stop.means)
         for number, advice in enumerate(stop.advice):

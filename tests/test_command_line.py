@@ -82,6 +82,11 @@ def test_without_credentials_and_sandbox_one_message_names_both_ways_on(folder: 
         (["--sandbox", "--region", "Frankfurt"], "'Frankfurt'"),
         (["--sandbox", "--runtime", "nodejs22.x"], "'nodejs22.x'"),
         (["--endpoint-url", "not a URL"], "'not a URL'"),
+        (["--sandbox", "--adopt", "tabel"], "table, dead-letter-queue, queue"),
+        (["--sandbox", "--adopt", "api"], "write-policy, read-policy, function-role"),
+        (["--sandbox", "--deployment", "poc-1"], "--recover"),
+        (["--sandbox", "--recover", "--adopt", "table"], "--adopt"),
+        (["--sandbox", "--recover", "--try"], "--try"),
     ],
     ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else "",
 )
@@ -130,6 +135,55 @@ def test_an_endpoint_where_nothing_answers_is_said_so(folder: Folder) -> None:
 def test_a_place_where_no_ledger_can_be_is_a_message_and_no_traceback(folder: Folder) -> None:
     (folder.path / ".provision").write_text("a file, not a folder")
     assert_message(folder.run("provision", "--sandbox"), 253, ".provision", "--state")
+
+
+@pytest.mark.parametrize("program", ["provision", "teardown"])
+@pytest.mark.parametrize("content", [b"", b'{"schema": 1, "depl', b'{"schema": 2}'], ids=["empty", "torn", "newer"])
+def test_a_ledger_that_cannot_be_used_is_refused_before_the_first_call_with_its_backup_named(
+    folder: Folder, endpoint: Sandbox, program: str, content: bytes
+) -> None:
+    path = folder.path / "ledger.json"
+    backup = folder.path / "ledger.json.backup"
+    path.write_bytes(content)
+    backup.write_bytes(b"the state before")
+    with Gate(endpoint.url) as gate:
+        ended = folder.run(program, "--endpoint-url", gate.url, "--state", "ledger.json", "--yes")
+        assert gate.requests == 0
+    named = ["schema 2"] if b"2" in content else [backup.name, "Nothing was called and nothing was overwritten"]
+    assert_message(ended, 1, "ledger.json", *named)
+    assert (path.read_bytes(), backup.read_bytes()) == (content, b"the state before")
+
+
+def test_a_damaged_ledger_of_the_sandbox_is_refused_before_a_sandbox_is_started(folder: Folder) -> None:
+    path = folder.path / ".provision" / "sandbox-us-east-1.json"
+    path.parent.mkdir()
+    path.write_bytes(b"{")
+    for program in ("provision", "teardown"):
+        assert_message(folder.run(program, "--sandbox"), 1, path.name, "it is not JSON")
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_folder_that_vanishes_during_the_run_is_one_message_and_the_ledger_can_be_recovered(
+    folder: Folder, endpoint: Sandbox, stranger: Stranger
+) -> None:
+    before = stranger.inventory()
+    where = ("--endpoint-url", endpoint.url, "--learner", "vanished", "--state", "kept/ledger.json", "--yes")
+    with Gate(endpoint.url, hold="CreateTable") as gate:
+        # The ledger is bound to the endpoint, so the run through the gate only shows what a lost folder does.
+        child = folder.start("provision", *where, "--endpoint-url", gate.url)
+        assert gate.arrived.wait(60)
+        (folder.path / "kept").rename(folder.path / "lost")
+        gate.release.set()
+        out, talk = child.communicate(timeout=90)
+    assert_message(
+        subprocess.CompletedProcess([], child.returncode, out, talk), 253, "cannot be written", "add --recover"
+    )
+    recovered = folder.run("provision", *where, "--recover")
+    assert recovered.returncode == 0, recovered.stderr
+    assert "name-vanished" in recovered.stderr
+    assert folder.run("provision", *where, "--no-try").returncode == 0
+    assert folder.run("teardown", *where).returncode == 0
+    assert stranger.inventory() == before
 
 
 def test_the_help_fits_a_small_terminal_and_names_every_option(folder: Folder) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any
 
 import pytest
@@ -174,6 +175,22 @@ def test_what_boto3_itself_refuses_names_the_step() -> None:
     stop = explained(ParamValidationError(report="Missing required parameter"))
     assert "5 (Function)" in stop.means
     assert stop.exit_code == outcome.ENVIRONMENT
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EROFS])
+def test_what_the_disk_refuses_names_the_file_and_is_no_defect(number: int) -> None:
+    stop = explained(PermissionError(number, "no", ".provision/transcript"))
+    assert ".provision/transcript" in stop.what
+    assert (stop.exit_code, AGAIN in stop.advice) == (outcome.ENVIRONMENT, True)
+
+
+@pytest.mark.parametrize("variable", ["AWS_PROFILE", "AWS_DEFAULT_PROFILE"])
+def test_a_profile_from_the_environment_is_named_in_the_renewing_command(
+    monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.setenv(variable, "from-there")
+    assert "aws sso login --profile from-there" in " ".join(explained(client_error("ExpiredToken"), None).advice)
+    assert "aws sso login --profile lab" in " ".join(explained(client_error("ExpiredToken"), "lab").advice)
 
 
 @pytest.mark.parametrize("error", [KeyError("Table"), ValueError("x"), RuntimeError("x"), OSError("x")])

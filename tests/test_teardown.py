@@ -875,22 +875,24 @@ def test_without_a_ledger_everything_of_the_suite_is_found_and_nothing_changed(d
     lost = deployment.path.with_name("under-another-name.json")
     deployment.path.rename(lost)
     account = deployment.aws.inventory()
+    mark = json.loads(lost.read_bytes())["deployment"]
     ended = tear_down(*deployment.arguments, "--yes")
     assert ended.code == 1
     assert lost.name in ended.flat
+    assert "--recover" in ended.flat
     for name in (
         settings.write_policy, settings.read_policy, settings.function_role, settings.api_role, settings.table,
         settings.queue, settings.dead_letter_queue, settings.function, settings.log_group, settings.api,
     ):  # fmt: skip
-        assert f"{name} (" in ended.flat, name
+        assert f"{name} deployment {mark}" in ended.flat, name
 
     # Who forgot the learner's name is told of the marks.
-    mark = json.loads(lost.read_bytes())["deployment"]
     ended = tear_down("--endpoint-url", deployment.url, "--yes")
     assert ended.code == 1
-    assert f"{settings.log_group} (deployment {mark})" in ended.flat
-    assert f"{settings.api} (" in ended.flat
+    assert f"{settings.log_group} deployment {mark}" in ended.flat
+    assert f"{settings.api} deployment {mark}" in ended.flat
     assert "--learner" in ended.flat
+    assert "--recover" not in ended.flat, "for these names there is nothing to recover"
 
     assert deployment.writes == []
     assert deployment.aws.inventory() == account
@@ -909,7 +911,7 @@ def test_without_a_ledger_a_trigger_that_outlived_its_function_and_queue_is_foun
     deployment.path.unlink()
     ended = tear_down(*deployment.arguments)
     assert ended.code == 1
-    assert f"trigger {trigger}" in ended.flat
+    assert f"UUID {trigger}" in ended.flat
     aws.lambda_.delete_event_source_mapping(UUID=trigger)
 
 
@@ -929,7 +931,8 @@ def test_an_empty_ledger_without_a_receipt_proves_nothing(deployment: AtEndpoint
     ledger.close()
     ended = tear_down(*deployment.arguments)
     assert ended.code == 1
-    assert f"table {deployment.settings.table} (deployment {deployment.ledger['deployment']})" in ended.flat
+    assert f"table {deployment.settings.table} deployment {deployment.ledger['deployment']}" in ended.flat
+    assert "--recover" not in ended.flat, "it would refuse: there is a ledger"
 
 
 # The sandbox that the command line starts and stops.

@@ -1,0 +1,112 @@
+"""The programs' command lines in this process, with short sleeps, and AWS's refusals on the way."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from deployment import REGION, Deployment
+from screens import memory_screen
+
+import provision.__main__
+import teardown.__main__
+from provision.aws import Clients, Target, connect
+from provision.settings import Settings
+from provision.tap import Call, Tap
+from sandbox import Sandbox
+
+
+@dataclass
+class Ended:
+    """How a run of a command line ended: its exit code, its talk, its data, and the calls it made."""
+
+    code: int
+    said: str
+    told: str
+    calls: list[Call]
+
+    @property
+    def flat(self) -> str:
+        """The talk, as if it were one line."""
+        return " ".join(self.said.split())
+
+    @property
+    def writes(self) -> list[str]:
+        return [call.operation for call in self.calls if not call.is_read]
+
+
+class CommandLine(Deployment):
+    """A deployment at an endpoint, named by a learner, that is built and taken down by its command line.
+
+    `prepare` is called with the clients of each run, before anything else: that is where AWS is made to refuse.
+    """
+
+    def __init__(self, sandbox: Sandbox, path: Any, learner: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        super().__init__(sandbox.id, sandbox.url, path, Settings(learner=learner))
+        self.waiting.sleep = short_sleep
+        self.on_connect: Callable[[Clients], None] = lambda aws: None
+
+        def connect_and_prepare(target: Target, tap: Tap) -> Clients:
+            aws = connect(target, tap)
+            self.on_connect(aws)
+            return aws
+
+        monkeypatch.setattr(provision.__main__, "connect", connect_and_prepare)
+        monkeypatch.setattr(teardown.__main__, "connect", connect_and_prepare)
+
+    def connect(self) -> Clients:
+        return connect(Target(endpoint_url=self.url, region=REGION), Tap(waiting=self.waiting))
+
+    @property
+    def where(self) -> list[str]:
+        assert self.settings.learner
+        return ["--endpoint-url", self.url, "--learner", self.settings.learner, "--state", str(self.path)]
+
+    def provision(self, *arguments: str) -> Ended:
+        return run(provision.__main__.provision, "provision", *self.where, *arguments)
+
+    def recover(self, *arguments: str) -> Ended:
+        return self.provision("--recover", *arguments)
+
+    def take_down(self, *arguments: str) -> Ended:
+        return run(teardown.__main__.teardown, "teardown", *self.where, "--yes", *arguments)
+
+
+def short_sleep(seconds: float) -> None:
+    time.sleep(min(seconds / 20, 0.03))
+
+
+def run(program: Callable[..., int], name: str, *arguments: str) -> Ended:
+    """`python -m NAME ARGUMENTS`."""
+    tap, screen = Tap(), memory_screen()
+
+    def body() -> int:
+        tap.waiting.sleep = short_sleep
+        return program(list(arguments), screen, tap)
+
+    code = provision.__main__.run_program(body, screen, tap, again=f"python -m {name}")
+    assert isinstance(screen.talk.file, io.StringIO)
+    assert isinstance(screen.data.file, io.StringIO)
+    return Ended(code, screen.talk.file.getvalue(), screen.data.file.getvalue(), tap.calls)
+
+
+def refusal(code: str = "AccessDeniedException", status: int = 403) -> Any:
+    return (
+        SimpleNamespace(status_code=status, headers={}, content=b""),
+        {"Error": {"Code": code, "Message": "not now"}, "ResponseMetadata": {"HTTPStatusCode": status}},
+    )
+
+
+def refuse(aws: Clients, service: str, operation: str, code: str = "AccessDeniedException", times: int = 1000) -> None:
+    """AWS refuses this operation to these clients, so many times."""
+    client = getattr(aws, service)
+    left = [code] * times
+    client.meta.events.register_last(
+        f"before-call.{client.meta.service_model.service_id.hyphenize()}.{operation}",
+        lambda **event: refusal(left.pop()) if left else None,
+    )

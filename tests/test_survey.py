@@ -1,0 +1,239 @@
+"""What the survey sees of an account: everything, whose it is, and what it could not see."""
+
+from __future__ import annotations
+
+import functools
+import json
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import botocore.session
+import pytest
+from botocore.exceptions import ClientError
+from command_line import CommandLine, refuse
+from deployment import ACCOUNT
+
+from provision.aws import Clients
+from provision.ledger import ADOPTED_TAG, TAG
+from provision.survey import ADOPTABLE, PLACES, Survey, survey, survey_iam
+from sandbox import Sandbox
+
+TRUST = json.dumps(
+    {
+        "Version": "2012-10-17",
+        "Statement": [
+            {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+        ],
+    }
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_loader() -> Iterator[None]:
+    """botocore reads its descriptions of the services once, and not again for every session."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(botocore.session, "create_loader", functools.cache(botocore.session.create_loader))
+        yield
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def built(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[CommandLine]:
+    """A whole deployment, which the tests only look at."""
+    with pytest.MonkeyPatch.context() as patch:
+        path = tmp_path_factory.mktemp("built") / "ledger.json"
+        with CommandLine(sandbox, path, "built", patch) as made:
+            made.build()
+            yield made
+
+
+@pytest.fixture
+def deployment(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CommandLine]:
+    """Names of a learner of this test's own, with nothing under them yet."""
+    with CommandLine(sandbox, tmp_path / "ledger.json", f"s{secrets.token_hex(3)}", monkeypatch) as made:
+        yield made
+
+
+def keys(seen: Survey) -> list[str]:
+    return [thing.key for thing in seen.things if thing.key]
+
+
+def test_it_sees_what_the_ledger_records_of_a_build_in_the_same_order(built: CommandLine) -> None:
+    aws = built.connect()
+    seen = survey(aws, built.settings)
+    assert seen.unanswered == ()
+    entries = built.ledger["resources"]
+    assert keys(seen) == [entry["key"] for entry in entries] == list(PLACES)
+    for thing, entry in zip(seen.things, entries, strict=True):
+        kind, step = PLACES[thing.key]
+        assert (thing.kind, kind, step) == (entry["kind"], entry["kind"], entry["step"])
+        assert (thing.identity, thing.parent) == (entry["identity"], entry["parent"])
+        assert thing.outputs.items() <= entry["outputs"].items()
+        # What only the ledger knew, and what a step finds out again by itself.
+        assert set(entry["outputs"]) - set(thing.outputs) <= {"role_ids", "role_id", "CodeSha256"}, thing.key
+        assert thing.mark == built.ledger["deployment"]
+        assert not thing.is_adopted
+    assert all(call.is_read for call in aws.tap.calls)
+
+
+def test_under_names_of_nobody_it_sees_nothing(deployment: CommandLine) -> None:
+    aws = deployment.connect()
+    seen = survey(aws, deployment.settings)
+    assert [thing for thing in seen.things if thing.key] == []
+    assert seen.unanswered == ()
+
+
+def test_of_other_learners_it_sees_what_a_list_brings_along(built: CommandLine, deployment: CommandLine) -> None:
+    seen = survey(deployment.connect(), type(deployment.settings)())
+    others = {(thing.kind, thing.mark) for thing in seen.things if not thing.key}
+    assert ("logs:log-group", built.ledger["deployment"]) in others
+    assert ("apigateway:rest-api", built.ledger["deployment"]) in others
+
+
+@pytest.mark.parametrize(
+    ("service", "operation", "unseen"),
+    [
+        ("iam", "GetPolicy", {"write-policy", "read-policy"}),
+        ("iam", "GetRole", {"function-role", "api-role"}),
+        (
+            "iam",
+            "ListAttachedRolePolicies",
+            {"function-role/write-policy", "function-role/read-policy", "api-role/logs-policy"},
+        ),
+        ("dynamodb", "DescribeTable", {"table"}),
+        ("dynamodb", "ListTagsOfResource", {"table"}),
+        ("sqs", "GetQueueUrl", {"queue", "dead-letter-queue"}),
+        ("sqs", "GetQueueAttributes", {"queue", "dead-letter-queue"}),
+        ("sqs", "ListQueueTags", {"queue", "dead-letter-queue"}),
+        ("logs", "DescribeLogGroups", {"log-group", ""}),
+        ("logs", "ListTagsForResource", {"log-group", ""}),
+        ("lambda_", "GetFunction", {"function"}),
+        ("lambda_", "ListEventSourceMappings", {"trigger"}),
+        ("lambda_", "ListTags", {"trigger"}),
+        ("lambda_", "GetPolicy", {"permission"}),
+        ("apigateway", "GetRestApis", {"api"}),
+        ("apigateway", "GetStage", {"stage"}),
+        ("apigateway", "GetDeployment", {"stage"}),
+    ],
+)
+def test_what_it_may_not_read_is_unanswered_and_never_absent(
+    built: CommandLine, service: str, operation: str, unseen: set[str]
+) -> None:
+    aws = built.connect()
+    refuse(aws, service, operation)
+    seen = survey(aws, built.settings, times=2)
+    assert {unanswered.key for unanswered in seen.unanswered} >= unseen - {""}
+    assert {unanswered.key for unanswered in seen.unanswered} <= unseen
+    assert all("AccessDeniedException" in str(unanswered) for unanswered in seen.unanswered)
+    parts = {
+        key for key, (kind, _) in PLACES.items() if kind not in {PLACES[whole][0] for whole in (*ADOPTABLE, "api")}
+    }
+    # Everything else is seen; a part only where the whole was.
+    assert set(PLACES) - unseen - parts <= set(keys(seen))
+    assert not unseen & set(keys(seen))
+
+
+def test_tags_that_may_not_be_read_are_neither_ours_nor_none(built: CommandLine) -> None:
+    """Without lambda:ListTags the answer to GetFunction lacks the tags, as if there were none."""
+    aws = built.connect()
+    hide_tags_of_the_function(aws)
+    seen = survey(aws, built.settings)
+    function = next(thing for thing in seen.things if thing.key == "function")
+    assert (function.is_unreadable, function.mark) == (True, None)
+    assert "could not be read" in function.described
+    permission = next(thing for thing in seen.things if thing.key == "permission")
+    assert permission.is_unreadable
+
+
+def hide_tags_of_the_function(aws: Clients) -> None:
+    def without_tags(parsed: dict[str, object], **event: object) -> None:
+        parsed.pop("Tags", None)
+
+    aws.lambda_.meta.events.register_first("after-call.lambda.GetFunction", without_tags)
+    refuse(aws, "lambda_", "ListTags")
+
+
+@pytest.mark.parametrize("code", ["ExpiredTokenException", "InvalidClientTokenId"])
+def test_credentials_that_are_no_good_end_it(built: CommandLine, code: str) -> None:
+    aws = built.connect()
+    refuse(aws, "dynamodb", "DescribeTable", code)
+    with pytest.raises(ClientError, match=code):
+        survey(aws, built.settings)
+
+
+def test_one_look_that_lags_behind_loses_nothing_where_it_looks_again(built: CommandLine) -> None:
+    lagging = (
+        ("iam", "GetPolicy", "NoSuchEntity"),
+        ("iam", "GetRole", "NoSuchEntity"),
+        ("iam", "ListAttachedRolePolicies", "NoSuchEntity"),
+        ("dynamodb", "DescribeTable", "ResourceNotFoundException"),
+        ("lambda_", "GetFunction", "ResourceNotFoundException"),
+        ("lambda_", "GetPolicy", "ResourceNotFoundException"),
+        ("apigateway", "GetStage", "NotFoundException"),
+    )
+    once, again = built.connect(), built.connect()
+    for aws in (once, again):
+        for service, operation, code in lagging:
+            refuse(aws, service, operation, code, times=1)
+    assert "table" not in keys(survey(once, built.settings)), "else the next line proves nothing"
+    assert keys(survey(again, built.settings, times=3)) == list(PLACES)
+
+
+def test_what_is_there_is_not_asked_for_again(built: CommandLine) -> None:
+    aws = built.connect()
+    survey(aws, built.settings)
+    once = len(aws.tap.calls)
+    survey(aws, built.settings, times=3)
+    lists_of_apis_and_triggers = 2 * 4
+    assert len(aws.tap.calls) <= 2 * once + lists_of_apis_and_triggers
+
+
+def test_what_a_person_made_has_no_mark_and_neither_have_its_parts(deployment: CommandLine) -> None:
+    stranger, settings = deployment.aws, deployment.settings
+    stranger.iam.create_role(RoleName=settings.api_role, AssumeRolePolicyDocument=TRUST)
+    arn = "arn:aws:iam::aws:policy/service-role/AmazonAPIGatewayPushToCloudWatchLogs"
+    stranger.iam.attach_role_policy(RoleName=settings.api_role, PolicyArn=arn)
+    stranger.apigateway.create_rest_api(name=settings.api)
+    stranger.sqs.create_queue(QueueName=settings.queue, tags={TAG: "poc-1", ADOPTED_TAG: "true"})
+    seen = {thing.key: thing for thing in survey(deployment.connect(), settings).things if thing.key}
+    assert list(seen) == ["api-role", "api-role/logs-policy", "queue", "api"]
+    for key in ("api-role", "api-role/logs-policy", "api"):
+        assert (seen[key].mark, seen[key].is_unreadable) == (None, False)
+    role_id = stranger.iam.get_role(RoleName=settings.api_role)["Role"]["RoleId"]
+    assert seen["api-role"].described.startswith(f"no mark, RoleId {role_id}, made 20")
+    assert (seen["queue"].mark, seen["queue"].is_adopted) == ("poc-1", True)
+
+
+def test_a_trigger_in_a_partition_without_tags_on_triggers_can_carry_no_mark(built: CommandLine) -> None:
+    aws = built.connect()
+    refuse(aws, "lambda_", "ListTags", "InvalidParameterValueException")
+    seen = {thing.key: thing for thing in survey(aws, built.settings).things if thing.key}
+    assert (seen["trigger"].can_be_tagged, seen["trigger"].is_unreadable, seen["trigger"].mark) == (False, False, None)
+    assert seen["trigger"].outputs["id"] == built.outputs("trigger")["id"]
+
+
+def test_a_trigger_on_one_of_the_names_alone_is_seen_and_has_no_place_in_a_ledger(deployment: CommandLine) -> None:
+    stranger, settings = deployment.aws, deployment.settings
+    deployment.build()
+    anything = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sqs:*", "Resource": "*"}]}
+    stranger.iam.put_role_policy(
+        RoleName=settings.function_role, PolicyName="queues", PolicyDocument=json.dumps(anything)
+    )
+    source = f"arn:aws:sqs:us-east-1:{ACCOUNT}:{settings.dead_letter_queue}"
+    theirs = stranger.lambda_.create_event_source_mapping(EventSourceArn=source, FunctionName=settings.function)
+    seen = survey(deployment.connect(), settings).things
+    triggers = {thing.outputs["id"]: thing.key for thing in seen if thing.kind == "lambda:event-source-mapping"}
+    assert triggers == {deployment.outputs("trigger")["id"]: "trigger", theirs["UUID"]: ""}
+
+
+def test_the_names_in_iam_take_four_calls(built: CommandLine) -> None:
+    aws = built.connect()
+    before = len(aws.tap.calls)
+    assert keys(survey_iam(aws, built.settings)) == ["write-policy", "read-policy", "function-role", "api-role"]
+    assert len(aws.tap.calls) - before == 4
