@@ -1,0 +1,79 @@
+"""python tests/faults: play every fault at every call and file operation, and judge what is left.
+
+python tests/faults                      everything; about half an hour on two cores
+python tests/faults api files            some parts: api, files, double, chaos, ledgers, mutants
+python tests/faults --replay POINT       one point again, with what its runs said
+python tests/faults --sample 20          every twentieth point
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+import zlib
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent.parent)]
+
+import parts  # noqa: E402
+import report  # noqa: E402
+import sweep  # noqa: E402
+from sweep import Result, digest  # noqa: E402
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python tests/faults", allow_abbrev=False)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(parts.PARTS)}; default: all")
+    parser.add_argument("--seed", type=int, default=0, help="of everything random; the same gives the same digest")
+    parser.add_argument("--sample", type=int, default=1, metavar="N", help="every N-th point only")
+    parser.add_argument("--replay", metavar="POINT", help="one point only, as a failure named it")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="put figures and tables into this document")
+    parser.add_argument("--spoil", action="store_true", help="change a stranger's thing at each end: all must fail")
+    options = parser.parse_args()
+    sweep.SPOIL = options.spoil
+    wanted = options.parts or list(parts.PARTS)
+    unknown = set(wanted) - set(parts.PARTS)
+    if unknown:
+        parser.error(f"there is no part {', '.join(sorted(unknown))}; there are {', '.join(parts.PARTS)}")
+    if options.replay:
+        wanted = [parts.part_of(options.replay)]
+
+    def select(point: str) -> bool:
+        if options.replay:
+            return point == options.replay
+        return zlib.crc32(point.encode()) % options.sample == 0
+
+    began = time.monotonic()
+    figures: dict[str, object] = {}
+    results: list[Result] = []
+    by_part: dict[str, list[Result]] = {}
+    for name in wanted:
+        started = time.monotonic()
+        part = parts.PARTS[name](options.seed, select, options.replay is not None)
+        results += part.results
+        by_part[name] = part.results
+        figures.update(part.figures)
+        failed = [result for result in part.results if result.failures]
+        print(f"{name}: {part.summary()}; {len(failed)} failed; {time.monotonic() - started:.0f} s", flush=True)
+        for result in failed:
+            print(f"\nFAILED {result.point}  {result.call}: {result.kind}, ended {result.ended}")
+            for failure in result.failures[:6]:
+                print(f"    {failure}")
+            seed = f" --seed {options.seed}" if options.seed else ""
+            print(f"    again: python tests/faults --replay {result.point}{seed}", flush=True)
+    failed = [result for result in results if result.failures]
+    print(f"digest {digest(results)}, seed {options.seed}, {time.monotonic() - began:.0f} s, {os.cpu_count()} cores")
+    if options.write:
+        ending = (
+            f"Seed {options.seed}, digest `{digest(results)}`, {len(results)} points in "
+            f"{time.monotonic() - began:.0f} s on {os.cpu_count()} cores."
+        )
+        report.write(options.write, figures, by_part, ending)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,338 @@
+"""Deliberate breakages of the suite, each of which an oracle of the sweep must catch: they check the checker.
+
+A mutant changes one thing that somebody might get wrong. `where` names what is played with it: the scenarios of the
+sweep, a number of lives, or spoiled ledgers. An exception of the mutant itself is no catch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import types
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import botocore.endpoint
+from botocore.config import Config
+from world import TOKEN, World
+
+import provision.api
+import provision.aws
+import provision.documents
+import provision.ledger
+import provision.policies
+import provision.runner
+import provision.tap
+import teardown
+import teardown.__main__
+import teardown.api
+import teardown.backwards
+from provision.ledger import Ledger, Making
+
+
+@dataclass(frozen=True)
+class Mutant:
+    name: str
+    break_it: Callable[[World], None]
+    where: str  # "build", "mend", "teardown", "files", "ledgers", each with a part of its points
+    kinds: tuple[str, ...] = ()  # only these kinds of fault; none: all
+    calls: tuple[str, ...] = ()  # only at these operations; none: at every fifth point
+
+
+MUTANTS: list[Mutant] = []
+
+
+def mutant(
+    where: str, *kinds: str, calls: tuple[str, ...] = ()
+) -> Callable[[Callable[[World], None]], Callable[[World], None]]:
+    def keep(break_it: Callable[[World], None]) -> Callable[[World], None]:
+        MUTANTS.append(Mutant((break_it.__doc__ or "").rstrip("."), break_it, where, kinds, calls))
+        return break_it
+
+    return keep
+
+
+def put(place: Any, name: str, value: Any) -> None:
+    """Break it for good: a mutant lives in a child of its own."""
+    setattr(place, name, value)
+
+
+@mutant("build", "reset after", "timeout after", "500 after", calls=("CreateRestApi", "CreateDeployment"))
+def sdk_retries_left_on(world: World) -> None:
+    """boto3's own retries are left on."""
+    world.client_config = lambda: Config(retries={"mode": "legacy", "total_max_attempts": 5})
+    put(botocore.endpoint, "time", types.SimpleNamespace(sleep=world.sleep))
+    world.clients = world._make_clients()
+    world.pristine = {}
+
+
+@mutant("build", "killed after")
+def intent_after_the_call(world: World) -> None:
+    """The promise is saved after the call instead of before it."""
+    put(Ledger, "permit", lambda ledger, call: ledger.consent())
+
+
+@mutant("build", "reset after", "timeout after", calls=("CreateRestApi", "CreateDeployment"))
+def lost_answers_are_sent_again(world: World) -> None:
+    """A write whose answer was lost is sent again without a look."""
+    put(provision.tap, "NEVER_SENT", provision.tap.NO_ANSWER)
+
+
+@mutant("teardown", "killed after", "throttled once")
+def attachments_are_left(world: World) -> None:
+    """Policies are not detached before their role is deleted."""
+    without(world, "iam:role-policy-attachment")
+
+
+@mutant("teardown", "eventual")
+def one_miss_is_enough(world: World) -> None:
+    """Not found is believed at the first look."""
+    put(teardown.backwards, "LOOKS", 1)
+
+
+@mutant("ledgers")
+def marks_are_not_looked_at_in_teardown(world: World) -> None:
+    """Teardown deletes what the ledger names, whatever its tags say."""
+    put(Ledger, "is_ours", lambda ledger, resource, found: True)
+    put(teardown.backwards, "is_ours", lambda *arguments: True)
+
+
+@mutant("ledgers")
+def apis_go_by_name(world: World) -> None:
+    """Teardown deletes every API of the name."""
+    put(teardown.api, "is_marked", lambda ledger, api: api["name"] == "POC-API")
+
+
+@mutant("files", "power")
+def the_folder_is_not_synced(world: World) -> None:
+    """The folder is not brought to the disk after a file was replaced in it."""
+    put(provision.ledger, "fsync_folder", lambda folder: None)
+
+
+@mutant("files", "power")
+def the_file_is_not_synced(world: World) -> None:
+    """The temporary file is not brought to the disk before it replaces the ledger."""
+    proxy = type(provision.ledger.os)
+    real = proxy.fsync
+
+    def fsync(self: Any, descriptor: int) -> None:
+        if descriptor in self._disk.folders or descriptor in self._disk.parents:
+            real(self, descriptor)
+        else:
+            self._disk.do("fsync", self._disk.open_files[descriptor], lambda: None)
+
+    put(proxy, "fsync", fsync)
+
+
+@mutant("files", "torn", "power", "killed before", "killed after")
+def the_file_is_written_in_place(world: World) -> None:
+    """The ledger is overwritten where it is, without a temporary file."""
+
+    def write_in_place(path: Path, data: bytes) -> None:
+        disk = provision.ledger.os._disk  # type: ignore[attr-defined]
+        descriptor = provision.ledger.os.open(path, 1 | 64 | 512, 0o600)  # O_WRONLY | O_CREAT | O_TRUNC
+        with provision.ledger.os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            provision.ledger.os.fsync(file.fileno())
+        disk.platter.fsync_folder()
+
+    put(provision.ledger, "write_durably", write_in_place)
+
+
+@mutant("build", "killed after", "reset after")
+def apis_are_made_without_a_tag(world: World) -> None:
+    """The API is tagged after it was made, not by the call that makes it."""
+
+    def drop(params: dict[str, Any], **event: Any) -> None:
+        params.pop("tags", None)
+
+    on_every_tap(
+        world, lambda client: client.meta.events.register_last("provide-client-params.apigateway.CreateRestApi", drop)
+    )
+
+
+@mutant("teardown", "denied", "killed before")
+def the_books_are_always_closed(world: World) -> None:
+    """Teardown closes the ledger although something is left."""
+    put(teardown.__main__, "close", lambda ledger, left: drop_all(ledger))
+
+
+def drop_all(ledger: Ledger) -> None:
+    ledger.resources = []
+    ledger.close_books({"looks": 0, "things": []})
+
+
+@mutant("teardown", "denied", "500 before", "throttled long")
+def refused_reads_mean_gone(world: World) -> None:
+    """What could not be read is taken for gone."""
+    look = teardown.backwards.look
+
+    def blind(aws: Any, ledger: Ledger, resource: Any) -> Any:
+        try:
+            return look(aws, ledger, resource)
+        except Exception:  # noqa: BLE001
+            return None
+
+    put(teardown.backwards, "look", blind)
+
+
+@mutant("build", "killed after", "killed before")
+def promises_are_left_out_of_the_file(world: World) -> None:
+    """What is only promised is not written into the file."""
+    content = Ledger.content
+
+    def without_promises(ledger: Ledger) -> dict[str, Any]:
+        kept = content(ledger)
+        kept["resources"] = [entry for entry in kept["resources"] if entry["status"] != "creating"]
+        return kept
+
+    put(Ledger, "content", without_promises)
+
+
+@mutant("build", "killed after")
+def a_new_deployment_each_time(world: World) -> None:
+    """The deployment's name is made up anew by each run."""
+    init = Ledger.__init__
+
+    def forgetful(ledger: Ledger, path: Path, content: dict[str, Any], saved: Any, lock: Any) -> None:
+        init(ledger, path, content, saved, lock)
+        ledger.deployment = f"poc-{provision.ledger.secrets.token_hex(4)}"
+
+    put(Ledger, "__init__", forgetful)
+
+
+@mutant("ledgers")
+def checksums_are_not_checked(world: World) -> None:
+    """A ledger whose checksum does not fit is read all the same."""
+    parse = provision.ledger.parse
+
+    def trusting(data: bytes, path: Path) -> dict[str, Any]:
+        try:
+            content = json.loads(data)
+            content["checksum"] = provision.ledger.checksum(content)
+        except (ValueError, TypeError, RecursionError):
+            return parse(data, path)
+        return parse(json.dumps(content).encode(), path)
+
+    put(provision.ledger, "parse", trusting)
+
+
+@mutant("ledgers")
+def places_are_not_compared(world: World) -> None:
+    """A ledger of another account, Region or endpoint is used here."""
+    put(Ledger, "_check_bound_to", lambda *arguments: None)
+
+
+@mutant("mend", "killed before", "eventual")
+def differences_are_not_seen(world: World) -> None:
+    """What differs from the wanted state is left as it is."""
+    put(Making, "differs", lambda made, attribute, **values: False)
+
+
+@mutant("teardown", "killed after", "throttled once")
+def log_groups_are_left(world: World) -> None:
+    """The log group is not deleted, as with every other tool."""
+    without(world, "logs:log-group")
+
+
+@mutant("teardown", "killed after", "throttled once")
+def triggers_are_left(world: World) -> None:
+    """The event source mapping is left to go with the function, which it does not."""
+    without(world, "lambda:event-source-mapping")
+
+
+def without(world: World, kind: str) -> None:
+    put(teardown.backwards, "UNDO", {**teardown.UNDO, kind: lambda *arguments: None})
+    put(teardown.backwards, "prove", lambda *arguments: [])
+    put(teardown.__main__, "prove", lambda *arguments: [])
+
+
+@mutant("build", "killed after")
+def half_an_api_is_an_api(world: World) -> None:
+    """An API that is there is taken for finished."""
+    make_api = provision.api.make_api
+
+    def satisfied(aws: Any, settings: Any, ledger: Ledger, *rest: Any) -> Any:
+        entry = ledger.record("api")
+        if entry is not None and entry.outputs.get("id"):
+            entry.status = "created"
+            return entry.outputs["id"]
+        return make_api(aws, settings, ledger, *rest)
+
+    put(provision.api, "make_api", satisfied)
+
+
+@mutant("mend", "killed after")
+def old_versions_stay(world: World) -> None:
+    """A policy is deleted without its older versions."""
+    put(world, "drifted_policies", True)
+    find = provision.policies.find_policy
+
+    def pretend(iam: Any, arn: str) -> Any:
+        found = find(iam, arn)
+        return None if found is not None and found["DefaultVersionId"] != "v1" else found
+
+    import teardown.policies
+
+    put(teardown.policies, "find_policy", pretend)
+
+
+@mutant("build", "expired", "denied")
+def the_token_is_written_down(world: World) -> None:
+    """The session token gets into the ledger."""
+    content = Ledger.content
+    put(Ledger, "content", lambda ledger: {**content(ledger), "session": TOKEN})
+
+
+@mutant("build", "500 after", calls=("CreateRestApi", "CreateDeployment"))
+def errors_of_aws_mean_not_applied(world: World) -> None:
+    """A write that AWS answered with 500 is sent again at once."""
+    needs_retry = provision.tap.Tap._needs_retry
+
+    def hasty(tap: Any, response: Any, attempts: int, **event: Any) -> Any:
+        if response is not None and response[0].status_code >= 500 and attempts < 3:
+            return 0
+        return needs_retry(tap, response=response, attempts=attempts, **event)
+
+    put(provision.tap.Tap, "_needs_retry", hasty)
+
+
+@mutant("teardown", "killed after", "killed before")
+def deletions_are_noted_before_they_happen(world: World) -> None:
+    """A thing is noted as deleted before the call that deletes it."""
+
+    @contextlib.contextmanager
+    def hasty(ledger: Ledger, resource: Any) -> Iterator[None]:
+        resource.status = "deleted"
+        ledger.save()
+        ledger._deleting.append(resource)
+        try:
+            yield
+        finally:
+            ledger._deleting.pop()
+
+    put(Ledger, "deleting", hasty)
+
+
+@mutant("teardown", "reset after", "denied")
+def the_proof_is_left_out(world: World) -> None:
+    """What fails to go is reported as removed."""
+    take_down = teardown.backwards.take_down
+
+    def rosy(*arguments: Any, **keywords: Any) -> list[Any]:
+        take_down(*arguments, **keywords)
+        return []
+
+    put(teardown.__main__, "take_down", rosy)
+    put(teardown.__main__, "prove", lambda *arguments: [])
+    put(teardown.__main__, "close", lambda ledger, left: drop_all(ledger))
+
+
+def on_every_tap(world: World, change: Callable[[Any], None]) -> None:
+    """Change the clients of every run to come."""
+    for client in world.clients.values():
+        world._forget_tap(client)
+        change(client)
+    world.pristine = {}
