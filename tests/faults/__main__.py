@@ -67,8 +67,9 @@ def main() -> int:
     failed = [result for result in results if result.failures]
     print(f"digest {digest(results)}, seed {options.seed}, {time.monotonic() - began:.0f} s, {os.cpu_count()} cores")
     if options.write:
+        which = "" if options.sample == 1 else f" **Every {options.sample}th point only.**"
         ending = (
-            f"Seed {options.seed}, digest `{digest(results)}`, {len(results)} points in "
+            f"Parts: {', '.join(wanted)}.{which} Seed {options.seed}, digest `{digest(results)}`, {len(results)} points in "
             f"{time.monotonic() - began:.0f} s on {os.cpu_count()} cores."
         )
         report.write(options.write, figures, by_part, ending)

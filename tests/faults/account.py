@@ -156,9 +156,9 @@ class Account:
 
     def pump(self) -> None:
         """Let the triggers deliver what waits in their queues. On the sandbox pollers do this all the time."""
-        for mapping in self.clients["lambda"].list_event_source_mappings()["EventSourceMappings"]:
-            if mapping["State"] == "Enabled":
-                self.mappings.pump(mapping["UUID"])
+        for mapping in list(self.mappings._shelf.values()):
+            if mapping.enabled:
+                self.mappings.pump(mapping.uuid)
 
     # What is in it
 

@@ -126,9 +126,11 @@ class World:
         self.clock.now += 0.05
 
         def applied() -> Any:
-            if operation not in READS.get(service, ()):
+            result = answer()
+            status = result[0] if service == "http" else result.status_code
+            if operation not in READS.get(service, ()) and status < 300:
                 self.applied.append(what)
-            return answer()
+            return result
 
         return applied() if self.faults is None else self.faults(sent, applied)
 
