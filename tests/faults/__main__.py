@@ -69,7 +69,8 @@ def main() -> int:
     if options.write:
         which = "" if options.sample == 1 else f" **Every {options.sample}th point only.**"
         ending = (
-            f"Parts: {', '.join(wanted)}.{which} Seed {options.seed}, digest `{digest(results)}`, {len(results)} points in "
+            f"Parts: {', '.join(wanted)}.{which} Seed {options.seed}, "
+            f"digest `{digest(results)}`, {len(results)} points in "
             f"{time.monotonic() - began:.0f} s on {os.cpu_count()} cores."
         )
         report.write(options.write, figures, by_part, ending)
