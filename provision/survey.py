@@ -27,7 +27,7 @@ from provision.roles import find_attachment, find_role, managed_policy_arn
 from provision.settings import Settings
 from provision.stage import find_stage
 from provision.table import find_table
-from provision.trigger import with_tags
+from provision.trigger import serves, with_tags
 
 # The ledger's keys in the order in which the steps make the things, each with its kind and its step.
 PLACES = {
@@ -314,7 +314,7 @@ def triggers(aws: Clients, settings: Settings) -> list[Thing]:
     seen = []
     for page in aws.lambda_.get_paginator("list_event_source_mappings").paginate():
         for mapping in page["EventSourceMappings"]:
-            source, to = mapping.get("EventSourceArn", ""), mapping["FunctionArn"].split(":")[6]
+            source, to = mapping.get("EventSourceArn", ""), serves(mapping)
             if source not in (main, dead) and to != settings.function:
                 continue
             going = mapping["State"] == "Deleting"

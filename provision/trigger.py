@@ -23,24 +23,32 @@ from provision.waiting import ROLE_NOT_YET_PERMITTED, VISIBILITY_TIMEOUT_NOT_YET
 NEEDS = ("policies", "queue", "function")
 
 
-def find_trigger(lambda_: Any, queue_arn: str, function_name: str) -> dict[str, Any] | None:
-    """The mapping between the two; AWS allows one at most.
+def find_trigger(lambda_: Any, queue_arn: str, function_name: str, uuid: str | None = None) -> dict[str, Any] | None:
+    """The mapping on the queue that has this UUID, whichever function it serves by now; else the one between the two.
 
-    The list is asked for by queue alone: with the name of a function that is gone AWS refuses to list anything
+    AWS allows one at most between a queue and a function, and lets a mapping be pointed at another function. The list
+    is asked for by queue alone: with the name of a function that is gone AWS refuses to list anything
     (prowler-cloud/prowler#11228), and a mapping outlives its function.
     """
     paginator = lambda_.get_paginator("list_event_source_mappings")
-    for page in paginator.paginate(EventSourceArn=queue_arn):
-        for mapping in page["EventSourceMappings"]:
-            if mapping["FunctionArn"].split(":")[6] != function_name:
-                continue
-            if mapping["State"] == "Deleting":
-                return {**mapping, "Tags": {}}
-            try:
-                return with_tags(lambda_, mapping)
-            except lambda_.exceptions.ResourceNotFoundException:
-                return None
+    on_queue = [
+        mapping for page in paginator.paginate(EventSourceArn=queue_arn) for mapping in page["EventSourceMappings"]
+    ]
+    between = [mapping for mapping in on_queue if serves(mapping) == function_name]
+    for mapping in [*(one for one in on_queue if one["UUID"] == uuid), *between]:
+        if mapping["State"] == "Deleting":
+            return {**mapping, "Tags": {}}
+        try:
+            return with_tags(lambda_, mapping)
+        except lambda_.exceptions.ResourceNotFoundException:
+            continue  # gone since it was listed
     return None
+
+
+def serves(mapping: dict[str, Any]) -> str:
+    """The name of the function that a mapping hands messages to."""
+    name: str = mapping["FunctionArn"].split(":")[6]
+    return name
 
 
 def with_tags(lambda_: Any, mapping: dict[str, Any]) -> dict[str, Any]:
@@ -85,8 +93,11 @@ def provision(aws: Clients, settings: Settings, ledger: Ledger) -> None:
             return f"The policy {settings.read_policy} is not as step 1 made it: it must allow sqs:ReceiveMessage."
         return None
 
+    recorded = ledger.record("trigger")
+
     def find() -> dict[str, Any] | None:
-        return find_trigger(aws.lambda_, queue_arn, settings.function)
+        uuid = recorded.outputs.get("id") if recorded is not None else None
+        return find_trigger(aws.lambda_, queue_arn, settings.function, uuid)
 
     trigger = find()
     if trigger is not None and trigger["State"] == "Deleting":
@@ -122,6 +133,7 @@ def provision(aws: Clients, settings: Settings, ledger: Ledger) -> None:
                     Tags=made.tags,
                 )
             differs = made.differs("State", found=state, wanted="Enabled")
+            differs |= made.differs("FunctionName", found=serves(trigger), wanted=settings.function)
             differs |= made.differs("BatchSize", found=trigger["BatchSize"], wanted=settings.batch_size)
             differs |= made.differs(
                 "FunctionResponseTypes", found=response_types, wanted=settings.function_response_types

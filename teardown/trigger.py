@@ -7,11 +7,12 @@ from typing import Any
 from provision import outcome
 from provision.aws import Clients
 from provision.ledger import MARKS, TAG, Ledger, Resource
-from provision.trigger import find_trigger, with_tags
+from provision.trigger import find_trigger, serves, with_tags
 
 
 def find(aws: Clients, ledger: Ledger, resource: Resource) -> dict[str, Any] | None:
-    return find_trigger(aws.lambda_, resource.identity["EventSourceArn"], resource.identity["FunctionName"])
+    between = resource.identity["EventSourceArn"], resource.identity["FunctionName"]
+    return find_trigger(aws.lambda_, *between, uuid=resource.outputs.get("id"))
 
 
 def delete_trigger(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:
@@ -35,9 +36,10 @@ def delete_trigger(aws: Clients, ledger: Ledger, resource: Resource, found: dict
 def put_trigger_back(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:
     is_on = found["State"] not in ("Disabled", "Disabling")
     was_on = resource.was("State", "Enabled" if is_on else "Disabled") not in ("Disabled", "Disabling")
-    if resource.before.keys() & {"State", "BatchSize", "FunctionResponseTypes"}:
+    if resource.before.keys() & {"State", "FunctionName", "BatchSize", "FunctionResponseTypes"}:
         aws.lambda_.update_event_source_mapping(
             UUID=found["UUID"],
+            FunctionName=resource.was("FunctionName", serves(found)),
             Enabled=was_on,
             BatchSize=resource.was("BatchSize", found["BatchSize"]),
             FunctionResponseTypes=resource.was("FunctionResponseTypes", found.get("FunctionResponseTypes", [])),

@@ -536,6 +536,40 @@ def test_where_triggers_carry_no_tags_ours_is_the_noted_one_between_ours(deploym
     assert aws.inventory() == before
 
 
+def test_a_trigger_of_ours_that_was_pointed_at_their_function_is_still_ours(deployment: Deployment) -> None:
+    """A mapping keeps its queue and its id for life, and not its function."""
+    aws, settings = deployment.aws, deployment.settings
+    make_role(aws, "their-role")
+    make_function(aws, "their-function", "their-role")
+    before = aws.inventory()
+    steps = ("policies", "roles", "table", "queue", "function", "trigger")
+    build_only(deployment, *steps)
+    uuid = deployment.outputs("trigger")["id"]
+    built = aws.inventory()
+
+    def point_at_theirs() -> None:
+        aws.lambda_.update_event_source_mapping(UUID=uuid, FunctionName="their-function")
+
+    point_at_theirs()
+    assert aws.inventory() != built
+    build_only(deployment, *steps)
+    assert aws.inventory() == built
+    assert deployment.outputs("trigger")["id"] == uuid
+
+    point_at_theirs()
+    between = aws.lambda_.create_event_source_mapping(
+        EventSourceArn=deployment.outputs("queue")["arn"], FunctionName=settings.function
+    )["UUID"]
+    why = left(deployment)
+    assert why["queue"] == why["function"] == f"others depend on it: trigger {between}"
+    assert [one["UUID"] for one in aws.lambda_.list_event_source_mappings()["EventSourceMappings"]] == [between]
+    aws.lambda_.delete_event_source_mapping(UUID=between)
+    assert left(deployment) == {}
+    assert aws.inventory() == before
+    aws.lambda_.delete_function(FunctionName="their-function")
+    delete_role(aws, "their-role")
+
+
 def test_what_lost_its_tag_is_neither_deleted_nor_forgotten(deployment: Deployment) -> None:
     aws, settings = deployment.aws, deployment.settings
     before = aws.inventory()

@@ -83,7 +83,7 @@ def drift(account: Account) -> None:
     arn = "arn:aws:iam::123456789012:policy/"
     narrow = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "logs:*", "Resource": "*"}]}
     mapping = lambda_.list_event_source_mappings(FunctionName=settings.function)["EventSourceMappings"][0]["UUID"]
-    lambda_.update_event_source_mapping(UUID=mapping, BatchSize=3, Enabled=False)
+    lambda_.update_event_source_mapping(UUID=mapping, FunctionName="their-function", BatchSize=3, Enabled=False)
     for name in (settings.write_policy, settings.read_policy):
         iam.create_policy_version(PolicyArn=arn + name, PolicyDocument=json.dumps(narrow), SetAsDefault=True)
     for _ in range(3):  # full: a version must go before another can come
