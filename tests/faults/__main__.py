@@ -1,6 +1,6 @@
 """python tests/faults: play every fault at every call and file operation, and judge what is left.
 
-python tests/faults                      everything; about half an hour on two cores
+python tests/faults                      everything; some hours on two cores
 python tests/faults api files            some parts: api, files, double, chaos, ledgers, mutants
 python tests/faults --replay POINT       one point again, with what its runs said
 python tests/faults --sample 20          every twentieth point
@@ -9,7 +9,6 @@ python tests/faults --sample 20          every twentieth point
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 import zlib
@@ -21,7 +20,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent.parent)]
 import parts  # noqa: E402
 import report  # noqa: E402
 import sweep  # noqa: E402
-from sweep import Result, digest  # noqa: E402
+from sweep import digest  # noqa: E402
 
 
 def main() -> int:
@@ -30,6 +29,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="of everything random; the same gives the same digest")
     parser.add_argument("--sample", type=int, default=1, metavar="N", help="every N-th point only")
     parser.add_argument("--replay", metavar="POINT", help="one point only, as a failure named it")
+    parser.add_argument(
+        "--keep", type=Path, metavar="FOLDER", help="keep each part's results here, for a later --write"
+    )
     parser.add_argument("--write", type=Path, metavar="FILE", help="put figures and tables into this document")
     parser.add_argument("--spoil", action="store_true", help="change a stranger's thing at each end: all must fail")
     options = parser.parse_args()
@@ -46,35 +48,26 @@ def main() -> int:
             return point == options.replay
         return zlib.crc32(point.encode()) % options.sample == 0
 
-    began = time.monotonic()
-    figures: dict[str, object] = {}
-    results: list[Result] = []
-    by_part: dict[str, list[Result]] = {}
+    played = report.kept(options.keep, options.seed, options.sample)
     for name in wanted:
         started = time.monotonic()
         part = parts.PARTS[name](options.seed, select, options.replay is not None)
-        results += part.results
-        by_part[name] = part.results
-        figures.update(part.figures)
+        part.seconds = time.monotonic() - started
+        played[name] = part
+        report.keep(options.keep, part, options.seed, options.sample)
         failed = [result for result in part.results if result.failures]
-        print(f"{name}: {part.summary()}; {len(failed)} failed; {time.monotonic() - started:.0f} s", flush=True)
+        print(f"{name}: {part.summary()}; {len(failed)} failed; {part.seconds:.0f} s", flush=True)
         for result in failed:
             print(f"\nFAILED {result.point}  {result.call}: {result.kind}, ended {result.ended}")
             for failure in result.failures[:6]:
                 print(f"    {failure}")
             seed = f" --seed {options.seed}" if options.seed else ""
             print(f"    again: python tests/faults --replay {result.point}{seed}", flush=True)
-    failed = [result for result in results if result.failures]
-    print(f"digest {digest(results)}, seed {options.seed}, {time.monotonic() - began:.0f} s, {os.cpu_count()} cores")
+    ordered = [played[name] for name in parts.PARTS if name in played]
+    print(f"digest {digest([one for part in ordered for one in part.results])}, seed {options.seed}")
     if options.write:
-        which = "" if options.sample == 1 else f" **Every {options.sample}th point only.**"
-        ending = (
-            f"Parts: {', '.join(wanted)}.{which} Seed {options.seed}, "
-            f"digest `{digest(results)}`, {len(results)} points in "
-            f"{time.monotonic() - began:.0f} s on {os.cpu_count()} cores."
-        )
-        report.write(options.write, figures, by_part, ending)
-    return 1 if failed else 0
+        report.write(options.write, ordered, seed=options.seed, sample=options.sample)
+    return 1 if any(result.failures for name in wanted for result in played[name].results) else 0
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
-import disk
 import ledgers
 import strangers
 import weather
@@ -36,6 +35,7 @@ class Played:
     name: str
     results: list[Result]
     figures: dict[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
 
     def summary(self) -> str:
         return ", ".join(f"{name} {value}" for name, value in self.figures.items())
@@ -334,6 +334,3 @@ def part_of(point: str) -> str:
     if first.startswith("files-"):
         return "files"
     return {"chaos": "chaos", "ledger": "ledgers", "mutant": "mutants"}.get(first, "api")
-
-
-__all__ = ["PARTS", "Played", "disk", "part_of"]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import os
 from collections import Counter
 from pathlib import Path
 
-from sweep import Result
+from parts import Played
+from sweep import Result, digest
 
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 
@@ -56,10 +60,20 @@ def figures_table(figures: dict[str, object], results: list[Result]) -> list[str
     return [*lines, ""]
 
 
-def write(path: Path, figures: dict[str, object], by_part: dict[str, list[Result]], ending: str) -> None:
-    """Put the figures of a run between the marks of the document."""
-    results = [one for part in by_part.values() for one in part]
-    lines = ["", ending, "", *figures_table(figures, results)]
+def write(path: Path, played: list[Played], *, seed: int, sample: int) -> None:
+    """Put the figures of the parts that were played between the marks of the document."""
+    results = [one for part in played for one in part.results]
+    which = "" if sample == 1 else f" **Every {sample}th point only.**"
+    times = ", ".join(f"{part.name} {part.seconds / 60:.0f}" for part in played)
+    figures = {name: value for part in played for name, value in part.figures.items()}
+    lines = [
+        "",
+        f"{len(results)} points, seed {seed}, digest `{digest(results)}`.{which} "
+        f"Minutes on {os.cpu_count()} cores: {times}.",
+        "",
+        *figures_table(figures, results),
+    ]
+    by_part = {part.name: part.results for part in played}
     if "api" in by_part:
         lines += matrix(by_part["api"], "API calls: points for each call and kind")
     if "files" in by_part:
@@ -72,3 +86,22 @@ def write(path: Path, figures: dict[str, object], by_part: dict[str, list[Result
     head, _, rest = text.partition(BEGIN)
     _, _, tail = rest.partition(END)
     path.write_text(head + BEGIN + "\n" + "\n".join(lines) + "\n" + END + tail, encoding="utf-8")
+
+
+def keep(folder: Path | None, part: Played, seed: int, sample: int) -> None:
+    """Write a part's results into the folder, if there is one."""
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        content = {"seed": seed, "sample": sample, **dataclasses.asdict(part)}
+        (folder / f"{part.name}.json").write_text(json.dumps(content), encoding="utf-8")
+
+
+def kept(folder: Path | None, seed: int, sample: int) -> dict[str, Played]:
+    """The parts that earlier runs with the same seed and sample left in the folder."""
+    parts = {}
+    for path in sorted(folder.glob("*.json")) if folder is not None else ():
+        content = json.loads(path.read_bytes())
+        if (content.pop("seed"), content.pop("sample")) == (seed, sample):
+            content["results"] = [Result(**one) for one in content["results"]]
+            parts[content["name"]] = Played(**content)
+    return parts

@@ -17,7 +17,6 @@ import shutil
 import sys
 import tempfile
 import traceback
-from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -422,7 +421,3 @@ def digest(results: list[Result]) -> str:
     """Of the points and how each ended: the same seed gives the same one."""
     text = json.dumps(sorted((one.point, one.call, one.kind, one.ended, bool(one.failures)) for one in results))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def table(results: list[Result]) -> Counter[tuple[str, str]]:
-    return Counter((one.call, one.kind) for one in results)
