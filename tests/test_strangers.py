@@ -557,12 +557,12 @@ def test_a_trigger_of_ours_that_was_pointed_at_their_function_is_still_ours(depl
     assert deployment.outputs("trigger")["id"] == uuid
 
     point_at_theirs()
-    between = aws.lambda_.create_event_source_mapping(
-        EventSourceArn=deployment.outputs("queue")["arn"], FunctionName=settings.function
-    )["UUID"]
+    queue = deployment.outputs("queue")["arn"]
+    between = aws.lambda_.create_event_source_mapping(EventSourceArn=queue, FunctionName=settings.function)["UUID"]
     why = left(deployment)
     assert why["queue"] == why["function"] == f"others depend on it: trigger {between}"
-    assert [one["UUID"] for one in aws.lambda_.list_event_source_mappings()["EventSourceMappings"]] == [between]
+    on_queue = aws.lambda_.list_event_source_mappings(EventSourceArn=queue)["EventSourceMappings"]
+    assert [one["UUID"] for one in on_queue] == [between]
     aws.lambda_.delete_event_source_mapping(UUID=between)
     assert left(deployment) == {}
     assert aws.inventory() == before
