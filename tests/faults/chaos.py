@@ -106,7 +106,7 @@ def chaos(sweep: Sweep, seed: int) -> None:
     if not sweep.select(point):
         return
     result = Result(point, "life", "chaos", faults=0)
-    if not sweep.at_point(result, lambda result: None):
+    if not sweep.at_point(result):
         return
     os.chdir(sweep.folder())
     dice = random.Random(seed)

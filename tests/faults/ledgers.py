@@ -16,22 +16,22 @@ from provision.ledger import checksum
 Content = dict[str, Any]
 
 
-def truncate(data: bytes, dice: random.Random, world: Any) -> bytes:
+def truncate(data: bytes, dice: random.Random) -> bytes:
     return data[: dice.randrange(len(data))]
 
 
-def flip_bits(data: bytes, dice: random.Random, world: Any) -> bytes:
+def flip_bits(data: bytes, dice: random.Random) -> bytes:
     spoiled = bytearray(data)
     for _ in range(dice.choice((1, 1, 8, 64))):
         spoiled[dice.randrange(len(spoiled))] ^= 1 << dice.randrange(8)
     return bytes(spoiled)
 
 
-def append(data: bytes, dice: random.Random, world: Any) -> bytes:
+def append(data: bytes, dice: random.Random) -> bytes:
     return data + dice.choice((b"}", b"\x00" * 32, data, b"null"))
 
 
-def replace_whole(data: bytes, dice: random.Random, world: Any) -> bytes:
+def replace_whole(data: bytes, dice: random.Random) -> bytes:
     return dice.choice((b"", b"[]", b"null", b"{}", b"\x00" * 512, b'"' + b"a" * 4096, b"[" * 20000))
 
 
@@ -128,7 +128,7 @@ EDITS: tuple[Callable[[Content, random.Random, dict[str, list[str]]], None], ...
     name_theirs,
     other_place,
 )
-SPOILINGS: tuple[Callable[[bytes, random.Random, Any], bytes], ...] = (truncate, flip_bits, append, replace_whole)
+SPOILINGS: tuple[Callable[[bytes, random.Random], bytes], ...] = (truncate, flip_bits, append, replace_whole)
 
 
 def foreign_names(inventory: dict[str, Any]) -> dict[str, list[str]]:
@@ -179,7 +179,7 @@ def mutate(data: bytes, dice: random.Random, inventory: dict[str, Any]) -> tuple
     """The spoiled file, how it was spoiled, and whether it must be refused."""
     if dice.random() < 0.25:
         spoil = dice.choice(SPOILINGS)
-        spoiled = spoil(data, dice, None)
+        spoiled = spoil(data, dice)
         try:
             content = json.loads(spoiled)
             fits = content.get("checksum") == checksum(content)
@@ -220,7 +220,7 @@ def try_ledgers(sweep: Sweep, seed: int, count: int, state: str) -> None:
         if not sweep.select(point):
             continue
         result = Result(point, f"{name} on a ledger", how)
-        if not sweep.at_point(result, lambda result: None):
+        if not sweep.at_point(result):
             continue
         try:
             try_one(sweep, result, name, spoiled, must_refuse and spoiled != data, before, strangers_part)

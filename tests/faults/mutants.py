@@ -267,7 +267,6 @@ def half_an_api_is_an_api(world: World) -> None:
 @mutant("mend", "killed after")
 def old_versions_stay(world: World) -> None:
     """A policy is deleted without its older versions."""
-    put(world, "drifted_policies", True)
     find = provision.policies.find_policy
 
     def pretend(iam: Any, arn: str) -> Any:

@@ -131,8 +131,8 @@ class Sweep:
             raise RuntimeError("a child of the sweep failed; its traceback is above")
         return json.loads(answer)
 
-    def at_point(self, result: Result, play: Callable[[Result], None]) -> bool:
-        """Fork. In the child: True, and `play` has been prepared; in the parent: False, and the result will come."""
+    def at_point(self, result: Result) -> bool:
+        """Fork. In the child: True, and it plays the fault; in the parent: False, and the result will come."""
         while len(self.running) >= CHILDREN:
             self.collect()
         copied = self.folder()
@@ -148,7 +148,6 @@ class Sweep:
         self.report_to = write
         os.chdir(copied)
         self.world.disk.move_to_this_folder()
-        play(result)
         return True
 
     def finish(self, result: Result) -> None:
@@ -283,7 +282,7 @@ class Sweep:
                 if not self.select(point):
                     continue
                 result = Result(point, f"{sent.service} {sent.operation}", kind)
-                if self.at_point(result, lambda result: None):
+                if self.at_point(result):
                     return self.play(result, kind, sent, answer)
             return answer()
 
@@ -344,7 +343,7 @@ class Sweep:
                 if not self.select(point):
                     continue
                 result = Result(point, call, kind)
-                if self.at_point(result, lambda result: None):
+                if self.at_point(result):
                     return self.play_file(result, kind, do, half)
             return do()
 
@@ -371,7 +370,7 @@ class Sweep:
             if not self.select(numbered):
                 continue
             result = Result(numbered, call, "power failure")
-            if self.at_point(result, lambda result: None):
+            if self.at_point(result):
                 do()
                 files = self.world.disk.platter.after_power_loss()[state]
                 self.world.abandon()
