@@ -39,6 +39,17 @@ JSON_TARGETS = {
     "logs": ("Logs_20140328", "application/x-amz-json-1.1"),
     "dynamodb": ("DynamoDB_20120810", "application/x-amz-json-1.0"),
 }
+# moto's own names of the services that this architecture uses. Its dispatcher, which serves the others, lists moto's
+# folders at every request.
+MODULES = {
+    "apigateway": "apigateway",
+    "dynamodb": "dynamodb",
+    "iam": "iam",
+    "lambda": "awslambda",
+    "logs": "logs",
+    "sqs": "sqs",
+    "sts": "sts",
+}
 READS_IAM = re.compile(rb"(?:^|&)Action=(?:Get|List|Simulate)")
 QUERY_VERSIONS = {"iam": "2010-05-08", "sts": "2011-06-15", "sqs": "2012-11-05"}
 
@@ -105,7 +116,10 @@ class Backend:
     """
 
     def __init__(self) -> None:
-        self._app: Any = None
+        self._dispatcher: Any = None
+        self._create_app: Any = None
+        self._apps: dict[str, Any] = {}
+        self._apps_guard = threading.Lock()
         self._managed_policies_before: str | None = None
         self._locks: dict[str, threading.RLock] = {}
         self._locks_guard = threading.Lock()
@@ -126,14 +140,15 @@ class Backend:
             create_backend_app,
         )
 
-        self._app = DomainDispatcherApplication(create_backend_app)
+        self._dispatcher = DomainDispatcherApplication(create_backend_app)
+        self._create_app = create_backend_app
         answer = self._run(self._environ("POST", "/moto-api/reset", "", {}, b""), "moto-api")
         if not answer.ok:
             raise BackendError("moto-api", "reset", answer)
 
     def close(self) -> None:
         """Leave the process's environment as it was: loading all managed policies slows every other use of moto."""
-        if self._app is None:
+        if self._dispatcher is None:
             return
         if self._managed_policies_before is None:
             os.environ.pop(MANAGED_POLICIES, None)
@@ -306,19 +321,19 @@ class Backend:
         if service == "sqs":
             return self._serve_sqs(environ, body)
         with self._lock(service):
-            answer = self._serve_once(environ)
+            answer = self._serve_once(environ, service)
         if service == "iam" and not READS_IAM.search(body):
             self.iam_serial += 1
         return answer
 
-    def _serve_once(self, environ: dict[str, Any]) -> tuple[int, list[tuple[str, str]], bytes]:
+    def _serve_once(self, environ: dict[str, Any], service: str) -> tuple[int, list[tuple[str, str]], bytes]:
         started: list[Any] = []
 
         def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
             started[:] = [status, headers]
             return lambda data: None
 
-        answered: Iterable[bytes] = self._app(environ, start_response)
+        answered: Iterable[bytes] = self._app_of(service, environ)(environ, start_response)
         try:
             body = b"".join(answered)
         finally:
@@ -327,6 +342,17 @@ class Backend:
                 close()
         status, headers = started
         return int(status.split(None, 1)[0]), list(headers), body
+
+    def _app_of(self, service: str, environ: Mapping[str, Any]) -> Any:
+        """moto's application for the service, made when it is first asked for."""
+        module = MODULES.get(service)
+        target = environ.get("HTTP_X_AMZ_TARGET", "")
+        if module is None or (service == "dynamodb" and not target.startswith("DynamoDB_20120810.")):
+            return self._dispatcher
+        with self._apps_guard:
+            if service not in self._apps:
+                self._apps[service] = self._create_app(module)
+            return self._apps[service]
 
     def _lock(self, service: str) -> threading.RLock:
         with self._locks_guard:
@@ -358,7 +384,7 @@ class Backend:
         while True:
             environ["wsgi.input"] = io.BytesIO(body)
             with self._lock("sqs"):
-                answer = self._serve_once(environ.copy())
+                answer = self._serve_once(environ.copy(), "sqs")
             if action in ("SendMessage", "SendMessageBatch"):
                 self._announce()
             left = deadline - time.monotonic()
