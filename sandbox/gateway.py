@@ -2,8 +2,7 @@
 
 moto keeps the definitions (APIs, resources, methods, integrations, deployments, stages) and serves none of them. This
 layer sits in front: it routes a request through the snapshot of a deployment, maps it, runs the integration
-(`sandbox.integrations`) and maps the answer; control-plane calls go to `sandbox.apis`. `Gateway.handle` sees every
-request of the sandbox and returns None for those that are not its own.
+(`sandbox.integrations`) and maps the answer; control-plane calls go to `sandbox.apis`.
 
 What is not simulated is answered 501 with a sentence that names it: HTTP and VPC integrations, AWS services other
 than Lambda and SQS, authorizers, API keys, request validators, resource policies, template constructs outside
@@ -27,7 +26,7 @@ from werkzeug.wrappers import Request, Response
 
 from sandbox import templates
 from sandbox.apis import Apis, Caller, Refusal, error_answer, json_answer
-from sandbox.backend import Backend, service_of
+from sandbox.backend import Backend
 from sandbox.execution import (
     HEADER_NAME,
     TEST_STAGE,
@@ -55,7 +54,7 @@ HOP_BY_HOP = frozenset({"connection", "content-length", "transfer-encoding", "ke
 
 
 class Gateway:
-    """API Gateway in front of moto; see `handle`."""
+    """API Gateway in front of moto: `serve` for its users, `handle` for its owners."""
 
     def __init__(self, backend: Backend, functions: Functions) -> None:
         self._backend = backend
@@ -63,16 +62,22 @@ class Gateway:
         self._apis = Apis(backend, self._roles)
         self._integrations = Integrations(backend, functions, self._roles)
 
+    def serve(self, request: Request) -> Response | None:
+        """The answer of a deployed API; None for a request that is not to one."""
+        segments = [segment for segment in request.path.split("/") if segment]
+        if segments[:1] == ["restapis"] and segments[3:4] == ["_user_request_"]:
+            return self._serve(request)
+        return None
+
+    def notice(self, request: Request) -> None:
+        """A request to SQS passes: what is known of the queues' policies may be void."""
+        self._roles.notice(request)
+
     def handle(self, request: Request) -> Response | None:
-        """The answer to an API Gateway request; None for what is not API Gateway's, or what moto answers well."""
+        """The answer to a call of the control plane; None for what moto answers well."""
         segments = [segment for segment in request.path.split("/") if segment]
         if not segments or segments[0] not in ("restapis", "tags", "account"):
-            self._roles.notice(request)
             return None
-        if segments[0] == "restapis" and segments[3:4] == ["_user_request_"]:
-            return self._serve(request)
-        if service_of(request) != "apigateway":
-            return None  # an unsigned call is the front's to refuse
         caller = Caller(self._backend, request)
         try:
             match (request.method, segments):

@@ -12,7 +12,7 @@ import os
 import platform
 import secrets
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from importlib import metadata
 from types import TracebackType
@@ -24,9 +24,11 @@ if TYPE_CHECKING:
     from sandbox.backend import Backend
     from sandbox.functions import Functions
     from sandbox.mappings import Mappings
+    from sandbox.operations import Operation
     from sandbox.wire import WireServer
 
     Plane = Callable[[Request], Response | None]
+    Gate = Callable[[Request, Operation], Response | None]
 
 log = logging.getLogger(__name__)
 
@@ -136,9 +138,7 @@ class Sandbox:
     def _open(self) -> None:
         from sandbox.backend import Backend
         from sandbox.functions import Functions
-        from sandbox.gateway import Gateway
         from sandbox.mappings import Mappings
-        from sandbox.queues import Queues
         from sandbox.wire import WireServer
 
         # The port first: if it is taken, nothing else needs to be started.
@@ -148,14 +148,7 @@ class Sandbox:
             self._backend.open()
             self._functions = Functions(self._backend, lambda: self.url)
             self._mappings = Mappings(self._backend, self._functions)
-            self._front = Front(
-                self._backend,
-                {
-                    "lambda": [self._mappings.handle, self._functions.handle],
-                    "sqs": [Queues(self._backend).handle],
-                },
-                [self._functions.code, self._own, Gateway(self._backend, self._functions).handle],
-            )
+            self._front = front(self._backend, self._functions, self._mappings, own=self._own)
             self._functions.start()
         except BaseException:
             self._server.server_close()
@@ -200,17 +193,50 @@ class Sandbox:
         }
 
 
+def front(
+    backend: Backend,
+    functions: Functions,
+    mappings: Mappings,
+    *,
+    gates: Sequence[Gate] = (),
+    own: Plane | None = None,
+) -> Front:
+    """The planes in their order. With mappings that do not poll, everything happens in the caller's own thread."""
+    from sandbox.gateway import Gateway
+    from sandbox.queues import Queues
+
+    gateway = Gateway(backend, functions)
+    return Front(
+        backend,
+        unsigned=[functions.code, *([own] if own else []), gateway.serve],
+        signed={
+            "apigateway": [gateway.handle],
+            "lambda": [mappings.handle, functions.handle],
+            "sqs": [gateway.notice, Queues(backend).handle],
+        },
+        gates=gates,
+    )
+
+
 class Front:
     """The WSGI application: who may ask, and which plane answers.
 
-    ``signed`` planes see the requests signed for their service, ``any_service`` all of them. A plane answers None
-    for what is not its own; what is nobody's goes to moto.
+    ``unsigned`` planes see every request; ``signed`` ones those signed for their service, once the ``gates`` let them
+    pass. A plane or gate answers None for what it leaves to the next; what is nobody's goes to moto.
     """
 
-    def __init__(self, backend: Backend, signed: dict[str, list[Plane]], any_service: list[Plane]) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        unsigned: Sequence[Plane],
+        signed: Mapping[str, Sequence[Plane]],
+        gates: Sequence[Gate] = (),
+    ) -> None:
         self._backend = backend
+        self._unsigned = unsigned
         self._signed = signed
-        self._any_service = any_service
+        self._gates = gates
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         from werkzeug.wrappers import Request
@@ -224,28 +250,31 @@ class Front:
         return response(environ, start_response)
 
     def _answer(self, request: Request) -> Response:
-        from sandbox.backend import service_of
+        from sandbox.operations import operation_of
 
-        host = request.headers.get("Host", "").lower()
-        if host.rpartition(":")[0] not in LOOPBACK_NAMES and host not in LOOPBACK_NAMES:
-            return answer_json(403, {"message": "The sandbox answers on loopback names only."})
-        if "Origin" in request.headers:
-            return answer_json(403, {"message": "The sandbox does not answer web pages."})
-        if request.path.startswith("/moto-api"):
-            # Our planes would go on with functions and mappings that moto has forgotten.
-            return answer_json(403, {"message": "moto's own API is not open here; start another sandbox instead."})
-        service = service_of(request)
-        for plane in [*self._any_service, *self._signed.get(service or "", [])]:
+        refusal = _foreign(request)
+        if refusal is not None:
+            return refusal
+        for plane in self._unsigned:
             response = plane(request)
             if response is not None:
                 return response
-        if service is None:
+        operation = operation_of(request)
+        if operation is None:
             # moto would take it for a request to S3.
             return answer_json(
                 403,
                 {"message": "Missing Authentication Token"},
                 {"x-amzn-ErrorType": "MissingAuthenticationTokenException"},
             )
+        for gate in self._gates:
+            response = gate(request, operation)
+            if response is not None:
+                return response
+        for plane in self._signed.get(operation.service, ()):
+            response = plane(request)
+            if response is not None:
+                return response
         return self._backend.forward(request)
 
     def _failed(self, request: Request, error: Exception) -> Response:
@@ -259,6 +288,19 @@ class Front:
         return answer_json(
             500, {"__type": "InternalFailure", "message": message}, {"x-amzn-ErrorType": "InternalFailure"}
         )
+
+
+def _foreign(request: Request) -> Response | None:
+    """The refusal of what a web page or another machine may have sent, and of moto's own API."""
+    host = request.headers.get("Host", "").lower()
+    if host.rpartition(":")[0] not in LOOPBACK_NAMES and host not in LOOPBACK_NAMES:
+        return answer_json(403, {"message": "The sandbox answers on loopback names only."})
+    if "Origin" in request.headers:
+        return answer_json(403, {"message": "The sandbox does not answer web pages."})
+    if request.path.startswith("/moto-api"):
+        # Our planes would go on with functions and mappings that moto has forgotten.
+        return answer_json(403, {"message": "moto's own API is not open here; start another sandbox instead."})
+    return None
 
 
 def answer_json(status: int, body: dict[str, Any], headers: dict[str, str] | None = None) -> Response:

@@ -23,10 +23,8 @@ from botocore.config import Config
 import lambda_function
 from sandbox.backend import Backend
 from sandbox.functions import Functions, Invocation
-from sandbox.gateway import Gateway
 from sandbox.mappings import Mappings
-from sandbox.queues import Queues
-from sandbox.server import Front
+from sandbox.server import front
 
 URL = "http://127.0.0.1:4599"  # nobody listens there: no request of this process reaches a socket
 REGION = "us-east-1"
@@ -34,12 +32,9 @@ SERVICES = ("iam", "dynamodb", "sqs", "lambda", "apigateway", "logs", "sts")
 
 
 def hurry_moto() -> None:
-    """Keep what moto finds out anew at each request: the list of its own folders, the methods of a class."""
-    import moto.backends
+    """Keep what moto finds out anew at each request: the methods of a class."""
     import moto.core.responses
 
-    modules = tuple(moto.backends.list_of_moto_modules())
-    moto.backends.list_of_moto_modules = lambda: modules
     moto.core.responses.method_names_from_class = functools.cache(moto.core.responses.method_names_from_class)
 
 
@@ -72,11 +67,7 @@ class Account:
         self.backend.open()
         self.functions = InProcess(self.backend, lambda: URL)
         self.mappings = Mappings(self.backend, self.functions, polling=False)
-        self.front = Front(
-            self.backend,
-            {"lambda": [self.mappings.handle, self.functions.handle], "sqs": [Queues(self.backend).handle]},
-            [Gateway(self.backend, self.functions).handle],
-        )
+        self.front = front(self.backend, self.functions, self.mappings)
         session = boto3.Session(aws_access_key_id="stranger", aws_secret_access_key="stranger", region_name=REGION)
         config = Config(retries={"total_max_attempts": 1}, parameter_validation=False)
         self.clients = {service: session.client(service, endpoint_url=URL, config=config) for service in SERVICES}

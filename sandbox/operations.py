@@ -1,0 +1,121 @@
+"""Which operation of which service a request asks for, and with which parameters.
+
+The REST services (Lambda, API Gateway) tell it by verb and path, so those are looked up in the API models that
+botocore brings along; the others name it in a header or in the form. What stands here decides nothing: IAM and the
+weather look at it, and the front answers 501 to an operation that nobody knows.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, unquote
+
+from sandbox.backend import DEFAULT_REGION, credential_scope
+
+if TYPE_CHECKING:
+    from werkzeug.wrappers import Request
+
+# Services whose operation is told by verb and path.
+BY_PATH = ("lambda", "apigateway")
+
+LABEL = re.compile(r"\{([^}]+)\}")
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One call as its SDK would name it.
+
+    ``service`` is the signing name (iam, sts, dynamodb, sqs, lambda, apigateway, logs, ...), ``name`` the API's
+    (CreateRole), empty where no operation fits. ``parameters`` has them by the API's names for JSON services, by
+    the form's (``Tags.member.1.Key``) for the query protocol, and for REST services what stands in path, query
+    string and, where that is a JSON object, body.
+    """
+
+    service: str
+    name: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    region: str = DEFAULT_REGION
+    access_key: str = ""
+    method: str = "POST"
+    path: str = "/"
+
+    def text(self, parameter: str) -> str:
+        """A parameter as text, empty where it is absent or something else."""
+        value = self.parameters.get(parameter)
+        return value if isinstance(value, str) else ""
+
+
+@dataclass(frozen=True)
+class Route:
+    """An operation of a REST service: its verb and how its path looks."""
+
+    name: str
+    method: str
+    pattern: re.Pattern[str]
+    labels: tuple[str, ...]
+
+
+def operation_of(request: Request) -> Operation | None:
+    """What the request asks for; None where it is not signed, as nobody can say for which service it is."""
+    scope = credential_scope(request.headers.get("Authorization", ""))
+    if scope is None:
+        return None
+    path = unquote(request.path)
+    body = request.get_data(cache=True)
+    target = request.headers.get("X-Amz-Target", "")
+    if scope.service in BY_PATH:
+        name, parameters = _by_path(scope.service, request, body)
+    elif target:
+        name, parameters = target.rpartition(".")[2], json_object(body)
+    else:
+        form = body.decode("utf-8", "replace") or request.query_string.decode("latin-1")
+        parameters = dict(parse_qsl(form, keep_blank_values=True))
+        name = str(parameters.get("Action", ""))
+    return Operation(scope.service, name, parameters, scope.region, scope.access_key, request.method, path)
+
+
+def json_object(body: bytes) -> dict[str, Any]:
+    """The body as a JSON object; empty for anything else, whose refusal is for the service to word."""
+    try:
+        decoded = json.loads(body or b"{}")
+    except (ValueError, RecursionError):
+        return {}
+    return decoded if isinstance(decoded, dict) else {}
+
+
+def _by_path(service: str, request: Request, body: bytes) -> tuple[str, dict[str, Any]]:
+    # As it was sent: a quoted slash inside an ARN is no border between two parts of the path.
+    sent = str(request.environ.get("RAW_URI", request.path)).partition("?")[0]
+    sent = sent.rstrip("/") or "/"
+    given: dict[str, Any] = {**json_object(body), **request.args.to_dict()}
+    for route in routes(service):
+        found = route.pattern.fullmatch(sent) if route.method == request.method else None
+        if found is not None:
+            labels = dict(zip(route.labels, map(unquote, found.groups()), strict=True))
+            return route.name, {**given, **labels}
+    return "", given
+
+
+@functools.cache
+def routes(service: str) -> tuple[Route, ...]:
+    """The operations of a REST service, those with the fewest labels first, so that a word beats a placeholder."""
+    from botocore.loaders import Loader
+
+    # Not through a Session, which reads the user's profile and fails when that is broken.
+    model = Loader().load_service_model(service, "service-2")
+    found = []
+    for name, operation in model["operations"].items():
+        uri = str(operation["http"]["requestUri"]).partition("?")[0].rstrip("/") or "/"
+        labels = tuple(label.rstrip("+") for label in LABEL.findall(uri))
+        pieces = LABEL.split(uri)
+        pattern = "".join(
+            re.escape(piece) if position % 2 == 0 else ("(.+)" if piece.endswith("+") else "([^/]+)")
+            for position, piece in enumerate(pieces)
+        )
+        found.append(Route(name, str(operation["http"]["method"]), re.compile(pattern), labels))
+    return tuple(sorted(found, key=lambda route: len(route.labels)))
