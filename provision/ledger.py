@@ -60,6 +60,14 @@ IDENTITY = {
 }
 
 
+# What can carry no tags is part of something that can, whose ownership it shares: its kind, and that thing's.
+PARTS = {
+    "iam:role-policy-attachment": "iam:role",
+    "lambda:permission": "lambda:function",
+    "apigateway:stage": "apigateway:rest-api",
+}
+
+
 def immutable_id(kind: str, description: Mapping[str, Any]) -> str | None:
     """AWS's own id in a description; None for kinds that have none, and for emulators that leave it out."""
     value = description.get(IMMUTABLE_ID.get(kind, ""))
@@ -531,12 +539,7 @@ class Ledger:
         """
         recorded = next((resource for resource in self.resources if resource.key == key), None)
         if recorded is not None and parent is None and recorded.status != "deleted" and recorded.identity != identity:
-            raise LedgerRefused(
-                f"The ledger {self.path} records {kind} {recorded.name}, and this run is for "
-                f"{', '.join(identity.values())}.",
-                means="One ledger is one deployment: to go on would forget what it records, and leave it behind.",
-                advice=("Name the --learner that it was made for, or another --state PATH.",),
-            )
+            raise self._made_for_another(recorded, identity)
         how = "created"
         if found is not None:
             how = self._prove_ours(key, recorded, kind, identity, found, parent)
@@ -586,6 +589,24 @@ class Ledger:
             resource.identity = dict(identity)
             return resource
         return Resource(key, kind, self.step, dict(identity), since=_now())
+
+    def check_names(self, names: Mapping[str, Mapping[str, str]]) -> None:
+        """Raise LedgerRefused where something recorded has another identity than `names` says of its key.
+
+        `making` would notice, too, but only when the steps before have written already.
+        """
+        for entry in self.standing:
+            wanted = names.get(entry.key)
+            if wanted is not None and entry.identity != wanted:
+                raise self._made_for_another(entry, wanted)
+
+    def _made_for_another(self, recorded: Resource, wanted: Mapping[str, str]) -> LedgerRefused:
+        return LedgerRefused(
+            f"The ledger {self.path} records {recorded.kind} {recorded.name}, and this run is for "
+            f"{', '.join(wanted.values())}.",
+            means="One ledger is one deployment: to go on would forget what it records, and leave it behind.",
+            advice=("Name the --learner that it was made for, or another --state PATH.",),
+        )
 
     def _prove_ours(
         self,
@@ -959,6 +980,11 @@ def parse(data: bytes, path: Path) -> dict[str, Any]:
     keys = [entry["key"] for entry in content["resources"]]
     if len(set(keys)) != len(keys):
         raise _damaged(path, "two of its entries have the same key")
+    kinds = {entry["key"]: entry["kind"] for entry in content["resources"]}
+    for entry in content["resources"]:
+        whole, parent = PARTS.get(entry["kind"]), entry.get("parent")
+        if kinds.get(parent) != whole or (parent is None) != (whole is None):
+            raise _damaged(path, "one of its entries is part of nothing that it could be part of")
     if content.get("checksum") != checksum(content):
         raise _damaged(path, "its checksum does not fit its content")
     return content

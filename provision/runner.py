@@ -14,6 +14,7 @@ from provision import STEPS, Step
 from provision.aws import Clients
 from provision.ledger import Happened, Ledger, MarkNotYetSeen
 from provision.settings import Settings
+from provision.survey import names
 from provision.tap import TAKING_AWAY, AnswerLost, Call
 from provision.waiting import ALREADY_THERE, JUST_MADE, Wait
 
@@ -85,7 +86,11 @@ def run_steps(
     started: Callable[[Step], None],
     ended: Callable[[Step, list[Happened]], None],
 ) -> None:
-    """Run all steps. `started` and `ended` are told, the latter with what the step did. Errors pass."""
+    """Run all steps. `started` and `ended` are told, the latter with what the step did. Errors pass.
+
+    A ledger that records other names than the settings' is refused before the first call.
+    """
+    ledger.check_names(names(aws, settings))
     for step in STEPS:
         ledger.step = step.name
         started(step)

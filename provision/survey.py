@@ -202,6 +202,23 @@ def _survey(
     return Survey(tuple(in_order), tuple(unanswered.values()))
 
 
+def names(aws: Clients, settings: Settings) -> dict[str, dict[str, str]]:
+    """By the ledger's key, the identity of everything that stands by itself, as the steps write it."""
+    return {
+        "write-policy": {"PolicyArn": aws.arn("iam", f"policy/{settings.write_policy}", region="")},
+        "read-policy": {"PolicyArn": aws.arn("iam", f"policy/{settings.read_policy}", region="")},
+        "function-role": {"RoleName": settings.function_role},
+        "api-role": {"RoleName": settings.api_role},
+        "table": {"TableName": settings.table},
+        "dead-letter-queue": {"QueueName": settings.dead_letter_queue},
+        "queue": {"QueueName": settings.queue},
+        "log-group": {"logGroupName": settings.log_group},
+        "function": {"FunctionName": settings.function},
+        "trigger": {"EventSourceArn": aws.arn("sqs", settings.queue), "FunctionName": settings.function},
+        "api": {"name": settings.api},
+    }
+
+
 def looks(aws: Clients, settings: Settings) -> Iterator[Look]:
     """What stands by itself."""
     yield from looks_in_iam(aws, settings)

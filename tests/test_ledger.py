@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import answers
 import pytest
 from deployment import Deployment
 
@@ -34,12 +33,15 @@ from provision.ledger import (
     checksum,
     write_durably,
 )
+from provision.runner import run_steps
 from provision.settings import Settings
+from provision.survey import PLACES, names
 from provision.tap import TRIALS, AnswerLost, Call, UnpromisedWrite
 from provision.waiting import Waiting
 from sandbox import Sandbox
 
-models_read_once = answers.models_read_once  # for every test here
+pytestmark = pytest.mark.usefixtures("models_read_once")
+
 ACCOUNT = "123456789012"
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 
@@ -49,17 +51,10 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "ledger.json"
 
 
-@pytest.fixture(scope="module")
-def shared_sandbox() -> Iterator[Sandbox]:
-    """Runs that remove everything they made can follow one another in one sandbox."""
-    with Sandbox() as running:
-        yield running
-
-
 @pytest.fixture
-def run(shared_sandbox: Sandbox, path: Path) -> Iterator[Deployment]:
+def run(sandbox: Sandbox, path: Path) -> Iterator[Deployment]:
     """A deployment whose waits take no time, in an account that must be empty again at the end."""
-    with Deployment(shared_sandbox.id, shared_sandbox.url, path) as made:
+    with Deployment(sandbox.id, sandbox.url, path) as made:
         made.waiting = Waiting(sleep=lambda seconds: None)
         yield made
         assert not any(made.aws.inventory().values())
@@ -386,6 +381,26 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "unknown field": (
         lambda path: rewrite(path, lambda it: it["resources"][0].update(colour="red"), honest=True),
         "malformed",
+    ),
+    "part of nothing": (
+        lambda path: rewrite(path, lambda it: it["resources"][0].update(parent="function-role"), honest=True),
+        "part of nothing",
+    ),
+    "part of itself": (
+        lambda path: rewrite(
+            path,
+            lambda it: it["resources"].append(
+                {
+                    **it["resources"][0],
+                    "key": "stage",
+                    "kind": "apigateway:stage",
+                    "identity": {"restApiId": "a", "stageName": "b"},
+                    "parent": "one",
+                }
+            ),
+            honest=True,
+        ),
+        "part of nothing",
     ),
     "one key twice": (
         lambda path: rewrite(path, lambda it: it["resources"].append(it["resources"][0]), honest=True),
@@ -847,6 +862,7 @@ HOLDER = """
 import sys, time
 from pathlib import Path
 from provision.ledger import Ledger
+
 held = Ledger.open(Path(sys.argv[1]), account="123456789012", region="us-east-1", endpoint=None)
 print("held", flush=True)
 time.sleep(60)
@@ -943,6 +959,25 @@ def test_a_ledger_is_for_one_deployment_and_not_for_another_learners(path: Path)
     ledger.gone(ledger.standing[0])
     with ledger.making("table", "dynamodb:table", found=None, TableName="name-alice"):
         pass
+
+
+@pytest.mark.parametrize(
+    "key", ["write-policy", "function-role", "table", "queue", "log-group", "function", "trigger", "api"]
+)
+def test_a_ledger_of_other_names_is_refused_before_the_first_call(run: Deployment, path: Path, key: str) -> None:
+    """Not at the step of that name, when the steps before it have mended what is not this ledger's."""
+    aws = run.connect()
+    ledger = run.open(aws)
+    for name, identity in names(aws, run.settings).items():
+        kind, _ = PLACES[name]
+        other = {field: f"{value}-of-bob" if name == key else value for field, value in identity.items()}
+        with ledger.making(name, kind, found=None, **other):
+            ledger.permit(a_write("Create", kind.partition(":")[0]))
+    before, calls = path.read_bytes(), len(aws.tap.calls)
+    with pytest.raises(LedgerRefused, match="-of-bob, and this run is for"):
+        run_steps(aws, run.settings, ledger, started=pytest.fail, ended=pytest.fail)
+    assert (path.read_bytes(), len(aws.tap.calls)) == (before, calls)
+    ledger.close()
 
 
 def test_a_part_follows_its_parent_to_another_id(path: Path) -> None:
