@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import io
 import json
 import socket
@@ -15,11 +14,8 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import parse_qs
 
-import botocore.session
-import pytest
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.exceptions import ConnectionClosedError
-from botocore.loaders import Loader, create_loader
 
 from provision.aws import Clients
 from provision.ledger import Ledger
@@ -197,17 +193,6 @@ class Faults:
             raise ConnectionClosedError(endpoint_url=request.url)
 
         return before_send
-
-
-@functools.cache
-def loader(paths: str | None) -> Loader:
-    return create_loader(paths)
-
-
-@pytest.fixture(autouse=True)
-def models_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a module that imports this, all of botocore's sessions share what they read: half a second a connection."""
-    monkeypatch.setattr(botocore.session, "create_loader", lambda paths=None: loader(paths))
 
 
 class Raw(io.BytesIO):

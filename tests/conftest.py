@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import botocore.session
 import pytest
+from clock import Clock
 from deployment import Deployment
 from screens import memory_screen
 
 from provision.screen import Screen
 from sandbox import Sandbox
+from teardown import backwards
 
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
@@ -49,6 +53,27 @@ def no_aws_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
 
 
+@pytest.fixture(scope="module")
+def models_read_once() -> Iterator[None]:
+    """All of botocore's sessions share what they read of the API models, which takes half a second a connection."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(botocore.session, "create_loader", functools.cache(botocore.session.create_loader))
+        yield
+
+
+@pytest.fixture
+def one_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing lags behind in a sandbox: once not there is gone."""
+    monkeypatch.setattr(backwards, "LOOKS", 1)
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    """One for all tests of a module, which keep apart by a learner's name or remove what they made."""
+    with Sandbox() as running:
+        yield running
+
+
 @pytest.fixture
 def empty_sandbox() -> Iterator[Sandbox]:
     """A sandbox of this test's own, with nothing in it."""
@@ -61,6 +86,11 @@ def deployment(empty_sandbox: Sandbox, tmp_path: Path) -> Iterator[Deployment]:
     """The suite at work on an empty sandbox, with its ledger in a folder of this test's own."""
     with Deployment(empty_sandbox.id, empty_sandbox.url, tmp_path / "ledger.json") as made:
         yield made
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
 
 
 @pytest.fixture

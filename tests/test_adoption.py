@@ -6,7 +6,6 @@ attribute that the suite compares differs from what it wants.
 
 from __future__ import annotations
 
-import functools
 import io
 import json
 import secrets
@@ -17,7 +16,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import botocore.session
 import pytest
 from deployment import ACCOUNT, REGION, Deployment, Stranger
 
@@ -28,6 +26,8 @@ from provision.settings import Settings
 from provision.tap import Call
 from sandbox import Sandbox
 from teardown import PUT_BACK, UNDO, backwards
+
+pytestmark = pytest.mark.usefixtures("models_read_once", "one_look")
 
 KEYS = {
     "write-policy",
@@ -53,27 +53,6 @@ THEIR_TRUST = {
     ],
 }
 THEIRS = {"team": "blue"}  # a tag that has nothing to do with the suite
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_loader() -> Iterator[None]:
-    """botocore reads its descriptions of the services once, and not again for every session."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(botocore.session, "create_loader", functools.cache(botocore.session.create_loader))
-        yield
-
-
-@pytest.fixture(autouse=True)
-def one_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing lags behind in a sandbox: once not there is gone."""
-    monkeypatch.setattr(backwards, "LOOKS", 1)
-
-
-@pytest.fixture(scope="module")
-def sandbox() -> Iterator[Sandbox]:
-    """One for all tests here: each works under a learner's name of its own."""
-    with Sandbox() as running:
-        yield running
 
 
 @pytest.fixture

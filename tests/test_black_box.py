@@ -308,21 +308,15 @@ def inventory(stranger: Stranger) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def endpoint() -> Iterator[Sandbox]:
-    with Sandbox() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def stranger(endpoint: Sandbox) -> Iterator[Stranger]:
-    client = Stranger(endpoint.url)
+def stranger(sandbox: Sandbox) -> Iterator[Stranger]:
+    client = Stranger(sandbox.url)
     yield client
     client.close()
 
 
 @pytest.fixture
-def proxy(endpoint: Sandbox) -> Iterator[Proxy]:
-    with Proxy(endpoint.url) as made:
+def proxy(sandbox: Sandbox) -> Iterator[Proxy]:
+    with Proxy(sandbox.url) as made:
         yield made
 
 
@@ -342,10 +336,10 @@ class Clean:
 
 
 @pytest.fixture(scope="module")
-def clean(endpoint: Sandbox, stranger: Stranger, tmp_path_factory: pytest.TempPathFactory) -> Clean:
+def clean(sandbox: Sandbox, stranger: Stranger, tmp_path_factory: pytest.TempPathFactory) -> Clean:
     before = stranger.inventory()
     writes = {}
-    with Folder(tmp_path_factory.mktemp("clean")) as folder, Proxy(endpoint.url) as proxy:
+    with Folder(tmp_path_factory.mktemp("clean")) as folder, Proxy(sandbox.url) as proxy:
         program = Program(folder, proxy, "clean")
         for name in ("provision", "teardown"):
             proxy.seen.clear()
@@ -387,11 +381,11 @@ class Troubles:
         return kind
 
 
-def live(life: int, folder: Path, endpoint: Sandbox, stranger: Stranger, clean: Clean) -> list[Point]:
+def live(life: int, folder: Path, sandbox: Sandbox, stranger: Stranger, clean: Clean) -> list[Point]:
     """Build and take down, with this life's troubles, giving the same command again until it succeeds."""
     served: list[Point] = []
     folder.mkdir()
-    with Folder(folder) as working, Proxy(endpoint.url) as proxy:
+    with Folder(folder) as working, Proxy(sandbox.url) as proxy:
         program = Program(working, proxy, f"life{life}")
         for name, writes in clean.writes.items():
             troubles = proxy.decide = Troubles(name, writes, life)
@@ -426,12 +420,12 @@ def again(life: int) -> str:
 
 
 def test_whatever_happens_at_a_write_the_next_runs_complete_it(
-    tmp_path: Path, endpoint: Sandbox, stranger: Stranger, clean: Clean
+    tmp_path: Path, sandbox: Sandbox, stranger: Stranger, clean: Clean
 ) -> None:
     alone = os.environ.get(ALONE)
     lives = range(LIVES) if alone is None else [int(alone)]
     with ThreadPoolExecutor(LIVES) as pool:
-        running = [pool.submit(live, life, tmp_path / str(life), endpoint, stranger, clean) for life in lives]
+        running = [pool.submit(live, life, tmp_path / str(life), sandbox, stranger, clean) for life in lives]
     served = [point for life in running for point in life.result()]
     assert stranger.inventory() == clean.before
     if alone is None:

@@ -37,16 +37,9 @@ def folder(tmp_path: Path) -> Iterator[Folder]:
         yield made
 
 
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[Sandbox]:
-    """An emulator for the tests that need not have one of their own; they keep apart by --learner."""
-    with Sandbox() as running:
-        yield running
-
-
 @pytest.fixture
-def stranger(endpoint: Sandbox) -> Iterator[Stranger]:
-    client = Stranger(endpoint.url)
+def stranger(sandbox: Sandbox) -> Iterator[Stranger]:
+    client = Stranger(sandbox.url)
     yield client
     client.close()
 
@@ -103,17 +96,17 @@ def test_teardown_refuses_the_same_contradiction(folder: Folder) -> None:
 
 @pytest.mark.parametrize("arguments", [["--region", "Frankfurt"], ["--learner", "-"], ["--runtime", "python"]])
 def test_a_malformed_value_is_refused_before_the_first_call(
-    folder: Folder, endpoint: Sandbox, arguments: list[str]
+    folder: Folder, sandbox: Sandbox, arguments: list[str]
 ) -> None:
-    with Gate(endpoint.url) as gate:
+    with Gate(sandbox.url) as gate:
         assert_message(folder.run("provision", "--endpoint-url", gate.url, "--yes", *arguments), 252, arguments[1])
         assert gate.requests == 0
 
 
 def test_a_malformed_region_in_the_environment_is_refused_before_the_first_call(
-    folder: Folder, endpoint: Sandbox
+    folder: Folder, sandbox: Sandbox
 ) -> None:
-    with Gate(endpoint.url) as gate:
+    with Gate(sandbox.url) as gate:
         ended = folder.run("provision", "--endpoint-url", gate.url, "--yes", AWS_REGION="Frankfurt")
         assert_message(ended, 252, "'Frankfurt'", "AWS_REGION")
         assert gate.requests == 0
@@ -140,13 +133,13 @@ def test_a_place_where_no_ledger_can_be_is_a_message_and_no_traceback(folder: Fo
 @pytest.mark.parametrize("program", ["provision", "teardown"])
 @pytest.mark.parametrize("content", [b"", b'{"schema": 1, "depl', b'{"schema": 2}'], ids=["empty", "torn", "newer"])
 def test_a_ledger_that_cannot_be_used_is_refused_before_the_first_call_with_its_backup_named(
-    folder: Folder, endpoint: Sandbox, program: str, content: bytes
+    folder: Folder, sandbox: Sandbox, program: str, content: bytes
 ) -> None:
     path = folder.path / "ledger.json"
     backup = folder.path / "ledger.json.backup"
     path.write_bytes(content)
     backup.write_bytes(b"the state before")
-    with Gate(endpoint.url) as gate:
+    with Gate(sandbox.url) as gate:
         ended = folder.run(program, "--endpoint-url", gate.url, "--state", "ledger.json", "--yes")
         assert gate.requests == 0
     named = ["schema 2"] if b"2" in content else [backup.name, "Nothing was called and nothing was overwritten"]
@@ -164,11 +157,11 @@ def test_a_damaged_ledger_of_the_sandbox_is_refused_before_a_sandbox_is_started(
 
 
 def test_a_folder_that_vanishes_during_the_run_is_one_message_and_the_ledger_can_be_recovered(
-    folder: Folder, endpoint: Sandbox, stranger: Stranger
+    folder: Folder, sandbox: Sandbox, stranger: Stranger
 ) -> None:
     before = stranger.inventory()
-    where = ("--endpoint-url", endpoint.url, "--learner", "vanished", "--state", "kept/ledger.json", "--yes")
-    with Gate(endpoint.url, hold="CreateTable") as gate:
+    where = ("--endpoint-url", sandbox.url, "--learner", "vanished", "--state", "kept/ledger.json", "--yes")
+    with Gate(sandbox.url, hold="CreateTable") as gate:
         # The ledger is bound to the endpoint, so the run through the gate only shows what a lost folder does.
         child = folder.start("provision", *where, "--endpoint-url", gate.url)
         assert gate.arrived.wait(60)
@@ -210,17 +203,17 @@ def test_errata_lists_every_one_of_them(folder: Folder) -> None:
 
 
 def test_where_nobody_can_be_asked_nothing_is_written_and_the_flag_is_named(
-    folder: Folder, endpoint: Sandbox, stranger: Stranger
+    folder: Folder, sandbox: Sandbox, stranger: Stranger
 ) -> None:
     before = stranger.inventory()
-    ended = folder.run("provision", "--endpoint-url", endpoint.url, "--learner", "unasked")
+    ended = folder.run("provision", "--endpoint-url", sandbox.url, "--learner", "unasked")
     assert_message(ended, 252, "--yes")
     assert stranger.inventory() == before
     assert not list((folder.path / ".provision").glob("*.json"))
 
 
-def test_teardown_asks_too(folder: Folder, endpoint: Sandbox, stranger: Stranger) -> None:
-    where = ("--endpoint-url", endpoint.url, "--learner", "asked")
+def test_teardown_asks_too(folder: Folder, sandbox: Sandbox, stranger: Stranger) -> None:
+    where = ("--endpoint-url", sandbox.url, "--learner", "asked")
     assert folder.run("provision", *where, "--yes", "--no-try").returncode == 0
     built = stranger.inventory()
     assert_message(folder.run("teardown", *where), 252, "--yes")
@@ -374,9 +367,9 @@ def kill_sandbox(folder: Folder) -> str:
 
 
 def test_a_deprecated_runtime_is_warned_of_and_one_that_lambda_refuses_is_explained(
-    folder: Folder, endpoint: Sandbox
+    folder: Folder, sandbox: Sandbox
 ) -> None:
-    where = ("--endpoint-url", endpoint.url, "--learner", "old", "--yes", "--no-try")
+    where = ("--endpoint-url", sandbox.url, "--learner", "old", "--yes", "--no-try")
     refused = folder.run("provision", *where, "--runtime", "python3.7")
     assert_message(refused, 254, "Step 5 (Function)", "python3.7 is no longer supported", "What to do:", "--runtime")
     # In the words of the AWS CLI, so that a search engine finds them.
@@ -426,10 +419,10 @@ class Talk:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])
 def test_interrupted_during_a_call_it_ends_after_it_and_goes_on_later(
-    folder: Folder, endpoint: Sandbox, stranger: Stranger, number: signal.Signals
+    folder: Folder, sandbox: Sandbox, stranger: Stranger, number: signal.Signals
 ) -> None:
     learner = f"stop-{number.name}"
-    with Gate(endpoint.url, hold="CreateTable") as gate:
+    with Gate(sandbox.url, hold="CreateTable") as gate:
         child = folder.start("provision", "--endpoint-url", gate.url, "--learner", learner, "--yes", "--no-try")
         talk = Talk(child)
         assert gate.arrived.wait(30)
@@ -455,8 +448,8 @@ def test_interrupted_during_a_call_it_ends_after_it_and_goes_on_later(
             assert_complete(only_ledger(folder))
 
 
-def test_interrupted_during_the_tests_of_the_result_it_says_how_to_go_on(folder: Folder, endpoint: Sandbox) -> None:
-    with Gate(endpoint.url, hold="invocations") as gate:
+def test_interrupted_during_the_tests_of_the_result_it_says_how_to_go_on(folder: Folder, sandbox: Sandbox) -> None:
+    with Gate(sandbox.url, hold="invocations") as gate:
         child = folder.start("provision", "--endpoint-url", gate.url, "--learner", "trial", "--yes")
         talk = Talk(child)
         assert gate.arrived.wait(30)
@@ -472,9 +465,9 @@ def test_interrupted_during_the_tests_of_the_result_it_says_how_to_go_on(folder:
 
 
 def test_a_second_ctrl_c_ends_it_at_once_and_what_was_in_flight_is_found_again(
-    folder: Folder, endpoint: Sandbox, stranger: Stranger
+    folder: Folder, sandbox: Sandbox, stranger: Stranger
 ) -> None:
-    with Gate(endpoint.url, hold="CreateTable") as gate:
+    with Gate(sandbox.url, hold="CreateTable") as gate:
         child = folder.start("provision", "--endpoint-url", gate.url, "--learner", "twice", "--yes", "--no-try")
         talk = Talk(child)
         assert gate.arrived.wait(30)
@@ -547,10 +540,10 @@ def test_two_learners_share_a_sandbox_until_the_last_one_has_gone(
 
 
 def test_what_the_walkthrough_literally_says_is_built_mended_and_taken_down(
-    here: Path, endpoint: Sandbox, stranger: Stranger, capsys: pytest.CaptureFixture[str]
+    here: Path, sandbox: Sandbox, stranger: Stranger, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = stranger.inventory()
-    where = ["--endpoint-url", endpoint.url, "--learner", "literal", "--yes"]
+    where = ["--endpoint-url", sandbox.url, "--learner", "literal", "--yes"]
     assert provision.__main__.main([*where, "--as-written"]) == 0
     literal = capsys.readouterr()
     assert len(literal.out.splitlines()) == 4  # no queue route
@@ -578,7 +571,7 @@ def test_what_the_walkthrough_literally_says_is_built_mended_and_taken_down(
 
 
 def test_an_unforeseen_error_is_kept_in_a_file_without_any_secret(
-    here: Path, endpoint: Sandbox, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    here: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     other_secret = SECRET[::-1]
 
@@ -591,7 +584,7 @@ def test_an_unforeseen_error_is_kept_in_a_file_without_any_secret(
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
     monkeypatch.setattr("provision.table.provision", fail)
-    assert provision.__main__.main(["--endpoint-url", endpoint.url, "--learner", "unlucky", "--yes"]) == 1
+    assert provision.__main__.main(["--endpoint-url", sandbox.url, "--learner", "unlucky", "--yes"]) == 1
     said = capsys.readouterr()
     assert said.out == ""
     assert "Error: RuntimeError: no foreseen error" in said.err
@@ -608,9 +601,9 @@ def test_an_unforeseen_error_is_kept_in_a_file_without_any_secret(
 
 
 def test_a_result_that_does_not_work_is_a_failure_with_what_was_expected_and_seen(
-    here: Path, endpoint: Sandbox, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    here: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    where = ["--endpoint-url", endpoint.url, "--learner", "broken", "--yes"]
+    where = ["--endpoint-url", sandbox.url, "--learner", "broken", "--yes"]
     with monkeypatch.context() as patch:
         broken = b"def lambda_handler(event, context):\n    return 'not what was sent'\n"
         patch.setattr("provision.function.source", lambda settings: broken)

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import answers
 import pytest
 from answers import RESET, Answer, Asked, Server, caller_identity, in_turn, refusal
 from deployment import Deployment
@@ -24,7 +23,7 @@ from provision.trial import try_all
 from provision.waiting import Waiting
 from sandbox import process
 
-models_read_once = answers.models_read_once  # for every test here
+pytestmark = pytest.mark.usefixtures("models_read_once")
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from importlib import resources
 from typing import Any
 
-import answers
 import pytest
 
 from provision.aws import Clients, Target, connect
@@ -17,7 +16,8 @@ from provision.settings import Settings
 from provision.tap import Tap
 from sandbox import Sandbox
 
-models_read_once = answers.models_read_once  # for every test here
+pytestmark = pytest.mark.usefixtures("models_read_once")
+
 ROLE = "arn:aws:iam::123456789012:role/APIGateway-SQS"
 DOCUMENT: dict[str, Any] = {
     "Version": "2012-10-17",

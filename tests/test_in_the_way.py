@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 import json
 import re
@@ -12,7 +11,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import botocore.session
 import pytest
 from command_line import CommandLine, Ended, refuse, run
 from deployment import ACCOUNT, Stranger
@@ -23,7 +21,8 @@ from provision.ledger import TAG
 from provision.settings import Settings
 from provision.survey import ADOPTABLE
 from sandbox import Sandbox
-from teardown import backwards
+
+pytestmark = pytest.mark.usefixtures("models_read_once", "one_look")
 
 TRUST = json.dumps(
     {
@@ -34,26 +33,6 @@ TRUST = json.dumps(
     }
 )
 ANYTHING = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sqs:*", "Resource": "*"}]})
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_loader() -> Iterator[None]:
-    """botocore reads its descriptions of the services once, and not again for every session."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(botocore.session, "create_loader", functools.cache(botocore.session.create_loader))
-        yield
-
-
-@pytest.fixture(autouse=True)
-def one_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing lags behind in a sandbox: once not there is gone."""
-    monkeypatch.setattr(backwards, "LOOKS", 1)
-
-
-@pytest.fixture(scope="module")
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox() as running:
-        yield running
 
 
 @pytest.fixture

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import botocore.session
 import pytest
 from command_line import CommandLine, refuse, run
 from deployment import ACCOUNT, Stranger
@@ -21,7 +19,8 @@ from provision.ledger import ADOPTED_TAG, TAG
 from provision.runner import run_step
 from provision.settings import Settings
 from sandbox import Sandbox
-from teardown import backwards
+
+pytestmark = pytest.mark.usefixtures("models_read_once", "one_look")
 
 TRUST = json.dumps(
     {
@@ -31,26 +30,6 @@ TRUST = json.dumps(
         ],
     }
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_loader() -> Iterator[None]:
-    """botocore reads its descriptions of the services once, and not again for every session."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(botocore.session, "create_loader", functools.cache(botocore.session.create_loader))
-        yield
-
-
-@pytest.fixture(autouse=True)
-def one_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing lags behind in a sandbox: once not there is gone."""
-    monkeypatch.setattr(backwards, "LOOKS", 1)
-
-
-@pytest.fixture(scope="module")
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox() as running:
-        yield running
 
 
 @pytest.fixture

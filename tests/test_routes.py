@@ -29,24 +29,18 @@ FORM = "application/x-www-form-urlencoded"  # what `curl -d` says of its body un
 
 
 @pytest.fixture(scope="module")
-def endpoint() -> Iterator[Sandbox]:
-    with Sandbox() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def built(endpoint: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+def built(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """The walkthrough's own, for tests that leave it as it is; they keep apart by the ids of their items."""
-    with Deployment(endpoint.id, endpoint.url, tmp_path_factory.mktemp("routes") / "ledger.json") as made:
+    with Deployment(sandbox.id, sandbox.url, tmp_path_factory.mktemp("routes") / "ledger.json") as made:
         made.build()
         yield made
 
 
 @pytest.fixture
-def own(endpoint: Sandbox, tmp_path: Path) -> Iterator[Deployment]:
+def own(sandbox: Sandbox, tmp_path: Path) -> Iterator[Deployment]:
     """A deployment of this test's own, to be disturbed."""
     settings = Settings(learner=f"own-{secrets.token_hex(4)}")
-    with Deployment(endpoint.id, endpoint.url, tmp_path / "ledger.json", settings) as made:
+    with Deployment(sandbox.id, sandbox.url, tmp_path / "ledger.json", settings) as made:
         made.build()
         yield made
 
@@ -236,10 +230,10 @@ def test_a_number_that_dynamodb_cannot_keep_is_refused(built: Deployment) -> Non
     assert item(built, "too long") is None
 
 
-def test_sets_and_binary_of_others_are_read_as_documented(endpoint: Sandbox, built: Deployment) -> None:
+def test_sets_and_binary_of_others_are_read_as_documented(sandbox: Sandbox, built: Deployment) -> None:
     """Another program, with boto3's own types, put them into the table."""
     session = boto3.Session(aws_access_key_id="other", aws_secret_access_key="other", region_name=REGION)
-    table = session.resource("dynamodb", endpoint_url=endpoint.url).Table("name")
+    table = session.resource("dynamodb", endpoint_url=sandbox.url).Table("name")
     table.put_item(
         Item={
             "id": "types",

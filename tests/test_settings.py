@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import re
 
-import answers
 import boto3
 import pytest
 from deployment import Deployment
@@ -22,7 +21,8 @@ from provision.settings import (
 )
 from provision.waiting import Waiting
 
-models_read_once = answers.models_read_once  # for every test here
+pytestmark = pytest.mark.usefixtures("models_read_once")
+
 # What each service allows as a name, as its API reference has it.
 LEGAL = {
     "write_policy": r"[\w+=,.@-]{1,128}",  # IAM CreatePolicy

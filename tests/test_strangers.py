@@ -5,7 +5,6 @@ Nobody's but this deployment's things are changed, and theirs go on working.
 
 from __future__ import annotations
 
-import functools
 import io
 import json
 import secrets
@@ -16,7 +15,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import botocore.session
 import pytest
 from deployment import ACCOUNT, Deployment, Stranger
 
@@ -26,7 +24,8 @@ from provision.ledger import TAG, Ledger, checksum
 from provision.runner import run_step
 from provision.settings import Settings
 from sandbox import Sandbox
-from teardown import backwards
+
+pytestmark = pytest.mark.usefixtures("models_read_once", "one_look")
 
 TRUST = json.dumps(
     {
@@ -37,27 +36,6 @@ TRUST = json.dumps(
     }
 )
 ANYTHING = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sqs:*", "Resource": "*"}]})
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_loader() -> Iterator[None]:
-    """botocore reads its descriptions of the services once, and not again for every session."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(botocore.session, "create_loader", functools.cache(botocore.session.create_loader))
-        yield
-
-
-@pytest.fixture(autouse=True)
-def one_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing lags behind in a sandbox, and lag is not the matter here: once not there is gone."""
-    monkeypatch.setattr(backwards, "LOOKS", 1)
-
-
-@pytest.fixture(scope="module")
-def sandbox() -> Iterator[Sandbox]:
-    """One for all tests here: each works under a learner's name of its own."""
-    with Sandbox() as running:
-        yield running
 
 
 @pytest.fixture

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
-import botocore.session
 import pytest
 from botocore.exceptions import ClientError
 from command_line import CommandLine, refuse
@@ -19,6 +17,8 @@ from provision.ledger import ADOPTED_TAG, TAG
 from provision.survey import ADOPTABLE, PLACES, Survey, survey, survey_iam
 from sandbox import Sandbox
 
+pytestmark = pytest.mark.usefixtures("models_read_once")
+
 TRUST = json.dumps(
     {
         "Version": "2012-10-17",
@@ -27,20 +27,6 @@ TRUST = json.dumps(
         ],
     }
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_loader() -> Iterator[None]:
-    """botocore reads its descriptions of the services once, and not again for every session."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(botocore.session, "create_loader", functools.cache(botocore.session.create_loader))
-        yield
-
-
-@pytest.fixture(scope="module")
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

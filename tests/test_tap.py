@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import answers
 import boto3
 import botocore.session
 import pytest
 from answers import RESET, SILENCE, Answer, Asked, Faults, Server, caller_identity, in_turn, refusal
 from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionClosedError, EndpointConnectionError, ReadTimeoutError
+from clock import Clock
 from deployment import Deployment
 
 from provision import STEPS, outcome, runner
@@ -40,27 +40,7 @@ from provision.tap import (
 from provision.waiting import TOO_MANY_REQUESTS, GaveUp, Waiting
 from sandbox import Sandbox
 
-models_read_once = answers.models_read_once  # for every test here
-
-
-class Clock:
-    """Time that passes only while somebody sleeps."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-        self.slept: list[float] = []
-
-    def __call__(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-        self.now += seconds
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
+pytestmark = pytest.mark.usefixtures("models_read_once")
 
 
 @pytest.fixture
@@ -505,16 +485,9 @@ def test_ctrl_c_during_a_call_lets_it_end_and_does_not_send_it_again(tap: Tap, c
 # Lost answers in a whole run: AWS acted, and nobody heard of it.
 
 
-@pytest.fixture(scope="module")
-def shared_sandbox() -> Iterator[Sandbox]:
-    """Runs that remove everything they made can follow one another in one sandbox."""
-    with Sandbox() as running:
-        yield running
-
-
 @pytest.fixture
-def run(shared_sandbox: Sandbox, tmp_path: Any) -> Iterator[Deployment]:
-    with Deployment(shared_sandbox.id, shared_sandbox.url, tmp_path / "ledger.json") as made:
+def run(sandbox: Sandbox, tmp_path: Any) -> Iterator[Deployment]:
+    with Deployment(sandbox.id, sandbox.url, tmp_path / "ledger.json") as made:
         # Nothing has to settle in a sandbox.
         made.waiting = Waiting(sleep=lambda seconds: None)
         yield made
@@ -569,9 +542,9 @@ class Unhurt:
 
 
 @pytest.fixture(scope="module")
-def unhurt(shared_sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Unhurt:
+def unhurt(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Unhurt:
     path = tmp_path_factory.mktemp("unhurt") / "ledger.json"
-    with Deployment(shared_sandbox.id, shared_sandbox.url, path) as made:
+    with Deployment(sandbox.id, sandbox.url, path) as made:
         nothing = one_of_each(made)
         made.build()
         seen = Unhurt(nothing, one_of_each(made), Counter(made.writes))

@@ -36,26 +36,7 @@ from provision.waiting import STILL_ATTACHED, Waiting
 from sandbox import Sandbox, process
 from teardown import backwards
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_loader() -> Iterator[None]:
-    """botocore reads its descriptions of the services once, and not again for every session."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(botocore.session, "create_loader", functools.cache(botocore.session.create_loader))
-        yield
-
-
-@pytest.fixture(scope="module")
-def sandbox() -> Iterator[Sandbox]:
-    """One for all tests here: each works under a learner's name of its own."""
-    with Sandbox() as running:
-        yield running
-
-
-@pytest.fixture(autouse=True)
-def one_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing lags behind in a sandbox: once not there is gone. Tests of lag ask for `several_looks`."""
-    monkeypatch.setattr(backwards, "LOOKS", 1)
+pytestmark = pytest.mark.usefixtures("models_read_once", "one_look")
 
 
 @pytest.fixture

@@ -105,14 +105,8 @@ class Terminal:
 
 
 @pytest.fixture(scope="module")
-def endpoint() -> Iterator[Sandbox]:
-    with Sandbox() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def stranger(endpoint: Sandbox) -> Iterator[Stranger]:
-    client = Stranger(endpoint.url)
+def stranger(sandbox: Sandbox) -> Iterator[Stranger]:
+    client = Stranger(sandbox.url)
     yield client
     client.close()
 
@@ -125,15 +119,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Folder]:
 
 @pytest.mark.parametrize("columns", WIDTHS)
 def test_what_a_person_copies_is_never_divided(
-    folder: Folder, endpoint: Sandbox, stranger: Stranger, columns: int
+    folder: Folder, sandbox: Sandbox, stranger: Stranger, columns: int
 ) -> None:
     learner = f"wide-{columns}"
     # In rich's markup the one would be an unopened tag and the other a key.
     state = f".provision/[bold][/aws] :key: {columns}.json"
-    where = ("--endpoint-url", endpoint.url, "--learner", learner, "--state", state, "--yes")
+    where = ("--endpoint-url", sandbox.url, "--learner", learner, "--state", state, "--yes")
     with Terminal(folder, columns, "provision", *where, "--no-try") as terminal:
         assert terminal.end() == 0, terminal.text
-    url = f"{endpoint.url}/restapis/{api_id(stranger, learner)}/Staging/_user_request_/dynamodbmanager"
+    url = f"{sandbox.url}/restapis/{api_id(stranger, learner)}/Staging/_user_request_/dynamodbmanager"
     event = {"operation": "create", "tableName": f"name-{learner}", "payload": {"Item": {"id": "1", "name": "Bob"}}}
     curl = f"curl -d '{json.dumps(event)}' {url}"
     assert f"Invoke URL:   {url}" in terminal.lines
@@ -180,9 +174,9 @@ def position(terminal: Terminal, beginning: str) -> int:
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl to paste the line for")
 def test_the_lines_to_paste_work_as_they_stand_on_the_screen(
-    folder: Folder, endpoint: Sandbox, stranger: Stranger
+    folder: Folder, sandbox: Sandbox, stranger: Stranger
 ) -> None:
-    where = ("--endpoint-url", endpoint.url, "--learner", "paste", "--yes")
+    where = ("--endpoint-url", sandbox.url, "--learner", "paste", "--yes")
     with Terminal(folder, 60, "provision", *where, "--no-try") as terminal:
         assert terminal.end() == 0, terminal.text
     direct, by_queue = (line for line in terminal.lines if line.startswith("curl "))
@@ -212,11 +206,11 @@ def test_the_lines_to_paste_work_as_they_stand_on_the_screen(
 # The question.
 
 
-def test_y_builds(folder: Folder, endpoint: Sandbox, stranger: Stranger) -> None:
-    where = ("--endpoint-url", endpoint.url, "--learner", "willing", "--no-try")
+def test_y_builds(folder: Folder, sandbox: Sandbox, stranger: Stranger) -> None:
+    where = ("--endpoint-url", sandbox.url, "--learner", "willing", "--no-try")
     with Terminal(folder, 80, "provision", *where) as terminal:
         terminal.read_until("[y/N] ")
-        assert f"{endpoint.url}, which is not AWS" in terminal.text
+        assert f"{sandbox.url}, which is not AWS" in terminal.text
         assert "POC-Lambda-1-willing" not in stranger.inventory()["functions"]
         terminal.type("y\n")
         assert terminal.end() == 0, terminal.text
@@ -228,10 +222,10 @@ def test_y_builds(folder: Folder, endpoint: Sandbox, stranger: Stranger) -> None
 
 
 @pytest.mark.parametrize("keys", ["n\n", "yet\n", "\x04"], ids=["n", "something else", "end of input"])
-def test_anything_else_changes_nothing(folder: Folder, endpoint: Sandbox, stranger: Stranger, keys: str) -> None:
+def test_anything_else_changes_nothing(folder: Folder, sandbox: Sandbox, stranger: Stranger, keys: str) -> None:
     before = stranger.inventory()
     files = sorted((folder.path / ".provision").glob("*.json"))
-    with Terminal(folder, 80, "provision", "--endpoint-url", endpoint.url, "--learner", "unwilling") as terminal:
+    with Terminal(folder, 80, "provision", "--endpoint-url", sandbox.url, "--learner", "unwilling") as terminal:
         terminal.read_until("[y/N] ")
         terminal.type(keys)
         assert terminal.end() == 1, terminal.text
@@ -241,9 +235,9 @@ def test_anything_else_changes_nothing(folder: Folder, endpoint: Sandbox, strang
     assert sorted((folder.path / ".provision").glob("*.json")) == files
 
 
-def test_ctrl_c_at_the_question_changes_nothing(folder: Folder, endpoint: Sandbox, stranger: Stranger) -> None:
+def test_ctrl_c_at_the_question_changes_nothing(folder: Folder, sandbox: Sandbox, stranger: Stranger) -> None:
     before = stranger.inventory()
-    with Terminal(folder, 80, "provision", "--endpoint-url", endpoint.url, "--learner", "undecided") as terminal:
+    with Terminal(folder, 80, "provision", "--endpoint-url", sandbox.url, "--learner", "undecided") as terminal:
         terminal.read_until("[y/N] ")
         terminal.interrupt()
         assert terminal.end() == 130, terminal.text
@@ -265,8 +259,8 @@ def test_ctrl_c_in_the_terminal_spares_the_sandbox_and_the_next_run_goes_on(fold
     assert len(folder.ledger()["resources"]) == 16
 
 
-def test_teardown_shows_what_goes_before_it_asks(folder: Folder, endpoint: Sandbox, stranger: Stranger) -> None:
-    where = ("--endpoint-url", endpoint.url, "--learner", "hesitant")
+def test_teardown_shows_what_goes_before_it_asks(folder: Folder, sandbox: Sandbox, stranger: Stranger) -> None:
+    where = ("--endpoint-url", sandbox.url, "--learner", "hesitant")
     with Terminal(folder, 80, "provision", *where, "--yes", "--no-try") as terminal:
         assert terminal.end() == 0, terminal.text
     stranger.dynamodb.put_item(TableName="name-hesitant", Item={"id": {"S": "1"}})

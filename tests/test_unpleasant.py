@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import answers
 import boto3
 import pytest
 from answers import RESET, SILENCE, Answer, Asked, Faults, Server, caller_identity, in_turn, refusal, refuse
 from botocore.config import Config
 from botocore.exceptions import ClientError, WaiterError
+from clock import Clock
 from deployment import Deployment
 
 from provision import outcome, runner
@@ -40,21 +40,16 @@ from provision.waiting import (
 )
 from sandbox import Sandbox
 
-models_read_once = answers.models_read_once  # for every test here
+pytestmark = pytest.mark.usefixtures("models_read_once")
+
 
 NO_APIS = Answer(200, b'{"item": []}', {"Content-Type": "application/json"})
 
 
-@pytest.fixture(scope="module")
-def shared_sandbox() -> Iterator[Sandbox]:
-    with Sandbox() as running:
-        yield running
-
-
 @pytest.fixture
-def run(shared_sandbox: Sandbox, tmp_path: Path) -> Iterator[Deployment]:
+def run(sandbox: Sandbox, tmp_path: Path) -> Iterator[Deployment]:
     """A deployment whose waits take no time, taken down at the end: nothing may be left, whatever happened."""
-    with Deployment(shared_sandbox.id, shared_sandbox.url, tmp_path / "ledger.json") as made:
+    with Deployment(sandbox.id, sandbox.url, tmp_path / "ledger.json") as made:
         made.waiting = Waiting(sleep=lambda seconds: None)
         before = made.aws.inventory()
         yield made
@@ -346,22 +341,6 @@ def test_a_teardown_waits_for_services_that_are_busy(run: Deployment) -> None:
 # What the tap does with each single call, against a server that answers as told.
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
 @pytest.fixture
 def tap(clock: Clock) -> Tap:
     return Tap(waiting=Waiting(clock=clock, sleep=clock.sleep), permit=lambda call: None)
@@ -419,7 +398,7 @@ def test_a_network_that_answers_nothing_is_given_up_after_its_budget(tap: Tap, c
     with pytest.raises(Exception, match="Read timeout"):
         client(tap, "iam", server.url).get_role(RoleName="r")
     assert len(server.asked) == 3
-    assert clock.now - 1000 <= CONNECTION_BUDGET + 60
+    assert clock.now - 500 <= CONNECTION_BUDGET + 60
 
 
 def test_a_waiter_of_botocore_is_told_from_its_second_look(tap: Tap, server: Server) -> None:
@@ -470,7 +449,7 @@ def test_a_call_with_expired_or_refused_credentials_is_sent_once(
                     call(made)
                 assert refused.value.response["Error"]["Code"] == code
                 assert len(server.asked) == 1
-    assert clock.now == 1000
+    assert clock.now == 500
 
 
 WAITERS = {

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import answers
 import pytest
 from answers import Answer, Faults, refusal, refuse
 from botocore.exceptions import ClientError
+from clock import Clock
 from deployment import Deployment, Stranger
 
 from provision import outcome, waiting
@@ -46,25 +46,7 @@ from provision.waiting import (
 )
 from sandbox import Sandbox
 
-models_read_once = answers.models_read_once  # for every test here
-
-
-class Clock:
-    """Time that passes only while somebody sleeps."""
-
-    def __init__(self) -> None:
-        self.now = 500.0
-
-    def __call__(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
+pytestmark = pytest.mark.usefixtures("models_read_once")
 
 
 @pytest.fixture
@@ -374,17 +356,10 @@ def test_an_error_of_a_look_passes(virtual: Waiting) -> None:
 # In a run.
 
 
-@pytest.fixture(scope="module")
-def shared_sandbox() -> Iterator[Sandbox]:
-    """Runs that remove everything they made can follow one another in one sandbox."""
-    with Sandbox() as running:
-        yield running
-
-
 @pytest.fixture
-def run(shared_sandbox: Sandbox, tmp_path: Path) -> Iterator[Deployment]:
+def run(sandbox: Sandbox, tmp_path: Path) -> Iterator[Deployment]:
     """A deployment whose waits take no time, taken down at the end: nothing may be left, whatever happened."""
-    with Deployment(shared_sandbox.id, shared_sandbox.url, tmp_path / "ledger.json") as made:
+    with Deployment(sandbox.id, sandbox.url, tmp_path / "ledger.json") as made:
         made.waiting = Waiting(sleep=lambda seconds: None)
         before = made.aws.inventory()
         yield made
