@@ -96,6 +96,10 @@ def find_method(apigateway: Any, api_id: str, resource_id: str, verb: str) -> di
         return None
 
 
+# Seconds for a list of API Gateway to show what is in the API; nobody publishes a figure.
+LISTED = 60.0
+
+
 def resources_of(apigateway: Any, api_id: str) -> dict[str, dict[str, Any]]:
     """The API's resources by path."""
     paginator = apigateway.get_paginator("get_resources")
@@ -174,9 +178,16 @@ def make_api(aws: Clients, settings: Settings, ledger: Ledger) -> str:
 def make_resource(aws: Clients, made: Making, api_id: str, parent_path: str, path_part: str, is_new: bool) -> str:
     """The id of the resource `path_part` below `parent_path`."""
     path = f"{parent_path.rstrip('/')}/{path_part}"
+
+    def look() -> dict[str, dict[str, Any]] | None:
+        resources = resources_of(aws.apigateway, api_id)
+        return resources if parent_path in resources else None
+
     for attempt in aws.waiting.retry_while(JUST_MADE):
         with attempt:
-            resources = resources_of(aws.apigateway, api_id)
+            resources = aws.waiting.poll_until(
+                f"resource {parent_path} of {api_id}", look, budget=LISTED, means="API Gateway's lists may lag behind."
+            )
     if path in resources:
         return str(resources[path]["id"])
     if not is_new:

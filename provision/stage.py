@@ -12,7 +12,7 @@ import hashlib
 import json
 from typing import Any
 
-from provision.api import find_method, resources_of
+from provision.api import LISTED, find_method, resources_of
 from provision.aws import Clients
 from provision.ledger import Ledger
 from provision.settings import Settings
@@ -34,7 +34,13 @@ def provision(aws: Clients, settings: Settings, ledger: Ledger) -> None:
     api_id = ledger.outputs("api")["id"]
     # What the stage serves is judged from AWS: the description of the deployment it points to carries the digest of
     # the definition that was deployed. Somebody else's deployment carries another, or none.
-    description = f"definition {definition_digest(aws.apigateway, api_id, routes(settings))}"
+    digest = aws.waiting.poll_until(
+        f"the routes of {api_id}",
+        lambda: definition_digest(aws.apigateway, api_id, routes(settings)),
+        budget=LISTED,
+        means="Step 7 has made them; what lists them may lag behind.",
+    )
+    description = f"definition {digest}"
     stage = find_stage(aws.apigateway, api_id, settings.stage)
     with ledger.making(
         "stage",
@@ -65,14 +71,18 @@ def routes(settings: Settings) -> list[str]:
     return [direct, f"{direct}/{settings.queue_path_part}"] if settings.has_queue_route else [direct]
 
 
-def definition_digest(apigateway: Any, api_id: str, paths: list[str]) -> str:
-    """Twelve hexadecimal digits that change whenever POST on one of the paths would be answered differently."""
+def definition_digest(apigateway: Any, api_id: str, paths: list[str]) -> str | None:
+    """Twelve hexadecimal digits that change whenever POST on one of the paths would be answered differently.
+
+    None while one of them is not seen whole.
+    """
     resources = resources_of(apigateway, api_id)
-    definition = {
-        path: behaviour(find_method(apigateway, api_id, resources[path]["id"], "POST") or {})
-        for path in paths
-        if path in resources
-    }
+    definition = {}
+    for path in paths:
+        method = find_method(apigateway, api_id, resources[path]["id"], "POST") if path in resources else None
+        if method is None or "methodIntegration" not in method:
+            return None
+        definition[path] = behaviour(method)
     text = json.dumps(definition, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 

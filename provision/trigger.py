@@ -8,6 +8,7 @@ https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from provision.aws import Clients
@@ -30,12 +31,17 @@ def find_trigger(lambda_: Any, queue_arn: str, function_name: str, uuid: str | N
     is asked for by queue alone: with the name of a function that is gone AWS refuses to list anything
     (prowler-cloud/prowler#11228), and a mapping outlives its function.
     """
+    found = []
+    if uuid is not None:
+        # By its id and not from the list, which may lag behind: one that was pointed elsewhere would be made again.
+        with contextlib.suppress(lambda_.exceptions.ResourceNotFoundException):
+            found.append(lambda_.get_event_source_mapping(UUID=uuid))
     paginator = lambda_.get_paginator("list_event_source_mappings")
-    on_queue = [
-        mapping for page in paginator.paginate(EventSourceArn=queue_arn) for mapping in page["EventSourceMappings"]
-    ]
-    between = [mapping for mapping in on_queue if serves(mapping) == function_name]
-    for mapping in [*(one for one in on_queue if one["UUID"] == uuid), *between]:
+    for page in paginator.paginate(EventSourceArn=queue_arn):
+        found += [mapping for mapping in page["EventSourceMappings"] if serves(mapping) == function_name]
+    for mapping in found:
+        if mapping["EventSourceArn"] != queue_arn:
+            continue
         if mapping["State"] == "Deleting":
             return {**mapping, "Tags": {}}
         try:

@@ -671,9 +671,7 @@ def test_a_ledger_that_names_a_strangers_things_with_their_ids_deletes_none_of_t
             "RoleName": theirs.api_role,
             "PolicyArn": policy_arn(theirs.write_policy),
         }
-        # A thing that carries tags of its own, passed off as a part of something that is ours.
         entries["dead-letter-queue"]["identity"] = {"QueueName": theirs.dead_letter_queue}
-        entries["dead-letter-queue"]["parent"] = "function-role"
 
     rewrite(deployment, poison)
     # Ours are gone, so that nothing but whose they are speaks for keeping theirs.

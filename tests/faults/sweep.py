@@ -182,6 +182,8 @@ class Sweep:
     def judge_run(self, result: Result, ended: Ended) -> None:
         """What every run owes, however it ended: a known exit code, one message if it failed, no traceback."""
         result.ended = str(ended.code)
+        if self.loud:
+            print(f"--- a run ended with {ended.code}\n{ended.talk}", flush=True)
         if ended.code not in EXIT_CODES:
             result.failures.append(f"exit code {ended.code}")
         if (ended.code != 0) != (ended.messages == 1):
