@@ -395,9 +395,10 @@ def _flaw(model: Any, http_response: Any, *, is_read: bool) -> str | None:
             json.loads(body)
         except ValueError:
             return "the answer is not JSON" if body.strip() else "the answer is empty"
-    # Many of IAM's answers hold nothing else, and botocore does not look into these.
-    # https://docs.aws.amazon.com/IAM/latest/APIReference/CommonParameters.html
-    if model.service_model.metadata.get("protocol") == "query" and b"<RequestId>" not in body:
+    # Where IAM has nothing to say it answers with a request id alone, and botocore does not look whether it is there.
+    # https://docs.aws.amazon.com/IAM/latest/APIReference/API_AttachRolePolicy.html has such an answer
+    says_nothing = model.output_shape is None and model.service_model.metadata.get("protocol") == "query"
+    if says_nothing and b"<RequestId>" not in body:
         return "the answer has no request id" if body.strip() else "the answer is empty"
     return None
 

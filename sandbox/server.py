@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sandbox.functions import Functions
     from sandbox.mappings import Mappings
     from sandbox.operations import Operation
+    from sandbox.weather import Weather
     from sandbox.wire import WireServer
 
     Plane = Callable[[Request], Response | None]
@@ -38,16 +39,27 @@ LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
 class Sandbox:
     """A local AWS, serving from :meth:`start` to :meth:`stop`.
 
-    ``port`` 0 takes a free one. moto's state belongs to the process: there can be one started sandbox in a process
-    at a time, and each begins empty.
+    ``port`` 0 takes a free one. ``weather`` is a text that :func:`sandbox.weather.parse` reads, which raises
+    ValueError. moto's state belongs to the process: there can be one started sandbox in a process at a time, and each
+    begins empty.
     """
 
     _started: Sandbox | None = None
     _started_guard = threading.Lock()
 
-    def __init__(self, host: str = "127.0.0.1", port: int = 0, id: str | None = None) -> None:
+    def __init__(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        id: str | None = None,
+        *,
+        weather: str = "calm",
+    ) -> None:
         if host not in ("127.0.0.1", "localhost"):
             raise ValueError(f"the sandbox listens on loopback only, not on {host}")
+        from sandbox.weather import parse
+
+        self._forecast = parse(weather)
         self.id = id or f"sb-{secrets.token_hex(4)}"
         self._host = "127.0.0.1"
         self._wanted_port = port
@@ -59,6 +71,7 @@ class Sandbox:
         self._backend: Backend | None = None
         self._functions: Functions | None = None
         self._mappings: Mappings | None = None
+        self._weather: Weather | None = None
         self._front: Front | None = None
 
     @property
@@ -139,6 +152,7 @@ class Sandbox:
         from sandbox.backend import Backend
         from sandbox.functions import Functions
         from sandbox.mappings import Mappings
+        from sandbox.weather import Weather
         from sandbox.wire import WireServer
 
         # The port first: if it is taken, nothing else needs to be started.
@@ -148,7 +162,8 @@ class Sandbox:
             self._backend.open()
             self._functions = Functions(self._backend, lambda: self.url)
             self._mappings = Mappings(self._backend, self._functions)
-            self._front = front(self._backend, self._functions, self._mappings, own=self._own)
+            self._weather = Weather(self._forecast, self._backend)
+            self._front = front(self._backend, self._functions, self._mappings, weather=self._weather, own=self._own)
             self._functions.start()
         except BaseException:
             self._server.server_close()
@@ -170,6 +185,9 @@ class Sandbox:
             return None
         if request.path == "/_sandbox" and request.method == "GET":
             return answer_json(200, self.describe())
+        if request.path == "/_sandbox/weather" and request.method == "GET":
+            assert self._weather is not None
+            return answer_json(200, self._weather.describe())
         if request.path == "/_sandbox/stop" and request.method == "POST":
             if request.headers.get("X-Sandbox-Id") != self.id:
                 return answer_json(403, {"message": "X-Sandbox-Id does not name this sandbox."})
@@ -198,7 +216,7 @@ def front(
     functions: Functions,
     mappings: Mappings,
     *,
-    gates: Sequence[Gate] = (),
+    weather: Weather | None = None,
     own: Plane | None = None,
 ) -> Front:
     """The planes in their order. With mappings that do not poll, everything happens in the caller's own thread."""
@@ -208,13 +226,14 @@ def front(
     gateway = Gateway(backend, functions)
     return Front(
         backend,
-        unsigned=[functions.code, *([own] if own else []), gateway.serve],
+        unsigned=[functions.code, *([own] if own else []), *([weather.serve] if weather else []), gateway.serve],
         signed={
             "apigateway": [gateway.handle],
             "lambda": [mappings.handle, functions.handle],
             "sqs": [gateway.notice, Queues(backend).handle],
         },
-        gates=gates,
+        gates=[weather.before] if weather else [],
+        last_word=weather.after if weather else None,
     )
 
 
@@ -222,7 +241,8 @@ class Front:
     """The WSGI application: who may ask, and which plane answers.
 
     ``unsigned`` planes see every request; ``signed`` ones those signed for their service, once the ``gates`` let them
-    pass. A plane or gate answers None for what it leaves to the next; what is nobody's goes to moto.
+    pass. A plane or gate answers None for what it leaves to the next; what is nobody's goes to moto. ``last_word`` is
+    asked about every answer that no gate gave, and may raise Lost.
     """
 
     def __init__(
@@ -232,18 +252,24 @@ class Front:
         unsigned: Sequence[Plane],
         signed: Mapping[str, Sequence[Plane]],
         gates: Sequence[Gate] = (),
+        last_word: Callable[[Request, Operation, Response], Response] | None = None,
     ) -> None:
         self._backend = backend
         self._unsigned = unsigned
         self._signed = signed
         self._gates = gates
+        self._last_word = last_word
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         from werkzeug.wrappers import Request
 
+        from sandbox.weather import Lost
+
         request = Request(environ)
         try:
             response = self._answer(request)
+        except Lost:
+            raise  # the connection's handler closes it without an answer
         except Exception as error:
             log.exception("%s %s failed", request.method, request.path)
             response = self._failed(request, error)
@@ -271,6 +297,10 @@ class Front:
             response = gate(request, operation)
             if response is not None:
                 return response
+        response = self._ask(request, operation)
+        return response if self._last_word is None else self._last_word(request, operation, response)
+
+    def _ask(self, request: Request, operation: Operation) -> Response:
         for plane in self._signed.get(operation.service, ()):
             response = plane(request)
             if response is not None:
