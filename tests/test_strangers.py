@@ -20,7 +20,7 @@ from deployment import ACCOUNT, Deployment, Stranger
 
 from provision import STEPS
 from provision.aws import Clients
-from provision.ledger import TAG, Ledger, checksum
+from provision.ledger import TAG, Ledger
 from provision.runner import run_step
 from provision.settings import Settings
 from sandbox import Sandbox
@@ -621,14 +621,6 @@ def test_what_cannot_be_read_is_neither_deleted_nor_forgotten_and_holds_back_no_
 # A ledger that names what is not ours.
 
 
-def rewrite(deployment: Deployment, change: Callable[[dict[str, dict[str, Any]]], None]) -> None:
-    """Edit the file by hand, entry by key, so that its checksum fits again."""
-    content = deployment.ledger
-    change({entry["key"]: entry for entry in content["resources"]})
-    content["checksum"] = checksum(content)
-    deployment.path.write_text(json.dumps(content))
-
-
 def test_a_ledger_that_names_a_strangers_things_with_their_ids_deletes_none_of_them(deployment: Deployment) -> None:
     aws = deployment.aws
     deployment.build()
@@ -673,7 +665,7 @@ def test_a_ledger_that_names_a_strangers_things_with_their_ids_deletes_none_of_t
         }
         entries["dead-letter-queue"]["identity"] = {"QueueName": theirs.dead_letter_queue}
 
-    rewrite(deployment, poison)
+    deployment.rewrite(poison)
     # Ours are gone, so that nothing but whose they are speaks for keeping theirs.
     ours = deployment.settings
     aws.apigateway.delete_stage(restApiId=our_api_id, stageName=ours.stage)
@@ -704,7 +696,7 @@ def test_a_ledger_that_names_a_strangers_parts_of_our_things_takes_none_of_them_
         entries["api-role/logs-policy"]["identity"]["PolicyArn"] = policy_arn(theirs)
         entries["function-role/read-policy"]["identity"]["RoleName"] = theirs
 
-    rewrite(deployment, poison)
+    deployment.rewrite(poison)
     why = left(deployment)
     assert "permission their-bucket of s3.amazonaws.com" in why["function"]
     assert f"policy {theirs}" in why["api-role"]
@@ -724,7 +716,7 @@ def test_a_ledger_that_names_a_strangers_stage_of_our_api_leaves_it(deployment: 
     def poison(entries: dict[str, dict[str, Any]]) -> None:
         entries["stage"]["identity"]["stageName"] = "theirs"
 
-    rewrite(deployment, poison)
+    deployment.rewrite(poison)
     assert "stage theirs" in left(deployment)["api"]
     stages = [stage["stageName"] for stage in aws.apigateway.get_stages(restApiId=api_id)["item"]]
     assert sorted(stages) == [settings.stage, "theirs"]

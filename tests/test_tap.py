@@ -225,6 +225,19 @@ def test_a_success_without_what_was_asked_for_is_a_lost_answer(
     assert len(server.asked) == 1
 
 
+ATTACHED = b"<AttachRolePolicyResponse><ResponseMetadata><RequestId>r-1</RequestId></ResponseMetadata>%s"
+
+
+@pytest.mark.parametrize("answer", [PAGE, Answer(), cut(ATTACHED % b"")], ids=["page", "empty", "cut"])
+def test_an_answer_of_iam_without_a_request_id_is_none(tap: Tap, server: Server, answer: Answer) -> None:
+    """botocore takes any body at all for AttachRolePolicy's."""
+    server.respond = in_turn(answer, Answer(body=ATTACHED % b"</AttachRolePolicyResponse>"))
+    iam = client(tap, "iam", server.url)
+    with pytest.raises(AnswerLost):
+        iam.attach_role_policy(RoleName="r", PolicyArn="arn:aws:iam::aws:policy/x-to-be-long-enough")
+    iam.attach_role_policy(RoleName="r", PolicyArn="arn:aws:iam::aws:policy/x-to-be-long-enough")
+
+
 @pytest.mark.parametrize("answer", [PAGE, cut(b"{ }")], ids=["page", "cut"])
 def test_a_write_that_answers_nothing_may_not_be_answered_by_anybody_else(
     tap: Tap, server: Server, answer: Answer

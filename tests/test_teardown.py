@@ -151,7 +151,8 @@ def refuse(aws: Clients, service: str, *operations: str) -> None:
 
 def pretend(aws: Clients, service: str, operation: str, **answer: Any) -> None:
     """AWS says that it did it, and did nothing."""
-    success = SimpleNamespace(status_code=200, headers={}, content=b"{}")
+    body = b"<X><ResponseMetadata><RequestId>r-1</RequestId></ResponseMetadata></X>" if service == "iam" else b"{}"
+    success = SimpleNamespace(status_code=200, headers={}, content=body)
     on(aws, service, f"before-call.{operation}", lambda **event: (success, answer))
 
 
@@ -608,6 +609,20 @@ def test_the_proof_fails_for_what_is_still_there(deployment: AtEndpoint) -> None
     deployment.prepare = lambda clients, ledger: None
     assert deployment.tear_down() == []
     assert deployment.aws.inventory() == before
+
+
+def test_what_is_still_there_when_it_should_have_vanished_is_deleted_again_by_the_same_run(
+    deployment: AtEndpoint,
+) -> None:
+    """The look of an earlier run may have been answered by a place that did not know of it yet."""
+    before = deployment.aws.inventory()
+    build_only(deployment, "policies", "roles", "table", "queue", "function", "api")
+    clock = Clock()
+    deployment.waiting = Waiting(clock=clock, sleep=clock.sleep)
+    deployment.rewrite(lambda entries: entries["api"].update(status="deleted"))
+    assert deployment.tear_down() == []
+    assert deployment.aws.inventory() == before
+    assert clock.now >= backwards.VANISHING
 
 
 def test_what_cannot_be_read_back_is_not_proved_and_stays_in_the_ledger(deployment: AtEndpoint) -> None:
