@@ -188,6 +188,10 @@ class Sandbox:
         if request.path == "/_sandbox/weather" and request.method == "GET":
             assert self._weather is not None
             return answer_json(200, self._weather.describe())
+        if request.path == "/_sandbox/weather/renew" and request.method == "POST":
+            assert self._weather is not None
+            self._weather.renew()
+            return answer_json(200, {"renewed": True})
         if request.path == "/_sandbox/stop" and request.method == "POST":
             if request.headers.get("X-Sandbox-Id") != self.id:
                 return answer_json(403, {"message": "X-Sandbox-Id does not name this sandbox."})
