@@ -291,7 +291,7 @@ class Functions:
         name = FunctionName.parse(function_name, region)
         statements = [
             one
-            for one in self._resource_policy(name)
+            for one in self.resource_policy(name)
             if one.get("Principal") == "*"
             or (isinstance(one.get("Principal"), dict) and principal in as_list(one["Principal"].get("Service")))
         ]
@@ -469,7 +469,7 @@ class Functions:
             raise Refused(501, "NotImplementedException", "The sandbox executes $LATEST only, no versions or aliases.")
         return function
 
-    def _resource_policy(self, name: FunctionName) -> list[dict[str, Any]]:
+    def resource_policy(self, name: FunctionName) -> list[dict[str, Any]]:
         key = (name.region, name.account, name.name)
         serial = self._policy_serial
         kept = self._policies.get(key)

@@ -12,7 +12,7 @@ import os
 import platform
 import secrets
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from importlib import metadata
 from types import TracebackType
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from sandbox.backend import Backend
     from sandbox.functions import Functions
+    from sandbox.iam import Guard
     from sandbox.mappings import Mappings
     from sandbox.operations import Operation
     from sandbox.weather import Weather
@@ -40,8 +41,9 @@ class Sandbox:
     """A local AWS, serving from :meth:`start` to :meth:`stop`.
 
     ``port`` 0 takes a free one. ``weather`` is a text that :func:`sandbox.weather.parse` reads, which raises
-    ValueError. moto's state belongs to the process: there can be one started sandbox in a process at a time, and each
-    begins empty.
+    ValueError; ``enforced_users`` are the IAM users who are held to their policies ("*": all of them), as sessions
+    of roles always are. moto's state belongs to the process: there can be one started sandbox in a process at a time,
+    and each begins empty.
     """
 
     _started: Sandbox | None = None
@@ -54,12 +56,14 @@ class Sandbox:
         id: str | None = None,
         *,
         weather: str = "calm",
+        enforced_users: Collection[str] = (),
     ) -> None:
         if host not in ("127.0.0.1", "localhost"):
             raise ValueError(f"the sandbox listens on loopback only, not on {host}")
         from sandbox.weather import parse
 
         self._forecast = parse(weather)
+        self._enforced_users = tuple(enforced_users)
         self.id = id or f"sb-{secrets.token_hex(4)}"
         self._host = "127.0.0.1"
         self._wanted_port = port
@@ -72,6 +76,7 @@ class Sandbox:
         self._functions: Functions | None = None
         self._mappings: Mappings | None = None
         self._weather: Weather | None = None
+        self._guard: Guard | None = None
         self._front: Front | None = None
 
     @property
@@ -151,6 +156,7 @@ class Sandbox:
     def _open(self) -> None:
         from sandbox.backend import Backend
         from sandbox.functions import Functions
+        from sandbox.iam import Guard
         from sandbox.mappings import Mappings
         from sandbox.weather import Weather
         from sandbox.wire import WireServer
@@ -163,7 +169,15 @@ class Sandbox:
             self._functions = Functions(self._backend, lambda: self.url)
             self._mappings = Mappings(self._backend, self._functions)
             self._weather = Weather(self._forecast, self._backend)
-            self._front = front(self._backend, self._functions, self._mappings, weather=self._weather, own=self._own)
+            self._guard = Guard(self._backend, self._functions.roles, self._functions, self._enforced_users)
+            self._front = front(
+                self._backend,
+                self._functions,
+                self._mappings,
+                weather=self._weather,
+                guard=self._guard,
+                own=self._own,
+            )
             self._functions.start()
         except BaseException:
             self._server.server_close()
@@ -188,6 +202,9 @@ class Sandbox:
         if request.path == "/_sandbox/weather" and request.method == "GET":
             assert self._weather is not None
             return answer_json(200, self._weather.describe())
+        if request.path == "/_sandbox/refusals" and request.method == "GET":
+            assert self._guard is not None
+            return answer_json(200, {"refusals": list(self._guard.refusals)})
         if request.path == "/_sandbox/weather/renew" and request.method == "POST":
             assert self._weather is not None
             self._weather.renew()
@@ -221,6 +238,7 @@ def front(
     mappings: Mappings,
     *,
     weather: Weather | None = None,
+    guard: Guard | None = None,
     own: Plane | None = None,
 ) -> Front:
     """The planes in their order. With mappings that do not poll, everything happens in the caller's own thread."""
@@ -236,7 +254,7 @@ def front(
             "lambda": [mappings.handle, functions.handle],
             "sqs": [gateway.notice, Queues(backend).handle],
         },
-        gates=[weather.before] if weather else [],
+        gates=[*([weather.before] if weather else []), *([guard.check] if guard else [])],
         last_word=weather.after if weather else None,
     )
 

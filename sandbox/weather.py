@@ -20,18 +20,17 @@ import json
 import math
 import threading
 import time
-import uuid
 import xml.etree.ElementTree as ElementTree
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
-from xml.sax.saxutils import escape
 
 from sandbox.backend import Backend, BackendError, Credentials
 from sandbox.functions import FunctionName
 from sandbox.operations import Operation, json_object
+from sandbox.refusals import AMZ_JSON, Words, answer, by_json, last, refusal
 
 if TYPE_CHECKING:
     from werkzeug.wrappers import Request, Response
@@ -197,14 +196,6 @@ class NotYet:
     since: float
     until: float
     keeps: Any = None
-
-
-class Words(NamedTuple):
-    """A refusal as AWS words it."""
-
-    status: int
-    code: str
-    message: str
 
 
 class TooEarly(Exception):
@@ -387,7 +378,7 @@ class Weather:
             if still is None:
                 return None
             self._note("execute-api", label, "403 Missing Authentication Token", "stage_served", still)
-        return _response(
+        return answer(
             403,
             json.dumps({"message": "Missing Authentication Token"}),
             "application/json",
@@ -669,7 +660,7 @@ class Weather:
             # "If table is already in the DELETING state, no error is returned": API_DeleteTable.html.
             self._show(operation, "DELETING", "table_deleting", deleting)
             part = "Table" if name == "DescribeTable" else "TableDescription"
-            return _response(200, json.dumps({part: deleting.keeps}), AMZ_JSON)
+            return answer(200, json.dumps({part: deleting.keeps}), AMZ_JSON)
         if name in ("DescribeTable", "ListTagsOfResource"):
             # "DescribeTable immediately after a CreateTable request": API_DescribeTable.html.
             says = NO_TABLE._replace(message=f"{NO_TABLE.message}: Table: {table} not found")
@@ -824,7 +815,7 @@ class Weather:
             if deleting is None:
                 return response
             self._show(operation, "Deleting", "trigger_deleting", deleting)
-            return _response(200, json.dumps(deleting.keeps), "application/json")
+            return answer(200, json.dumps(deleting.keeps), "application/json")
         if response.status_code >= 300:
             return response
         body = json_object(response.get_data())
@@ -928,7 +919,7 @@ class Weather:
         if operation.name not in answers:
             return None
         self._show(operation, "the deleted queue", "queue_lingering", still)
-        return _response(200, json.dumps(answers[operation.name]), AMZ_JSON)
+        return answer(200, json.dumps(answers[operation.name]), AMZ_JSON)
 
     def _after_sqs(self, request: Request, operation: Operation, response: Response) -> Response:
         if response.status_code >= 300:
@@ -1021,11 +1012,6 @@ def called(operation: Operation) -> str:
     return f"{operation.service} {operation.name}"
 
 
-def last(text: str, separator: str) -> str:
-    """The last part of an ARN, a path or a URL."""
-    return text.rpartition(separator)[2]
-
-
 def function_of(operation: Operation) -> FunctionName | None:
     """The function that a call of Lambda is about, however it is named."""
     named = operation.text("FunctionName") or operation.text("Resource")
@@ -1087,18 +1073,12 @@ def roles_named(policy: Mapping[str, Any]) -> Iterable[str]:
                 yield last(str(arn), "/")
 
 
-def by_json(request: Request) -> bool:
-    return "X-Amz-Target" in request.headers
-
-
 def is_handlers(request: Request) -> bool:
     """Whether the call comes from a handler: SDKs tell where they run (AWS_EXECUTION_ENV) in their User-Agent."""
     return "exec-env/AWS_Lambda" in request.headers.get("User-Agent", "")
 
 
 # AWS's words, and how each service puts them on the wire
-
-AMZ_JSON = "application/x-amz-json-1.0"
 
 # DeleteRole and DeletePolicy, which terraform-provider-aws sends again for a while (internal/service/iam).
 ROLE_STILL_ATTACHED = Words(409, "DeleteConflict", "Cannot delete entity, must detach all policies first.")
@@ -1144,12 +1124,6 @@ TABLE_IN_USE: dict[str, dict[str, str]] = {
     "UntagResource": {"table_creating": "created"},
 }
 
-XML_NAMESPACES = {
-    "iam": "https://iam.amazonaws.com/doc/2010-05-08/",
-    "sts": "https://sts.amazonaws.com/doc/2011-06-15/",
-    "sqs": "http://queue.amazonaws.com/doc/2012-11-05/",
-}
-
 
 def throttle(operation: Operation) -> Words:
     """A throttled call, as its service words it."""
@@ -1186,44 +1160,6 @@ def failure(operation: Operation, status: int) -> Words:
         operation.service, "InternalFailure"
     )
     return Words(500, code, "The request processing has failed because of an unknown error.")
-
-
-def refusal(request: Request, operation: Operation, words: Words, headers: Mapping[str, str] | None = None) -> Response:
-    """A refusal in the protocol of the service; the code is what boto3 shows as the error's code."""
-    service, request_id = operation.service, str(uuid.uuid4())
-    status, code, message = words
-    fault = "Sender" if status < 500 else "Receiver"
-    named = {"x-amzn-RequestId": request_id, **(headers or {})}
-    if service in ("iam", "sts") or (service == "sqs" and not by_json(request)):
-        body = (
-            f'<ErrorResponse xmlns="{XML_NAMESPACES[service]}"><Error><Type>{fault}</Type><Code>{escape(code)}</Code>'
-            f"<Message>{escape(message)}</Message></Error><RequestId>{request_id}</RequestId></ErrorResponse>"
-        )
-        return _response(status, body, "text/xml", named)
-    if service == "apigateway":
-        return _response(
-            status, json.dumps({"message": message}), "application/json", {"x-amzn-ErrorType": code, **named}
-        )
-    if service == "lambda":
-        fields = {"Type": "User" if status < 500 else "Service", "message": message}
-        if status == 429:
-            fields["Reason"] = "CallerRateLimitExceeded"
-        return _response(status, json.dumps(fields), "application/json", {"x-amzn-ErrorType": code, **named})
-    shape = last(code, ".")
-    if service == "sqs":
-        named["x-amzn-query-error"] = f"{code};{fault}"
-        # The API model's shape is not the last part of the older code here (sqs, service-2.json).
-        shape = f"com.amazonaws.sqs#{'QueueDoesNotExist' if shape == 'NonExistentQueue' else shape}"
-    elif service == "dynamodb":
-        shape = f"com.amazonaws.dynamodb.v20120810#{shape}"
-    body = json.dumps({"__type": shape, "message": message})
-    return _response(status, body, "application/x-amz-json-1.1" if service == "logs" else AMZ_JSON, named)
-
-
-def _response(status: int, body: str, content_type: str, headers: Mapping[str, str] | None = None) -> Response:
-    from werkzeug.wrappers import Response
-
-    return Response(body.encode(), status=status, headers={"Content-Type": content_type, **(headers or {})})
 
 
 def _changed(response: Response, body: Mapping[str, Any]) -> Response:
