@@ -148,10 +148,15 @@ def try_echo(aws: Clients, settings: Settings, ledger: Ledger) -> str:
 
 
 def try_test_invoke(aws: Clients, settings: Settings, ledger: Ledger) -> str:
-    from provision.api import resources_of
+    from provision.api import LISTED, resources_of
 
-    api_id = ledger.outputs("api")["id"]
-    resource = resources_of(aws.apigateway, api_id)[f"/{settings.path_part}"]
+    api_id, path = ledger.outputs("api")["id"], f"/{settings.path_part}"
+    resource = aws.waiting.poll_until(
+        f"resource {path} of {api_id}",
+        lambda: resources_of(aws.apigateway, api_id).get(path),
+        budget=LISTED,
+        means="API Gateway's lists may lag behind.",
+    )
     with item_of(aws, settings, ledger, "test-call") as item:
 
         def call() -> tuple[int, str]:

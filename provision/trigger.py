@@ -33,13 +33,14 @@ def find_trigger(lambda_: Any, queue_arn: str, function_name: str, uuid: str | N
     """
     found = []
     if uuid is not None:
-        # By its id and not from the list, which may lag behind: one that was pointed elsewhere would be made again.
+        # By its id, too: the list may lag behind, and one that was pointed elsewhere would be made again.
         with contextlib.suppress(lambda_.exceptions.ResourceNotFoundException):
             found.append(lambda_.get_event_source_mapping(UUID=uuid))
     paginator = lambda_.get_paginator("list_event_source_mappings")
     for page in paginator.paginate(EventSourceArn=queue_arn):
-        found += [mapping for mapping in page["EventSourceMappings"] if serves(mapping) == function_name]
-    for mapping in found:
+        of_page = page["EventSourceMappings"]
+        found += [one for one in of_page if one["UUID"] == uuid or serves(one) == function_name]
+    for mapping in sorted(found, key=lambda one: one["UUID"] != uuid):
         if mapping["EventSourceArn"] != queue_arn:
             continue
         if mapping["State"] == "Deleting":
