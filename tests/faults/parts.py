@@ -89,7 +89,7 @@ def double(seed: int, select: Select, replay: bool) -> Played:
     sweep.memo = True
     with sweep.open():
         total = count_points(sweep)
-        chance = min(1.0, DOUBLES * 1.03 / total)  # some recoveries end before their second fault would come
+        chance = min(1.0, DOUBLES * 1.08 / total)  # some recoveries end before their second fault would come
 
         def pick(point: str) -> bool:
             dice = random.Random(f"{seed} {point}")

@@ -136,6 +136,7 @@ def test_it_starts_from_any_folder_and_with_a_broken_environment(
         "import boto3\n"
         "def lambda_handler(event, context):\n"
         "    return boto3.client('sqs').list_queues()['QueueUrls']\n",
+        Role=account.role(["sqs:ListQueues"]),
         Timeout=20,
     )
     url, _ = account.queue()
