@@ -344,6 +344,8 @@ def prove(aws: Clients, ledger: Ledger) -> list[Left]:
             again, began = True, aws.waiting.clock()
             for resource in late:
                 ledger.step = resource.step
+                # Now its mark decides again: to wait for something, its id was enough; to delete it, it is not.
+                resource.status = "deleting"
                 try:
                     remove(aws, ledger, resource, None)
                 except Exception as error:  # noqa: BLE001
@@ -382,7 +384,9 @@ def came_back(aws: Clients, ledger: Ledger, log_group: Resource, found: dict[str
     the function was, and is not one that somebody else had made before.
     """
     function = next((entry for entry in ledger.resources if entry.kind == "lambda:function"), None)
-    if function is None or function.status != "deleted" or FIND[function.kind](aws, ledger, function) is not None:
+    if function is None or found["logGroupName"] != f"/aws/lambda/{function.identity['FunctionName']}":
+        return False
+    if function.status != "deleted" or FIND[function.kind](aws, ledger, function) is not None:
         return False
     born = immutable_id(log_group.kind, found)
     if (

@@ -28,7 +28,7 @@ import teardown.__main__ as program
 from provision import STEPS
 from provision.__main__ import run_program
 from provision.aws import Clients, Target, connect, ledger_path
-from provision.ledger import Ledger
+from provision.ledger import MARKS, Ledger
 from provision.runner import run_step
 from provision.settings import Settings
 from provision.tap import Tap
@@ -623,6 +623,38 @@ def test_what_is_still_there_when_it_should_have_vanished_is_deleted_again_by_th
     assert deployment.tear_down() == []
     assert deployment.aws.inventory() == before
     assert clock.now >= backwards.VANISHING
+
+
+def test_what_is_still_there_without_our_mark_is_waited_for_and_not_deleted_again(deployment: AtEndpoint) -> None:
+    """Its id was enough to wait for it: a ledger edited by hand may hold the id of somebody else's thing."""
+    build_only(deployment, "policies", "roles", "table")
+    before = deployment.aws.inventory()
+    clock = Clock()
+    deployment.waiting = Waiting(clock=clock, sleep=clock.sleep)
+    arn = deployment.aws.dynamodb.describe_table(TableName=deployment.settings.table)["Table"]["TableArn"]
+    deployment.aws.dynamodb.untag_resource(ResourceArn=arn, TagKeys=list(MARKS))
+    deployment.rewrite(lambda entries: entries["table"].update(status="deleted"))
+    left = deployment.tear_down()
+    assert [one.resource.key for one in left] == ["table"]
+    assert "carries no mark" in left[0].why
+    assert deployment.aws.inventory()["tables"].keys() == before["tables"].keys()
+    assert clock.now >= backwards.VANISHING
+
+
+def test_a_log_group_of_another_function_never_counts_as_come_back(deployment: AtEndpoint) -> None:
+    build_only(deployment, "policies", "roles", "table", "queue", "function")
+    theirs = f"{deployment.settings.log_group}-theirs"
+
+    deployment.rewrite(lambda entries: entries["log-group"]["identity"].update(logGroupName=theirs))
+    aws = deployment.connect()
+    ledger = deployment.open(aws)
+    try:
+        backwards.take_down(aws, ledger, tell=lambda word, resource, remark: None)
+        deployment.aws.logs.create_log_group(logGroupName=theirs)  # by somebody, for a function of theirs
+        backwards.prove(aws, ledger)
+    finally:
+        ledger.close()
+    assert theirs in deployment.aws.inventory()["log groups"]
 
 
 def test_what_cannot_be_read_back_is_not_proved_and_stays_in_the_ledger(deployment: AtEndpoint) -> None:

@@ -29,6 +29,7 @@ ORACLES = {
     "orphans and things not put back": "after teardown",
     "duplicates and wrong shapes": "after provision",
     "foreign things changed": "foreign damage",
+    "deleted in the ledger, and there": "the ledger calls",
     "refused, and yet written": "refused, and yet",
     "endings without exactly one message": "messages",
     "tracebacks": "a traceback was kept",

@@ -28,6 +28,8 @@ import weather
 from disk import FOLDER
 from world import SECRET, TOKEN, Ended, Sent, World, copy_folder, lay_out
 
+from provision.ledger import TAG
+
 LEDGER = Path(FOLDER) / "sandbox-us-east-1.json"
 MEMORY = Path("/dev/shm")  # a disk that costs nothing; what it would lose without power is reckoned, not tried
 CHILDREN = max(2, os.cpu_count() or 2)
@@ -323,8 +325,25 @@ class Sweep:
         result.ended = "killed"
         self.world.abandon()
         self.judge_files(result)
+        self.judge_claims(result)
         self.afterwards(result)
         self.finish(result)
+
+    def judge_claims(self, result: Result) -> None:
+        """What the ledger calls deleted is not there: teardown's proof would find it only after its wait of 90 s."""
+        try:
+            content = json.loads(LEDGER.read_bytes())
+            deleted = [entry for entry in content["resources"] if entry["status"] == "deleted"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return  # no ledger, or one that is refused
+        inventory = self.world.account.inventory() if deleted else {}
+        for entry in deleted:
+            named = str(next(iter(entry["identity"].values())))
+            for key, thing in inventory[entry["kind"]].items():
+                marks = thing.get("tags", {}) if isinstance(thing, dict) else {}
+                its_name = key == entry["outputs"].get("id") or f"/{named}".endswith(f"/{key}")
+                if its_name and marks.get(TAG) == content["deployment"]:
+                    result.failures.append(f"the ledger calls {entry['key']} deleted, and it is there")
 
     def sweep_files(self, scenario: str, name: str, *arguments: str) -> Ended:
         """The same at each operation on the ledger's files."""
