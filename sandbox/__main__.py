@@ -1,7 +1,7 @@
-"""``python -m sandbox``: a local AWS in the foreground, until Ctrl-C.
+"""``python -m sandbox``: a local AWS, in the foreground or in the background.
 
-Exit codes: 130 after Ctrl-C, 0 after SIGTERM or a stop over its own port, 252 for a usage error, 253 where it
-could not start.
+Exit codes: 0 done, or stopped by SIGTERM or over its own port; 1 ``status`` and ``logs`` where none is running;
+130 after Ctrl-C; 252 for a usage error; 253 where it could not start, stop or be found out.
 """
 
 from __future__ import annotations
@@ -15,12 +15,17 @@ import threading
 from pathlib import Path
 from typing import NoReturn
 
-from sandbox.process import FOREIGN, PLAIN_AWS, remember
+from sandbox import commands
+from sandbox.process import FOREIGN, PLAIN_AWS, Wish, remember
 from sandbox.server import Sandbox
+from sandbox.weather import parse as parse_weather
 
 USAGE_ERROR = 252
 CANNOT_START = 253
 INTERRUPTED = 130
+
+# The folder of the ledgers: a sandbox that is started here is the one that `python -m provision --sandbox` finds.
+FOLDER = Path(".provision")
 
 
 class Arguments(argparse.ArgumentParser):
@@ -38,25 +43,97 @@ def port_number(text: str) -> int:
     return number
 
 
-def parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = Arguments(prog="python -m sandbox", description="A local AWS on loopback, without account or Docker.")
-    parser.add_argument(
-        "--port",
-        type=port_number,
-        default=4566,
-        help="port to listen on; 0 takes a free one (default: %(default)s)",
+def weather(text: str) -> str:
+    try:
+        parse_weather(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text
+
+
+def how_to_run(port: int, what_port: str) -> Arguments:
+    """The options of a sandbox that is to be, shared by `run` and `start`."""
+    options = Arguments(add_help=False)
+    options.add_argument("--port", type=port_number, default=port, help=f"port to listen on; {what_port}")
+    options.add_argument(
+        "--weather",
+        type=weather,
+        default="calm",
+        metavar="TEXT",
+        help="AWS's slow side: calm (default), aws, or aws,seed=7,scale=0.1,... (docs/sandbox.md)",
     )
-    parser.add_argument("--record", type=Path, help="file to write id, url and pid to, once it listens")
+    options.add_argument(
+        "--enforce",
+        action="append",
+        default=[],
+        metavar="USER",
+        help='hold this IAM user to its policies, as roles always are; "*": all users',
+    )
+    return options
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    parser = Arguments(
+        prog="python -m sandbox",
+        description="A local AWS on loopback, without account or Docker.",
+        epilog="Without a command it runs in the foreground. python -m sandbox COMMAND --help has the options.",
+    )
+    known = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    run = known.add_parser(
+        "run", help="run in the foreground until Ctrl-C", parents=[how_to_run(4566, "0: a free one (default: 4566)")]
+    )
+    run.add_argument("--verbose", action="store_true", help="a line on stderr for each call")
+    run.add_argument("--record", type=Path, help="file to write id, url and pid to, once it listens")
+    run.add_argument("--stays", action="store_true", help=argparse.SUPPRESS)
+    start = known.add_parser(
+        "start", help="start one in the background", parents=[how_to_run(0, "default: a free one")]
+    )
+    stop = known.add_parser("stop", help="stop the one in the background")
+    status = known.add_parser("status", help="say whether one is running, where, and in which weather")
+    status.add_argument("--json", action="store_true", help="as one JSON document on stdout")
+    logs = known.add_parser("logs", help="show its log, or that of a function in it")
+    logs.add_argument("function", nargs="?", help="a function: its events in CloudWatch Logs")
+    logs.add_argument("-f", "--follow", action="store_true", help="go on with what comes, until Ctrl-C")
+    logs.add_argument("--region", default="us-east-1", help="the function's Region (default: %(default)s)")
+    for command in (start, stop, status, logs):
+        command.add_argument(
+            "--folder", type=Path, default=FOLDER, help="where it is remembered (default: %(default)s)"
+        )
+    names = (*known.choices, "-h", "--help")
+    if not arguments or (arguments[0] not in names and arguments[0].startswith("-")):
+        arguments = ["run", *arguments]
     return parser.parse_args(arguments)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    options = parse(arguments)
-    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+    options = parse(sys.argv[1:] if arguments is None else arguments)
+    if options.command == "run":
+        return run(options)
+    try:
+        if options.command == "start":
+            wish = Wish(options.port, options.weather, tuple(options.enforce), stays=True)
+            return commands.start(options.folder, wish)
+        if options.command == "stop":
+            return commands.stop(options.folder)
+        if options.command == "status":
+            return commands.status(options.folder, as_json=options.json)
+        return commands.logs(options.folder, options.function, region=options.region, follow=options.follow)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read it has seen enough. Python would say so once more when it closes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def run(options: argparse.Namespace) -> int:
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
+    if options.verbose:
+        logging.getLogger("sandbox").setLevel(logging.INFO)
     for name in [one for one in os.environ if one.upper().startswith(FOREIGN)]:
         del os.environ[name]
     os.environ.update(PLAIN_AWS)
-    sandbox = Sandbox(port=options.port)
+    sandbox = Sandbox(port=options.port, weather=options.weather, enforced_users=options.enforce)
     received: list[int] = []
     wake = threading.Event()
 
@@ -84,7 +161,7 @@ def main(arguments: list[str] | None = None) -> int:
         return CANNOT_START
     try:
         if options.record is not None:
-            described = sandbox.describe()
+            described = {**sandbox.describe(), "stays": options.stays}
             remember(options.record.absolute(), {"id": sandbox.id, "url": sandbox.url, **described})
         announce(sandbox)
         while not sandbox.stopped and not wake.wait(0.2):
@@ -97,9 +174,7 @@ def main(arguments: list[str] | None = None) -> int:
 def announce(sandbox: Sandbox) -> None:
     print(sandbox.url)
     print(
-        f"{sandbox.id} is running; Ctrl-C ends it, and everything in it. Any credentials work:\n"
-        "  AWS_ACCESS_KEY_ID=sandbox AWS_SECRET_ACCESS_KEY=sandbox AWS_DEFAULT_REGION=us-east-1 \\\n"
-        f"    aws --endpoint-url {sandbox.url} dynamodb list-tables",
+        f"{sandbox.id} is running; Ctrl-C ends it, and everything in it. {commands.credentials_line(sandbox.url)}",
         file=sys.stderr,
     )
     sys.stdout.flush()

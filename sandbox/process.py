@@ -64,12 +64,32 @@ class SandboxFailed(Exception):
 
 @dataclass(frozen=True)
 class Running:
-    """A sandbox that answered. ``record`` is the file that names it; ``pid`` is for messages only."""
+    """A sandbox that answered. ``record`` is the file that names it; ``pid`` is for messages only.
+
+    ``stays``: somebody started it by hand, so no teardown ends it.
+    """
 
     id: str
     url: str
     pid: int
     record: Path
+    stays: bool = False
+
+
+@dataclass(frozen=True)
+class Wish:
+    """How a sandbox is to be started; see :class:`sandbox.Sandbox`. ``port`` 0 takes a free one."""
+
+    port: int = 0
+    weather: str = "calm"
+    enforced_users: tuple[str, ...] = ()
+    stays: bool = False
+
+    def arguments(self) -> list[str]:
+        """The command line of ``python -m sandbox run`` that grants it."""
+        enforced = [part for user in self.enforced_users for part in ("--enforce", user)]
+        stays = ["--stays"] if self.stays else []
+        return ["--port", str(self.port), "--weather", self.weather, *enforced, *stays]
 
 
 def find(folder: Path) -> Running | None:
@@ -77,29 +97,36 @@ def find(folder: Path) -> Running | None:
     record = folder / RECORD
     try:
         written = json.loads(record.read_text(encoding="utf-8"))
-        named = Running(str(written["id"]), str(written["url"]), int(written["pid"]), record)
-    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
+        stays = written.get("stays") is True
+        named = Running(str(written["id"]), str(written["url"]), int(written["pid"]), record, stays)
+    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return named if answers(named) else None
 
 
 def answers(running: Running) -> bool:
     """Whether the sandbox of this id is at this address; another one that took over the port is not it."""
+    return describe(running) is not None
+
+
+def describe(running: Running) -> dict[str, Any] | None:
+    """What it says of itself (id, pid, port, started, moto, python, weather, enforced_users); None if it is gone."""
     try:
         with _loopback().open(f"{running.url}/_sandbox", timeout=ANSWER_SECONDS) as answer:
             described = json.loads(answer.read())
     except (OSError, ValueError, http.client.HTTPException):
-        return False
-    return isinstance(described, dict) and described.get("id") == running.id
+        return None
+    return described if isinstance(described, dict) and described.get("id") == running.id else None
 
 
 def start(
     folder: Path,
+    wish: Wish | None = None,
     *,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Running:
-    """The folder's sandbox, started if there is none; two starts at once give one sandbox."""
+    """The folder's sandbox, started as wished if there is none; two starts at once give one sandbox."""
     folder = folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
     deadline = clock() + START_SECONDS
@@ -109,7 +136,7 @@ def start(
             return running
         (folder / RECORD).unlink(missing_ok=True)
         with (folder / LOG).open("wb") as log:
-            child = _spawn(folder, log)
+            child = _spawn(folder, log, wish or Wish())
         while clock() < deadline:
             running = find(folder)
             if running is not None:
@@ -191,12 +218,12 @@ def _only_one(folder: Path, seconds: float) -> Any:
         lock.release()
 
 
-def _spawn(folder: Path, log: IO[bytes]) -> subprocess.Popen[bytes]:
+def _spawn(folder: Path, log: IO[bytes], wish: Wish) -> subprocess.Popen[bytes]:
     detached: dict[str, Any] = {"start_new_session": True}
     if sys.platform == "win32":
         detached = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.DETACHED_PROCESS}
     return subprocess.Popen(
-        [sys.executable, "-m", "sandbox", "--port", "0", "--record", str(folder / RECORD)],
+        [sys.executable, "-m", "sandbox", "run", "--verbose", "--record", str(folder / RECORD), *wish.arguments()],
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=subprocess.STDOUT,

@@ -63,6 +63,7 @@ class Sandbox:
         from sandbox.weather import parse
 
         self._forecast = parse(weather)
+        self._weather_text = weather
         self._enforced_users = tuple(enforced_users)
         self.id = id or f"sb-{secrets.token_hex(4)}"
         self._host = "127.0.0.1"
@@ -229,6 +230,8 @@ class Sandbox:
             "moto": metadata.version("moto"),
             "python": platform.python_version(),
             "started": self._since,
+            "weather": self._weather_text,
+            "enforced_users": list(self._enforced_users),
         }
 
 
@@ -315,6 +318,11 @@ class Front:
                 {"message": "Missing Authentication Token"},
                 {"x-amzn-ErrorType": "MissingAuthenticationTokenException"},
             )
+        response = self._past_the_gates(request, operation)
+        log.info("%s %s %s", response.status_code, operation.service, operation.name or request.path)
+        return response
+
+    def _past_the_gates(self, request: Request, operation: Operation) -> Response:
         for gate in self._gates:
             response = gate(request, operation)
             if response is not None:

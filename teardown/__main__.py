@@ -78,6 +78,9 @@ def teardown_sandbox(options: argparse.Namespace, settings: Settings, screen: Sc
     if users:
         screen.keep(f"The sandbox goes on: {', '.join(map(str, users))} still uses it.")
         return code
+    if running.stays:
+        screen.keep(f"The sandbox goes on, as it was started by hand. To end it: {program('sandbox', ['stop'])}")
+        return code
     try:
         process.stop(running)
     except process.SandboxFailed as error:
