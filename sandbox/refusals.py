@@ -45,9 +45,13 @@ def refusal(request: Request, operation: Operation, words: Words, headers: Mappi
     status, code, message = words
     fault = "Sender" if status < 500 else "Receiver"
     named = {"x-amzn-RequestId": request_id, **(headers or {})}
-    if service in ("iam", "sts") or (service == "sqs" and not by_json(request)):
+    if service == "s3":
+        body = f"<Error><Code>{escape(code)}</Code><Message>{escape(message)}</Message></Error>"
+        return answer(status, body, "application/xml", named)
+    if request.mimetype == "application/x-www-form-urlencoded" or (service == "sqs" and not by_json(request)):
+        namespace = XML_NAMESPACES.get(service, "")
         body = (
-            f'<ErrorResponse xmlns="{XML_NAMESPACES[service]}"><Error><Type>{fault}</Type><Code>{escape(code)}</Code>'
+            f'<ErrorResponse xmlns="{namespace}"><Error><Type>{fault}</Type><Code>{escape(code)}</Code>'
             f"<Message>{escape(message)}</Message></Error><RequestId>{request_id}</RequestId></ErrorResponse>"
         )
         return answer(status, body, "text/xml", named)

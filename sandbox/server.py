@@ -331,23 +331,45 @@ class Front:
         return response if self._last_word is None else self._last_word(request, operation, response)
 
     def _ask(self, request: Request, operation: Operation) -> Response:
+        from sandbox.backend import MODULES
+
+        if operation.service not in MODULES:
+            # moto has it, perhaps, and would answer; nobody here has looked how that compares with AWS.
+            return not_here(request, operation, f"The sandbox has no {operation.service} service.")
+        if request.headers.get("X-Amz-Target", "").startswith("DynamoDBStreams_"):
+            return not_here(request, operation, "The sandbox has no streams of DynamoDB.")
         for plane in self._signed.get(operation.service, ()):
             response = plane(request)
             if response is not None:
                 return response
-        return self._backend.forward(request)
+        try:
+            response = self._backend.forward(request)
+        except NotImplementedError:
+            return not_here(request, operation)
+        if response.status_code in (404, 405) and response.mimetype == "text/html":
+            return not_here(request, operation)  # no route of moto's: its web framework answers
+        return response
 
     def _failed(self, request: Request, error: Exception) -> Response:
-        from sandbox.backend import service_of
+        from sandbox.operations import operation_of
+        from sandbox.refusals import Words, refusal
 
-        if isinstance(error, ImportError):
-            # moto's parts for other services need packages that the sandbox extra does not install.
-            message = f"The sandbox has no {service_of(request) or 'such'} service ({error})."
-            return answer_json(501, {"__type": "NotImplementedException", "message": message})
         message = f"The sandbox failed: {type(error).__name__}: {error}"
+        operation = operation_of(request)
+        if operation is not None:
+            return refusal(request, operation, Words(500, "InternalFailure", message))
         return answer_json(
             500, {"__type": "InternalFailure", "message": message}, {"x-amzn-ErrorType": "InternalFailure"}
         )
+
+
+def not_here(request: Request, operation: Operation, message: str = "") -> Response:
+    """501 for what neither we nor moto have, in one sentence."""
+    from sandbox.refusals import Words, refusal
+
+    called = operation.name or f"{operation.method} {operation.path}"
+    message = message or f"The sandbox has no {called} of {operation.service}."
+    return refusal(request, operation, Words(501, "NotImplementedException", message))
 
 
 def _foreign(request: Request) -> Response | None:

@@ -40,7 +40,7 @@ def test_it_says_who_it_is(sandbox: Sandbox) -> None:
     assert described["id"] == sandbox.id
     assert described["pid"] == os.getpid()
     assert described["port"] == sandbox.port
-    assert set(described) == {"id", "pid", "port", "moto", "python", "started"}
+    assert set(described) == {"id", "pid", "port", "moto", "python", "started", "weather", "enforced_users"}
 
 
 def test_its_id_does_not_depend_on_its_port() -> None:
@@ -78,11 +78,39 @@ def test_an_unknown_path_of_its_own_is_404(sandbox: Sandbox) -> None:
     assert ask(sandbox, "GET", "/_sandbox/nothing")[0] == 404
 
 
-def test_a_service_that_moto_cannot_load_is_501_or_motos_own_answer(account: Account) -> None:
-    """Whatever else is installed decides which; a traceback with status 500 is never the answer."""
+NOT_HERE: list[tuple[str, str, dict[str, Any]]] = [
+    ("sqs", "list_message_move_tasks", {"SourceArn": "arn:aws:sqs:us-east-1:123456789012:q"}),
+    ("dynamodb", "list_global_tables", {}),
+    ("iam", "get_context_keys_for_custom_policy", {"PolicyInputList": ["{}"]}),
+    ("logs", "list_anomalies", {}),
+    ("lambda", "get_account_settings", {}),
+    ("apigateway", "get_sdk_types", {}),
+    ("dynamodbstreams", "list_streams", {}),
+    ("quicksight", "describe_user", {"AwsAccountId": "1", "Namespace": "n", "UserName": "u"}),
+    ("ec2", "describe_instances", {}),
+    ("events", "list_rules", {}),
+    ("s3", "list_buckets", {}),
+]
+
+
+@pytest.mark.parametrize(("service", "call", "parameters"), NOT_HERE, ids=[f"{one[0]}-{one[1]}" for one in NOT_HERE])
+def test_what_is_not_here_is_501_in_a_sentence(
+    account: Account, service: str, call: str, parameters: dict[str, Any]
+) -> None:
     with pytest.raises(ClientError) as refused:
-        account.client("quicksight").describe_user(AwsAccountId="1", Namespace="n", UserName="u")
-    assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] != 500
+        getattr(account.client(service), call)(**parameters)
+    assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 501
+    assert "The sandbox has no " in str(refused.value)
+    if service != "ec2":  # its clients look for the code where no other service has it
+        assert refused.value.response["Error"]["Code"] == "NotImplementedException"
+
+
+def test_a_defect_of_the_sandbox_is_told_in_the_services_own_form(account: Account) -> None:
+    """moto's own handler ends in a KeyError without a TableArn."""
+    with pytest.raises(ClientError) as failed:
+        account.client("dynamodb").list_exports()
+    assert failed.value.response["Error"]["Code"] == "InternalFailure"
+    assert "The sandbox failed" in str(failed.value)
 
 
 def test_the_rest_reaches_moto(account: Account) -> None:
