@@ -52,12 +52,13 @@ class Operation:
 
 @dataclass(frozen=True)
 class Route:
-    """An operation of a REST service: its verb and how its path looks."""
+    """An operation of a REST service: its verb, how its path looks, and the status of its success."""
 
     name: str
     method: str
     pattern: re.Pattern[str]
     labels: tuple[str, ...]
+    status: int | None
 
 
 def operation_of(request: Request) -> Operation | None:
@@ -88,6 +89,13 @@ def json_object(body: bytes) -> dict[str, Any]:
     return decoded if isinstance(decoded, dict) else {}
 
 
+def success_of(operation: Operation) -> int | None:
+    """The HTTP status of its success as the API model has it; None where it has none, or several as for Invoke."""
+    if operation.service not in BY_PATH:
+        return None
+    return next((route.status for route in routes(operation.service) if route.name == operation.name), None)
+
+
 def _by_path(service: str, request: Request, body: bytes) -> tuple[str, dict[str, Any]]:
     # As it was sent: a quoted slash inside an ARN is no border between two parts of the path.
     sent = str(request.environ.get("RAW_URI", request.path)).partition("?")[0]
@@ -99,6 +107,12 @@ def _by_path(service: str, request: Request, body: bytes) -> tuple[str, dict[str
             labels = dict(zip(route.labels, map(unquote, found.groups()), strict=True))
             return route.name, {**given, **labels}
     return "", given
+
+
+def tells_status(model: Mapping[str, Any], operation: Mapping[str, Any]) -> bool:
+    """Whether the status is part of the answer, as it may be one or another."""
+    shape = model["shapes"].get(operation.get("output", {}).get("shape"), {})
+    return any(member.get("location") == "statusCode" for member in shape.get("members", {}).values())
 
 
 @functools.cache
@@ -117,5 +131,7 @@ def routes(service: str) -> tuple[Route, ...]:
             re.escape(piece) if position % 2 == 0 else ("(.+)" if piece.endswith("+") else "([^/]+)")
             for position, piece in enumerate(pieces)
         )
-        found.append(Route(name, str(operation["http"]["method"]), re.compile(pattern), labels))
+        http = operation["http"]
+        status = None if tells_status(model, operation) else int(http.get("responseCode", 200))
+        found.append(Route(name, str(http["method"]), re.compile(pattern), labels, status))
     return tuple(sorted(found, key=lambda route: len(route.labels)))
