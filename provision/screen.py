@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import shlex
 import shutil
 import sys
@@ -169,6 +170,7 @@ class Screen:
         self.asking = True  # before the question can be seen: from here on Ctrl-C ends the program at once
         try:
             self.talk.print(Text(f"{question} [y/N] ", style="bold"), end="")
+            wait_for_a_line()
             answer = input()
         except EOFError:
             answer = ""
@@ -408,6 +410,18 @@ def short(value: Any) -> str:
     if text.startswith(("{", "[")) and len(text) > 160:
         return f"{text[:150]}... ({len(text)} characters)"
     return text
+
+
+def wait_for_a_line() -> None:
+    """Return once somebody has typed a line, or soon after a signal.
+
+    input() alone misses a Ctrl-C that comes just before it begins to read, and then waits for a key.
+    """
+    if sys.platform == "win32":
+        return  # select() knows sockets only there
+    with suppress(OSError, ValueError):  # not a real terminal
+        while not select.select([sys.stdin], [], [], 0.2)[0]:
+            continue
 
 
 def program(name: str, arguments: list[str]) -> str:

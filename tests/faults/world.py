@@ -165,7 +165,7 @@ class World:
     @contextmanager
     def installed(self) -> Iterator[World]:
         """The programs see this account, clock and disk for as long as the block lasts."""
-        running = types.SimpleNamespace(id=SANDBOX, url=URL)
+        running = sandbox.process.Running(SANDBOX, URL, os.getpid(), Path("sandbox.json"))
         take_lock = provision.ledger.Ledger._take_lock
 
         def remember_lock(path: Path) -> Any:
