@@ -21,9 +21,10 @@ from urllib.parse import unquote
 
 from werkzeug.wrappers import Request, Response
 
-from sandbox.backend import ACCOUNT, Answer, Backend, Credentials, credential_scope, region_of
+from sandbox.backend import Answer, Backend, Credentials
 from sandbox.execution import Definition, NotSimulated, Resource, Snapshot
 from sandbox.integrations import DEFAULT_TIMEOUT_MS, IntegrationRoles
+from sandbox.scope import ACCOUNT, credential_scope, region_of
 from sandbox.templates import parse_json
 
 View = Callable[[Any], Any]

@@ -15,24 +15,15 @@ import json
 import os
 import re
 import threading
-import time
 import urllib.parse
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from sandbox.scope import DEFAULT_REGION, service_of
+from sandbox.sqs import Sqs
+
 if TYPE_CHECKING:
     from werkzeug.wrappers import Request, Response
-
-# The account moto uses for access keys it has not issued itself.
-ACCOUNT = "123456789012"
-DEFAULT_REGION = "us-east-1"
-
-# SQS allows 20 s at most; anything else in WaitTimeSeconds is for moto to refuse.
-LONGEST_POLL = 20
-
-# How long a long poll sleeps at most before it looks again: messages also become visible without anybody
-# sending one (delay, visibility timeout), and nothing announces that.
-LONG_POLL_LOOK = 0.2
 
 JSON_TARGETS = {
     "sqs": ("AmazonSQS", "application/x-amz-json-1.0"),
@@ -110,9 +101,8 @@ MANAGED_POLICIES = "MOTO_IAM_LOAD_MANAGED_POLICIES"
 class Backend:
     """moto behind a door: ``call`` for our own questions, ``forward`` for the client's requests.
 
-    Calls to one service wait for one another. moto does not guard its own state (SQS rebuilds the list of
-    messages on every delete, so a message sent meanwhile is lost; a conditional put reads, then writes), and with
-    the interpreter's own lock nothing would be gained by letting them overlap.
+    Calls to one service wait for one another. moto does not guard its own state (a conditional put reads, then
+    writes), and with the interpreter's own lock nothing would be gained by letting them overlap.
     """
 
     def __init__(self) -> None:
@@ -123,8 +113,8 @@ class Backend:
         self._managed_policies_before: str | None = None
         self._locks: dict[str, threading.RLock] = {}
         self._locks_guard = threading.Lock()
-        self._arrival = threading.Condition()
         self._listeners: list[Callable[[], None]] = []
+        self._sqs = Sqs(lambda environ: self._serve_once(environ, "sqs"), self._lock("sqs"), self._announce)
         # Raised by every request that may change IAM, so that what was read from it can be kept until then.
         self.iam_serial = 0
 
@@ -319,7 +309,7 @@ class Backend:
 
     def _serve(self, environ: dict[str, Any], service: str, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
         if service == "sqs":
-            return self._serve_sqs(environ, body)
+            return self._sqs.serve(environ, body)
         with self._lock(service):
             answer = self._serve_once(environ, service)
         if service == "iam" and not READS_IAM.search(body):
@@ -358,104 +348,6 @@ class Backend:
         with self._locks_guard:
             return self._locks.setdefault(service, threading.RLock())
 
-    # SQS: a long poll must not hold the lock that the sender needs, so the waiting is done out here and moto
-    # only ever sees short polls.
-
-    def _serve_sqs(self, environ: dict[str, Any], body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
-        action = environ.get("HTTP_X_AMZ_TARGET", "").partition(".")[2]
-        by_json = bool(action)
-        parameters: dict[str, Any] = {}
-        if by_json and action == "ReceiveMessage":
-            try:
-                decoded = json.loads(body or b"{}")
-                parameters = decoded if isinstance(decoded, dict) else {}
-            except ValueError:
-                pass  # moto words the refusal
-        elif not by_json:
-            form = body.decode("utf-8", "replace") or environ.get("QUERY_STRING", "")
-            parameters = dict(urllib.parse.parse_qsl(form, keep_blank_values=True))
-            action = parameters.get("Action", "")
-
-        wait = self._poll_seconds(parameters, environ) if action == "ReceiveMessage" else 0
-        if wait:
-            body = self._short_poll(parameters, by_json)
-            environ["CONTENT_LENGTH"] = str(len(body))
-        deadline = time.monotonic() + wait
-        while True:
-            environ["wsgi.input"] = io.BytesIO(body)
-            with self._lock("sqs"):
-                answer = self._serve_once(environ.copy(), "sqs")
-            if action in ("SendMessage", "SendMessageBatch"):
-                self._announce()
-            left = deadline - time.monotonic()
-            if left <= 0 or answer[0] != 200 or b"ReceiptHandle" in answer[2]:
-                return answer
-            with self._arrival:
-                self._arrival.wait(min(left, LONG_POLL_LOOK))
-
-    def _poll_seconds(self, parameters: Mapping[str, Any], environ: Mapping[str, Any]) -> int:
-        asked = parameters.get("WaitTimeSeconds")
-        if asked is None:
-            asked = self._queue_wait(str(parameters.get("QueueUrl", "")), environ)
-        try:
-            seconds = int(asked)
-        except (TypeError, ValueError):
-            return 0
-        return seconds if 0 < seconds <= LONGEST_POLL else 0
-
-    def _queue_wait(self, queue_url: str, environ: Mapping[str, Any]) -> int:
-        """The queue's own ReceiveMessageWaitTimeSeconds; 0 where there is no such queue."""
-        if not queue_url:
-            return 0
-        scope = credential_scope(environ.get("HTTP_AUTHORIZATION", ""))
-        try:
-            read = self.sqs(
-                "GetQueueAttributes",
-                {"QueueUrl": queue_url, "AttributeNames": ["ReceiveMessageWaitTimeSeconds"]},
-                region=scope.region if scope else DEFAULT_REGION,
-                credentials=Credentials(scope.access_key) if scope else None,
-            )
-        except BackendError:
-            return 0
-        return int(read.get("Attributes", {}).get("ReceiveMessageWaitTimeSeconds", 0))
-
-    @staticmethod
-    def _short_poll(parameters: Mapping[str, Any], by_json: bool) -> bytes:
-        short = {**parameters, "WaitTimeSeconds": 0}
-        return json.dumps(short).encode() if by_json else urllib.parse.urlencode(short).encode()
-
     def _announce(self) -> None:
-        with self._arrival:
-            self._arrival.notify_all()
         for listener in self._listeners:
             listener()
-
-
-class Scope(NamedTuple):
-    """What an Authorization header says about itself."""
-
-    access_key: str
-    region: str
-    service: str
-
-
-def credential_scope(authorization: str) -> Scope | None:
-    """The credential scope of a SigV4 header; None for anything else, an absent header included."""
-    credential = authorization.partition("Credential=")[2].split(",")[0].split(" ")[0].strip()
-    parts = credential.split("/")
-    if len(parts) < 5:
-        return None
-    # An access key may hold slashes of its own when somebody invents one; the scope is always the last four.
-    _, region, service, _ = parts[-4:]
-    return Scope("/".join(parts[:-4]), region, service.lower())
-
-
-def service_of(request: Request) -> str | None:
-    scope = credential_scope(request.headers.get("Authorization", ""))
-    return scope.service if scope else None
-
-
-def region_of(request: Request) -> str:
-    """The Region that the caller signed for; an unsigned request gets the default one."""
-    scope = credential_scope(request.headers.get("Authorization", ""))
-    return scope.region if scope else DEFAULT_REGION

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
-from sandbox.backend import ACCOUNT
+from sandbox.scope import ACCOUNT
 
 Definition = dict[str, Any]
 """A method or a part of one, in the words of GetMethod."""

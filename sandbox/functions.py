@@ -37,8 +37,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from sandbox.backend import ACCOUNT, DEFAULT_REGION, Backend, BackendError, Credentials, region_of
+from sandbox.backend import Backend, BackendError, Credentials
 from sandbox.permissions import Roles, allowed, as_list
+from sandbox.scope import ACCOUNT, DEFAULT_REGION, region_of
 from sandbox.worker import Outcome, Task, Worker, WorkerGone
 
 if TYPE_CHECKING:

@@ -20,11 +20,12 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
-from sandbox.backend import ACCOUNT, Backend, BackendError, Credentials
+from sandbox.backend import Backend, BackendError, Credentials
 from sandbox.functions import FunctionName, Functions
 from sandbox.operations import Operation
 from sandbox.permissions import Context, Held, Roles, Statement, as_list, matches, parse_document
 from sandbox.refusals import Words, last, refusal
+from sandbox.scope import ACCOUNT
 
 if TYPE_CHECKING:
     from werkzeug.wrappers import Request, Response

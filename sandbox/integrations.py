@@ -20,7 +20,7 @@ from urllib.parse import parse_qsl, unquote, urlencode
 
 from werkzeug.wrappers import Request
 
-from sandbox.backend import ACCOUNT, Backend, BackendError, service_of
+from sandbox.backend import Backend, BackendError
 from sandbox.execution import (
     HEADER_NAME,
     Call,
@@ -34,6 +34,7 @@ from sandbox.execution import (
 )
 from sandbox.functions import Functions, Invocation, NoSuchFunction, Refused
 from sandbox.permissions import Roles, Statement, allowed, as_list, matches, parse_document
+from sandbox.scope import ACCOUNT, service_of
 from sandbox.templates import parse_json
 
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-execution-service-limits-table.html
@@ -68,9 +69,6 @@ SEND_MESSAGE_RESULT = (
     "MessageId",
     "SequenceNumber",
 )
-
-# https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html
-NOT_IN_A_MESSAGE = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 # arn:aws:apigateway:region:lambda:path/2015-03-31/functions/{function's ARN}/invocations
 FUNCTION_URI = re.compile(
@@ -239,10 +237,6 @@ class Integrations:
         refused = self._roles.refusal(credentials, "sqs:SendMessage", queue)
         if refused is not None:
             return _sqs_error(403, "AccessDenied", refused)
-        if not fields.get("MessageBody"):
-            return _sqs_error(400, "MissingParameter", "The request must contain the parameter MessageBody.")
-        if unsound := NOT_IN_A_MESSAGE.search(fields["MessageBody"]):
-            return _sqs_error(400, "InvalidMessageContents", _invalid_contents(unsound[0]))
         try:
             answer = self._backend.call(
                 "sqs",
@@ -283,9 +277,6 @@ class Integrations:
         refused = self._roles.refusal(credentials, f"sqs:{action}", queue)
         if refused is not None:
             return _sqs_fault(403, "com.amazon.coral.service#AccessDeniedException", Message=refused)
-        contents = sent.get("MessageBody")
-        if isinstance(contents, str) and (unsound := NOT_IN_A_MESSAGE.search(contents)):
-            return _sqs_fault(400, "com.amazonaws.sqs#InvalidMessageContents", message=_invalid_contents(unsound[0]))
         try:
             answer = self._backend.call(
                 "sqs",
@@ -487,13 +478,6 @@ def _proxy_reply(payload: bytes, binary: bool) -> Reply:
     if not any(name.lower() == "content-type" for name, _ in headers):
         headers.append(("Content-Type", "application/json"))
     return Reply(status, body, headers)
-
-
-def _invalid_contents(character: str) -> str:
-    return (
-        f"Invalid binary character '#x{ord(character):X}' was found in the message body, the set of allowed characters "
-        "is #x9 | #xA | #xD | #x20 to #xD7FF | #xE000 to #xFFFD | #x10000 to #x10FFFF"
-    )
 
 
 def _compact(document: Mapping[str, Any]) -> bytes:

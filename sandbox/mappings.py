@@ -21,8 +21,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from sandbox.backend import Backend, BackendError, region_of
+from sandbox.backend import Backend, BackendError
 from sandbox.functions import FunctionName, Functions, NoSuchFunction, Refused, decode, invalid
+from sandbox.scope import region_of
 
 if TYPE_CHECKING:
     from werkzeug.wrappers import Request, Response

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote
 
-from sandbox.backend import DEFAULT_REGION, credential_scope
+from sandbox.scope import DEFAULT_REGION, credential_scope
 
 if TYPE_CHECKING:
     from werkzeug.wrappers import Request

@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from sandbox.backend import Backend, BackendError, region_of
+from sandbox.backend import Backend, BackendError
+from sandbox.scope import region_of
 
 if TYPE_CHECKING:
     from werkzeug.wrappers import Request, Response
