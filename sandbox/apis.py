@@ -30,6 +30,10 @@ from sandbox.templates import parse_json
 View = Callable[[Any], Any]
 """Makes of the body of moto's answer what AWS would have answered; may change what it is given."""
 
+VERBS = ("GET", "PUT", "POST", "DELETE", "PATCH", "OPTIONS", "HEAD", "ANY")
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html, integration timeout
+SHORTEST_TIMEOUT_MS = 50
+
 MAPS = (
     "requestTemplates",
     "requestParameters",
@@ -345,6 +349,11 @@ class Apis:
             raise _not_found("Resource identifier")
         if not part:
             raise _bad_request("Resource's path part must be specified")
+        if part.startswith("{") != part.endswith("}"):
+            raise _bad_request(
+                "Resource's path part only allow a-zA-Z0-9._-: or a valid greedy path variable and curly braces at the "
+                "beginning and the end."
+            )
         for sibling in (resource for resource in resources if resource.get("parentId") == parent):
             if sibling.get("pathPart") == part:
                 raise _conflict(f"Another resource with the same parent already has this name: {part}")
@@ -374,6 +383,8 @@ class Apis:
 
     def _method(self, caller: Caller, verb: str, path: str, steps: list[str]) -> Response:
         if verb == "PUT" and not steps:
+            if path.rpartition("/")[2] not in VERBS:
+                raise _bad_request(f"Invalid HttpMethod specified. Valid options are {','.join(VERBS)}")
             if caller.ask("GET", path).ok:
                 raise _conflict("Method already exists for this resource")
             return caller.forward(_method_view)
@@ -412,6 +423,7 @@ class Apis:
                     f"Invalid mapping expression specified: Validation Result: warnings : [], errors : [{errors}]"
                 )
         if part.kind == "integration":
+            check_integration(caller.json())
             # What AWS fills in and moto leaves empty.
             defaults = {
                 "passthroughBehavior": "WHEN_NO_MATCH",
@@ -675,6 +687,18 @@ def _method_view(method: Definition) -> Definition:
     if responses:
         seen["methodResponses"] = {status: _without_none(response) for status, response in responses.items()}
     return seen
+
+
+def check_integration(wanted: Definition) -> None:
+    """What moto takes, or breaks on; the words were seen on AWS."""
+    if wanted.get("type") in ("AWS", "AWS_PROXY") and not wanted.get("uri"):
+        raise _bad_request("Invalid ARN specified in the request")
+    timeout = wanted.get("timeoutInMillis")
+    if isinstance(timeout, int) and not SHORTEST_TIMEOUT_MS <= timeout <= DEFAULT_TIMEOUT_MS:
+        raise _bad_request(f"Timeout should be between {SHORTEST_TIMEOUT_MS} ms and {DEFAULT_TIMEOUT_MS} ms")
+    behavior = wanted.get("passthroughBehavior")
+    if behavior is not None and behavior not in ("WHEN_NO_MATCH", "WHEN_NO_TEMPLATES", "NEVER"):
+        raise _bad_request("Invalid passthrough behavior specified")  # not seen in AWS's words
 
 
 def _integration_view(integration: Definition) -> Definition:

@@ -114,7 +114,10 @@ class Backend:
         self._locks: dict[str, threading.RLock] = {}
         self._locks_guard = threading.Lock()
         self._listeners: list[Callable[[], None]] = []
-        self._sqs = Sqs(lambda environ: self._serve_once(environ, "sqs"), self._lock("sqs"), self._announce)
+        self._role_ids: dict[str, tuple[int, str | None]] = {}
+        self._sqs = Sqs(
+            lambda environ: self._serve_once(environ, "sqs"), self._lock("sqs"), self._announce, self.role_id
+        )
         # Raised by every request that may change IAM, so that what was read from it can be kept until then.
         self.iam_serial = 0
 
@@ -248,6 +251,20 @@ class Backend:
             return answered.partition(f"<{name}>")[2].partition(f"</{name}>")[0].strip()
 
         return Credentials(element("AccessKeyId"), element("SecretAccessKey"), element("SessionToken"))
+
+    def role_id(self, arn: str) -> str | None:
+        """The unique id (AROA...) of the role that has this ARN now; None where there is none."""
+        kept = self._role_ids.get(arn)
+        if kept is None or kept[0] != self.iam_serial:
+            serial = self.iam_serial
+            try:
+                answered = self.query("iam", "GetRole", {"RoleName": arn.rpartition("/")[2]}).decode()
+            except BackendError:
+                answered = ""
+            there = f"<Arn>{arn}</Arn>" in answered
+            identity = answered.partition("<RoleId>")[2].partition("</RoleId>")[0] if there else None
+            kept = self._role_ids[arn] = (serial, identity)
+        return kept[1]
 
     def _json(
         self,

@@ -53,6 +53,14 @@ CONCURRENCY = 10
 # AWS keeps idle execution environments for some minutes and promises nothing.
 IDLE_SECONDS = 300.0
 
+# https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+LONGEST_NAME = 64
+LONGEST_TIMEOUT = 900
+LARGEST_ENVIRONMENT = 4096
+ENVIRONMENT_NAME = re.compile(r"[a-zA-Z]([a-zA-Z0-9_])+")
+NOT_ASSUMABLE = "The role defined for the function cannot be assumed by Lambda."
+JSON = {"Content-Type": "application/json"}
+
 # Lambda quotas page: request and response 6 MB for a synchronous call, 1 MB for an asynchronous one.
 LARGEST_PAYLOAD = 6 * 1024 * 1024
 LARGEST_EVENT = 1024 * 1024
@@ -327,15 +335,14 @@ class Functions:
                 return self._update_configuration(request, name)
             if not what and verb == "DELETE" and name and "/" not in name:
                 return self._delete(request, name)
+            if name and "/policy" in name:
+                return self._policy(request, name.partition("/")[0])
+            if name and name.endswith("/versions") and verb == "GET":
+                self._find(FunctionName.parse(name.removesuffix("/versions"), region_of(request)))
         except Refused as refusal:
             return refusal.response()
         except NoSuchFunction as missing:
             return Refused(404, "ResourceNotFoundException", str(missing)).response()
-        if verb != "GET" and name and "/policy" in name:
-            # AddPermission, RemovePermission: what was read of the policy before is void once moto has answered.
-            response = self._backend.forward(request)
-            self._policy_serial += 1
-            return response
         return None
 
     # Control plane: moto answers, we look at what passes
@@ -344,6 +351,8 @@ class Functions:
         wanted = decode(request)
         check_configuration(wanted, creating=True)
         given = wanted.get("Code") or {}
+        if not any(given.get(one) for one in ("ZipFile", "ImageUri", "S3Bucket")):
+            raise invalid("Please provide a source for function code.")
         archive = read_archive(given)
         response = self._backend.forward(request)
         if response.status_code < 300:
@@ -389,6 +398,13 @@ class Functions:
         wanted = decode(request)
         function = self._find(FunctionName.parse(name, region_of(request)))
         check_configuration(wanted, creating=False)
+        role = wanted.get("Role")
+        if (
+            role
+            and role != function.configuration.get("Role")
+            and not self.roles.trusts(str(role), "lambda.amazonaws.com")
+        ):
+            raise invalid(NOT_ASSUMABLE)
         response = self._backend.forward(request)
         if response.status_code < 300:
             self._replace(function, None)
@@ -405,6 +421,53 @@ class Functions:
                 self._retire(function, deleted=True)
         self._policy_serial += 1
         return response
+
+    def _policy(self, request: Request, name: str) -> Response:
+        """AddPermission, GetPolicy, RemovePermission: principals as Lambda stores them, and no statement id twice."""
+        from werkzeug.wrappers import Response
+
+        function = self._find(FunctionName.parse(name, region_of(request)))
+        if request.method == "POST":
+            wanted = decode(request)
+            identity, principal = wanted.get("StatementId"), str(wanted.get("Principal") or "")
+            if identity in [one.get("Sid") for one in self.resource_policy(function.name)]:
+                raise Refused(
+                    409,
+                    "ResourceConflictException",
+                    f"The statement id ({identity}) provided already exists. Please provide a new statement id, or "
+                    "remove the existing statement.",
+                )
+            if not self._is_principal(principal):
+                raise invalid("The provided principal was invalid. Please check the principal and try again.")
+        response = self._backend.forward(request)
+        if request.method != "GET":
+            self._policy_serial += 1  # what was read of the policy before is void
+        if response.status_code >= 300 or request.method == "DELETE":
+            return response
+        answered = json.loads(response.get_data())
+        for member in ("Policy", "Statement"):
+            if member in answered:
+                document = json.loads(answered[member])
+                for statement in as_list(document["Statement"]) if member == "Policy" else [document]:
+                    statement["Principal"] = stored_principal(statement["Principal"])
+                answered[member] = json.dumps(document)
+        return Response(json.dumps(answered).encode(), status=response.status_code, headers=JSON)
+
+    def _is_principal(self, principal: str) -> bool:
+        """AddPermission takes a service, an account, or an identity that exists."""
+        if principal == "*" or re.fullmatch(r"\d{12}|[\w.-]+\.amazonaws\.com(\.cn)?", principal):
+            return True
+        found = re.fullmatch(r"arn:[\w-]+:iam::\d{12}:(?:(root)|(role|user)/(.+))", principal)
+        if found is None:
+            return False
+        if found[1]:
+            return True
+        action, kind = f"Get{found[2].title()}", f"{found[2].title()}Name"
+        try:
+            self._backend.query("iam", action, {kind: found[3].rpartition("/")[2]})
+        except BackendError:
+            return False
+        return True
 
     def _shelve(self, configuration: dict[str, Any], archive: zipfile.ZipFile) -> None:
         name = FunctionName.parse(configuration["FunctionArn"], DEFAULT_REGION)
@@ -831,8 +894,23 @@ def runtimes() -> tuple[str, ...]:
     return tuple(Loader().load_service_model("lambda", "service-2")["shapes"]["Runtime"]["enum"])
 
 
+def stored_principal(principal: Any) -> Any:
+    """Of a statement that AddPermission made; moto keeps an ARN or an account as it was given."""
+    if not isinstance(principal, str) or principal == "*":
+        return principal
+    return {"AWS": f"arn:aws:iam::{principal}:root" if principal.isdigit() else principal}
+
+
 def check_configuration(wanted: Mapping[str, Any], *, creating: bool) -> None:
     runtime = wanted.get("Runtime")
+    name = str(wanted.get("FunctionName") or "").rpartition(":")[2]
+    if creating and len(name) > LONGEST_NAME:
+        raise not_valid(f"Value '{name}' at 'functionName'", f"have length less than or equal to {LONGEST_NAME}")
+    timeout = wanted.get("Timeout")
+    if isinstance(timeout, int) and timeout > LONGEST_TIMEOUT:
+        raise not_valid(f"Value '{timeout}' at 'timeout'", f"have value less than or equal to {LONGEST_TIMEOUT}")
+    if creating and not (runtime and wanted.get("Handler")):
+        raise invalid("Runtime and Handler are mandatory parameters for functions created with deployment packages.")
     if runtime is not None:
         if runtime in BLOCKED_RUNTIMES:
             raise invalid(
@@ -845,6 +923,18 @@ def check_configuration(wanted: Mapping[str, Any], *, creating: bool) -> None:
                 f"[{', '.join(runtimes())}] or be a valid ARN"
             )
     variables = (wanted.get("Environment") or {}).get("Variables") or {}
+    if any(not ENVIRONMENT_NAME.fullmatch(name) for name in variables):
+        raise not_valid(
+            "Value at 'environment.variables'",
+            f"Map keys must satisfy constraint: [Member must satisfy regular expression pattern: "
+            f"{ENVIRONMENT_NAME.pattern}]",
+        )
+    measured = json.dumps(variables, separators=(",", ":"))
+    if len(measured.encode()) > LARGEST_ENVIRONMENT:
+        raise invalid(
+            "Lambda was unable to configure your environment variables because the environment variables you have "
+            f"provided exceeded the 4KB limit. String measured: {measured}"
+        )
     reserved = [name for name in variables if name in RESERVED]
     if reserved:
         raise invalid(
@@ -852,6 +942,13 @@ def check_configuration(wanted: Mapping[str, Any], *, creating: bool) -> None:
             "provided contains reserved keys that are currently not supported for modification. Reserved keys used "
             f"in this request: {', '.join(reserved)}"
         )
+
+
+def not_valid(what: str, constraint: str) -> Refused:
+    """In the words of the API model's constraints; the service's own limits are narrower than its model's."""
+    constraint = constraint if constraint.startswith("Map") else f"Member must {constraint}"
+    said = f"1 validation error detected: {what} failed to satisfy constraint: {constraint}"
+    return Refused(400, "ValidationException", said)
 
 
 def read_archive(code: Mapping[str, Any]) -> zipfile.ZipFile:

@@ -301,7 +301,6 @@ class IntegrationRoles(Roles):
 
     def __init__(self, backend: Backend) -> None:
         super().__init__(backend)
-        self._trusts: dict[str, tuple[int, bool]] = {}
         self._queues: dict[str, tuple[float, list[Statement]]] = {}
 
     def notice(self, request: Request) -> None:
@@ -314,24 +313,7 @@ class IntegrationRoles(Roles):
 
     def assumable(self, role_arn: str) -> bool:
         """Whether the role exists and trusts API Gateway."""
-        serial = self._backend.iam_serial
-        kept = self._trusts.get(role_arn)
-        if kept is None or kept[0] != serial:
-            kept = self._trusts[role_arn] = (serial, self._trusts_gateway(role_arn))
-        return kept[1]
-
-    def _trusts_gateway(self, role_arn: str) -> bool:
-        try:
-            answer = self._backend.query("iam", "GetRole", {"RoleName": role_arn.rpartition("/")[2]})
-        except BackendError as error:
-            if error.code == "NoSuchEntity":
-                return False
-            raise
-        tree = ElementTree.fromstring(answer)
-        if _element(tree, "Arn") != role_arn:
-            return False
-        trust = _statements(_element(tree, "AssumeRolePolicyDocument"))
-        return allowed(_about(trust, "Service", "apigateway.amazonaws.com"), "sts:AssumeRole", None)
+        return self.trusts(role_arn, "apigateway.amazonaws.com")
 
     def refusal(self, role_arn: str | None, action: str, queue: Queue) -> str | None:
         """SQS's words when neither the role's policies nor the queue's allow it; None when one does."""
@@ -347,7 +329,7 @@ class IntegrationRoles(Roles):
             kind: {one.get("Effect") for one in held if matches(one, action, queue.arn, context)}
             for kind, held in (
                 ("an identity-based", self._statements(role_arn)),
-                ("a resource-based", _about(of_queue, "AWS", role_arn)),
+                ("a resource-based", _about(of_queue, role_arn)),
             )
         }
         word = action.lower()
@@ -384,8 +366,8 @@ def _statements(document: str) -> list[Statement]:
     return as_list(parsed.get("Statement")) if isinstance(parsed, dict) else []
 
 
-def _about(statements: Iterable[Statement], kind: str = "AWS", who: str = "*") -> list[Statement]:
-    """The statements whose Principal names `who` (a role's ARN for AWS, a name for Service) or everyone.
+def _about(statements: Iterable[Statement], who: str = "*") -> list[Statement]:
+    """The statements whose Principal names `who` (a role's ARN) or everyone.
 
     One that names the account (root) is not among them: it leaves the word to the role's own policies.
     """
@@ -395,7 +377,7 @@ def _about(statements: Iterable[Statement], kind: str = "AWS", who: str = "*") -
         if principal == "*":
             named.append(statement)
         elif isinstance(principal, dict):
-            if "*" in as_list(principal.get("AWS")) or who in as_list(principal.get(kind)):
+            if {"*", who} & set(as_list(principal.get("AWS"))):
                 named.append(statement)
         elif "NotPrincipal" in statement:
             raise NotSimulated("The sandbox's API Gateway does not evaluate NotPrincipal in policies.")

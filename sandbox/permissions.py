@@ -212,12 +212,34 @@ class Roles:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self._known: dict[tuple[str, str], tuple[int, Held]] = {}
+        self._trusted: dict[tuple[str, str], tuple[int, bool]] = {}
 
     def allows(self, role_arn: str, action: str, resource: str | None) -> bool:
         """Whether the role may; a role that is gone may nothing."""
         held = self.held("Role", role_arn.rpartition("/")[2])
         within = held.boundary is None or allowed(held.boundary, action, resource)
         return within and allowed(held.statements, action, resource)
+
+    def trusts(self, role_arn: str, service: str) -> bool:
+        """Whether the role is there and a service may assume it, for example ``lambda.amazonaws.com``."""
+        serial = self._backend.iam_serial
+        kept = self._trusted.get((role_arn, service))
+        if kept is None or kept[0] != serial:
+            kept = self._trusted[role_arn, service] = (serial, self._is_trusted(role_arn, service))
+        return kept[1]
+
+    def _is_trusted(self, role_arn: str, service: str) -> bool:
+        asked = {"RoleName": role_arn.rpartition("/")[2]}
+        try:
+            if role_arn not in self._texts("GetRole", asked, "Arn"):
+                return False
+            documents = self._texts("GetRole", asked, "AssumeRolePolicyDocument")
+        except BackendError as error:
+            if error.code == "NoSuchEntity":
+                return False
+            raise
+        statements = [one for text in documents for one in as_list(parse_document(text).get("Statement"))]
+        return allowed([one for one in statements if _names_service(one, service)], "sts:AssumeRole", None)
 
     def held(self, kind: str, name: str) -> Held:
         """Of a "Role" or a "User"; nothing where there is none of this name."""
@@ -264,6 +286,13 @@ class Roles:
     def _texts(self, action: str, parameters: Mapping[str, str], element: str) -> list[str]:
         tree = ElementTree.fromstring(self._backend.query("iam", action, parameters))
         return [node.text or "" for node in tree.iter() if node.tag.rpartition("}")[2] == element]
+
+
+def _names_service(statement: Statement, service: str) -> bool:
+    principal = statement.get("Principal")
+    if isinstance(principal, dict):
+        return "*" in as_list(principal.get("AWS")) or service in as_list(principal.get("Service"))
+    return principal == "*"
 
 
 def parse_document(text: str) -> dict[str, Any]:

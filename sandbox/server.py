@@ -246,16 +246,24 @@ def front(
 ) -> Front:
     """The planes in their order. With mappings that do not poll, everything happens in the caller's own thread."""
     from sandbox.gateway import Gateway
+    from sandbox.identities import Identities
+    from sandbox.log_groups import LogGroups
     from sandbox.queues import Queues
+    from sandbox.tables import Tables
 
+    identities = Identities(backend)
     gateway = Gateway(backend, functions)
     return Front(
         backend,
         unsigned=[functions.code, *([own] if own else []), *([weather.serve] if weather else []), gateway.serve],
         signed={
             "apigateway": [gateway.handle],
+            "dynamodb": [Tables(backend).handle],
+            "iam": [identities.handle],
             "lambda": [mappings.handle, functions.handle],
+            "logs": [LogGroups(backend).handle],
             "sqs": [gateway.notice, Queues(backend).handle],
+            "sts": [identities.handle],
         },
         gates=[*([weather.before] if weather else []), *([guard.check] if guard else [])],
         last_word=weather.after if weather else None,
@@ -336,19 +344,24 @@ class Front:
         return response if self._last_word is None else self._last_word(request, operation, response)
 
     def _ask(self, request: Request, operation: Operation) -> Response:
+        from sandbox import constraints
         from sandbox.backend import MODULES
+        from sandbox.wording import reworded
 
         if operation.service not in MODULES:
             # moto has it, perhaps, and would answer; nobody here has looked how that compares with AWS.
             return not_here(request, operation, f"The sandbox has no {operation.service} service.")
         if request.headers.get("X-Amz-Target", "").startswith("DynamoDBStreams_"):
             return not_here(request, operation, "The sandbox has no streams of DynamoDB.")
+        unfit = constraints.check(request, operation)
+        if unfit is not None:
+            return unfit
         for plane in self._signed.get(operation.service, ()):
             response = plane(request)
             if response is not None:
                 return response
         try:
-            response = self._backend.forward(request)
+            response = reworded(request, operation, self._backend.forward(request))
         except NotImplementedError:
             return not_here(request, operation)
         if response.status_code in (404, 405) and response.mimetype == "text/html":

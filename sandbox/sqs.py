@@ -6,6 +6,7 @@ messages. One lock is held while moto or the messages are asked; a long poll let
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 import re
@@ -52,24 +53,39 @@ LISTS = {
     "DeleteMessageBatchRequestEntry": "Entries",
     "ChangeMessageVisibilityBatchRequestEntry": "Entries",
 }
-MAPS = {"MessageAttribute": "MessageAttributes", "MessageSystemAttribute": "MessageSystemAttributes"}
+MAPS = {
+    "Attribute": "Attributes",
+    "MessageAttribute": "MessageAttributes",
+    "MessageSystemAttribute": "MessageSystemAttributes",
+}
 # The elements of its answers.
 ELEMENTS = {"Messages": "Message", "Failed": "BatchResultErrorEntry"}
 
+ROLE_ARN = re.compile(r'"(arn:[\w-]+:iam::\d{12}:role/[^"]+)"')
 COUNT = re.compile(rb"<Name>(ApproximateNumberOfMessages\w*)</Name>(\s*)<Value>\d+</Value>")
 
 
 class Sqs:
-    """``moto`` answers one request (a WSGI environ); ``lock`` guards it and must be reentrant.
+    """``moto`` answers one request (a WSGI environ); ``lock`` guards it and must be reentrant; ``role_id`` tells the
+    unique id of the role that an ARN names now.
 
     ``definitions`` are kept until a call that may change one; they are told by access key, Region and queue, as the
     account hangs on the key.
     """
 
-    def __init__(self, moto: Callable[[Environ], Served], lock: threading.RLock, announce: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        moto: Callable[[Environ], Served],
+        lock: threading.RLock,
+        announce: Callable[[], None],
+        role_id: Callable[[str], str | None],
+    ) -> None:
         self._moto = moto
         self._lock = lock
         self._announce = announce
+        self._role_id = role_id
+        # By queue: the roles that its access policy named when it was set, with their unique ids then.
+        self._named: dict[str, dict[str, str]] = {}
         self._definitions: dict[tuple[str, str, str], Definition] = {}
         self._arns: dict[str, bool] = {}
         self.messages = Messages(lock, self._exists)
@@ -128,17 +144,53 @@ class Sqs:
 
     def _on_queues(self, asked: Asked) -> Served:
         with self._lock:
-            going = self._definition(asked) if asked.action in ("DeleteQueue", "GetQueueAttributes") else None
+            queue = self._definition(asked) if asked.action in ("DeleteQueue", "GetQueueAttributes") else None
             served = self._moto(asked.environ_again())
             if asked.action not in READS:
                 self._definitions.clear()
                 self._arns.clear()
-            if going is None or going.fifo or served[0] != 200:
+            if served[0] != 200:
+                return served
+            if asked.action in ("CreateQueue", "SetQueueAttributes"):
+                self._remember(asked)
+            if queue is None:
                 return served
             if asked.action == "DeleteQueue":
-                self.messages.forget(going.arn)
+                self._named.pop(queue.arn, None)
+                self.messages.forget(queue.arn)
                 return served
-            return with_counts(served, self.messages.counts(going.arn), asked.by_json)
+            if asked.by_json:
+                served = self._with_principals(served, queue.arn)
+            return served if queue.fifo else with_counts(served, self.messages.counts(queue.arn), asked.by_json)
+
+    # AWS keeps a role in a policy by its unique id, and shows that once the role is gone, also when another of its
+    # name has come (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html).
+
+    def _remember(self, asked: Asked) -> None:
+        attributes = asked.parameters.get("Attributes")
+        policy = attributes.get("Policy") if isinstance(attributes, dict) else None
+        queue = self._definition(asked.about(str(asked.parameters.get("QueueName") or asked.queue)))
+        if policy is None or queue is None:
+            return
+        ids = {arn: self._role_id(arn) for arn in ROLE_ARN.findall(str(policy))}
+        known = self._named.get(queue.arn, {})
+        # What stood there already keeps the id that it had.
+        self._named[queue.arn] = {arn: known.get(arn, identity) for arn, identity in ids.items() if identity}
+
+    def _with_principals(self, served: Served, arn: str) -> Served:
+        gone = {one: identity for one, identity in self._named.get(arn, {}).items() if self._role_id(one) != identity}
+        answered = json.loads(served[2] or b"{}")
+        policy = (answered.get("Attributes") or {}).get("Policy")
+        if not gone or not policy:
+            return served
+        for one, identity in gone.items():
+            policy = policy.replace(f'"{one}"', f'"{identity}"')
+        answered["Attributes"]["Policy"] = policy
+        return (
+            served[0],
+            [one for one in served[1] if one[0].lower() != "content-length"],
+            json.dumps(answered).encode(),
+        )
 
     def _definition(self, asked: Asked) -> Definition | None:
         key = (asked.operation.access_key, asked.operation.region, asked.queue)
@@ -222,6 +274,12 @@ class Asked:
     def environ_again(self) -> Environ:
         """For one more asking of moto, which reads the body to its end."""
         return {**self.environ, "wsgi.input": io.BytesIO(self.body), "CONTENT_LENGTH": str(len(self.body))}
+
+    def about(self, queue: str) -> Asked:
+        """The same caller, about another queue."""
+        other = copy.copy(self)
+        other.queue = queue
+        return other
 
     def without_waiting(self) -> Asked:
         if self.by_json:

@@ -1,0 +1,169 @@
+"""The constraints of the API models: lengths, patterns, ranges, enumerations, what must be given.
+
+moto accepts names that AWS refuses. The services check a request against their model before anything else, and word
+it alike; botocore brings those models along, so they are checked here from the same source.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from sandbox.operations import BY_PATH, Operation
+from sandbox.refusals import Words, refusal
+
+if TYPE_CHECKING:
+    from werkzeug.wrappers import Request, Response
+
+# The error code with which each service refuses (their API references, "Common Errors"; Logs: InvalidParameter).
+CODES = {
+    "iam": "ValidationError",
+    "sts": "ValidationError",
+    "dynamodb": "ValidationException",
+    "lambda": "ValidationException",
+    "logs": "InvalidParameterException",
+    "apigateway": "ValidationException",
+}
+# Members whose values the services word otherwise; who owns the operation refuses them. What may be an ARN as well as
+# a name (TableName, FunctionName) is among them.
+ELSEWHERE = {
+    "dynamodb": frozenset({"TableName", "AttributeDefinitions", "KeySchema", "Key", "Item"}),
+    "lambda": frozenset({"Runtime", "BatchSize", "MaximumBatchingWindowInSeconds", "ScalingConfig", "Environment",
+                         "FunctionResponseTypes", "StartingPosition", "UUID", "EventSourceArn"}),
+}  # fmt: skip
+# IAM has a sentence of its own for the characters of names.
+NAME_PATTERN = r"[\w+=,.@-]+"
+
+
+def check(request: Request, operation: Operation) -> Response | None:
+    """The refusal of a request that its model does not allow; None where it does, or there is no such model."""
+    if operation.service not in CODES or not operation.name:
+        return None
+    shape = input_of(operation.service, operation.name)
+    if shape is None:
+        return None
+    given = unfolded(operation.parameters) if operation.service in ("iam", "sts") else operation.parameters
+    within = f"{operation.name[0].lower()}{operation.name[1:]}Input." if operation.service == "apigateway" else ""
+    found = list(violations(shape, given, operation.service, within))
+    if not found:
+        return None
+    said = found[0] if len(found) == 1 and found[0].startswith("The specified value") else counted(found)
+    return refusal(request, operation, Words(400, CODES[operation.service], said))
+
+
+def counted(found: list[str]) -> str:
+    return f"{len(found)} validation error{'s' if len(found) > 1 else ''} detected: {'; '.join(found)}"
+
+
+def violations(shape: Any, given: Mapping[str, Any], service: str, path: str = "") -> Iterator[str]:
+    """What is wrong with the members of a structure, in AWS's words."""
+    for name, member in shape.members.items():
+        if name in ELSEWHERE.get(service, ()):
+            continue
+        at = path + name[0].lower() + name[1:]
+        # A REST service's parameters go by their names in path, query and body.
+        value = given.get(member.serialization.get("name", name) if service in BY_PATH else name)
+        if value is None:
+            if name in shape.required_members and "location" not in member.serialization:
+                yield f"Value null at '{at}' failed to satisfy constraint: Member must not be null"
+            continue
+        yield from of_value(member, value, service, at)
+
+
+def of_value(shape: Any, value: Any, service: str, at: str) -> Iterator[str]:
+    if shape.type_name == "structure" and isinstance(value, Mapping):
+        yield from violations(shape, value, service, f"{at}.")
+    elif shape.type_name == "list" and isinstance(value, list):
+        yield from lengths(shape, value, len(value), at)
+        for number, one in enumerate(value, 1):
+            yield from of_value(shape.member, one, service, f"{at}.{number}.member")
+    elif shape.type_name == "string" and isinstance(value, str):
+        yield from lengths(shape, value, len(value), at)
+        if shape.enum and value not in shape.enum:
+            yield of_constraint(value, at, f"Member must satisfy enum value set: [{', '.join(shape.enum)}]")
+        pattern = shape.metadata.get("pattern")
+        if pattern and not compiled(pattern).fullmatch(value):
+            if service == "iam" and pattern == NAME_PATTERN:
+                yield (
+                    f"The specified value for {at} is invalid. It must contain only alphanumeric characters and/or "
+                    "the following: +=,.@_-"
+                )
+            else:
+                yield of_constraint(value, at, f"Member must satisfy regular expression pattern: {pattern}")
+    elif shape.type_name in ("integer", "long"):
+        try:
+            number = int(value)
+        except (TypeError, ValueError):
+            return  # of another type altogether, which moto or a plane refuses
+        least, most = shape.metadata.get("min"), shape.metadata.get("max")
+        if least is not None and number < least:
+            yield of_constraint(value, at, f"Member must have value greater than or equal to {least}")
+        if most is not None and number > most:
+            yield of_constraint(value, at, f"Member must have value less than or equal to {most}")
+
+
+def lengths(shape: Any, value: object, length: int, at: str) -> Iterator[str]:
+    least, most = shape.metadata.get("min"), shape.metadata.get("max")
+    if least is not None and length < least:
+        yield of_constraint(value, at, f"Member must have length greater than or equal to {least}")
+    if most is not None and length > most:
+        yield of_constraint(value, at, f"Member must have length less than or equal to {most}")
+
+
+def of_constraint(value: object, at: str, constraint: str) -> str:
+    return f"Value '{value}' at '{at}' failed to satisfy constraint: {constraint}"
+
+
+@functools.cache
+def compiled(pattern: str) -> re.Pattern[str]:
+    """As Java reads it, in ASCII; a pattern that Python cannot read fits everything."""
+    try:
+        return re.compile(pattern, re.ASCII)
+    except re.error:
+        return re.compile(r"(?s:.*)")
+
+
+@functools.cache
+def model_of(service: str) -> Any:
+    from botocore.loaders import Loader
+    from botocore.model import ServiceModel
+
+    return ServiceModel(Loader().load_service_model(service, "service-2"), service)
+
+
+@functools.cache
+def input_of(service: str, name: str) -> Any:
+    """The shape of an operation's parameters; None where there is no such operation, or it takes none."""
+    from botocore.model import OperationNotFoundError
+
+    try:
+        return model_of(service).operation_model(name).input_shape
+    except OperationNotFoundError:
+        return None
+
+
+def unfolded(form: Mapping[str, Any]) -> dict[str, Any]:
+    """A form of the query protocol (``Tags.member.1.Key``) as nested parameters."""
+    tree: dict[str, Any] = {}
+    for name, value in form.items():
+        branch = tree
+        *path, leaf = name.split(".")
+        for part in path:
+            below = branch.setdefault(part, {})
+            if not isinstance(below, dict):
+                break
+            branch = below
+        else:
+            branch[leaf] = value
+    return {name: listed(value) for name, value in tree.items()}
+
+
+def listed(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    if set(value) == {"member"} and isinstance(value["member"], dict):
+        numbered = value["member"]
+        return [listed(numbered[number]) for number in sorted(numbered, key=lambda text: (len(text), text))]
+    return {name: listed(one) for name, one in value.items()}
