@@ -1,16 +1,20 @@
 """The architecture from outside, by clients that are not boto3: built, used, refused, removed.
 
-Each client has a sandbox of its own. The `aws` command's part is in tests/test_aws_command.py.
+Each client has a sandbox of its own. How the `aws` command reads what provision built is in tests/test_aws_command.py.
 """
 
 from __future__ import annotations
 
 import base64
 import json
+import os
 import shutil
 import subprocess
+import sys
 import urllib.parse
+import urllib.request
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +28,9 @@ from sandbox import Sandbox
 JAVASCRIPT = Path(__file__).parent / "javascript"
 FUNCTION_ARN = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:curl-function"
 INVOKE_URI = f"arn:aws:apigateway:{REGION}:lambda:path/2015-03-31/functions/{FUNCTION_ARN}/invocations"
+
+# Version 2 takes a payload as base64 unless told; version 1 knows no such option.
+BINARY = () if metadata.version("awscli").startswith("1.") else ("--cli-binary-format", "raw-in-base64-out")
 
 
 @pytest.fixture
@@ -231,6 +238,136 @@ def test_curl_builds_uses_and_removes_the_architecture(url: str, package: Path, 
     assert curl.iam("DeletePolicy", PolicyArn=policy)[0] == 200
     assert curl.dynamodb("ListTables")[1]["TableNames"] == []
     assert "curl-role" not in curl.iam("ListRoles")[1]
+
+
+# The aws command
+
+
+class Aws:
+    """The `aws` command that the test extra installs; a failing one is answered with what it says."""
+
+    def __init__(self, url: str, home: Path) -> None:
+        self.url = url
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+        self.environment = {
+            **kept,
+            "HOME": str(home),
+            "AWS_ACCESS_KEY_ID": "any",
+            "AWS_SECRET_ACCESS_KEY": "any",
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_PAGER": "",
+        }
+
+    def __call__(self, *words: str, fails: str = "") -> Any:
+        """The answer, decoded; ``fails`` is what the command must say where it has to fail."""
+        ended = subprocess.run(
+            [str(Path(sys.executable).with_name("aws")), "--endpoint-url", self.url, "--output", "json", *words],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        if fails:
+            assert ended.returncode != 0, f"{words} should have failed"
+            assert fails in ended.stderr
+            return None
+        assert ended.returncode == 0, ended.stderr
+        return json.loads(ended.stdout) if ended.stdout.strip() else {}
+
+
+def test_the_aws_command_builds_uses_and_removes_the_architecture(url: str, package: Path, tmp_path: Path) -> None:
+    aws = Aws(url, tmp_path)
+    allowed = {"Effect": "Allow", "Action": ["dynamodb:*", "sqs:*", "logs:*"], "Resource": "*"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
+    named = ("--function-name", "aws-function")
+
+    role = aws("iam", "create-role", "--role-name", "aws-role", "--assume-role-policy-document", json.dumps(TRUST))
+    policy = aws("iam", "create-policy", "--policy-name", "aws-policy", "--policy-document", document)["Policy"]["Arn"]
+    attachment = ("--role-name", "aws-role", "--policy-arn", policy)
+    aws("iam", "attach-role-policy", *attachment)
+    aws(
+        "dynamodb", "create-table", "--table-name", "aws-table", "--billing-mode", "PAY_PER_REQUEST",
+        *("--key-schema", "AttributeName=id,KeyType=HASH"),
+        *("--attribute-definitions", "AttributeName=id,AttributeType=S"),
+    )  # fmt: skip
+    aws("dynamodb", "wait", "table-exists", "--table-name", "aws-table")
+    attributes = ("--attributes", "VisibilityTimeout=60")
+    queue = aws("sqs", "create-queue", "--queue-name", "aws-queue", *attributes)["QueueUrl"]
+    aws(
+        "sqs", "create-queue", "--queue-name", "aws-queue", "--attributes", "VisibilityTimeout=61",
+        fails="A queue already exists with the same name and a different value for attribute VisibilityTimeout",
+    )  # fmt: skip
+    aws(
+        "lambda", "create-function", *named, "--runtime", "python3.13", "--role", role["Role"]["Arn"],
+        *("--timeout", "10"),
+        *("--handler", "lambda_function.lambda_handler", "--zip-file", f"fileb://{package}"),
+    )  # fmt: skip
+    aws("lambda", "wait", "function-active-v2", *named)
+    arn = f"arn:aws:sqs:{REGION}:{ACCOUNT}:aws-queue"
+    mapping = aws(
+        "lambda", "create-event-source-mapping", *named, "--event-source-arn", arn,
+        *("--function-response-types", "ReportBatchItemFailures"),
+    )["UUID"]  # fmt: skip
+
+    api = aws("apigateway", "create-rest-api", "--name", "aws-api")
+    of_api = ("--rest-api-id", api["id"])
+    resource = aws(
+        "apigateway", "create-resource", *of_api, "--parent-id", api["rootResourceId"], "--path-part", "dynamodbmanager"
+    )["id"]
+    of_method = (*of_api, "--resource-id", resource, "--http-method", "POST")
+    aws("apigateway", "put-method", *of_method, "--authorization-type", "NONE")
+    uri = INVOKE_URI.replace("curl-function", "aws-function")
+    aws("apigateway", "put-integration", *of_method, "--type", "AWS", "--integration-http-method", "POST", "--uri", uri)
+    aws("apigateway", "put-method-response", *of_method, "--status-code", "200")
+    aws("apigateway", "put-integration-response", *of_method, "--status-code", "200")
+    source_arn = f"arn:aws:execute-api:{REGION}:{ACCOUNT}:{api['id']}/*/POST/dynamodbmanager"
+    aws(
+        "lambda", "add-permission", *named, "--statement-id", "invoke", "--action", "lambda:InvokeFunction",
+        *("--principal", "apigateway.amazonaws.com", "--source-arn", source_arn),
+    )  # fmt: skip
+    aws("apigateway", "create-deployment", *of_api, "--stage-name", "Staging")
+
+    def item(name: str) -> str:
+        return json.dumps({"operation": "create", "tableName": "aws-table", "payload": {"Item": {"id": name}}})
+
+    def stored(name: str) -> Any:
+        key = json.dumps({"id": {"S": name}})
+        return aws("dynamodb", "get-item", "--table-name", "aws-table", "--key", key).get("Item")
+
+    # Used: through the stage's URL, API Gateway's own test, the function, the queue
+    stage = f"{url}/restapis/{api['id']}/Staging/_user_request_/dynamodbmanager"
+    with urllib.request.urlopen(stage, data=item("direct").encode(), timeout=20) as answered:
+        assert answered.status == 200
+    assert stored("direct") == {"id": {"S": "direct"}}
+    tested = aws("apigateway", "test-invoke-method", *of_method, "--body", item("tested"))
+    assert (tested["status"], stored("tested")) == (200, {"id": {"S": "tested"}})
+    result = tmp_path / "result.json"
+    payload = ("--payload", '{"operation": "echo", "payload": "hello"}')
+    invoked = aws("lambda", "invoke", *named, *payload, *BINARY, str(result))
+    assert (invoked["StatusCode"], json.loads(result.read_text())) == (200, "hello")
+    aws("sqs", "send-message", "--queue-url", queue, "--message-body", item("queued"))
+    assert eventually(lambda: stored("queued"), 30) == {"id": {"S": "queued"}}
+    group = "/aws/lambda/aws-function"
+    events = aws("logs", "filter-log-events", "--log-group-name", group, "--filter-pattern", "REPORT")["events"]
+    assert any(event["message"].startswith("REPORT RequestId: ") for event in events)
+
+    # And everything away
+    aws("iam", "delete-role", "--role-name", "aws-role", fails="must detach all policies first")
+    aws("apigateway", "delete-rest-api", *of_api)
+    aws("apigateway", "get-rest-api", *of_api, fails="NotFoundException")
+    aws("lambda", "delete-event-source-mapping", "--uuid", mapping)
+    aws("lambda", "delete-function", *named)
+    aws("logs", "delete-log-group", "--log-group-name", group)
+    aws("sqs", "delete-queue", "--queue-url", queue)
+    aws("sqs", "get-queue-url", "--queue-name", "aws-queue", fails="AWS.SimpleQueueService.NonExistentQueue")
+    aws("dynamodb", "delete-table", "--table-name", "aws-table")
+    aws("dynamodb", "wait", "table-not-exists", "--table-name", "aws-table")
+    aws("iam", "detach-role-policy", *attachment)
+    aws("iam", "delete-role", "--role-name", "aws-role")
+    aws("iam", "delete-policy", "--policy-arn", policy)
+    assert aws("lambda", "list-functions")["Functions"] == []
+    assert aws("iam", "list-roles")["Roles"] == []
 
 
 # JavaScript
