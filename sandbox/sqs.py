@@ -173,9 +173,7 @@ class Sqs:
         if policy is None or queue is None:
             return
         ids = {arn: self._role_id(arn) for arn in ROLE_ARN.findall(str(policy))}
-        known = self._named.get(queue.arn, {})
-        # What stood there already keeps the id that it had.
-        self._named[queue.arn] = {arn: known.get(arn, identity) for arn, identity in ids.items() if identity}
+        self._named[queue.arn] = {arn: identity for arn, identity in ids.items() if identity}
 
     def _with_principals(self, served: Served, arn: str) -> Served:
         gone = {one: identity for one, identity in self._named.get(arn, {}).items() if self._role_id(one) != identity}

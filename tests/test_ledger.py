@@ -40,6 +40,8 @@ from provision.tap import TRIALS, AnswerLost, Call, UnpromisedWrite
 from provision.waiting import Waiting
 from sandbox import Sandbox
 
+TRUST = (Path(__file__).parents[1] / "policies" / "trust-lambda.json").read_text()
+
 pytestmark = pytest.mark.usefixtures("models_read_once")
 
 ACCOUNT = "123456789012"
@@ -1106,7 +1108,7 @@ def test_what_is_going_already_needs_no_mark(path: Path, going: dict[str, str]) 
 
 def test_a_poisoned_ledger_does_not_delete_what_is_a_strangers(run: Deployment) -> None:
     role_name = run.settings.api_role
-    theirs = run.aws.iam.create_role(RoleName=role_name, AssumeRolePolicyDocument="{}")["Role"]
+    theirs = run.aws.iam.create_role(RoleName=role_name, AssumeRolePolicyDocument=TRUST)["Role"]
     ledger = run.open(run.connect())
     ledger.save()
     ledger.close()

@@ -276,8 +276,8 @@ def test_a_role_is_assumed_by_whom_its_trust_policy_names(account: Account) -> N
     stranger, friend = Session(account), Session(account)
     trust = document({"Effect": "Allow", "Principal": {"AWS": friend.arn}, "Action": "sts:AssumeRole"})
     role = account.iam.create_role(RoleName=account.name("trusting"), AssumeRolePolicyDocument=trust)["Role"]["Arn"]
-    friend.client("sts").assume_role(RoleArn=role, RoleSessionName="s")
-    assert refused(stranger.client("sts").assume_role, RoleArn=role, RoleSessionName="s") == (
+    friend.client("sts").assume_role(RoleArn=role, RoleSessionName="me")
+    assert refused(stranger.client("sts").assume_role, RoleArn=role, RoleSessionName="me") == (
         403,
         "AccessDenied",
         f"User: {stranger.user} is not authorized to perform: sts:AssumeRole on resource: {role}",
@@ -489,4 +489,4 @@ def test_a_check_costs_no_more_than_five_milliseconds(sandbox: Sandbox, account:
 def test_trust_of_this_suite_is_not_enough_to_be_assumed_by_a_person(account: Account) -> None:
     role = account.iam.create_role(RoleName=account.name("lambdas"), AssumeRolePolicyDocument=json.dumps(TRUST))
     me = Session(account, statement("Allow", "sts:AssumeRole"))
-    assert refused(me.client("sts").assume_role, RoleArn=role["Role"]["Arn"], RoleSessionName="s")[1] == "AccessDenied"
+    assert refused(me.client("sts").assume_role, RoleArn=role["Role"]["Arn"], RoleSessionName="me")[1] == "AccessDenied"
