@@ -95,6 +95,10 @@ class BackendError(Exception):
             return ""
 
 
+class MotoFailed(Exception):
+    """moto broke on a request: it takes some things for granted that a client can leave out or get wrong."""
+
+
 MANAGED_POLICIES = "MOTO_IAM_LOAD_MANAGED_POLICIES"
 
 
@@ -340,13 +344,18 @@ class Backend:
             started[:] = [status, headers]
             return lambda data: None
 
-        answered: Iterable[bytes] = self._app_of(service, environ)(environ, start_response)
         try:
-            body = b"".join(answered)
-        finally:
-            close = getattr(answered, "close", None)
-            if close is not None:
-                close()
+            answered: Iterable[bytes] = self._app_of(service, environ)(environ, start_response)
+            try:
+                body = b"".join(answered)
+            finally:
+                close = getattr(answered, "close", None)
+                if close is not None:
+                    close()
+        except NotImplementedError:
+            raise
+        except Exception as error:
+            raise MotoFailed(type(error).__name__) from error
         status, headers = started
         return int(status.split(None, 1)[0]), list(headers), body
 

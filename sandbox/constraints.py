@@ -1,4 +1,4 @@
-"""The constraints of the API models: lengths, patterns, ranges, enumerations, what must be given.
+"""The constraints of the API models: types, lengths, patterns, ranges, enumerations, what must be given.
 
 moto accepts names that AWS refuses. The services check a request against their model before anything else, and word
 it alike; botocore brings those models along, so they are checked here from the same source.
@@ -7,11 +7,13 @@ it alike; botocore brings those models along, so they are checked here from the 
 from __future__ import annotations
 
 import functools
+import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from sandbox.operations import BY_PATH, Operation
+from sandbox.backend import MODULES
+from sandbox.operations import BY_PATH, Operation, json_object
 from sandbox.refusals import Words, refusal
 
 if TYPE_CHECKING:
@@ -39,10 +41,13 @@ NAME_PATTERN = r"[\w+=,.@-]+"
 
 def check(request: Request, operation: Operation) -> Response | None:
     """The refusal of a request that its model does not allow; None where it does, or there is no such model."""
-    if operation.service not in CODES or not operation.name:
-        return None
-    shape = input_of(operation.service, operation.name)
+    shape = input_of(operation.service, operation.name) if operation.service in MODULES else None
     if shape is None:
+        return None
+    unreadable = unread(request, operation, shape)
+    if unreadable is not None:
+        return refusal(request, operation, Words(400, "SerializationException", unreadable))
+    if operation.service not in CODES:
         return None
     given = unfolded(operation.parameters) if operation.service in ("iam", "sts") else operation.parameters
     within = f"{operation.name[0].lower()}{operation.name[1:]}Input." if operation.service == "apigateway" else ""
@@ -51,6 +56,62 @@ def check(request: Request, operation: Operation) -> Response | None:
         return None
     said = found[0] if len(found) == 1 and found[0].startswith("The specified value") else counted(found)
     return refusal(request, operation, Words(400, CODES[operation.service], said))
+
+
+def unread(request: Request, operation: Operation, shape: Any) -> str | None:
+    """What a service that reads JSON says of a body that is none, or of a value of another type; None: it is read.
+
+    A REST service reads path and query by itself, and some bodies (Invoke's) are not its own.
+    """
+    body = request.get_data(cache=True)
+    if operation.service in BY_PATH:
+        if shape.serialization.get("payload") or not body:
+            return None
+        own = {name: one for name, one in shape.members.items() if "location" not in one.serialization}
+        given = {one.serialization.get("name", name): one for name, one in own.items()}
+        values = json_object(body)
+        return next((said for name, one in given.items() if (said := mistyped(one, values.get(name)))), None)
+    if "X-Amz-Target" not in request.headers:
+        return None
+    try:
+        decoded = json.loads(body or b"{}")
+    except (ValueError, RecursionError):
+        return "Unable to parse the request body as JSON."
+    return mistyped(shape, decoded)
+
+
+NAMES_OF_VALUES = {str: "STRING_VALUE", bool: "TRUE_VALUE", int: "NUMBER_VALUE", float: "DECIMAL_VALUE"}
+TYPES: dict[str, tuple[type, ...]] = {
+    "structure": (dict,), "map": (dict,), "list": (list,), "string": (str,), "blob": (str,), "boolean": (bool,),
+    "integer": (int,), "long": (int,), "float": (int, float), "double": (int, float),
+    "timestamp": (int, float, str),
+}  # fmt: skip
+
+
+def mistyped(shape: Any, value: Any) -> str | None:
+    """AWS's words for the first value that is of another type than its shape."""
+    wanted = TYPES[shape.type_name]
+    if value is None:
+        return None
+    if not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted):
+        if isinstance(value, dict):
+            return "Start of structure or map found where not expected."
+        if isinstance(value, list):
+            return "Start of list found where not expected."
+        kind = {"string": "String", "integer": "Integer", "long": "Long", "boolean": "Boolean"}.get(shape.type_name)
+        found = "FALSE_VALUE" if value is False else NAMES_OF_VALUES[type(value)]
+        return f"{found} cannot be converted to {kind}" if kind else "Unexpected token found where not expected."
+    inner: Any = value
+    below: list[tuple[Any, Any]] = []
+    if shape.type_name == "structure":
+        below = [(one, inner.get(name)) for name, one in shape.members.items()]
+    elif shape.type_name == "map":
+        below = [(shape.value, one) for one in inner.values()]
+    elif shape.type_name == "list":
+        below = [(shape.member, one) for one in inner]
+        if None in inner:
+            return "Expected a value where null was found."
+    return next((said for one, each in below if (said := mistyped(one, each))), None)
 
 
 def counted(found: list[str]) -> str:

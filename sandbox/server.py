@@ -345,7 +345,7 @@ class Front:
 
     def _ask(self, request: Request, operation: Operation) -> Response:
         from sandbox import constraints
-        from sandbox.backend import MODULES
+        from sandbox.backend import MODULES, MotoFailed
         from sandbox.wording import reworded
 
         if operation.service not in MODULES:
@@ -356,14 +356,19 @@ class Front:
         unfit = constraints.check(request, operation)
         if unfit is not None:
             return unfit
-        for plane in self._signed.get(operation.service, ()):
-            response = plane(request)
-            if response is not None:
-                return response
         try:
+            for plane in self._signed.get(operation.service, ()):
+                response = plane(request)
+                if response is not None:
+                    return response
             response = reworded(request, operation, self._backend.forward(request))
         except NotImplementedError:
             return not_here(request, operation)
+        except MotoFailed as error:
+            log.exception("moto cannot answer %s %s", operation.service, operation.name)
+            called = operation.name or f"{operation.method} {operation.path}"
+            said = f"The sandbox cannot carry out this {called} of {operation.service} ({error})."
+            return not_here(request, operation, said)
         if response.status_code in (404, 405) and response.mimetype == "text/html":
             return not_here(request, operation)  # no route of moto's: its web framework answers
         return response
