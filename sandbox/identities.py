@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from werkzeug.wrappers import Request, Response
 
 LARGEST_TRUST = 2048
+MOST_VERSIONS = 5
 LARGEST_POLICY = 6144
 SERVICE = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)*\.amazonaws\.com(\.cn)?")
 IDENTITY = re.compile(rf"arn:[\w-]+:iam::{ACCOUNT}:(role|user)/(.+)")
@@ -53,8 +54,10 @@ class Identities:
             return self._trust(operation.text("AssumeRolePolicyDocument"))
         if name == "UpdateAssumeRolePolicy":
             return self._role(operation) or self._trust(operation.text("PolicyDocument"))
-        if name in ("CreatePolicy", "CreatePolicyVersion"):
+        if name == "CreatePolicy":
             return self._document(operation.text("PolicyDocument"))
+        if name == "CreatePolicyVersion":
+            return self._document(operation.text("PolicyDocument")) or self._another_version(operation)
         if name == "AttachRolePolicy" or name == "ListInstanceProfilesForRole":
             return self._role(operation)
         if name == "ListEntitiesForPolicy":
@@ -104,6 +107,17 @@ class Identities:
             "DeleteConflict",
             "This policy has more than one version. Before you delete a policy, you must delete the policy's "
             "versions. The default version is deleted with the policy.",
+        )
+
+    def _another_version(self, operation: Operation) -> Words | None:
+        listed = self._asked("ListPolicyVersions", PolicyArn=operation.text("PolicyArn")) or ""
+        if listed.count("<VersionId>") < MOST_VERSIONS:
+            return None
+        return Words(
+            409,
+            "LimitExceeded",
+            f"A managed policy can have up to {MOST_VERSIONS} versions. Before you create a new version, you must "
+            "delete an existing version.",
         )
 
     def _inline(self, operation: Operation) -> Words | None:

@@ -24,6 +24,7 @@ NOT_A_NAME = (
 KEY_MISMATCH = "The provided key element does not match the schema"
 # Numbers have 38 significant digits (HowItWorks.NamingRulesDataTypes.html).
 MOST_DIGITS = 38
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
 def invalid(message: str) -> Words:
@@ -57,8 +58,11 @@ class Tables:
             keys, given_key = self._keys(operation, operation.text("TableName")), given.get("Key")
             if keys and isinstance(given_key, dict) and not fits(given_key, keys):
                 return invalid(KEY_MISMATCH)
-        if operation.name == "PutItem" and any(digits(one) > MOST_DIGITS for one in numbers(given.get("Item"))):
-            return invalid("Attempting to store more than 38 significant digits in a Number")
+        for number in numbers(given.get("Item")) if operation.name == "PutItem" else ():
+            if not NUMBER.fullmatch(number):
+                return invalid(f"The parameter cannot be converted to a numeric value: {number}")
+            if digits(number) > MOST_DIGITS:
+                return invalid("Attempting to store more than 38 significant digits in a Number")
         return None
 
     def _keys(self, operation: Operation, table: str) -> dict[str, str]:

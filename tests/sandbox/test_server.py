@@ -105,12 +105,25 @@ def test_what_is_not_here_is_501_in_a_sentence(
         assert refused.value.response["Error"]["Code"] == "NotImplementedException"
 
 
-def test_a_defect_of_the_sandbox_is_told_in_the_services_own_form(account: Account) -> None:
+def test_a_defect_of_the_sandbox_is_told_in_the_services_own_form(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*given: object) -> None:
+        raise KeyError("ours")
+
+    monkeypatch.setattr("sandbox.constraints.check", broken)
+    with pytest.raises(ClientError) as failed:
+        account.client("dynamodb").list_tables()
+    assert failed.value.response["Error"]["Code"] == "InternalFailure"
+    assert "The sandbox failed: KeyError: 'ours'" in str(failed.value)
+
+
+def test_what_moto_breaks_on_is_told_as_what_the_sandbox_cannot_do(account: Account) -> None:
     """moto's own handler ends in a KeyError without a TableArn."""
     with pytest.raises(ClientError) as failed:
         account.client("dynamodb").list_exports()
-    assert failed.value.response["Error"]["Code"] == "InternalFailure"
-    assert "The sandbox failed" in str(failed.value)
+    assert failed.value.response["ResponseMetadata"]["HTTPStatusCode"] == 501
+    assert "The sandbox cannot carry out this ListExports of dynamodb (KeyError)." in str(failed.value)
 
 
 def test_the_rest_reaches_moto(account: Account) -> None:

@@ -32,7 +32,9 @@ from sandbox.weather import AWS, CALM, TROUBLES_IN_A_ROW, Lost, Weather, parse
 
 URL = "http://127.0.0.1:4599"  # nobody listens there: no request of these tests reaches a socket
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/"
-OPEN = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sqs:*", "Resource": "*"}]})
+OPEN = json.dumps(
+    {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": "*", "Action": "sqs:*", "Resource": "*"}]}
+)
 ECHO = zipped("def lambda_handler(event, context):\n    return event\n")
 
 
