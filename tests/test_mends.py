@@ -265,6 +265,14 @@ def set_function(aws: Stranger, **configuration: Any) -> None:
     aws.lambda_.update_function_configuration(FunctionName="POC-Lambda-1", **configuration)
 
 
+def give_other_role(aws: Stranger) -> None:
+    """One that Lambda may assume, as it looks at once; afterwards it is gone, and the function still names it."""
+    trust = (Path(__file__).parents[1] / "policies" / "trust-lambda.json").read_text()
+    aws.iam.create_role(RoleName="another-role", AssumeRolePolicyDocument=trust)
+    set_function(aws, Role=f"arn:aws:iam::{ACCOUNT}:role/another-role")
+    aws.iam.delete_role(RoleName="another-role")
+
+
 def set_trigger(aws: Stranger, **configuration: Any) -> None:
     aws.lambda_.update_event_source_mapping(UUID=trigger_of(aws), **configuration)
 
@@ -437,11 +445,11 @@ DRIFTS = [
     Drift(
         "role of the function changed",
         "function",
-        lambda aws: set_function(aws, Role=f"arn:aws:iam::{ACCOUNT}:role/APIGateway-SQS"),
+        give_other_role,
         [
             (
                 "Role",
-                f"arn:aws:iam::{ACCOUNT}:role/APIGateway-SQS",
+                f"arn:aws:iam::{ACCOUNT}:role/another-role",
                 f"arn:aws:iam::{ACCOUNT}:role/SQS-Lambda-DynamoDB-Role",
             )
         ],
@@ -949,14 +957,14 @@ LOSSES = [
         "role of the function deleted",
         lambda aws: delete_role(aws, "SQS-Lambda-DynamoDB-Role"),
         ["function-role", "function-role/write-policy", "function-role/read-policy"],
-        {"queue": [("roles named", ANY, ANY)], "function": [("role id", ANY, ANY)]},
+        {"queue": [("Policy", ANY, ANY), ("roles named", ANY, ANY)], "function": [("role id", ANY, ANY)]},
         trials=True,
     ),
     Loss(
         "role of the API deleted",
         lambda aws: delete_role(aws, "APIGateway-SQS"),
         ["api-role", "api-role/logs-policy"],
-        {"queue": [("roles named", ANY, ANY)]},
+        {"queue": [("Policy", ANY, ANY), ("roles named", ANY, ANY)]},
     ),
     Loss("table deleted", lambda aws: aws.dynamodb.delete_table(TableName="name"), ["table"], {}),
     Loss(
@@ -1057,7 +1065,7 @@ def test_a_role_that_somebody_made_again_with_our_mark_counts_as_made_again(
     )
     built.build()
     assert set(built.changed) == {"api-role/logs-policy", "queue"}
-    assert [one.attribute for one in built.changed["queue"].differences] == ["roles named"]
+    assert [one.attribute for one in built.changed["queue"].differences] == ["Policy", "roles named"]
     settled()
     built.trials()
 
