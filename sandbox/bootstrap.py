@@ -21,7 +21,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from types import TracebackType
+from types import SimpleNamespace, TracebackType
 from typing import Any
 
 API = "/2018-06-01/runtime"
@@ -63,8 +63,8 @@ class Context:
         self.memory_limit_in_mb = os.environ["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"]
         self.log_group_name = os.environ["AWS_LAMBDA_LOG_GROUP_NAME"]
         self.log_stream_name = os.environ["AWS_LAMBDA_LOG_STREAM_NAME"]
-        self.client_context: Any = json.loads(headers["Lambda-Runtime-Client-Context"] or "null")
-        self.identity = None
+        self.client_context = client_context(json.loads(headers["Lambda-Runtime-Client-Context"] or "null"))
+        self.identity = SimpleNamespace(cognito_identity_id=None, cognito_identity_pool_id=None)
         self._deadline = int(headers["Lambda-Runtime-Deadline-Ms"])
 
     def get_remaining_time_in_millis(self) -> int:
@@ -72,6 +72,21 @@ class Context:
 
     def log(self, message: object) -> None:
         print(message)
+
+
+def client_context(told: Any) -> SimpleNamespace | None:
+    """An object as AWS's runtime makes it (docs.aws.amazon.com/lambda/latest/dg/python-context.html)."""
+    if not isinstance(told, dict):
+        return None
+    client = told.get("client")
+    named = (
+        "installation_id", "app_title", "app_version_name", "app_version_code", "app_package_name",
+    )  # fmt: skip
+    return SimpleNamespace(
+        custom=told.get("custom"),
+        env=told.get("env"),
+        client=SimpleNamespace(**{name: client.get(name) for name in named}) if isinstance(client, dict) else None,
+    )
 
 
 class RuntimeApi:

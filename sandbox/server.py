@@ -42,8 +42,9 @@ class Sandbox:
 
     ``port`` 0 takes a free one. ``weather`` is a text that :func:`sandbox.weather.parse` reads, which raises
     ValueError; ``enforced_users`` are the IAM users who are held to their policies ("*": all of them), as sessions
-    of roles always are. moto's state belongs to the process: there can be one started sandbox in a process at a time,
-    and each begins empty.
+    of roles always are. ``runtime_client`` is what Python runs in an execution environment in the place of our own
+    client of the Lambda Runtime API. moto's state belongs to the process: there can be one started sandbox in a
+    process at a time, and each begins empty.
     """
 
     _started: Sandbox | None = None
@@ -57,6 +58,7 @@ class Sandbox:
         *,
         weather: str = "calm",
         enforced_users: Collection[str] = (),
+        runtime_client: tuple[str, ...] | None = None,
     ) -> None:
         if host not in ("127.0.0.1", "localhost"):
             raise ValueError(f"the sandbox listens on loopback only, not on {host}")
@@ -65,6 +67,7 @@ class Sandbox:
         self._forecast = parse(weather)
         self._weather_text = weather
         self._enforced_users = tuple(enforced_users)
+        self._runtime_client = runtime_client
         self.id = id or f"sb-{secrets.token_hex(4)}"
         self._host = "127.0.0.1"
         self._wanted_port = port
@@ -167,7 +170,7 @@ class Sandbox:
         try:
             self._backend = Backend()
             self._backend.open()
-            self._functions = Functions(self._backend, lambda: self.url)
+            self._functions = Functions(self._backend, lambda: self.url, self._runtime_client)
             self._mappings = Mappings(self._backend, self._functions)
             self._weather = Weather(self._forecast, self._backend)
             self._guard = Guard(self._backend, self._functions.roles, self._functions, self._enforced_users)
