@@ -32,9 +32,9 @@ from sandbox.weather import AWS, CALM, TROUBLES_IN_A_ROW, Lost, Weather, parse
 
 URL = "http://127.0.0.1:4599"  # nobody listens there: no request of these tests reaches a socket
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/"
-OPEN = json.dumps(
-    {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": "*", "Action": "sqs:*", "Resource": "*"}]}
-)
+ALLOWED = {"Effect": "Allow", "Action": "sqs:*", "Resource": "*"}
+OPEN = json.dumps({"Version": "2012-10-17", "Statement": [ALLOWED]})
+TO_ALL = json.dumps({"Version": "2012-10-17", "Statement": [{**ALLOWED, "Principal": "*"}]})
 ECHO = zipped("def lambda_handler(event, context):\n    return event\n")
 
 
@@ -730,7 +730,7 @@ def test_changed_attributes_read_as_before_for_a_while(skies: Skies) -> None:
         return {name: found[name] for name in ("DelaySeconds", "VisibilityTimeout", "Policy") if name in found}
 
     skies.under("calm,attributes_stale=6")
-    skies.sqs.set_queue_attributes(QueueUrl=url, Attributes={"DelaySeconds": "4", "Policy": OPEN})
+    skies.sqs.set_queue_attributes(QueueUrl=url, Attributes={"DelaySeconds": "4", "Policy": TO_ALL})
     skies.clock.sleep(3)
     assert read("All") == {"DelaySeconds": "3", "VisibilityTimeout": "30"}
     assert read("Policy") == {}
@@ -738,7 +738,7 @@ def test_changed_attributes_read_as_before_for_a_while(skies: Skies) -> None:
     skies.sqs.set_queue_attributes(QueueUrl=url, Attributes={"DelaySeconds": "5"})
     assert read("DelaySeconds") == {"DelaySeconds": "3"}
     skies.clock.sleep(6)
-    assert read("DelaySeconds", "Policy") == {"DelaySeconds": "5", "Policy": OPEN}
+    assert read("DelaySeconds", "Policy") == {"DelaySeconds": "5", "Policy": TO_ALL}
 
 
 def test_an_older_sdk_is_refused_in_xml(skies: Skies) -> None:
