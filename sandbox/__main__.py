@@ -18,6 +18,7 @@ from typing import NoReturn
 from sandbox import commands
 from sandbox.process import FOREIGN, PLAIN_AWS, Wish, remember
 from sandbox.server import Sandbox
+from sandbox.state import CannotComeBack
 from sandbox.weather import parse as parse_weather
 
 USAGE_ERROR = 252
@@ -69,6 +70,12 @@ def how_to_run(port: int, what_port: str) -> Arguments:
         metavar="USER",
         help='hold this IAM user to its policies, as roles always are; "*": all users',
     )
+    options.add_argument(
+        "--state-dir",
+        type=Path,
+        metavar="DIR",
+        help="come back from this folder, and remember in it (docs/sandbox.md says what comes back)",
+    )
     return options
 
 
@@ -111,7 +118,8 @@ def main(arguments: list[str] | None = None) -> int:
         return run(options)
     try:
         if options.command == "start":
-            wish = Wish(options.port, options.weather, tuple(options.enforce), stays=True)
+            state_dir = options.state_dir.absolute() if options.state_dir else None
+            wish = Wish(options.port, options.weather, tuple(options.enforce), stays=True, state_dir=state_dir)
             return commands.start(options.folder, wish)
         if options.command == "stop":
             return commands.stop(options.folder)
@@ -133,7 +141,13 @@ def run(options: argparse.Namespace) -> int:
     for name in [one for one in os.environ if one.upper().startswith(FOREIGN)]:
         del os.environ[name]
     os.environ.update(PLAIN_AWS)
-    sandbox = Sandbox(port=options.port, weather=options.weather, enforced_users=options.enforce)
+    try:
+        sandbox = Sandbox(
+            port=options.port, weather=options.weather, enforced_users=options.enforce, state_dir=options.state_dir
+        )
+    except CannotComeBack as error:
+        print(error, file=sys.stderr)
+        return CANNOT_START
     received: list[int] = []
     wake = threading.Event()
 
@@ -146,6 +160,9 @@ def run(options: argparse.Namespace) -> int:
         signal.signal(number, note)
     try:
         sandbox.start()
+    except CannotComeBack as error:
+        print(error, file=sys.stderr)
+        return CANNOT_START
     except ImportError as error:
         print(
             f"The sandbox is not installed ({error}). Install it with: pip install -e '.[sandbox]'",
@@ -153,6 +170,9 @@ def run(options: argparse.Namespace) -> int:
         )
         return CANNOT_START
     except OSError as error:
+        if error.filename is not None:
+            print(f"The folder {options.state_dir} cannot be written to: {error.strerror}.", file=sys.stderr)
+            return CANNOT_START
         print(
             f"The sandbox cannot listen on port {options.port} ({error.strerror}). Choose another with --port, or "
             "--port 0 for any free one. If something else is amiss: pip install -e '.[sandbox]'",

@@ -13,12 +13,17 @@ from __future__ import annotations
 import io
 import json
 import os
+import random
 import re
 import threading
 import urllib.parse
-from collections.abc import Callable, Iterable, Mapping
+import uuid
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from sandbox.messages import Messages
 from sandbox.scope import DEFAULT_REGION, service_of
 from sandbox.sqs import Sqs
 
@@ -109,7 +114,12 @@ class Backend:
     writes), and with the interpreter's own lock nothing would be gained by letting them overlap.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, one_lock: bool = False) -> None:
+        """``one_lock``: calls to all services wait for one another, as a sandbox that comes back needs it."""
+        self._common = threading.RLock() if one_lock else None
+        self.random = random.Random()
+        self._number: int | None = None
+        self._awake: set[tuple[str, str]] = set()
         self._dispatcher: Any = None
         self._create_app: Any = None
         self._apps: dict[str, Any] = {}
@@ -139,7 +149,7 @@ class Backend:
 
         self._dispatcher = DomainDispatcherApplication(create_backend_app)
         self._create_app = create_backend_app
-        answer = self._run(self._environ("POST", "/moto-api/reset", "", {}, b""), "moto-api")
+        answer = self._run(self.environ("POST", "/moto-api/reset", "", {}, b""), "moto-api")
         if not answer.ok:
             raise BackendError("moto-api", "reset", answer)
 
@@ -179,7 +189,7 @@ class Backend:
         if signer.session_token:
             sent["X-Amz-Security-Token"] = signer.session_token
         sent.update(headers or {})
-        return self._run(self._environ(method, path, query, sent, body), service)
+        return self._run(self.environ(method, path, query, sent, body), service)
 
     def forward(self, request: Request) -> Response:
         """The client's request, unchanged, and moto's response, with nothing added."""
@@ -296,7 +306,7 @@ class Backend:
     # Inside
 
     @staticmethod
-    def _environ(method: str, path: str, query: str, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
+    def environ(method: str, path: str, query: str, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
         environ: dict[str, Any] = {
             "REQUEST_METHOD": method,
             "SCRIPT_NAME": "",
@@ -338,6 +348,8 @@ class Backend:
         return answer
 
     def _serve_once(self, environ: dict[str, Any], service: str) -> tuple[int, list[tuple[str, str]], bytes]:
+        if self._number is not None and service != "moto-api":
+            self._seed(environ)
         started: list[Any] = []
 
         def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
@@ -370,7 +382,56 @@ class Backend:
                 self._apps[service] = self._create_app(module)
             return self._apps[service]
 
+    @property
+    def messages(self) -> Messages:
+        return self._sqs.messages
+
+    def one_lock(self) -> threading.RLock:
+        assert self._common is not None
+        return self._common
+
+    @contextmanager
+    def ids_from(self, number: int) -> Iterator[None]:
+        """Within, the ids that moto and our layers make follow from the number and from what moto is asked; nobody
+        else's calls come in between."""
+        with self.one_lock():
+            self.random.seed(number)
+            self._number = number
+            try:
+                yield
+            finally:
+                self._number = None
+                self.random.seed()
+
+    def wake(self, service: str, region: str) -> None:
+        """One read. moto makes a service's store for a Region when it is first asked for it, and IAM's with the ids
+        of all managed policies, which must not count among the ids of a write."""
+        if (service, region) in self._awake:
+            return
+        self._awake.add((service, region))
+        if service in JSON_TARGETS:
+            reads = {"sqs": "ListQueues", "logs": "DescribeLogGroups", "dynamodb": "ListTables"}
+            self._json(service, reads[service], {}, region, None)
+        elif service in QUERY_VERSIONS:
+            self.query(service, "ListRoles" if service == "iam" else "GetCallerIdentity", {}, region=region)
+        else:
+            path = "/2015-03-31/functions" if service == "lambda" else "/restapis"
+            self.call(service, "GET", path, region=region)
+
+    def _seed(self, environ: Mapping[str, Any]) -> None:
+        """Anew for each call: how many reads come before a write depends on what is remembered of earlier ones."""
+        asked = (environ["REQUEST_METHOD"], environ["PATH_INFO"], environ["wsgi.input"].getvalue())
+        seed = zlib.crc32(repr((self._number, *asked)).encode())
+        answer = self._run(self.environ("POST", "/moto-api/seed", f"a={seed}", {}, b""), "moto-api")
+        if not answer.ok:
+            raise BackendError("moto-api", "seed", answer)
+
+    def uuid(self) -> str:
+        return str(uuid.UUID(int=self.random.getrandbits(128), version=4))
+
     def _lock(self, service: str) -> threading.RLock:
+        if self._common is not None:
+            return self._common
         with self._locks_guard:
             return self._locks.setdefault(service, threading.RLock())
 

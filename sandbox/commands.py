@@ -67,6 +67,8 @@ def differing(running: Running, wish: Wish) -> list[str]:
         found.append(f"port {described.get('port')}, not {wish.port}")
     if wish.weather != Wish.weather and described.get("weather") != wish.weather:
         found.append(f"weather {described.get('weather')}, not {wish.weather}")
+    if wish.state_dir is not None and described.get("state_dir") != str(wish.state_dir):
+        found.append(f"state in {described.get('state_dir') or 'no folder'}, not in {wish.state_dir}")
     if wish.enforced_users and described.get("enforced_users") != list(wish.enforced_users):
         enforced = ", ".join(described.get("enforced_users", ())) or "nobody"
         found.append(f"{enforced} held to policies, not {', '.join(wish.enforced_users)}")
@@ -88,12 +90,18 @@ def stop(folder: Path) -> int:
             say(f"The record {record} cannot be removed: {error.strerror}.")
             return FAILED
         return DONE
+    described = process.describe(running)
     try:
         process.stop(running)
     except (OSError, SandboxFailed) as error:
         say(f"{running.id} did not stop: {error}")
         return FAILED
-    say(f"{running.id} is stopped, and everything in it is gone.")
+    kept = (described or {}).get("state_dir")
+    say(
+        f"{running.id} is stopped. To have it again: python -m sandbox start --state-dir {kept}{other_folder(folder)}"
+        if kept
+        else f"{running.id} is stopped, and everything in it is gone."
+    )
     return DONE
 
 
@@ -122,6 +130,7 @@ def status(folder: Path, *, as_json: bool) -> int:
         if running.stays
         else "with the last teardown, or by python -m sandbox stop",
         "log": str(folder / process.LOG),
+        "comes back from": described.get("state_dir") or "nowhere",
         "made of": f"moto {described['moto']}, Python {described['python']}",
     }
     for name, value in rows.items():

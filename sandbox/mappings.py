@@ -139,6 +139,14 @@ class Mappings:
         self._rung = 0
         backend.listen_for_messages(self._ring)
 
+    def go(self) -> None:
+        """Poll from now on, also for the mappings that are there."""
+        self._polling = True
+        with self._guard:
+            mappings = list(self._shelf.values())
+        for mapping in mappings:
+            self._engage(mapping)
+
     def stop(self) -> None:
         with self._guard:
             mappings = list(self._shelf.values())
@@ -197,7 +205,7 @@ class Mappings:
         for name in NOT_FOR_QUEUES:
             if wanted.get(name) is not None:
                 raise invalid(f"{name} is not valid for SQS event sources.")
-        mapping = EventSourceMapping(str(uuid.uuid4()), queue_arn, function)
+        mapping = EventSourceMapping(self._backend.uuid(), queue_arn, function)
         settle = configure(mapping, wanted)
         configuration = self._functions.find(str(wanted["FunctionName"]), region=region)
         self._check_source(queue_arn, configuration)

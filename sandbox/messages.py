@@ -185,6 +185,9 @@ class Messages:
         self.arrival = threading.Condition(lock)
         self._exists = exists
         self._clock = clock
+        # Told of every message that comes and goes, by the queue's ARN; see :mod:`sandbox.state`.
+        self.kept: Callable[[str, Message], None] = lambda arn, message: None
+        self.dropped: Callable[[str, str | None], None] = lambda arn, identity: None
         self._queues: dict[str, Contents] = {}
         self._operations: dict[str, Callable[[Definition, Mapping[str, Any]], dict[str, Any]]] = {
             "SendMessage": self._send,
@@ -214,6 +217,17 @@ class Messages:
         with self.arrival:
             self._queues.pop(arn, None)
             self.arrival.notify_all()
+
+    def restore(self, arn: str, message: Message) -> None:
+        """A message of an earlier life of the sandbox, visible when its delay is over."""
+        with self.arrival:
+            self._contents(arn).put(message, self._clock())
+
+    def remove(self, arn: str, identity: str | None) -> None:
+        """One of the queue's, or all."""
+        with self.arrival:
+            there = self._contents(arn).messages
+            there.pop(identity, None) if identity is not None else there.clear()
 
     def _contents(self, arn: str) -> Contents:
         return self._queues.setdefault(arn, Contents())
@@ -258,6 +272,7 @@ class Messages:
             now + delay,
         )
         self._contents(queue.arn).put(message, now)
+        self.kept(queue.arn, message)
         self.arrival.notify_all()
         sent = {"MessageId": message.id, "MD5OfMessageBody": md5(message.body.encode())}
         if message.attributes:
@@ -305,6 +320,7 @@ class Messages:
                 continue
             if queue.most_receives and message.receives >= queue.most_receives and self._bury(queue, message, now):
                 del contents.messages[message.id]
+                self.dropped(queue.arn, message.id)
                 continue
             message.receives += 1
             message.first_received = message.first_received or now
@@ -321,6 +337,7 @@ class Messages:
             return False
         message.visible, message.source, message.handle = now, queue.arn, ""
         self._contents(queue.dead_letters).put(message, now)
+        self.kept(queue.dead_letters, message)
         self.arrival.notify_all()
         return True
 
@@ -331,6 +348,7 @@ class Messages:
         # "otherwise, the request succeeds, but the message will not be deleted" (API_DeleteMessage.html, ReceiptHandle)
         if message is not None and message.handle == handle:
             del contents.messages[message.id]
+            self.dropped(queue.arn, message.id)
         return {}
 
     def _delete_batch(self, queue: Definition, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -375,6 +393,7 @@ class Messages:
             raise Refused(Words(403, f"{LEGACY}PurgeQueueInProgress", words))
         contents.messages.clear()
         contents.purged = now
+        self.dropped(queue.arn, None)
         return {}
 
 

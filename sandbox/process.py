@@ -84,12 +84,14 @@ class Wish:
     weather: str = "calm"
     enforced_users: tuple[str, ...] = ()
     stays: bool = False
+    state_dir: Path | None = None
 
     def arguments(self) -> list[str]:
         """The command line of ``python -m sandbox run`` that grants it."""
         enforced = [part for user in self.enforced_users for part in ("--enforce", user)]
         stays = ["--stays"] if self.stays else []
-        return ["--port", str(self.port), "--weather", self.weather, *enforced, *stays]
+        state = ["--state-dir", str(self.state_dir)] if self.state_dir else []
+        return ["--port", str(self.port), "--weather", self.weather, *enforced, *stays, *state]
 
 
 def find(folder: Path) -> Running | None:

@@ -13,8 +13,10 @@ import platform
 import secrets
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timezone
 from importlib import metadata
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from sandbox.iam import Guard
     from sandbox.mappings import Mappings
     from sandbox.operations import Operation
+    from sandbox.state import State
     from sandbox.weather import Weather
     from sandbox.wire import WireServer
 
@@ -43,8 +46,9 @@ class Sandbox:
     ``port`` 0 takes a free one. ``weather`` is a text that :func:`sandbox.weather.parse` reads, which raises
     ValueError; ``enforced_users`` are the IAM users who are held to their policies ("*": all of them), as sessions
     of roles always are. ``runtime_client`` is what Python runs in an execution environment in the place of our own
-    client of the Lambda Runtime API. moto's state belongs to the process: there can be one started sandbox in a
-    process at a time, and each begins empty.
+    client of the Lambda Runtime API. ``state_dir`` is a folder from which a sandbox comes back and that remembers
+    this one; :class:`sandbox.state.CannotComeBack` is raised where that cannot be. moto's state belongs to the
+    process: there can be one started sandbox in a process at a time, and without ``state_dir`` each begins empty.
     """
 
     _started: Sandbox | None = None
@@ -59,6 +63,7 @@ class Sandbox:
         weather: str = "calm",
         enforced_users: Collection[str] = (),
         runtime_client: tuple[str, ...] | None = None,
+        state_dir: Path | None = None,
     ) -> None:
         if host not in ("127.0.0.1", "localhost"):
             raise ValueError(f"the sandbox listens on loopback only, not on {host}")
@@ -68,6 +73,13 @@ class Sandbox:
         self._weather_text = weather
         self._enforced_users = tuple(enforced_users)
         self._runtime_client = runtime_client
+        self._state_dir = state_dir
+        self._state: State | None = None
+        if state_dir is not None:
+            from sandbox.state import State
+
+            self._state = State(state_dir)
+            id = self._state.id or id
         self.id = id or f"sb-{secrets.token_hex(4)}"
         self._host = "127.0.0.1"
         self._wanted_port = port
@@ -138,6 +150,8 @@ class Sandbox:
                 self._thread.join(timeout=5)
             if self._backend is not None:
                 self._backend.close()
+            if self._state is not None:
+                self._state.close()
             with Sandbox._started_guard:
                 Sandbox._started = None
             self._stopped.set()
@@ -163,15 +177,14 @@ class Sandbox:
         from sandbox.iam import Guard
         from sandbox.mappings import Mappings
         from sandbox.weather import Weather
-        from sandbox.wire import WireServer
 
         # The port first: if it is taken, nothing else needs to be started.
-        self._server = WireServer(self._host, self._wanted_port, self._serve)
+        self._server = self._listen()
         try:
-            self._backend = Backend()
+            self._backend = Backend(one_lock=self._state is not None)
             self._backend.open()
             self._functions = Functions(self._backend, lambda: self.url, self._runtime_client)
-            self._mappings = Mappings(self._backend, self._functions)
+            self._mappings = Mappings(self._backend, self._functions, polling=self._state is None)
             self._weather = Weather(self._forecast, self._backend)
             self._guard = Guard(self._backend, self._functions.roles, self._functions, self._enforced_users)
             self._front = front(
@@ -181,8 +194,12 @@ class Sandbox:
                 weather=self._weather,
                 guard=self._guard,
                 own=self._own,
+                state=self._state,
             )
+            if self._state is not None:
+                self._come_back(self._state)
             self._functions.start()
+            self._mappings.go()
         except BaseException:
             self._server.server_close()
             self._server = None
@@ -192,6 +209,22 @@ class Sandbox:
             target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, name="sandbox", daemon=True
         )
         self._thread.start()
+
+    def _listen(self) -> WireServer:
+        from sandbox.wire import WireServer
+
+        if self._state is not None and not self._wanted_port:
+            with suppress(OSError):  # the port of its earlier life, unless somebody has it now
+                return WireServer(self._host, self._state.port, self._serve)
+        return WireServer(self._host, self._wanted_port, self._serve)
+
+    def _come_back(self, state: State) -> None:
+        assert self._backend is not None
+        assert self._front is not None
+        messages = self._backend.messages
+        state.replay(self._backend, messages, self._front.ask)
+        state.open(self.id, self.port)
+        messages.kept, messages.dropped = state.keep_message, state.drop_message
 
     def _serve(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         assert self._front is not None
@@ -235,6 +268,7 @@ class Sandbox:
             "started": self._since,
             "weather": self._weather_text,
             "enforced_users": list(self._enforced_users),
+            "state_dir": str(self._state_dir) if self._state_dir is not None else None,
         }
 
 
@@ -246,6 +280,7 @@ def front(
     weather: Weather | None = None,
     guard: Guard | None = None,
     own: Plane | None = None,
+    state: State | None = None,
 ) -> Front:
     """The planes in their order. With mappings that do not poll, everything happens in the caller's own thread."""
     from sandbox.gateway import Gateway
@@ -270,6 +305,7 @@ def front(
         },
         gates=[*([weather.before] if weather else []), *([guard.check] if guard else [])],
         last_word=weather.after if weather else None,
+        state=state,
     )
 
 
@@ -289,12 +325,14 @@ class Front:
         signed: Mapping[str, Sequence[Plane]],
         gates: Sequence[Gate] = (),
         last_word: Callable[[Request, Operation, Response], Response] | None = None,
+        state: State | None = None,
     ) -> None:
         self._backend = backend
         self._unsigned = unsigned
         self._signed = signed
         self._gates = gates
         self._last_word = last_word
+        self._state = state
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         from werkzeug.wrappers import Request
@@ -340,13 +378,17 @@ class Front:
             response = gate(request, operation)
             if response is not None:
                 return response
-        response = self._ask(request, operation)
+        if self._state is None:
+            response = self.ask(request, operation)
+        else:
+            response = self._state.record(self._backend, request, operation, self.ask)
         expected = success_of(operation)
         if expected is not None and response.status_code in (200, 201, 202, 204):
             response.status_code = expected  # moto says 200 to AddPermission, among others
         return response if self._last_word is None else self._last_word(request, operation, response)
 
-    def _ask(self, request: Request, operation: Operation) -> Response:
+    def ask(self, request: Request, operation: Operation) -> Response:
+        """What the planes, and then moto, answer to one whom the gates let pass."""
         from sandbox import constraints
         from sandbox.backend import MODULES, MotoFailed
         from sandbox.wording import reworded

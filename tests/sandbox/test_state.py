@@ -1,0 +1,190 @@
+"""A sandbox that comes back: what was built is there again, with its ids, and the suite knows it for its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sandbox_account import Account, eventually
+
+from sandbox import Sandbox
+from sandbox.state import JOURNAL, CannotComeBack
+
+
+def seen(account: Account) -> dict[str, Any]:
+    """What each service tells of what there is, ids and dates included."""
+    api = account.client("apigateway")
+    apis = api.get_rest_apis()["items"]
+    functions = account.functions.list_functions()["Functions"]
+    queues = account.sqs.list_queues().get("QueueUrls", [])
+    tables = account.dynamodb.list_tables()["TableNames"]
+    counts = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
+    return {
+        "roles": account.iam.list_roles()["Roles"],
+        "policies": account.iam.list_policies(Scope="Local")["Policies"],
+        "tables": [account.dynamodb.describe_table(TableName=one)["Table"] for one in tables],
+        "items": [account.dynamodb.scan(TableName=one)["Items"] for one in tables],
+        "queues": {url.rpartition("/")[2]:
+                   {name: value for name, value in account.sqs.get_queue_attributes(
+                       QueueUrl=url, AttributeNames=["All"])["Attributes"].items() if name not in counts}
+                   for url in queues},
+        "functions": functions,
+        "permissions": [account.functions.get_policy(FunctionName=one["FunctionName"])["Policy"] for one in functions],
+        "mappings": [{**one, "LastProcessingResult": ""}
+                     for one in account.functions.list_event_source_mappings()["EventSourceMappings"]],
+        "groups": account.logs.describe_log_groups()["logGroups"],
+        "apis": apis,
+        "resources": [api.get_resources(restApiId=one["id"], embed=["methods"])["items"] for one in apis],
+        "stages": [api.get_stages(restApiId=one["id"])["item"] for one in apis],
+    }  # fmt: skip
+
+
+def without_sizes(found: dict[str, Any]) -> dict[str, Any]:
+    """Events are not kept, so a group weighs nothing at first."""
+    return {**found, "groups": [{**one, "storedBytes": 0} for one in found["groups"]]}
+
+
+def provision(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    module, *rest = words
+    return subprocess.run(
+        [sys.executable, "-m", module, *rest], cwd=folder, capture_output=True, text=True, timeout=100, check=False
+    )
+
+
+def sandbox(folder: Path, *words: str) -> str:
+    ended = provision(folder, "sandbox", *words)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout.strip()
+
+
+def test_a_deployment_comes_back_and_the_suite_knows_it(tmp_path: Path) -> None:
+    kept = str(tmp_path / "kept")
+    url = sandbox(tmp_path, "start", "--state-dir", kept)
+    built = provision(tmp_path, "provision", "--sandbox", "--yes")
+    assert built.returncode == 0, built.stderr
+    account = Account(url)
+    trigger = account.functions.list_event_source_mappings()["EventSourceMappings"][0]["UUID"]
+    account.functions.update_event_source_mapping(UUID=trigger, Enabled=False)
+    eventually(lambda: account.functions.get_event_source_mapping(UUID=trigger)["State"] == "Disabled")
+    waiting = account.sqs.get_queue_url(QueueName="POC-Queue")["QueueUrl"]
+    item = {"operation": "create", "tableName": "name", "payload": {"Item": {"id": "waited", "name": "w"}}}
+    sent = account.sqs.send_message(QueueUrl=waiting, MessageBody=json.dumps(item))
+    before = without_sizes(seen(account))
+    described = json.loads(sandbox(tmp_path, "status", "--json"))
+    assert described["state_dir"] == kept
+
+    sandbox(tmp_path, "stop")
+    time.sleep(1.1)
+    assert sandbox(tmp_path, "start", "--state-dir", kept) == url, "the port is free, so it is taken again"
+    assert json.loads(sandbox(tmp_path, "status", "--json"))["id"] == described["id"]
+    assert without_sizes(seen(account)) == before
+    received = account.sqs.receive_message(QueueUrl=waiting, VisibilityTimeout=0)["Messages"]
+    assert [one["MessageId"] for one in received] == [sent["MessageId"]]
+
+    # It works, not only looks so: the message that waited is taken by the trigger once that is mended.
+    again = provision(tmp_path, "provision", "--sandbox", "--yes")
+    assert again.returncode == 0, again.stderr
+    assert "created" not in again.stderr + again.stdout
+    key = {"id": {"S": "waited"}}
+    assert eventually(lambda: account.dynamodb.get_item(TableName="name", Key=key).get("Item"))
+    removed = provision(tmp_path, "teardown", "--sandbox", "--yes")
+    assert removed.returncode == 0, removed.stderr
+    sandbox(tmp_path, "stop")
+    sandbox(tmp_path, "start", "--state-dir", kept)
+    left = seen(account)
+    assert not any(value for name, value in left.items() if name != "groups"), left
+    sandbox(tmp_path, "stop")
+
+
+def build_little(account: Account) -> str:
+    account.iam.create_role(RoleName="role", AssumeRolePolicyDocument=TRUST)
+    return str(account.sqs.create_queue(QueueName="queue")["QueueUrl"])
+
+
+TRUST = json.dumps(
+    {
+        "Version": "2012-10-17",
+        "Statement": [
+            {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+        ],
+    }
+)
+
+
+def test_what_was_deleted_stays_deleted_and_what_is_made_then_is_new(tmp_path: Path) -> None:
+    with Sandbox(state_dir=tmp_path) as first:
+        account = Account(first.url)
+        url = build_little(account)
+        for body in "ab":
+            account.sqs.send_message(QueueUrl=url, MessageBody=body)
+        taken = account.sqs.receive_message(QueueUrl=url)["Messages"][0]
+        account.sqs.delete_message(QueueUrl=url, ReceiptHandle=taken["ReceiptHandle"])
+        old = account.iam.get_role(RoleName="role")["Role"]["RoleId"]
+        account.iam.delete_role(RoleName="role")
+    with Sandbox(state_dir=tmp_path) as second:
+        account = Account(second.url)
+        assert account.iam.list_roles()["Roles"] == []
+        bodies = [one["Body"] for one in account.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10)["Messages"]]
+        assert bodies == ["b" if taken["Body"] == "a" else "a"]
+        new = account.iam.create_role(RoleName="role", AssumeRolePolicyDocument=TRUST)["Role"]["RoleId"]
+        assert new != old
+    with Sandbox(state_dir=tmp_path) as third:
+        assert Account(third.url).iam.get_role(RoleName="role")["Role"]["RoleId"] == new
+
+
+def test_a_torn_last_line_is_left_out(tmp_path: Path) -> None:
+    with Sandbox(state_dir=tmp_path) as first:
+        build_little(Account(first.url))
+    journal = tmp_path / JOURNAL
+    text = journal.read_text(encoding="utf-8")
+    journal.write_text(text[: len(text) - 40], encoding="utf-8")
+    with Sandbox(state_dir=tmp_path) as second:
+        account = Account(second.url)
+        assert len(account.iam.list_roles()["Roles"]) == 1
+        assert "QueueUrls" not in account.sqs.list_queues()
+        account.sqs.create_queue(QueueName="other")
+    with Sandbox(state_dir=tmp_path) as third:
+        assert len(Account(third.url).sqs.list_queues()["QueueUrls"]) == 1
+
+
+def changed_answer(lines: list[str]) -> list[str]:
+    line = json.loads(lines[1])
+    return [lines[0], json.dumps({**line, "answer": "0" * 64}), *lines[2:]]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (changed_answer, "CreateRole of .* is answered otherwise now"),
+        (lambda lines: [lines[0], "nonsense", *lines[2:]], "Line 2 of the journal .* cannot be read"),
+        (lambda lines: ['{"version": 99, "id": "x"}', *lines[1:]], "not one that this version of the sandbox wrote"),
+        (lambda lines: [lines[0], "{}", *lines[2:]], "a line that is none of its own"),
+    ],
+)
+def test_what_does_not_come_back_as_it_was_does_not_come_back(tmp_path: Path, spoil: Any, words: str) -> None:
+    with Sandbox(state_dir=tmp_path) as first:
+        build_little(Account(first.url))
+    journal = tmp_path / JOURNAL
+    lines = spoil(journal.read_text(encoding="utf-8").splitlines())
+    journal.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    kept = journal.read_bytes()
+    with pytest.raises(CannotComeBack, match=words), Sandbox(state_dir=tmp_path):
+        pass
+    assert journal.read_bytes() == kept, "nothing is lost"
+
+
+def test_a_start_that_cannot_come_back_says_so_and_the_next_can_do_without(tmp_path: Path) -> None:
+    (tmp_path / JOURNAL).write_text('{"version": 99, "id": "x"}\n', encoding="utf-8")
+    ended = provision(tmp_path, "sandbox", "start", "--state-dir", str(tmp_path))
+    assert ended.returncode == 253
+    assert "is not one that this version of the sandbox wrote" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    with pytest.raises(CannotComeBack), Sandbox(state_dir=tmp_path):
+        pass
+    with Sandbox() as another:
+        assert Account(another.url).iam.list_roles()["Roles"] == []
