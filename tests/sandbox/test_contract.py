@@ -1,9 +1,11 @@
 """What AWS answers where moto would be too kind, or speak in other words: one line for each refusal.
 
-A line is operation, parameters, HTTP status, code, and what the message says (or begins with). Where the words come
-from: the constraints are those of the API models; the others are in the API references' lists of errors, in public
-issue threads that quote them, or in the tests that other emulators recorded on AWS. The planes name the page where
-there is one.
+A line is operation, parameters, HTTP status, code, and what the message says (or begins with).
+
+Where it comes from. Code and status: the errors that the API model has for the operation (its API reference lists the
+same), or the service's common errors below, each with its page; a test holds every line against them. The words: of
+constraints, those that all services share, filled in from the API model; of the others, what public issue threads
+quote or other emulators recorded on AWS. Where only the code is known and the words are ours, the plane says so.
 """
 
 from __future__ import annotations
@@ -13,8 +15,11 @@ import re
 from typing import Any
 
 import pytest
+from botocore import xform_name
 from botocore.exceptions import ClientError
 from sandbox_account import ACCOUNT, REGION, TRUST, Account, zipped
+
+from sandbox.constraints import model_of
 
 Line = tuple[str, dict[str, Any], int, str, str]
 
@@ -494,6 +499,29 @@ CONTRACT = {
 }
 IDS: dict[str, str] = {}
 
+# Errors that any operation of a service may give, and no operation's model lists.
+# https://docs.aws.amazon.com/{IAM,STS}/latest/APIReference/CommonErrors.html
+# https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html
+# https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/CommonErrors.html
+# https://docs.aws.amazon.com/lambda/latest/api/CommonErrors.html
+# https://docs.aws.amazon.com/apigateway/latest/api/CommonErrors.html
+COMMON = {
+    "iam": {"ValidationError": 400},
+    "sts": {"ValidationError": 400, "AccessDenied": 403},
+    "dynamodb": {"ValidationException": 400},
+    "sqs": {"InvalidParameterValue": 400, "MissingParameter": 400},
+    "lambda": {"ValidationException": 400},
+    "apigateway": {"ValidationException": 400},
+    "logs": {},
+}
+# What AWS answers, by all reports, although the model of the operation does not have it.
+BESIDE_THE_MODEL = {
+    # The code by which the older protocol knows QueueNameExists.
+    ("sqs", "CreateQueue", "QueueAlreadyExists"),
+    # The model has RequestTooLargeException; callers report this one.
+    ("lambda", "Invoke", "RequestEntityTooLargeException"),
+}
+
 
 @pytest.fixture(scope="module")
 def furnished(account: Account) -> Account:
@@ -552,6 +580,38 @@ def test_a_refusal_is_worded_as_on_aws(furnished: Account, service: str, line: L
     answered = refused.value.response
     assert (answered["ResponseMetadata"]["HTTPStatusCode"], answered["Error"]["Code"]) == (status, code)
     assert words in answered["Error"]["Message"]
+
+
+@pytest.mark.parametrize(("service", "lines"), CONTRACT.items(), ids=CONTRACT)
+def test_the_api_model_knows_these_errors(service: str, lines: list[Line]) -> None:
+    unknown = [one for line in lines if (one := beside(service, *line[:1], *line[2:4])) is not None]
+    assert unknown == []
+
+
+def beside(service: str, method: str, status: int, code: str) -> tuple[str, str, str] | None:
+    """The operation and code where neither its model nor the common errors have them; a 501 is the sandbox's own."""
+    model = model_of(service)
+    operation = next(name for name in model.operation_names if xform_name(name) == method)
+    if status == 501 or COMMON[service].get(code) == status:
+        return None
+    for shape in model.operation_model(operation).error_shapes:
+        error = shape.metadata.get("error", {})
+        known = ALIASES.get(shape.name, {error.get("code", shape.name), shape.name})
+        # The models of the JSON protocol have no status; it is 400 for them.
+        if code.rpartition(".")[2] in known and error.get("httpStatusCode", 400) == status:
+            return None
+    found = (service, operation, code)
+    return None if found in BESIDE_THE_MODEL else found
+
+
+# Codes of SQS that the older protocol spells otherwise, as aws-query-error has them.
+ALIASES = {"QueueDoesNotExist": {"QueueDoesNotExist", "NonExistentQueue"}}
+
+
+def test_a_wrong_code_or_status_would_be_noticed() -> None:
+    assert beside("iam", "create_role", 404, "EntityAlreadyExists") is not None
+    assert beside("iam", "create_role", 409, "EntityExists") is not None
+    assert beside("iam", "create_role", 409, "EntityAlreadyExists") is None
 
 
 def test_what_was_refused_is_not_there(furnished: Account) -> None:
