@@ -56,6 +56,10 @@ SETTABLE: dict[str, tuple[str, ...]] = {
     "integration response": (
         "selectionPattern", "contentHandling", "responseTemplates", "responseParameters",
     ),
+    "API": (
+        "name", "description", "version", "apiKeySource", "binaryMediaTypes", "minimumCompressionSize", "policy",
+        "disableExecuteApiEndpoint", "endpointConfiguration", "securityPolicy", "endpointAccessMode",
+    ),
 }  # fmt: skip
 
 
@@ -208,6 +212,9 @@ class Apis:
         for operation in _patch_operations(caller):
             if operation.get("path") == "/disableExecuteApiEndpoint" and operation.get("value") == "false":
                 operation["value"] = ""  # moto takes any text for true
+        for operation in _patch_operations(caller):
+            if str(operation.get("path")).split("/")[1:2] not in [[name] for name in SETTABLE["API"]]:
+                raise _bad_request(f"Invalid patch path {operation.get('path')}")
         answer = caller.do("PATCH", f"/restapis/{api}", caller.json())
         return json_answer(answer.status, self._apis_view(answer.json()))
 

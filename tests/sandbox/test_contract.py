@@ -484,6 +484,8 @@ OF_API_GATEWAY: list[Line] = [
       for one in ("get_stage", "delete_stage")],
     ("delete_deployment", {**API, "deploymentId": "$deployment"}, 400, BAD,
      "Active stages pointing to this deployment must be moved or deleted"),
+    ("update_rest_api", {**API, "patchOperations": [{"op": "replace", "path": "/nope", "value": "x"}]}, 400, BAD,
+     "Invalid patch path /nope"),
     ("get_deployment", {**API, "deploymentId": "nope"}, 404, ABSENT_PART, "Invalid Deployment identifier specified"),
     *[("update_account", cloudwatch(arn), 400, BAD, UNTRUSTED) for arn in (IAM + "role/nope", ROLE)],
 ]  # fmt: skip
