@@ -141,13 +141,9 @@ def run(options: argparse.Namespace) -> int:
     for name in [one for one in os.environ if one.upper().startswith(FOREIGN)]:
         del os.environ[name]
     os.environ.update(PLAIN_AWS)
-    try:
-        sandbox = Sandbox(
-            port=options.port, weather=options.weather, enforced_users=options.enforce, state_dir=options.state_dir
-        )
-    except CannotComeBack as error:
-        print(error, file=sys.stderr)
-        return CANNOT_START
+    sandbox = Sandbox(
+        port=options.port, weather=options.weather, enforced_users=options.enforce, state_dir=options.state_dir
+    )
     received: list[int] = []
     wake = threading.Event()
 

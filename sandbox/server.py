@@ -75,11 +75,6 @@ class Sandbox:
         self._runtime_client = runtime_client
         self._state_dir = state_dir
         self._state: State | None = None
-        if state_dir is not None:
-            from sandbox.state import State
-
-            self._state = State(state_dir)
-            id = self._state.id or id
         self.id = id or f"sb-{secrets.token_hex(4)}"
         self._host = "127.0.0.1"
         self._wanted_port = port
@@ -176,11 +171,14 @@ class Sandbox:
         from sandbox.functions import Functions
         from sandbox.iam import Guard
         from sandbox.mappings import Mappings
+        from sandbox.state import State
         from sandbox.weather import Weather
 
-        # The port first: if it is taken, nothing else needs to be started.
-        self._server = self._listen()
+        # The folder, then the port: if one is taken, nothing else needs to be started.
+        self._state = State(self._state_dir) if self._state_dir is not None else None
+        self.id = (self._state.id if self._state is not None else None) or self.id
         try:
+            self._server = self._listen()
             self._backend = Backend(one_lock=self._state is not None)
             self._backend.open()
             self._functions = Functions(self._backend, lambda: self.url, self._runtime_client)
@@ -201,8 +199,11 @@ class Sandbox:
             self._functions.start()
             self._mappings.go()
         except BaseException:
-            self._server.server_close()
-            self._server = None
+            if self._server is not None:
+                self._server.server_close()
+                self._server = None
+            if self._state is not None:
+                self._state.close()
             raise
         self._since = datetime.now(timezone.utc).isoformat(timespec="seconds")
         self._thread = threading.Thread(

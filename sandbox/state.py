@@ -27,6 +27,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+import portalocker
+
 from sandbox.backend import MODULES
 from sandbox.messages import Message, Messages
 from sandbox.operations import Operation, operation_of
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 JOURNAL = "journal.jsonl"
+LOCK = "journal.lock"
 VERSION = 1
 
 # What changes nothing that is to come back; messages have lines of their own.
@@ -55,16 +58,27 @@ class CannotComeBack(Exception):
 
 
 class State:
-    """The journal of one folder. :meth:`replay` once, before anybody is served; then :meth:`record`."""
+    """The journal of one folder, which nobody else has until :meth:`close`. :meth:`replay` once, before anybody is
+    served; then :meth:`record`. Raises CannotComeBack, and OSError where the folder cannot be written to."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / JOURNAL
+        folder.mkdir(parents=True, exist_ok=True)
+        self._lock = portalocker.Lock(folder / LOCK, mode="a", timeout=0, fail_when_locked=True)
+        try:
+            self._lock.acquire()
+        except portalocker.exceptions.LockException as error:
+            raise CannotComeBack(f"Another sandbox remembers in {folder}.") from error
         self._head: dict[str, Any] = {}
         self._lines: list[dict[str, Any]] = []
         self._number = 0
         self._file: IO[str] | None = None
         self._replaying = False
-        self._read()
+        try:
+            self._read()
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def id(self) -> str | None:
@@ -77,7 +91,6 @@ class State:
 
     def open(self, id: str, port: int) -> None:
         """Write on, behind what is there. Raises OSError."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         whole = [self._head or {"version": VERSION, "id": id, "port": port, "moto": metadata.version("moto")}]
         # Anew, so that a torn last line is not written on; what was replayed is kept as it stands.
         text = "".join(json.dumps(line) + "\n" for line in [*whole, *self._lines])
@@ -91,6 +104,7 @@ class State:
         if self._file is not None:
             self._file.close()
             self._file = None
+        self._lock.release()
 
     # Writing
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -188,3 +189,26 @@ def test_a_start_that_cannot_come_back_says_so_and_the_next_can_do_without(tmp_p
         pass
     with Sandbox() as another:
         assert Account(another.url).iam.list_roles()["Roles"] == []
+
+
+def test_two_sandboxes_do_not_remember_in_one_folder(tmp_path: Path) -> None:
+    with Sandbox(state_dir=tmp_path / "kept") as first:
+        build_little(Account(first.url))
+        ended = provision(tmp_path, "sandbox", "start", "--state-dir", str(tmp_path / "kept"))
+        assert (ended.returncode, "Another sandbox remembers in" in ended.stderr) == (253, True)
+    with Sandbox(state_dir=tmp_path / "kept") as again:
+        assert len(Account(again.url).iam.list_roles()["Roles"]) == 1
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_cannot_be_written_to_is_said(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    ended = provision(Path.cwd(), "sandbox", "run", "--port", "0", "--state-dir", str(tmp_path / "kept"))
+    assert (ended.returncode, "cannot be written to" in ended.stderr) == (253, True)
+
+
+def test_a_file_in_the_place_of_the_folder_is_said(tmp_path: Path) -> None:
+    (tmp_path / "kept").write_text("mine", encoding="utf-8")
+    ended = provision(tmp_path, "sandbox", "run", "--port", "0", "--state-dir", str(tmp_path / "kept"))
+    assert (ended.returncode, "cannot be written to" in ended.stderr) == (253, True)
+    assert "Traceback" not in ended.stderr
