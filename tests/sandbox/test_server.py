@@ -40,7 +40,17 @@ def test_it_says_who_it_is(sandbox: Sandbox) -> None:
     assert described["id"] == sandbox.id
     assert described["pid"] == os.getpid()
     assert described["port"] == sandbox.port
-    assert set(described) == {"id", "pid", "port", "moto", "python", "started", "weather", "enforced_users"}
+    assert set(described) == {
+        "id",
+        "pid",
+        "port",
+        "moto",
+        "python",
+        "started",
+        "weather",
+        "enforced_users",
+        "state_dir",
+    }
 
 
 def test_its_id_does_not_depend_on_its_port() -> None:
