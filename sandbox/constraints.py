@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from sandbox.backend import MODULES
-from sandbox.operations import BY_PATH, Operation, json_object
+from sandbox.operations import BY_PATH, Operation, in_order, json_object, nested
 from sandbox.refusals import Words, refusal
 
 if TYPE_CHECKING:
@@ -206,25 +206,13 @@ def input_of(service: str, name: str) -> Any:
 
 
 def unfolded(form: Mapping[str, Any]) -> dict[str, Any]:
-    """A form of the query protocol (``Tags.member.1.Key``) as nested parameters."""
-    tree: dict[str, Any] = {}
-    for name, value in form.items():
-        branch = tree
-        *path, leaf = name.split(".")
-        for part in path:
-            below = branch.setdefault(part, {})
-            if not isinstance(below, dict):
-                break
-            branch = below
-        else:
-            branch[leaf] = value
-    return {name: listed(value) for name, value in tree.items()}
+    """A form of the query protocol as nested parameters."""
+    return {name: listed(value) for name, value in nested(form).items()}
 
 
 def listed(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     if set(value) == {"member"} and isinstance(value["member"], dict):
-        numbered = value["member"]
-        return [listed(numbered[number]) for number in sorted(numbered, key=lambda text: (len(text), text))]
+        return [listed(one) for one in in_order(value["member"])]
     return {name: listed(one) for name, one in value.items()}

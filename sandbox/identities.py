@@ -9,16 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sandbox.backend import Backend, BackendError
-from sandbox.operations import Operation, operation_of
+from sandbox.operations import Operation
 from sandbox.permissions import as_list, parse_document
-from sandbox.refusals import Words, last, refusal
+from sandbox.refusals import Words, last
 from sandbox.scope import ACCOUNT
-
-if TYPE_CHECKING:
-    from werkzeug.wrappers import Request, Response
 
 LARGEST_TRUST = 2048
 MOST_VERSIONS = 5
@@ -36,19 +33,13 @@ def absent(message: str) -> Words:
 
 
 class Identities:
-    """In front of moto's IAM and STS; `handle` returns None for all that moto does right by itself."""
+    """In front of moto\'s IAM and STS."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
 
-    def handle(self, request: Request) -> Response | None:
-        operation = operation_of(request)
-        if operation is None:
-            return None
-        words = self._refused(operation)
-        return refusal(request, operation, words) if words is not None else None
-
-    def _refused(self, operation: Operation) -> Words | None:
+    def refused(self, operation: Operation) -> Words | None:
+        """AWS's words for the call, where moto would not refuse it."""
         name = operation.name
         if name == "CreateRole":
             return self._trust(operation.text("AssumeRolePolicyDocument"))

@@ -1,4 +1,4 @@
-"""CloudWatch Logs: what AWS refuses and moto does not."""
+"""CloudWatch Logs: what AWS refuses and moto does not, and what moto keeps of a group that is gone."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from sandbox.backend import Backend
 from sandbox.operations import Operation, operation_of
-from sandbox.refusals import Words, refusal
+from sandbox.refusals import Words
 
 if TYPE_CHECKING:
-    from werkzeug.wrappers import Request, Response
+    from werkzeug.wrappers import Request
 
 # API_PutRetentionPolicy.html, retentionInDays
 RETENTIONS = (
@@ -20,19 +20,13 @@ BY_ARN = ("TagResource", "UntagResource", "ListTagsForResource")
 
 
 class LogGroups:
-    """In front of moto's Logs; `handle` returns None for all that moto does right by itself."""
+    """In front of moto's Logs."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
 
-    def handle(self, request: Request) -> Response | None:
-        operation = operation_of(request)
-        if operation is None:
-            return None
-        words = self._refused(operation)
-        return refusal(request, operation, words) if words is not None else None
-
-    def _refused(self, operation: Operation) -> Words | None:
+    def refused(self, operation: Operation) -> Words | None:
+        """AWS's words for the call, where moto would not refuse it."""
         if operation.name == "PutRetentionPolicy":
             days = operation.parameters.get("retentionInDays")
             if days not in RETENTIONS:
@@ -57,6 +51,18 @@ class LogGroups:
             if stream not in [one["logStreamName"] for one in streams]:
                 return Words(400, "ResourceNotFoundException", "The specified log stream does not exist.")
         return None
+
+    def take_tags_along(self, request: Request) -> None:
+        """With a log group its tags go. moto would give them to the next one of the same name."""
+        operation = operation_of(request)
+        if operation is None or operation.name != "DeleteLogGroup":
+            return
+        asked = {"logGroupNamePrefix": operation.text("logGroupName")}
+        for group in self._backend.logs("DescribeLogGroups", asked, region=operation.region)["logGroups"]:
+            if group["logGroupName"] == operation.text("logGroupName"):
+                arn = {"resourceArn": group["arn"].removesuffix(":*")}
+                tags = self._backend.logs("ListTagsForResource", arn, region=operation.region)["tags"]
+                self._backend.logs("UntagResource", {**arn, "tagKeys": list(tags)}, region=operation.region)
 
     def _exists(self, operation: Operation, name: str) -> bool:
         listed = self._backend.logs("DescribeLogGroups", {"logGroupNamePrefix": name}, region=operation.region)

@@ -89,6 +89,27 @@ def json_object(body: bytes) -> dict[str, Any]:
     return decoded if isinstance(decoded, dict) else {}
 
 
+def nested(form: Mapping[str, Any]) -> dict[str, Any]:
+    """A form of the query protocol (``Tags.member.1.Key``) as dictionaries in dictionaries."""
+    tree: dict[str, Any] = {}
+    for name, value in form.items():
+        branch = tree
+        *path, leaf = name.split(".")
+        for part in path:
+            below = branch.setdefault(part, {})
+            if not isinstance(below, dict):
+                break
+            branch = below
+        else:
+            branch.setdefault(leaf, value)
+    return tree
+
+
+def in_order(numbered: Mapping[str, Any]) -> list[Any]:
+    """The members of a list that the query protocol has numbered."""
+    return [numbered[number] for number in sorted(numbered, key=lambda text: (len(text), text))]
+
+
 def success_of(operation: Operation) -> int | None:
     """The HTTP status of its success as the API model has it; None where it has none, or several as for Invoke."""
     if operation.service not in BY_PATH:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 from xml.sax.saxutils import escape
 
-from sandbox.operations import Operation
+from sandbox.operations import Operation, operation_of
 
 if TYPE_CHECKING:
     from werkzeug.wrappers import Request, Response
@@ -71,6 +71,19 @@ def refusal(request: Request, operation: Operation, words: Words, headers: Mappi
         shape = f"com.amazonaws.dynamodb.v20120810#{shape}"
     body = json.dumps({"__type": shape, "message": message})
     return answer(status, body, "application/x-amz-json-1.1" if service == "logs" else AMZ_JSON, named)
+
+
+def refusing(words_of: Callable[[Operation], Words | None]) -> Callable[[Request], Response | None]:
+    """A plane that only refuses: None for all that ``words_of`` has no words for."""
+
+    def handle(request: Request) -> Response | None:
+        operation = operation_of(request)
+        words = words_of(operation) if operation is not None else None
+        if operation is None or words is None:
+            return None
+        return refusal(request, operation, words)
+
+    return handle
 
 
 def answer(status: int, body: str, content_type: str, headers: Mapping[str, str] | None = None) -> Response:

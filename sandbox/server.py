@@ -288,21 +288,23 @@ def front(
     from sandbox.identities import Identities
     from sandbox.log_groups import LogGroups
     from sandbox.queues import Queues
+    from sandbox.refusals import refusing
     from sandbox.tables import Tables
 
-    identities = Identities(backend)
+    identities = refusing(Identities(backend).refused)
     gateway = Gateway(backend, functions)
+    log_groups = LogGroups(backend)
     return Front(
         backend,
         unsigned=[functions.code, *([own] if own else []), *([weather.serve] if weather else []), gateway.serve],
         signed={
             "apigateway": [gateway.handle],
-            "dynamodb": [Tables(backend).handle],
-            "iam": [identities.handle],
+            "dynamodb": [refusing(Tables(backend).refused)],
+            "iam": [identities],
             "lambda": [mappings.handle, functions.handle],
-            "logs": [LogGroups(backend).handle],
+            "logs": [log_groups.take_tags_along, refusing(log_groups.refused)],
             "sqs": [gateway.notice, Queues(backend).handle],
-            "sts": [identities.handle],
+            "sts": [identities],
         },
         gates=[*([weather.before] if weather else []), *([guard.check] if guard else [])],
         last_word=weather.after if weather else None,

@@ -28,7 +28,7 @@ from sandbox.messages import (
     checked_entries,
     missing,
 )
-from sandbox.operations import Operation, json_object
+from sandbox.operations import Operation, in_order, json_object, nested
 from sandbox.refusals import AMZ_JSON, XML_NAMESPACES, Words, last, refusal
 from sandbox.scope import DEFAULT_REGION, credential_scope
 
@@ -262,7 +262,7 @@ class Asked:
             form = body.decode("utf-8", "replace") or str(environ.get("QUERY_STRING", ""))
             fields = dict(parse_qsl(form, keep_blank_values=True))
             self.action = fields.get("Action", "")
-            self.parameters = unfolded(fields)
+            self.parameters = renamed(nested(fields))
         url = self.parameters.get("QueueUrl")
         self.queue = last(url if isinstance(url, str) and url else str(environ.get("PATH_INFO", "")), "/")
         scope = credential_scope(str(environ.get("HTTP_AUTHORIZATION", "")))
@@ -307,23 +307,8 @@ class Asked:
         return response.status_code, list(response.headers.items()), response.get_data()
 
 
-def unfolded(fields: Mapping[str, str]) -> dict[str, Any]:
-    """A form's fields (``SendMessageBatchRequestEntry.1.MessageAttribute.2.Value.DataType``) as nested parameters."""
-    tree: dict[str, Any] = {}
-    for name, value in fields.items():
-        branch = tree
-        *path, leaf = name.split(".")
-        for part in path:
-            below = branch.setdefault(part, {})
-            if not isinstance(below, dict):
-                break
-            branch = below
-        else:
-            branch.setdefault(leaf, value)
-    return renamed(tree)
-
-
 def renamed(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """A form's parameters by the JSON protocol's names."""
     found: dict[str, Any] = {}
     for name, value in tree.items():
         if name in LISTS and isinstance(value, dict):
@@ -334,10 +319,6 @@ def renamed(tree: Mapping[str, Any]) -> dict[str, Any]:
         else:
             found[name] = value
     return found
-
-
-def in_order(numbered: Mapping[str, Any]) -> list[Any]:
-    return [numbered[number] for number in sorted(numbered, key=lambda text: (len(text), text))]
 
 
 def element(action: str, name: str, value: Any) -> str:

@@ -7,14 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sandbox.backend import Backend
-from sandbox.operations import Operation, operation_of
-from sandbox.refusals import AMZ_JSON, Words, last, refusal
-
-if TYPE_CHECKING:
-    from werkzeug.wrappers import Request, Response
+from sandbox.operations import Operation
+from sandbox.refusals import AMZ_JSON, Words, last
 
 TABLE_NAME = re.compile(r"[A-Za-z0-9_.-]{3,255}")
 NOT_A_NAME = (
@@ -32,19 +29,13 @@ def invalid(message: str) -> Words:
 
 
 class Tables:
-    """In front of moto's DynamoDB; `handle` returns None for all that moto does right by itself."""
+    """In front of moto's DynamoDB."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
 
-    def handle(self, request: Request) -> Response | None:
-        operation = operation_of(request)
-        if operation is None:
-            return None
-        words = self._refused(operation)
-        return refusal(request, operation, words) if words is not None else None
-
-    def _refused(self, operation: Operation) -> Words | None:
+    def refused(self, operation: Operation) -> Words | None:
+        """AWS's words for the call, where moto would not refuse it."""
         given = operation.parameters
         if operation.name == "CreateTable":
             return new_table(given)

@@ -45,7 +45,6 @@ REWORDINGS = (
     line("iam", "", r"Policy (\S+) not found", "Policy {1} was not found."),
     line("iam", "GetRolePolicy DeleteRolePolicy", r"Policy (?:Document )?(\S+) not attached to role (\S+)",
          "The role policy with name {1} cannot be found."),
-    line("iam", "CreateRole UpdateAssumeRolePolicy", r"Syntax errors in policy\.", "This policy contains invalid Json"),
     line("dynamodb", "DeleteTable UpdateTable DescribeTable", r"Requested resource not found(?!: Table)", NO_TABLE),
     line("dynamodb", "UpdateTimeToLive DescribeTimeToLive", r"Table not found", NO_TABLE, "ResourceNotFoundException"),
     line("dynamodb", "PutItem", r"One or more parameter values were invalid: An AttributeValue may not contain an "

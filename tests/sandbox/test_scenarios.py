@@ -276,6 +276,7 @@ class Aws:
         return json.loads(ended.stdout) if ended.stdout.strip() else {}
 
 
+@pytest.mark.timeout(400)  # a hundred times the aws command, which takes half a second of CPU to start
 def test_the_aws_command_builds_uses_and_removes_the_architecture(url: str, package: Path, tmp_path: Path) -> None:
     aws = Aws(url, tmp_path)
     allowed = {"Effect": "Allow", "Action": ["dynamodb:*", "sqs:*", "logs:*"], "Resource": "*"}

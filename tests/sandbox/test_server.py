@@ -141,6 +141,16 @@ def test_the_rest_reaches_moto(account: Account) -> None:
     assert identity["Account"] == "123456789012"
 
 
+def test_a_log_group_made_again_has_no_tags_of_the_one_before(account: Account) -> None:
+    account.logs.create_log_group(logGroupName="twice", tags={"old": "yes"})
+    (group,) = account.logs.describe_log_groups(logGroupNamePrefix="twice")["logGroups"]
+    arn = group["arn"].removesuffix(":*")
+    assert account.logs.list_tags_for_resource(resourceArn=arn)["tags"] == {"old": "yes"}
+    account.logs.delete_log_group(logGroupName="twice")
+    account.logs.create_log_group(logGroupName="twice")
+    assert account.logs.list_tags_for_resource(resourceArn=arn)["tags"] == {}
+
+
 def test_managed_policies_are_there(account: Account) -> None:
     arn = "arn:aws:iam::aws:policy/service-role/AmazonAPIGatewayPushToCloudWatchLogs"
     assert account.iam.get_policy(PolicyArn=arn)["Policy"]["Arn"] == arn
