@@ -8,6 +8,8 @@ operation   create, read, delete, list, echo or ping.
 tableName   for create, read, delete and list: the table to work on.
 payload     for those four: an object with the arguments of the DynamoDB call.  For echo: any JSON value.
 
+A fourth key, trace, changes nothing: its value is logged, so that a request can be followed by it.
+
 It arrives in one of two ways.
 
 Directly, from API Gateway or from the console's Test button.  The caller waits, and what
@@ -108,7 +110,23 @@ def lambda_handler(event: Any, context: object) -> Any:
         return run_batch(event)
     operation = event.get("operation")
     log.info("operation: %s", operation if operation in KNOWN_OPERATIONS else "none that is known")
+    log_trace(event, "came directly")
     return run(event)
+
+
+def log_trace(request: dict[str, Any], words: str) -> None:
+    """A line for a request that bears a trace; what could forge or hide a line, or be content, is no trace."""
+    trace = request.get("trace")
+    if isinstance(trace, str) and len(trace) <= 64 and trace.replace("-", "").isalnum() and trace.isascii():
+        log.info("%s %s", trace, words)
+
+
+def times_of(record: dict[str, Any]) -> str:
+    """When SQS took a message and Lambda first received it, in milliseconds since 1970, and which receive this is."""
+    attributes = record.get("attributes")
+    times = attributes if isinstance(attributes, dict) else {}
+    sent, received = times.get("SentTimestamp"), times.get("ApproximateFirstReceiveTimestamp")
+    return f"message sent {sent}, first received {received}, receive {times.get('ApproximateReceiveCount')}"
 
 
 def run(request: dict[str, Any]) -> Any:
@@ -170,7 +188,9 @@ def run_batch(event: dict[str, Any]) -> dict[str, Any]:
     records = sqs_records(event)
     for record in records:
         try:
-            run(sqs_request(record))
+            request = sqs_request(record)
+            log_trace(request, times_of(record))
+            run(request)
         except Exception as error:  # noqa: BLE001 - whatever it is, it concerns this message only
             log.error("message %r failed: %s", record["messageId"], reason_without_content(error))
             failures.append({"itemIdentifier": record["messageId"]})

@@ -594,6 +594,33 @@ class TestLog:
             lambda_function.lambda_handler({"operation": "x\nforged line"}, CONTEXT)
         assert [line.getMessage() for line in caplog.records] == ["operation: none that is known"]
 
+    def test_a_trace_is_logged_with_the_times_of_its_message_and_changes_nothing(
+        self, table: Any, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        times = {
+            "SentTimestamp": "1000",
+            "ApproximateFirstReceiveTimestamp": "2000",
+            "ApproximateReceiveCount": "3",
+        }
+        with caplog.at_level(logging.INFO):
+            lambda_function.lambda_handler({"operation": "ping", "trace": "trace-1a"}, CONTEXT)
+            batch({**record("m1", {**create("1"), "trace": "trace-2b"}), "attributes": times})
+            batch({**record("m2", {**create("2"), "trace": "trace-3c"}), "attributes": "none"})
+        lines = [line.getMessage() for line in caplog.records if "trace-" in line.getMessage()]
+        assert lines == [
+            "trace-1a came directly",
+            "trace-2b message sent 1000, first received 2000, receive 3",
+            "trace-3c message sent None, first received None, receive None",
+        ]
+
+    @pytest.mark.parametrize("trace", ["two\nlines", "x" * 65, "", 5, None, {"a": "Secret"}, "Secret words"])
+    def test_what_could_forge_a_line_or_be_content_is_no_trace(
+        self, caplog: pytest.LogCaptureFixture, trace: Any
+    ) -> None:
+        with caplog.at_level(logging.INFO):
+            lambda_function.lambda_handler({"operation": "ping", "trace": trace}, CONTEXT)
+        assert [line.getMessage() for line in caplog.records] == ["operation: ping"]
+
     def test_a_batch_logs_each_failure_with_its_message_id_and_reason(
         self, table: Any, caplog: pytest.LogCaptureFixture
     ) -> None:
