@@ -20,12 +20,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import portalocker
 
 from provision import outcome
-from provision.tap import TRIALS, AnswerLost, Call, UnpromisedWrite
+from provision.tap import TAKEN_OUT, TRIALS, AnswerLost, Call, UnpromisedWrite
 
 SCHEMA = 1
 TAG = "poc-deployment"  # on everything that can carry tags; its value is the deployment
@@ -137,6 +137,10 @@ class NotOurs(outcome.Stop):
                 "or remove it, if it is yours and no longer needed, and run the same command again.",
             ),
         )
+
+
+class NotYetMade(KeyError):
+    """A step asks for what an earlier one makes, and it is not there yet; `args[0]` is its key."""
 
 
 class MarkNotYetSeen(NotOurs):
@@ -332,6 +336,9 @@ def _now() -> str:
     return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
 
 
+L = TypeVar("L", bound="Ledger")
+
+
 class Ledger:
     """The state file of one deployment. Made by `Ledger.open`, which holds its lock until `close`."""
 
@@ -347,6 +354,7 @@ class Ledger:
         self.step = ""
         self.happened: list[Happened] = []
         self.consent: Callable[[], None] = lambda: None
+        self.saved: Callable[[], None] = lambda: None  # told whenever the file has been written
         # Asked with key, kind, identity and what was found, in words: may what a person made be taken over?
         self.adopt: Callable[[str, str, Mapping[str, str], str], bool] = lambda key, kind, identity, theirs: False
         self._adopted: dict[tuple[str, str], bool] = {}  # what was asked, so that a step run again does not ask again
@@ -362,7 +370,7 @@ class Ledger:
     # Opening and closing.
 
     @classmethod
-    def open(cls, path: Path, *, account: str, region: str, endpoint: str | None) -> Ledger:
+    def open(cls: type[L], path: Path, *, account: str, region: str, endpoint: str | None) -> L:
         """The ledger at `path`, locked; a new, unsaved one when there is no file.
 
         Raises LedgerRefused when it belongs elsewhere, cannot be read, is damaged, or is held by another process.
@@ -372,7 +380,8 @@ class Ledger:
         lock = cls._take_lock(path)
         try:
             saved = cls._read_bytes(path)
-            remove_leavings(path)
+            if lock is not None:
+                remove_leavings(path)
             if saved is None:
                 content = {
                     "schema": SCHEMA,
@@ -403,7 +412,7 @@ class Ledger:
         self._release(lock)
 
     @classmethod
-    def _take_lock(cls, path: Path) -> IO[str]:
+    def _take_lock(cls, path: Path) -> IO[str] | None:
         lock_path = path.with_name(path.name + ".lock")
         try:
             make_folder_durably(path.parent)
@@ -493,17 +502,17 @@ class Ledger:
         return None
 
     def outputs(self, key: str) -> dict[str, str]:
-        """What an earlier step learned. Raises KeyError when that step has not run."""
+        """What an earlier step learned. Raises NotYetMade when that step has not run."""
         resource = self.record(key)
         if resource is None or resource.status != "created":
-            raise KeyError(key)
+            raise NotYetMade(key)
         return resource.outputs
 
     def identity(self, key: str) -> dict[str, str]:
-        """What an earlier step named its thing. Raises KeyError when that step has not run."""
+        """What an earlier step named its thing. Raises NotYetMade when that step has not run."""
         resource = self.record(key)
         if resource is None:
-            raise KeyError(key)
+            raise NotYetMade(key)
         return resource.identity
 
     @property
@@ -514,6 +523,13 @@ class Ledger:
     @property
     def is_new(self) -> bool:
         return self._saved is None
+
+    @property
+    def at_work(self) -> str | None:
+        """The key of what is being made or deleted at this moment."""
+        if self._open:
+            return self._open[-1].resource.key
+        return self._deleting[-1].key if self._deleting else None
 
     # Making.
 
@@ -782,6 +798,9 @@ class Ledger:
             self.save()
 
     def _trial_allows(self, call: Call) -> bool:
+        if self._trial is not None and call.operation in TAKEN_OUT:
+            dead_letters = self.record("dead-letter-queue")
+            return dead_letters is not None and call.parameters.get("QueueUrl") == dead_letters.outputs.get("url")
         parameter = TRIALS.get(call.service, {}).get(call.operation)
         if self._trial is None or parameter is None:
             return False
@@ -873,6 +892,7 @@ class Ledger:
             raise self._cannot_write(self.path, error) from error
         self._saved = data
         self._unsaved = False
+        self.saved()
 
 
 def in_file(resource: Resource) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnec
 from botocore.exceptions import ConnectionError as BotocoreConnectionError
 
 from provision import outcome
+from provision.transcript import Transcript
 from provision.waiting import JUST_MADE, SERVICES_SAY, TOO_MANY_REQUESTS, GaveUp, Reason, Wait, Waiting
 
 # The operations that change nothing. Every other operation is a write, and needs a promise in the ledger.
@@ -60,7 +61,7 @@ READS: dict[str, frozenset[str]] = {
             "GetStages",
         }
     ),
-    "logs": frozenset({"DescribeLogGroups", "DescribeLogStreams", "ListTagsForResource"}),
+    "logs": frozenset({"DescribeLogGroups", "DescribeLogStreams", "GetLogEvents", "ListTagsForResource"}),
 }
 
 # What trials may do beside reading: send to and invoke what the ledger records, and take away their own items. Each
@@ -71,6 +72,9 @@ TRIALS: dict[str, dict[str, str]] = {
     "sqs": {"SendMessage": "QueueUrl"},
     "dynamodb": {"DeleteItem": "TableName"},
 }
+# What a trial may do to the dead-letter queue alone: take its own message out again. From the queue itself it would
+# take what the function is to get.
+TAKEN_OUT = frozenset({"ReceiveMessage", "DeleteMessage"})
 
 # Never sent: no connection came about. Every other failure of the connection leaves open whether AWS acted; so does
 # ProxyConnectionError, which urllib3 1.26 also raises when a proxy hangs up after it has passed the request on.
@@ -144,6 +148,10 @@ class Call:
     started: float
     ended: float | None = None
     error: str | None = None
+    message: str = ""  # AWS's words, when it refused
+    status: int | None = None  # of HTTP, when there was an answer
+    answer: dict[str, Any] | None = None  # as botocore parsed it, when it was one
+    sent: int = 1  # how often
     repeated: int = 0  # how often it was sent again although AWS may have acted already
 
 
@@ -153,7 +161,8 @@ class Tap:
 
     `doubt` is asked before each write and may raise to hold it back: whoever runs the steps may know that it could be
     a repetition. `permit` is asked after it and raises to stop the write; until a ledger sets it none leaves at all.
-    `listeners` are told of each call when it has ended. `stopping` makes the next call raise Interrupted.
+    `listeners` are told of each call when it has ended, the transcript first. `stopping` makes the next call raise
+    Interrupted.
     """
 
     waiting: Waiting = field(default_factory=Waiting)
@@ -165,6 +174,15 @@ class Tap:
     _parameters: dict[str, Any] = field(default_factory=dict)
     _current: Call | None = None
     _waiter: Waiter | None = None
+
+    def __post_init__(self) -> None:
+        self.transcript = Transcript(self.waiting)
+        self.listeners.insert(0, self.transcript.call)
+
+    @property
+    def under_way(self) -> int | None:
+        """The number of the call that is under way."""
+        return self._current.number if self._current is not None else None
 
     def put_on(self, client: Any) -> None:
         """Listen on one client. Clients that botocore makes for itself, to get credentials, pass unseen."""
@@ -207,12 +225,16 @@ class Tap:
 
     def _after_call(self, http_response: Any, parsed: dict[str, Any], model: Any, **event: Any) -> None:
         error = parsed.get("Error", {})
+        status = http_response.status_code
+        if self._current is not None:
+            self._current.status = status
+            self._current.message = error.get("Message") or ""
+            self._current.answer = parsed if status < 300 else None
         call = self._ended(error.get("Code"))
         # botocore counts its one attempt as used up and would add "reached max retries" to every error's text.
         parsed.get("ResponseMetadata", {}).pop("MaxAttemptsReached", None)
         if call is None:
             return
-        status = http_response.status_code
         flaw = _flaw(model, http_response, is_read=call.is_read) if status < 300 else None
         if call.is_read:
             if flaw:
@@ -227,6 +249,8 @@ class Tap:
             raise AnswerLost(call, flaw)
 
     def _after_call_error(self, exception: BaseException, **event: Any) -> None:
+        if self._current is not None:
+            self._current.message = str(exception)
         call = self._ended(type(exception).__name__)
         if call is None:
             return
@@ -261,7 +285,7 @@ class Tap:
         service = operation.service_model.service_name
         is_read = operation.name in READS.get(service, frozenset())
         # A trial's item has an id of its own: to send, to create or to delete it twice comes to the same.
-        may_repeat = is_read or operation.name in TRIALS.get(service, {})
+        may_repeat = is_read or operation.name in TRIALS.get(service, {}) or operation.name in TAKEN_OUT
         if caught_exception is not None:
             if isinstance(caught_exception, NO_ANSWER) and (may_repeat or isinstance(caught_exception, NEVER_SENT)):
                 return self._try_again("no connection to AWS", str(caught_exception), attempts)
@@ -328,6 +352,8 @@ class Tap:
         self.waiting.waited.append(wait)
         self.waiting.tell(wait)
         self.waiting.sleep(seconds)
+        if self._current is not None:
+            self._current.sent += 1
 
 
 class Waiter:
@@ -360,9 +386,7 @@ class Waiter:
         if self.began is None:
             self.began = call.started
             return
-        wait = Wait(self.what, "", "", call.started - self.began, self.budget)
-        self.tap.waiting.waited.append(wait)
-        self.tap.waiting.tell(wait)
+        self.tap.waiting.looks_again(Wait(self.what, "", "", call.started - self.began, self.budget))
 
 
 def _is_throttle(code: str | None, status: int, retry_after: str | None) -> bool:

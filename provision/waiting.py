@@ -348,9 +348,13 @@ class Waiting:
                 means=means,
                 advice=("Run the same command again: it goes on where this run stopped.",),
             )
+        self.looks_again(wait)
+        self.sleep(every)
+
+    def looks_again(self, wait: Wait) -> None:
+        """Told before each further look."""
         self.waited.append(wait)
         self.tell(wait)
-        self.sleep(every)
 
 
 class Attempt:

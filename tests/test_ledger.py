@@ -36,7 +36,7 @@ from provision.ledger import (
 from provision.runner import run_steps
 from provision.settings import Settings
 from provision.survey import PLACES, names
-from provision.tap import TRIALS, AnswerLost, Call, UnpromisedWrite
+from provision.tap import TAKEN_OUT, TRIALS, AnswerLost, Call, UnpromisedWrite
 from provision.waiting import Waiting
 from sandbox import Sandbox
 
@@ -1218,6 +1218,24 @@ def test_a_trial_may_send_and_invoke_and_nothing_else(guarded: tuple[Clients, Le
     assert run.aws.inventory() == before
     assert [call.operation for call in aws.tap.writes()] == ["SendMessage", "DeleteItem"]
     assert not run.path.exists()
+
+
+def test_a_trial_takes_messages_out_of_the_dead_letter_queue_alone(guarded: tuple[Clients, Ledger]) -> None:
+    _, ledger = guarded
+    urls = [entry.outputs["url"] for entry in ledger.resources if entry.kind == "sqs:queue"]
+    dead = {"url": "http://127.0.0.1/1/dead"}
+    ledger.resources.append(
+        Resource("dead-letter-queue", "sqs:queue", "queue", {"QueueName": "dead"}, dead, status="created")
+    )
+    for operation in TAKEN_OUT:
+        taking = Call(1, "sqs", operation, {"QueueUrl": dead["url"]}, False, 0.0)
+        with ledger.trying("trace"):
+            ledger.permit(taking)
+            for url in [*urls, None]:
+                with pytest.raises(UnpromisedWrite):
+                    ledger.permit(Call(1, "sqs", operation, {"QueueUrl": url}, False, 0.0))
+        with pytest.raises(UnpromisedWrite):
+            ledger.permit(taking)
 
 
 def test_a_deletion_lets_its_writes_pass_and_no_later_ones(guarded: tuple[Clients, Ledger], run: Deployment) -> None:
