@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import io
 import json
-import os
-import pty
 import re
-import select
 import shutil
-import signal
-import struct
-import subprocess
-import termios
 import time
 from collections.abc import Iterator
-from types import TracebackType
 
 import pytest
 from deployment import ACCOUNT, REGION, Stranger
 from programs import Folder
+from terminal import Terminal
 
 from provision.screen import Screen, difference_lines
 from provision.waiting import Wait
@@ -29,79 +20,6 @@ from sandbox import Sandbox
 
 WIDTHS = (60, 80, 200)
 COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3[0-7]|38;[\d;]+|4[0-7]|48;[\d;]+|9[0-7]|10[0-7])(?:;\d+)*m")
-ESCAPE = re.compile(r"\x1b\[[\d;?]*[A-Za-z]")
-
-
-class Terminal:
-    """A program in a pseudo-terminal of a given width; what it wrote, as it wrote it."""
-
-    def __init__(self, folder: Folder, columns: int, *command: str, **environ: str) -> None:
-        self.written = b""
-        self._master, slave = pty.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
-        self.child = subprocess.Popen(
-            [folder.python, "-m", *command],
-            cwd=folder.path,
-            env={**folder.environ, "TERM": "xterm-256color", **environ},
-            stdin=slave,
-            stdout=slave,
-            stderr=slave,
-            start_new_session=True,
-        )
-        os.close(slave)
-
-    def __enter__(self) -> Terminal:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self.child.poll() is None:
-            self.child.kill()
-        self.child.wait()
-        os.close(self._master)
-
-    def read_until(self, fragment: str | None, seconds: float = 60) -> None:
-        """Read until the fragment has been written, or, without one, until the program has closed its terminal."""
-        until = time.monotonic() + seconds
-        while fragment is None or fragment not in self.text:
-            ready, _, _ = select.select([self._master], [], [], max(until - time.monotonic(), 0))
-            assert ready, f"not written in {seconds} s: {fragment!r}\n{self.text}"
-            try:
-                arrived = os.read(self._master, 65536)
-            except OSError as error:
-                if error.errno != errno.EIO:  # what Linux says when the other side has been closed
-                    raise
-                arrived = b""
-            self.written += arrived
-            if not arrived:
-                assert fragment is None, f"never written: {fragment!r}\n{self.text}"
-                return
-
-    def type(self, keys: str) -> None:
-        os.write(self._master, keys.encode())
-
-    def interrupt(self) -> None:
-        """What Ctrl-C does in a shell: the signal goes to every process of the foreground group."""
-        os.killpg(self.child.pid, signal.SIGINT)
-
-    def end(self) -> int:
-        self.read_until(None)
-        return self.child.wait(30)
-
-    @property
-    def raw(self) -> str:
-        return self.written.decode().replace("\r\n", "\n")
-
-    @property
-    def text(self) -> str:
-        """Without the escapes for colour."""
-        return ESCAPE.sub("", self.raw)
-
-    @property
-    def lines(self) -> list[str]:
-        """As they were written: what a narrow window folds is one line still."""
-        return self.text.splitlines()
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,1 @@
+"""The lesson: a page for each step, and the three faces of a call."""

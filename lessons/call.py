@@ -1,0 +1,68 @@
+"""One recorded call, for people: its three faces, and the part of the answer that matters."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jmespath
+
+from lessons.faces import aws_command, boto3_lines
+from lessons.page import Page
+
+
+@dataclass(frozen=True)
+class Faces:
+    """A call as console page, as boto3 and as `aws` command.
+
+    `mark` is "unasked" where the console does it without being asked, "not in the console" where it has no place
+    there, else empty. `console` is empty where the page says nothing of the call, as of all that only look.
+    `answer` are pairs of what is in the answer and what it means.
+    """
+
+    title: str
+    mark: str
+    console: list[str]
+    boto3: str
+    aws: str
+    answer: list[tuple[str, str]]
+
+
+def faces(
+    call: Mapping[str, Any], page: Page | None, *, region: str | None = None, endpoint_url: str | None = None
+) -> Faces:
+    """The faces of a `call` event of a transcript. `page` is that of its step."""
+    service, operation, parameters = call["service"], call["operation"], call["parameters"]
+    console = page.console_face(operation, parameters) if page is not None else None
+    answer = []
+    for expression, words in console.answer if console is not None else ():
+        found = jmespath.search(expression, call["answer"] or {})
+        if found is not None:
+            answer.append((f"{expression}: {short(found)}", words))
+    return Faces(
+        title=f"{service} {operation}",
+        mark=console.mark if console is not None else "",
+        console=console.lines() if console is not None else [],
+        boto3=boto3_lines(service, operation, parameters),
+        aws=aws_command(service, operation, parameters, region=region, endpoint_url=endpoint_url),
+        answer=answer,
+    )
+
+
+def invented(calls: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """The ids that AWS invented in the answers to these calls, each with a name to be shown in its place."""
+    found: dict[str, str] = {}
+    for call in calls:
+        answer = call["answer"] or {}
+        for one in (answer, *answer.get("items", ())):
+            if isinstance(one, dict) and isinstance(one.get("id"), str):
+                what = one.get("path") or one.get("name") or call["operation"].removeprefix("Create").lower()
+                found.setdefault(one["id"], f"id of {what}")
+    return found
+
+
+def short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 120 else f"{text[:117]}..."

@@ -1,0 +1,358 @@
+"""`--step`: leads through the lesson, one page for each step, and runs a step when the learner says so.
+
+The page turned to last is kept beside the ledger, so that a lesson can be left and gone on with later. What is made is
+the ledger's to say, not the lesson's: to turn back deletes nothing.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from lessons import links, picture
+from lessons.call import faces, invented
+from lessons.page import Page, names, read
+from provision import STEPS, Step, outcome, strangers
+from provision.ledger import Resource, write_durably
+from provision.screen import Screen, program
+from provision.settings import ERRATA
+
+# By step, the key of what it makes last: when that is made, the step is done.
+LAST_MADE = {
+    "policies": "read-policy",
+    "roles": "api-role/logs-policy",
+    "table": "table",
+    "queue": "queue",
+    "function": "function",
+    "trigger": "trigger",
+    "api": "permission",
+    "stage": "stage",
+}
+
+
+# The key for each choice.
+KEYS = {
+    "next": "n",
+    "needed": "n",
+    "run": "r",
+    "test": "t",
+    "code": "c",
+    "calls": "l",
+    "answer": "a",
+    "notes": "p",
+    "words": "w",
+    "skip": "s",
+    "back": "b",
+    "quit": "q",
+}
+
+
+@dataclass
+class Place:
+    """Where a lesson is: the step whose page is open, and the steps that were skipped. Kept in a file of its own."""
+
+    path: Path
+    step: Step = STEPS[0]
+    skipped: list[str] = field(default_factory=list)
+    is_new: bool = True
+
+    @classmethod
+    def read(cls, ledger_path: Path) -> Place:
+        """The place noted beside a ledger; the first page where none is, or none that can be read."""
+        path = ledger_path.with_name(f"{ledger_path.stem}.lesson.json")
+        try:
+            noted = json.loads(path.read_bytes())
+            step = next(step for step in STEPS if step.name == noted["step"])
+            skipped = [step.name for step in STEPS if step.name in noted["skipped"]]
+        except (OSError, ValueError, KeyError, TypeError, StopIteration):
+            return cls(path)
+        return cls(path, step, skipped, is_new=False)
+
+    def note(self, step: Step) -> None:
+        """Remember the page. A file that cannot be written costs no more than the place."""
+        self.step = step
+        content = {"step": step.name, "skipped": self.skipped}
+        try:
+            write_durably(self.path, (json.dumps(content) + "\n").encode())
+        except OSError:
+            return
+
+
+class Guide:
+    """One sitting of a lesson: the run, the screen, and where the learner is.
+
+    `run_step` runs one step of the walkthrough and tells the screen, `try_all` the tests of the result.
+    """
+
+    def __init__(
+        self,
+        run: strangers.Run,
+        screen: Screen,
+        *,
+        run_step: Callable[[Step], None],
+        try_all: Callable[[], None],
+        lessons: Path | None = None,
+    ) -> None:
+        self.run = run
+        self.screen = screen
+        self.run_step = run_step
+        self.try_all = try_all
+        self.lessons = lessons
+        self.place = Place.read(run.ledger.path)
+        self.names = names(run.settings, account=run.aws.account_id, region=run.aws.region, partition=run.aws.partition)
+        self.seconds: dict[str, float] = {}  # by step, in this sitting
+
+    # What is so.
+
+    def is_made(self, step: Step) -> bool:
+        entry = self.run.ledger.record(LAST_MADE[step.name])
+        return entry is not None and entry.status == "created"
+
+    def existing(self) -> list[str]:
+        return [entry.key for entry in self.run.ledger.standing if entry.status == "created"]
+
+    def missing(self, step: Step) -> list[Step]:
+        """The steps that this one needs, directly or not, and that are not made, the first of them first."""
+        needed: set[str] = set()
+        look_at = [step]
+        while look_at:
+            for name in look_at.pop().load().NEEDS:
+                if name not in needed:
+                    needed.add(name)
+                    look_at.append(step_called(name))
+        return [one for one in STEPS if one.name in needed and not self.is_made(one)]
+
+    def first_page(self) -> Step:
+        """The page of last time; or an earlier one, when what was made there has been taken down since."""
+        for step in STEPS:
+            if step == self.place.step or not (self.is_made(step) or step.name in self.place.skipped):
+                return step
+        return self.place.step
+
+    # The lesson.
+
+    def lead(self, *, after: Step | None = None) -> bool:
+        """Lead until the learner has come to the end, or stops; whether it was the end.
+
+        `after` is the step after which to begin; None: where the lesson was left.
+        """
+        step: Step | None = self.first_page() if after is None else STEPS[min(after.number, len(STEPS) - 1)]
+        if after is None and not self.place.is_new and step is not None:
+            how = "Going on" if self.existing() else "Beginning"
+            self.screen.say(f"{how} with step {step.number}, {step.title}.", "bold")
+        while step is not None:
+            self.place.note(step)
+            step = self.page(step)
+        return self.place.step == STEPS[-1] and self.is_made(STEPS[-1])
+
+    def page(self, step: Step) -> Step | None:
+        """Show a step's page and do what the learner chooses there; the page to turn to, None to stop."""
+        page = read(step.name, self.names, folder=self.lessons)
+        self.show(step, page)
+        while True:
+            title = f"Step {step.number} of 8, {step.title}"
+            choice = self.screen.choose(title, self.choices(step), KEYS, numbers=len(STEPS))
+            if choice.isdigit():
+                return STEPS[int(choice) - 1]
+            if choice == "quit":
+                self.say_how_to_go_on()
+                return None
+            if choice == "next":
+                if step == STEPS[-1]:
+                    return None
+                return STEPS[step.number]
+            if choice == "skip":
+                if step.name not in self.place.skipped:
+                    self.place.skipped.append(step.name)
+                if step == STEPS[-1]:
+                    self.say_how_to_go_on()
+                    return None
+                return STEPS[step.number]
+            if choice == "back":
+                return self.back(step)
+            if choice == "needed":
+                return self.missing(step)[0]
+            if choice == "run":
+                self.do(step, page)
+            elif choice == "code":
+                self.screen.code(code_of(step), "python")
+                self.screen.keep(f"It is in {inspect.getsourcefile(step.load())}.", "dim")
+            elif choice == "calls":
+                self.show_calls(page)
+            elif choice == "answer":
+                self.screen.markdown(page.answer)
+            elif choice == "words":
+                self.screen.markdown((resources.files("lessons") / "words.md").read_text(encoding="utf-8"))
+            elif choice == "notes":
+                self.screen.markdown(page.presenter)
+            elif choice == "test":
+                self.test()
+
+    def choices(self, step: Step) -> dict[str, str]:
+        """What can be chosen on a page, by the word that returns it; the first is what Enter does."""
+        made, missing = self.is_made(step), self.missing(step)
+        choices: dict[str, str] = {}
+        if made:
+            choices["next"] = "next page" if step != STEPS[-1] else "finish"
+        elif missing:
+            choices["needed"] = f"go to step {missing[0].number}, {missing[0].title}, which this one needs"
+        else:
+            choices["run"] = "run this step"
+        if made and step == STEPS[-1]:
+            choices["test"] = "test the whole architecture"
+        choices["code"] = "show the code of this step"
+        choices["calls"] = "show the calls it makes, before they are made" if not made else "show the calls again"
+        choices["answer"] = "show the answer to the question"
+        choices["notes"] = "show the notes for the presenter"
+        choices["words"] = "show what the words mean"
+        if made:
+            choices["run"] = "run it once more (what is there stays as it is)"
+        else:
+            choices["skip"] = "skip it for now"
+        if step != STEPS[0]:
+            choices["back"] = "turn back one page (deletes nothing)"
+        choices["quit"] = "quit, and go on later"
+        return choices
+
+    def back(self, step: Step) -> Step:
+        earlier = STEPS[step.number - 2]
+        if self.is_made(earlier):
+            command = program("teardown", [*self.run.where, "--back-to", str(earlier.number)])
+            self.screen.say("What was made stays. To take it down and make it once more, quit and run", "dim")
+            self.screen.keep(f"    {command}", "dim")
+        return earlier
+
+    def say_how_to_go_on(self) -> None:
+        self.screen.say("The place is kept, and so is what was made. To go on", "bold")
+        self.screen.tell(program("provision", [*self.run.build, *self.screen.look, "--step"]))
+
+    # What a page shows.
+
+    def show(self, step: Step, page: Page) -> None:
+        screen = self.screen
+        screen.page(f"Step {step.number} of 8: {page.title}")
+        screen.heading("What it is for")
+        screen.markdown(page.purpose)
+        screen.heading("Why now")
+        screen.markdown(page.why_now)
+        screen.heading("In the console")
+        screen.markdown(page.console)
+        for erratum in ERRATA:
+            if erratum.step == step.name:
+                done = erratum.as_written if self.run.settings.as_written and erratum.as_written else erratum.done
+                screen.heading(f"Erratum {erratum.number} of the walkthrough")
+                screen.prose("    It says:  ", erratum.says)
+                screen.prose("    True is:  ", erratum.truth)
+                screen.prose("    Done:     ", done)
+        screen.heading("What there is so far")
+        screen.drawing(picture.as_text(self.run.settings, self.existing(), width=screen.width))
+        screen.heading("To think about")
+        screen.markdown(page.question)
+        missing = self.missing(step)
+        if missing:
+            needed = ", ".join(f"{one.number} ({one.title})" for one in missing)
+            screen.say(f"This step needs what is not there yet: step {needed}.", "yellow")
+        if self.is_made(step):
+            took = f" It took {self.seconds[step.name]:.1f} s." if step.name in self.seconds else ""
+            screen.say(f"This step is done.{took}", "green")
+
+    def show_calls(self, page: Page) -> None:
+        """The calls that make the step's things, as the page has them: what the console would ask for."""
+        for face in (face for face in page.console_faces if not face.mends):
+            self.screen.heading(f"{face.operation}{f' ({face.mark})' if face.mark else ''}")
+            for line in face.lines():
+                self.screen.keep(f"    {line}")
+        mends = list(dict.fromkeys(face.operation for face in page.console_faces if face.mends))
+        only = f" Only where others changed something, it also calls {', '.join(mends)}." if mends else ""
+        self.screen.say(f"The step makes what is not there yet, and looks before and after.{only}", "dim")
+
+    def do(self, step: Step, page: Page) -> None:
+        """Run the step, then show each call that changed something, what it left in the ledger, and where to see it."""
+        transcript = self.run.aws.tap.transcript
+        first = len(transcript.events)
+        began = time.monotonic()
+        try:
+            self.run_step(step)
+        except outcome.Interrupted:
+            raise
+        except outcome.Stop as stop:
+            self.screen.stopped(stop)
+            return
+        self.seconds[step.name] = time.monotonic() - began
+        if step.name in self.place.skipped:
+            self.place.skipped.remove(step.name)
+        events = transcript.events[first:]
+        calls = [event for event in events if event["type"] == "call"]
+        for value, name in invented(calls).items():
+            self.screen.hide(value, name)
+        writes = [call for call in calls if not call["read"]]
+        self.show_faces(writes, page)
+        looked = len(calls) - len(writes)
+        self.screen.say(f"{looked} further calls only looked; the transcript has them all: {transcript.path}", "dim")
+        self.show_changes(events)
+        took = self.seconds[step.name]
+        self.screen.say(f"Step {step.number} is done ({took:.1f} s).", "bold green")
+        self.screen.heading("To think about")
+        self.screen.markdown(page.question)
+
+    def show_faces(self, calls: list[dict[str, Any]], page: Page) -> None:
+        """Call by call, each when the learner is ready for it."""
+        aws = self.run.aws
+        stopping = True
+        for number, call in enumerate(calls, start=1):
+            self.screen.call(call, faces(call, page, region=aws.region, endpoint_url=aws.base_url))
+            if not stopping or number == len(calls):
+                continue
+            prompt = f"Call {number} of {len(calls)}. Enter: the next; e: all; x: no more of them > "
+            answer = self.screen.pause(prompt, ("", "e", "x", "q"))
+            if answer in ("x", "q"):
+                return
+            stopping = answer != "e"
+
+    def test(self) -> None:
+        try:
+            self.try_all()
+        except outcome.Interrupted:
+            raise
+        except outcome.Stop as stop:
+            self.screen.stopped(stop)
+
+    def show_changes(self, events: list[dict[str, Any]]) -> None:
+        changes: dict[str, list[dict[str, Any]]] = {}
+        for event in events:
+            if event["type"] == "entry":
+                changes.setdefault(event["entry"]["key"], []).append(event["entry"])
+        if changes:
+            self.screen.heading("What is new in the ledger, and where to see it")
+        for entries in changes.values():
+            entry = Resource(**{**entries[-1], "before": {}})
+            words = ", then ".join(dict.fromkeys(WORDS.get(one["status"], one["status"]) for one in entries))
+            self.screen.change(entry, words, links.where_to_see(entry, self.run.aws))
+
+
+def code_of(step: Step) -> str:
+    """The very functions that run the step: `provision` first, then those of its module that it calls."""
+    module = step.load()
+    wanted = ["provision"]
+    for name in wanted:  # it grows meanwhile
+        codes = [getattr(module, name).__code__]
+        for code in codes:
+            codes += [inner for inner in code.co_consts if inspect.iscode(inner)]
+            for called in code.co_names:
+                function = getattr(module, called, None)
+                if inspect.isfunction(function) and function.__module__ == module.__name__ and called not in wanted:
+                    wanted.append(called)
+    return "\n\n".join(inspect.getsource(getattr(module, name)) for name in wanted)
+
+
+WORDS = {"creating": "promised", "created": "made", "deleting": "to be deleted", "deleted": "deleted"}
+
+
+def step_called(name: str) -> Step:
+    return next(step for step in STEPS if step.name == name)

@@ -1,0 +1,189 @@
+"""`--step` in a real terminal: a whole lesson, with turning back, skipping, quitting, and going on later."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from programs import Folder
+from terminal import Terminal
+
+from provision import outcome
+from replay.recording import read, transcripts_in
+
+LESSON = ("provision", "--sandbox", "--step")
+PROMPT = "turn to that page\n> "
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Folder]:
+    with Folder(tmp_path) as made:
+        yield made
+
+
+def entries(folder: Folder) -> list[str]:
+    """The steps that the ledger has things of."""
+    return list(dict.fromkeys(entry["step"] for entry in folder.ledger()["resources"]))
+
+
+def test_a_lesson_from_its_first_page_to_its_last(folder: Folder) -> None:
+    with Terminal(folder, 100, *LESSON) as lesson:
+        lesson.read_until(PROMPT)
+        first = lesson.text
+        for words in (
+            "Step 1 of 8: Policies",
+            "What it is for",
+            "Why now",
+            "IAM > Policies",
+            "(table name)",
+            "Erratum 4",
+        ):
+            assert words in first
+        assert "iam.get_policy" not in first
+
+        calls = lesson.ask("l\n", PROMPT)
+        assert "CreatePolicy" in calls and "Policy name:" in calls
+        assert "it also calls CreatePolicyVersion, DeletePolicyVersion, TagPolicy" in " ".join(calls.split())
+        code = lesson.ask("code\n", PROMPT)
+        assert "def provision(aws: Clients, settings: Settings, ledger: Ledger)" in code
+        assert "provision/policies.py" in code
+        assert code.index("def provision") < code.index("def make_policy") and "aws.iam.create_policy(" in code
+        assert "event source mapping polls the queue" in " ".join(lesson.ask("a\n", PROMPT).split())
+        assert "Point at Resource" in lesson.ask("p\n", PROMPT)
+        assert "'xyz' is none of them" in lesson.ask("xyz\n", "> ")
+        assert "the full name of a thing in AWS" in lesson.ask("w\n", PROMPT)
+        assert not (folder.path / ".provision" / "sandbox-us-east-1.json").exists()  # nothing was made until now
+
+        # Run it: each call when the learner is ready for it.
+        face = lesson.ask("\n", "Call 1 of 2")
+        assert "iam CreatePolicy" in face
+        assert "IAM > Policies > Create policy" in face
+        assert "iam.create_policy(\n" in face
+        assert "aws iam create-policy" in face
+        assert "Policy.Arn: arn:aws:iam::123456789012:policy/Lambda-Write-DynamoDB" in face
+        assert "'later' is none of them" in lesson.ask("later\n", "Call 1 of 2")
+        rest = lesson.ask("\n", PROMPT)
+        assert "Lambda-Read-SQS  (promised, then made)" in rest
+        assert "--policy-arn arn:aws:iam::123456789012:policy/Lambda-Read-SQS" in rest
+        assert "Step 1 is done" in rest
+
+        # Skip the roles; the queue needs them, and offers them again.
+        assert "Step 2 of 8: Roles" in lesson.ask("\n", PROMPT)
+        assert "Step 3 of 8: Table" in lesson.ask("s\n", PROMPT)
+        assert "Step 3 is done" in lesson.ask("r\n", PROMPT)
+        queue = lesson.ask("n\n", PROMPT)
+        assert "[table name]" in queue and "(POC-Queue)" in queue  # lit up, and not
+        assert "needs what is not there yet: step 2 (Roles)" in queue
+        assert "run this step" not in queue
+
+        # Quit, and go on later.
+        quitted = lesson.ask("q\n", None)
+        assert "--sandbox --step" in quitted
+        assert lesson.child.wait(30) == outcome.DONE
+    assert entries(folder) == ["policies", "table"]
+
+    with Terminal(folder, 100, *LESSON) as lesson:
+        lesson.read_until(PROMPT)
+        assert "Going on with step 4" in lesson.text
+        assert "Step 2 of 8: Roles" in lesson.ask("\n", PROMPT)
+        lesson.ask("\n", "Call 1 of 5")
+        assert "Step 2 is done" in lesson.ask("x\n", PROMPT)
+
+        # Turning back deletes nothing.
+        back = lesson.ask("b\n", PROMPT)
+        assert "Step 1 of 8: Policies" in back and "This step is done." in back
+        assert "teardown --sandbox --back-to 1" in back
+        assert "unchanged" in lesson.ask("r\n", PROMPT)  # once more changes nothing
+
+        lesson.ask("4\n", PROMPT)
+        for step, calls in ((4, 2), (5, 3), (6, 1), (7, 16), (8, 1)):
+            done = f"Step {step} is done"
+            if calls > 1:
+                lesson.ask("r\n", f"Call 1 of {calls}")
+            lesson.ask("x\n" if calls > 1 else "r\n", done)
+            lesson.read_until(PROMPT)
+            if step < 8:
+                assert f"Step {step + 1} of 8" in lesson.ask("n\n", PROMPT)
+        tested = lesson.ask("t\n", PROMPT)
+        assert tested.count("OK  ") == 5
+        ended = lesson.ask("n\n", None)
+        assert "Invoke URL:" in ended and "provision trace --sandbox" in ended and "replay --html" in ended
+        assert lesson.child.wait(30) == outcome.DONE
+    assert len(folder.ledger()["resources"]) == 16
+    runs = [read(path) for path in transcripts_in(folder.path / ".provision")]
+    assert [run.ended is not None and run.ended["exit_code"] for run in runs] == [0, 0]
+    assert folder.run("provision", "--sandbox", "--no-try").stderr.count("created") == 0
+
+
+def test_a_latecomer_catches_up_and_a_page_taken_down_comes_again(folder: Folder) -> None:
+    with Terminal(folder, 80, *LESSON, "--to", "2") as lesson:
+        lesson.read_until(PROMPT)
+        assert "2/8 Roles" in lesson.text and "Step 3 of 8: Table" in lesson.text
+        lesson.ask("r\n", "Step 3 is done")
+        lesson.read_until(PROMPT)
+        lesson.ask("n\n", PROMPT)
+        lesson.ask("q\n", None)
+    assert folder.run("teardown", "--sandbox", "--back-to", "2").returncode == outcome.DONE
+    with Terminal(folder, 80, *LESSON) as lesson:
+        lesson.read_until(PROMPT)
+        assert "Step 2 of 8: Roles" in lesson.text  # the page of last time, 4, comes after what is to be made again
+        lesson.ask("q\n", None)
+
+
+def test_an_error_of_aws_does_not_end_the_lesson(folder: Folder) -> None:
+    with Terminal(folder, 100, *LESSON) as lesson:
+        lesson.read_until(PROMPT)
+        (folder.path / ".provision" / "sandbox-us-east-1.json").mkdir()  # no ledger can be written in its place
+        failed = lesson.ask("r\n", PROMPT)
+        assert "What to do:" in failed and "Step 1 is done" not in failed
+        (folder.path / ".provision" / "sandbox-us-east-1.json").rmdir()
+        lesson.ask("r\n", "Call 1 of 2")
+        lesson.ask("x\n", "Step 1 is done")
+        lesson.read_until(PROMPT)
+        lesson.ask("q\n", None)
+
+
+def test_ctrl_c_and_the_end_of_input_leave_a_lesson_that_can_be_gone_on_with(folder: Folder) -> None:
+    with Terminal(folder, 80, *LESSON) as lesson:
+        lesson.read_until(PROMPT)
+        lesson.interrupt()
+        lesson.read_until(None)
+        assert lesson.child.wait(30) == outcome.INTERRUPTED
+        assert "Go on with:" in lesson.text and "--step" in lesson.text
+    with Terminal(folder, 80, *LESSON) as lesson:
+        lesson.read_until(PROMPT)
+        assert "The place is kept" in lesson.ask("\x04", None)  # Ctrl-D
+
+
+def test_without_a_terminal_it_asks_nothing_and_names_the_way_on(folder: Folder) -> None:
+    ended = folder.run(*LESSON)
+    assert ended.returncode == outcome.USAGE
+    assert "this is not a terminal" in ended.stderr and "--to N" in ended.stderr
+    assert not (folder.path / ".provision").exists()
+
+
+def test_a_spoiled_note_of_the_place_costs_the_place_only(folder: Folder) -> None:
+    place = folder.path / ".provision" / "sandbox-us-east-1.lesson.json"
+    place.parent.mkdir()
+    for spoiled in ("{", "[]", '{"step": "nothing", "skipped": []}', json.dumps({"step": "queue", "skipped": 5})):
+        place.write_text(spoiled)
+        with Terminal(folder, 80, *LESSON) as lesson:
+            lesson.read_until(PROMPT)
+            assert "Step 1 of 8: Policies" in lesson.text
+            lesson.ask("q\n", None)
+
+
+def test_plain_has_no_escape_and_present_shows_no_account_or_id(folder: Folder) -> None:
+    with Terminal(folder, 80, *LESSON, "--plain") as lesson:
+        lesson.read_until(PROMPT)
+        assert "\x1b" not in lesson.raw
+        lesson.ask("q\n", None)
+    with Terminal(folder, 100, "provision", "--sandbox", "--present") as shown:
+        shown.read_until(None)
+        api = next(entry for entry in folder.ledger()["resources"] if entry["key"] == "api")
+        assert "123456789012" not in shown.text and api["outputs"]["id"] not in shown.text
+        assert "<id of api>" in shown.text
+    told = folder.run("provision", "--sandbox")
+    assert api["outputs"]["id"] in told.stdout  # who does not present gets what can be copied

@@ -1,0 +1,168 @@
+"""The lesson's pages say what the code does: every writing call has its face, with the call's own values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from deployment import ACCOUNT, REGION, Deployment
+
+from lessons.call import faces
+from lessons.page import SECTIONS, BadPage, Page, names, read
+from provision import STEPS
+from provision.ledger import Ledger
+from provision.settings import ERRATA, Settings
+from sandbox import Sandbox
+
+pytestmark = pytest.mark.usefixtures("models_read_once")
+
+VARIANTS = {
+    "corrected": Settings(),
+    "learner": Settings(learner="anna"),
+    "as-written": Settings(as_written=True, learner="faithful"),
+}
+LESSONS = Path(__file__).resolve().parent.parent / "lessons"
+
+
+def pages(settings: Settings, folder: Path | None = None) -> dict[str, Page]:
+    filled = names(settings, account=ACCOUNT, region=REGION)
+    return {step.name: read(step.name, filled, folder=folder) for step in STEPS}
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, list[dict[str, Any]]]]:
+    """By variant, the writing calls of a build, as the transcript has them."""
+    calls = {}
+    with Sandbox() as sandbox:
+        for variant, settings in VARIANTS.items():
+            path = tmp_path_factory.mktemp(variant) / "ledger.json"
+            calls[variant] = writes(Deployment(sandbox.id, sandbox.url, path, settings))
+    yield calls
+
+
+def writes(deployment: Deployment) -> list[dict[str, Any]]:
+    with deployment:
+        heard: list[list[dict[str, Any]]] = []
+
+        def prepare(aws: Any, ledger: Ledger) -> None:
+            aws.tap.transcript.begin("provision", ledger)
+            heard.append(aws.tap.transcript.events)
+
+        deployment.prepare = prepare
+        deployment.build()
+    return [event for event in heard[0] if event["type"] == "call" and not event["read"]]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_writing_call_has_a_face_with_its_own_values(
+    recorded: dict[str, list[dict[str, Any]]], variant: str
+) -> None:
+    lesson = pages(VARIANTS[variant])
+    assert len(recorded[variant]) > 15
+    for call in recorded[variant]:
+        face = lesson[call["step"]].console_face(call["operation"], call["parameters"])
+        assert face is not None, f"{call['step']}.md says nothing true of {call['operation']} {call['parameters']}"
+        assert face.covers() == set(call["parameters"]), call["operation"]
+        shown = faces(call, lesson[call["step"]], region=REGION)
+        assert shown.console == face.lines() and shown.aws.startswith("aws ") and shown.boto3
+
+
+def test_what_the_pages_say_of_an_answer_is_in_the_answer(recorded: dict[str, list[dict[str, Any]]]) -> None:
+    lesson = pages(VARIANTS["corrected"])
+    promised = seen = 0
+    for call in recorded["corrected"]:
+        face = lesson[call["step"]].console_face(call["operation"], call["parameters"])
+        assert face is not None
+        promised += len(face.answer)
+        seen += len(faces(call, lesson[call["step"]]).answer)
+    assert promised >= 15
+    assert promised - seen <= 1  # moto's answer to CreateTable has no TableId
+
+
+def test_the_names_of_a_learner_are_in_the_text() -> None:
+    for name, page in pages(Settings(learner="anna")).items():
+        text = " ".join([page.purpose, page.console, *(line for face in page.console_faces for line in face.lines())])
+        assert "anna" in text, name
+        bare = r"(POC-Queue|POC-Lambda-1|POC-API|DynamoDB-Role|APIGateway-SQS)(?!-anna|-DLQ-anna|-invoke)\b"
+        assert not re.search(bare, text), name
+
+
+def test_each_variant_has_its_own_sentences() -> None:
+    corrected, as_written = pages(Settings())["queue"], pages(Settings(as_written=True))["queue"]
+    assert "POC-Queue-DLQ" in corrected.purpose and "POC-Queue-DLQ" not in as_written.purpose
+    assert ">" not in corrected.purpose and "Corrected:" not in corrected.purpose
+
+
+@pytest.mark.parametrize("step", STEPS, ids=lambda step: step.name)
+def test_every_write_in_the_code_of_a_step_has_a_heading_in_its_page(step: Any) -> None:
+    """Mends, too, which a fresh build does not make."""
+    source = Path(step.load().__file__).read_text()
+    written = {
+        method
+        for method in re.findall(r"aws\.(?!waiting|tap)[a-z_]+\.([a-z_]+)\(", source)
+        if not method.startswith(("get_", "list_", "describe_"))
+    }
+    page = pages(Settings())[step.name]
+    headings = {re.sub(r"(?<!^)(?=[A-Z])", "_", face.operation).lower() for face in page.console_faces}
+    assert written == headings
+    assert page.title == step.title
+    assert f"lessons/{step.name}.md" in step.load().__doc__.splitlines()[0]  # the lesson stands once, and there
+
+
+def test_a_fresh_build_makes_the_calls_that_the_page_has_first(
+    recorded: dict[str, list[dict[str, Any]]],
+) -> None:
+    for step in STEPS:
+        made = {call["operation"] for call in recorded["corrected"] if call["step"] == step.name and not call["read"]}
+        faces = pages(Settings())[step.name].console_faces
+        assert made == {face.operation for face in faces if not face.mends}, step.name
+
+
+def test_a_page_whose_value_is_not_the_calls_has_no_face_for_it(
+    recorded: dict[str, list[dict[str, Any]]], tmp_path: Path
+) -> None:
+    for path in LESSONS.glob("*.md"):
+        (tmp_path / path.name).write_text(path.read_text())
+    table = tmp_path / "table.md"
+    (create,) = [call for call in recorded["corrected"] if call["operation"] == "CreateTable"]
+    assert pages(Settings(), tmp_path)["table"].console_face("CreateTable", create["parameters"])
+    table.write_text(table.read_text().replace("BillingMode = PAY_PER_REQUEST", "BillingMode = PROVISIONED"))
+    assert pages(Settings(), tmp_path)["table"].console_face("CreateTable", create["parameters"]) is None
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "why"),
+    [
+        ("{table}", "{tabel}", "nothing is called {tabel}"),
+        ("## Why now", "## Why", "the heading 'Why'"),
+        ("## Question\n", "", "'Question' is missing"),
+        ("| Table name | {table} | TableName |", "| Table name | {table} | Table[Name |", "is no JMESPath"),
+        ("### UpdateTable", "### UpdateTable (maybe)", "has the mark 'maybe'"),
+        ("DynamoDB > Tables > Create table\n\n|", "\n\n|", "says nothing of where in the console CreateTable is"),
+    ],
+)
+def test_a_page_that_a_trainer_spoiled_says_where(tmp_path: Path, was: str, now: str, why: str) -> None:
+    for path in LESSONS.glob("*.md"):
+        (tmp_path / path.name).write_text(path.read_text())
+    table = tmp_path / "table.md"
+    text = table.read_text()
+    assert was in text
+    table.write_text(text.replace(was, now))
+    with pytest.raises(BadPage, match=r"table\.md") as refused:
+        pages(Settings(), tmp_path)
+    assert why in refused.value.what
+
+
+def test_a_page_that_is_not_there_says_so(tmp_path: Path) -> None:
+    with pytest.raises(BadPage, match=r"policies\.md: it cannot be read"):
+        pages(Settings(), tmp_path)
+
+
+def test_a_page_is_short_enough_to_be_read() -> None:
+    for name, page in pages(Settings()).items():
+        for section in (page.purpose, page.why_now, page.console, page.question, page.answer, page.presenter):
+            assert 40 < len(section) < 1500, name
+    assert len(SECTIONS) == 7 and all(erratum.step in pages(Settings()) for erratum in ERRATA if erratum.step)
