@@ -1,0 +1,121 @@
+"""python -m provision replay: play a transcript, or make a page of it."""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import shlex
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from provision import outcome
+from provision.running import write_file
+from provision.screen import Screen, program
+from provision.transcript import folder_of
+from replay.plain_boto3 import python_script
+from replay.player import Show, play, print_all
+from replay.recording import NoTranscript, Recording, read, transcripts_in, up_to
+from replay.script import plan
+from replay.shell import shell_script
+from replay.web_page import web_page
+
+FOLDER = Path(".provision")
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "file", metavar="FILE", nargs="?", type=Path, help="a transcript; default: the last run that built something"
+    )
+    parser.add_argument("--list", action="store_true", help="name the transcripts that there are")
+    parser.add_argument("--state", metavar="PATH", type=Path, help="the ledger whose runs are meant")
+    parser.add_argument("--speed", metavar="X", type=float, default=1.0, help="how fast; 1 is the run's own speed")
+    written = parser.add_mutually_exclusive_group()
+    written.add_argument("--html", metavar="OUT", type=Path, help="write one self-contained page instead")
+    written.add_argument(
+        "--script",
+        metavar="OUT",
+        type=Path,
+        help="write the whole deployment, as it was after that run, as a script instead: OUT.py in boto3, any other in "
+        "aws commands",
+    )
+    parser.add_argument(
+        "--unmasked", action="store_true", help="leave account numbers and the bodies of messages in that page"
+    )
+    parser.add_argument("--faces", action="store_true", help="each call as console page, boto3 and aws command")
+
+
+def replay(options: argparse.Namespace, screen: Screen) -> int:
+    if options.state:
+        folder = folder_of(options.state)
+        paths = sorted(folder.glob("*.jsonl"))
+    else:
+        folder = FOLDER / "transcripts"
+        paths = transcripts_in(FOLDER)
+    if options.list:
+        return name_transcripts(paths, screen)
+    recording = read(options.file) if options.file else last_built(paths, folder)
+    if options.html:
+        write_file(options.html, web_page(recording, unmasked=options.unmasked), screen)
+        return outcome.DONE
+    if options.script:
+        scripted(recording, options.script, screen)
+        return outcome.DONE
+    shown = copy.copy(screen)
+    shown.talk, shown.in_terminal = screen.data, screen.data_in_terminal  # what is played was asked for: it is data
+    show = Show(recording, shown, with_faces=options.faces)
+    if sys.stdin.isatty() and shown.talk.is_terminal:
+        screen.asking = True  # so that Ctrl-C ends it at once: no call is under way
+        with suppress(KeyboardInterrupt):
+            play(show, speed=options.speed)
+        screen.asking = False
+    else:
+        print_all(show)
+    return outcome.DONE
+
+
+def scripted(recording: Recording, path: Path, screen: Screen) -> None:
+    """What a deployment's runs until this one have built, as one script."""
+    in_python = path.suffix == ".py"
+    wanted = plan(up_to(recording))
+    write_file(path, (python_script if in_python else shell_script)(wanted, path.name), screen)
+    runs = "python" if in_python else "bash"
+    command = f"{runs} {shlex.quote(str(path))}"
+    screen.keep(f"It builds with        {command}")
+    screen.keep(f"It takes down with    {command} teardown")
+
+
+def name_transcripts(paths: list[Path], screen: Screen) -> int:
+    for path in paths:
+        try:
+            screen.tell(f"{path}  {in_words(read(path))}")
+        except NoTranscript as stop:
+            screen.tell(f"{path}  {stop.what}")
+    return outcome.DONE
+
+
+def in_words(recording: Recording) -> str:
+    ended = recording.ended
+    how = "killed" if ended is None else "done" if ended["exit_code"] == 0 else f"ended with {ended['exit_code']}"
+    writes = sum(not call["read"] for call in recording.calls)
+    return f"{recording.header['program']}, {recording.seconds:.0f} s, {writes} writing calls, {how}"
+
+
+def last_built(paths: list[Path], folder: Path) -> Recording:
+    """The last run of provision that changed something; the last of all where none did."""
+    last = None
+    for path in reversed(paths):
+        try:
+            recording = read(path)
+        except NoTranscript:
+            continue
+        last = last or recording
+        if recording.header["program"] == "provision" and any(not call["read"] for call in recording.calls):
+            return recording
+    if last is None:
+        raise NoTranscript(
+            f"There is no transcript in {folder}.",
+            means="Every run of provision and teardown writes one beside its ledger.",
+            advice=(f"Build something first: {program('provision', ['--sandbox'])}", "or name the FILE."),
+        )
+    return last

@@ -1,0 +1,354 @@
+"""Plays a transcript in the terminal: the pages and the progress of the run, without AWS and without a network."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from lessons.call import faces
+from lessons.page import Page, names, read
+from provision import STEPS, Step
+from provision.ledger import Difference, Happened
+from provision.screen import KINDS, Screen, name_of
+from provision.trial import Trial
+from provision.waiting import Wait
+from replay.recording import Recording, invented
+
+SPEEDS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+# What a person waits for at most, in seconds of the recording: longer silences are shortened.
+LONGEST_SILENCE = 5.0
+HELP = "space: pause or play, n and b: next and previous step, 1-8: that step, . and ,: one event on or back, "
+HELP += "+ and -: faster and slower, f: faces of the calls, q: quit"
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A page of the run: one of its steps, or what came before, between or after them."""
+
+    title: str
+    step: Step | None
+    events: list[dict[str, Any]]
+
+
+def scenes(recording: Recording) -> list[Scene]:
+    """The pages of a run, in its order. Of a teardown the steps are those whose things were removed."""
+    if recording.header["program"] == "teardown":
+        return list(scenes_of_teardown(recording))
+    found: list[Scene] = []
+    for name, events in recording.steps():
+        if not name and not any(map(is_seen, events)):
+            continue
+        step = next((step for step in STEPS if step.name == name), None)
+        if step is not None:
+            title = f"Step {step.number} of 8: {step.title}"
+        else:
+            title = "Tests, and the end" if any(event["type"] == "trial" for event in events) else "The end"
+        found.append(Scene(title, step, events))
+    return found
+
+
+def scenes_of_teardown(recording: Recording) -> Iterator[Scene]:
+    steps = {event["entry"]["key"]: event["entry"]["step"] for event in recording.of("entry")}
+    waiting: list[dict[str, Any]] = []
+    events: list[dict[str, Any]] = []
+    step_name = ""
+    for event in recording.events:
+        waiting.append(event)
+        if event["type"] == "removed":
+            name = steps.get(event["key"], "")
+            if events and name != step_name:
+                yield scene_of_removal(step_name, events)
+                events = []
+            step_name = name
+            events += waiting
+            waiting = []
+    if events:
+        yield scene_of_removal(step_name, events)
+    yield Scene("The proof that nothing is left" if events else "Teardown", None, waiting)
+
+
+def scene_of_removal(name: str, events: list[dict[str, Any]]) -> Scene:
+    step = next((step for step in STEPS if step.name == name), None)
+    title = f"Step {step.number} of 8, taken down: {step.title}" if step is not None else "Taken down"
+    return Scene(title, step, events)
+
+
+class Show:
+    """Puts events on the screen, as the run did."""
+
+    def __init__(self, recording: Recording, screen: Screen, *, with_faces: bool = False) -> None:
+        self.recording = recording
+        self.screen = screen
+        self.with_faces = with_faces
+        header = recording.header
+        for value, name in invented(recording).items():
+            screen.hide(value, name)
+        self.names = names(
+            recording.settings, account=header["account"], region=header["region"], partition=header["partition"]
+        )
+
+    def opening(self) -> None:
+        header, screen = self.recording.header, self.screen
+        screen.keep(f"Recorded       {header['program']} of {header['started'][:19].replace('T', ' ')} UTC", "bold")
+        screen.keep(f"Account        {header['account']}, Region {header['region']}")
+        if header.get("endpoint"):
+            screen.keep(f"Endpoint       {header['endpoint']}, which is not AWS")
+        screen.keep(f"Deployment     {header['deployment']}")
+        if self.recording.ended is None:
+            screen.warn("The run was killed: what it did last may be missing.")
+
+    def begin(self, scene: Scene) -> None:
+        self.screen.page(scene.title)
+        if scene.step is not None and self.recording.header["program"] == "provision":
+            self.screen.markdown(self.page(scene.step).purpose)
+        self.screen.begin_waits()
+
+    def page(self, step: Step) -> Page:
+        return read(step.name, self.names)
+
+    def event(self, scene: Scene, event: dict[str, Any]) -> None:
+        kind = event["type"]
+        if kind == "call":
+            self.call(scene, event)
+        elif kind == "wait":
+            self.screen.wait(Wait(**{name: event[name] for name in ("reason", "means", "words", "elapsed", "budget")}))
+        elif kind == "done" and scene.step is not None:
+            self.screen.step_ended(scene.step, [happened(one) for one in event["happened"]], self.recording.settings)
+        elif kind == "trial":
+            self.screen.trial(Trial(event["title"], event["saw"]))
+        elif kind == "removed":
+            remark = f"  ({event['remark']})" if event["remark"] else ""
+            name = name_of(event["kind"], event["identity"])
+            self.screen.line(event["word"], KINDS.get(event["kind"], event["kind"]), f"{name}{remark}")
+        elif kind == "ended":
+            self.ended(event)
+
+    def call(self, scene: Scene, event: dict[str, Any]) -> None:
+        if event["read"]:
+            return
+        if self.with_faces:
+            page = self.page(scene.step) if scene.step is not None else None
+            self.screen.call(event, faces(event, page, region=self.recording.header["region"]))
+        else:
+            sent = f", sent {event['sent']} times" if event["sent"] > 1 else ""
+            error = f"  refused: {event['error']['code']}" if event["error"] else ""
+            self.screen.keep(
+                f"    call       {event['service']} {event['operation']}  ({event['seconds']:.2f} s{sent}){error}",
+                "dim",
+            )
+
+    def ended(self, event: dict[str, Any]) -> None:
+        stop = event.get("stop")
+        self.screen.say()
+        if stop:
+            self.screen.say(stop["what"], "bold red")
+            if stop["means"]:
+                self.screen.prose("  What it means: ", stop["means"])
+            for advice in stop["advice"]:
+                self.screen.keep(f"  What to do:    {advice}")
+        self.screen.say(f"{event['at']:.1f} s, {event['calls']} API calls, {event['writes']} of them writing.", "dim")
+
+
+def happened(fields: dict[str, Any]) -> Happened:
+    """What a step did, as it was before it was written down."""
+    differences = tuple(Difference(one["attribute"], one["found"], one["wanted"]) for one in fields["differences"])
+    return Happened(
+        fields["key"],
+        fields["kind"],
+        fields["identity"],
+        fields["outcome"],
+        differences,
+        tuple(fields["notes"]),
+    )
+
+
+def print_all(show: Show) -> None:
+    """The whole run at once, for a pipe and for who wants no animation."""
+    show.opening()
+    for scene in scenes(show.recording):
+        show.begin(scene)
+        for event in scene.events:
+            show.event(scene, event)
+
+
+class Player:
+    """Plays at the speed of the run, shortened where nothing happened for long; goes where it is told.
+
+    `next_key` waits so many seconds for a key, at most, and returns it, "" when none was pressed. `clock` is in
+    seconds.
+    """
+
+    def __init__(
+        self,
+        show: Show,
+        next_key: Callable[[float], str],
+        *,
+        speed: float = 1.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.show = show
+        self.screen = show.screen
+        self.next_key = next_key
+        self.clock = clock
+        self.speed = min(SPEEDS, key=lambda one: abs(one - speed))
+        self.scenes = scenes(show.recording)
+        self.times = times(self.scenes)
+        self.length = self.times[-1][-1] if self.times and self.times[-1] else 0.0
+        self.scene = 0
+        self.event = 0  # the next one of the scene
+        self.now = 0.0  # seconds of the shortened recording
+        self.paused = False
+        self.over = False
+
+    def play(self, tell_state: Callable[[str], None]) -> None:
+        """Until the person quits. At the end the recording stays where it is, to be gone back in.
+
+        `tell_state` gets the line that says where it is.
+        """
+        self.show.opening()
+        self.open_page()
+        last = self.clock()
+        state = ""
+        while not self.over:
+            key = self.next_key(0.05)
+            now = self.clock()
+            if not self.paused:
+                self.now = min(self.now + (now - last) * self.speed, self.length)
+            last = now
+            if key:
+                self.press(key)
+            self.show_what_is_due()
+            if self.state() != state:
+                state = self.state()
+                tell_state(state)
+
+    # Where it is.
+
+    def open_page(self) -> None:
+        self.show.begin(self.scenes[self.scene])
+
+    def show_what_is_due(self) -> None:
+        while True:
+            events, due = self.scenes[self.scene].events, self.times[self.scene]
+            while self.event < len(events) and due[self.event] <= self.now:
+                self.show.event(self.scenes[self.scene], events[self.event])
+                self.event += 1
+            if self.event < len(events) or self.scene + 1 == len(self.scenes):
+                return
+            if self.times[self.scene + 1] and self.times[self.scene + 1][0] > self.now:
+                return
+            self.scene, self.event = self.scene + 1, 0
+            self.open_page()
+
+    def go_to(self, scene: int, event: int = 0) -> None:
+        """Begin a page anew, with its first events shown already."""
+        self.scene = max(0, min(scene, len(self.scenes) - 1))
+        events = self.scenes[self.scene].events
+        self.event = max(0, min(event, len(events)))
+        due = self.times[self.scene]
+        self.now = due[max(self.event - 1, 0)] if due else self.now
+        self.screen.clear()
+        self.open_page()
+        for one in events[: self.event]:
+            self.show.event(self.scenes[self.scene], one)
+
+    # What a person may do.
+
+    def press(self, key: str) -> None:
+        if key == "q":
+            self.over = True
+        elif key == " ":
+            self.paused = not self.paused
+        elif key in ("n", "KEY_RIGHT", "KEY_PGDOWN"):
+            self.go_to(self.scene + 1)
+        elif key in ("b", "KEY_LEFT", "KEY_PGUP"):
+            self.go_to(self.scene - 1)
+        elif key in (".", "KEY_DOWN"):
+            self.step_forward()
+        elif key in (",", "KEY_UP"):
+            self.step_back()
+        elif key in ("+", "="):
+            self.speed = SPEEDS[min(SPEEDS.index(self.speed) + 1, len(SPEEDS) - 1)]
+        elif key == "-":
+            self.speed = SPEEDS[max(SPEEDS.index(self.speed) - 1, 0)]
+        elif key == "f":
+            self.show.with_faces = not self.show.with_faces
+            self.go_to(self.scene, self.event)
+        elif key in ("h", "?"):
+            self.screen.say(HELP, "dim")
+        elif key.isdigit():
+            wanted = [
+                number for number, scene in enumerate(self.scenes) if scene.step and str(scene.step.number) == key
+            ]
+            if wanted:
+                self.go_to(wanted[0])
+
+    def step_forward(self) -> None:
+        """Pause, and show what is next to be seen."""
+        self.paused = True
+        while not (self.scene + 1 == len(self.scenes) and self.event == len(self.scenes[self.scene].events)):
+            if self.event == len(self.scenes[self.scene].events):
+                self.go_to(self.scene + 1)
+                return
+            one = self.scenes[self.scene].events[self.event]
+            self.now = max(self.now, self.times[self.scene][self.event])
+            self.show.event(self.scenes[self.scene], one)
+            self.event += 1
+            if is_seen(one):
+                return
+
+    def step_back(self) -> None:
+        self.paused = True
+        events = self.scenes[self.scene].events
+        seen = [number for number in range(self.event) if is_seen(events[number])]
+        if seen:
+            self.go_to(self.scene, seen[-1])
+        elif self.scene:
+            self.go_to(self.scene - 1, len(self.scenes[self.scene - 1].events))
+
+    def state(self) -> str:
+        at_end = self.now >= self.length and self.scene + 1 == len(self.scenes)
+        state = "paused" if self.paused else "the end" if at_end else "playing"
+        step = self.scenes[self.scene].step
+        page = f"step {step.number} of 8" if step is not None else f"page {self.scene + 1} of {len(self.scenes)}"
+        so_far = f"{self.now:.0f} of {self.length:.0f} s"
+        return f" {state}  {page}  {so_far}  x{self.speed:g}   space n b . , + - f q; h: help "
+
+
+def is_seen(event: dict[str, Any]) -> bool:
+    """Whether an event leaves a line on the screen."""
+    return event["type"] in ("wait", "done", "trial", "removed", "ended") or (
+        event["type"] == "call" and not event["read"]
+    )
+
+
+def times(all_scenes: list[Scene]) -> list[list[float]]:
+    """For each event of each scene when it is due, in seconds from the beginning; long silences are shortened."""
+    result = []
+    now = last = 0.0
+    for scene in all_scenes:
+        due = []
+        for event in scene.events:
+            at = max(last, event["at"] + event.get("seconds", 0.0))
+            now += min(at - last, LONGEST_SILENCE)
+            last = at
+            due.append(now)
+        result.append(due)
+    return result
+
+
+def play(show: Show, *, speed: float = 1.0) -> None:
+    """In a terminal: with keys, until the person quits."""
+    import blessed
+
+    # blessed reads keys only where the stream is the real one; a mask may stand before it.
+    terminal = blessed.Terminal(stream=getattr(show.screen.talk.file, "file", show.screen.talk.file))
+
+    def next_key(seconds: float) -> str:
+        key = terminal.inkey(timeout=seconds)
+        return key.name or str(key)
+
+    with terminal.cbreak(), show.screen.state_line() as tell_state:
+        Player(show, next_key, speed=speed).play(tell_state)

@@ -1,0 +1,267 @@
+"""A run is played again: the same pages, in a pipe at once, in a terminal as the person wants it."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command_line import CommandLine
+from programs import DEAD, Folder
+from screens import memory_screen
+from terminal import ESCAPE, Terminal
+
+from provision import STEPS, outcome
+from replay.player import Player, Show, print_all, scenes, times
+from replay.recording import Recording, read, transcripts_in
+from sandbox import Sandbox
+
+pytestmark = pytest.mark.usefixtures("models_read_once")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Folder]:
+    """Built, taken down, and the sandbox gone: nothing but transcripts is left."""
+    with Folder(tmp_path_factory.mktemp("replay")) as made:
+        made.built = made.run("provision", "--sandbox")  # type: ignore[attr-defined]
+        assert made.run("teardown", "--sandbox").returncode == 0
+        yield made
+
+
+def transcripts(folder: Folder) -> list[Path]:
+    return transcripts_in(folder.path / ".provision")
+
+
+def lines_of(text: str) -> list[str]:
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def test_in_a_pipe_the_whole_run_is_printed_as_it_was(folder: Folder) -> None:
+    replayed = folder.run("provision", "replay", AWS_ENDPOINT_URL=DEAD)  # whoever asked AWS would fail
+    assert replayed.returncode == outcome.DONE, replayed.stderr
+    assert replayed.stderr == ""
+    played = lines_of(replayed.stdout)
+    live = lines_of(folder.built.stderr)  # type: ignore[attr-defined]
+    words = ("created", "erratum", "Done:", "OK", "status 200", "waiting")
+    assert [line for line in live if line.startswith(words)] == [line for line in played if line.startswith(words)]
+    assert len([line for line in live if line.startswith("created")]) == 16
+    assert [line for line in played if line.startswith("Step ")] == [
+        f"Step {step.number} of 8: {step.title}" for step in STEPS
+    ]
+
+
+def test_faces_are_shown_when_asked_for(folder: Folder) -> None:
+    plain = folder.run("provision", "replay").stdout
+    faces = folder.run("provision", "replay", "--faces").stdout
+    assert "aws dynamodb create-table" not in plain
+    assert "aws dynamodb create-table" in faces and "dynamodb.create_table(" in faces
+    assert "DynamoDB > Tables > Create table" in faces
+
+
+def test_a_teardown_is_played_too(folder: Folder) -> None:
+    teardown = str(transcripts(folder)[-1])
+    played = folder.run("provision", "replay", teardown).stdout
+    assert played.count("deleted  ") == 16
+    assert played.index("Stage") < played.index("Policies")
+    assert "The proof that nothing is left" in played
+
+
+def test_transcripts_are_listed_and_what_is_none_is_refused(folder: Folder, tmp_path: Path) -> None:
+    listed = folder.run("provision", "replay", "--list").stdout.splitlines()
+    assert len(listed) == 2
+    assert "provision, " in listed[0] and "done" in listed[0] and "teardown, " in listed[1]
+    refused = folder.run("provision", "replay", str(folder.path / ".provision" / "sandbox-us-east-1.json"))
+    assert refused.returncode == outcome.USAGE
+    assert "is not a transcript that can be played" in refused.stderr and "Traceback" not in refused.stderr
+    with Folder(tmp_path) as empty:
+        nothing = empty.run("provision", "replay")
+        assert nothing.returncode == outcome.USAGE
+        assert "There is no transcript" in nothing.stderr
+
+
+def test_in_a_terminal_it_goes_where_the_person_wants(folder: Folder) -> None:
+    with Terminal(folder, 100, "provision", "replay", "--speed", "16") as player:
+        player.read_until("the end")  # of the recording; the player waits for a key
+        player.read_until("status 200")
+        player.ask(" ", "paused")  # first of all: the recording would go on from wherever one goes
+        player.ask("3", "Step 3 of 8: Table")
+        player.ask("n", "Step 4 of 8: ")
+        player.ask("b", "Step 3 of 8: ")
+        assert "dynamodb CreateTable" in player.ask(".", "CreateTable")
+        assert "aws dynamodb create-table" in player.ask("f", "create-table")
+        assert "x8 " in player.ask("-", "x8 ")
+        assert "quit" in player.ask("h", "quit")
+        player.type("q")
+        assert player.end() == outcome.DONE
+
+
+def test_for_an_audience_it_takes_keys_too_and_shows_no_account_and_no_id(folder: Folder) -> None:
+    ids = {
+        entry["entry"]["outputs"]["id"]
+        for entry in read(transcripts(folder)[0]).of("entry")
+        if entry["entry"]["outputs"].get("id")
+    }
+    with Terminal(folder, 100, "provision", "replay", "--present", "--faces", "--speed", "16") as player:
+        player.read_until("Step 1 of 8")
+        player.ask(" ", "paused")
+        player.ask("7", "Step 7 of 8")
+        player.ask(" ", "Step 8 of 8", seconds=90)
+        shown = player.text
+        player.type("q")
+        assert player.end() == outcome.DONE
+    assert "<account>" in shown and "<id of api>" in shown
+    assert "123456789012" not in shown and len(ids) > 5 and not any(one in shown for one in ids)
+
+
+def test_ctrl_c_ends_it_at_once_without_a_word(folder: Folder) -> None:
+    with Terminal(folder, 100, "provision", "replay") as player:
+        player.read_until("Step 1 of 8")
+        player.interrupt()
+        assert player.end() == outcome.DONE
+        assert "call in flight" not in player.text and "Interrupted" not in player.text
+
+
+def test_colour_goes_by_the_flag_then_by_no_color_then_by_the_terminal(folder: Folder) -> None:
+    assert "\x1b[" not in folder.run("provision", "replay").stdout
+    coloured = folder.run("provision", "replay", "--color", "always", NO_COLOR="1").stdout
+    assert "\x1b[32m" in coloured
+    assert ESCAPE.sub("", coloured) == folder.run("provision", "replay").stdout  # nothing else is different
+    for arguments, environ in (((), {"NO_COLOR": "1"}), (("--color", "never"), {}), (("--plain",), {})):
+        with Terminal(folder, 100, "provision", "replay", "--list", *arguments, **environ) as terminal:
+            terminal.end()
+            assert not re.search(r"\x1b\[[\d;]*3\dm", terminal.raw)
+
+
+def test_who_asks_for_plain_text_by_accessible_gets_it(folder: Folder) -> None:
+    assert "\x1b[" not in folder.run("provision", "replay", "--color", "always", ACCESSIBLE="1").stdout
+
+
+def test_without_colour_or_movement_nothing_is_asked(folder: Folder) -> None:
+    with Terminal(folder, 100, "provision", "replay", "--plain") as player:
+        assert player.end() == outcome.DONE
+        assert "\x1b" not in player.raw
+        assert "of them writing" in player.text
+
+
+# The player itself, with a clock of its own.
+
+
+def play(recording: Recording, keys: list[tuple[float, str]], *, speed: float = 1.0) -> tuple[Player, str]:
+    """Play with these keys at these seconds, then quit."""
+    screen = memory_screen()
+    now = [0.0]
+    left = [*keys]
+
+    def next_key(seconds: float) -> str:
+        now[0] += seconds
+        if left and left[0][0] <= now[0]:
+            return left.pop(0)[1]
+        return "" if left else "q"
+
+    player = Player(Show(recording, screen), next_key, speed=speed, clock=lambda: now[0])
+    player.play(lambda state: None)
+    return player, screen.talk.file.getvalue()  # type: ignore[attr-defined]
+
+
+def recording(*events: dict[str, Any]) -> Recording:
+    header = {
+        "program": "provision",
+        "started": "2026-11-24T10:00:00.000+00:00",
+        "account": "123456789012",
+        "region": "us-east-1",
+        "partition": "aws",
+        "deployment": "poc-1",
+        "endpoint": None,
+        "learner": None,
+        "as_written": False,
+        "runtime": "python3.13",
+    }
+    return Recording(header, list(events))
+
+
+def call(at: float, step: str, operation: str) -> dict[str, Any]:
+    return {
+        "type": "call",
+        "at": at,
+        "seconds": 0.1,
+        "step": step,
+        "key": step,
+        "number": 1,
+        "service": "dynamodb",
+        "operation": operation,
+        "read": False,
+        "parameters": {"TableName": "name"},
+        "answer": {},
+        "error": None,
+        "sent": 1,
+    }
+
+
+STORY = recording(
+    {"type": "step", "at": 0.0, "step": "table"},
+    call(1.0, "table", "CreateTable"),
+    {"type": "wait", "at": 2.0, "step": "table", "reason": "the table to be ready", "means": "", "words": "",
+     "elapsed": 0.0, "budget": 300.0, "call": 1},
+    call(62.0, "table", "UpdateTable"),
+    {"type": "step", "at": 63.0, "step": "queue"},
+    call(64.0, "queue", "TagResource"),
+    {"type": "ended", "at": 65.0, "exit_code": 0, "calls": 3, "writes": 3},
+)  # fmt: skip
+
+
+def test_it_keeps_the_time_of_the_run_and_shortens_long_silences() -> None:
+    due = times(scenes(STORY))
+    assert [round(one, 1) for one in due[0]] == [0.0, 1.1, 2.0, 7.0]  # 60 s of silence became five
+    assert due[-1][-1] < 12
+    _, early = play(STORY, [(1.5, " ")])
+    assert "CreateTable" in early and "the table to be ready" not in early
+    _, later = play(STORY, [(3.0, " ")])
+    assert "the table to be ready" in later and "UpdateTable" not in later
+
+
+def test_it_plays_faster_and_to_the_end() -> None:
+    player, text = play(STORY, [(2.0, " ")], speed=16)
+    assert "TagResource" in text and "3 API calls" in text
+    assert player.now == player.length
+
+
+def test_it_goes_to_a_step_and_back_by_one_event() -> None:
+    player, text = play(STORY, [(0.1, "4"), (0.2, "."), (0.3, "b"), (0.4, ".")])
+    assert player.scenes[player.scene].step == STEPS[2]
+    assert text.count("Step 4 of 8") == 1 and text.count("CreateTable") == 1
+    player, text = play(STORY, [(0.1, "."), (0.2, "."), (0.3, ",")])
+    assert player.event == 2 and player.paused  # the call is shown, the wait no more
+    for key in ("9", "0", "x", "KEY_F1"):  # nothing there, or no meaning
+        player, _ = play(STORY, [(0.1, " "), (0.2, key)])
+        assert player.scene == 0
+
+
+def test_a_killed_run_says_so(tmp_path: Path) -> None:
+    screen = memory_screen()
+    print_all(Show(Recording(STORY.header, STORY.events[:-1]), screen))
+    assert "The run was killed" in screen.talk.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_a_refused_and_stopped_run_is_shown_with_its_reason(
+    sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with CommandLine(sandbox, tmp_path / "ledger.json", f"r{secrets.token_hex(3)}", monkeypatch) as deployment:
+        deployment.aws.dynamodb.create_table(
+            TableName=deployment.settings.table,
+            KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+            BillingMode="PAY_PER_REQUEST",
+        )
+        ended = deployment.provision("--yes")
+        assert ended.code == outcome.LEFT
+        screen = memory_screen()
+        print_all(Show(read(transcripts_in(tmp_path)[-1]), screen))
+        text = screen.talk.file.getvalue()  # type: ignore[attr-defined]
+        stop = json.loads(transcripts_in(tmp_path)[-1].read_text().splitlines()[-1])["stop"]
+        assert stop["what"] in " ".join(text.split()) and stop["advice"][0] in text
+        deployment.aws.dynamodb.delete_table(TableName=deployment.settings.table)
+        deployment.take_down()

@@ -1,0 +1,295 @@
+"""The page of a run: nothing is fetched, nothing is lost without JavaScript, and a real browser shows it."""
+
+from __future__ import annotations
+
+import html.parser
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from deployment import ACCOUNT
+from programs import Folder
+
+from provision import STEPS, outcome
+from replay.recording import Recording, read, transcripts_in
+from replay.web_page import web_page
+
+pytestmark = pytest.mark.usefixtures("models_read_once")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Folder]:
+    with Folder(tmp_path_factory.mktemp("page")) as made:
+        assert made.run("provision", "--sandbox").returncode == 0
+        assert made.run("teardown", "--sandbox").returncode == 0
+        yield made
+
+
+@pytest.fixture(scope="module")
+def built(folder: Folder) -> Recording:
+    return read(transcripts_in(folder.path / ".provision")[0])
+
+
+@pytest.fixture(scope="module")
+def page(folder: Folder) -> Path:
+    """Written by the command, as a person would."""
+    ended = folder.run("provision", "replay", "--html", "page.html")
+    assert ended.returncode == outcome.DONE, ended.stderr
+    return folder.path / "page.html"
+
+
+class Reader(html.parser.HTMLParser):
+    """What a page asks a browser to fetch, its headings, ids and text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.fetched: list[str] = []
+        self.headings: list[int] = []
+        self.ids: list[str] = []
+        self.scripts = 0
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        for name in ("src", "href", "data", "action", "poster", "srcset", "xlink:href"):
+            value = given.get(name)
+            if value and not value.startswith("#"):
+                self.fetched.append(value)
+        if re.fullmatch(r"h[1-6]", tag):
+            self.headings.append(int(tag[1]))
+        if given.get("id"):
+            self.ids.append(str(given["id"]))
+        self.scripts += tag == "script"
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_nothing_is_fetched_and_it_is_small(page: Path) -> None:
+    text = page.read_text()
+    seen = Reader(text)
+    assert seen.fetched == []
+    assert "@import" not in text and "url(" not in text.replace("url(#head)", "")
+    assert len(text.encode()) < 1024 * 1024
+    assert Reader('<img src="http://x/y">').fetched == ["http://x/y"]  # it would have been seen
+
+
+def test_every_step_and_every_writing_call_is_on_it(page: Path, built: Recording) -> None:
+    seen = Reader(page.read_text())
+    for step in STEPS:
+        assert f"Step {step.number} of 8: {step.title}" in seen.text
+    writes = [call for call in built.calls if not call["read"]]
+    assert seen.headings.count(4) == len(writes) >= 36
+    assert "aws dynamodb create-table" in seen.text and "dynamodb.create_table(" in seen.text
+    assert "DynamoDB > Tables > Create table" in seen.text and "Erratum 12." in seen.text
+    assert len(seen.ids) == len(set(seen.ids))
+    for before, after in zip(seen.headings, seen.headings[1:], strict=False):
+        assert after <= before + 1 or (before, after) == (3, 5)  # no level is left out
+
+
+def test_each_call_has_its_place_in_the_time_of_its_page(page: Path, built: Recording) -> None:
+    text = page.read_text()
+    bars = [tuple(map(float, bar)) for bar in re.findall(r"margin-left: ([\d.]+)%; width: ([\d.]+)%", text)]
+    assert len(bars) == sum(not call["read"] for call in built.calls)
+    assert all(left >= 0 and left + width <= 100.2 for left, width in bars)
+    step = text.partition('id="page-6"')[2].partition("</section>")[0]
+    places = [float(left) for left in re.findall(r"margin-left: ([\d.]+)%", step)]
+    assert places == sorted(places) and len(set(places)) > 10
+
+
+def test_account_numbers_and_bodies_are_left_out_unless_told_otherwise(page: Path, built: Recording) -> None:
+    text = page.read_text()
+    assert ACCOUNT not in text and "somevalue1" not in text and "Bob" not in text
+    assert "&lt;account&gt;" in text
+    (api,) = {one["entry"]["outputs"].get("id") for one in built.of("entry") if one["entry"]["key"] == "api"} - {None}
+    assert api not in text and "&lt;api&gt;" in text  # who knows it may call the address
+    whole = web_page(built, unmasked=True)
+    assert ACCOUNT in whole and "somevalue1" in whole
+
+
+def test_texts_of_aws_are_never_markup(built: Recording) -> None:
+    evil = "</pre><script>alert(1)</script>"
+    events = json.loads(json.dumps(built.events))
+    for event in events:
+        if event["type"] == "call" and event["operation"] == "CreateTable":
+            event["parameters"]["TableName"] = evil
+            event["error"] = {"code": evil, "message": evil, "status": 400}
+        if event["type"] == "trial":
+            event["saw"] = evil
+    text = web_page(Recording(built.header, events))
+    assert Reader(text).scripts == Reader(web_page(built)).scripts == 1
+    assert "alert(1)" in text
+
+
+def test_a_teardown_and_a_run_that_was_cut_have_pages(folder: Folder, built: Recording) -> None:
+    gone = read(transcripts_in(folder.path / ".provision")[-1])
+    text = Reader(web_page(gone)).text
+    assert "taken down" in text and "deleted" in text and "The proof that nothing is left" in text
+    killed = Reader(web_page(Recording(built.header, built.events[:40]))).text
+    assert "killed: what it did last may be missing" in killed
+    stop = {"what": "It <failed>.", "means": "So.", "advice": ["Do this."]}
+    ended = {"type": "ended", "at": 1.0, "exit_code": 1, "calls": 1, "writes": 0, "stop": stop}
+    stopped = web_page(Recording(built.header, [*built.events[:40], ended]))
+    assert "It &lt;failed&gt;." in stopped and "Do this." in stopped
+
+
+def test_a_place_that_cannot_be_written_is_refused(folder: Folder, page: Path) -> None:
+    ended = folder.run("provision", "replay", "--html", "nowhere/page.html")
+    assert ended.returncode == outcome.ENVIRONMENT
+    assert "cannot be written" in ended.stderr and "Traceback" not in ended.stderr
+
+
+# In a real browser.
+
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+OPTIONS = [
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+    if CHROMIUM is None or DRIVER is None:
+        pytest.skip("there is no chromium with its chromedriver here")
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for option in (*OPTIONS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
+        options.add_argument(option)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(executable_path=DRIVER))
+    yield driver
+    driver.quit()
+
+
+@contextmanager
+def window(browser: Any, page: Path, width: int, height: int, scheme: str = "light") -> Iterator[None]:
+    size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
+    browser.get(page.as_uri())
+    yield
+
+
+def shown(browser: Any) -> str:
+    """The headings of the pages that can be seen."""
+    return " | ".join(one.text for one in browser.find_elements("css selector", "main h2") if one.is_displayed())
+
+
+@pytest.mark.heavy
+def test_in_a_browser_one_turns_pages_by_button_and_by_key(browser: Any, page: Path) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    with window(browser, page, 1280, 800):
+        assert shown(browser) == "Step 1 of 8: Policies"
+        browser.find_element("id", "next").click()
+        assert shown(browser) == "Step 2 of 8: Roles"
+        browser.find_element("css selector", "body").send_keys(Keys.ARROW_RIGHT)
+        assert shown(browser) == "Step 3 of 8: Table"
+        assert browser.switch_to.active_element.text == "Step 3 of 8: Table"  # a screen reader goes on from there
+        assert browser.find_element("id", "told").text == "Step 3 of 8: Table, 3 of 9"
+        lit = browser.find_elements("css selector", ".picture .part:not(.missing)")
+        assert {part.get_attribute("data-step") for part in lit} == {"1", "2", "3"}  # the picture grows
+        browser.find_element("css selector", "body").send_keys(Keys.ARROW_LEFT)
+        assert shown(browser) == "Step 2 of 8: Roles"
+        browser.find_element("link text", "8").click()
+        assert shown(browser) == "Step 8 of 8: Stage"
+        browser.find_element("id", "all").click()
+        assert shown(browser).count("Step ") == 8
+
+
+@pytest.mark.heavy
+def test_in_a_browser_an_address_leads_to_a_page_and_says_which_is_open(browser: Any, page: Path) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    with window(browser, page, 1280, 800):
+        browser.get("about:blank")
+        browser.get(f"{page.as_uri()}#page-3")
+        assert shown(browser) == "Step 4 of 8: Queue with access policy"
+        browser.find_element("css selector", "body").send_keys(Keys.ARROW_RIGHT)
+        assert browser.current_url.endswith("#page-4")
+
+
+@pytest.mark.heavy
+def test_in_a_browser_buttons_copy_and_colours_change(browser: Any, page: Path) -> None:
+    with window(browser, page, 1280, 800, "dark"):
+        ground = "return getComputedStyle(document.body).backgroundColor"
+        dark = browser.execute_script(ground)
+        browser.find_element("id", "theme").click()
+        assert browser.execute_script(ground) != dark
+        browser.execute_script("document.execCommand = () => { window.copied = getSelection().toString() || true; }")
+        browser.execute_script(
+            "Object.defineProperty(navigator, 'clipboard',"
+            " {value: {writeText: text => { window.copied = text; return Promise.resolve(); }}, configurable: true})"
+        )
+        boxes = [one for one in browser.find_elements("css selector", "[data-copy]") if one.is_displayed()]
+        boxes[1].find_element("css selector", "button").click()
+        assert browser.execute_script("return window.copied").startswith("aws iam create-policy")
+        assert boxes[1].find_element("css selector", "button").accessible_name == "Copy the aws command"
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize(("width", "height"), [(360, 800), (1280, 800), (1920, 1080)])
+def test_in_a_browser_no_page_is_wider_than_its_window(browser: Any, page: Path, width: int, height: int) -> None:
+    with window(browser, page, width, height):
+        for _ in range(9):
+            assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+            browser.find_element("id", "next").click()
+
+
+@pytest.mark.heavy
+def test_in_a_browser_nothing_is_asked_of_a_network_and_nothing_goes_wrong(browser: Any, page: Path) -> None:
+    browser.get_log("performance")
+    browser.get_log("browser")
+    with window(browser, page, 1280, 800):
+        browser.find_element("id", "next").click()
+        messages = [json.loads(one["message"])["message"] for one in browser.get_log("performance")]
+        asked = [one["params"]["request"]["url"] for one in messages if one["method"] == "Network.requestWillBeSent"]
+        assert asked == [page.as_uri()]
+        assert browser.get_log("browser") == []
+
+
+@pytest.mark.heavy
+def test_in_a_browser_without_javascript_and_on_paper_everything_is_there(browser: Any, page: Path) -> None:
+    browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    try:
+        with window(browser, page, 1280, 800):
+            assert shown(browser).count("Step ") == 8
+            assert not browser.find_element("id", "next").is_displayed()
+    finally:
+        browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+    with window(browser, page, 1280, 800):
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+        assert shown(browser).count("Step ") == 8
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+        printed = browser.execute_cdp_cmd("Page.printToPDF", {"printBackground": False})
+        assert len(printed["data"]) > 50_000
+
+
+@pytest.mark.heavy
+def test_in_a_browser_a_screen_reader_finds_landmarks_and_names(browser: Any, page: Path) -> None:
+    with window(browser, page, 1280, 800):
+        tree = browser.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
+        roles: dict[str, list[str]] = {}
+        for node in tree:
+            if not node.get("ignored"):
+                name = node.get("name", {}).get("value", "")
+                roles.setdefault(node["role"]["value"], []).append(name)
+        assert roles["main"] and "Steps" in roles["navigation"]
+        assert all(roles["button"])  # each has a name
+        assert any(name.startswith("The architecture") for name in roles.get("image", []) + roles.get("img", []))
+        assert "Step 1 of 8: Policies" in roles["heading"]
