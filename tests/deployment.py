@@ -14,6 +14,7 @@ from botocore.config import Config
 
 from provision.aws import Clients, Target, connect
 from provision.ledger import Happened, Ledger, checksum
+from provision.plan import DryLedger, Planned, make_plan
 from provision.runner import run_steps
 from provision.settings import Settings
 from provision.tap import Call, Tap
@@ -78,6 +79,32 @@ class Deployment:
             ledger.close()
         return self.happened
 
+    def plan(self, settings: Settings | None = None) -> dict[str, Planned]:
+        """What a build would do, by key."""
+        aws = self.connect()
+        ledger = DryLedger.open(self.path, account=aws.account_id, region=aws.region, endpoint=aws.endpoint)
+        try:
+            return {one.key: one for one in make_plan(aws, settings or self.settings, ledger)}
+        finally:
+            ledger.close()
+
+    def build_as_planned(self, settings: Settings | None = None) -> list[Happened]:
+        """Build, and hold what was done, thing by thing and attribute by attribute, against the plan made before.
+
+        What the plan leaves for later may be anything; the rest must be just so.
+        """
+        planned = self.plan(settings)
+        happened = self.build(settings)
+        foreseen = iter(self.writes)
+        for event in happened:  # each call of the plan is made, in this order; of what is made anew it has the first
+            for call in planned[event.key].calls:
+                assert call.operation in foreseen, f"{call.operation} of {event.key} is not among {self.writes}"
+        done = {event.key: event for event in happened}
+        assert set(planned) == set(done)
+        for key, event in done.items():
+            assert agrees(planned[key], event), f"{planned[key]}\nand then {event}"
+        return happened
+
     def trials(self, settings: Settings | None = None) -> list[Trial]:
         """Run the walkthrough's tests."""
         aws = self.connect()
@@ -128,12 +155,24 @@ class Deployment:
         return [call.operation for call in self.calls if not call.is_read]
 
 
+def agrees(planned: Planned, event: Happened) -> bool:
+    """Whether a thing's plan is what then happened to it."""
+    if planned.word == "later":
+        return True
+    if planned.word == "OK":
+        return event.outcome == "unchanged" or (event.outcome == "recovered" and not event.differences)
+    if planned.word == "create":
+        return event.outcome in ("created", "recovered") and not event.differences
+    outcomes = ("adopted",) if planned.word == "adopt" else ("mended", "recovered")
+    return event.outcome in outcomes and planned.differences == event.differences
+
+
 class Stranger:
     """Plain boto3 clients on a local endpoint, as anybody might use them; the suite's guard knows nothing of them."""
 
-    def __init__(self, url: str, region: str = REGION) -> None:
+    def __init__(self, url: str, region: str = REGION, *, attempts: int = 1) -> None:
         session = boto3.Session(aws_access_key_id="stranger", aws_secret_access_key="stranger", region_name=region)
-        config = Config(retries={"total_max_attempts": 1})
+        config = Config(retries={"total_max_attempts": attempts})
         self._clients = {
             service: session.client(service, endpoint_url=url, config=config)
             for service in ("iam", "dynamodb", "sqs", "lambda", "apigateway", "logs", "sts")

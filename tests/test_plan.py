@@ -1,0 +1,230 @@
+"""`--dry-run` says what the run then does, and does nothing itself."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from command_line import CommandLine
+from deployment import ACCOUNT, Deployment, Stranger, agrees
+
+from provision import STEPS, outcome
+from provision.ledger import TAG, Difference, Happened
+from provision.plan import Planned
+from provision.settings import Settings
+from sandbox import Sandbox
+
+pytestmark = pytest.mark.usefixtures("models_read_once", "one_look")
+
+
+@pytest.fixture
+def deployment(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CommandLine]:
+    with CommandLine(sandbox, tmp_path / "ledger.json", f"p{secrets.token_hex(3)}", monkeypatch) as made:
+        yield made
+        made.on_connect = lambda aws: None
+        made.take_down()
+
+
+def words(deployment: Deployment) -> dict[str, str]:
+    return {key: one.word for key, one in deployment.plan().items()}
+
+
+# What the plan says is what the run then does. tests/test_mends.py holds it for every drift and loss.
+
+
+@pytest.mark.parametrize("done", range(9))
+def test_of_a_half_built_account_the_plan_is_what_the_run_does(deployment: CommandLine, done: int) -> None:
+    if done:
+        deployment.provision("--yes", "--no-try", "--to", str(done))
+    before = deployment.aws.inventory()
+    planned = deployment.plan()
+    assert deployment.aws.inventory() == before
+    built = [key for key, one in planned.items() if one.word == "OK"]
+    assert len(built) == {0: 0, 1: 2, 2: 7, 3: 8, 4: 10, 5: 12, 6: 13, 7: 15, 8: 16}[done]
+    assert "mend" not in words(deployment).values()
+    deployment.build_as_planned()
+    assert set(words(deployment).values()) == {"OK"}
+
+
+@pytest.mark.parametrize("number", range(1, 31, 6))
+def test_of_an_interrupted_run_the_plan_is_what_the_next_one_does(deployment: CommandLine, number: int) -> None:
+    """Ended after the number-th write, whether or not that had been noted."""
+
+    def end_after(aws: object) -> None:
+        def count(call: object) -> None:
+            if len(aws.tap.writes()) == number:  # type: ignore[attr-defined]
+                aws.tap.stopping = True  # type: ignore[attr-defined]
+
+        aws.tap.listeners.append(count)  # type: ignore[attr-defined]
+
+    deployment.on_connect = end_after  # type: ignore[assignment]
+    assert deployment.provision("--yes", "--no-try").code == outcome.INTERRUPTED
+    deployment.on_connect = lambda aws: None
+    deployment.build_as_planned()
+    assert set(words(deployment).values()) == {"OK"}
+
+
+def test_of_an_api_without_its_resources_every_part_is_said(deployment: CommandLine) -> None:
+    """What is below a resource that would be made anew is seen as if it were there."""
+    deployment.provision("--yes", "--no-try")
+    aws = deployment.aws
+    api = next(one["id"] for one in aws.apigateway.get_rest_apis()["items"] if one["name"] == deployment.settings.api)
+    paths = {one["path"]: one["id"] for one in aws.apigateway.get_resources(restApiId=api)["items"]}
+    aws.apigateway.delete_resource(restApiId=api, resourceId=paths["/dynamodbmanager"])
+    planned = deployment.plan()["api"]
+    assert {"resource /dynamodbmanager", "resource /dynamodbmanager/queue"} <= {
+        one.attribute for one in planned.differences
+    }
+    assert [call.operation for call in planned.calls].count("CreateResource") == 2
+    deployment.build_as_planned()
+
+
+def test_what_a_person_made_is_planned_as_taken_over(deployment: CommandLine) -> None:
+    deployment.aws.dynamodb.create_table(
+        TableName=deployment.settings.table,
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+        BillingMode="PROVISIONED",
+        ProvisionedThroughput={"ReadCapacityUnits": 1, "WriteCapacityUnits": 1},
+    )
+    met = deployment.provision("--dry-run")
+    assert met.code == outcome.LEFT
+    assert f"in the way table      {deployment.settings.table}" in met.told
+    assert "--adopt table" in met.flat
+    taken = deployment.provision("--dry-run", "--adopt", "table")
+    assert taken.code == outcome.DONE, taken.said
+    assert "billing mode: found PROVISIONED, wanted PAY_PER_REQUEST" in taken.told
+    assert "1 to take over and mend" in taken.told
+    assert deployment.provision("--yes", "--no-try", "--adopt", "table").code == outcome.DONE
+    deployment.take_down("--include-adopted")
+
+
+def test_a_plan_that_does_not_agree_would_be_seen() -> None:
+    """The checker's other side."""
+    mend = Planned("queue", "sqs:queue", {}, "mend", (Difference("VisibilityTimeout", "77", "30"),))
+    same = Happened("queue", "sqs:queue", {}, "mended", mend.differences)
+    assert agrees(mend, same)
+    assert not agrees(mend, Happened("queue", "sqs:queue", {}, "unchanged"))
+    assert not agrees(mend, Happened("queue", "sqs:queue", {}, "mended", (Difference("VisibilityTimeout", "77", "3"),)))
+    assert not agrees(Planned("queue", "sqs:queue", {}, "OK"), same)
+    assert not agrees(Planned("queue", "sqs:queue", {}, "create"), same)
+
+
+# The command line.
+
+
+def test_it_writes_nothing_and_its_exit_code_says_whether_there_is_anything_to_do(deployment: CommandLine) -> None:
+    before = deployment.aws.inventory()
+    planned = deployment.provision("--dry-run", "--detailed-exitcode")
+    assert planned.code == outcome.CHANGES == 2
+    assert planned.writes == [] and not deployment.path.exists()
+    assert deployment.aws.inventory() == before
+    assert deployment.provision("--dry-run").code == outcome.DONE
+    assert "Build in account" not in planned.said  # nobody is asked
+
+    deployment.provision("--yes", "--no-try")
+    ledger = deployment.path.read_bytes()
+    nothing = deployment.provision("--dry-run", "--detailed-exitcode")
+    assert nothing.code == outcome.DONE
+    assert "Nothing to do" in nothing.told and nothing.told.count("    OK ") == 16
+    assert deployment.path.read_bytes() == ledger and nothing.writes == []
+
+    spoil(deployment.aws, deployment.settings)
+    found = deployment.provision("--dry-run", "--detailed-exitcode")
+    assert found.code == outcome.CHANGES
+    assert "VisibilityTimeout: found 77, wanted 30" in found.told
+    assert "aws sqs set-queue-attributes" in found.told
+    assert f"tag {TAG}: found nothing" in found.told
+    assert "2 to mend. Nothing was changed." in found.told
+    assert deployment.path.read_bytes() == ledger
+
+
+def spoil(aws: Stranger, settings: Settings) -> None:
+    url = aws.sqs.get_queue_url(QueueName=settings.queue)["QueueUrl"]
+    aws.sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": "77"})
+    arn = f"arn:aws:dynamodb:us-east-1:{ACCOUNT}:table/{settings.table}"
+    aws.dynamodb.untag_resource(ResourceArn=arn, TagKeys=[TAG])
+
+
+def test_a_part_is_planned_as_it_would_be_built(deployment: CommandLine) -> None:
+    told = deployment.provision("--dry-run", "--to", "3").told
+    assert "table" in told and "queue" not in told
+    assert told.count("aws iam create-policy") == 2
+
+
+def test_what_is_not_there_yet_says_what_it_needs(deployment: CommandLine) -> None:
+    planned = deployment.plan()
+    assert planned["queue"].needs == deployment.settings.dead_letter_queue
+    assert planned["function"].needs == "step 2, Roles"
+    assert planned["stage"].needs == "step 7, REST API"
+    assert [key for key, one in planned.items() if one.word == "later"] == [
+        "queue",
+        "function",
+        "trigger",
+        "permission",
+        "stage",
+    ]
+    assert len(planned) == 16 and len(STEPS) == 8
+
+
+@pytest.mark.parametrize("option", [["--step"], ["--try"], ["--recover"]])
+def test_it_does_not_go_with_what_does_something(
+    deployment: CommandLine, option: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        deployment.provision("--dry-run", *option)
+    assert ended.value.code == outcome.USAGE
+    with pytest.raises(SystemExit):
+        deployment.provision("--detailed-exitcode")
+    assert "only goes with --dry-run" in capsys.readouterr().err
+
+
+# Teardown.
+
+
+def things(told: str) -> list[tuple[str, str]]:
+    """Word and name of each line about a thing; a line about a wait, which a slow machine may need, is none."""
+    lines = [line[4:] for line in told.splitlines() if line.startswith("    ") and line[4:5].strip()]
+    named = [(line[:11].strip(), line[11:].partition("  (")[0]) for line in lines]
+    return [(word, name) for word, name in named if word != "waiting"]
+
+
+def test_a_teardown_does_what_its_plan_says(deployment: CommandLine) -> None:
+    deployment.provision("--yes", "--no-try")
+    settings, aws = deployment.settings, deployment.aws
+    aws.dynamodb.delete_table(TableName=settings.table)
+    aws.iam.attach_role_policy(RoleName=settings.api_role, PolicyArn="arn:aws:iam::aws:policy/AWSLambda_ReadOnlyAccess")
+    before, ledger = aws.inventory(), deployment.path.read_bytes()
+    planned = deployment.take_down("--dry-run", "--detailed-exitcode")
+    assert planned.code == outcome.CHANGES and planned.writes == []
+    assert aws.inventory() == before and deployment.path.read_bytes() == ledger
+    words = {"deleted": "delete", "kept": "stay"}
+    done = deployment.take_down()
+    assert done.code == outcome.LEFT  # a role stays
+    removed = things(done.said.partition("Removing")[2])
+    expected = [(words.get(word, word), name) for word, name in removed]
+    stays = [one for one in things(planned.told) if one[0] == "stay"]
+    assert [name for _, name in stays] == [
+        f"attachment AmazonAPIGatewayPushToCloudWatchLogs to {settings.api_role}",
+        f"role       {settings.api_role}",
+    ]
+    assert [one for one in things(planned.told) if one[0] != "stay"] == expected
+    assert ("gone", f"table      {settings.table}") in expected
+    assert planned.told.count("aws ") == sum(word == "delete" for word, _ in expected)
+    aws.iam.detach_role_policy(RoleName=settings.api_role, PolicyArn="arn:aws:iam::aws:policy/AWSLambda_ReadOnlyAccess")
+    assert deployment.take_down().code == outcome.DONE
+    nothing = deployment.take_down("--dry-run", "--detailed-exitcode")
+    assert nothing.code == outcome.DONE and "Nothing to do" in nothing.said
+
+
+def test_back_to_a_step_is_planned_as_such(deployment: CommandLine) -> None:
+    deployment.provision("--yes", "--to", "4")
+    told = deployment.take_down("--dry-run", "--back-to", "3").told
+    assert [name for _, name in things(told)] == [
+        f"queue      {deployment.settings.queue}",
+        f"queue      {deployment.settings.dead_letter_queue}",
+        f"table      {deployment.settings.table}",
+    ]
+    assert "3 to delete. Nothing was changed." in told

@@ -1,0 +1,180 @@
+"""`status` says what there is, and whether it is as it should be; `diagram` draws it. Neither changes anything."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from command_line import CommandLine, Ended, run
+from programs import DEAD, Folder
+
+import provision.__main__
+from lessons.diagram import Recorded, form_of, links_of
+from lessons.picture import as_mermaid, as_svg
+from provision import outcome
+from provision.cost import idle_sentence, prices, use_sentence
+from provision.ledger import Resource
+from provision.settings import Settings
+from sandbox import Sandbox
+
+pytestmark = pytest.mark.usefixtures("models_read_once", "one_look")
+
+
+@pytest.fixture
+def deployment(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CommandLine]:
+    with CommandLine(sandbox, tmp_path / "ledger.json", f"t{secrets.token_hex(3)}", monkeypatch) as made:
+        yield made
+        made.take_down()
+
+
+def status(deployment: CommandLine, *arguments: str) -> Ended:
+    return run(provision.__main__.provision, "provision", "status", *deployment.where, *arguments)
+
+
+def words(told: str) -> dict[str, str]:
+    """The word for each thing, by its kind and name."""
+    lines = re.findall(r"^    (\w[\w ]{10})(\w[\w ]{10})(.+?)(?:  .*)?$", told, re.MULTILINE)
+    return {f"{kind.strip()} {name}": word.strip() for word, kind, name in lines}
+
+
+def test_what_is_built_is_healthy_and_the_rest_is_no_fault(deployment: CommandLine) -> None:
+    nothing = status(deployment)
+    assert nothing.code == outcome.DONE and "16 not built." in nothing.told
+    deployment.provision("--yes", "--to", "4")
+    before, ledger = deployment.aws.inventory(), deployment.path.read_bytes()
+    part = status(deployment)
+    assert part.code == outcome.DONE and "10 healthy, 6 not built." in part.told
+    assert part.writes == []
+    assert deployment.aws.inventory() == before and deployment.path.read_bytes() == ledger
+    deployment.provision("--yes", "--no-try")
+    whole = status(deployment)
+    assert whole.code == outcome.DONE and "16 healthy." in whole.told
+    assert re.search(r"since \d{4}-\d\d-\d\d \d\d:\d\d UTC", whole.told)
+    assert "It costs nothing: it is not on AWS." in whole.said and "python -m teardown" in whole.said
+
+
+def test_what_was_changed_has_drifted_and_what_is_gone_is_missing(deployment: CommandLine) -> None:
+    deployment.provision("--yes", "--no-try")
+    settings, aws = deployment.settings, deployment.aws
+    url = aws.sqs.get_queue_url(QueueName=settings.queue)["QueueUrl"]
+    aws.sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": "77"})
+    aws.dynamodb.delete_table(TableName=settings.table)
+    seen = status(deployment)
+    assert seen.code == outcome.LEFT
+    found = words(seen.told)
+    assert found[f"queue {settings.queue}"] == "drifted"
+    assert found[f"table {settings.table}"] == "missing"
+    assert list(found.values()).count("healthy") == 14
+    assert "VisibilityTimeout: found 77, wanted 30" in seen.told
+    assert "14 healthy, 1 missing, 1 drifted." in seen.told
+
+
+def test_it_looks_while_another_program_works(deployment: CommandLine) -> None:
+    aws = deployment.connect()
+    ledger = deployment.open(aws)  # with its lock
+    try:
+        assert status(deployment).code == outcome.DONE
+        assert deployment.provision("--dry-run").code == outcome.DONE
+    finally:
+        ledger.close()
+
+
+def test_messages_that_wait_and_dead_ones_are_counted(deployment: CommandLine) -> None:
+    deployment.provision("--yes", "--to", "4")  # nobody takes them out
+    for name, count in ((deployment.settings.queue, 2), (deployment.settings.dead_letter_queue, 1)):
+        url = deployment.aws.sqs.get_queue_url(QueueName=name)["QueueUrl"]
+        for _ in range(count):
+            deployment.aws.sqs.send_message(QueueUrl=url, MessageBody="{}")
+    told = status(deployment).told
+    assert f"{deployment.settings.queue}  (2 waiting messages)" in told
+    assert f"{deployment.settings.dead_letter_queue}  (1 waiting message)" in told
+
+
+def test_where_no_sandbox_runs_none_is_started(tmp_path: Path) -> None:
+    with Folder(tmp_path) as folder:
+        ended = folder.run("provision", "status", "--sandbox")
+        assert ended.returncode == outcome.LEFT
+        assert "No sandbox is running" in ended.stderr
+        assert not (tmp_path / ".provision" / "sandbox.json").exists()
+
+
+# The picture.
+
+
+def test_the_picture_is_drawn_from_the_ledger_without_any_network(deployment: CommandLine, tmp_path: Path) -> None:
+    deployment.provision("--yes", "--to", "4")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    with Folder(elsewhere) as folder:
+        where = ["--learner", str(deployment.settings.learner), "--state", str(deployment.path)]
+        drawn = folder.run("provision", "diagram", *where, AWS_ENDPOINT_URL=DEAD)
+        assert drawn.returncode == outcome.DONE and drawn.stderr == ""
+        assert f"[{deployment.settings.queue}]" in drawn.stdout  # there
+        assert f"({deployment.settings.function})" in drawn.stdout  # not yet
+        mermaid = folder.run("provision", "diagram", *where, "--format", "mermaid").stdout
+        assert mermaid.startswith("flowchart LR\n") and deployment.settings.queue in mermaid
+        written = folder.run("provision", "diagram", *where, "--out", "picture.svg")
+        assert "Written: picture.svg" in written.stderr and written.stdout == ""
+        svg = ElementTree.parse(folder.path / "picture.svg").getroot()
+        names = [text.text for text in svg.iter("{http://www.w3.org/2000/svg}text")]
+        assert any(deployment.settings.queue in str(name) for name in names)
+        refused = folder.run("provision", "diagram", *where, "--out", "no/such/folder.svg")
+        assert refused.returncode == outcome.ENVIRONMENT and "cannot be written" in refused.stderr
+
+
+def test_without_a_ledger_nothing_is_there(tmp_path: Path) -> None:
+    with Folder(tmp_path) as folder:
+        drawn = folder.run("provision", "diagram", "--sandbox")
+        assert drawn.returncode == outcome.DONE
+        assert "(POC-API, stage Staging)" in drawn.stdout and "[POC" not in drawn.stdout
+
+
+def test_in_mermaid_every_arrow_joins_two_boxes_and_what_is_missing_is_dashed() -> None:
+    for settings in (Settings(), Settings(as_written=True), Settings(learner="anna")):
+        text = as_mermaid(settings, {"table"})
+        boxes = set(re.findall(r"^    (\w+)[\[(]", text, re.MULTILINE))
+        joined = re.findall(r'^    (\w+) (-->|-\.->)\|"[^"]+"\| (\w+)$', text, re.MULTILINE)
+        assert {end for source, _, target in joined for end in (source, target)} == boxes
+        assert {arrow for _, arrow, _ in joined} == {"-.->"}
+        assert settings.table in text and "missing" in text
+    assert "missing" not in as_mermaid(Settings()) and "-.->" not in as_mermaid(Settings())
+
+
+def test_on_aws_each_box_leads_to_the_console() -> None:
+    entry = Resource("table", "dynamodb:table", "table", {"TableName": "name"}, status="created")
+    on_aws = Recorded("123456789012", "eu-west-1", None, [entry])
+    links = links_of(on_aws)
+    assert list(links) == ["table"] and "eu-west-1" in links["table"]
+    assert links_of(Recorded("123456789012", "eu-west-1", "sandbox:sb-1", [entry])) == {}
+    china = links_of(Recorded("123456789012", "cn-north-1", None, [entry]))
+    assert china["table"].startswith("https://console.amazonaws.cn/")
+    svg = as_svg(Settings(), {"table"}, links=links)
+    assert svg.count("<a href=") == 1
+    ElementTree.fromstring(svg)
+    assert f'click table "{links["table"]}"' in as_mermaid(Settings(), {"table"}, links=links)
+
+
+@pytest.mark.parametrize(
+    ("out", "form", "wanted"),
+    [(None, None, "text"), ("a.svg", None, "svg"), ("a.md", None, "mermaid"), ("a.svg", "text", "text")],
+)
+def test_the_format_is_that_of_the_file_unless_told_otherwise(out: str | None, form: str | None, wanted: str) -> None:
+    assert form_of(Path(out) if out else None, form) == wanted
+
+
+# What it costs.
+
+
+def test_the_price_table_says_its_date_and_sources_and_the_readme_its_sums() -> None:
+    found = prices()
+    assert all(row.source.startswith("https://aws.amazon.com/") and row.why for row in found.rows)
+    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    assert f"${found.idle_month:.2f} a month" in readme and found.date in readme
+    assert f"${found.million_direct:.2f}" in readme and f"${found.million_by_queue:.2f}" in readme
+    assert "$0.26" in idle_sentence()
+    assert "through the queue" in use_sentence(by_queue=True)
+    assert "through the queue" not in use_sentence(by_queue=False)
