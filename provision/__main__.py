@@ -5,75 +5,66 @@ from __future__ import annotations
 import argparse
 import datetime
 import os
-import re
-import signal
 import sys
 import time
-import traceback
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import FrameType
-from typing import Any, NoReturn
 
 from provision import STEPS, Step, outcome, strangers
-from provision.aws import SANDBOX_ACCOUNT, Clients, Target, connect, ledger_path
-from provision.errors import explain
-from provision.ledger import Happened, Ledger, LedgerRefused, NotOurs
+from provision.aws import Clients, Target, connect
+from provision.cost import idle_sentence
+from provision.ledger import Happened, L, Ledger, LedgerRefused, NotOurs
+from provision.options import (
+    FOLDER,
+    Parser,
+    add_plan_options,
+    add_screen_options,
+    add_target_options,
+    add_variant_options,
+    check_ledger,
+    check_target,
+    path_before_connecting,
+    path_of_ledger,
+    step_named,
+    target_arguments,
+)
+from provision.plan import DryLedger, changes, make_plan
 from provision.recovery import TIMES, CannotRecover, ledgers_in, recover
 from provision.runner import run_steps
+from provision.running import explained, run_program, write_down, write_file
 from provision.screen import KINDS, Screen, name_of, program
-from provision.settings import DEFAULT_REGION, Settings, check_region, runtime_warning
+from provision.settings import Settings, runtime_warning
+from provision.status import is_as_built, states, waiting_messages
 from provision.survey import ADOPTABLE, survey
 from provision.tap import Tap
+from provision.trace import follow_all, follow_poison, poison_takes, refuse_unless_built
 from provision.trial import try_all
 
-FOLDER = Path(".provision")
+WHAT = ("build", "status", "diagram", "trace", "replay", "errata")
 ASK = "ask"  # the value of --adopt without a key
 
 
-class Parser(argparse.ArgumentParser):
-    """argparse, with the AWS CLI's exit code for a wrong command line, and without guessing at half an option."""
-
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(allow_abbrev=False, **settings)
-
-    def error(self, message: str) -> NoReturn:
-        self.print_usage(sys.stderr)
-        self.exit(outcome.USAGE, f"{self.prog}: error: {message}\n")
-
-
-def add_target_options(parser: argparse.ArgumentParser) -> None:
-    """The options that say where: the same for every program of the suite."""
-    where = parser.add_argument_group("where")
-    where.add_argument("--sandbox", action="store_true", help="the suite's own local AWS; needs no account")
-    where.add_argument("--profile", metavar="NAME", help="a profile of the AWS configuration")
-    where.add_argument("--region", metavar="REGION", help="default: AWS_REGION, the profile's, or us-east-1")
-    where.add_argument("--endpoint-url", metavar="URL", help="any other emulator of AWS")
-    where.add_argument("--learner", metavar="NAME", help="suffix on every name, so that several can share an account")
-    where.add_argument("--state", metavar="PATH", type=Path, help="the ledger; default: in the folder .provision")
-    parser.add_argument("--yes", "-y", action="store_true", help="do not ask before the first change")
-
-
 def parser() -> Parser:
-    parser = Parser(prog="python -m provision", description=__doc__.partition(": ")[2].capitalize())
+    parser = Parser(
+        prog="python -m provision",
+        usage="%(prog)s [WHAT] [OPTION ...]",
+        description=__doc__.partition(": ")[2].capitalize(),
+    )
     parser.add_argument(
         "what",
+        metavar="WHAT",
         nargs="?",
-        choices=("build", "errata"),
-        default="build",
-        help="build (default), or list the errata of the walkthrough",
+        choices=WHAT,
+        default=WHAT[0],
+        help=f"{', '.join(WHAT)} (default: {WHAT[0]})",
     )
     add_target_options(parser)
-    parser.add_argument("--runtime", metavar="RUNTIME", help="the function's runtime; default python3.13")
-    parser.add_argument(
-        "--as-written", action="store_true", help="what the walkthrough literally says, faults included"
-    )
+    add_variant_options(parser)
     parser.add_argument(
         "--try",
         dest="trials",
         action=argparse.BooleanOptionalAction,
-        help="run the walkthrough's tests (default: after a run that built or mended something)",
+        help="run the walkthrough's tests (default: after a change)",
     )
     parser.add_argument(
         "--adopt",
@@ -81,10 +72,13 @@ def parser() -> Parser:
         nargs="?",
         const=ASK,
         action="append",
-        help="take over what is there and unmarked: that KEY; without KEY, ask",
+        help="take over what a person made: that KEY, or ask",
     )
+    parser.add_argument("--step", action="store_true", help="a lesson: one step at a time, each explained")
+    parser.add_argument("--to", metavar="N", type=step_named, help="the steps up to N only, by number or name")
+    add_plan_options(parser)
     parser.add_argument("--recover", action="store_true", help="the ledger was lost: write it anew from the account")
-    parser.add_argument("--deployment", metavar="ID", help="with --recover: which one, where there are several")
+    parser.add_argument("--deployment", metavar="ID", help="with --recover: which one, if there are several")
     return parser
 
 
@@ -95,170 +89,55 @@ def check_adoption(parser: argparse.ArgumentParser, options: argparse.Namespace)
         parser.error(f"--adopt {unknown[0]}: nothing has that key; there are {', '.join(ADOPTABLE)}")
     if options.deployment and not options.recover:
         parser.error("--deployment only goes with --recover")
+    if options.step and options.output == "json":
+        parser.error("--step leads a person through a lesson, and does not go with --output json")
+    if options.trials and options.step:
+        parser.error("--step offers the tests on its last page, and does not go with --try")
+    if options.trials and options.to and options.to != STEPS[-1]:
+        parser.error("--try tests the whole architecture, and --to builds a part of it")
+    if options.detailed_exitcode and not options.dry_run:
+        parser.error("--detailed-exitcode only goes with --dry-run")
+    if options.dry_run:
+        for option, given in (("--step", options.step), ("--try", options.trials), ("--recover", options.recover)):
+            if given:
+                parser.error(f"--dry-run does nothing, and does not go with {option}")
     if options.recover:
-        for option, given in (("--adopt", options.adopt), ("--try", options.trials)):
+        for option, given in (
+            ("--adopt", options.adopt),
+            ("--try", options.trials),
+            ("--to", options.to),
+            ("--step", options.step),
+        ):
             if given:
                 parser.error(f"--recover builds nothing, and does not go with {option}")
 
 
-def check_target(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
-    """Refuse options that contradict each other, and names that cannot be names."""
-    if options.sandbox and (options.profile or options.endpoint_url):
-        other = "--profile" if options.profile else "--endpoint-url"
-        parser.error(f"--sandbox is a local AWS of its own and cannot be combined with {other}")
-    if options.region is not None:
-        check_region(options.region, "--region")
-
-
-def target_arguments(options: argparse.Namespace, aws: Clients | None = None) -> list[str]:
-    """The options that another command needs to mean the same deployment.
-
-    With `aws`, what came from environment variables is among them: the next shell may not have those.
-    """
-    arguments = ["--sandbox"] if options.sandbox else []
-    from_environment: dict[str, str | None] = {}
-    if aws is not None and not options.sandbox:
-        from_environment["endpoint_url"] = aws.base_url
-        if aws.region_from.source in ("AWS_REGION", "AWS_DEFAULT_REGION"):
-            from_environment["region"] = aws.region
-    for name in ("profile", "region", "endpoint_url", "learner", "state"):
-        value = getattr(options, name) or from_environment.get(name)
-        if value is not None:
-            arguments += [f"--{name.replace('_', '-')}", str(value)]
-    return arguments
-
-
 def main(arguments: list[str] | None = None) -> int:
-    screen = Screen()
+    screen = Screen(name="provision")
     tap = Tap()
     again = program("provision", sys.argv[1:] if arguments is None else arguments)
     return run_program(lambda: provision(arguments, screen, tap), screen, tap, again=again)
 
 
-def run_program(body: Callable[[], int], screen: Screen, tap: Tap, *, again: str = "") -> int:
-    """Run a program's body; turn every ending into words on the screen and an exit code.
-
-    `again` is the command line that goes on after an interruption.
-    """
-
-    def stop_softly(number: int, frame: FrameType | None) -> None:
-        if tap.stopping or screen.asking:
-            raise KeyboardInterrupt
-        tap.stopping = True
-        screen.say_at_once("Stopping after the call in flight. Press Ctrl-C again to stop at once.")
-
-    tap.waiting.tell = screen.wait
-    tap.waiting.sleep = Sleep(tap)
-    previous = {number: signal.signal(number, stop_softly) for number in (signal.SIGINT, signal.SIGTERM)}
-    go_on = f"Go on with: {again}" if again else "Running the same command again goes on where this run stopped."
-    try:
-        return body()
-    except KeyboardInterrupt:
-        means = "If a call was in flight, whether it did its work is open: the ledger has it, and the next run looks."
-        screen.stopped(outcome.Stop("Interrupted.", means=means, advice=(go_on,), exit_code=outcome.INTERRUPTED))
-        return outcome.INTERRUPTED
-    except outcome.Stop as stop:
-        if stop.exit_code == outcome.INTERRUPTED and not stop.advice:
-            stop.advice = (go_on,)
-        screen.stopped(stop)
-        return stop.exit_code
-    except Exception as error:  # noqa: BLE001 - the last place that can turn it into a message
-        ending = explain(error, step="outside the steps", profile=None) or unexpected(error)
-        screen.stopped(ending)
-        return ending.exit_code
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-
-class Sleep:
-    """time.sleep in short pieces, so that Ctrl-C ends a wait at once."""
-
-    def __init__(self, tap: Tap) -> None:
-        self.tap = tap
-
-    def __call__(self, seconds: float) -> None:
-        until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0:
-            if self.tap.stopping:
-                raise outcome.Interrupted
-            time.sleep(min(left, 0.2))
-
-
-def unexpected(error: Exception) -> outcome.Stop:
-    """The message for an error that nobody foresaw; its traceback is kept in a file."""
-    text = without_secrets("".join(traceback.format_exception(error)))
-    where = FOLDER / f"error-{datetime.datetime.now():%Y%m%d-%H%M%S}.log"
-    try:
-        where.parent.mkdir(exist_ok=True)
-        where.touch(mode=0o600)
-        where.write_text(text, encoding="utf-8")
-        kept = f"The traceback is in {where}."
-    except OSError:
-        kept = text
-    return outcome.Stop(
-        without_secrets(f"{type(error).__name__}: {error}"),
-        means="This is a defect of the suite. What was made until now is recorded in the ledger.",
-        advice=(kept, "Running the same command again goes on where this run stopped."),
-    )
-
-
-# An access key's secret part has 40 characters, a session token hundreds; a signature stands behind its name.
-# https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_access-keys.html
-SECRETS = re.compile(
-    r"(?<![A-Za-z0-9/+=])[A-Za-z0-9/+=]{40}(?![A-Za-z0-9/+=])|[A-Za-z0-9/+=]{100,}|(?<=Signature=)[0-9a-f]{64}"
-)
-
-
-def without_secrets(text: str) -> str:
-    """The text without the values of AWS's secret variables, and without whatever looks like one."""
-    for name in ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN"):
-        value = os.environ.get(name)
-        if value:
-            text = text.replace(value, f"<{name}>")
-    lines = text.splitlines(keepends=True)
-    # A file's path can look like a secret, and there is none in it.
-    return "".join(line if line.startswith('  File "') else SECRETS.sub("<left out>", line) for line in lines)
-
-
-def path_of_ledger(options: argparse.Namespace, aws: Clients) -> Path:
-    path: Path = options.state or ledger_path(aws.account_id, aws.region, aws.endpoint, options.learner, FOLDER)
-    return path
-
-
-def path_before_connecting(options: argparse.Namespace) -> Path | None:
-    """Where the ledger is, as far as that is known without asking AWS for the account."""
-    if options.state:
-        return Path(options.state)
-    if options.sandbox:
-        return ledger_path(SANDBOX_ACCOUNT, options.region or DEFAULT_REGION, "sandbox:", options.learner, FOLDER)
-    return None
-
-
-def check_ledger(options: argparse.Namespace) -> None:
-    """Refuse a damaged ledger before the first call, where its place is known by then. Raises LedgerRefused."""
-    path = path_before_connecting(options)
-    if path is not None:
-        Ledger.check(path)
-
-
-def open_ledger(aws: Clients, options: argparse.Namespace, screen: Screen) -> Ledger:
+def open_ledger(aws: Clients, options: argparse.Namespace, screen: Screen, kind: type[L]) -> L:
     """The deployment's ledger, locked. One of a sandbox that is gone begins anew."""
     path = path_of_ledger(options, aws)
-    ledger = Ledger.open(path, account=aws.account_id, region=aws.region, endpoint=aws.endpoint)
+    ledger = kind.open(path, account=aws.account_id, region=aws.region, endpoint=aws.endpoint)
     if ledger.endpoint != aws.endpoint:
-        screen.warn(f"The sandbox {ledger.endpoint} is gone, and what was in it, too. Building anew in {aws.endpoint}.")
+        if ledger.standing:
+            gone = f"The sandbox {ledger.endpoint} is gone, and what was in it, too."
+            screen.warn(f"{gone} {'Building' if kind is Ledger else 'A run would build'} anew in {aws.endpoint}.")
         ledger.forget_sandbox(str(aws.endpoint))
     aws.tap.permit = ledger.permit
     return ledger
 
 
-def resolve_target(options: argparse.Namespace, screen: Screen) -> Target:
-    """What the options mean; starts the sandbox when it is asked for and not running."""
+def resolve_target(options: argparse.Namespace, screen: Screen, *, start: bool = True) -> Target:
+    """What the options mean; with `start` a sandbox that is asked for and not running is started."""
     sandbox = None
     if options.sandbox:
         folder = (options.state or FOLDER / "x").absolute().parent
-        sandbox = find_sandbox(folder) if options.recover else start_sandbox(folder, screen)
+        sandbox = start_sandbox(folder, screen) if start else find_sandbox(folder)
     return Target(
         profile=options.profile,
         region=options.region,
@@ -275,7 +154,7 @@ def find_sandbox(folder: Path) -> tuple[str, str]:
     if running is None:
         raise outcome.Stop(
             f"No sandbox is running in {folder}.",
-            means="A sandbox that is gone took everything along: there is nothing to recover.",
+            means="There is nothing: what is in a sandbox is gone with it.",
             advice=(f"Build anew: {program('provision', ['--sandbox'])}",),
         )
     return running.id, running.url
@@ -307,45 +186,279 @@ def start_sandbox(folder: Path, screen: Screen) -> tuple[str, str]:
     return running.id, running.url
 
 
+def replay_parser() -> Parser:
+    from replay.command import add_options
+
+    parser = Parser(prog="python -m provision replay", description="Play what a run wrote down, or export it.")
+    add_options(parser)
+    add_screen_options(parser)
+    return parser
+
+
+def trace_parser() -> Parser:
+    parser = Parser(
+        prog="python -m provision trace",
+        description="Follow one request by each route, and show each hop with its time.",
+    )
+    add_target_options(parser)
+    parser.add_argument("--as-written", action="store_true", help="it was built so")
+    parser.add_argument(
+        "--poison",
+        action="store_true",
+        help="send a message that must be refused, and follow it to the dead-letter queue",
+    )
+    return parser
+
+
+def trace(given: list[str], screen: Screen, tap: Tap) -> int:
+    """`trace`: nothing is built, and what is sent is taken away again."""
+    command_line = trace_parser()
+    options = command_line.parse_args(given)
+    screen.use(plain=options.plain, presenting=options.present, color=options.color, output=options.output)
+    check_target(command_line, options)
+    settings = Settings(learner=options.learner, as_written=options.as_written)
+    check_ledger(options)
+    aws = connect(resolve_target(options, screen, start=False), tap)
+    ledger = open_ledger(aws, options, screen, Ledger)
+    try:
+        write_down("trace", ["trace", *given], aws, settings, ledger)
+        screen.hide_ids(aws, ledger)
+        screen.banner(aws, settings, ledger)
+        ledger.step = "trace"
+        with explained(aws, ledger):
+            refuse_unless_built(ledger)
+            if options.poison:
+                receives, pause = poison_takes(aws, ledger)
+                screen.say(
+                    f"The message will be received {receives} times, {pause} s apart: about {receives * pause} s until "
+                    "it is in the dead-letter queue."
+                )
+                hops = follow_poison(aws, settings, ledger)
+            else:
+                hops = follow_all(aws, settings, ledger)
+            route = ""
+            for hop in hops:
+                if hop.route != route:
+                    route = hop.route
+                    screen.heading(route)
+                screen.hop(hop)
+                tap.transcript.hop(**vars(hop))
+    finally:
+        ledger.close()
+    screen.say()
+    screen.say("Times count from when the client sent. What was sent is gone again.", "dim")
+    return outcome.DONE
+
+
+def replay(given: list[str], screen: Screen, tap: Tap) -> int:
+    from replay import command
+
+    command_line = replay_parser()
+    options = command_line.parse_args(given)
+    if options.output == "json":
+        command_line.error("a transcript is JSON already, one event a line: docs/transcript.md")
+    screen.use(plain=options.plain, presenting=options.present, color=options.color, output=options.output)
+    return command.replay(options, screen)
+
+
+def status_parser() -> Parser:
+    parser = Parser(
+        prog="python -m provision status",
+        description="What exists, since when, and whether it is as it should be. Changes nothing.",
+    )
+    add_target_options(parser, asks=False)
+    add_variant_options(parser)
+    return parser
+
+
+def status(given: list[str], screen: Screen, tap: Tap) -> int:
+    """`status`: what a plan means for what is there. Exit code 1 where something has drifted or is missing."""
+    from lessons.links import where_to_see
+
+    command_line = status_parser()
+    options = command_line.parse_args(given)
+    screen.use(plain=options.plain, presenting=options.present, color=options.color, output=options.output)
+    check_target(command_line, options)
+    settings = Settings(learner=options.learner, runtime_asked=options.runtime, as_written=options.as_written)
+    check_ledger(options)
+    aws = connect(resolve_target(options, screen, start=False), tap)
+    ledger = open_ledger(aws, options, screen, DryLedger)
+    try:
+        screen.hide_ids(aws, ledger)
+        screen.banner(aws, settings, ledger)
+        with explained(aws, ledger):
+            found = states(make_plan(aws, settings, ledger), ledger)
+            waiting = waiting_messages(aws, settings, found)
+    finally:
+        ledger.close()
+    built = [entry for entry in ledger.as_opened if entry.status == "created"]
+    seen = {entry.key: where_to_see(entry, aws) for entry in built} if aws.endpoint is None else {}
+    screen.status(found, waiting, seen)
+    if any(state.since for state in found):
+        screen.still_running(aws, settings, target_arguments(options, aws))
+    return outcome.DONE if is_as_built(found) else outcome.LEFT
+
+
+def diagram_parser() -> Parser:
+    from lessons.diagram import FORMATS
+
+    parser = Parser(
+        prog="python -m provision diagram",
+        description="The architecture as a picture, with what is there by the ledger.",
+    )
+    add_target_options(parser, asks=False)
+    parser.add_argument("--as-written", action="store_true", help="it was built so")
+    parser.add_argument("--format", choices=FORMATS, help="default: by the ending of OUT, else text")
+    parser.add_argument("--out", metavar="OUT", type=Path, help="a file in the place of stdout")
+    return parser
+
+
+def diagram(given: list[str], screen: Screen, tap: Tap) -> int:
+    """`diagram`: from the ledger alone, where its place is known without asking for the account."""
+    from lessons import diagram as pictures
+
+    command_line = diagram_parser()
+    options = command_line.parse_args(given)
+    if options.output == "json":
+        command_line.error("a picture is no JSON; python -m provision status --output json says what there is")
+    screen.use(plain=options.plain, presenting=options.present, color=options.color, output=options.output)
+    check_target(command_line, options)
+    settings = Settings(learner=options.learner, as_written=options.as_written)
+    check_ledger(options)
+    path = path_before_connecting(options)
+    if path is None:  # it bears the account's number, which nothing else is asked for
+        path = path_of_ledger(options, connect(resolve_target(options, screen), tap))
+    form = pictures.form_of(options.out, options.format)
+    drawn = pictures.diagram(settings, pictures.read(path), form, width=screen.width)
+    if options.out:
+        write_file(options.out, str(drawn), screen)
+    elif form == "text":
+        screen.data.print(drawn, soft_wrap=True)
+    else:
+        screen.tell(str(drawn).rstrip("\n"))
+    return outcome.DONE
+
+
 def provision(arguments: list[str] | None, screen: Screen, tap: Tap) -> int:
+    given = sys.argv[1:] if arguments is None else arguments
+    if given and given[0] in COMMANDS:
+        return COMMANDS[given[0]](given[1:], screen, tap)
     command_line = parser()
     options = command_line.parse_args(arguments)
+    screen.use(plain=options.plain, presenting=options.present, color=options.color, output=options.output)
     if options.what == "errata":
         screen.errata()
         return outcome.DONE
     check_target(command_line, options)
     check_adoption(command_line, options)
+    if options.step:
+        check_that_somebody_is_there()
     settings = Settings(learner=options.learner, runtime_asked=options.runtime, as_written=options.as_written)
     if options.recover:
         return write_anew(options, settings, screen, tap)
+    if options.dry_run:
+        return dry_run(options, settings, screen, tap)
 
     began = time.monotonic()
     check_ledger(options)
     aws = connect(resolve_target(options, screen), tap)
-    ledger = open_ledger(aws, options, screen)
+    ledger = open_ledger(aws, options, screen, Ledger)
     try:
+        write_down("provision", arguments, aws, settings, ledger)
+        screen.hide_ids(aws, ledger)
         screen.banner(aws, settings, ledger)
         warning = runtime_warning(settings.runtime, list(aws.runtimes), datetime.date.today())
         if warning:
             screen.warn(warning)
         ledger.consent = consent(screen, aws, ask=not (options.yes or options.sandbox))
         ledger.adopt = adoption(screen, options)
-        build(run_of(options, aws, settings, ledger), screen, asking=asks_for_adoption(options))
+        run = run_of(options, aws, settings, ledger)
+        if options.step:
+            return lead(run, options, screen)
+        steps = STEPS[: options.to.number] if options.to else STEPS
+        build(run, screen, steps, asking=asks_for_adoption(options))
 
         changed = [event for event in ledger.happened if event.outcome != "unchanged"]
-        if options.trials or (options.trials is None and changed):
-            ledger.step = "trials"
-            screen.trials_started()
-            with explained(aws, ledger):
-                for trial in try_all(aws, settings, ledger):
-                    screen.trial(trial)
+        if options.trials or (options.trials is None and changed and steps == STEPS):
+            try_it(run, screen)
         screen.counts(tap, time.monotonic() - began)
         if not changed:
             screen.say("Nothing to do: everything is as it should be.", "bold green")
-        screen.built(aws, settings, ledger, target_arguments(options, aws))
+        if steps == STEPS:
+            screen.built(aws, settings, ledger, target_arguments(options, aws))
+        else:
+            screen.built_to(steps[-1], target_arguments(options, aws))
     finally:
         ledger.close()
     return outcome.DONE
+
+
+COMMANDS: dict[str, Callable[[list[str], Screen, Tap], int]] = {
+    "replay": replay,
+    "trace": trace,
+    "status": status,
+    "diagram": diagram,
+}
+
+
+def dry_run(options: argparse.Namespace, settings: Settings, screen: Screen, tap: Tap) -> int:
+    """`--dry-run`: what a run would do. Nothing is written, in the account or in the ledger."""
+    check_ledger(options)
+    aws = connect(resolve_target(options, screen), tap)
+    ledger = open_ledger(aws, options, screen, DryLedger)
+    try:
+        screen.hide_ids(aws, ledger)
+        screen.banner(aws, settings, ledger)
+        ledger.adopt = lambda key, kind, identity, theirs: key in (options.adopt or [])
+        steps = STEPS[: options.to.number] if options.to else STEPS
+        with explained(aws, ledger):
+            planned = make_plan(aws, settings, ledger, steps)
+        screen.plan(planned, aws)
+        run = run_of(options, aws, settings, ledger)
+    finally:
+        ledger.close()
+    if any(one.word == "in the way" for one in planned):
+        raise strangers.in_the_way(run, None)
+    return outcome.CHANGES if options.detailed_exitcode and any(map(changes, planned)) else outcome.DONE
+
+
+def try_it(run: strangers.Run, screen: Screen) -> None:
+    """The walkthrough's own tests of the result."""
+    run.ledger.step = "trials"
+    screen.trials_started()
+    with explained(run.aws, run.ledger):
+        for trial in try_all(run.aws, run.settings, run.ledger):
+            screen.trial(trial)
+            run.aws.tap.transcript.trial(trial.title, trial.saw)
+
+
+def lead(run: strangers.Run, options: argparse.Namespace, screen: Screen) -> int:
+    """`--step`: lead through the lesson. With --to the steps up to there are built first."""
+    from lessons.guide import Guide
+
+    asking = asks_for_adoption(options)
+    if options.to:
+        build(run, screen, STEPS[: options.to.number], asking=asking)
+    guide = Guide(
+        run,
+        screen,
+        run_step=lambda step: build(run, screen, [step], asking=asking),
+        try_all=lambda: try_it(run, screen),
+    )
+    if guide.lead(after=options.to):
+        screen.built(run.aws, run.settings, run.ledger, run.where)
+        screen.what_else(run.where)
+    return outcome.DONE
+
+
+def check_that_somebody_is_there() -> None:
+    if not sys.stdin.isatty():
+        raise outcome.Stop(
+            "--step leads through a lesson and asks at each step. Nobody is there to be asked: this is not a terminal.",
+            means="Nothing was changed.",
+            advice=("Leave --step out to build without questions, or name the last step wanted with --to N.",),
+            exit_code=outcome.USAGE,
+        )
 
 
 def consent(screen: Screen, aws: Clients, *, ask: bool) -> Callable[[], None]:
@@ -358,10 +471,7 @@ def consent(screen: Screen, aws: Clients, *, ask: bool) -> Callable[[], None]:
             if aws.endpoint:
                 question = f"Build at {aws.endpoint}, which is not AWS?"
             else:
-                question = (
-                    f"Build in account {aws.account_id}, Region {aws.region}? "
-                    "Idle it costs about $0.26 a month outside the free tier."
-                )
+                question = f"Build in account {aws.account_id}, Region {aws.region}? {idle_sentence()}"
             screen.ask(question, flag="--yes")
             given = True
 
@@ -403,18 +513,31 @@ def run_of(options: argparse.Namespace, aws: Clients, settings: Settings, ledger
     )
 
 
-def build(run: strangers.Run, screen: Screen, *, asking: bool) -> None:
-    """Run the eight steps. What is somebody else's is told in one message, and before the first write where it can."""
+def build(run: strangers.Run, screen: Screen, steps: Sequence[Step] = STEPS, *, asking: bool) -> None:
+    """Run the steps. What is somebody else's is told in one message, and before the first write where it can."""
+
+    transcript = run.aws.tap.transcript
+
+    began: dict[str, float] = {}
+
+    def started(step: Step) -> None:
+        began[step.name] = run.aws.waiting.clock()
+        screen.step_started(step)
+        transcript.step(step.name)
 
     def ended(step: Step, happened: list[Happened]) -> None:
+        screen.hide_ids(run.aws, run.ledger)
         screen.step_ended(step, happened, run.settings)
+        if screen.presenting:
+            screen.say(f"{run.aws.waiting.clock() - began[step.name]:.1f} s", "dim")
+        transcript.done(step.name, happened)
 
     with explained(run.aws, run.ledger):
         if not run.ledger.standing:
             run.ledger.step = STEPS[0].name
             strangers.refuse_before_the_first_write(run, asking=asking)
         try:
-            run_steps(run.aws, run.settings, run.ledger, started=screen.step_started, ended=ended)
+            run_steps(run.aws, run.settings, run.ledger, started=started, ended=ended, steps=steps)
         except NotOurs as met:
             raise strangers.in_the_way(run, met) from met
 
@@ -422,7 +545,7 @@ def build(run: strangers.Run, screen: Screen, *, asking: bool) -> None:
 def write_anew(options: argparse.Namespace, settings: Settings, screen: Screen, tap: Tap) -> int:
     """`--recover`: look up what there is, show it, and write the lost ledger anew. Nothing in the account changes."""
     refuse_where_there_is_a_ledger(path_before_connecting(options))
-    aws = connect(resolve_target(options, screen), tap)
+    aws = connect(resolve_target(options, screen, start=False), tap)
     path = path_of_ledger(options, aws)
     refuse_where_there_is_a_ledger(path)
     ledger = Ledger.open(path, account=aws.account_id, region=aws.region, endpoint=aws.endpoint)
@@ -475,20 +598,6 @@ def refuse_where_there_is_a_ledger(path: Path | None) -> None:
             "If it is of no use, move it away, and run the same command again.",
         ),
     )
-
-
-@contextmanager
-def explained(aws: Clients, ledger: Ledger | None = None, *, step: str = "") -> Iterator[None]:
-    """Errors of AWS and of the connection inside the block become a Stop that says what they mean at this step."""
-    try:
-        yield
-    except Exception as error:
-        if ledger is not None:
-            step = next((f"{one.number} ({one.title})" for one in STEPS if one.name == ledger.step), ledger.step)
-        stop = explain(error, step=step, profile=aws.profile)
-        if stop is None or stop is error:
-            raise
-        raise stop from error
 
 
 if __name__ == "__main__":

@@ -1,12 +1,7 @@
-"""Step 7: the REST API with its methods, and the permission to invoke the function.
+"""Step 7: the REST API with its methods, and the permission to invoke the function. The lesson: lessons/api.md
 
-Console: API Gateway > REST API > Build. New API; name: POC-API; endpoint type: Regional. Actions > Create Resource,
-name DynamoDBManager; on it Create Method > POST, integration type Lambda Function, without proxy, the function's ARN;
-and OK to "Add Permission to Lambda Function". With that the console writes four things: the method, the integration,
-a method response and an integration response. It comes after the function, whose ARN it carries.
-
-The second route, POST /dynamodbmanager/queue, hands the body to the queue instead, with the role APIGateway-SQS: this
-is what decouples the caller from the function. Its answer says only that the message is in the queue.
+What the console does with one button are five calls here: method, integration, method response, integration response,
+permission. Names of APIs repeat, so ours is known by its tag.
 https://docs.aws.amazon.com/apigateway/latest/developerguide/getting-started-lambda-non-proxy-integration.html
 """
 
@@ -111,11 +106,11 @@ def resources_of(apigateway: Any, api_id: str) -> dict[str, dict[str, Any]]:
 
 
 def provision(aws: Clients, settings: Settings, ledger: Ledger) -> None:
-    api_id = make_api(aws, settings, ledger)
-    allow_invoking(aws, settings, ledger, api_id)
+    make_api(aws, settings, ledger)
+    allow_invoking(aws, settings, ledger)
 
 
-def make_api(aws: Clients, settings: Settings, ledger: Ledger) -> str:
+def make_api(aws: Clients, settings: Settings, ledger: Ledger) -> None:
     recorded = ledger.record("api")
     known_id = recorded.outputs.get("id") if recorded else None
     apis = list_apis(aws.apigateway)
@@ -172,7 +167,6 @@ def make_api(aws: Clients, settings: Settings, ledger: Ledger) -> str:
             parent = f"/{settings.path_part}"
             resource_id = make_resource(aws, made, api_id, parent, settings.queue_path_part, is_new)
             make_queue_route(aws, settings, ledger, made, api_id, resource_id, is_new)
-        return api_id
 
 
 def make_resource(aws: Clients, made: Making, api_id: str, parent_path: str, path_part: str, is_new: bool) -> str:
@@ -468,8 +462,9 @@ def delete_integration_response(aws: Clients, api_id: str, resource_id: str, sta
     )
 
 
-def allow_invoking(aws: Clients, settings: Settings, ledger: Ledger, api_id: str) -> None:
+def allow_invoking(aws: Clients, settings: Settings, ledger: Ledger) -> None:
     """The function's own policy names who may invoke it: this API, this method and path, in any stage."""
+    api_id = ledger.outputs("api")["id"]
     source_arn = aws.arn("execute-api", f"{api_id}/*/POST/{settings.path_part}")
     permission = find_permission(aws.lambda_, settings.function, settings.permission)
     with ledger.making(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -117,7 +118,12 @@ class Clients:
     warnings: tuple[str, ...] = ()
     runtimes: tuple[str, ...] = ()
     credentials_from: str = ""
+    expires: datetime.datetime | None = None  # when the credentials end, where that is known and they end for good
     alias: str | None = None
+
+    @property
+    def clients(self) -> tuple[Any, ...]:
+        return (self.iam, self.dynamodb, self.sqs, self.lambda_, self.apigateway, self.logs, self.sts)
 
     @property
     def waiting(self) -> Waiting:
@@ -348,8 +354,25 @@ def _connect(asked: _Asked, target: Target, tap: Tap) -> Clients:
         warnings=tuple(warnings),
         runtimes=tuple(shape.enum),
         credentials_from=asked.credentials_from,
+        expires=_expiry(asked, os.environ),
         alias=_alias(clients["iam"]) if endpoint is None else None,
     )
+
+
+def _expiry(asked: _Asked, environ: Mapping[str, str]) -> datetime.datetime | None:
+    """When credentials from the environment end; None where nobody says it, and for those that botocore renews.
+
+    `aws configure export-credentials --format env` writes the variable along with the others.
+    https://docs.aws.amazon.com/cli/latest/reference/configure/export-credentials.html
+    """
+    text = environ.get("AWS_CREDENTIAL_EXPIRATION")
+    if asked.credentials_from != "env" or not text:
+        return None
+    try:
+        expires = datetime.datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError:
+        return None
+    return expires if expires.tzinfo else expires.replace(tzinfo=datetime.timezone.utc)
 
 
 def _alias(iam: Any) -> str | None:
@@ -380,6 +403,10 @@ def _caller_identity(asked: _Asked, sts: Any, target: Target, *, is_aws: bool) -
         raise cannot_connect(error, target.profile) from error
     except BotoCoreError as error:
         raise cannot_connect(error, target.profile) from error
+    except RuntimeError as error:
+        if have_ended(error):
+            raise cannot_connect(error, target.profile) from error
+        raise
     except NotAWS as error:
         raise _not_aws(sts, error.what) from error
     if not answer.get("Account") or not answer.get("Arn", "").startswith("arn:"):
@@ -471,10 +498,24 @@ def renewing_command(profile: str | None) -> str:
     return f"aws sso login --profile {profile}" if profile else "aws sso login   (or: aws configure)"
 
 
+def have_ended(error: BaseException) -> bool:
+    """Whether this is what botocore raises when the environment says that its credentials have expired.
+
+    It asks the environment once more, gets the same, and raises no exception of its own (RefreshableCredentials).
+    """
+    return isinstance(error, RuntimeError) and "refreshed credentials are still expired" in str(error)
+
+
 def cannot_connect(error: BaseException, profile: str | None) -> CannotConnect:
     """What a failure of credentials or connection means. Such failures are never retried."""
     if isinstance(error, NoCredentialsError):
         return no_credentials()
+    if have_ended(error):
+        return CannotConnect(
+            "The credentials in the environment have expired: AWS_CREDENTIAL_EXPIRATION says so.",
+            means="Nothing was sent with them.",
+            advice=("Export new ones:", 'eval "$(aws configure export-credentials --format env --profile NAME)"'),
+        )
     if isinstance(error, ClientError):
         answer = error.response.get("Error", {})
         code, message = answer.get("Code", ""), answer.get("Message", "")

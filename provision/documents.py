@@ -6,15 +6,27 @@ import json
 import re
 from collections.abc import Mapping
 from importlib import resources
-from typing import Any
+from typing import Any, Protocol
 
-from provision.aws import Clients
 from provision.settings import Settings
 
 PLACEHOLDER = re.compile(r"<([^<>]+)>")
 
 
-def policy_document(name: str, aws: Clients, settings: Settings) -> dict[str, Any]:
+class Place(Protocol):
+    """As much of where a deployment is as policy documents name; `Clients` knows it."""
+
+    @property
+    def partition(self) -> str: ...
+
+    @property
+    def region(self) -> str: ...
+
+    @property
+    def account_id(self) -> str: ...
+
+
+def policy_document(name: str, aws: Place, settings: Settings) -> dict[str, Any]:
     """The document policies/NAME.json with its placeholders filled in.
 
     With `--as-written` the one in policies/as-written/ is taken where there is one. The text is parsed first and

@@ -8,7 +8,7 @@ from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, Wai
 from botocore.exceptions import ConnectionError as BotocoreConnectionError
 
 from provision import outcome
-from provision.aws import CREDENTIAL_ERRORS, EXPIRED, REFUSED, cannot_connect
+from provision.aws import CREDENTIAL_ERRORS, EXPIRED, REFUSED, cannot_connect, have_ended
 from provision.tap import AnswerLost
 
 DENIED = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError"})
@@ -36,11 +36,16 @@ def explain(error: Exception, *, step: str, profile: str | None) -> outcome.Stop
             advice=(AGAIN,),
             exit_code=outcome.SERVICE,
         )
-    if isinstance(error, (*CREDENTIAL_ERRORS, HTTPClientError, BotocoreConnectionError)):
+    if isinstance(error, (*CREDENTIAL_ERRORS, HTTPClientError, BotocoreConnectionError)) or have_ended(error):
         stop = cannot_connect(error, profile)
         return outcome.Stop(stop.what, means=stop.means, advice=(*stop.advice, AGAIN), exit_code=stop.exit_code)
     if isinstance(error, BotoCoreError):
-        return outcome.Stop(str(error), means=f"Step {step}: boto3 refused the call.", exit_code=outcome.ENVIRONMENT)
+        return outcome.Stop(
+            str(error),
+            means=f"Step {step}: boto3 refused the call, so nothing was sent.",
+            advice=("Look for what the message names in the AWS configuration: aws configure list", AGAIN),
+            exit_code=outcome.ENVIRONMENT,
+        )
     if isinstance(error, OSError) and error.errno in OF_THE_DISK:
         return outcome.Stop(
             f"{error.filename or 'A file'} cannot be used: {error.strerror}.",

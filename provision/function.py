@@ -1,8 +1,4 @@
-"""Step 5: the function, and the log group it writes to.
-
-Console: Lambda > Create function > Author from scratch. Function name: POC-Lambda-1; a Python runtime; under "Change
-default execution role" the existing role SQS-Lambda-DynamoDB-Role. Then, in the Code tab, replace the code by
-lambda_function.py and choose Deploy.
+"""Step 5: the function, and the log group it writes to. The lesson: lessons/function.md
 
 Lambda would make the log group by itself at the first invocation, keep its logs for ever and leave it behind. Made
 here first, it is ours to keep short and to remove, and the function needs no right to make one.

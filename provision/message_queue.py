@@ -1,12 +1,6 @@
-"""Step 4: the queue with its access policy, and the dead-letter queue behind it.
+"""Step 4: the queue with its access policy, and the dead-letter queue behind it. The lesson: lessons/queue.md
 
-Console: Amazon SQS > Create queue. Type: Standard; name: POC-Queue; access policy: Basic. Under "who can send" choose
-the specified accounts, users and roles, and enter the ARN of APIGateway-SQS; under "who can receive" the ARN of
-SQS-Lambda-DynamoDB-Role. The console writes three statements from this: the owner may do everything, the one role may
-send, the other receive. The API writes none unasked, so all three stand in policies/POC-Queue.json.
-
-The dead-letter queue takes a message that was received five times without success; without one such a message would
-be delivered again for four days.
+Document: policies/POC-Queue.json. The console writes its three statements by itself; the API writes none unasked.
 https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-configure-add-permissions.html
 """
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 DONE = 0
 LEFT = 1  # finished, but something failed, was left, or was refused
+CHANGES = 2  # with --detailed-exitcode: there is something to do
 INTERRUPTED = 130  # Ctrl-C or SIGTERM
 USAGE = 252  # the command line, or a value on it, is wrong
 ENVIRONMENT = 253  # credentials, configuration or connection

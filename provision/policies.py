@@ -1,10 +1,7 @@
-"""Step 1: the two policies of the function's role.
+"""Step 1: the two policies of the function's role. The lesson: lessons/policies.md
 
-Console: IAM > Policies > Create policy > JSON. Paste the document, choose Next, enter the name, choose Create policy;
-do so twice. A policy says which calls are allowed on which resources; it does nothing until a role carries it, which
-is why it comes before the role.
-
-Documents: policies/Lambda-Write-DynamoDB.json and policies/Lambda-Read-SQS.json.
+Documents: policies/Lambda-Write-DynamoDB.json and policies/Lambda-Read-SQS.json. A policy is never edited: it gets
+versions, five at most, of which one counts.
 https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_create-console.html
 """
 

@@ -1,11 +1,7 @@
-"""Step 2: the two roles, and the policies attached to them.
+"""Step 2: the two roles, and the policies attached to them. The lesson: lessons/roles.md
 
-Console: IAM > Roles > Create role. Trusted entity type: AWS service; use case: Lambda; add both policies of step 1;
-name: SQS-Lambda-DynamoDB-Role. Then again with use case API Gateway, which brings AWS's own policy
-AmazonAPIGatewayPushToCloudWatchLogs, and the name APIGateway-SQS.
-
-A role has two sides: who may take it (the trust policy) and what whoever took it may do (the attached policies). It
-comes before the queue and the function, which both name it; it takes some seconds until all of AWS knows it.
+Documents: policies/trust-lambda.json and policies/trust-apigateway.json. It takes some seconds until all of AWS knows
+a new role, so what names one is tried again.
 https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_create_for-service.html
 """
 

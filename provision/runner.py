@@ -6,7 +6,7 @@ would carry out twice without a word.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from botocore.exceptions import ClientError
 
@@ -85,13 +85,15 @@ def run_steps(
     *,
     started: Callable[[Step], None],
     ended: Callable[[Step, list[Happened]], None],
+    steps: Sequence[Step] = STEPS,
 ) -> None:
-    """Run all steps. `started` and `ended` are told, the latter with what the step did. Errors pass.
+    """Run the steps, all of them as a rule. Errors pass.
 
-    A ledger that records other names than the settings' is refused before the first call.
+    `started` and `ended` are told, the latter with what the step did. A ledger that records other names than the
+    settings' is refused before the first call.
     """
     ledger.check_names(names(aws, settings))
-    for step in STEPS:
+    for step in steps:
         ledger.step = step.name
         started(step)
         first = len(ledger.happened)

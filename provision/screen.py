@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+import io
 import json
 import os
 import select
@@ -9,24 +11,35 @@ import shlex
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from rich.console import Console
 from rich.text import Text
 
 from provision import STEPS, Step, outcome
 from provision.aws import Clients
-from provision.ledger import Happened, Ledger, Resource
+from provision.cost import idle_sentence, use_sentence
+from provision.ledger import Difference, Happened, Ledger, Resource
 from provision.recovery import Recovered
 from provision.settings import ERRATA, Erratum, Settings
+from provision.survey import PLACES
 from provision.tap import Tap
+from provision.transcript import plain
 from provision.trial import Trial
 from provision.waiting import Wait
 
+if TYPE_CHECKING:
+    from lessons.call import Faces
+    from provision.plan import Planned
+    from provision.status import State
+    from provision.trace import Hop
+
+DOCUMENT = 1  # the version of what --output json writes; docs/output.schema.json has its form
 HEARTBEAT = 15.0  # seconds between two lines about one wait
+ENOUGH = 10  # minutes that credentials should last at least: on AWS a build takes two or three, more in a class
 INDENT = " " * 15  # of what belongs to the line above it
 LINES_OF_ONE_DIFFERENCE = 8
 
@@ -42,6 +55,39 @@ STYLES = {
     "kept": "red",
     "failed": "red",
     "unchanged": "dim",
+    "create": "green",
+    "mend": "yellow",
+    "adopt": "yellow",
+    "later": "dim",
+    "in the way": "red",
+    "delete": "green",
+    "put back": "yellow",
+    "stay": "red",
+    "healthy": "green",
+    "drifted": "yellow",
+    "missing": "red",
+    "unknown": "yellow",
+    "not built": "dim",
+}
+
+# Where a call has no page of its own in the console.
+CONSOLE_MARKS = {
+    "unasked": "the console does this unasked",
+    "not in the console": "not in the walkthrough; in the console it would be",
+}
+
+# How many things of a plan, by its word for each.
+PLANNED = {
+    "create": "to create",
+    "mend": "to mend",
+    "adopt": "to take over and mend",
+    "later": "later, once what they need is there",
+    "in the way": "in the way",
+    "delete": "to delete",
+    "put back": "to put back as found, and leave",
+    "gone": "gone already",
+    "stay": "to stay",
+    "failed": "that cannot be told",
 }
 
 # What AWS calls each kind of thing.
@@ -76,6 +122,39 @@ def name_of(kind: str, identity: dict[str, str]) -> str:
     return ", ".join(identity.values())
 
 
+# AWS's texts are never read as markup.
+PLAIN_TEXT: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False, "soft_wrap": True}
+
+
+class Masked(io.TextIOBase):
+    """A file behind which some texts have others in their place."""
+
+    def __init__(self, file: Any, masks: Mapping[str, str]) -> None:
+        self.file = file
+        self.masks = masks
+
+    def write(self, text: str) -> int:
+        for value in sorted(self.masks, key=len, reverse=True):
+            text = text.replace(value, self.masks[value])
+        self.file.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        self.file.flush()
+
+    def fileno(self) -> int:
+        number: int = self.file.fileno()
+        return number
+
+    def isatty(self) -> bool:
+        is_one: bool = self.file.isatty()
+        return is_one
+
+    @property
+    def encoding(self) -> Any:  # type: ignore[override]
+        return self.file.encoding
+
+
 class Declined(outcome.Stop):
     """A person was asked and did not say yes."""
 
@@ -83,12 +162,63 @@ class Declined(outcome.Stop):
 class Screen:
     """The terminal, or the pipe, that a program talks to."""
 
-    def __init__(self, *, talk: Console | None = None, data: Console | None = None) -> None:
-        plain: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False, "soft_wrap": True}
-        self.talk = talk or Console(stderr=True, **plain)
-        self.data = data or Console(**plain)
+    def __init__(self, *, talk: Console | None = None, data: Console | None = None, name: str = "") -> None:
+        self.talk = talk or Console(stderr=True, **PLAIN_TEXT)
+        self.data = data or Console(**PLAIN_TEXT)
+        # What has been shown, for `--output json`: one document in the place of the data, at the end.
+        self.document: dict[str, Any] = {"schema": DOCUMENT, "program": name}
+        self._document_to: Console | None = None
         self.asking = False
+        self.in_terminal, self.data_in_terminal = self.talk.is_terminal, self.data.is_terminal
+        self.presenting = False
+        self.look: list[str] = []  # the options that say so, for a command that goes on
+        self._masks: dict[str, str] = {}
         self._told: dict[str, float] = {}
+
+    def use(self, *, plain: bool, presenting: bool, color: str = "auto", output: str = "text") -> None:
+        """`plain`: no colour, no emphasis, no line that changes. `presenting`: for a room to read, and to be filmed.
+
+        `color` is "auto", "always" or "never"; "auto" heeds NO_COLOR (https://no-color.org). The variable ACCESSIBLE,
+        by which people who use a screen reader ask programs for plain text, means `plain`. `output` "json": stdout gets
+        one document, when `finish` is told that the program ends.
+        """
+        self.presenting = presenting
+        self.look = [*(["--plain"] if plain else []), *(["--present"] if presenting else [])]
+        plain = plain or bool(os.environ.get("ACCESSIBLE"))
+        self.talk, self.data = (
+            Console(
+                file=cast(IO[str], Masked(console.file, self._masks)) if presenting else console.file,
+                force_terminal=False if plain else console.is_terminal,
+                width=None if console.is_terminal else console.width,
+                color_system="standard" if color == "always" and not plain else "auto",
+                no_color={"auto": None, "always": False, "never": True}[color],
+                **PLAIN_TEXT,
+            )
+            for console in (self.talk, self.data)
+        )
+        if output == "json":
+            self._document_to, self.data = self.data, Console(file=io.StringIO(), **PLAIN_TEXT)
+
+    def finish(self, exit_code: int) -> None:
+        """The program ends: print the document, where it was asked for."""
+        if self._document_to is not None:
+            self.document["exit_code"] = exit_code
+            text = json.dumps(plain(self.document), indent=2, ensure_ascii=False)
+            self._document_to.print(Text(text), soft_wrap=True)
+
+    def hide(self, value: str, name: str) -> None:
+        """From here on show <name> in the place of a value that an audience need not see, when presenting."""
+        if self.presenting and value:
+            self._masks[value] = f"<{name}>"
+
+    def hide_ids(self, aws: Clients, ledger: Ledger) -> None:
+        """When presenting: what an audience could misuse is shown by its name only."""
+        self.hide(aws.account_id, "account")
+        if aws.alias:
+            self.hide(aws.alias, "alias")
+        self.hide(aws.caller, "caller")
+        for entry in ledger.resources:
+            self.hide(entry.outputs.get("id", ""), f"id of {entry.key}")
 
     def say(self, text: str = "", style: str = "") -> None:
         """Talk, in sentences."""
@@ -115,7 +245,7 @@ class Screen:
         """
         console = self.data if data else self.talk
         line = begin + text
-        if console.is_terminal and text:
+        if (self.data_in_terminal if data else self.in_terminal) and text:
             line = textwrap.fill(
                 text,
                 # One column less: a line that fills the last one makes some terminals add an empty one.
@@ -134,6 +264,12 @@ class Screen:
 
     def banner(self, aws: Clients, settings: Settings, ledger: Ledger) -> None:
         self.place(aws)
+        self.document |= {
+            "deployment": ledger.deployment,
+            "ledger": str(ledger.path),
+            "learner": settings.learner,
+            "as_written": settings.as_written,
+        }
         state = "new" if ledger.is_new else f"{len(ledger.standing)} things recorded"
         self.keep(f"Deployment     {ledger.deployment} ({state})")
         self.keep(f"Ledger         {ledger.path}")
@@ -146,6 +282,13 @@ class Screen:
 
     def place(self, aws: Clients) -> None:
         """Account, caller and Region, each with where it came from."""
+        self.document |= {
+            "account": aws.account_id,
+            "caller": aws.caller,
+            "region": aws.region,
+            "endpoint": aws.endpoint,
+            "warnings": list(aws.warnings),
+        }
         if aws.endpoint and aws.endpoint.startswith("sandbox:"):
             self.keep(f"Local AWS      {aws.base_url} on this machine ({aws.endpoint})", "bold")
         else:
@@ -154,7 +297,13 @@ class Screen:
             alias = f" ({aws.alias})" if aws.alias else ""
             self.keep(f"Account        {aws.account_id}{alias}", "bold")
             self.keep(f"Caller         {aws.caller}")
-            self.keep(f"Credentials    {aws.credentials_from}")
+            left = "" if aws.expires is None else f", which end in {minutes_until(aws.expires)} min"
+            self.keep(f"Credentials    {aws.credentials_from}{left}")
+            if aws.expires is not None and minutes_until(aws.expires) < ENOUGH:
+                self.warn(
+                    f"These credentials end in {minutes_until(aws.expires)} minutes. A run that they end goes on "
+                    "when it is started again with new ones."
+                )
         self.say(f"Region         {aws.region} ({aws.region_from.source})")
 
     def ask(self, question: str, *, flag: str) -> None:
@@ -167,15 +316,10 @@ class Screen:
                 exit_code=outcome.USAGE,
             )
         self.say()
-        self.asking = True  # before the question can be seen: from here on Ctrl-C ends the program at once
         try:
-            self.talk.print(Text(f"{question} [y/N] ", style="bold"), end="")
-            wait_for_a_line()
-            answer = input()
+            answer = self.read_line(f"{question} [y/N] ")
         except EOFError:
             answer = ""
-        finally:
-            self.asking = False
         if answer.strip().lower() not in ("y", "yes"):
             raise Declined("Not done: consent was not given.", means="Nothing was changed.")
 
@@ -189,14 +333,19 @@ class Screen:
 
     # While steps run.
 
-    def step_started(self, step: Step) -> None:
+    def begin_waits(self) -> None:
+        """From here on each wait is told anew."""
         self._told.clear()
+
+    def step_started(self, step: Step) -> None:
+        self.begin_waits()
         self.say()
         self.say(f"{step.number}/8 {step.title}", "bold")
 
     def step_ended(self, step: Step, happened: list[Happened], settings: Settings) -> None:
         """What the step did; and, unless there was nothing to do, the errata that have to do with it."""
         for event in happened:
+            self._note_thing(event, outcome=event.outcome, step=step.name)
             self.line(event.outcome, KINDS[event.kind], name_of(event.kind, event.identity))
             for difference in event.differences:
                 room = self.talk.width - len(INDENT) - 1
@@ -212,12 +361,39 @@ class Screen:
                 done = erratum.as_written if settings.as_written else erratum.done
                 self.prose(f"{INDENT}Done:    ", done, "dim")
 
+    def _note_thing(self, thing: Any, **more: Any) -> None:
+        """One more thing in the document, with what is known of it."""
+        known = {name: getattr(thing, name) for name in ("key", "kind", "identity")}
+        differences = [vars(difference) for difference in getattr(thing, "differences", ())]
+        notes = list(getattr(thing, "notes", ()))
+        self.document.setdefault("things", []).append(
+            {
+                **known,
+                **more,
+                **({"differences": differences} if differences else {}),
+                **({"notes": notes} if notes else {}),
+            }
+        )
+
+    def removed(self, word: str, resource: Resource, remark: str, *, told: bool) -> None:
+        """What became of one thing of a teardown; `told`: the person knows it already."""
+        self._note_thing(resource, outcome=word, step=resource.step, **({"remark": remark} if remark else {}))
+        if not told:
+            name = name_of(resource.kind, resource.identity)
+            self.line(word, KINDS[resource.kind], f"{name}  ({remark})" if remark else name)
+
     def line(self, word: str, kind: str, name: str) -> None:
         text = Text("    ")
         text.append(f"{word:<10} ", style=STYLES.get(word, ""))
         text.append(f"{kind:<11}")
         text.append(name)
         self.talk.print(text, soft_wrap=True)
+        self.space()
+
+    def space(self) -> None:
+        """Room between two lines, for those in the last row."""
+        if self.presenting:
+            self.say()
 
     def wait(self, wait: Wait) -> None:
         """A line when a wait begins, and one again every fifteen seconds while it lasts."""
@@ -239,16 +415,231 @@ class Screen:
         self.say("Tests of the walkthrough", "bold")
 
     def trial(self, trial: Trial) -> None:
+        self.document.setdefault("tests", []).append({"title": trial.title, "saw": trial.saw})
         text = Text("    ")
         text.append(f"{'OK':<11}", style=STYLES["OK"])
         text.append(trial.title)
         self.talk.print(text, soft_wrap=True)
         self.say(INDENT + trial.saw, "dim")
 
+    # In a lesson.
+
+    @property
+    def width(self) -> int:
+        """How wide a text may be: what is wider than a hundred columns is hard to read."""
+        return min(self.talk.width, 100)
+
+    def page(self, title: str) -> None:
+        """The beginning of a page; of a clear screen, when presenting."""
+        if self.presenting:
+            self.clear()
+        self.say()
+        self.say("=" * (self.width - 1) if self.in_terminal else "")
+        self.say(title, "bold")
+
+    def heading(self, title: str) -> None:
+        self.say()
+        self.say(title, "bold")
+
+    def markdown(self, text: str) -> None:
+        """A text of a lesson: laid out in a terminal, as it stands in a pipe."""
+        from rich.markdown import Markdown  # it takes a tenth of a second to import, which only a lesson needs
+
+        self.say()
+        if self.in_terminal:
+            self.talk.print(Markdown(text), width=self.width, soft_wrap=False)
+        else:
+            self.keep(text)
+
+    def clear(self) -> None:
+        self.talk.clear()
+
+    @contextmanager
+    def state_line(self) -> Iterator[Callable[[str], None]]:
+        """A line that stays below everything else inside the block, and a function that changes it."""
+        from rich.live import Live  # as above
+
+        with Live(Text(""), console=self.talk, auto_refresh=False, transient=True) as live:
+            yield lambda text: live.update(Text(text, style="reverse", no_wrap=True, overflow="ellipsis"), refresh=True)
+
+    def drawing(self, drawing: Text) -> None:
+        self.say()
+        self.talk.print(drawing, soft_wrap=True)
+
+    def code(self, code: str, language: str, indent: str = "") -> None:
+        """Code without padding, so that it can be copied as it is."""
+        from rich.syntax import Syntax  # as above
+
+        text = Syntax("", language, theme="ansi_dark", background_color="default").highlight(code.rstrip("\n"))
+        for line in text.split("\n"):
+            self.talk.print(Text(indent) + line, soft_wrap=True)
+
+    def call(self, call: Mapping[str, Any], faces: Faces) -> None:
+        """One call, as console page, as boto3 and as `aws` command; then what matters of its answer."""
+        self.say()
+        seconds = f"{call['seconds']:.2f} s" + (f", sent {call['sent']} times" if call["sent"] > 1 else "")
+        self.keep(f"  {faces.title}  ({seconds})", "bold")
+        self.say(f"    Console{f' ({CONSOLE_MARKS[faces.mark]})' if faces.mark else ''}", "cyan")
+        looks = "nothing: the console looks by itself" if call["read"] else "nothing: the lesson has no page for it"
+        for line in faces.console or [looks]:
+            self.keep(f"      {line}")
+        self.say("    boto3", "cyan")
+        self.code(faces.boto3, "python", "      ")
+        self.say("    aws", "cyan")
+        self.code(faces.aws, "bash", "      ")
+        if call["error"]:
+            self.keep(f"    Refused   {call['error']['code']}: {call['error']['message']}", "red")
+        if faces.answer:
+            self.say("    Answer", "cyan")
+        for found, words in faces.answer:
+            self.keep(f"      {found}")
+            self.prose("      ", words, "dim")
+
+    def change(self, entry: Resource, words: str, where: str) -> None:
+        """One entry of the ledger: what became of it, what AWS calls it, and where to see the thing."""
+        self.line("", KINDS.get(entry.kind, entry.kind), f"{name_of(entry.kind, entry.identity)}  ({words})")
+        for name, value in entry.outputs.items():
+            self.keep(f"{INDENT}{name}: {value}", "dim")
+        self.keep(f"{INDENT}see {where}", "dim")
+
+    def choose(self, title: str, choices: Mapping[str, str], keys: Mapping[str, str], numbers: int = 0) -> str:
+        """Ask which of the choices; the word that was chosen, or a number up to `numbers`.
+
+        `choices` are words with what they mean, `keys` the letter for each. Enter means the first, the end of the
+        input the last. Raises Stop where nobody is there to be asked.
+        """
+        words = list(choices)
+        self.say()
+        self.say(title, "bold")
+        for word in words:
+            self.keep(f"  {keys[word]}{' or Enter' if word == words[0] else '':<10}{choices[word]}")
+        if numbers:
+            self.keep(f"  1-{numbers}{'':<8}turn to that page")
+        meant = {**{keys[word]: word for word in words}, **{word: word for word in words}, "": words[0]}
+        meant |= {str(number): str(number) for number in range(1, numbers + 1)}
+        while True:
+            try:
+                answer = self.read_line("> ").strip().lower()
+            except EOFError:
+                return words[-1]
+            if answer in meant:
+                return meant[answer]
+            self.say(f"{answer!r} is none of them.", "yellow")
+
+    def pause(self, prompt: str, answers: Collection[str]) -> str:
+        """Which of these answers a person gives before it goes on; "" at the end of the input, too."""
+        self.say()
+        while True:
+            try:
+                answer = self.read_line(prompt).strip().lower()
+            except EOFError:
+                return ""
+            if answer in answers:
+                return answer
+            self.say(f"{answer!r} is none of them.", "yellow")
+
+    def read_line(self, prompt: str) -> str:
+        """What a person types. Raises EOFError at the end of the input."""
+        self.asking = True  # before the question can be seen: from here on Ctrl-C ends the program at once
+        try:
+            self.talk.print(Text(prompt, style="bold"), end="")
+            wait_for_a_line()
+            return input()
+        finally:
+            self.asking = False
+
+    # Following a request.
+
+    def hop(self, hop: Hop) -> None:
+        """One place that a request came to: when, how long it took there, who says so, and what was seen."""
+        self.document.setdefault("hops", []).append(vars(hop))
+        after = "" if hop.after is None else f"{hop.after:.3f} s"
+        took = "" if hop.took is None else f"took {hop.took:.3f} s; "
+        self.keep(f"    {after:>9}  {hop.place:<18}{took}{hop.saw}", "dim" if hop.after is None else "")
+        if hop.source:
+            self.say(f"{'':<33}by {hop.source}", "dim")
+
+    # Before anything is done.
+
+    def plan(self, planned: Sequence[Planned], aws: Clients) -> None:
+        """What would become of each thing: data."""
+        from lessons.faces import aws_command  # it reads botocore's models, which only this and a lesson need
+
+        self.tell()
+        for one in planned:
+            calls = [f"{call.service}:{call.operation}" for call in one.calls]
+            needs = {"needs": one.needs} if one.needs else {}
+            self._note_thing(one, outcome=one.word, step=PLACES[one.key][1], calls=calls, **needs)
+            text = Text(f"    {one.word:<11}", style=STYLES.get(one.word, ""))
+            remark = f"  (needs {one.needs})" if one.needs else f"  ({one.theirs})" if one.theirs else ""
+            text.append(f"{KINDS[one.kind]:<11}{name_of(one.kind, one.identity)}{remark}", style="default")
+            self.data.print(text, soft_wrap=True)
+            self.differences(one.differences, "wanted", "found")
+            for note in one.notes:
+                self.prose(INDENT, note, data=True)
+            for call in one.calls:
+                command = aws_command(
+                    call.service,
+                    call.operation,
+                    plain(call.parameters),
+                    region=aws.region,
+                    endpoint_url=aws.base_url,
+                    profile=aws.profile,
+                )
+                for line in command.splitlines():
+                    self.data.print(Text(INDENT + line, style="dim"), soft_wrap=True)
+        words = [one.word for one in planned]
+        counts = [f"{words.count(word)} {what}" for word, what in PLANNED.items() if word in words]
+        self.tell()
+        if not counts:
+            self.tell("Nothing to do: everything is as it should be.")
+        else:
+            self.tell(f"{', '.join(counts)}. Nothing was changed.")
+
+    def status(self, found: Sequence[State], waiting: Mapping[str, str], seen: Mapping[str, str]) -> None:
+        """What there is: data. `waiting` are the messages in each queue, `seen` where to see each thing, by key."""
+        self.tell()
+        for state in found:
+            more = {"messages": waiting[state.key]} if state.key in waiting else {}
+            self._note_thing(state, outcome=state.word, step=PLACES[state.key][1], since=state.since or None, **more)
+            since = f"  since {state.since[:16].replace('T', ' ')} UTC" if state.since else ""
+            remark = f"  ({waiting[state.key]})" if state.key in waiting else ""
+            text = Text("    ")
+            text.append(f"{state.word:<11}", style=STYLES.get(state.word, ""))
+            text.append(f"{KINDS[state.kind]:<11}{name_of(state.kind, state.identity)}{remark}")
+            text.append(since, style="dim")
+            self.data.print(text, soft_wrap=True)
+            self.differences(state.differences, "wanted", "found")
+            for note in state.notes:
+                self.prose(INDENT, note, data=True)
+            if state.key in seen:
+                self.data.print(Text(f"{INDENT}see {seen[state.key]}", style="dim"), soft_wrap=True)
+        words = [state.word for state in found]
+        self.tell()
+        self.tell(", ".join(f"{words.count(word)} {word}" for word in dict.fromkeys(words)) + ".")
+
+    def differences(self, differences: Sequence[Difference], wanted: str, found: str) -> None:
+        """Attribute by attribute, as data; the two words are for the two sides."""
+        room = self.data.width - len(INDENT) if self.data.is_terminal else 1000
+        for one in differences:
+            for line in difference_lines(one.attribute, one.found, one.wanted, room, (found, wanted)):
+                self.tell(INDENT + line)
+
+    def still_running(self, aws: Clients, settings: Settings, arguments: list[str]) -> None:
+        """What it costs while it is there, and how to end that."""
+        self.say()
+        if aws.endpoint is None:
+            self.say(f"{idle_sentence()} {use_sentence(by_queue=settings.has_queue_route)}", "dim")
+        else:
+            self.say("It costs nothing: it is not on AWS.", "dim")
+        self.say("To take everything down", "bold")
+        self.keep(program("teardown", arguments))
+
     # At the end.
 
     def counts(self, tap: Tap, seconds: float) -> None:
         calls, writes = len(tap.calls), len(tap.writes())
+        self.document |= {"calls": calls, "writing_calls": writes, "seconds": round(seconds, 1)}
         self.say()
         self.say(f"{seconds:.1f} s, {calls} API calls, {writes} of them writing.", "dim")
 
@@ -258,6 +649,7 @@ class Screen:
         What they are for is talk, so that on stdout each line but the first is a command and nothing else.
         """
         url = ledger.outputs("stage")["url"]
+        self.document["invoke_url"] = url
         event = {
             "operation": "create",
             "tableName": settings.table,
@@ -286,6 +678,23 @@ class Screen:
         self.say("To take everything down", "bold")
         self.tell(program("teardown", arguments))
 
+    def what_else(self, arguments: list[str]) -> None:
+        """What a learner can do with what is built."""
+        self.say()
+        self.say(
+            "To follow a request through it, to see how it is, to play this lesson's run again, to have it as a page"
+        )
+        for words in (["trace", *arguments], ["status", *arguments], ["replay"], ["replay", "--html", "page.html"]):
+            self.keep(program("provision", words))
+
+    def built_to(self, step: Step, arguments: list[str]) -> None:
+        """What comes next when only some of the steps were wanted."""
+        self.say()
+        self.say(f"Step {step.number} of 8 is done. To go on to the end", "bold")
+        self.tell(program("provision", arguments))
+        self.say("To take down what there is", "bold")
+        self.tell(program("teardown", arguments))
+
     def resources(self, title: str, resources: list[Resource], details: dict[str, str]) -> None:
         self.say()
         self.say(title, "bold")
@@ -308,6 +717,7 @@ class Screen:
 
     def errata(self, errata: tuple[Erratum, ...] = ERRATA) -> None:
         titles = {step.name: f"step {step.number}, {step.title}" for step in STEPS}
+        self.document["errata"] = [vars(erratum) for erratum in errata]
         for erratum in errata:
             self.tell(f"{erratum.number:>2}  {titles[erratum.step] if erratum.step else 'the walkthrough as a whole'}")
             self.prose("    It says:     ", erratum.says, data=True)
@@ -318,6 +728,8 @@ class Screen:
 
     def stopped(self, stop: outcome.Stop) -> None:
         what = stop.what
+        things = [{"kind": kind, "identity": identity, "remark": remark} for kind, identity, remark in stop.things]
+        self.document["error"] = {"what": what, "means": stop.means, "advice": list(stop.advice), "things": things}
         style = "bold red"
         if stop.exit_code == outcome.INTERRUPTED or isinstance(stop, Declined):
             style = "bold yellow"
@@ -337,20 +749,31 @@ class Screen:
             self.keep(f"  {'What to do:' if not number else '           '}    {advice}")
 
 
-def difference_lines(attribute: str, found: Any, wanted: Any, room: int) -> list[str]:
-    """What was and what is now, of a document only the places that differ. What needs more than `room` is spread."""
+def minutes_until(moment: datetime.datetime) -> int:
+    return max(0, int((moment - datetime.datetime.now(datetime.timezone.utc)).total_seconds() // 60))
+
+
+def difference_lines(
+    attribute: str, found: Any, wanted: Any, room: int, words: tuple[str, str] = ("was", "now")
+) -> list[str]:
+    """What was and what is now, of a document only the places that differ. What needs more than `room` is spread.
+
+    `words` are those for the two sides: of a plan nothing is now.
+    """
+    was_word, now_word = words
+    gone, new = ("removed", "added") if now_word == "now" else ("to be removed", "to be added")
     lines = []
     for place, was, now in differing_places(attribute, document(found), document(wanted)):
-        line = f"{place}: was {short(was)}, now {short(now)}"
+        line = f"{place}: {was_word} {short(was)}, {now_word} {short(now)}"
         removed, added = in_one_only(was, now), in_one_only(now, was)
         if is_list_of_names(was) and is_list_of_names(now) and len(added) < len(now) and len(removed) < len(was):
-            lines += [f"{place}: removed {name}" for name in removed] + [f"{place}: added {name}" for name in added]
+            lines += [f"{place}: {gone} {name}" for name in removed] + [f"{place}: {new} {name}" for name in added]
         elif len(line) <= room:
             lines.append(line)
         else:
-            lines += [f"{place}", f"    was {short(was)}", f"    now {short(now)}"]
+            lines += [f"{place}", f"    {was_word} {short(was)}", f"    {now_word} {short(now)}"]
     if not lines:  # equal place by place, and yet not the same to the service
-        lines = [attribute, f"    was {short(found)}", f"    now {short(wanted)}"]
+        lines = [attribute, f"    {was_word} {short(found)}", f"    {now_word} {short(wanted)}"]
     if len(lines) > LINES_OF_ONE_DIFFERENCE:
         more = len(lines) - LINES_OF_ONE_DIFFERENCE
         lines = [*lines[:LINES_OF_ONE_DIFFERENCE], f"... and {more} lines more"]

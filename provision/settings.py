@@ -314,7 +314,8 @@ ERRATA: tuple[Erratum, ...] = (
         'Both policies apply to Resource "*".',
         "With a public API and a table name chosen by the caller, anyone who knows the URL could read and write any "
         "table of the account in that Region.",
-        "The policies are scoped to this table, this queue and this log group, and the handler refuses other tables.",
+        "The policies are scoped to this table, this queue and this log group, and the handler refuses other tables. "
+        "logs:CreateLogGroup is left out, as step 5 makes the group.",
         'Resource "*" as pasted, and no check in the handler.',
     ),
     Erratum(
@@ -405,7 +406,7 @@ ERRATA: tuple[Erratum, ...] = (
         "table",
         "The table keeps the default settings.",
         "When that was written the default was provisioned capacity with auto scaling; the console's default is "
-        "on-demand now, and the API's default is neither.",
+        "on-demand now, and the API's is provisioned without auto scaling.",
         "BillingMode PAY_PER_REQUEST, said explicitly.",
     ),
     Erratum(

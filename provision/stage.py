@@ -1,8 +1,7 @@
-"""Step 8: the deployment and its stage, which give the API its URL.
+"""Step 8: the deployment and its stage, which give the API its URL. The lesson: lessons/stage.md
 
-Console: API Gateway > POC-API > Actions > Deploy API > [New Stage], stage name: Staging, Deploy. A deployment is a
-snapshot of the API; a stage is a name that points to one. What is changed afterwards is not served before the API is
-deployed again, so this comes last.
+A deployment is a snapshot of the API; a stage is a name that points to one. What is changed afterwards is not served
+before the API is deployed again.
 https://docs.aws.amazon.com/apigateway/latest/developerguide/how-to-deploy-api.html
 """
 

@@ -1,8 +1,5 @@
-"""Step 3: the table.
+"""Step 3: the table. The lesson: lessons/table.md
 
-Console: DynamoDB > Tables > Create table. Table name: name; partition key: id, String; default settings, which are
-on-demand capacity: nothing is paid while nobody reads or writes. The table comes before the function, whose policy
-and environment name it.
 https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_CreateTable.html
 """
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -211,10 +212,15 @@ def try_queue_url(aws: Clients, settings: Settings, ledger: Ledger) -> str:
     return f"status {status}, and the item is in the table"
 
 
-def post_until_served(aws: Clients, url: str, item: Item) -> tuple[int, str]:
-    """POST until the stage is served: just after a deployment its URL answers 403, 404 or 500 for some seconds."""
+def post_until_served(aws: Clients, url: str, item: Item, began: list[float] | None = None) -> tuple[int, str]:
+    """POST until the stage is served: just after a deployment its URL answers 403, 404 or 500 for some seconds.
+
+    `began` gets the time of each try, in seconds since 1970.
+    """
 
     def call() -> tuple[int, str]:
+        if began is not None:
+            began.append(time.time())
         status, text = post(url, item.event, without_proxy=aws.base_url is not None)
         item.may_come_twice |= status == 0 or status > 500  # it may have arrived, and is sent again
         return status, text

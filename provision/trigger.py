@@ -1,8 +1,7 @@
-"""Step 6: the trigger, which hands the queue's messages to the function.
+"""Step 6: the trigger, which hands the queue's messages to the function. The lesson: lessons/trigger.md
 
-Console: Lambda > POC-Lambda-1 > Add trigger > SQS > POC-Queue > Add. What the console calls a trigger is an event
-source mapping: Lambda itself receives from the queue, with the function's role, and deletes what the function
-processed. It needs both, so it comes after them; neither takes it along when it is deleted.
+What the console calls a trigger is an event source mapping. It goes with neither queue nor function when one of them
+is deleted.
 https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html
 """
 

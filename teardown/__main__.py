@@ -7,45 +7,54 @@ import sys
 import time
 from pathlib import Path
 
-from provision import outcome
-from provision.__main__ import (
+from provision import STEPS, Step, outcome
+from provision.aws import SANDBOX_ACCOUNT, Clients, Target, connect, ledger_path
+from provision.contents import plural
+from provision.ledger import Ledger, Resource, parse
+from provision.options import (
     FOLDER,
     Parser,
+    add_plan_options,
     add_target_options,
     check_ledger,
     check_target,
-    explained,
     path_of_ledger,
-    run_program,
+    step_named,
     target_arguments,
 )
-from provision.aws import SANDBOX_ACCOUNT, Clients, Target, connect, ledger_path
-from provision.ledger import Ledger, Resource, parse
+from provision.plan import DryLedger, Planned, changes
 from provision.recovery import TIMES, ledgers_in
-from provision.screen import KINDS, Screen, name_of, program
+from provision.running import explained, run_program, write_down
+from provision.screen import Screen, name_of, program
 from provision.settings import DEFAULT_REGION, Settings
 from provision.survey import survey
 from provision.tap import Tap
 from teardown.backwards import close, is_to_be_left, prove, take_down, what_stays
-from teardown.contents import contents, plural
+from teardown.contents import contents
 
 GOOD = "bold green"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    screen = Screen()
+    screen = Screen(name="teardown")
     tap = Tap()
     again = program("teardown", sys.argv[1:] if arguments is None else arguments)
     return run_program(lambda: teardown(arguments, screen, tap), screen, tap, again=again)
 
 
 def parser() -> Parser:
-    parser = Parser(prog="python -m teardown", description=__doc__.partition(": ")[2].capitalize())
+    parser = Parser(
+        prog="python -m teardown", usage="%(prog)s [OPTION ...]", description=__doc__.partition(": ")[2].capitalize()
+    )
     add_target_options(parser)
     parser.add_argument(
         "--include-adopted",
         action="store_true",
         help="delete what was adopted, too (default: it is put back as it was found, and left)",
+    )
+    add_plan_options(parser)
+    parser.add_argument(
+        "--back-to", metavar="N", type=step_named, help="remove the steps from the last back to N, so that N comes next"
     )
     return parser
 
@@ -53,7 +62,11 @@ def parser() -> Parser:
 def teardown(arguments: list[str] | None, screen: Screen, tap: Tap) -> int:
     command_line = parser()
     options = command_line.parse_args(arguments)
+    options.arguments = arguments
+    screen.use(plain=options.plain, presenting=options.present, color=options.color, output=options.output)
     check_target(command_line, options)
+    if options.detailed_exitcode and not options.dry_run:
+        command_line.error("--detailed-exitcode only goes with --dry-run")
     settings = Settings(learner=options.learner)
     check_ledger(options)
     if options.sandbox:
@@ -71,9 +84,11 @@ def teardown_sandbox(options: argparse.Namespace, settings: Settings, screen: Sc
     folder = path.absolute().parent
     running = process.find(folder)
     if running is None:
-        return close_without_sandbox(path, region, screen)
+        return close_without_sandbox(path, region, options, screen)
     aws = connect(Target(region=options.region, sandbox=(running.id, running.url)), tap)
     code = teardown_at(path, aws, options, settings, screen)
+    if options.dry_run:
+        return code
     users = [other for other in ledgers_in(folder) if uses_sandbox(other, f"sandbox:{running.id}")]
     if users:
         screen.keep(f"The sandbox goes on: {', '.join(map(str, users))} still uses it.")
@@ -93,12 +108,16 @@ def teardown_sandbox(options: argparse.Namespace, settings: Settings, screen: Sc
     return code
 
 
-def close_without_sandbox(path: Path, region: str, screen: Screen) -> int:
+def kind_of_ledger(options: argparse.Namespace) -> type[Ledger]:
+    return DryLedger if options.dry_run else Ledger
+
+
+def close_without_sandbox(path: Path, region: str, options: argparse.Namespace, screen: Screen) -> int:
     if not path.exists():
         name_other_ledgers(path, screen)
         screen.say("Nothing to do: no sandbox is running, and a sandbox that is gone took everything along.", GOOD)
         return outcome.DONE
-    ledger = Ledger.open(path, account=SANDBOX_ACCOUNT, region=region, endpoint="sandbox:")
+    ledger = kind_of_ledger(options).open(path, account=SANDBOX_ACCOUNT, region=region, endpoint="sandbox:")
     try:
         if ledger.resources:
             close_as_gone(ledger, screen)
@@ -110,7 +129,8 @@ def close_without_sandbox(path: Path, region: str, screen: Screen) -> int:
 
 
 def close_as_gone(ledger: Ledger, screen: Screen) -> None:
-    screen.say(f"The sandbox {ledger.endpoint} is gone, and everything in it, too. The ledger is closed.", GOOD)
+    closed = "would be closed" if isinstance(ledger, DryLedger) else "is closed"
+    screen.say(f"The sandbox {ledger.endpoint} is gone, and everything in it, too. The ledger {closed}.", GOOD)
     ledger.resources = []
     ledger.close_books({"looks": 0, "things": [], "sandbox": "gone"})
 
@@ -121,13 +141,21 @@ def teardown_at(path: Path, aws: Clients, options: argparse.Namespace, settings:
         name_other_ledgers(path, screen)
         return look_in_account(path, aws, options, settings, screen)
     began = time.monotonic()
-    ledger = Ledger.open(path, account=aws.account_id, region=aws.region, endpoint=aws.endpoint)
+    ledger = kind_of_ledger(options).open(path, account=aws.account_id, region=aws.region, endpoint=aws.endpoint)
     aws.tap.permit = ledger.permit
     try:
+        if not options.dry_run:
+            write_down("teardown", options.arguments, aws, settings, ledger)
+        screen.hide_ids(aws, ledger)
         screen.banner(aws, settings, ledger)
         if ledger.endpoint != aws.endpoint:
             close_as_gone(ledger, screen)
             return outcome.DONE
+        if options.back_to and ledger.resources and not steps_from(ledger, options.back_to):
+            screen.say(f"Nothing to do: step {options.back_to.number} comes next already.", GOOD)
+            return outcome.DONE
+        if ledger.resources and isinstance(ledger, DryLedger):
+            return dry_run(aws, ledger, options, screen)
         if ledger.resources:
             return remove_all(aws, ledger, options, screen, began)
         if ledger.receipt:
@@ -139,10 +167,49 @@ def teardown_at(path: Path, aws: Clients, options: argparse.Namespace, settings:
         ledger.close()
 
 
+def steps_from(ledger: Ledger, step: Step | None) -> list[Resource]:
+    """What stands that is to go, the last first: of all steps, or of one and those after it."""
+    keep = steps_before(step)
+    return [resource for resource in reversed(ledger.standing) if resource.step not in keep]
+
+
+def steps_before(step: Step | None) -> list[str]:
+    return [one.name for one in STEPS if step is not None and one.number < step.number]
+
+
+# What AWS makes one wait for when a thing of this kind is to be made, or deleted, again.
+WAITS_AFTER = {
+    "sqs:queue": "SQS gives the name of a deleted queue free after 60 seconds: to make it again takes that long.",
+    "apigateway:rest-api": "API Gateway deletes one API in 30 seconds, of everybody in the account together: while "
+    "others delete theirs, yours waits for its turn.",
+}
+
+
+# A plan's word for what a teardown tells, where it is another.
+WORDS = {"deleted": "delete", "left": "put back", "kept": "stay"}
+
+
+def dry_run(aws: Clients, ledger: DryLedger, options: argparse.Namespace, screen: Screen) -> int:
+    """`--dry-run`: the same walk through the ledger, with every write held back."""
+    planned: list[Planned] = []
+
+    def note(word: str, resource: Resource, remark: str) -> None:
+        calls = ledger.planned[resource.key].calls if resource.key in ledger.planned else ()
+        word = WORDS.get(word, word)
+        notes = (remark,) if remark else ()
+        planned.append(Planned(resource.key, resource.kind, resource.identity, word, calls=calls, notes=notes))
+
+    with explained(aws, ledger):
+        keep = steps_before(options.back_to)
+        take_down(aws, ledger, tell=note, include_adopted=options.include_adopted, keep=keep)
+    screen.plan(planned, aws)
+    return outcome.CHANGES if options.detailed_exitcode and any(map(changes, planned)) else outcome.DONE
+
+
 def remove_all(aws: Clients, ledger: Ledger, options: argparse.Namespace, screen: Screen, began: float) -> int:
     with explained(aws, ledger):
         stays = what_stays(aws, ledger, include_adopted=options.include_adopted)
-        backwards = list(reversed(ledger.standing))
+        backwards = steps_from(ledger, options.back_to)
         to_go = [resource for resource in backwards if resource.key not in stays]
         to_put_back = [one for one in to_go if is_to_be_left(ledger, one, options.include_adopted)]
         to_go = [resource for resource in to_go if resource not in to_put_back]
@@ -153,19 +220,23 @@ def remove_all(aws: Clients, ledger: Ledger, options: argparse.Namespace, screen
         if stays:
             to_stay = [resource for resource in backwards if resource.key in stays]
             screen.resources("To stay as it is", to_stay, stays)
+        if options.back_to:
+            for kind, sentence in WAITS_AFTER.items():
+                if any(resource.kind == kind for resource in to_go):
+                    screen.say(sentence)
         if (to_go or to_put_back) and not (options.yes or options.sandbox):
             where = aws.endpoint or f"account {aws.account_id}, Region {aws.region}"
             put_back = f", and put back {len(to_put_back)}" if to_put_back else ""
             screen.ask(f"Remove {plural(len(to_go), 'thing')} from {where}{put_back}?", flag="--yes")
 
         def tell(word: str, resource: Resource, remark: str) -> None:
-            name = name_of(resource.kind, resource.identity)
-            if word != "kept" or resource.key not in stays:  # what stays was told above
-                screen.line(word, KINDS[resource.kind], f"{name}  ({remark})" if remark else name)
+            aws.tap.transcript.removed(word, resource, remark)
+            screen.removed(word, resource, remark, told=word == "kept" and resource.key in stays)
 
         screen.say()
         screen.say("Removing", "bold")
-        left = take_down(aws, ledger, tell=tell, stays=stays, include_adopted=options.include_adopted)
+        keep = steps_before(options.back_to)
+        left = take_down(aws, ledger, tell=tell, stays=stays, include_adopted=options.include_adopted, keep=keep)
         left += prove(aws, ledger)
     things = [entry for entry in ledger.resources if entry.status == "deleted"]
     close(ledger, left)
@@ -184,6 +255,15 @@ def remove_all(aws: Clients, ledger: Ledger, options: argparse.Namespace, screen
     were_there = [name_of(entry.kind, entry.identity) for entry in things if "left" in entry.outputs]
     if were_there:
         screen.say(f"Adopted, put back as it was found, and left: {', '.join(were_there)}.")
+    if ledger.standing and options.back_to:
+        screen.say(
+            f"Back to step {options.back_to.number}, {options.back_to.title}: what it and the steps after it made was "
+            "read back, each thing from its own service, and none is there.",
+            GOOD,
+        )
+        go_on = program("provision", [*target_arguments(options, aws), *screen.look, "--step"])
+        screen.keep(f"To go on from there: {go_on}")
+        return outcome.DONE
     count = len(things) - len(were_there)
     of_ours = " of ours" if were_there else ""
     screen.say(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as BotocoreConnectionError
 
 from provision import outcome
-from provision.aws import CREDENTIAL_ERRORS, EXPIRED, REFUSED, Clients
+from provision.aws import CREDENTIAL_ERRORS, EXPIRED, REFUSED, Clients, have_ended
 from provision.errors import explain
 from provision.ledger import TAG, Ledger, LedgerRefused, Resource, immutable_id
 from provision.runner import TRIES, settle
@@ -124,8 +124,9 @@ def take_down(
     tell: Callable[[str, Resource, str], None],
     stays: Mapping[str, str] | None = None,
     include_adopted: bool = False,
+    keep: Collection[str] = (),
 ) -> list[Left]:
-    """Delete what the ledger records, the last first, and go on past what fails.
+    """Delete what the ledger records, the last first, and go on past what fails. What the steps `keep` made stays.
 
     What was adopted is put back as it was and left, unless `include_adopted`.
     `tell` gets a word ("deleted", "left", "gone", "kept", "failed"), the thing and a remark. `stays` is what
@@ -135,6 +136,8 @@ def take_down(
     left: dict[str, Left] = {}
     staying = dict(what_stays(aws, ledger, include_adopted=include_adopted) if stays is None else stays)
     for resource in reversed(ledger.standing):
+        if resource.step in keep:
+            continue
         ledger.step = resource.step
         try:
             leave = is_to_be_left(ledger, resource, include_adopted)
@@ -159,7 +162,7 @@ def take_down(
 
 def failure(aws: Clients, resource: Resource, error: Exception) -> str:
     """What went wrong, in one sentence. Raises the error instead when to go on would be of no use, or wrong."""
-    if isinstance(error, ENDINGS):
+    if isinstance(error, ENDINGS) or have_ended(error):
         raise error
     if isinstance(error, ClientError) and error.response.get("Error", {}).get("Code") in EXPIRED | REFUSED:
         raise error
@@ -423,11 +426,11 @@ def receipt(ledger: Ledger) -> dict[str, object]:
 
 
 def close(ledger: Ledger, left: list[Left]) -> None:
-    """End the run's books. While anything is left every entry stays, the deleted ones, too.
+    """End the run's books. While anything stands every entry stays, the deleted ones, too.
 
     So a thing that is made again takes its old place, and the receipt, in the end, is of everything.
     """
-    if left:
+    if left or ledger.standing:
         ledger.save()
     else:
         ledger.close_books(receipt(ledger))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from botocore.exceptions import ClientError
 
 from provision.aws import EXPIRED, REFUSED, Clients
+from provision.contents import messages, plural
 from provision.ledger import Ledger, Resource
 from teardown import FIND
 from teardown.backwards import is_ours
@@ -42,16 +43,4 @@ def remark_on(aws: Clients, ledger: Ledger, resource: Resource) -> str:
         )
         more = "more than " if "LastEvaluatedKey" in answer else ""
         return more + plural(answer["Count"], "item") if answer["Count"] else "no items"
-    waiting = sum(
-        int(found.get(attribute, 0))
-        for attribute in (
-            "ApproximateNumberOfMessages",
-            "ApproximateNumberOfMessagesNotVisible",
-            "ApproximateNumberOfMessagesDelayed",
-        )
-    )
-    return plural(waiting, "waiting message") if waiting else "no messages"
-
-
-def plural(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
+    return messages(found)

@@ -16,6 +16,7 @@ from screens import memory_screen
 import provision.__main__
 import teardown.__main__
 from provision.aws import Clients, Target, connect
+from provision.running import run_program
 from provision.settings import Settings
 from provision.tap import Call, Tap
 from sandbox import Sandbox
@@ -83,16 +84,17 @@ def short_sleep(seconds: float) -> None:
 
 def run(program: Callable[..., int], name: str, *arguments: str) -> Ended:
     """`python -m NAME ARGUMENTS`."""
-    tap, screen = Tap(), memory_screen()
+    tap, screen = Tap(), memory_screen(name)
+
+    talk, data = screen.talk.file, screen.data.file  # whatever the program then puts in their places
+    assert isinstance(talk, io.StringIO) and isinstance(data, io.StringIO)
 
     def body() -> int:
         tap.waiting.sleep = short_sleep
         return program(list(arguments), screen, tap)
 
-    code = provision.__main__.run_program(body, screen, tap, again=f"python -m {name}")
-    assert isinstance(screen.talk.file, io.StringIO)
-    assert isinstance(screen.data.file, io.StringIO)
-    return Ended(code, screen.talk.file.getvalue(), screen.data.file.getvalue(), tap.calls)
+    code = run_program(body, screen, tap, again=f"python -m {name}")
+    return Ended(code, talk.getvalue(), data.getvalue(), tap.calls)
 
 
 def refusal(code: str = "AccessDeniedException", status: int = 403) -> Any:

@@ -1,0 +1,126 @@
+"""The options that the programs share, and what they mean: where, which ledger, how it looks."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+from provision import STEPS, Step, outcome
+from provision.aws import SANDBOX_ACCOUNT, Clients, ledger_path
+from provision.ledger import Ledger
+from provision.settings import DEFAULT_REGION, check_region
+
+FOLDER = Path(".provision")
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, with the AWS CLI's exit code for a wrong command line, and without guessing at half an option."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(allow_abbrev=False, **settings)
+
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(outcome.USAGE, f"{self.prog}: error: {message}\n")
+
+
+def add_target_options(parser: argparse.ArgumentParser, *, asks: bool = True) -> None:
+    """The options that say where: the same for every program of the suite. `asks`: it asks before the first write."""
+    where = parser.add_argument_group("where")
+    where.add_argument("--sandbox", action="store_true", help="the suite's own local AWS; needs no account")
+    where.add_argument("--profile", metavar="NAME", help="a profile of the AWS configuration")
+    where.add_argument("--region", metavar="REGION", help="default: AWS_REGION, the profile's, or us-east-1")
+    where.add_argument("--endpoint-url", metavar="URL", help="any other emulator of AWS")
+    where.add_argument("--learner", metavar="NAME", help="a suffix on every name, to share an account")
+    where.add_argument("--state", metavar="PATH", type=Path, help="the ledger; default: in the folder .provision")
+    add_screen_options(parser)
+    if asks:
+        parser.add_argument("--yes", "-y", action="store_true", help="do not ask before the first change")
+
+
+def add_variant_options(parser: argparse.ArgumentParser) -> None:
+    """What is built."""
+    parser.add_argument("--runtime", metavar="RUNTIME", help="the function's runtime; default python3.13")
+    parser.add_argument(
+        "--as-written", action="store_true", help="what the walkthrough literally says, faults included"
+    )
+
+
+def add_plan_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
+    parser.add_argument(
+        "--detailed-exitcode", action="store_true", help="with --dry-run: exit with 2 if there is work to do"
+    )
+
+
+def add_screen_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--plain", action="store_true", help="no colour, no emphasis, no line that changes")
+    parser.add_argument(
+        "--output", choices=("text", "json"), default="text", help="json: one document on stdout, at the end"
+    )
+    parser.add_argument(
+        "--color",
+        choices=("auto", "always", "never"),
+        default="auto",
+        help="auto: on a terminal, unless NO_COLOR is set",
+    )
+    parser.add_argument("--present", action="store_true", help="for an audience: more space, no account numbers or ids")
+
+
+def step_named(text: str) -> Step:
+    """The step that has this number or name. Raises argparse's error with those that there are."""
+    for step in STEPS:
+        if text in (str(step.number), step.name):
+            return step
+    known = ", ".join(f"{step.number} {step.name}" for step in STEPS)
+    raise argparse.ArgumentTypeError(f"there is no step {text!r}; there are {known}")
+
+
+def check_target(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """Refuse options that contradict each other, and names that cannot be names."""
+    if options.sandbox and (options.profile or options.endpoint_url):
+        other = "--profile" if options.profile else "--endpoint-url"
+        parser.error(f"--sandbox is a local AWS of its own and cannot be combined with {other}")
+    if options.region is not None:
+        check_region(options.region, "--region")
+
+
+def target_arguments(options: argparse.Namespace, aws: Clients | None = None) -> list[str]:
+    """The options that another command needs to mean the same deployment.
+
+    With `aws`, what came from environment variables is among them: the next shell may not have those.
+    """
+    arguments = ["--sandbox"] if options.sandbox else []
+    from_environment: dict[str, str | None] = {}
+    if aws is not None and not options.sandbox:
+        from_environment["endpoint_url"] = aws.base_url
+        if aws.region_from.source in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+            from_environment["region"] = aws.region
+    for name in ("profile", "region", "endpoint_url", "learner", "state"):
+        value = getattr(options, name) or from_environment.get(name)
+        if value is not None:
+            arguments += [f"--{name.replace('_', '-')}", str(value)]
+    return arguments
+
+
+def path_of_ledger(options: argparse.Namespace, aws: Clients) -> Path:
+    path: Path = options.state or ledger_path(aws.account_id, aws.region, aws.endpoint, options.learner, FOLDER)
+    return path
+
+
+def path_before_connecting(options: argparse.Namespace) -> Path | None:
+    """Where the ledger is, as far as that is known without asking AWS for the account."""
+    if options.state:
+        return Path(options.state)
+    if options.sandbox:
+        return ledger_path(SANDBOX_ACCOUNT, options.region or DEFAULT_REGION, "sandbox:", options.learner, FOLDER)
+    return None
+
+
+def check_ledger(options: argparse.Namespace) -> None:
+    """Refuse a damaged ledger before the first call, where its place is known by then. Raises LedgerRefused."""
+    path = path_before_connecting(options)
+    if path is not None:
+        Ledger.check(path)

@@ -1,0 +1,162 @@
+"""Runs a program's body, and turns every ending into words on the screen and an exit code."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import re
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from provision import STEPS, outcome
+from provision.aws import Clients
+from provision.errors import explain
+from provision.ledger import Ledger
+from provision.options import FOLDER
+from provision.screen import Screen
+from provision.settings import Settings
+from provision.tap import Tap
+from provision.waiting import Wait
+
+
+def run_program(body: Callable[[], int], screen: Screen, tap: Tap, *, again: str = "") -> int:
+    """Run a program's body; turn every ending into words on the screen and an exit code.
+
+    `again` is the command line that goes on after an interruption.
+    """
+
+    def stop_softly(number: int, frame: FrameType | None) -> None:
+        if tap.stopping or screen.asking:
+            raise KeyboardInterrupt
+        tap.stopping = True
+        screen.say_at_once("Stopping after the call in flight. Press Ctrl-C again to stop at once.")
+
+    def waits(wait: Wait) -> None:
+        screen.wait(wait)
+        tap.transcript.wait(wait, tap.under_way)
+
+    def ended(stop: outcome.Stop) -> int:
+        screen.stopped(stop)
+        tap.transcript.ended(stop.exit_code, len(tap.calls), len(tap.writes()), stop)
+        screen.finish(stop.exit_code)
+        return stop.exit_code
+
+    tap.waiting.tell = waits
+    tap.waiting.sleep = Sleep(tap)
+    tap.transcript.warn = screen.warn
+    previous = {number: signal.signal(number, stop_softly) for number in (signal.SIGINT, signal.SIGTERM)}
+    go_on = f"Go on with: {again}" if again else "Running the same command again goes on where this run stopped."
+    try:
+        code = body()
+        tap.transcript.ended(code, len(tap.calls), len(tap.writes()), None)
+        screen.finish(code)
+        return code
+    except KeyboardInterrupt:
+        means = "If a call was in flight, whether it did its work is open: the ledger has it, and the next run looks."
+        return ended(outcome.Stop("Interrupted.", means=means, advice=(go_on,), exit_code=outcome.INTERRUPTED))
+    except outcome.Stop as stop:
+        if stop.exit_code == outcome.INTERRUPTED and not stop.advice:
+            stop.advice = (go_on,)
+        return ended(stop)
+    except Exception as error:  # noqa: BLE001 - the last place that can turn it into a message
+        return ended(explain(error, step="outside the steps", profile=None) or unexpected(error))
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+class Sleep:
+    """time.sleep in short pieces, so that Ctrl-C ends a wait at once."""
+
+    def __init__(self, tap: Tap) -> None:
+        self.tap = tap
+
+    def __call__(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            if self.tap.stopping:
+                raise outcome.Interrupted
+            time.sleep(min(left, 0.2))
+
+
+def unexpected(error: Exception) -> outcome.Stop:
+    """The message for an error that nobody foresaw; its traceback is kept in a file."""
+    text = without_secrets("".join(traceback.format_exception(error)))
+    where = FOLDER / f"error-{datetime.datetime.now():%Y%m%d-%H%M%S}.log"
+    try:
+        where.parent.mkdir(exist_ok=True)
+        where.touch(mode=0o600)
+        where.write_text(text, encoding="utf-8")
+        kept = f"The traceback is in {where}."
+    except OSError:
+        kept = text
+    return outcome.Stop(
+        without_secrets(f"{type(error).__name__}: {error}"),
+        means="This is a defect of the suite. What was made until now is recorded in the ledger.",
+        advice=(kept, "Running the same command again goes on where this run stopped."),
+    )
+
+
+# An access key's secret part has 40 characters, a session token hundreds; a signature stands behind its name.
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_access-keys.html
+SECRETS = re.compile(
+    r"(?<![A-Za-z0-9/+=])[A-Za-z0-9/+=]{40}(?![A-Za-z0-9/+=])|[A-Za-z0-9/+=]{100,}|(?<=Signature=)[0-9a-f]{64}"
+)
+
+
+def without_secrets(text: str) -> str:
+    """The text without the values of AWS's secret variables, and without whatever looks like one."""
+    for name in ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN"):
+        value = os.environ.get(name)
+        if value:
+            text = text.replace(value, f"<{name}>")
+    lines = text.splitlines(keepends=True)
+    # A file's path can look like a secret, and there is none in it.
+    return "".join(line if line.startswith('  File "') else SECRETS.sub("<left out>", line) for line in lines)
+
+
+@contextmanager
+def explained(aws: Clients, ledger: Ledger | None = None, *, step: str = "") -> Iterator[None]:
+    """Errors of AWS and of the connection inside the block become a Stop that says what they mean at this step."""
+    try:
+        yield
+    except Exception as error:
+        if ledger is not None:
+            step = next((f"{one.number} ({one.title})" for one in STEPS if one.name == ledger.step), ledger.step)
+        stop = explain(error, step=step, profile=aws.profile)
+        if stop is None or stop is error:
+            raise
+        raise stop from error
+
+
+def write_down(program: str, arguments: list[str] | None, aws: Clients, settings: Settings, ledger: Ledger) -> None:
+    """Begin the run's transcript, beside the ledger."""
+    aws.tap.transcript.begin(
+        program,
+        ledger,
+        partition=aws.partition,
+        arguments=sys.argv[1:] if arguments is None else arguments,
+        learner=settings.learner,
+        as_written=settings.as_written,
+        runtime=settings.runtime,
+    )
+
+
+def write_file(path: Path, text: str, screen: Screen) -> None:
+    """Write what a person asked to have in a file. Raises Stop."""
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise outcome.Stop(
+            f"{path} cannot be written: {error.strerror}.",
+            means="Nothing was written.",
+            advice=("Name another place.",),
+            exit_code=outcome.ENVIRONMENT,
+        ) from error
+    screen.keep(f"Written: {path} ({len(text.encode()) // 1024 + 1} KiB)", "green")

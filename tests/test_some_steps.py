@@ -1,0 +1,98 @@
+"""--to and --back-to: a part of the steps, and the way back, so that a step can be taught twice."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from command_line import CommandLine
+
+from provision import STEPS, outcome
+from sandbox import Sandbox
+
+pytestmark = pytest.mark.usefixtures("models_read_once", "one_look")
+
+
+@pytest.fixture
+def deployment(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CommandLine]:
+    with CommandLine(sandbox, tmp_path / "ledger.json", f"s{secrets.token_hex(3)}", monkeypatch) as made:
+        yield made
+        made.take_down()
+
+
+def standing(deployment: CommandLine) -> list[str]:
+    """The steps whose things the ledger records, each once, in the order of the entries."""
+    entries = json.loads(deployment.path.read_bytes())["resources"]
+    return list(dict.fromkeys(entry["step"] for entry in entries if entry["status"] == "created"))
+
+
+def names(first: int, last: int) -> list[str]:
+    return [step.name for step in STEPS[first - 1 : last]]
+
+
+def test_to_builds_up_to_a_step_and_no_further(deployment: CommandLine) -> None:
+    ended = deployment.provision("--yes", "--to", "4")
+    assert ended.code == outcome.DONE
+    assert standing(deployment) == names(1, 4)
+    assert "5/8" not in ended.said and "OK" not in ended.said  # no test of what is not whole
+    assert "python -m teardown" in ended.told and "Invoke URL" not in ended.told
+    assert deployment.provision("--yes", "--to", "table").writes == []  # what is there stays as it is
+    assert deployment.provision("--yes", "--no-try").code == outcome.DONE
+    assert standing(deployment) == names(1, 8)
+
+
+def test_back_to_removes_the_last_steps_and_building_goes_on_from_there(deployment: CommandLine) -> None:
+    deployment.provision("--yes", "--no-try")
+    whole = json.loads(deployment.path.read_bytes())["resources"]
+    back = deployment.take_down("--back-to", "4")
+    assert back.code == outcome.DONE
+    assert "60 seconds" in back.flat and "one API in 30 seconds" in back.flat  # said before anything is deleted
+    assert back.said.index("60 seconds") < back.said.index("Removing")
+    assert "Back to step 4" in back.flat
+    assert standing(deployment) == names(1, 3)
+    assert deployment.aws.dynamodb.describe_table(TableName=deployment.settings.table)
+    with pytest.raises(deployment.aws.sqs.exceptions.QueueDoesNotExist):
+        deployment.aws.sqs.get_queue_url(QueueName=deployment.settings.queue)
+
+    again = deployment.take_down("--back-to", "4")
+    assert again.writes == [] and "step 4 comes next already" in again.flat
+
+    assert deployment.provision("--yes", "--no-try").code == outcome.DONE
+    rebuilt = json.loads(deployment.path.read_bytes())["resources"]
+    assert [entry["key"] for entry in rebuilt] == [entry["key"] for entry in whole]  # each in its old place
+    assert deployment.take_down().code == outcome.DONE
+    assert json.loads(deployment.path.read_bytes())["resources"] == []
+
+
+def test_back_to_waits_for_nothing_that_it_does_not_delete(deployment: CommandLine) -> None:
+    deployment.provision("--yes", "--no-try")
+    back = deployment.take_down("--back-to", "stage")
+    assert "60 seconds" not in back.flat and "30 seconds" not in back.flat
+    assert standing(deployment) == names(1, 7)
+
+
+def test_back_to_the_first_step_is_a_whole_teardown(deployment: CommandLine) -> None:
+    deployment.provision("--yes", "--to", "2")
+    assert "Nothing is left" in deployment.take_down("--back-to", "1").flat
+    assert json.loads(deployment.path.read_bytes())["receipt"]
+
+
+@pytest.mark.parametrize("number", ["0", "9", "lambda", "-1"])
+def test_a_step_that_there_is_not_is_a_wrong_command_line(
+    deployment: CommandLine, number: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for program, option in ((deployment.provision, "--to"), (deployment.take_down, "--back-to")):
+        with pytest.raises(SystemExit) as ended:
+            program(option, number)
+        assert ended.value.code == outcome.USAGE
+    assert "policies" in capsys.readouterr().err
+
+
+def test_tests_of_the_whole_do_not_go_with_a_part(deployment: CommandLine, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        deployment.provision("--to", "4", "--try")
+    assert ended.value.code == outcome.USAGE
+    assert "--try" in capsys.readouterr().err

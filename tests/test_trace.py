@@ -1,0 +1,150 @@
+"""`trace` follows a request to every hop, says where its times come from, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from command_line import CommandLine, Ended, refuse, run
+
+import provision.__main__
+from provision import outcome, trace
+from provision.trace import Hop, Line, clocked, queue_hops
+from replay.recording import read, transcripts_in
+from sandbox import Sandbox
+
+pytestmark = pytest.mark.usefixtures("models_read_once", "one_look")
+
+
+@pytest.fixture
+def deployment(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CommandLine]:
+    with CommandLine(sandbox, tmp_path / "ledger.json", f"f{secrets.token_hex(3)}", monkeypatch) as made:
+        yield made
+        made.on_connect = lambda aws: None
+        made.take_down()
+
+
+def follow(deployment: CommandLine, *arguments: str) -> Ended:
+    return run(provision.__main__.provision, "provision", "trace", *deployment.where, *arguments)
+
+
+def hops(deployment: CommandLine) -> list[Hop]:
+    """As the transcript of the last run has them."""
+    names = Hop.__dataclass_fields__
+    events = read(transcripts_in(deployment.path.parent)[-1]).of("hop")
+    return [Hop(**{name: event[name] for name in names}) for event in events]
+
+
+def items_and_messages(deployment: CommandLine) -> tuple[int, int]:
+    names = deployment.settings
+    items = deployment.aws.dynamodb.scan(TableName=names.table)["Count"]
+    messages = 0
+    for name in (names.queue, names.dead_letter_queue):
+        url = deployment.aws.sqs.get_queue_url(QueueName=name)["QueueUrl"]
+        counts = deployment.aws.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+        messages += int(counts["ApproximateNumberOfMessages"]) + int(counts["ApproximateNumberOfMessagesNotVisible"])
+    return items, messages
+
+
+def test_each_hop_is_shown_in_its_order_with_a_time(deployment: CommandLine) -> None:
+    deployment.provision("--yes", "--no-try")
+    ended = follow(deployment)
+    assert ended.code == outcome.DONE, ended.said
+    seen = hops(deployment)
+    direct = [hop for hop in seen if hop.route == "POST /dynamodbmanager"]
+    queued = [hop for hop in seen if hop.route == "POST /dynamodbmanager/queue"]
+    assert [hop.place for hop in direct] == ["client", "API Gateway", "function", "table"]
+    assert [hop.place for hop in queued] == ["client", "API Gateway", "queue", "trigger", "function", "table"]
+    for route in (direct, queued):
+        assert route[0].after == 0 and (route[0].took or 0) > 0
+        assert "not visible here" in route[1].saw and "erratum 9" in route[1].saw
+        assert route[-1].after is not None and route[-1].after < 30
+    client, _, function, _ = direct
+    assert client.took is not None and function.took is not None
+    assert 0 < function.took < client.took  # the client waited for the function
+    times = [hop.after for hop in queued[2:] if hop.after is not None]
+    assert len(times) == 4
+    # The function's line is written when its item is in the table already.
+    assert times[0] <= times[1] <= min(times[2:])
+    assert "status 200" in ended.said and "REPORT line" in ended.said
+    assert items_and_messages(deployment) == (0, 0)
+    assert ended.writes.count("SendMessage") == 0  # both went through the API, as a client's would
+
+
+def test_a_log_that_may_not_be_read_is_not_visible_and_says_so(
+    deployment: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployment.provision("--yes", "--no-try")
+    deployment.on_connect = lambda aws: refuse(aws, "logs", "DescribeLogStreams")
+    ended = follow(deployment)
+    assert ended.code == outcome.DONE
+    dark = [hop for hop in hops(deployment) if hop.after is None and hop.place in ("function", "queue", "trigger")]
+    assert len(dark) == 4
+    assert all("not visible here" in hop.saw and hop.took is None for hop in dark)
+    assert items_and_messages(deployment) == (0, 0)
+
+
+def test_as_written_has_one_route_and_a_handler_that_logs_nothing(deployment: CommandLine) -> None:
+    deployment.provision("--yes", "--no-try", "--as-written")
+    ended = follow(deployment, "--as-written")
+    assert ended.code == outcome.DONE, ended.said
+    assert [hop.place for hop in hops(deployment)] == ["client", "API Gateway", "function", "table"]
+    assert "the walkthrough's handler logs nothing" in ended.flat
+    refused = follow(deployment, "--as-written", "--poison")
+    assert refused.code == outcome.LEFT and "no dead-letter queue" in refused.flat
+
+
+def test_poison_shows_each_receive_and_is_taken_out_of_the_dead_letter_queue(deployment: CommandLine) -> None:
+    deployment.provision("--yes", "--no-try")
+    sqs, names = deployment.aws.sqs, deployment.settings
+    queue = sqs.get_queue_url(QueueName=names.queue)["QueueUrl"]
+    dead = sqs.get_queue_url(QueueName=names.dead_letter_queue)["QueueUrl"]
+    target = json.loads(
+        sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["RedrivePolicy"])["Attributes"]["RedrivePolicy"]
+    )
+    policy = json.dumps({**target, "maxReceiveCount": 2})
+    sqs.set_queue_attributes(QueueUrl=queue, Attributes={"VisibilityTimeout": "3", "RedrivePolicy": policy})
+    somebodys = sqs.send_message(QueueUrl=dead, MessageBody="somebody's")["MessageId"]
+    ended = follow(deployment, "--poison")
+    assert ended.code == outcome.DONE, ended.said
+    assert "received 2 times, 3 s apart: about 6 s" in ended.flat
+    assert ended.said.index("about 6 s") < ended.said.index("is sent")
+    places = [hop.place for hop in hops(deployment)]
+    assert places == ["queue", "receive 1", "receive 2", "dead-letter queue"]
+    first, second = hops(deployment)[1:3]
+    # Three seconds from receive to receive; the first one's line comes after a cold start, which takes some of them.
+    assert first.after is not None and second.after is not None and second.after - first.after >= 1
+    assert second.after >= 3
+    left = sqs.receive_message(QueueUrl=dead, WaitTimeSeconds=3)["Messages"]
+    assert [message["MessageId"] for message in left] == [somebodys]  # ours is gone, somebody's is not
+    sqs.purge_queue(QueueUrl=dead)
+
+
+def test_where_nothing_is_built_nothing_is_sent(deployment: CommandLine) -> None:
+    ended = follow(deployment)
+    assert ended.code == outcome.LEFT and "the stage is not built" in ended.flat and ended.writes == []
+    deployment.provision("--yes", "--to", "4")
+    ended = follow(deployment)
+    assert ended.code == outcome.LEFT and ended.writes == []
+
+
+def test_a_route_that_answers_badly_leaves_nothing(deployment: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    deployment.provision("--yes", "--no-try")
+    monkeypatch.setattr(trace, "post_until_served", lambda aws, url, item, began: (began.append(0.0), (418, "tea"))[1])
+    ended = follow(deployment)
+    assert ended.code == outcome.LEFT and "answered with 418: tea" in ended.flat
+    assert items_and_messages(deployment) == (0, 0)
+
+
+def test_another_clock_that_is_ahead_or_behind_shows_no_nonsense() -> None:
+    sent = 1000.0
+    line = Line(1001.0, "id", "trace-x message sent 999000, first received 999500, receive 1")
+    queue, trigger = queue_hops("route", line, sent)
+    assert queue.after is None and "clocks" in queue.saw
+    assert trigger.took == pytest.approx(0.5)  # a difference of one clock stays true
+    assert clocked(Hop("route", "queue", 0.1, None, "SQS", "there")).after == 0.1
+    (unknown,) = queue_hops("route", Line(1001.0, "id", "trace-x message sent None, first received None"), sent)
+    assert "logs no times" in unknown.saw
