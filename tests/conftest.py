@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import os
 import socket
 from collections.abc import Iterator
@@ -18,6 +19,9 @@ from screens import memory_screen
 from provision.screen import Screen
 from sandbox import Sandbox
 from teardown import backwards
+
+# moto and botocore keep hundreds of thousands of objects alive; Python would go through all of them again and again.
+gc.set_threshold(100_000, 20, 100)
 
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 

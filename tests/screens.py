@@ -9,9 +9,9 @@ from rich.console import Console
 from provision.screen import Screen
 
 
-def memory_screen() -> Screen:
-    """A screen that writes into memory: `screen.talk.file.getvalue()`."""
-    return Screen(talk=memory_console(), data=memory_console())
+def memory_screen(name: str = "provision") -> Screen:
+    """A program's screen that writes into memory: `screen.talk.file.getvalue()`."""
+    return Screen(talk=memory_console(), data=memory_console(), name=name)
 
 
 def memory_console() -> Console:

@@ -22,7 +22,9 @@ from programs import DEAD, Folder, Gate, is_running
 from rich.console import Console
 
 import provision.__main__
+import provision.running
 import teardown.__main__
+from provision import outcome
 from provision.ledger import parse
 from provision.screen import Screen
 from provision.tap import Tap
@@ -191,6 +193,12 @@ def test_the_help_fits_a_small_terminal_and_names_every_option(folder: Folder) -
             for option in action.option_strings:
                 assert option in ended.stdout
             assert action.help
+
+
+def test_the_readme_has_every_exit_code() -> None:
+    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    listed = {int(code) for code in re.findall(r"^\| (\d+) \|", readme, re.MULTILINE)}
+    assert listed == {value for name, value in vars(outcome).items() if name.isupper() and isinstance(value, int)}
 
 
 def test_errata_lists_every_one_of_them(folder: Folder) -> None:
@@ -510,7 +518,7 @@ def assert_complete(ledger: dict[str, Any]) -> None:
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working folder for programs that run in this process, and short sleeps."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(provision.__main__, "Sleep", lambda tap: lambda seconds: time.sleep(seconds / 20))
+    monkeypatch.setattr(provision.running, "Sleep", lambda tap: lambda seconds: time.sleep(seconds / 20))
     return tmp_path
 
 
@@ -649,7 +657,7 @@ def test_ctrl_c_in_the_middle_of_a_line_is_no_failure(tmp_path: Path) -> None:
         screen.say("A line that Ctrl-C interrupts.")
         return 0
 
-    assert provision.__main__.run_program(body, screen, tap) == 0
+    assert provision.running.run_program(body, screen, tap) == 0
     talk.close()
     assert tap.stopping
     said = (tmp_path / "talk").read_text()

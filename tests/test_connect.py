@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+import io
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -17,6 +19,7 @@ from provision.__main__ import main as provision_main
 from provision.aws import CannotConnect, Clients, Target, connect, ledger_path
 from provision.ledger import Ledger, LedgerRefused
 from provision.runner import run_steps
+from provision.screen import Screen
 from provision.settings import BadSetting, Settings
 from provision.tap import Tap
 from provision.trial import try_all
@@ -440,6 +443,44 @@ def test_the_secret_stays_out_of_what_is_shown(sts: Server, keys: None) -> None:
     aws = connected(endpoint_url=sts.url)
     assert "secret" not in repr(aws.account) + aws.caller + aws.credentials_from + repr(aws.tap.calls)
     assert aws.credentials_from == "env"
+
+
+# How long credentials last.
+
+
+def ending(monkeypatch: pytest.MonkeyPatch, minutes: float) -> None:
+    moment = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(minutes=minutes)
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "token")
+    monkeypatch.setenv("AWS_CREDENTIAL_EXPIRATION", moment.isoformat(timespec="seconds").replace("+00:00", "Z"))
+
+
+@pytest.mark.parametrize(("minutes", "warned"), [(55.5, False), (7.5, True)])
+def test_credentials_that_end_say_when_and_are_warned_of_when_it_is_soon(
+    sts: Server, keys: None, monkeypatch: pytest.MonkeyPatch, screen: Screen, minutes: float, warned: bool
+) -> None:
+    ending(monkeypatch, minutes)
+    screen.place(connected(endpoint_url=sts.url))
+    assert isinstance(screen.talk.file, io.StringIO)
+    said = screen.talk.file.getvalue()
+    assert f"Credentials    env, which end in {int(minutes)} min" in said
+    assert ("goes on when it is started again with new ones" in said) is warned
+
+
+def test_of_credentials_that_say_nothing_nothing_is_said(
+    sts: Server, keys: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert connected(endpoint_url=sts.url).expires is None
+    monkeypatch.setenv("AWS_CREDENTIAL_EXPIRATION", "")
+    assert connected(endpoint_url=sts.url).expires is None
+
+
+def test_credentials_that_have_ended_by_their_own_word_are_no_defect(
+    sts: Server, keys: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ending(monkeypatch, -5)
+    stop = refused(endpoint_url=sts.url)
+    assert "have expired" in stop.what and "export-credentials" in stop.advice[1]
+    assert sts.asked == []
 
 
 # The sandbox.

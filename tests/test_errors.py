@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import errno
+import string
 from typing import Any
 
+import botocore.exceptions
 import pytest
 from botocore.exceptions import (
+    BotoCoreError,
     ClientError,
     ConnectionClosedError,
     ConnectTimeoutError,
@@ -196,3 +199,44 @@ def test_a_profile_from_the_environment_is_named_in_the_renewing_command(
 @pytest.mark.parametrize("error", [KeyError("Table"), ValueError("x"), RuntimeError("x"), OSError("x")])
 def test_what_nobody_foresaw_keeps_its_traceback(error: Exception) -> None:
     assert explain(error, step="1", profile=None) is None
+
+
+def test_credentials_that_end_on_the_way_are_no_defect() -> None:
+    stop = explained(RuntimeError("Credentials were refreshed, but the refreshed credentials are still expired."))
+    assert stop.exit_code == outcome.ENVIRONMENT and "AWS_CREDENTIAL_EXPIRATION" in stop.what
+    assert explain(RuntimeError("something else"), step="5 (Function)", profile=None) is None
+
+
+# All of botocore's exceptions, so that a new one cannot be missed.
+
+
+def made(kind: type[Exception]) -> Exception:
+    """An exception of this class with something in every place of its text."""
+    if issubclass(kind, ClientError):
+        answer = {"Error": {"Code": "SomeCode", "Message": "some message"}, "ResponseMetadata": {"RequestId": "r-1"}}
+        return kind(answer, "SomeOperation")
+    fields = [name for _, name, _, _ in string.Formatter().parse(getattr(kind, "fmt", "")) if name]
+    if issubclass(kind, WaiterError):
+        return kind(name="some_waiter", reason="some reason", last_response={})
+    return kind(**{name.partition("[")[0].partition(".")[0]: "something" for name in fields})
+
+
+BOTOCORES = [
+    kind
+    for kind in vars(botocore.exceptions).values()
+    if isinstance(kind, type) and issubclass(kind, (BotoCoreError, ClientError)) and kind is not BotoCoreError
+]
+
+
+@pytest.mark.parametrize("kind", BOTOCORES, ids=lambda kind: kind.__name__)
+def test_every_exception_of_botocore_has_a_message_a_meaning_and_a_way_on(kind: type[Exception]) -> None:
+    stop = explain(made(kind), step="3 (Table)", profile=None)
+    assert stop is not None, "it would end in a traceback"
+    assert stop.what and stop.means and stop.advice
+    assert stop.exit_code in (outcome.ENVIRONMENT, outcome.SERVICE)
+
+
+def test_botocore_has_the_exceptions_that_this_looks_through() -> None:
+    names = {kind.__name__ for kind in BOTOCORES}
+    assert len(BOTOCORES) > 80
+    assert {"NoCredentialsError", "ClientError", "ReadTimeoutError", "ParamValidationError", "WaiterError"} <= names

@@ -17,6 +17,7 @@ from deployment import ACCOUNT, Stranger
 
 import provision.__main__
 import teardown.__main__
+from provision.aws import SANDBOX_ACCOUNT
 from provision.ledger import TAG
 from provision.settings import Settings
 from provision.survey import ADOPTABLE
@@ -291,4 +292,4 @@ def test_credentials_that_expire_while_it_surveys_what_is_in_the_way_are_the_mes
 
 
 def test_the_account_in_the_tests_is_the_sandboxs() -> None:
-    assert ACCOUNT == provision.__main__.SANDBOX_ACCOUNT
+    assert ACCOUNT == SANDBOX_ACCOUNT

@@ -799,7 +799,7 @@ def test_what_was_changed_is_mended_in_place_and_reported_however_much_at_once(
         drift.change(built.aws)
         expected.setdefault(drift.key, []).extend(drift.differences)
     deployments = built.deployments
-    built.build()
+    built.build_as_planned()
     assert {event.outcome for event in built.changed.values()} == {"mended"}
     found = {key: triples(event) for key, event in built.changed.items()}
     assert found == {key: sorted(differences, key=attribute_of) for key, differences in expected.items()}
@@ -1021,7 +1021,7 @@ def test_what_was_taken_away_is_made_again_in_its_old_place(
     loss: Loss, built: Standing, settled: Callable[[], None]
 ) -> None:
     loss.change(built.aws)
-    built.build()
+    built.build_as_planned()
     assert {key for key, event in built.changed.items() if event.outcome == "created"} == set(loss.again)
     mended = {
         key: [(one.attribute, one.found, one.wanted) for one in event.differences]

@@ -620,11 +620,14 @@ def test_a_need_that_is_not_said_is_noticed() -> None:
 
 
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.name)
-def test_every_step_tells_which_console_page_it_replays_and_where_aws_describes_it(step: Step) -> None:
-    lesson = inspect.getdoc(step.load()) or ""
-    assert lesson.startswith(f"Step {step.number}: ")
-    assert re.search(r"^Console: .+ > .+", lesson, re.MULTILINE)
-    assert "https://docs.aws.amazon.com/" in lesson
+def test_every_step_names_its_lesson_with_the_console_page_and_where_aws_describes_it(step: Step) -> None:
+    told = inspect.getdoc(step.load()) or ""
+    assert told.startswith(f"Step {step.number}: ")
+    assert "https://docs.aws.amazon.com/" in told
+    page = re.search(r"The lesson: (lessons/\w+\.md)$", told, re.MULTILINE)
+    assert page is not None
+    lesson = (Path(__file__).parent.parent / page[1]).read_text()
+    assert re.search(r"^.+ > .+", lesson.partition("## In the console")[2].partition("\n## ")[0], re.MULTILINE)
 
 
 def not_of_a_step(tree: ast.Module) -> list[str]:

@@ -26,10 +26,10 @@ from screens import memory_screen
 import provision.ledger
 import teardown.__main__ as program
 from provision import STEPS
-from provision.__main__ import run_program
 from provision.aws import Clients, Target, connect, ledger_path
 from provision.ledger import MARKS, Ledger
 from provision.runner import run_step
+from provision.running import run_program
 from provision.settings import Settings
 from provision.tap import Tap
 from provision.waiting import STILL_ATTACHED, Waiting

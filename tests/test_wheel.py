@@ -67,16 +67,23 @@ def metadata_of(wheel: Path) -> Message:
 
 def test_the_wheel_holds_every_source_file_and_every_document(wheel: Path) -> None:
     wanted = {"lambda_function.py"}
-    for package in ("provision", "teardown", "sandbox"):
+    for package in ("provision", "teardown", "sandbox", "lessons", "replay"):
         wanted |= {path.relative_to(ROOT).as_posix() for path in (ROOT / package).rglob("*.py")}
     wanted |= {path.relative_to(ROOT).as_posix() for path in (ROOT / "policies").rglob("*.json")}
-    assert {"policies/POC-Queue.json", "policies/as-written/Lambda-Read-SQS.json", "provision/table.py"} <= wanted
+    wanted |= {path.relative_to(ROOT).as_posix() for path in (ROOT / "lessons").glob("*.md")}
+    wanted |= {"replay/web_page.html"}
+    assert {
+        "policies/POC-Queue.json",
+        "lessons/table.md",
+        "policies/as-written/Lambda-Read-SQS.json",
+        "provision/table.py",
+    } <= wanted
     assert wanted <= names_in(wheel)
 
 
 def test_the_wheel_holds_nothing_else(wheel: Path) -> None:
     rooms = {name.split("/")[0] for name in names_in(wheel) if ".dist-info/" not in name}
-    assert rooms == {"lambda_function.py", "policies", "provision", "sandbox", "teardown"}
+    assert rooms == {"lambda_function.py", "lessons", "policies", "provision", "replay", "sandbox", "teardown"}
 
 
 def test_the_sandbox_extra_asks_for_what_the_sandbox_imports(wheel: Path) -> None:
@@ -85,12 +92,19 @@ def test_the_sandbox_extra_asks_for_what_the_sandbox_imports(wheel: Path) -> Non
     asked = [line for line in metadata.get_all("Requires-Dist", []) if 'extra == "sandbox"' in line]
     assert {line.split("[")[0].split(">")[0].split(";")[0].strip() for line in asked} >= {"moto", "flask", "werkzeug"}
     needed = [line for line in metadata.get_all("Requires-Dist", []) if "extra ==" not in line]
-    assert {line.split("<")[0].split(">")[0] for line in needed} == {"boto3", "portalocker", "rich"}
+    assert {line.split("<")[0].split(">")[0] for line in needed} == {
+        "blessed",
+        "boto3",
+        "jmespath",
+        "markdown-it-py",
+        "portalocker",
+        "rich",
+    }
 
 
 def test_the_modules_come_from_the_wheel(installed: Folder, tmp_path: Path) -> None:
     """Without this the round trip below could pass on the checkout's own files."""
-    modules = "provision, teardown, sandbox, policies, lambda_function"
+    modules = "provision, teardown, sandbox, policies, lessons, replay, lambda_function"
     ended = subprocess.run(
         [installed.python, "-c", f"import {modules}\nfor m in ({modules}): print(m.__file__)"],
         cwd=tmp_path,
@@ -101,7 +115,7 @@ def test_the_modules_come_from_the_wheel(installed: Folder, tmp_path: Path) -> N
         check=True,
     )
     environment = Path(installed.python).parents[1]
-    assert len(ended.stdout.splitlines()) == 5
+    assert len(ended.stdout.splitlines()) == 7
     for line in ended.stdout.splitlines():
         assert Path(line).is_relative_to(environment), line
 

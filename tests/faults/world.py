@@ -24,6 +24,7 @@ from disk import FOLDER, Disk
 import provision.__main__
 import provision.aws
 import provision.ledger
+import provision.running
 import provision.trial
 import sandbox.process
 import teardown.__main__
@@ -197,7 +198,7 @@ class World:
         changes: list[tuple[Any, str, Any]] = [
             (provision.__main__, "Tap", make_tap),
             (teardown.__main__, "Tap", make_tap),
-            (provision.__main__, "Sleep", Sleep),
+            (provision.running, "Sleep", Sleep),
             (provision.__main__, "start_sandbox", lambda folder, screen: (SANDBOX, URL)),
             (provision.aws, "_ask_sandbox", lambda target: asked),
             (provision.aws, "_clients", lambda asked, target: dict(self.clients)),
