@@ -29,6 +29,7 @@ from provision.options import (
     target_arguments,
 )
 from provision.plan import DryLedger, changes, make_plan
+from provision.progress import Progress
 from provision.recovery import TIMES, CannotRecover, ledgers_in, recover
 from provision.runner import run_steps
 from provision.running import explained, run_program, write_down, write_file
@@ -376,11 +377,12 @@ def provision(arguments: list[str] | None, screen: Screen, tap: Tap) -> int:
         if options.step:
             return lead(run, options, screen)
         steps = STEPS[: options.to.number] if options.to else STEPS
-        build(run, screen, steps, asking=asks_for_adoption(options))
-
-        changed = [event for event in ledger.happened if event.outcome != "unchanged"]
-        if options.trials or (options.trials is None and changed and steps == STEPS):
-            try_it(run, screen)
+        trials = steps == STEPS and options.trials is not False
+        with screen.progress(progress_of(run, screen, steps, trials=trials)):
+            build(run, screen, steps, asking=asks_for_adoption(options))
+            changed = [event for event in ledger.happened if event.outcome != "unchanged"]
+            if options.trials or (trials and changed):
+                try_it(run, screen)
         screen.counts(tap, time.monotonic() - began)
         if not changed:
             screen.say("Nothing to do: everything is as it should be.", "bold green")
@@ -422,6 +424,20 @@ def dry_run(options: argparse.Namespace, settings: Settings, screen: Screen, tap
     return outcome.CHANGES if options.detailed_exitcode and any(map(changes, planned)) else outcome.DONE
 
 
+def progress_of(run: strangers.Run, screen: Screen, steps: Sequence[Step], *, trials: bool = False) -> Progress:
+    """What is shown of these steps while they run, with what earlier runs here took where that can be seen."""
+    took: dict[str, float] = {}
+    if screen.draws:
+        from replay.recording import transcripts_in
+        from replay.typical import typical
+
+        took = typical(transcripts_in(run.ledger.path.parent), "provision", run.aws.endpoint)
+        took.pop("", None)  # of whole runs, and lessons are among them
+    parts = {step.name: f"{step.number}/8 {step.title}" for step in steps}
+    parts |= {"tests": "Tests of the walkthrough"} if trials else {}
+    return Progress(parts, lambda: "tests" if run.ledger.step == "trials" else run.ledger.step, run.aws.tap, took)
+
+
 def try_it(run: strangers.Run, screen: Screen) -> None:
     """The walkthrough's own tests of the result."""
     run.ledger.step = "trials"
@@ -438,13 +454,19 @@ def lead(run: strangers.Run, options: argparse.Namespace, screen: Screen) -> int
 
     asking = asks_for_adoption(options)
     if options.to:
-        build(run, screen, STEPS[: options.to.number], asking=asking)
-    guide = Guide(
-        run,
-        screen,
-        run_step=lambda step: build(run, screen, [step], asking=asking),
-        try_all=lambda: try_it(run, screen),
-    )
+        steps = STEPS[: options.to.number]
+        with screen.progress(progress_of(run, screen, steps)):
+            build(run, screen, steps, asking=asking)
+
+    def run_step(step: Step) -> None:
+        with screen.progress(progress_of(run, screen, [step])):
+            build(run, screen, [step], asking=asking)
+
+    def try_all() -> None:
+        with screen.progress(progress_of(run, screen, [], trials=True)):
+            try_it(run, screen)
+
+    guide = Guide(run, screen, run_step=run_step, try_all=try_all)
     if guide.lead(after=options.to):
         screen.built(run.aws, run.settings, run.ledger, run.where)
         screen.what_else(run.where)

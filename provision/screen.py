@@ -11,6 +11,7 @@ import shlex
 import shutil
 import sys
 import textwrap
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,6 +24,7 @@ from provision import STEPS, Step, outcome
 from provision.aws import Clients
 from provision.cost import idle_sentence, use_sentence
 from provision.ledger import Difference, Happened, Ledger, Resource
+from provision.progress import Heartbeat, Progress
 from provision.recovery import Recovered
 from provision.settings import ERRATA, Erratum, Settings
 from provision.survey import PLACES
@@ -32,6 +34,8 @@ from provision.trial import Trial
 from provision.waiting import Wait
 
 if TYPE_CHECKING:
+    from rich.live import Live
+
     from lessons.call import Faces
     from provision.plan import Planned
     from provision.status import State
@@ -174,6 +178,9 @@ class Screen:
         self.look: list[str] = []  # the options that say so, for a command that goes on
         self._masks: dict[str, str] = {}
         self._told: dict[str, float] = {}
+        self._progress: Progress | None = None
+        self._live: Live | None = None
+        self._said_at = time.monotonic()
 
     def use(self, *, plain: bool, presenting: bool, color: str = "auto", output: str = "text") -> None:
         """`plain`: no colour, no emphasis, no line that changes. `presenting`: for a room to read, and to be filmed.
@@ -227,11 +234,15 @@ class Screen:
 
     def say_at_once(self, text: str) -> None:
         """Talk from within a signal's handler: past the console, which may be in the middle of a line just then."""
+        if self._live is not None and self._progress is not None:
+            self._progress.notice = text
+            return
         with suppress(OSError, ValueError):  # what stands in for stderr may be no file
             os.write(self.talk.file.fileno(), f"\n{text}\n".encode())
 
     def keep(self, text: str, style: str = "") -> None:
         """Talk with something in it that a person may copy: left as one line, however long."""
+        self._said_at = time.monotonic()
         self.talk.print(Text(text, style=style), soft_wrap=True)
 
     def tell(self, text: str = "") -> None:
@@ -244,6 +255,7 @@ class Screen:
         Only between words; nothing that a person would copy (an ARN, a URL, a path) is ever divided.
         """
         console = self.data if data else self.talk
+        self._said_at = time.monotonic()
         line = begin + text
         if (self.data_in_terminal if data else self.in_terminal) and text:
             line = textwrap.fill(
@@ -333,6 +345,51 @@ class Screen:
 
     # While steps run.
 
+    @property
+    def draws(self) -> bool:
+        """Whether something may be drawn that moves: on a terminal that can, and whose user has not asked for rest."""
+        return self.talk.is_terminal and self.talk.is_interactive and not self.talk.is_dumb_terminal
+
+    @contextmanager
+    def progress(self, progress: Progress) -> Iterator[None]:
+        """Show how a run gets on while the block lasts.
+
+        On a terminal below everything that is said, and gone without a trace at the end: what was said stays. Where
+        nothing can be drawn, or nothing should move, a line after a long silence.
+        """
+        self._progress = progress
+        try:
+            if self.draws:
+                from rich.live import Live  # it takes time to import, which only a terminal needs
+
+                with Live(
+                    progress, console=self.talk, transient=True, redirect_stdout=False, redirect_stderr=False
+                ) as self._live:
+                    yield
+            else:
+                with Heartbeat(progress, lambda: time.monotonic() - self._said_at, self._still):
+                    yield
+        finally:
+            self._progress, self._live = None, None
+            if progress.notice:
+                self.say(progress.notice, "bold yellow")
+
+    def _still(self, doing: str) -> None:
+        self.prose("    still      ", doing, "cyan")
+
+    @contextmanager
+    def _nothing_moves(self) -> Iterator[None]:
+        """While the block lasts nothing is drawn: a person is typing."""
+        live = self._live
+        if live is None:
+            yield
+            return
+        live.stop()
+        try:
+            yield
+        finally:
+            live.start(refresh=True)
+
     def begin_waits(self) -> None:
         """From here on each wait is told anew."""
         self._told.clear()
@@ -387,6 +444,7 @@ class Screen:
         text.append(f"{word:<10} ", style=STYLES.get(word, ""))
         text.append(f"{kind:<11}")
         text.append(name)
+        self._said_at = time.monotonic()
         self.talk.print(text, soft_wrap=True)
         self.space()
 
@@ -396,9 +454,11 @@ class Screen:
             self.say()
 
     def wait(self, wait: Wait) -> None:
-        """A line when a wait begins, and one again every fifteen seconds while it lasts."""
+        """A line when a wait begins, and one again every fifteen seconds while it lasts, unless it is drawn."""
+        if self._progress is not None:
+            self._progress.wait(wait)
         last = self._told.get(wait.reason)
-        if last is not None and 0 <= wait.elapsed - last < HEARTBEAT:
+        if last is not None and 0 <= wait.elapsed - last < (HEARTBEAT if self._live is None else wait.budget):
             return
         self._told[wait.reason] = wait.elapsed
         most = f"at most {wait.budget:.0f} s"
@@ -542,9 +602,10 @@ class Screen:
         """What a person types. Raises EOFError at the end of the input."""
         self.asking = True  # before the question can be seen: from here on Ctrl-C ends the program at once
         try:
-            self.talk.print(Text(prompt, style="bold"), end="")
-            wait_for_a_line()
-            return input()
+            with self._nothing_moves():
+                self.talk.print(Text(prompt, style="bold"), end="")
+                wait_for_a_line()
+                return input()
         finally:
             self.asking = False
 

@@ -180,9 +180,9 @@ class Tap:
         self.listeners.insert(0, self.transcript.call)
 
     @property
-    def under_way(self) -> int | None:
-        """The number of the call that is under way."""
-        return self._current.number if self._current is not None else None
+    def under_way(self) -> Call | None:
+        """The call that has begun and not yet ended."""
+        return self._current
 
     def put_on(self, client: Any) -> None:
         """Listen on one client. Clients that botocore makes for itself, to get credentials, pass unseen."""

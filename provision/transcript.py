@@ -101,8 +101,8 @@ class Transcript:
             sent=call.sent,
         )
 
-    def wait(self, wait: Wait, call: int | None) -> None:
-        self._write("wait", step=self._step, call=call, **vars(wait))
+    def wait(self, wait: Wait, call: Call | None) -> None:
+        self._write("wait", step=self._step, call=None if call is None else call.number, **vars(wait))
 
     def entries(self) -> None:
         """The ledger has been saved: what is new in it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from provision import STEPS, Step, outcome
@@ -23,6 +24,7 @@ from provision.options import (
     target_arguments,
 )
 from provision.plan import DryLedger, Planned, changes
+from provision.progress import Progress
 from provision.recovery import TIMES, ledgers_in
 from provision.running import explained, run_program, write_down
 from provision.screen import Screen, name_of, program
@@ -206,6 +208,22 @@ def dry_run(aws: Clients, ledger: DryLedger, options: argparse.Namespace, screen
     return outcome.CHANGES if options.detailed_exitcode and any(map(changes, planned)) else outcome.DONE
 
 
+PROOF = "proof"
+
+
+def progress_of(aws: Clients, ledger: Ledger, screen: Screen, backwards: Sequence[Resource]) -> Progress:
+    """What is shown while it is removed, with what earlier teardowns here took where that can be seen."""
+    took: dict[str, float] = {}
+    if screen.draws:
+        from replay.recording import transcripts_in
+        from replay.typical import typical
+
+        took = typical(transcripts_in(ledger.path.parent), "teardown", aws.endpoint)
+    titles = {step.name: step.title for step in STEPS}
+    parts = {resource.step: titles.get(resource.step, resource.step) for resource in backwards}
+    return Progress(parts | {PROOF: "Reading back what was removed"}, lambda: ledger.step, aws.tap, took)
+
+
 def remove_all(aws: Clients, ledger: Ledger, options: argparse.Namespace, screen: Screen, began: float) -> int:
     with explained(aws, ledger):
         stays = what_stays(aws, ledger, include_adopted=options.include_adopted)
@@ -236,8 +254,11 @@ def remove_all(aws: Clients, ledger: Ledger, options: argparse.Namespace, screen
         screen.say()
         screen.say("Removing", "bold")
         keep = steps_before(options.back_to)
-        left = take_down(aws, ledger, tell=tell, stays=stays, include_adopted=options.include_adopted, keep=keep)
-        left += prove(aws, ledger)
+        progress = progress_of(aws, ledger, screen, backwards)
+        with screen.progress(progress):
+            left = take_down(aws, ledger, tell=tell, stays=stays, include_adopted=options.include_adopted, keep=keep)
+            progress.now = lambda: PROOF
+            left += prove(aws, ledger)
     things = [entry for entry in ledger.resources if entry.status == "deleted"]
     close(ledger, left)
     if left:

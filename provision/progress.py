@@ -1,0 +1,149 @@
+"""What a run is about just now: drawn below all that has been said on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from provision.tap import Call, Tap
+from provision.waiting import Wait
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions
+
+SILENCE = 20.0  # seconds without a line after which one says what is still being done; waits speak every fifteen
+
+# A mark and a style for what is done, what is at work, and what comes later: the mark alone says it, too.
+MARKS = {"done": ("✓", "green"), "now": ("»", "bold"), "later": ("·", "dim")}
+ASCII_MARKS = {"done": "+", "now": ">", "later": "."}
+
+SECONDS = re.compile(r"(\d) s\b")
+ADDRESS = re.compile(r"\bhttps?://\S+")
+
+
+@dataclass
+class Progress:
+    """The parts of a run in their order, titles by name; `now` says which of them is at work ("": none yet).
+
+    `typical` has the seconds that a part took in earlier runs, "" those of a whole run, as far as there were any. Rich
+    draws it from a thread of its own, four times a second: whatever is read here is only read.
+    """
+
+    parts: Mapping[str, str]
+    now: Callable[[], str]
+    tap: Tap
+    typical: Mapping[str, float] = field(default_factory=dict)
+    notice: str = ""  # what a signal's handler had to say, which may not print
+
+    def __post_init__(self) -> None:
+        self.clock = self.tap.waiting.clock
+        self.began = self.clock()
+        self._part, self._since = "", self.began
+        self._wait: tuple[Wait, float, Call | None] | None = None
+
+    def wait(self, wait: Wait) -> None:
+        """A wait begins, or goes on."""
+        self._wait = (wait, self.clock(), self._last_call)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
+        # One column less than there are: a line that fills the last one makes some terminals add an empty one.
+        width = max(options.max_width - 1, 20)
+        yield Text("")
+        if len(self.parts) > 1:
+            yield from self.states(width, in_unicode=options.encoding.startswith("utf"))
+        for line in [*self.times(width), *fill(self.doing(), width)]:
+            yield Text(line, style="cyan", no_wrap=True)
+        if self.notice:
+            yield from (Text(line, style="bold yellow", no_wrap=True) for line in fill(self.notice, width))
+
+    def states(self, width: int, *, in_unicode: bool) -> Iterator[Text]:
+        """All parts, each with its mark, in as few lines as they need."""
+        names = list(self.parts)
+        at = names.index(self.now()) if self.now() in names else -1
+        line = Text()
+        for place, name in enumerate(names):
+            state = "done" if place < at else "now" if place == at else "later"
+            mark, style = MARKS[state]
+            chip = f"  {mark if in_unicode else ASCII_MARKS[state]} {name}"
+            if line.cell_len + len(chip) > width:
+                yield line
+                line = Text()
+            line.append(chip, style=style)
+        yield line
+
+    def times(self, width: int) -> list[str]:
+        """How long it has taken, and how long it took before."""
+        part = self.now()
+        if part != self._part:
+            self._part, self._since = part, self.clock()
+        so_far = self.clock() - self.began
+        told = f"{so_far:.0f} s{self._earlier(self._whole())}"
+        if part in self.parts and len(self.parts) > 1:
+            told = f"{self.parts[part]}: {self.clock() - self._since:.0f} s{self._earlier(self.typical.get(part))}. "
+            told += f"In all {so_far:.0f} s{self._earlier(self._whole())}"
+        return fill(f"{told}.", width)
+
+    def _whole(self) -> float | None:
+        known = [self.typical[part] for part in self.parts if part in self.typical]
+        return sum(known) if self.parts and len(known) == len(self.parts) else self.typical.get("")
+
+    @staticmethod
+    def _earlier(seconds: float | None) -> str:
+        return "" if seconds is None else f" (earlier {max(seconds, 1):.0f} s)"
+
+    def doing(self) -> str:
+        """The wait that goes on, or the call that is under way, with its seconds; "" in between."""
+        if self._wait is not None:
+            wait, told, call = self._wait
+            # Whoever waits looks again and again with one call, or sends one again: another call means that it is over.
+            last = self._last_call
+            if (last and last.operation) == (call and call.operation):
+                elapsed = wait.elapsed + self.clock() - told
+                return f"waiting for {wait.reason}: {elapsed:.0f} s of at most {wait.budget:.0f} s"
+        call = self.tap.under_way
+        return "" if call is None else f"{call.service}:{call.operation}, {self.clock() - call.started:.0f} s"
+
+    @property
+    def _last_call(self) -> Call | None:
+        return self.tap.under_way or (self.tap.calls[-1] if self.tap.calls else None)
+
+
+def fill(text: str, width: int) -> list[str]:
+    """In lines of at most that width. A number keeps its unit; an address, which stands above whole, is only named."""
+    text = SECONDS.sub("\\1\xa0s", ADDRESS.sub("the address above", text))
+    lines = textwrap.wrap(text, width, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
+    return [line.replace("\xa0", " ") for line in lines]
+
+
+class Heartbeat:
+    """Where nothing is drawn, a line when a run has said nothing for long: a log must show that it is alive.
+
+    `silent_for` says for how many seconds nothing has been said, `say` says it.
+    """
+
+    def __init__(self, progress: Progress, silent_for: Callable[[], float], say: Callable[[str], None]) -> None:
+        self.progress = progress
+        self.silent_for = silent_for
+        self.say = say
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+
+    def __enter__(self) -> Heartbeat:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _beat(self) -> None:
+        while not self._over.wait(min(1.0, SILENCE / 4)):
+            doing = self.progress.doing()
+            if doing and self.silent_for() >= SILENCE:
+                self.say(doing)

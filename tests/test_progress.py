@@ -1,0 +1,246 @@
+"""How a run gets on: drawn on a terminal and gone at its end, a line after a long silence elsewhere."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from clock import Clock
+from hypothesis import given
+from hypothesis import strategies as st
+from programs import Folder
+from rich.console import Console
+from screens import memory_screen
+from terminal import ESCAPE, Terminal
+
+from provision import STEPS, progress
+from provision.progress import Progress
+from provision.screen import Screen
+from provision.tap import Call, Tap
+from provision.waiting import Wait, Waiting
+from replay.typical import FILES, RUNS, typical
+from sandbox import Sandbox
+
+PARTS = {step.name: f"{step.number}/8 {step.title}" for step in STEPS} | {"tests": "Tests of the walkthrough"}
+ROLE = Wait("the role to be seen", "IAM lags behind.", "cannot be assumed", 4.0, 120.0)
+
+
+class Run:
+    """A run at a step, with a call that is under way, or none."""
+
+    def __init__(self, step: str = "", typical: dict[str, float] | None = None) -> None:
+        self.clock = Clock()
+        self.tap = Tap(waiting=Waiting(clock=self.clock))
+        self.step = step
+        self.progress = Progress(PARTS, lambda: self.step, self.tap, typical or {})
+
+    def call(self, operation: str) -> None:
+        call = Call(len(self.tap.calls) + 1, "lambda", operation, {}, False, self.clock())
+        self.tap.calls.append(call)
+        self.tap._current = call
+
+    def drawn(self, width: int = 80, encoding: str = "utf-8") -> list[str]:
+        file = io.TextIOWrapper(io.BytesIO(), encoding=encoding, newline="")
+        console = Console(file=file, width=width, color_system=None, force_terminal=True)
+        console.print(self.progress, soft_wrap=True)
+        file.flush()
+        raw = file.buffer
+        assert isinstance(raw, io.BytesIO)
+        return re.sub(r"\x1b\[[\d;]*m", "", raw.getvalue().decode(encoding)).splitlines()
+
+
+def test_each_step_has_its_state_and_its_time() -> None:
+    run = Run("policies", {step.name: 2.0 for step in STEPS} | {"tests": 14.0})
+    run.drawn()
+    run.clock.sleep(3)
+    run.step = "roles"
+    run.drawn()  # the view notices then that a step has begun
+    run.clock.sleep(7)
+    assert run.drawn() == [
+        "",
+        "  ✓ policies  » roles  · table  · queue  · function  · trigger  · api  · stage",
+        "  · tests",
+        "  2/8 Roles: 7 s (earlier 2 s). In all 10 s (earlier 30 s).",
+    ]
+
+
+def test_without_earlier_runs_nothing_is_said_of_them() -> None:
+    assert "earlier" not in "\n".join(Run("table").drawn())
+    one_unknown = {step.name: 2.0 for step in STEPS}
+    assert Run("table", one_unknown).drawn()[-1] == "  3/8 Table: 0 s (earlier 2 s). In all 0 s."
+
+
+def test_the_call_that_is_under_way_is_named() -> None:
+    run = Run("function")
+    assert not any("lambda:" in line for line in run.drawn())
+    run.call("CreateFunction")
+    run.clock.sleep(5)
+    assert run.drawn()[-1] == "  lambda:CreateFunction, 5 s"
+
+
+def test_a_wait_counts_on_until_another_call_begins() -> None:
+    run = Run("function")
+    run.call("CreateFunction")
+    run.progress.wait(ROLE)
+    run.clock.sleep(3)
+    assert run.drawn()[-1] == "  waiting for the role to be seen: 7 s of at most 120 s"
+    run.call("GetFunction")
+    assert run.drawn()[-1] == "  lambda:GetFunction, 0 s"
+
+
+@given(
+    st.integers(40, 200),
+    st.sampled_from(["", *PARTS]),
+    st.text(st.characters(codec="ascii", categories=["L", "N", "P", "Zs"]), max_size=200),
+)
+def test_no_line_is_wider_than_the_window(width: int, step: str, reason: str) -> None:
+    run = Run(step)
+    run.call("CreateFunction")
+    run.progress.wait(Wait(reason, "", "", 1.0, 60.0))
+    run.progress.notice = reason
+    drawn = run.drawn(width)
+    assert all(len(line) < width for line in drawn), drawn
+    shown = " ".join(drawn)
+    assert all(f" {name} " in f"{shown} " for name in PARTS)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "cp437"])
+def test_it_is_drawn_in_every_encoding(encoding: str) -> None:
+    states = Run("table").drawn(encoding=encoding)[1]
+    assert states.startswith("  + policies  + roles  > table  . queue")
+
+
+def test_a_long_silence_ends_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "SILENCE", 0.05)
+    run, screen = Run("function"), memory_screen()
+    with screen.progress(run.progress):
+        run.call("CreateFunction")
+        run.clock.sleep(25)
+        until(lambda: "lambda:CreateFunction, 25 s" in said(screen))
+    assert said(screen).startswith("    still      ")
+
+
+def test_without_a_silence_there_is_no_such_line() -> None:
+    run, screen = Run("function"), memory_screen()
+    with screen.progress(run.progress):
+        run.call("CreateFunction")
+        run.clock.sleep(25)
+        screen.say("spoken")
+    assert said(screen) == "spoken\n"
+
+
+def said(screen: Screen) -> str:
+    assert isinstance(screen.talk.file, io.StringIO)
+    return screen.talk.file.getvalue()
+
+
+def until(happened: Any) -> None:
+    import time
+
+    end = time.monotonic() + 10
+    while not happened():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+# In a terminal.
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Folder]:
+    with Folder(tmp_path_factory.mktemp("progress")) as made:
+        yield made
+
+
+@pytest.mark.parametrize(
+    ("options", "environ", "draws"),
+    [
+        ((), {}, True),
+        ((), {"NO_COLOR": "1"}, True),  # no colour is not no movement
+        (("--plain",), {}, False),
+        ((), {"ACCESSIBLE": "1"}, False),
+        ((), {"TERM": "dumb"}, False),
+        ((), {"TTY_INTERACTIVE": "0"}, False),
+    ],
+)
+def test_it_moves_only_where_it_may(
+    folder: Folder, sandbox: Sandbox, options: tuple[str, ...], environ: dict[str, str], draws: bool
+) -> None:
+    learner = "moves" + "".join([*options, *environ]).lower().replace("_", "")
+    where = ("--endpoint-url", sandbox.url, "--learner", learner, "--yes", "--to", "2", *options)
+    with Terminal(folder, 80, "provision", *where, **environ) as terminal:
+        assert terminal.end() == 0, terminal.text
+    assert ("» policies" in terminal.text) == draws
+    assert ("\x1b[2K" in terminal.raw) == draws, "a line is wiped to be drawn anew"
+    assert "    created    policy     Lambda-Read-SQS" in terminal.text
+
+
+def test_while_a_person_is_asked_nothing_is_drawn(folder: Folder, sandbox: Sandbox) -> None:
+    where = ("--endpoint-url", sandbox.url, "--learner", "asked")
+    with Terminal(folder, 80, "provision", *where) as terminal:
+        terminal.read_until("which is not AWS? [y/N]")
+        while_asked = terminal.raw.partition("[y/N]")[2]
+        assert "\x1b[?25h" in terminal.raw, "the cursor is there again"
+        assert ESCAPE.sub("", while_asked).strip() == ""
+        terminal.type("n\n")
+        assert terminal.end() == 1
+    assert "Not done: consent was not given." in terminal.text
+
+
+# What earlier runs took.
+
+
+def written(folder: Path, number: int, **changed: Any) -> Path:
+    """A run with one writing step, from the `number`-th second to twice as many, and tests after that."""
+    header = {"at": 0, "type": "transcript", "version": 1, "program": "provision", "endpoint": None}
+    header |= {name: value for name, value in changed.items() if name in header}
+    call = {"type": "call", "seconds": 0.5, "operation": "CreateTable", "service": "dynamodb"}
+    ended = {"at": 2.0 * number + 4, "type": "ended", "exit_code": changed.get("exit_code", 0), "writes": 1}
+    events = [
+        header,
+        {"at": 0, "type": "step", "step": "policies"},
+        {**call, "at": 0.1, "step": "policies", "read": True},
+        {"at": 0.5, "type": "done", "step": "policies", "happened": []},
+        {"at": number, "type": "step", "step": "table"},
+        {**call, "at": number + 0.1, "step": "table", "read": changed.get("read", False)},
+        {"at": 2 * number, "type": "done", "step": "table", "happened": []},
+        {**call, "at": 2 * number + 1, "step": "trials", "read": True},
+        {**call, "at": 2 * number + 3, "step": "trials", "read": True},
+        *([] if changed.get("killed") else [{**ended, "writes": 0 if changed.get("read") else 1}]),
+    ]
+    path = folder / f"{number:03d}.jsonl"
+    path.write_text("".join(json.dumps(event) + "\n" for event in events), encoding="utf-8")
+    return path
+
+
+def test_typical_is_the_median_of_the_last_runs(tmp_path: Path) -> None:
+    paths = [written(tmp_path, number) for number in range(1, 10)]
+    assert RUNS == 5
+    assert typical(paths, "provision", None) == {"table": 7, "tests": 2.5, "": 18.0}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"endpoint": "sandbox:sb-1"}, {"program": "teardown"}, {"exit_code": 254}, {"killed": True}, {"read": True}],
+)
+def test_other_runs_say_nothing_of_this_one(tmp_path: Path, changed: dict[str, Any]) -> None:
+    paths = [written(tmp_path, 3), written(tmp_path, 50, **changed)]
+    assert typical(paths, "provision", None) == typical(paths[:1], "provision", None) != {}
+    assert typical(paths[1:], "provision", None) == {}
+
+
+def test_a_sandbox_is_like_any_other_sandbox(tmp_path: Path) -> None:
+    paths = [written(tmp_path, 3, endpoint="sandbox:sb-1")]
+    assert typical(paths, "provision", "sandbox:sb-2")["table"] == 3
+
+
+def test_what_is_no_transcript_is_passed_over_and_few_are_read(tmp_path: Path) -> None:
+    (tmp_path / "none.jsonl").write_text("no JSON\n", encoding="utf-8")
+    assert typical([tmp_path / "none.jsonl"], "provision", None) == {}
+    paths = [written(tmp_path, 3), *(written(tmp_path, 10 + number, killed=True) for number in range(FILES))]
+    assert typical(paths, "provision", None) == {}
