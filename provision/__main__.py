@@ -32,7 +32,7 @@ from provision.plan import DryLedger, changes, make_plan
 from provision.progress import Progress
 from provision.recovery import TIMES, CannotRecover, ledgers_in, recover
 from provision.runner import run_steps
-from provision.running import explained, run_program, write_down, write_file
+from provision.running import begin, explained, run_program, write_down, write_file
 from provision.screen import KINDS, Screen, name_of, program
 from provision.settings import Settings, runtime_warning
 from provision.status import is_as_built, states, waiting_messages
@@ -144,6 +144,7 @@ def resolve_target(options: argparse.Namespace, screen: Screen, *, start: bool =
         region=options.region,
         endpoint_url=options.endpoint_url,
         sandbox=sandbox,
+        sources=options.sources,
     )
 
 
@@ -215,7 +216,7 @@ def trace(given: list[str], screen: Screen, tap: Tap) -> int:
     """`trace`: nothing is built, and what is sent is taken away again."""
     command_line = trace_parser()
     options = command_line.parse_args(given)
-    screen.use(plain=options.plain, presenting=options.present, color=options.color, output=options.output)
+    begin(options, screen, tap)
     check_target(command_line, options)
     settings = Settings(learner=options.learner, as_written=options.as_written)
     check_ledger(options)
@@ -258,7 +259,7 @@ def replay(given: list[str], screen: Screen, tap: Tap) -> int:
     options = command_line.parse_args(given)
     if options.output == "json":
         command_line.error("a transcript is JSON already, one event a line: docs/transcript.md")
-    screen.use(plain=options.plain, presenting=options.present, color=options.color, output=options.output)
+    begin(options, screen, tap)
     return command.replay(options, screen)
 
 
@@ -278,7 +279,7 @@ def status(given: list[str], screen: Screen, tap: Tap) -> int:
 
     command_line = status_parser()
     options = command_line.parse_args(given)
-    screen.use(plain=options.plain, presenting=options.present, color=options.color, output=options.output)
+    begin(options, screen, tap)
     check_target(command_line, options)
     settings = Settings(learner=options.learner, runtime_asked=options.runtime, as_written=options.as_written)
     check_ledger(options)
@@ -287,6 +288,7 @@ def status(given: list[str], screen: Screen, tap: Tap) -> int:
     try:
         screen.hide_ids(aws, ledger)
         screen.banner(aws, settings, ledger)
+        write_down("status", ["status", *given], aws, settings, ledger, keep=False)
         with explained(aws, ledger):
             found = states(make_plan(aws, settings, ledger), ledger)
             waiting = waiting_messages(aws, settings, found)
@@ -322,7 +324,7 @@ def diagram(given: list[str], screen: Screen, tap: Tap) -> int:
     options = command_line.parse_args(given)
     if options.output == "json":
         command_line.error("a picture is no JSON; python -m provision status --output json says what there is")
-    screen.use(plain=options.plain, presenting=options.present, color=options.color, output=options.output)
+    begin(options, screen, tap)
     check_target(command_line, options)
     settings = Settings(learner=options.learner, as_written=options.as_written)
     check_ledger(options)
@@ -342,11 +344,16 @@ def diagram(given: list[str], screen: Screen, tap: Tap) -> int:
 
 def provision(arguments: list[str] | None, screen: Screen, tap: Tap) -> int:
     given = sys.argv[1:] if arguments is None else arguments
+    command_line = parser()
     if given and given[0] in COMMANDS:
         return COMMANDS[given[0]](given[1:], screen, tap)
-    command_line = parser()
-    options = command_line.parse_args(arguments)
-    screen.use(plain=options.plain, presenting=options.present, color=options.color, output=options.output)
+    what = command_line.parse_known_args(given)[0].what
+    if what in COMMANDS:  # behind options
+        at = next(place for place, word in enumerate(given) if word is what)
+        return COMMANDS[what]([*given[:at], *given[at + 1 :]], screen, tap)
+    options = command_line.parse_args(given)
+    options.arguments = arguments
+    begin(options, screen, tap)
     if options.what == "errata":
         screen.errata()
         return outcome.DONE
@@ -411,6 +418,7 @@ def dry_run(options: argparse.Namespace, settings: Settings, screen: Screen, tap
     try:
         screen.hide_ids(aws, ledger)
         screen.banner(aws, settings, ledger)
+        write_down("provision", options.arguments, aws, settings, ledger, keep=False)
         ledger.adopt = lambda key, kind, identity, theirs: key in (options.adopt or [])
         steps = STEPS[: options.to.number] if options.to else STEPS
         with explained(aws, ledger):

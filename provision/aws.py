@@ -83,12 +83,19 @@ class Sourced:
 
 @dataclass(frozen=True)
 class Target:
-    """What the command line asked for. `sandbox` is (id, URL) of a running sandbox, whose id its ledgers carry."""
+    """What the command line asked for. `sandbox` is (id, URL) of a running sandbox, whose id its ledgers carry.
+
+    `sources` says where a value came from that was not given as an option: by "region", "profile", "endpoint_url".
+    """
 
     profile: str | None = None
     region: str | None = None
     endpoint_url: str | None = None
     sandbox: tuple[str, str] | None = None
+    sources: Mapping[str, str] = field(default_factory=dict)
+
+    def source_of(self, name: str) -> str:
+        return self.sources.get(name, f"--{name.replace('_', '-')}")
 
 
 @dataclass(frozen=True)
@@ -120,6 +127,8 @@ class Clients:
     credentials_from: str = ""
     expires: datetime.datetime | None = None  # when the credentials end, where that is known and they end for good
     alias: str | None = None
+    profile_from: Sourced | None = None  # None where no profile was named
+    endpoint_from: str = ""
 
     @property
     def clients(self) -> tuple[Any, ...]:
@@ -196,7 +205,11 @@ def connect(target: Target, tap: Tap, environ: Mapping[str, str] = os.environ) -
 
 def _ask_sandbox(target: Target) -> _Asked:
     assert target.sandbox
-    region = Sourced(target.region, "--region") if target.region else Sourced(DEFAULT_REGION, "the walkthrough's")
+    region = (
+        Sourced(target.region, target.source_of("region"))
+        if target.region
+        else Sourced(DEFAULT_REGION, "the walkthrough's")
+    )
     check_region(region.value, region.source)
     session = boto3.Session(
         aws_access_key_id="sandbox",
@@ -265,7 +278,7 @@ def _region(target: Target, environ: Mapping[str, str], session: boto3.Session) 
     candidates = [
         Sourced(value, source)
         for value, source in (
-            (target.region, "--region"),
+            (target.region, target.source_of("region")),
             (environ.get("AWS_REGION"), "AWS_REGION"),
             (environ.get("AWS_DEFAULT_REGION"), "AWS_DEFAULT_REGION"),
             (session._session.get_scoped_config().get("region"), f"profile {session.profile_name}"),
@@ -355,8 +368,29 @@ def _connect(asked: _Asked, target: Target, tap: Tap) -> Clients:
         runtimes=tuple(shape.enum),
         credentials_from=asked.credentials_from,
         expires=_expiry(asked, os.environ),
+        profile_from=_profile(target, os.environ),
+        endpoint_from=_endpoint_source(target, os.environ),
         alias=_alias(clients["iam"]) if endpoint is None else None,
     )
+
+
+def _profile(target: Target, environ: Mapping[str, str]) -> Sourced | None:
+    """The profile that was named, and by what, in the order in which boto3 asks."""
+    for value, source in (
+        (target.profile, target.source_of("profile")),
+        (environ.get("AWS_DEFAULT_PROFILE"), "AWS_DEFAULT_PROFILE"),
+        (environ.get("AWS_PROFILE"), "AWS_PROFILE"),
+    ):
+        if value and not target.sandbox:
+            return Sourced(value, source)
+    return None
+
+
+def _endpoint_source(target: Target, environ: Mapping[str, str]) -> str:
+    """Botocore has many places for it; the two that people use are told apart."""
+    if target.endpoint_url:
+        return target.source_of("endpoint_url")
+    return "AWS_ENDPOINT_URL" if environ.get("AWS_ENDPOINT_URL") else "the AWS configuration"
 
 
 def _expiry(asked: _Asked, environ: Mapping[str, str]) -> datetime.datetime | None:

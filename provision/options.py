@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 from provision import STEPS, Step, outcome
 from provision.aws import SANDBOX_ACCOUNT, Clients, ledger_path
+from provision.configuration import BadConfiguration, open_options, settle
 from provision.ledger import Ledger
 from provision.settings import DEFAULT_REGION, check_region
 
@@ -20,6 +21,15 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(allow_abbrev=False, **settings)
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse's; what the command line leaves open comes from the environment or the file."""
+        options = super().parse_args(args, open_options(self) if namespace is None else namespace)
+        try:
+            settle(self, options)
+        except BadConfiguration as error:
+            self.error(str(error))
+        return options
 
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)
@@ -36,6 +46,7 @@ def add_target_options(parser: argparse.ArgumentParser, *, asks: bool = True) ->
     where.add_argument("--learner", metavar="NAME", help="a suffix on every name, to share an account")
     where.add_argument("--state", metavar="PATH", type=Path, help="the ledger; default: in the folder .provision")
     add_screen_options(parser)
+    add_record_options(parser)
     if asks:
         parser.add_argument("--yes", "-y", action="store_true", help="do not ask before the first change")
 
@@ -69,6 +80,14 @@ def add_screen_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--present", action="store_true", help="for an audience: more space, no account numbers or ids")
 
 
+def add_record_options(parser: argparse.ArgumentParser) -> None:
+    """What is written while it runs, beside what is shown."""
+    parser.add_argument(
+        "--events", metavar="FILE", type=Path, help='each event as a line of JSON, at once; "-": on stdout'
+    )
+    parser.add_argument("--debug", action="store_true", help="a log of all that is sent and answered, without secrets")
+
+
 def step_named(text: str) -> Step:
     """The step that has this number or name. Raises argparse's error with those that there are."""
     for step in STEPS:
@@ -84,7 +103,7 @@ def check_target(parser: argparse.ArgumentParser, options: argparse.Namespace) -
         other = "--profile" if options.profile else "--endpoint-url"
         parser.error(f"--sandbox is a local AWS of its own and cannot be combined with {other}")
     if options.region is not None:
-        check_region(options.region, "--region")
+        check_region(options.region, options.sources.get("region", "--region"))
 
 
 def target_arguments(options: argparse.Namespace, aws: Clients | None = None) -> list[str]:

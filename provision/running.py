@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
 import datetime
-import os
-import re
 import signal
 import sys
 import time
@@ -14,10 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from provision import STEPS, outcome
+from provision import STEPS, log, outcome
 from provision.aws import Clients
 from provision.errors import explain
 from provision.ledger import Ledger
+from provision.log import without_secrets
 from provision.options import FOLDER
 from provision.screen import Screen
 from provision.settings import Settings
@@ -38,11 +38,12 @@ def run_program(body: Callable[[], int], screen: Screen, tap: Tap, *, again: str
         screen.say_at_once("Stopping after the call in flight. Press Ctrl-C again to stop at once.")
 
     def waits(wait: Wait) -> None:
+        log.ROOM.debug("waiting %s", wait)
         screen.wait(wait)
         tap.transcript.wait(wait, tap.under_way)
 
     def ended(stop: outcome.Stop) -> int:
-        screen.stopped(stop)
+        screen.stopped(stop, tap.transcript.path)
         tap.transcript.ended(stop.exit_code, len(tap.calls), len(tap.writes()), stop)
         screen.finish(stop.exit_code)
         return stop.exit_code
@@ -61,12 +62,15 @@ def run_program(body: Callable[[], int], screen: Screen, tap: Tap, *, again: str
         means = "If a call was in flight, whether it did its work is open: the ledger has it, and the next run looks."
         return ended(outcome.Stop("Interrupted.", means=means, advice=(go_on,), exit_code=outcome.INTERRUPTED))
     except outcome.Stop as stop:
+        log.ROOM.debug("stopped by", exc_info=stop)
         if stop.exit_code == outcome.INTERRUPTED and not stop.advice:
             stop.advice = (go_on,)
         return ended(stop)
     except Exception as error:  # noqa: BLE001 - the last place that can turn it into a message
+        log.ROOM.debug("ended by", exc_info=error)
         return ended(explain(error, step="outside the steps", profile=None) or unexpected(error))
     finally:
+        log.end()
         for number, handler in previous.items():
             signal.signal(number, handler)
 
@@ -103,24 +107,6 @@ def unexpected(error: Exception) -> outcome.Stop:
     )
 
 
-# An access key's secret part has 40 characters, a session token hundreds; a signature stands behind its name.
-# https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_access-keys.html
-SECRETS = re.compile(
-    r"(?<![A-Za-z0-9/+=])[A-Za-z0-9/+=]{40}(?![A-Za-z0-9/+=])|[A-Za-z0-9/+=]{100,}|(?<=Signature=)[0-9a-f]{64}"
-)
-
-
-def without_secrets(text: str) -> str:
-    """The text without the values of AWS's secret variables, and without whatever looks like one."""
-    for name in ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN"):
-        value = os.environ.get(name)
-        if value:
-            text = text.replace(value, f"<{name}>")
-    lines = text.splitlines(keepends=True)
-    # A file's path can look like a secret, and there is none in it.
-    return "".join(line if line.startswith('  File "') else SECRETS.sub("<left out>", line) for line in lines)
-
-
 @contextmanager
 def explained(aws: Clients, ledger: Ledger | None = None, *, step: str = "") -> Iterator[None]:
     """Errors of AWS and of the connection inside the block become a Stop that says what they mean at this step."""
@@ -135,11 +121,46 @@ def explained(aws: Clients, ledger: Ledger | None = None, *, step: str = "") -> 
         raise stop from error
 
 
-def write_down(program: str, arguments: list[str] | None, aws: Clients, settings: Settings, ledger: Ledger) -> None:
-    """Begin the run's transcript, beside the ledger."""
+def begin(options: argparse.Namespace, screen: Screen, tap: Tap) -> None:
+    """What the command line says about how it looks, and about what is written beside it. Raises Stop."""
+    screen.use(plain=options.plain, presenting=options.present, color=options.color, output=options.output)
+    screen.sources = options.sources
+    events: Path | None = getattr(options, "events", None)
+    if events is not None and str(events) == "-":
+        if options.output == "json":
+            raise outcome.Stop(
+                "--events - and --output json both write to stdout.",
+                means="Nothing was done.",
+                advice=("Name a file: --events FILE",),
+                exit_code=outcome.USAGE,
+            )
+        tap.transcript.share(screen.give_stdout_away())
+    elif events is not None:
+        with writing(events):
+            file = events.open("w", encoding="utf-8", newline="\n", buffering=1)
+        tap.transcript.share(file.write)
+    if getattr(options, "debug", False):
+        state: Path | None = options.state
+        with writing(FOLDER):
+            screen.log = log.begin(state.parent if state else FOLDER, screen.document["program"])
+        tap.listeners.append(lambda call: log.ROOM.debug("%s %s ended: %s", call.service, call.operation, call.error))
+        screen.keep(f"Log            {screen.log}")
+
+
+def write_down(
+    program: str,
+    arguments: list[str] | None,
+    aws: Clients,
+    settings: Settings,
+    ledger: Ledger,
+    *,
+    keep: bool = True,
+) -> None:
+    """Begin the run's transcript, beside the ledger; without `keep` only for whoever listens to its events."""
     aws.tap.transcript.begin(
         program,
         ledger,
+        keep=keep,
         partition=aws.partition,
         arguments=sys.argv[1:] if arguments is None else arguments,
         learner=settings.learner,
@@ -150,8 +171,16 @@ def write_down(program: str, arguments: list[str] | None, aws: Clients, settings
 
 def write_file(path: Path, text: str, screen: Screen) -> None:
     """Write what a person asked to have in a file. Raises Stop."""
+    with writing(path):
+        path.write_text(text, encoding="utf-8", newline="\n")
+    screen.keep(f"Written: {path} ({len(text.encode()) // 1024 + 1} KiB)", "green")
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """An OSError inside the block becomes a Stop that says what cannot be written."""
     try:
-        path.write_text(text, encoding="utf-8")
+        yield
     except OSError as error:
         raise outcome.Stop(
             f"{path} cannot be written: {error.strerror}.",
@@ -159,4 +188,3 @@ def write_file(path: Path, text: str, screen: Screen) -> None:
             advice=("Name another place.",),
             exit_code=outcome.ENVIRONMENT,
         ) from error
-    screen.keep(f"Written: {path} ({len(text.encode()) // 1024 + 1} KiB)", "green")

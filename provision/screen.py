@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from provision.trace import Hop
 
 DOCUMENT = 1  # the version of what --output json writes; docs/output.schema.json has its form
+IN_BANNER = ("region", "profile", "endpoint_url", "state", "learner")  # options with a line of their own there
 HEARTBEAT = 15.0  # seconds between two lines about one wait
 ENOUGH = 10  # minutes that credentials should last at least: on AWS a build takes two or three, more in a class
 INDENT = " " * 15  # of what belongs to the line above it
@@ -181,6 +182,8 @@ class Screen:
         self._progress: Progress | None = None
         self._live: Live | None = None
         self._said_at = time.monotonic()
+        self.log: Path | None = None  # where --debug writes
+        self.sources: Mapping[str, str] = {}  # of the options' values that are no defaults
 
     def use(self, *, plain: bool, presenting: bool, color: str = "auto", output: str = "text") -> None:
         """`plain`: no colour, no emphasis, no line that changes. `presenting`: for a room to read, and to be filmed.
@@ -205,6 +208,22 @@ class Screen:
         )
         if output == "json":
             self._document_to, self.data = self.data, Console(file=io.StringIO(), **PLAIN_TEXT)
+
+    def give_stdout_away(self) -> Callable[[str], None]:
+        """What writes to stdout from here on; what would have been data is said instead."""
+        file = self.data.file
+        self.data, self.data_in_terminal = self.talk, self.in_terminal
+
+        def write(text: str) -> None:
+            try:
+                file.write(text)
+                file.flush()
+            except BrokenPipeError:
+                # Whoever read has seen enough. Python would say so once more when it closes stdout.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), file.fileno())
+                raise
+
+        return write
 
     def finish(self, exit_code: int) -> None:
         """The program ends: print the document, where it was asked for."""
@@ -284,9 +303,9 @@ class Screen:
         }
         state = "new" if ledger.is_new else f"{len(ledger.standing)} things recorded"
         self.keep(f"Deployment     {ledger.deployment} ({state})")
-        self.keep(f"Ledger         {ledger.path}")
+        self.keep(f"Ledger         {ledger.path}{self.source_of('state')}")
         if settings.learner:
-            self.say(f"Learner        {settings.learner}")
+            self.say(f"Learner        {settings.learner}{self.source_of('learner')}")
         if settings.as_written:
             self.say("As written     what the walkthrough literally says, with its faults", "yellow")
         for warning in aws.warnings:
@@ -305,11 +324,13 @@ class Screen:
             self.keep(f"Local AWS      {aws.base_url} on this machine ({aws.endpoint})", "bold")
         else:
             if aws.endpoint:
-                self.keep(f"Endpoint       {aws.endpoint}, which is NOT AWS", "bold yellow")
+                self.keep(f"Endpoint       {aws.endpoint}, which is NOT AWS ({aws.endpoint_from})", "bold yellow")
             alias = f" ({aws.alias})" if aws.alias else ""
             self.keep(f"Account        {aws.account_id}{alias}", "bold")
             self.keep(f"Caller         {aws.caller}")
             left = "" if aws.expires is None else f", which end in {minutes_until(aws.expires)} min"
+            if aws.profile_from:
+                self.keep(f"Profile        {aws.profile_from.value} ({aws.profile_from.source})")
             self.keep(f"Credentials    {aws.credentials_from}{left}")
             if aws.expires is not None and minutes_until(aws.expires) < ENOUGH:
                 self.warn(
@@ -317,6 +338,14 @@ class Screen:
                     "when it is started again with new ones."
                 )
         self.say(f"Region         {aws.region} ({aws.region_from.source})")
+        for source in sorted(set(self.sources.values())):
+            names = [name for name, where in self.sources.items() if where == source and name not in IN_BANNER]
+            if names and not source.startswith("--"):
+                self.keep(f"Setting        {', '.join(sorted(names)).replace('_', '-')} ({source})")
+
+    def source_of(self, name: str) -> str:
+        """Where an option's value came from, in brackets; "" of a default."""
+        return f" ({self.sources[name]})" if name in self.sources else ""
 
     def ask(self, question: str, *, flag: str) -> None:
         """Ask for consent. Raises Stop when it is refused, or when nobody is there to be asked."""
@@ -787,7 +816,8 @@ class Screen:
             if erratum.as_written:
                 self.prose("    As written:  ", erratum.as_written, data=True)
 
-    def stopped(self, stop: outcome.Stop) -> None:
+    def stopped(self, stop: outcome.Stop, transcript: Path | None = None) -> None:
+        """How it ended, what that means, what to do, and which files tell more when something failed."""
         what = stop.what
         things = [{"kind": kind, "identity": identity, "remark": remark} for kind, identity, remark in stop.things]
         self.document["error"] = {"what": what, "means": stop.means, "advice": list(stop.advice), "things": things}
@@ -808,6 +838,11 @@ class Screen:
             self.prose("  What it means: ", stop.means)
         for number, advice in enumerate(stop.advice):
             self.keep(f"  {'What to do:' if not number else '           '}    {advice}")
+        if stop.exit_code != outcome.INTERRUPTED and not isinstance(stop, Declined):
+            for name, path in (("Transcript", transcript), ("Log", self.log)):
+                if path is not None:
+                    self.document["error"][name.lower()] = str(path)
+                    self.keep(f"  {f'{name}:':<15}{path}", "dim")
 
 
 def minutes_until(moment: datetime.datetime) -> int:

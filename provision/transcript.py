@@ -49,11 +49,20 @@ class Transcript:
         self._began = waiting.clock()
         self.events: list[dict[str, Any]] = []  # all of them, as the file has them
         self._file: int | None = None
+        self._share: Callable[[str], object] | None = None
+        self._begun = False
         self._ledger: Ledger | None = None
         self._entries: dict[str, dict[str, Any]] = {}
 
-    def begin(self, program: str, ledger: Ledger, **header: Any) -> None:
-        """Open the run's file, with everything that happened until now. `header` goes into its first line."""
+    def share(self, write: Callable[[str], object]) -> None:
+        """Have `write` get each line, too, from the first on. It may raise OSError, and gets no more after that."""
+        self._share = write
+
+    def begin(self, program: str, ledger: Ledger, *, keep: bool = True, **header: Any) -> None:
+        """Open the run's file, with everything that happened until now. `header` goes into its first line.
+
+        Without `keep` there is no file: of a run that only reads, the lines are for whoever shares them.
+        """
         self._ledger = ledger
         self._entries = {resource.key: _entry(resource) for resource in ledger.resources}
         ledger.saved = self.entries
@@ -68,10 +77,15 @@ class Transcript:
             "deployment": ledger.deployment,
             **header,
         }
-        try:
-            self.path, self._file = _new_file(ledger.path, self.started, program)
-        except OSError as error:
-            self._give_up(error)
+        if keep:
+            try:
+                self.path, self._file = _new_file(ledger.path, self.started, program)
+            except OSError as error:
+                self._give_up(error)
+        self._begin_with(first)
+
+    def _begin_with(self, first: dict[str, Any]) -> None:
+        self._begun = True
         for event in [{"at": 0.0, **first}, *self.events]:
             self._append(event)
 
@@ -140,7 +154,10 @@ class Transcript:
         self._write("hop", **hop)
 
     def ended(self, exit_code: int, calls: int, writes: int, stop: outcome.Stop | None) -> None:
-        """The last line; the file is closed."""
+        """The last line; the file is closed. A run that ended before it began has a first line that says little."""
+        if not self._begun:
+            started = self.started.isoformat(timespec="milliseconds")
+            self._begin_with({"type": "transcript", "version": VERSION, "started": started})
         fields: dict[str, Any] = {"exit_code": exit_code, "calls": calls, "writes": writes}
         if stop is not None:
             fields["stop"] = {"what": stop.what, "means": stop.means, "advice": list(stop.advice)}
@@ -162,16 +179,23 @@ class Transcript:
         self._append(event)
 
     def _append(self, event: dict[str, Any]) -> None:
-        if self._file is None:
+        if not self._begun or (self._file is None and self._share is None):
             return
         line = (json.dumps(event, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
-        try:
-            if os.write(self._file, line) != len(line):
-                raise OSError("the disk took a part of a line only")
-        except OSError as error:
-            os.close(self._file)
-            self._file = None
-            self._give_up(error)
+        if self._file is not None:
+            try:
+                if os.write(self._file, line) != len(line):
+                    raise OSError("the disk took a part of a line only")
+            except OSError as error:
+                os.close(self._file)
+                self._file = None
+                self._give_up(error)
+        if self._share is not None:
+            try:
+                self._share(line.decode("utf-8"))
+            except OSError as error:
+                self._share = None
+                self.warn(f"The events cannot be written any more ({error.strerror or error}). The run goes on.")
 
     def _give_up(self, error: OSError) -> None:
         self.warn(f"The transcript of this run cannot be written ({error.strerror or error}). The run goes on.")
@@ -181,9 +205,7 @@ def _new_file(ledger_path: Path, started: datetime.datetime, program: str) -> tu
     """A file that no other run has, readable by its owner only, and hidden from git."""
     folder = folder_of(ledger_path)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    hide = folder.parent / ".gitignore"
-    if not hide.exists():
-        hide.write_text("*\n", encoding="utf-8")
+    hidden_folder(folder.parent)
     number = 1
     while True:
         again = f"-{number}" if number > 1 else ""
@@ -192,6 +214,15 @@ def _new_file(ledger_path: Path, started: datetime.datetime, program: str) -> tu
             return path, os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND, 0o600)
         except FileExistsError:
             number += 1
+
+
+def hidden_folder(folder: Path) -> Path:
+    """The folder, made where it is not there, readable by its owner only, and hidden from git."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    hide = folder / ".gitignore"
+    if not hide.exists():
+        hide.write_text("*\n", encoding="utf-8")
+    return folder
 
 
 def folder_of(ledger_path: Path) -> Path:

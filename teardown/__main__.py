@@ -26,7 +26,7 @@ from provision.options import (
 from provision.plan import DryLedger, Planned, changes
 from provision.progress import Progress
 from provision.recovery import TIMES, ledgers_in
-from provision.running import explained, run_program, write_down
+from provision.running import begin, explained, run_program, write_down
 from provision.screen import Screen, name_of, program
 from provision.settings import DEFAULT_REGION, Settings
 from provision.survey import survey
@@ -65,7 +65,7 @@ def teardown(arguments: list[str] | None, screen: Screen, tap: Tap) -> int:
     command_line = parser()
     options = command_line.parse_args(arguments)
     options.arguments = arguments
-    screen.use(plain=options.plain, presenting=options.present, color=options.color, output=options.output)
+    begin(options, screen, tap)
     check_target(command_line, options)
     if options.detailed_exitcode and not options.dry_run:
         command_line.error("--detailed-exitcode only goes with --dry-run")
@@ -73,7 +73,10 @@ def teardown(arguments: list[str] | None, screen: Screen, tap: Tap) -> int:
     check_ledger(options)
     if options.sandbox:
         return teardown_sandbox(options, settings, screen, tap)
-    aws = connect(Target(profile=options.profile, region=options.region, endpoint_url=options.endpoint_url), tap)
+    target = Target(
+        profile=options.profile, region=options.region, endpoint_url=options.endpoint_url, sources=options.sources
+    )
+    aws = connect(target, tap)
     return teardown_at(path_of_ledger(options, aws), aws, options, settings, screen)
 
 
@@ -87,7 +90,8 @@ def teardown_sandbox(options: argparse.Namespace, settings: Settings, screen: Sc
     running = process.find(folder)
     if running is None:
         return close_without_sandbox(path, region, options, screen)
-    aws = connect(Target(region=options.region, sandbox=(running.id, running.url)), tap)
+    target = Target(region=options.region, sandbox=(running.id, running.url), sources=options.sources)
+    aws = connect(target, tap)
     code = teardown_at(path, aws, options, settings, screen)
     if options.dry_run:
         return code
@@ -146,8 +150,7 @@ def teardown_at(path: Path, aws: Clients, options: argparse.Namespace, settings:
     ledger = kind_of_ledger(options).open(path, account=aws.account_id, region=aws.region, endpoint=aws.endpoint)
     aws.tap.permit = ledger.permit
     try:
-        if not options.dry_run:
-            write_down("teardown", options.arguments, aws, settings, ledger)
+        write_down("teardown", options.arguments, aws, settings, ledger, keep=not options.dry_run)
         screen.hide_ids(aws, ledger)
         screen.banner(aws, settings, ledger)
         if ledger.endpoint != aws.endpoint:

@@ -1,4 +1,4 @@
-"""What every test shares: loopback only, none of the user's AWS environment, and a deployment to work on."""
+"""What every test shares: loopback only, none of the user's environment, and a deployment to work on."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def no_aws_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
-        if name.startswith(("AWS_", "BOTO_")):
+        if name.startswith(("AWS_", "BOTO_", "PROVISION_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)

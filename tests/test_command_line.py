@@ -672,3 +672,13 @@ def test_without_its_extra_the_sandbox_says_what_to_install(folder: Folder) -> N
     ended = folder.run("provision", "--sandbox", PYTHONPATH=str(absent))
     assert_message(ended, 253, "No module named 'moto'", "pip install")
     assert not list((folder.path / ".provision").glob("*.json"))
+
+
+def test_a_command_may_stand_behind_options(folder: Folder) -> None:
+    nothing = folder.run("provision", "--endpoint-url", DEAD, "status")
+    assert nothing.returncode == outcome.ENVIRONMENT and "Building" not in nothing.stderr
+    usage = folder.run("provision", "--learner", "status", "--sandbox", "trace", "--no-such-option")
+    assert usage.returncode == outcome.USAGE
+    assert "python -m provision trace: error: unrecognized arguments: --no-such-option" in usage.stderr
+    shown = folder.run("provision", "--sandbox", "diagram", "--format", "mermaid")
+    assert shown.returncode == 0 and shown.stdout.startswith("flowchart")

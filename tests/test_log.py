@@ -1,0 +1,192 @@
+"""What is written beside what is shown: `--events`, `--debug`, and the files that a failure names."""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from command_line import CommandLine, refuse
+from programs import Folder
+
+from provision import log, outcome
+from provision.log import without_secrets
+from provision.transcript import VERSION
+from replay.recording import read, transcripts_in
+from sandbox import Sandbox
+
+pytestmark = pytest.mark.usefixtures("models_read_once", "one_look")
+
+
+@pytest.fixture
+def deployment(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CommandLine]:
+    monkeypatch.chdir(tmp_path)
+    with CommandLine(sandbox, tmp_path / "ledger.json", f"l{secrets.token_hex(3)}", monkeypatch) as made:
+        yield made
+        made.on_connect = lambda aws: None
+        made.take_down()
+
+
+# Events.
+
+
+def test_events_on_stdout_are_the_transcript_line_by_line_and_nothing_else(deployment: CommandLine) -> None:
+    ended = deployment.provision("--yes", "--to", "1", "--events", "-")
+    (path,) = transcripts_in(deployment.path.parent)
+    assert ended.told == path.read_text(encoding="utf-8")
+    assert "python -m teardown" in ended.said  # what would have been data is said
+
+
+def test_events_in_a_file_are_the_transcript(deployment: CommandLine, tmp_path: Path) -> None:
+    events = tmp_path / "events.jsonl"
+    deployment.provision("--yes", "--to", "1")
+    ended = deployment.take_down("--events", str(events))
+    assert ended.code == outcome.DONE
+    assert events.read_text(encoding="utf-8") == transcripts_in(tmp_path)[-1].read_text(encoding="utf-8")
+
+
+def test_of_a_run_that_only_reads_there_are_events_but_no_transcript(deployment: CommandLine) -> None:
+    ended = deployment.provision("--dry-run", "--events", "-")
+    events = [json.loads(line) for line in ended.told.splitlines()]
+    assert events[0]["type"] == "transcript" and events[0]["version"] == VERSION
+    assert [event["operation"] for event in events if event["type"] == "call"] == [
+        call.operation for call in ended.calls
+    ]
+    assert events[-1] == {
+        "at": events[-1]["at"],
+        "type": "ended",
+        "exit_code": 0,
+        "calls": len(ended.calls),
+        "writes": 0,
+    }
+    assert transcripts_in(deployment.path.parent) == []
+    assert "Lambda-Write-DynamoDB" in ended.said
+
+
+def test_a_run_that_ends_before_it_begins_has_its_end_among_the_events(tmp_path: Path) -> None:
+    with Folder(tmp_path) as user:
+        ended = user.run("provision", "--yes", "--events", "events.jsonl")
+    assert ended.returncode == outcome.ENVIRONMENT
+    recording = read(tmp_path / "events.jsonl")
+    assert recording.header["version"] == VERSION and recording.ended is not None
+    assert recording.ended["exit_code"] == outcome.ENVIRONMENT
+    assert recording.ended["stop"]["what"].startswith("There are no AWS credentials")
+
+
+def test_events_and_a_document_cannot_both_be_on_stdout(deployment: CommandLine) -> None:
+    ended = deployment.provision("--yes", "--events", "-", "--output", "json")
+    assert ended.code == outcome.USAGE and ended.calls == []
+    assert json.loads(ended.told)["error"]["what"] == "--events - and --output json both write to stdout."
+
+
+def test_a_place_where_no_events_can_be_written_is_said_before_anything_is_done(deployment: CommandLine) -> None:
+    ended = deployment.provision("--yes", "--events", "no/such/folder/events.jsonl")
+    assert ended.code == outcome.ENVIRONMENT and ended.calls == []
+    assert "no/such/folder/events.jsonl cannot be written: No such file or directory." in ended.said
+
+
+def test_whoever_reads_the_events_may_go_away(tmp_path: Path) -> None:
+    with Folder(tmp_path) as user:
+        running = user.start("provision", "--sandbox", "--no-try", "--events", "-")
+        assert running.stdout is not None and running.stderr is not None
+        first = json.loads(running.stdout.readline())
+        assert first["type"] == "transcript"
+        running.stdout.close()
+        said = running.stderr.read()
+        assert running.wait(60) == 0, said
+        assert said.count("Warning: The events cannot be written any more (Broken pipe). The run goes on.") == 1
+        assert "8/8 Stage" in said and "Traceback" not in said and "BrokenPipe" not in said
+        assert user.run("teardown", "--sandbox").returncode == 0
+
+
+# The log.
+
+
+def the_log(folder: Path) -> Path:
+    (path,) = (folder / log.FOLDER).glob("*.log")
+    return path
+
+
+def test_debug_logs_what_is_sent_and_answered_for_the_owner_only(deployment: CommandLine, tmp_path: Path) -> None:
+    ended = deployment.provision("--yes", "--to", "1", "--debug")
+    path = the_log(tmp_path)
+    assert f"Log            {path}" in ended.said.splitlines()
+    text = path.read_text(encoding="utf-8")
+    assert "Action=CreatePolicy" in text or "CreatePolicy" in text
+    assert "DEBUG botocore.endpoint" in text and "iam CreatePolicy ended: None" in text
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert (path.parent / ".gitignore").read_text() == "*\n"
+    assert not [one for one in logging.getLogger().handlers if isinstance(one.formatter, log.WithoutSecrets)]
+
+
+SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYzzzzzzzKEY"
+TOKEN = "IQoJb3JpZ2luX2VjEJr//////////" + "aB3+/" * 60 + "=="
+
+
+def test_no_secret_is_in_the_log(deployment: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    monkeypatch.setenv("AWS_SESSION_TOKEN", TOKEN)
+    seen: list[str] = []
+    deployment.on_connect = lambda aws: aws.iam.meta.events.register_last(
+        "before-send.iam.*", lambda request, **event: seen.append(str(request.headers))
+    )
+    deployment.provision("--yes", "--to", "1", "--debug")
+    assert any(TOKEN in headers for headers in seen), "it was sent, so that it could have been logged"
+    text = the_log(tmp_path).read_text(encoding="utf-8")
+    assert "X-Amz-Security-Token" in text and "AKIAIOSFODNN7EXAMPLE" in text
+    assert SECRET not in text and TOKEN not in text and TOKEN[:120] not in text
+    signatures = [line for line in text.splitlines() if "Signature=" in line]
+    assert signatures and all("Signature=<left out>" in line for line in signatures)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"SecretAccessKey: {SECRET}",
+        f'"SecretAccessKey":"{SECRET}"',
+        f"<SessionToken>{TOKEN}</SessionToken>",
+        "Bearer eyJraWQiOi" + "J9_-abc." * 30,
+        "Signature:\n" + "0f" * 32,
+    ],
+)
+def test_what_looks_like_a_secret_is_left_out_and_the_rest_is_not(text: str) -> None:
+    clean = without_secrets(f"before {text} after")
+    assert clean.startswith("before ") and clean.endswith(" after") and "<left out>" in clean
+    assert not any(secret in clean for secret in (SECRET, TOKEN, "eyJraWQiOi", "0f0f0f"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "arn:aws:iam::123456789012:policy/Lambda-Write-DynamoDB-alice",
+        "https://sqs.us-east-1.amazonaws.com/123456789012/POC-Queue",
+        "2f1f9c3e-7d0a-4d53-9d8e-0c9f6f3f5a11",  # a request id
+        '  File "' + "/" + "a" * 120 + '.py", line 3',
+    ],
+)
+def test_what_a_person_needs_stays(text: str) -> None:
+    assert without_secrets(text) == text
+
+
+# What a failure names.
+
+
+def test_a_failure_names_its_transcript_and_its_log(deployment: CommandLine, tmp_path: Path) -> None:
+    deployment.on_connect = lambda aws: refuse(aws, "dynamodb", "CreateTable")
+    ended = deployment.provision("--yes", "--debug")
+    assert ended.code == outcome.SERVICE
+    (transcript,) = transcripts_in(tmp_path)
+    assert f"  Transcript:    {transcript}" in ended.said.splitlines()
+    assert f"  Log:           {the_log(tmp_path)}" in ended.said.splitlines()
+    assert "stopped by" in the_log(tmp_path).read_text(encoding="utf-8")
+
+
+def test_a_success_and_a_no_name_none(deployment: CommandLine, tmp_path: Path) -> None:
+    assert "Transcript" not in deployment.provision("--yes", "--to", "1").said
+    declined = deployment.provision()  # nobody is there to be asked
+    assert declined.code == outcome.USAGE
