@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK
 """python -m provision: build the walkthrough's architecture."""
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from provision import STEPS, Step, outcome, strangers
 from provision.aws import Clients, Target, connect
+from provision.completion import complete
 from provision.cost import idle_sentence
 from provision.ledger import Happened, L, Ledger, LedgerRefused, NotOurs
 from provision.options import (
@@ -114,6 +116,7 @@ def check_adoption(parser: argparse.ArgumentParser, options: argparse.Namespace)
 
 
 def main(arguments: list[str] | None = None) -> int:
+    complete(parser(), PARSERS)
     screen = Screen(name="provision")
     tap = Tap()
     again = program("provision", sys.argv[1:] if arguments is None else arguments)
@@ -407,6 +410,12 @@ COMMANDS: dict[str, Callable[[list[str], Screen, Tap], int]] = {
     "trace": trace,
     "status": status,
     "diagram": diagram,
+}
+PARSERS: dict[str, Callable[[], Parser]] = {
+    "replay": replay_parser,
+    "trace": trace_parser,
+    "status": status_parser,
+    "diagram": diagram_parser,
 }
 
 

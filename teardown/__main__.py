@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK
 """python -m teardown: remove what provision built, and prove that nothing is left."""
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from provision import STEPS, Step, outcome
 from provision.aws import SANDBOX_ACCOUNT, Clients, Target, connect, ledger_path
+from provision.completion import complete
 from provision.contents import plural
 from provision.ledger import Ledger, Resource, parse
 from provision.options import (
@@ -38,6 +40,7 @@ GOOD = "bold green"
 
 
 def main(arguments: list[str] | None = None) -> int:
+    complete(parser())
     screen = Screen(name="teardown")
     tap = Tap()
     again = program("teardown", sys.argv[1:] if arguments is None else arguments)

@@ -13,6 +13,7 @@ import struct
 import subprocess
 import termios
 import time
+from collections.abc import Sequence
 from types import TracebackType
 
 from programs import Folder
@@ -23,12 +24,15 @@ ESCAPE = re.compile(r"\x1b(?:\[[\d;?]*[A-Za-z]|[()][A-Z0-9]|[=>78])")
 class Terminal:
     """A program in a pseudo-terminal of a given width; what it wrote, as it wrote it."""
 
-    def __init__(self, folder: Folder, columns: int, *command: str, **environ: str) -> None:
+    def __init__(
+        self, folder: Folder, columns: int, *command: str, program: Sequence[str] = (), **environ: str
+    ) -> None:
+        """`command` is a module with its arguments, unless another `program` is to run them."""
         self.written = b""
         self._master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
         self.child = subprocess.Popen(
-            [folder.python, "-m", *command],
+            [*(program or [folder.python, "-m"]), *command],
             cwd=folder.path,
             env={**folder.environ, "TERM": "xterm-256color", **environ},
             stdin=slave,

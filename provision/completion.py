@@ -1,0 +1,78 @@
+"""Answers a shell that asks how a command line can go on. docs/how-to/shell-completion.md says how bash and zsh ask."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from provision import STEPS
+
+
+def complete(
+    parser: argparse.ArgumentParser, commands: Mapping[str, Callable[[], argparse.ArgumentParser]] | None = None
+) -> None:
+    """Where a shell asks, answer it and end the process; else do nothing.
+
+    `commands` have parsers of their own. argcomplete's protocol is three variables: the line, the place in it, and the
+    number of the word that is the program. https://kislyuk.github.io/argcomplete/
+    """
+    if "_ARGCOMPLETE" not in os.environ:
+        return
+    try:
+        import argcomplete
+    except ImportError:
+        sys.exit(1)
+    program = int(os.environ["_ARGCOMPLETE"])
+    words = os.environ["COMP_LINE"][: int(os.environ["COMP_POINT"])].split(" ")
+    command = next((word for word in words[program:-1] if word), "")
+    if command in (commands or {}):
+        os.environ["_ARGCOMPLETE"] = str(program + 1)
+        parser = (commands or {})[command]()
+    for action in parser._actions:
+        if action.dest in COMPLETERS:
+            action.completer = COMPLETERS[action.dest]  # type: ignore[attr-defined]
+    argcomplete.autocomplete(parser, always_complete_options="long")
+
+
+def profiles(**asked: Any) -> list[str]:
+    import botocore.session
+
+    return list(botocore.session.Session().available_profiles)
+
+
+def regions(**asked: Any) -> list[str]:
+    import botocore.session
+
+    return list(botocore.session.Session().get_available_regions("lambda"))
+
+
+def keys(**asked: Any) -> list[str]:
+    from provision.survey import ADOPTABLE
+
+    return list(ADOPTABLE)
+
+
+def step_names(**asked: Any) -> list[str]:
+    return [step.name for step in STEPS]
+
+
+def nothing(**asked: Any) -> list[str]:
+    """In the place of file names, for what is none."""
+    return []
+
+
+COMPLETERS: dict[str, Callable[..., list[str]]] = {
+    "profile": profiles,
+    "region": regions,
+    "adopt": keys,
+    "to": step_names,
+    "back_to": step_names,
+    "learner": nothing,
+    "endpoint_url": nothing,
+    "runtime": nothing,
+    "deployment": nothing,
+    "speed": nothing,
+}
