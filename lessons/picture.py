@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import html
 import textwrap
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from rich.text import Text
 
+from lessons import svg
 from provision.settings import Settings
 
 
@@ -172,8 +172,7 @@ def as_svg(
         "trigger hands to the function. The function writes to the table."
     )
     drawn = [
-        '<svg class="picture" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 985 380" role="img" '
-        f'aria-label="{html.escape(title)}: {described}">',
+        svg.opening("picture", 985, 380, f'role="img" aria-label="{svg.escaped(title)}: {described}"'),
         f"<style>{STYLE}</style>",
         '<defs><marker id="head" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="8" markerHeight="8" orient="auto">'
         '<path d="M0 0L10 5L0 10z" fill="currentColor"/></marker></defs>',
@@ -184,13 +183,13 @@ def as_svg(
         x, y = arrow.at
         drawn.append(
             f'<g class="part{state(arrow.keys)}" data-step="{arrow.step}"><path class="way" d="{arrow.path}" '
-            f'marker-end="url(#head)"/><text class="label" x="{x}" y="{y}">{html.escape(arrow.label)}</text></g>'
+            f'marker-end="url(#head)"/>{svg.text("label", x, y, arrow.label)}</g>'
         )
     for box in boxes(settings):
         middle = box.x + box.width // 2
         link = (links or {}).get(box.keys[0])
         if link:
-            drawn.append(f'<a href="{html.escape(link)}">')
+            drawn.append(f'<a href="{svg.escaped(link)}">')
         drawn.append(
             f'<g class="box part{state(box.keys)}" data-step="{box.step}">'
             f'<rect x="{box.x}" y="{box.y}" width="{box.width}" height="70" rx="8"/>'
@@ -198,8 +197,8 @@ def as_svg(
         lines = textwrap.wrap(box.name, box.width // 9, max_lines=2, placeholder="...")
         for number, line in enumerate(lines):
             top = box.y + (28 if len(lines) == 1 else 20) + 17 * number
-            drawn.append(f'<text class="name" x="{middle}" y="{top}">{html.escape(line)}</text>')
-        drawn.append(f'<text class="kind" x="{middle}" y="{box.y + 58}">{html.escape(box.kind)}</text></g>')
+            drawn.append(svg.text("name", middle, top, line))
+        drawn.append(f"{svg.text('kind', middle, box.y + 58, box.kind)}</g>")
         if link:
             drawn.append("</a>")
     drawn.append("</svg>")

@@ -1,4 +1,4 @@
-"""python -m provision replay: play a transcript, or make a page of it."""
+"""python -m provision replay: play a transcript, or make a page, a script or a chart of it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,17 @@ from provision import outcome
 from provision.running import write_file
 from provision.screen import Screen, program
 from provision.transcript import folder_of
+from replay.chart import as_svg, print_chart
 from replay.plain_boto3 import python_script
 from replay.player import Show, play, print_all
-from replay.recording import NoTranscript, Recording, read, transcripts_in, up_to
+from replay.recording import NoTranscript, Recording, invented, masked, read, transcripts_in, up_to
 from replay.script import plan
 from replay.shell import shell_script
+from replay.timeline import timeline
 from replay.web_page import web_page
 
 FOLDER = Path(".provision")
+TO_SCREEN = Path("-")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -39,8 +42,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="write the whole deployment, as it was after that run, as a script instead: OUT.py in boto3, any other in "
         "aws commands",
     )
+    written.add_argument(
+        "--timeline",
+        metavar="OUT.svg",
+        nargs="?",
+        type=Path,
+        const=TO_SCREEN,
+        help="where the time went, as a chart; with OUT.svg as a picture in a file",
+    )
     parser.add_argument(
-        "--unmasked", action="store_true", help="leave account numbers and the bodies of messages in that page"
+        "--unmasked",
+        action="store_true",
+        help="leave account numbers and the bodies of messages in that page or picture",
     )
     parser.add_argument("--faces", action="store_true", help="each call as console page, boto3 and aws command")
 
@@ -54,9 +67,14 @@ def replay(options: argparse.Namespace, screen: Screen) -> int:
         paths = transcripts_in(FOLDER)
     if options.list:
         return name_transcripts(paths, screen)
+    if options.timeline:
+        check_picture(options.timeline)
     recording = read(options.file) if options.file else last_built(paths, folder)
     if options.html:
         write_file(options.html, web_page(recording, unmasked=options.unmasked), screen)
+        return outcome.DONE
+    if options.timeline:
+        charted(recording, options.timeline, screen, unmasked=options.unmasked)
         return outcome.DONE
     if options.script:
         scripted(recording, options.script, screen)
@@ -83,6 +101,30 @@ def scripted(recording: Recording, path: Path, screen: Screen) -> None:
     command = f"{runs} {shlex.quote(str(path))}"
     screen.keep(f"It builds with        {command}")
     screen.keep(f"It takes down with    {command} teardown")
+
+
+def check_picture(path: Path) -> None:
+    """That what stands behind --timeline is not the transcript, which would be overwritten. Raises Stop."""
+    if path.suffix != ".svg" and path != TO_SCREEN:
+        raise outcome.Stop(
+            f"--timeline writes an SVG, and {path} does not end in .svg.",
+            means="Nothing was written.",
+            advice=("A transcript's name comes before it: replay FILE --timeline",),
+            exit_code=outcome.USAGE,
+        )
+
+
+def charted(recording: Recording, path: Path, screen: Screen, *, unmasked: bool) -> None:
+    """Where the time of a run went: in a file as SVG, else as text."""
+    if path != TO_SCREEN:
+        shown = timeline(recording if unmasked else masked(recording))
+        write_file(path, as_svg(shown), screen)
+        return
+    for value, name in invented(recording).items():
+        screen.hide(value, name)
+    # A line that fills a terminal's last column makes some add an empty one.
+    width = screen.data.width - 1 if screen.data_in_terminal else 80
+    print_chart(timeline(recording), screen, width=width)
 
 
 def name_transcripts(paths: list[Path], screen: Screen) -> int:
