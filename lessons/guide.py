@@ -11,17 +11,18 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from lessons import links, picture
 from lessons.call import faces, invented
-from lessons.page import Page, names, read
+from lessons.page import ConsoleFace, Page, names, read
 from provision import STEPS, Step, outcome, strangers
 from provision.ledger import Resource, write_durably
 from provision.screen import Screen, program
-from provision.settings import ERRATA
+from provision.settings import ERRATA, Erratum
 
 # By step, the key of what it makes last: when that is made, the step is done.
 LAST_MADE = {
@@ -184,7 +185,7 @@ class Guide:
                 self.screen.code(code_of(step), "python")
                 self.screen.keep(f"It is in {inspect.getsourcefile(step.load())}.", "dim")
             elif choice == "calls":
-                self.show_calls(page)
+                self.show_calls(step, page)
             elif choice == "answer":
                 self.screen.markdown(page.answer)
             elif choice == "words":
@@ -235,39 +236,63 @@ class Guide:
     # What a page shows.
 
     def show(self, step: Step, page: Page) -> None:
-        screen = self.screen
-        screen.page(f"Step {step.number} of 8: {page.title}")
-        screen.heading("What it is for")
-        screen.markdown(page.purpose)
-        screen.heading("Why now")
-        screen.markdown(page.why_now)
-        screen.heading("In the console")
-        screen.markdown(page.console)
-        for erratum in ERRATA:
-            if erratum.step == step.name:
-                done = erratum.as_written if self.run.settings.as_written and erratum.as_written else erratum.done
-                screen.heading(f"Erratum {erratum.number} of the walkthrough")
-                screen.prose("    It says:  ", erratum.says)
-                screen.prose("    True is:  ", erratum.truth)
-                screen.prose("    Done:     ", done)
-        screen.heading("What there is so far")
-        screen.drawing(picture.as_text(self.run.settings, self.existing(), width=screen.width))
-        screen.heading("To think about")
-        screen.markdown(page.question)
+        parts: list[Callable[[], None]] = [
+            lambda: self.show_beginning(step, page),
+            lambda: self.show_section("Why now", page.why_now),
+            lambda: self.show_section("In the console", page.console),
+            *(partial(self.show_erratum, erratum) for erratum in ERRATA if erratum.step == step.name),
+            self.show_picture,
+            lambda: self.show_question(step, page),
+        ]
+        self.show_parts(step, parts, f"More of page {step.number}")
+
+    def show_parts(self, step: Step, parts: list[Callable[[], None]], what: str) -> None:
+        """One part after the other, in a terminal no more than there is room for; `what` is what there is more of."""
+        prompt = f"{what}. Enter: go on; e: to its end; x: no more of it > "
+        menu = len(self.choices(step)) + 4  # its title, the line with the pages' numbers, and the prompt
+        self.screen.in_parts(parts, prompt, below=menu)
+
+    def show_beginning(self, step: Step, page: Page) -> None:
+        self.screen.page(f"Step {step.number} of 8: {page.title}")
+        self.show_section("What it is for", page.purpose)
+
+    def show_section(self, title: str, text: str) -> None:
+        self.screen.heading(title)
+        self.screen.markdown(text)
+
+    def show_erratum(self, erratum: Erratum) -> None:
+        done = erratum.as_written if self.run.settings.as_written and erratum.as_written else erratum.done
+        self.screen.heading(f"Erratum {erratum.number} of the walkthrough")
+        self.screen.prose("    It says:  ", erratum.says)
+        self.screen.prose("    True is:  ", erratum.truth)
+        self.screen.prose("    Done:     ", done)
+
+    def show_picture(self) -> None:
+        self.screen.heading("What there is so far")
+        self.screen.drawing(picture.as_text(self.run.settings, self.existing(), width=self.screen.width))
+
+    def show_question(self, step: Step, page: Page) -> None:
+        self.show_section("To think about", page.question)
         missing = self.missing(step)
         if missing:
             needed = ", ".join(f"{one.number} ({one.title})" for one in missing)
-            screen.say(f"This step needs what is not there yet: step {needed}.", "yellow")
+            self.screen.say(f"This step needs what is not there yet: step {needed}.", "yellow")
         if self.is_made(step):
             took = f" It took {self.seconds[step.name]:.1f} s." if step.name in self.seconds else ""
-            screen.say(f"This step is done.{took}", "green")
+            self.screen.say(f"This step is done.{took}", "green")
 
-    def show_calls(self, page: Page) -> None:
+    def show_calls(self, step: Step, page: Page) -> None:
         """The calls that make the step's things, as the page has them: what the console would ask for."""
-        for face in (face for face in page.console_faces if not face.mends):
-            self.screen.heading(f"{face.operation}{f' ({face.mark})' if face.mark else ''}")
-            for line in face.lines():
-                self.screen.keep(f"    {line}")
+        faces = [face for face in page.console_faces if not face.mends]
+        parts: list[Callable[[], None]] = [partial(self.show_face, face) for face in faces]
+        self.show_parts(step, [*parts, partial(self.show_mends, page)], f"More of the {len(faces)} calls")
+
+    def show_face(self, face: ConsoleFace) -> None:
+        self.screen.heading(f"{face.operation}{f' ({face.mark})' if face.mark else ''}")
+        for line in face.lines():
+            self.screen.keep(f"    {line}")
+
+    def show_mends(self, page: Page) -> None:
         mends = list(dict.fromkeys(face.operation for face in page.console_faces if face.mends))
         only = f" Only where others changed something, it also calls {', '.join(mends)}." if mends else ""
         self.screen.say(f"The step makes what is not there yet, and looks before and after.{only}", "dim")
@@ -295,11 +320,21 @@ class Guide:
         self.show_faces(writes, page)
         looked = len(calls) - len(writes)
         self.screen.say(f"{looked} further calls only looked; the transcript has them all: {transcript.path}", "dim")
+        if writes and self.run.aws.base_url:
+            self.say_how_to_try()
         self.show_changes(events)
         took = self.seconds[step.name]
         self.screen.say(f"Step {step.number} is done ({took:.1f} s).", "bold green")
         self.screen.heading("To think about")
         self.screen.markdown(page.question)
+
+    def say_how_to_try(self) -> None:
+        """What the `aws` commands of a page need on an emulator, which asks for no credentials."""
+        self.screen.say()
+        self.screen.say(
+            "The aws commands below insist on credentials; any will do here. To try them in a shell, first", "dim"
+        )
+        self.screen.keep("    export AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any")
 
     def show_faces(self, calls: list[dict[str, Any]], page: Page) -> None:
         """Call by call, each when the learner is ready for it."""

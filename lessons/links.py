@@ -38,7 +38,7 @@ def where_to_see(entry: Resource, aws: Clients) -> str:
         url = console_url(entry.kind, entry.identity, entry.outputs, **place)
         if url is not None:
             return url
-    command = look_command(
+    return look_command(
         entry.kind,
         entry.identity,
         entry.outputs,
@@ -46,8 +46,6 @@ def where_to_see(entry: Resource, aws: Clients) -> str:
         endpoint_url=aws.base_url,
         profile=aws.profile,
     )
-    # An emulator asks for no credentials, and the command insists on some.
-    return f"AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any {command}" if aws.base_url else command
 
 
 def console_url(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import io
 import json
+import math
 import os
 import select
 import shlex
@@ -47,6 +48,7 @@ HEARTBEAT = 15.0  # seconds between two lines about one wait
 ENOUGH = 10  # minutes that credentials should last at least: on AWS a build takes two or three, more in a class
 INDENT = " " * 15  # of what belongs to the line above it
 LINES_OF_ONE_DIFFERENCE = 8
+ROWS_OF_A_PAUSE = 2
 
 STYLES = {
     "created": "green",
@@ -626,6 +628,31 @@ class Screen:
             if answer in answers:
                 return answer
             self.say(f"{answer!r} is none of them.", "yellow")
+
+    def in_parts(self, parts: Sequence[Callable[[], None]], prompt: str, *, below: int) -> None:
+        """Show a long page part by part. In a terminal, what would not fit below the last stop waits for a person.
+
+        A part only shows something: it is called twice, to be measured first. `below` are the lines that follow the
+        last of them. The answer "e" ends the stops, "x" and "q" the page.
+        """
+        stopping, used = self.in_terminal, 0
+        sizes = [self.rows_of(part) if stopping else 0 for part in parts]
+        for number, size in enumerate([*sizes, below]):
+            if stopping and used and used + size + ROWS_OF_A_PAUSE > self.talk.height:
+                answer = self.pause(prompt, ("", "e", "x", "q"))
+                if answer in ("x", "q"):
+                    return
+                stopping, used = answer != "e", 0
+            if number < len(parts):
+                parts[number]()
+                used += size
+
+    def rows_of(self, part: Callable[[], None]) -> int:
+        """How many rows of the terminal something takes that is shown."""
+        with self.talk.capture() as captured:
+            part()
+        lines = Text.from_ansi(captured.get()).split("\n")
+        return sum(max(1, math.ceil(line.cell_len / self.talk.width)) for line in lines)
 
     def read_line(self, prompt: str) -> str:
         """What a person types. Raises EOFError at the end of the input."""

@@ -25,12 +25,18 @@ class Terminal:
     """A program in a pseudo-terminal of a given width; what it wrote, as it wrote it."""
 
     def __init__(
-        self, folder: Folder, columns: int, *command: str, program: Sequence[str] = (), **environ: str
+        self,
+        folder: Folder,
+        columns: int,
+        *command: str,
+        rows: int = 40,
+        program: Sequence[str] = (),
+        **environ: str,
     ) -> None:
         """`command` is a module with its arguments, unless another `program` is to run them."""
         self.written = b""
         self._master, slave = pty.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         self.child = subprocess.Popen(
             [*(program or [folder.python, "-m"]), *command],
             cwd=folder.path,
@@ -53,10 +59,11 @@ class Terminal:
         self.child.wait()
         os.close(self._master)
 
-    def read_until(self, fragment: str | None, seconds: float = 60) -> None:
-        """Read until the fragment has been written, or, without one, until the program has closed its terminal."""
+    def read_until(self, fragment: str | tuple[str, ...] | None, seconds: float = 60) -> None:
+        """Read until the fragment, or one of several, has been written; without one, until the terminal is closed."""
         until = time.monotonic() + seconds
-        while fragment is None or fragment not in self.text:
+        fragments = (fragment,) if isinstance(fragment, str) else fragment or ()
+        while not any(one in self.text for one in fragments):
             ready, _, _ = select.select([self._master], [], [], max(until - time.monotonic(), 0))
             assert ready, f"not written in {seconds} s: {fragment!r}\n{self.text}"
             try:
@@ -70,7 +77,7 @@ class Terminal:
                 assert fragment is None, f"never written: {fragment!r}\n{self.text}"
                 return
 
-    def ask(self, keys: str, fragment: str | None, seconds: float = 60) -> str:
+    def ask(self, keys: str, fragment: str | tuple[str, ...] | None, seconds: float = 60) -> str:
         """Type, and read until the fragment has been written since; what was written since, without escapes."""
         self.written = b""
         self.type(keys)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 from programs import Folder
+from screens import memory_screen
 from terminal import Terminal
 
 from provision import outcome
@@ -15,6 +17,24 @@ from replay.recording import read, transcripts_in
 
 LESSON = ("provision", "--sandbox", "--step")
 PROMPT = "turn to that page\n> "
+PAUSE = "x: no more of it > "
+
+
+class Lesson(Terminal):
+    """A lesson whose learner reads each page to its end: Enter at each stop, until it asks what to do."""
+
+    def __init__(self, folder: Folder, columns: int, *more: str, rows: int = 40) -> None:
+        super().__init__(folder, columns, *LESSON, *more, rows=rows)
+        self.stops = 0
+
+    def turn(self, keys: str = "") -> str:
+        """Type, and read until the lesson asks what to do; what was written since."""
+        self.stops = 0
+        shown = self.ask(keys, (PROMPT, PAUSE))
+        while PROMPT not in self.text:
+            self.stops += 1
+            shown += self.ask("\n", (PROMPT, PAUSE))
+        return shown
 
 
 @pytest.fixture
@@ -29,9 +49,8 @@ def entries(folder: Folder) -> list[str]:
 
 
 def test_a_lesson_from_its_first_page_to_its_last(folder: Folder) -> None:
-    with Terminal(folder, 100, *LESSON) as lesson:
-        lesson.read_until(PROMPT)
-        first = lesson.text
+    with Lesson(folder, 100) as lesson:
+        first = lesson.turn()
         for words in (
             "Step 1 of 8: Policies",
             "What it is for",
@@ -43,17 +62,17 @@ def test_a_lesson_from_its_first_page_to_its_last(folder: Folder) -> None:
             assert words in first
         assert "iam.get_policy" not in first
 
-        calls = lesson.ask("l\n", PROMPT)
+        calls = lesson.turn("l\n")
         assert "CreatePolicy" in calls and "Policy name:" in calls
         assert "it also calls CreatePolicyVersion, DeletePolicyVersion, TagPolicy" in " ".join(calls.split())
-        code = lesson.ask("code\n", PROMPT)
+        code = lesson.turn("code\n")
         assert "def provision(aws: Clients, settings: Settings, ledger: Ledger)" in code
         assert "provision/policies.py" in code
         assert code.index("def provision") < code.index("def make_policy") and "aws.iam.create_policy(" in code
-        assert "event source mapping polls the queue" in " ".join(lesson.ask("a\n", PROMPT).split())
-        assert "Point at Resource" in lesson.ask("p\n", PROMPT)
+        assert "event source mapping polls the queue" in " ".join(lesson.turn("a\n").split())
+        assert "Point at Resource" in lesson.turn("p\n")
         assert "'xyz' is none of them" in lesson.ask("xyz\n", "> ")
-        assert "the full name of a thing in AWS" in lesson.ask("w\n", PROMPT)
+        assert "the full name of a thing in AWS" in lesson.turn("w\n")
         assert not (folder.path / ".provision" / "sandbox-us-east-1.json").exists()  # nothing was made until now
 
         # Run it: each call when the learner is ready for it.
@@ -64,16 +83,18 @@ def test_a_lesson_from_its_first_page_to_its_last(folder: Folder) -> None:
         assert "aws iam create-policy" in face
         assert "Policy.Arn: arn:aws:iam::123456789012:policy/Lambda-Write-DynamoDB" in face
         assert "'later' is none of them" in lesson.ask("later\n", "Call 1 of 2")
-        rest = lesson.ask("\n", PROMPT)
+        rest = lesson.turn("\n")
         assert "Lambda-Read-SQS  (promised, then made)" in rest
         assert "--policy-arn arn:aws:iam::123456789012:policy/Lambda-Read-SQS" in rest
         assert "Step 1 is done" in rest
+        assert "AWS_ACCESS_KEY_ID" not in face and rest.count("AWS_ACCESS_KEY_ID") == 1  # once a page
+        assert "    export AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any\n" in rest
 
         # Skip the roles; the queue needs them, and offers them again.
-        assert "Step 2 of 8: Roles" in lesson.ask("\n", PROMPT)
-        assert "Step 3 of 8: Table" in lesson.ask("s\n", PROMPT)
-        assert "Step 3 is done" in lesson.ask("r\n", PROMPT)
-        queue = lesson.ask("n\n", PROMPT)
+        assert "Step 2 of 8: Roles" in lesson.turn("\n")
+        assert "Step 3 of 8: Table" in lesson.turn("s\n")
+        assert "Step 3 is done" in lesson.turn("r\n")
+        queue = lesson.turn("n\n")
         assert "[table name]" in queue and "(POC-Queue)" in queue  # lit up, and not
         assert "needs what is not there yet: step 2 (Roles)" in queue
         assert "run this step" not in queue
@@ -84,20 +105,19 @@ def test_a_lesson_from_its_first_page_to_its_last(folder: Folder) -> None:
         assert lesson.child.wait(30) == outcome.DONE
     assert entries(folder) == ["policies", "table"]
 
-    with Terminal(folder, 100, *LESSON) as lesson:
-        lesson.read_until(PROMPT)
-        assert "Going on with step 4" in lesson.text
-        assert "Step 2 of 8: Roles" in lesson.ask("\n", PROMPT)
+    with Lesson(folder, 100) as lesson:
+        assert "Going on with step 4" in lesson.turn()
+        assert "Step 2 of 8: Roles" in lesson.turn("\n")
         lesson.ask("\n", "Call 1 of 5")
-        assert "Step 2 is done" in lesson.ask("x\n", PROMPT)
+        assert "Step 2 is done" in lesson.turn("x\n")
 
         # Turning back deletes nothing.
-        back = lesson.ask("b\n", PROMPT)
+        back = lesson.turn("b\n")
         assert "Step 1 of 8: Policies" in back and "This step is done." in back
         assert "teardown --sandbox --back-to 1" in back
-        assert "unchanged" in lesson.ask("r\n", PROMPT)  # once more changes nothing
+        assert "unchanged" in lesson.turn("r\n")  # once more changes nothing
 
-        lesson.ask("4\n", PROMPT)
+        lesson.turn("4\n")
         for step, calls in ((4, 2), (5, 3), (6, 1), (7, 16), (8, 1)):
             done = f"Step {step} is done"
             if calls > 1:
@@ -105,8 +125,8 @@ def test_a_lesson_from_its_first_page_to_its_last(folder: Folder) -> None:
             lesson.ask("x\n" if calls > 1 else "r\n", done)
             lesson.read_until(PROMPT)
             if step < 8:
-                assert f"Step {step + 1} of 8" in lesson.ask("n\n", PROMPT)
-        tested = lesson.ask("t\n", PROMPT)
+                assert f"Step {step + 1} of 8" in lesson.turn("n\n")
+        tested = lesson.turn("t\n")
         assert tested.count("OK  ") == 5
         ended = lesson.ask("n\n", None)
         assert "Invoke URL:" in ended and "provision trace --sandbox" in ended and "replay --html" in ended
@@ -117,26 +137,70 @@ def test_a_lesson_from_its_first_page_to_its_last(folder: Folder) -> None:
     assert folder.run("provision", "--sandbox", "--no-try").stderr.count("created") == 0
 
 
+def test_a_long_page_stops_at_the_end_of_a_section_wherever_the_screen_is_full(folder: Folder) -> None:
+    with Lesson(folder, 80, rows=200) as lesson:
+        whole = page_in(lesson.turn())
+        assert lesson.stops == 0
+    stops = {}
+    for rows in (40, 24):
+        with Lesson(folder, 80, rows=rows) as lesson:
+            shown = lesson.turn()
+            stops[rows] = lesson.stops
+            screens = page_in(shown).split(f"\nMore of page 1. Enter: go on; e: to its end; {PAUSE}\n")
+            assert "".join(screens) == whole  # nothing is lost, or said twice
+            assert all(len(screen.splitlines()) <= rows for screen in screens)
+            calls = lesson.turn("l\n")
+            assert lesson.stops > 0 and "More of the 2 calls" in calls
+    assert 0 < stops[40] < stops[24]
+
+
+def page_in(shown: str) -> str:
+    """From the line above a page's title to the prompt below its choices."""
+    return shown[shown.index("=====") :]
+
+
+def test_at_a_stop_a_learner_reads_on_to_the_end_or_no_more(folder: Folder) -> None:
+    with Lesson(folder, 80, rows=24) as lesson:
+        lesson.read_until(PAUSE)
+        assert "'n' is none of them" in lesson.ask("n\n", PAUSE)
+        rest = lesson.ask("e\n", PROMPT)
+        assert "To think about" in rest and PAUSE not in rest
+        lesson.ask("1\n", PAUSE)
+        for key in ("x", "q"):  # as between the calls of a step
+            assert "To think about" not in lesson.ask(f"{key}\n", PROMPT)
+            lesson.ask("1\n", PAUSE)
+        assert "To think about" in lesson.turn("\n") and lesson.stops > 0
+        lesson.ask("q\n", None)
+
+
+def test_in_a_pipe_no_page_stops() -> None:
+    screen = memory_screen()
+    lines = [partial(screen.say, f"part {number}") for number in range(100)]
+    screen.in_parts(lines, "never asked", below=15)
+    assert screen.talk.file.getvalue().split("\n")[:-1] == [  # type: ignore[attr-defined]
+        f"part {number}" for number in range(100)
+    ]
+
+
 def test_a_latecomer_catches_up_and_a_page_taken_down_comes_again(folder: Folder) -> None:
-    with Terminal(folder, 80, *LESSON, "--to", "2") as lesson:
-        lesson.read_until(PROMPT)
-        assert "2/8 Roles" in lesson.text and "Step 3 of 8: Table" in lesson.text
+    with Lesson(folder, 80, "--to", "2") as lesson:
+        caught_up = lesson.turn()
+        assert "2/8 Roles" in caught_up and "Step 3 of 8: Table" in caught_up
         lesson.ask("r\n", "Step 3 is done")
         lesson.read_until(PROMPT)
-        lesson.ask("n\n", PROMPT)
+        lesson.turn("n\n")
         lesson.ask("q\n", None)
     assert folder.run("teardown", "--sandbox", "--back-to", "2").returncode == outcome.DONE
-    with Terminal(folder, 80, *LESSON) as lesson:
-        lesson.read_until(PROMPT)
-        assert "Step 2 of 8: Roles" in lesson.text  # the page of last time, 4, comes after what is to be made again
+    with Lesson(folder, 80) as lesson:
+        assert "Step 2 of 8: Roles" in lesson.turn()  # the page of last time, 4, comes after what is to be made again
         lesson.ask("q\n", None)
 
 
 def test_an_error_of_aws_does_not_end_the_lesson(folder: Folder) -> None:
-    with Terminal(folder, 100, *LESSON) as lesson:
-        lesson.read_until(PROMPT)
+    with Lesson(folder, 100) as lesson:
+        lesson.turn()
         (folder.path / ".provision" / "sandbox-us-east-1.json").mkdir()  # no ledger can be written in its place
-        failed = lesson.ask("r\n", PROMPT)
+        failed = lesson.turn("r\n")
         assert "What to do:" in failed and "Step 1 is done" not in failed
         (folder.path / ".provision" / "sandbox-us-east-1.json").rmdir()
         lesson.ask("r\n", "Call 1 of 2")
@@ -146,14 +210,14 @@ def test_an_error_of_aws_does_not_end_the_lesson(folder: Folder) -> None:
 
 
 def test_ctrl_c_and_the_end_of_input_leave_a_lesson_that_can_be_gone_on_with(folder: Folder) -> None:
-    with Terminal(folder, 80, *LESSON) as lesson:
-        lesson.read_until(PROMPT)
+    with Lesson(folder, 80) as lesson:
+        lesson.read_until(PAUSE)
         lesson.interrupt()
         lesson.read_until(None)
         assert lesson.child.wait(30) == outcome.INTERRUPTED
         assert "Go on with:" in lesson.text and "--step" in lesson.text
-    with Terminal(folder, 80, *LESSON) as lesson:
-        lesson.read_until(PROMPT)
+    with Lesson(folder, 80) as lesson:
+        lesson.turn()
         assert "The place is kept" in lesson.ask("\x04", None)  # Ctrl-D
 
 
@@ -169,15 +233,16 @@ def test_a_spoiled_note_of_the_place_costs_the_place_only(folder: Folder) -> Non
     place.parent.mkdir()
     for spoiled in ("{", "[]", '{"step": "nothing", "skipped": []}', json.dumps({"step": "queue", "skipped": 5})):
         place.write_text(spoiled)
-        with Terminal(folder, 80, *LESSON) as lesson:
-            lesson.read_until(PROMPT)
-            assert "Step 1 of 8: Policies" in lesson.text
+        with Lesson(folder, 80) as lesson:
+            assert "Step 1 of 8: Policies" in lesson.turn()
             lesson.ask("q\n", None)
 
 
 def test_plain_has_no_escape_and_present_shows_no_account_or_id(folder: Folder) -> None:
-    with Terminal(folder, 80, *LESSON, "--plain") as lesson:
-        lesson.read_until(PROMPT)
+    with Lesson(folder, 80, "--plain") as lesson:
+        lesson.read_until(PAUSE)
+        assert "\x1b" not in lesson.raw
+        lesson.turn("\n")
         assert "\x1b" not in lesson.raw
         lesson.ask("q\n", None)
     with Terminal(folder, 100, "provision", "--sandbox", "--present") as shown:
