@@ -1,0 +1,357 @@
+"""The pages in docs/: what is generated is fresh, what is linked exists, and the tutorial works as it is written."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from programs import Folder
+from terminal import Terminal
+
+import teardown.__main__
+from provision import outcome
+from provision.settings import ERRATA
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
+PAGES = sorted(DOCS.rglob("*.md"))
+
+
+def script(name: str) -> ModuleType:
+    """A module of docs/, which is no package."""
+    spec = importlib.util.spec_from_file_location(f"docs_{name}", DOCS / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+generate = script("generate")
+check = script("check")
+
+
+# What is generated.
+
+
+@pytest.mark.parametrize("page", generate.PAGES)
+def test_a_generated_page_is_what_the_programs_say_now(page: str) -> None:
+    assert (DOCS / page).read_text(encoding="utf-8") == generate.PAGES[page](), "python docs/generate.py mends it"
+
+
+def test_check_passes_on_fresh_pages_and_names_a_stale_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert generate.main([], tmp_path) == 0
+    capsys.readouterr()
+    assert generate.main(["--check"], tmp_path) == 0
+    assert capsys.readouterr().err == ""
+
+    page = tmp_path / "reference" / "errata.md"
+    page.write_text(page.read_text(encoding="utf-8") + "\nby hand\n", encoding="utf-8")
+    (tmp_path / "reference" / "commands.md").unlink()
+    assert generate.main(["--check"], tmp_path) == 1
+    said = capsys.readouterr().err
+    assert "reference/errata.md is stale" in said and "reference/commands.md is stale" in said
+    assert page.read_text(encoding="utf-8").endswith("by hand\n")
+
+
+def test_an_option_that_the_page_lacks_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    parser = teardown.__main__.parser
+
+    def with_one_more() -> argparse.ArgumentParser:
+        made = parser()
+        made.add_argument("--brand-new", help="not on the page yet")
+        return made
+
+    monkeypatch.setattr(teardown.__main__, "parser", with_one_more)
+    assert generate.stale(DOCS) == ["reference/commands.md"]
+
+
+def sections(page: str) -> dict[str, str]:
+    """The text below each heading of the second level."""
+    _, *parts = re.split(r"^## (.+)$", (DOCS / page).read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return dict(zip(parts[::2], parts[1::2], strict=True))
+
+
+def test_every_option_that_a_help_prints_is_on_the_page(capsys: pytest.CaptureFixture[str]) -> None:
+    on_the_page = sections("reference/commands.md")
+    programs = {main.__module__.removesuffix(".__main__"): main for main in generate.PROGRAMS}
+    for heading, text in on_the_page.items():
+        program, *command = heading.removeprefix("python -m ").split()
+        with pytest.raises(SystemExit):
+            programs[program]([*command, "--help"])
+        options = set(re.findall(r"--[a-z][a-z-]+", capsys.readouterr().out)) - {"--help"}
+        assert options == set(re.findall(r"--[a-z][a-z-]+", text)) - {"--help"}, heading
+    assert len(on_the_page) >= 12
+
+
+def test_errata_page_has_them_all() -> None:
+    text = (DOCS / "reference" / "errata.md").read_text(encoding="utf-8")
+    numbers = [int(number) for number in re.findall(r"^### Erratum (\d+)$", text, re.MULTILINE)]
+    assert sorted(numbers) == [erratum.number for erratum in ERRATA]
+
+
+def codes(path: Path) -> dict[int, str]:
+    """The rows of a table of exit codes."""
+    rows = re.findall(r"^\| (\d+) \| (.+) \|$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return {int(code): meaning for code, meaning in rows}
+
+
+def test_the_exit_codes_are_those_of_the_programs_and_the_same_in_the_readme() -> None:
+    written = codes(DOCS / "reference" / "exit-codes.md")
+    assert set(written) == {value for name, value in vars(outcome).items() if name.isupper()}
+    assert written == codes(ROOT / "README.md")
+
+
+# What is linked.
+
+
+def anchors(path: Path) -> set[str]:
+    """The headings of a page, as GitHub and the site turn them into addresses."""
+    headings = re.findall(r"^#+ (.+)$", without_code(path.read_text(encoding="utf-8")), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def without_code(text: str) -> str:
+    return re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def broken(path: Path) -> list[str]:
+    """The relative links of a page that lead nowhere."""
+    lead_nowhere = []
+    for link in re.findall(r"\]\(([^)\s]+)\)", without_code(path.read_text(encoding="utf-8"))):
+        if re.match(r"[a-z]+:", link):
+            continue
+        name, _, anchor = link.partition("#")
+        target = path.parent / name if name else path
+        if not target.is_file() or (anchor and anchor not in anchors(target)):
+            lead_nowhere.append(link)
+    return lead_nowhere
+
+
+@pytest.mark.parametrize("path", [ROOT / "README.md", *PAGES], ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(path: Path) -> None:
+    assert broken(path) == []
+
+
+def test_a_broken_link_would_be_noticed(tmp_path: Path) -> None:
+    (tmp_path / "there.md").write_text("# What it is, and why\n", encoding="utf-8")
+    page = tmp_path / "page.md"
+    page.write_text(
+        "[a](there.md) [b](there.md#what-it-is-and-why) [c](gone.md) [d](there.md#gone) [e](#gone) "
+        "[f](https://example.com/)\n\n```bash\n[g](gone.md)\n```\n",
+        encoding="utf-8",
+    )
+    assert broken(page) == ["gone.md", "there.md#gone", "#gone"]
+
+
+def test_the_front_page_names_every_page() -> None:
+    named = set(re.findall(r"^- \[[^]]+\]\(([^)]+)\)", (DOCS / "index.md").read_text(encoding="utf-8"), re.MULTILINE))
+    assert named == {path.relative_to(DOCS).as_posix() for path in PAGES} - {"index.md"}
+
+
+# The built site: nothing in it may come from elsewhere. .ci/run builds it, and runs the same check.
+
+OWN = """<html><head><link rel="stylesheet" href="_static/a.css"><link rel="canonical" href="https://example.com/">
+<style>body { background: url(_static/b.png) }</style></head><body><a href="https://example.com/">for people</a>
+<script src="_static/c.js"></script><img src="data:image/png;base64,AAAA" srcset="a.png 1x, b.png 2x"></body></html>"""
+
+
+def site(folder: Path, page: str = OWN, style: str = "body { color: red }") -> Path:
+    (folder / "_static").mkdir()
+    (folder / "index.html").write_text(page, encoding="utf-8")
+    (folder / "_static" / "a.css").write_text(style, encoding="utf-8")
+    return folder
+
+
+def test_a_site_of_its_own_things_passes(tmp_path: Path) -> None:
+    assert check.main([str(site(tmp_path))]) == 0
+
+
+@pytest.mark.parametrize(
+    "element",
+    [
+        '<script src="https://cdn.example.com/a.js"></script>',
+        '<link rel="stylesheet" href="//fonts.example.com/css">',
+        '<link rel="preload" as="font" href="https://fonts.example.com/a.woff2">',
+        '<img src="http://example.com/badge.svg">',
+        '<img src="a.png" srcset="a.png 1x, https://example.com/b.png 2x">',
+        '<p style="background: url(https://example.com/a.png)"></p>',
+        "<style>@import 'https://example.com/a.css';</style>",
+        '<iframe src="https://example.com/"></iframe>',
+        '<svg><image href="https://example.com/a.png"/></svg>',
+    ],
+)
+def test_a_page_that_fetches_from_elsewhere_fails(
+    element: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert check.main([str(site(tmp_path, OWN.replace("</body>", f"{element}</body>")))]) == 1
+    assert capsys.readouterr().err.startswith("fetched from elsewhere: index.html: ")
+
+
+def test_a_style_sheet_that_fetches_from_elsewhere_fails(tmp_path: Path) -> None:
+    site(tmp_path, style='@font-face { src: url("https://example.com/a.woff2") }')
+    assert check.from_elsewhere(tmp_path) == ["_static/a.css: https://example.com/a.woff2"]
+
+
+def test_a_folder_without_a_site_fails(tmp_path: Path) -> None:
+    assert check.main([str(tmp_path)]) == 1
+
+
+# The tutorial, command by command.
+
+BLOCK = re.compile(
+    r"^(?:<!-- (?P<note>[^>]+) -->\n)?```(?P<kind>bash|text)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
+)
+ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+")
+API = re.compile(r"/restapis/\w+/")
+# What is another one each time: where it stands in the page or in an output, it counts as the same.
+OTHER_EACH_TIME = [
+    (ADDRESS, "ADDRESS"),
+    (API, "API"),
+    (re.compile(r"\b(sb|poc)-[0-9a-f]{8}\b"), "ID"),
+    (re.compile(r"\d{8}-\d{6}-\d{3}"), "TIME"),
+    (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC"), "TIME"),
+    (re.compile(r"\d+\.\d+ s\b"), "SECONDS"),
+    (re.compile(r"\b\d+ (s,|KiB|API calls)"), r"NUMBER \1"),
+    (re.compile(r"^\d\d:\d\d:\d\d\.\d{3}"), "TIME"),
+    (re.compile(r"(RequestId: )[0-9a-f-]{36}"), r"\1ID"),
+    (re.compile(r"([Dd]uration: )\d+(\.\d+)? ms"), r"\1MS"),
+    (re.compile(r"\s+"), " "),
+]
+
+
+def same_each_time(line: str) -> str:
+    for pattern, instead in OTHER_EACH_TIME:
+        line = pattern.sub(instead, line)
+    return line.strip()
+
+
+def not_said(shown: str, said: str) -> list[str]:
+    """The lines that a page shows and that do not come, in this order, in what was said; "..." is anything."""
+    lines = iter([same_each_time(line) for line in said.splitlines()])
+    missing = []
+    for line in filter(None, map(same_each_time, shown.splitlines())):
+        start = line.removesuffix("...").rstrip()
+        if start and not any(one == line or (start != line and one.startswith(start)) for one in lines):
+            missing.append(line)
+    return missing
+
+
+def test_what_the_page_shows_is_held_against_what_was_said() -> None:
+    said = (
+        "Deployment     poc-0ea04d49 (new)\n\n1/8 Policies\n    created    policy     A\n11.6 s, 93 API calls, 38 of it"
+    )
+    assert not_said("Deployment poc-fc518a32 (new)\n...\n created policy A\n5.1 s, 90 API calls, 38 of it", said) == []
+    assert not_said("Deployment poc-fc518a32 (n...", said) == []
+    assert not_said("1/8 Policies\nDeployment poc-fc518a32 (new)", said) == ["Deployment ID (new)"]
+    assert not_said("5.1 s, 90 API calls, 37 of it", said) == ["SECONDS, NUMBER API calls, 37 of it"]
+
+
+class Shell:
+    """A shell that stays: what one command sets, the next one finds."""
+
+    def __init__(self, folder: Folder) -> None:
+        self._bash = subprocess.Popen(
+            ["bash"],
+            cwd=folder.path,
+            env=folder.environ,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def run(self, commands: str) -> str:
+        """What they wrote. They must end well."""
+        assert self._bash.stdin is not None and self._bash.stdout is not None
+        self._bash.stdin.write(f"{{ {commands}\n}} < /dev/null\nprintf '\\n=== %s\\n' $?\n")
+        self._bash.stdin.flush()
+        written: list[str] = []
+        for line in self._bash.stdout:
+            if line.startswith("=== "):
+                assert line == "=== 0\n", commands + "".join(written)
+                return "".join(written)
+            written.append(line)
+        raise AssertionError(f"the shell ended: {commands}\n{''.join(written)}")
+
+    def close(self) -> None:
+        self._bash.communicate()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Folder]:
+    with Folder(tmp_path) as made:
+        made.environ["PYTHONPATH"] = str(ROOT)
+        made.environ["COLUMNS"] = "400"
+        yield made
+
+
+def lesson(folder: Folder) -> None:
+    """What the tutorial tells a person to type: step 5 and those after it."""
+    prompt = "turn to that page\n> "
+    with Terminal(folder, 100, "provision", "--sandbox", "--step") as guide:
+        guide.read_until(prompt)
+        assert "Step 5 of 8: Function" in guide.ask("5\n", prompt)
+        for step in (5, 6, 7, 8):
+            if step in (5, 7):  # more calls than one: each when the learner is ready for it, or all
+                guide.ask("\n", "no more of them > ")
+                guide.ask("e\n", prompt)
+            else:
+                guide.ask("\n", prompt)
+            if step < 8:
+                assert f"Step {step + 1} of 8" in guide.ask("\n", prompt)
+        assert "Invoke URL of the queue route" in guide.ask("t\n", prompt)
+        guide.type("\n")
+        assert guide.end() == 0
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_the_tutorial_works_as_it_is_written(folder: Folder) -> None:
+    text = (DOCS / "tutorial.md").read_text(encoding="utf-8")
+    shell = Shell(folder)
+    said, address, api = "", None, None
+    try:
+        for block in BLOCK.finditer(text):
+            if block["kind"] == "text":
+                assert not said or not_said(block["text"], said) == [], said
+            elif (block["note"] or "").startswith("not tested"):
+                continue
+            elif (block["note"] or "").startswith("a person"):
+                lesson(folder)
+                said = ""
+            else:
+                commands = block["text"]
+                if address and api:  # those of one's own screen in the place of the page's
+                    commands = API.sub(api[0], ADDRESS.sub(address[0], commands))
+                said = shell.run(commands)
+                address, api = ADDRESS.search(said) or address, API.search(said) or api
+    finally:
+        shell.close()
+
+
+# The README's command.
+
+
+def test_the_site_is_built_by_a_command_of_the_readme_into_a_folder_that_git_ignores() -> None:
+    (command,) = re.findall(
+        r"<!-- command: docs -->\n```bash\n(.+)\n```", (ROOT / "README.md").read_text(encoding="utf-8")
+    )
+    assert " -W " in command and command.endswith(" docs build/docs")
+    assert {"build/", ".venv-docs/"} <= set((ROOT / ".gitignore").read_text(encoding="utf-8").splitlines())
+
+
+@pytest.mark.skipif(importlib.util.find_spec("furo") is None, reason="the docs extra is not installed")
+def test_the_site_is_built_without_a_warning_and_of_its_own_things(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-n", str(DOCS), str(tmp_path)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=110, check=False, env={**os.environ})
+    assert ended.returncode == 0, ended.stderr
+    assert check.from_elsewhere(tmp_path) == []
