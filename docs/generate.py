@@ -126,8 +126,8 @@ def command(parser: argparse.ArgumentParser) -> str:
 COMMANDS = """\
 # Commands
 
-Every command, with the options that it takes, as its `--help` has them. An option is never abbreviated. What the exit
-codes mean stands in [exit-codes.md](exit-codes.md).
+Every command, with the options that it takes, as its `--help` has them. An option is never abbreviated. How a command
+can end: [exit codes](exit-codes.md).
 """
 
 
