@@ -8,19 +8,34 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
+import pkgutil
 import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 from unittest import mock
+
+import botocore.exceptions
+from botocore.exceptions import ClientError
 
 DOCS = Path(__file__).parent
 sys.path.insert(0, str(DOCS.parent))  # this checkout, whichever one is installed
 
+sys.path.insert(0, str(DOCS))
+
+from messages import messages, screen_of  # noqa: E402
+
+import lessons  # noqa: E402
 import provision.__main__  # noqa: E402
+import replay  # noqa: E402
 import sandbox.__main__  # noqa: E402
 import teardown.__main__  # noqa: E402
-from provision import STEPS  # noqa: E402
+from provision import STEPS, outcome, waiting  # noqa: E402
+from provision.aws import EXPIRED, REFUSED  # noqa: E402
+from provision.errors import DENIED, explain  # noqa: E402
 from provision.settings import ERRATA, Erratum  # noqa: E402
 
 PROGRAMS: tuple[Callable[[list[str]], int], ...] = (
@@ -169,9 +184,148 @@ def errata() -> str:
     return "\n\n".join(parts) + "\n"
 
 
+# The errors.
+
+ERRORS_PAGE = """\
+# Errors
+
+A program that cannot go on says so in one message of three parts, and ends with an [exit code](exit-codes.md):
+
+```text
+{example}
+```
+
+The first line says what happened. Where AWS refused a call these are AWS's own words, in the form in which the AWS CLI
+has them, with the error code and the name of the operation. "What it means" says at which step, and what that leaves:
+what was made is in the ledger. "What to do" has commands to copy, with your own options, and AWS's request id. Then
+come the files that tell more: the run's transcript, and with `--debug` the log. With `--output json` the parts are
+`what`, `means`, `advice`, `transcript` and `log`.
+
+An error that nobody foresaw is a defect of the suite. Then the first line has its name, and the traceback is in a file
+`.provision/error-<time>.log`, without secrets.
+"""
+
+CODES_PAGE = """\
+## What AWS refuses
+
+| error code of AWS | exit code | what it means | what to do |
+| --- | --- | --- | --- |
+"""
+
+REASONS_PAGE = """\
+## What passes by itself
+
+These refusals are waited for, and told on the screen. When the time is used up the run ends with 254 and AWS's words.
+
+| waited for | error code of AWS | with the words | at most |
+| --- | --- | --- | --- |
+"""
+
+MESSAGES_PAGE = """\
+## All messages
+
+By exit code; what is only known in a run stands in <brackets>, and of two wordings the first is shown.
+"""
+
+SHORT_PAGE = """\
+### In a list, or with the message around it
+
+These stand behind a thing in teardown's list, or need no way on.
+
+"""
+
+CODE_TITLES = {
+    outcome.LEFT: "something is somebody else's, is left, or was refused here",
+    outcome.INTERRUPTED: "somebody ended it",
+    outcome.USAGE: "the command line, or a value on it, is wrong",
+    outcome.ENVIRONMENT: "credentials, configuration, connection or disk",
+    outcome.SERVICE: "AWS answered with an error",
+}
+
+BOTOCORE_PAGE = """\
+## What boto3 itself raises
+
+Each of botocore's exceptions ends in such a message, too.
+
+| exception | exit code | what it means | what to do |
+| --- | --- | --- | --- |
+"""
+
+
+def modules() -> list[ModuleType]:
+    """All modules of the programs, so that every kind of ending is known."""
+    found = []
+    for package in (provision, teardown, lessons, replay):
+        for one in sorted(pkgutil.iter_modules(package.__path__), key=lambda module: module.name):
+            if one.name == "as_written_handler":  # a handler, which says so when it is imported
+                continue
+            found.append(importlib.import_module(f"{package.__name__}.{one.name}"))
+    return found
+
+
+def errors() -> str:
+    all_messages = list(messages(modules()))
+    example = next(one.stop for one in all_messages if one.stop.what.startswith("There are no AWS credentials"))
+    parts = [MADE + "\n" + ERRORS_PAGE.format(example=screen_of(example)).rstrip()]
+    parts.append(CODES_PAGE + "\n".join(codes()))
+    parts.append(REASONS_PAGE + "\n".join(reasons()))
+    parts.append(MESSAGES_PAGE.rstrip())
+    for code, title in CODE_TITLES.items():
+        of_code = [one.stop for one in all_messages if one.stop.exit_code == code and one.stop.advice]
+        screens = dict.fromkeys(map(screen_of, of_code))
+        parts.append(f"### {code}: {title}")
+        parts += [f"```text\n{screen}\n```" for screen in screens]
+    parts.append(SHORT_PAGE + "\n".join(f"- {escaped(one.stop.what)}" for one in all_messages if not one.stop.advice))
+    parts.append(BOTOCORE_PAGE + "\n".join(of_botocore()))
+    return "\n\n".join(parts) + "\n"
+
+
+OTHER = "any other"
+
+
+def codes() -> Iterator[str]:
+    by_meaning: dict[tuple[str, ...], list[str]] = {}
+    for code in [*sorted(EXPIRED), *sorted(REFUSED - EXPIRED), *sorted(DENIED), OTHER]:
+        answer: Any = {"Error": {"Code": code, "Message": "..."}, "ResponseMetadata": {}}
+        stop = explain(ClientError(answer, "CreateTable"), step="3 (Table)", profile=None)
+        assert stop is not None
+        row = (str(stop.exit_code), escaped(stop.means), escaped(" ".join(stop.advice)))
+        by_meaning.setdefault(row, []).append(in_code(code) if code != OTHER else OTHER)
+    for row, named in by_meaning.items():
+        yield f"| {', '.join(named)} | {' | '.join(row)} |"
+
+
+def reasons() -> Iterator[str]:
+    for reason in [one for one in vars(waiting).values() if isinstance(one, waiting.Reason)]:
+        said = " or ".join(f'"{escaped(one)}"' for one in reason.fragments) or "any"
+        named = ", ".join(map(in_code, reason.codes))
+        yield f"| {escaped(reason.name)} | {named} | {said} | {reason.budget:.0f} s |"
+
+
+def of_botocore() -> Iterator[str]:
+    """By family: botocore's list grows, and whatever is new in it belongs to one of these."""
+    for error in (
+        botocore.exceptions.NoCredentialsError(),
+        botocore.exceptions.PartialCredentialsError(provider="env", cred_var="AWS_SECRET_ACCESS_KEY"),
+        botocore.exceptions.CredentialRetrievalError(provider="process", error_msg="..."),
+        botocore.exceptions.TokenRetrievalError(provider="sso", error_msg="..."),
+        botocore.exceptions.SSOError(),
+        botocore.exceptions.ConnectionError(error="..."),
+        botocore.exceptions.HTTPClientError(error="..."),
+        botocore.exceptions.WaiterError(name="TableExists", reason="...", last_response={}),
+        botocore.exceptions.BotoCoreError(),
+    ):
+        stop = explain(error, step="3 (Table)", profile=None)
+        assert stop is not None
+        kind = type(error).__name__
+        which = "any other" if kind == "BotoCoreError" else f"{in_code(kind)} and what is made from it"
+        yield f"| {which} | {stop.exit_code} | {escaped(stop.means)} | {escaped(' '.join(stop.advice))} |"
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "reference/commands.md": commands,
     "reference/errata.md": errata,
+    "reference/errors.md": errors,
 }
 
 

@@ -130,7 +130,12 @@ class Guide:
         return [one for one in STEPS if one.name in needed and not self.is_made(one)]
 
     def first_page(self) -> Step:
-        """The page of last time; or an earlier one, when what was made there has been taken down since."""
+        """The page of last time, or an earlier one, when what was made there has been taken down since.
+
+        Of what was built without a lesson: the first page that is not made.
+        """
+        if self.place.is_new:
+            return next((step for step in STEPS if not self.is_made(step)), STEPS[0])
         for step in STEPS:
             if step == self.place.step or not (self.is_made(step) or step.name in self.place.skipped):
                 return step
@@ -144,7 +149,7 @@ class Guide:
         `after` is the step after which to begin; None: where the lesson was left.
         """
         step: Step | None = self.first_page() if after is None else STEPS[min(after.number, len(STEPS) - 1)]
-        if after is None and not self.place.is_new and step is not None:
+        if after is None and not (self.place.is_new and step == STEPS[0]) and step is not None:
             how = "Going on" if self.existing() else "Beginning"
             self.screen.say(f"{how} with step {step.number}, {step.title}.", "bold")
         while step is not None:

@@ -15,7 +15,7 @@ from provision import STEPS, Step, outcome, strangers
 from provision.aws import Clients, Target, connect
 from provision.completion import complete
 from provision.cost import idle_sentence
-from provision.ledger import Happened, L, Ledger, LedgerRefused, NotOurs
+from provision.ledger import Happened, L, Ledger, LedgerRefused, NotOurs, Resource
 from provision.options import (
     FOLDER,
     Parser,
@@ -37,7 +37,7 @@ from provision.runner import run_steps
 from provision.running import begin, explained, run_program, write_down, write_file
 from provision.screen import KINDS, Screen, name_of, program
 from provision.settings import Settings, runtime_warning
-from provision.status import is_as_built, states, waiting_messages
+from provision.status import State, is_as_built, states, waiting_messages
 from provision.survey import ADOPTABLE, survey
 from provision.tap import Tap
 from provision.trace import follow_all, follow_poison, poison_takes, refuse_unless_built
@@ -299,10 +299,16 @@ def status(given: list[str], screen: Screen, tap: Tap) -> int:
         ledger.close()
     built = [entry for entry in ledger.as_opened if entry.status == "created"]
     seen = {entry.key: where_to_see(entry, aws) for entry in built} if aws.endpoint is None else {}
-    screen.status(found, waiting, seen)
+    screen.status(found, waiting, seen, url=invoke_url(found, built))
     if any(state.since for state in found):
         screen.still_running(aws, settings, target_arguments(options, aws))
     return outcome.DONE if is_as_built(found) else outcome.LEFT
+
+
+def invoke_url(found: Sequence[State], built: Sequence[Resource]) -> str:
+    """Of a stage that is there; "" where it is not."""
+    there = any(state.key == "stage" and state.word in ("healthy", "drifted") for state in found)
+    return next((entry.outputs.get("url", "") for entry in built if entry.key == "stage" and there), "")
 
 
 def diagram_parser() -> Parser:
@@ -433,6 +439,7 @@ def dry_run(options: argparse.Namespace, settings: Settings, screen: Screen, tap
         with explained(aws, ledger):
             planned = make_plan(aws, settings, ledger, steps)
         screen.plan(planned, aws)
+        ledger.resources = ledger.as_opened  # without the plan's own promises
         run = run_of(options, aws, settings, ledger)
     finally:
         ledger.close()

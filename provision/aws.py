@@ -34,6 +34,7 @@ from provision.settings import DEFAULT_REGION, check_region
 from provision.tap import NotAWS, Tap
 from provision.waiting import Waiting
 
+THROW_AWAY = "throw-away ones"
 SANDBOX_ACCOUNT = "123456789012"  # the account that moto plays
 
 # The Region whose STS tells whether credentials are good at all, for each partition: on everywhere by default.
@@ -131,6 +132,11 @@ class Clients:
     endpoint_from: str = ""
 
     @property
+    def takes_any_credentials(self) -> bool:
+        """Whether it was connected to with throw-away ones, as an emulator takes them."""
+        return self.credentials_from.startswith(THROW_AWAY)
+
+    @property
     def clients(self) -> tuple[Any, ...]:
         return (self.iam, self.dynamodb, self.sqs, self.lambda_, self.apigateway, self.logs, self.sts)
 
@@ -217,7 +223,7 @@ def _ask_sandbox(target: Target) -> _Asked:
         region_name=region.value,
         botocore_session=botocore.session.Session(),
     )
-    return _Asked(session, region, target.sandbox[1], "throw-away ones of the sandbox")
+    return _Asked(session, region, target.sandbox[1], f"{THROW_AWAY} of the sandbox")
 
 
 def _ask_environment(target: Target, environ: Mapping[str, str]) -> _Asked:
@@ -255,7 +261,7 @@ def _ask_environment(target: Target, environ: Mapping[str, str]) -> _Asked:
             aws_secret_access_key="testing",
             region_name=region.value,
         )
-        asked.credentials_from = "throw-away ones, for a local endpoint"
+        asked.credentials_from = f"{THROW_AWAY}, for a local endpoint"
     return asked
 
 

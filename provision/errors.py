@@ -37,8 +37,7 @@ def explain(error: Exception, *, step: str, profile: str | None) -> outcome.Stop
             exit_code=outcome.SERVICE,
         )
     if isinstance(error, (*CREDENTIAL_ERRORS, HTTPClientError, BotocoreConnectionError)) or have_ended(error):
-        stop = cannot_connect(error, profile)
-        return outcome.Stop(stop.what, means=stop.means, advice=(*stop.advice, AGAIN), exit_code=stop.exit_code)
+        return _not_connected(error, profile)
     if isinstance(error, BotoCoreError):
         return outcome.Stop(
             str(error),
@@ -56,13 +55,19 @@ def explain(error: Exception, *, step: str, profile: str | None) -> outcome.Stop
     return None
 
 
+def _not_connected(error: Exception, profile: str | None) -> outcome.Stop:
+    """The same as at the beginning of a run; and what was made until now is not lost."""
+    stop = cannot_connect(error, profile)
+    advice = tuple(line for line in stop.advice if "run the same command again" not in line)
+    return outcome.Stop(stop.what, means=stop.means, advice=(*advice, AGAIN), exit_code=stop.exit_code)
+
+
 def _service_error(error: ClientError, step: str, profile: str | None) -> outcome.Stop:
     answer = error.response.get("Error", {})
     code = answer.get("Code", "")
     what = str(error)
     if code in EXPIRED or code in REFUSED:
-        stop = cannot_connect(error, profile)
-        return outcome.Stop(stop.what, means=stop.means, advice=(*stop.advice, AGAIN), exit_code=stop.exit_code)
+        return _not_connected(error, profile)
     means = f"Step {step}: AWS refused the call."
     advice: tuple[str, ...] = (AGAIN,)
     message = answer.get("Message") or ""

@@ -713,8 +713,13 @@ class Screen:
         else:
             self.tell(f"{', '.join(counts)}. Nothing was changed.")
 
-    def status(self, found: Sequence[State], waiting: Mapping[str, str], seen: Mapping[str, str]) -> None:
-        """What there is: data. `waiting` are the messages in each queue, `seen` where to see each thing, by key."""
+    def status(
+        self, found: Sequence[State], waiting: Mapping[str, str], seen: Mapping[str, str], *, url: str = ""
+    ) -> None:
+        """What there is: data. `waiting` are the messages in each queue, `seen` where to see each thing, by key.
+
+        `url` is what clients call, where that is there.
+        """
         self.tell()
         for state in found:
             more = {"messages": waiting[state.key]} if state.key in waiting else {}
@@ -734,6 +739,9 @@ class Screen:
         words = [state.word for state in found]
         self.tell()
         self.tell(", ".join(f"{words.count(word)} {word}" for word in dict.fromkeys(words)) + ".")
+        if url:
+            self.document["invoke_url"] = url
+            self.tell(f"Invoke URL:   {url}")
 
     def differences(self, differences: Sequence[Difference], wanted: str, found: str) -> None:
         """Attribute by attribute, as data; the two words are for the two sides."""
@@ -787,7 +795,7 @@ class Screen:
         self.say("To look at the table", "bold")
         look = f"dynamodb scan --table-name {settings.table} --region {aws.region}"
         if aws.base_url:
-            credentials = "AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any "
+            credentials = "AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any " if aws.takes_any_credentials else ""
             self.tell(f"{credentials}aws --endpoint-url {aws.base_url} {look}")
         else:
             profile = f" --profile {shlex.quote(aws.profile)}" if aws.profile else ""

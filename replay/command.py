@@ -23,6 +23,7 @@ from replay.timeline import timeline
 from replay.web_page import web_page
 
 FOLDER = Path(".provision")
+MADE = ("created", "recovered", "adopted")
 TO_SCREEN = Path("-")
 
 
@@ -144,20 +145,30 @@ def in_words(recording: Recording) -> str:
 
 
 def last_built(paths: list[Path], folder: Path) -> Recording:
-    """The last run of provision that changed something; the last of all where none did."""
-    last = None
+    """The last run of provision that made something; where none did, the last that changed something; else the last."""
+    last = changed = None
     for path in reversed(paths):
         try:
             recording = read(path)
         except NoTranscript:
             continue
         last = last or recording
-        if recording.header["program"] == "provision" and any(not call["read"] for call in recording.calls):
+        if recording.header["program"] != "provision":
+            continue
+        if makes_something(recording):
             return recording
+        if any(not call["read"] for call in recording.calls):
+            changed = changed or recording
     if last is None:
         raise NoTranscript(
             f"There is no transcript in {folder}.",
             means="Every run of provision and teardown writes one beside its ledger.",
             advice=(f"Build something first: {program('provision', ['--sandbox'])}", "or name the FILE."),
+            exit_code=outcome.LEFT,
         )
-    return last
+    return changed or last
+
+
+def makes_something(recording: Recording) -> bool:
+    """Whether a step made a thing: to mend one, or to test the result, is less than what people want to see again."""
+    return any(one["outcome"] in MADE for done in recording.of("done") for one in done["happened"])

@@ -13,8 +13,8 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from lesson import Lesson
 from programs import Folder
-from terminal import Terminal
 
 import teardown.__main__
 from provision import outcome
@@ -30,12 +30,14 @@ def script(name: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(f"docs_{name}", DOCS / f"{name}.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
 
 
 generate = script("generate")
 check = script("check")
+messages = script("messages")
 
 
 # What is generated.
@@ -295,19 +297,17 @@ def folder(tmp_path: Path) -> Iterator[Folder]:
 
 def lesson(folder: Folder) -> None:
     """What the tutorial tells a person to type: step 5 and those after it."""
-    prompt = "turn to that page\n> "
-    with Terminal(folder, 100, "provision", "--sandbox", "--step") as guide:
-        guide.read_until(prompt)
-        assert "Step 5 of 8: Function" in guide.ask("5\n", prompt)
+    with Lesson(folder, 100) as guide:
+        assert "Step 5 of 8: Function" in guide.turn()
         for step in (5, 6, 7, 8):
             if step in (5, 7):  # more calls than one: each when the learner is ready for it, or all
                 guide.ask("\n", "no more of them > ")
-                guide.ask("e\n", prompt)
+                guide.turn("e\n")
             else:
-                guide.ask("\n", prompt)
+                guide.turn("\n")
             if step < 8:
-                assert f"Step {step + 1} of 8" in guide.ask("\n", prompt)
-        assert "Invoke URL of the queue route" in guide.ask("t\n", prompt)
+                assert f"Step {step + 1} of 8" in guide.turn("\n")
+        assert "Invoke URL of the queue route" in guide.turn("t\n")
         guide.type("\n")
         assert guide.end() == 0
 
@@ -354,3 +354,42 @@ def test_the_site_is_built_without_a_warning_and_of_its_own_things(tmp_path: Pat
     ended = subprocess.run(command, capture_output=True, text=True, timeout=110, check=False)
     assert ended.returncode == 0, ended.stderr
     assert check.from_elsewhere(tmp_path) == []
+
+
+# The page of errors.
+
+A_NEW_MESSAGE = """
+def give_up(path):
+    raise outcome.Stop(
+        f"{path} is {'not' if path else 'never'} there.",
+        means=MEANS,
+        advice=(f"Run {program('provision', ['--sandbox'])}", *more),
+        exit_code=outcome.SERVICE,
+    )
+"""
+
+
+def test_a_message_that_somebody_adds_comes_into_the_page() -> None:
+    (found,) = messages.messages_in(A_NEW_MESSAGE, "provision.new", {"MEANS": "It means this."})
+    assert messages.screen_of(found.stop).splitlines() == [
+        "Error: <path> is not there.",
+        "  What it means: It means this.",
+        "  What to do:    Run python -m provision --sandbox",
+        "                 <more>",
+    ]
+    assert found.stop.exit_code == outcome.SERVICE
+
+
+def test_the_page_has_the_messages_of_all_rooms_and_every_exit_code() -> None:
+    found = list(messages.messages(generate.modules()))
+    assert len(found) >= 60
+    modules = {one.module for one in found}
+    assert {"provision.aws", "provision.ledger", "provision.settings", "teardown.__main__", "replay.script"} <= modules
+    assert {one.stop.exit_code for one in found} == set(generate.CODE_TITLES)
+
+
+def test_a_screen_in_the_page_is_the_one_that_a_person_sees(tmp_path: Path) -> None:
+    with Folder(tmp_path) as user:
+        said = user.run("provision", "--yes").stderr
+    page = (DOCS / "reference" / "errors.md").read_text(encoding="utf-8")
+    assert said.strip() in page

@@ -8,33 +8,13 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from lesson import LESSON, PAUSE, PROMPT, Lesson
 from programs import Folder
 from screens import memory_screen
 from terminal import Terminal
 
 from provision import outcome
 from replay.recording import read, transcripts_in
-
-LESSON = ("provision", "--sandbox", "--step")
-PROMPT = "turn to that page\n> "
-PAUSE = "x: no more of it > "
-
-
-class Lesson(Terminal):
-    """A lesson whose learner reads each page to its end: Enter at each stop, until it asks what to do."""
-
-    def __init__(self, folder: Folder, columns: int, *more: str, rows: int = 40) -> None:
-        super().__init__(folder, columns, *LESSON, *more, rows=rows)
-        self.stops = 0
-
-    def turn(self, keys: str = "") -> str:
-        """Type, and read until the lesson asks what to do; what was written since."""
-        self.stops = 0
-        shown = self.ask(keys, (PROMPT, PAUSE))
-        while PROMPT not in self.text:
-            self.stops += 1
-            shown += self.ask("\n", (PROMPT, PAUSE))
-        return shown
 
 
 @pytest.fixture
@@ -252,3 +232,11 @@ def test_plain_has_no_escape_and_present_shows_no_account_or_id(folder: Folder) 
         assert "<id of api>" in shown.text
     told = folder.run("provision", "--sandbox")
     assert api["outputs"]["id"] in told.stdout  # who does not present gets what can be copied
+
+
+def test_a_lesson_begins_behind_what_was_built_without_one(folder: Folder) -> None:
+    assert folder.run("provision", "--sandbox", "--to", "4").returncode == outcome.DONE
+    with Lesson(folder, 80) as lesson:
+        first = lesson.turn()
+        assert "Going on with step 5, Function." in first and "Step 5 of 8: Function" in first
+        lesson.ask("q\n", None)

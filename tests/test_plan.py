@@ -93,6 +93,7 @@ def test_what_a_person_made_is_planned_as_taken_over(deployment: CommandLine) ->
     assert met.code == outcome.LEFT
     assert f"in the way table      {deployment.settings.table}" in met.told
     assert "--adopt table" in met.flat
+    assert "Nothing was changed." in met.flat and "built so far" not in met.flat
     taken = deployment.provision("--dry-run", "--adopt", "table")
     assert taken.code == outcome.DONE, taken.said
     assert "billing mode: found PROVISIONED, wanted PAY_PER_REQUEST" in taken.told

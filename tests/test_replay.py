@@ -16,8 +16,9 @@ from screens import memory_screen
 from terminal import ESCAPE, Terminal
 
 from provision import STEPS, outcome
+from replay.command import last_built
 from replay.player import Player, Show, print_all, scenes, times
-from replay.recording import Recording, read, transcripts_in
+from replay.recording import NoTranscript, Recording, read, transcripts_in
 from sandbox import Sandbox
 
 pytestmark = pytest.mark.usefixtures("models_read_once")
@@ -79,7 +80,7 @@ def test_transcripts_are_listed_and_what_is_none_is_refused(folder: Folder, tmp_
     assert "is not a transcript that can be played" in refused.stderr and "Traceback" not in refused.stderr
     with Folder(tmp_path) as empty:
         nothing = empty.run("provision", "replay")
-        assert nothing.returncode == outcome.USAGE
+        assert nothing.returncode == outcome.LEFT
         assert "There is no transcript" in nothing.stderr
 
 
@@ -265,3 +266,28 @@ def test_a_refused_and_stopped_run_is_shown_with_its_reason(
         assert stop["what"] in " ".join(text.split()) and stop["advice"][0] in text
         deployment.aws.dynamodb.delete_table(TableName=deployment.settings.table)
         deployment.take_down()
+
+
+def written(folder: Path, number: int, program: str, *outcomes: str, writes: int = 0) -> Path:
+    """A run's transcript, whose step made or found these things."""
+    header = {"at": 0, "type": "transcript", "version": 1, "program": program}
+    happened = [{"key": "table", "kind": "dynamodb:table", "identity": {}, "outcome": one} for one in outcomes]
+    call = {"at": 1, "type": "call", "read": False, "seconds": 0.1, "operation": "PutItem", "step": "trials"}
+    events = [header, {"at": 2, "type": "done", "step": "table", "happened": happened}, *[call] * writes]
+    path = folder / f"{number}.jsonl"
+    path.write_text("".join(json.dumps(event) + "\n" for event in events), encoding="utf-8")
+    return path
+
+
+def test_without_a_file_the_last_run_is_played_that_made_something(tmp_path: Path) -> None:
+    runs = [
+        written(tmp_path, 1, "provision", "created"),
+        written(tmp_path, 2, "provision", "mended", writes=8),
+        written(tmp_path, 3, "provision", "unchanged"),
+        written(tmp_path, 4, "teardown", writes=16),
+    ]
+    assert last_built(runs, tmp_path).path == runs[0]
+    assert last_built(runs[1:], tmp_path).path == runs[1]  # it changed something at least
+    assert last_built(runs[2:], tmp_path).path == runs[3]
+    with pytest.raises(NoTranscript):
+        last_built([], tmp_path)

@@ -48,11 +48,13 @@ def test_what_is_built_is_healthy_and_the_rest_is_no_fault(deployment: CommandLi
     before, ledger = deployment.aws.inventory(), deployment.path.read_bytes()
     part = status(deployment)
     assert part.code == outcome.DONE and "10 healthy, 6 not built." in part.told
+    assert "Invoke URL" not in part.told
     assert part.writes == []
     assert deployment.aws.inventory() == before and deployment.path.read_bytes() == ledger
     deployment.provision("--yes", "--no-try")
     whole = status(deployment)
     assert whole.code == outcome.DONE and "16 healthy." in whole.told
+    assert f"Invoke URL:   {deployment.outputs('stage')['url']}" in whole.told
     assert re.search(r"since \d{4}-\d\d-\d\d \d\d:\d\d UTC", whole.told)
     assert "It costs nothing: it is not on AWS." in whole.said and "python -m teardown" in whole.said
 
