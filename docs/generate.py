@@ -289,7 +289,7 @@ def codes() -> Iterator[str]:
         answer: Any = {"Error": {"Code": code, "Message": "..."}, "ResponseMetadata": {}}
         stop = explain(ClientError(answer, "CreateTable"), step="3 (Table)", profile=None)
         assert stop is not None
-        row = (str(stop.exit_code), escaped(stop.means), escaped(" ".join(stop.advice)))
+        row = (str(stop.exit_code), escaped(stop.means), "<br>".join(map(escaped, stop.advice)))
         by_meaning.setdefault(row, []).append(in_code(code) if code != OTHER else OTHER)
     for row, named in by_meaning.items():
         yield f"| {', '.join(named)} | {' | '.join(row)} |"
@@ -319,7 +319,7 @@ def of_botocore() -> Iterator[str]:
         assert stop is not None
         kind = type(error).__name__
         which = "any other" if kind == "BotoCoreError" else f"{in_code(kind)} and what is made from it"
-        yield f"| {which} | {stop.exit_code} | {escaped(stop.means)} | {escaped(' '.join(stop.advice))} |"
+        yield f"| {which} | {stop.exit_code} | {escaped(stop.means)} | {'<br>'.join(map(escaped, stop.advice))} |"
 
 
 PAGES: dict[str, Callable[[], str]] = {
