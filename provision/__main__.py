@@ -14,7 +14,6 @@ from pathlib import Path
 from provision import STEPS, Step, outcome, strangers
 from provision.aws import Clients, Target, connect
 from provision.completion import complete
-from provision.cost import idle_sentence
 from provision.ledger import Happened, L, Ledger, LedgerRefused, NotOurs, Resource
 from provision.options import (
     FOLDER,
@@ -387,7 +386,7 @@ def provision(arguments: list[str] | None, screen: Screen, tap: Tap) -> int:
         warning = runtime_warning(settings.runtime, list(aws.runtimes), datetime.date.today())
         if warning:
             screen.warn(warning)
-        ledger.consent = consent(screen, aws, ask=not (options.yes or options.sandbox))
+        ledger.consent = consent(screen, aws, settings, ask=not (options.yes or options.sandbox))
         ledger.adopt = adoption(screen, options)
         run = run_of(options, aws, settings, ledger)
         if options.step:
@@ -507,7 +506,7 @@ def check_that_somebody_is_there() -> None:
         )
 
 
-def consent(screen: Screen, aws: Clients, *, ask: bool) -> Callable[[], None]:
+def consent(screen: Screen, aws: Clients, settings: Settings, *, ask: bool) -> Callable[[], None]:
     """Called before each write: asks once, before the first one."""
     given = not ask
 
@@ -517,7 +516,9 @@ def consent(screen: Screen, aws: Clients, *, ask: bool) -> Callable[[], None]:
             if aws.endpoint:
                 question = f"Build at {aws.endpoint}, which is not AWS?"
             else:
-                question = f"Build in account {aws.account_id}, Region {aws.region}? {idle_sentence()}"
+                screen.say()
+                screen.cost(aws, settings)
+                question = f"Build in account {aws.account_id}, Region {aws.region}?"
             screen.ask(question, flag="--yes")
             given = True
 

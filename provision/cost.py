@@ -58,7 +58,7 @@ def prices() -> Prices:
 
 
 def idle_sentence() -> str:
-    """For the question before the first write."""
+    """What it costs while nobody uses it."""
     return f"Idle it costs about ${prices().idle_month:.2f} a month outside the free tier, and nothing within it."
 
 

@@ -753,12 +753,15 @@ class Screen:
     def still_running(self, aws: Clients, settings: Settings, arguments: list[str]) -> None:
         """What it costs while it is there, and how to end that."""
         self.say()
+        self.cost(aws, settings)
+        self.say("To take everything down", "bold")
+        self.keep(program("teardown", arguments))
+
+    def cost(self, aws: Clients, settings: Settings) -> None:
         if aws.endpoint is None:
             self.say(f"{idle_sentence()} {use_sentence(by_queue=settings.has_queue_route)}", "dim")
         else:
             self.say("It costs nothing: it is not on AWS.", "dim")
-        self.say("To take everything down", "bold")
-        self.keep(program("teardown", arguments))
 
     # At the end.
 
@@ -782,9 +785,8 @@ class Screen:
         }
         command = f"curl -d {shlex.quote(json.dumps(event))} {url}"
         self.say()
-        self.prose(
-            "", "Anyone who knows this URL may call it (erratum 7). It costs next to nothing while nobody does.", "dim"
-        )
+        self.say("Anyone who knows this URL may call it (erratum 7).", "dim")
+        self.cost(aws, settings)
         self.tell(f"Invoke URL:   {url}")
         self.say()
         self.say("To create Bob, paste", "bold")

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import re
 import secrets
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from command_line import CommandLine, Ended, run
 from programs import DEAD, Folder
+from screens import memory_screen
 
 import provision.__main__
 from lessons.diagram import Recorded, form_of, links_of
@@ -57,6 +60,18 @@ def test_what_is_built_is_healthy_and_the_rest_is_no_fault(deployment: CommandLi
     assert f"Invoke URL:   {deployment.outputs('stage')['url']}" in whole.told
     assert re.search(r"since \d{4}-\d\d-\d\d \d\d:\d\d UTC", whole.told)
     assert "It costs nothing: it is not on AWS." in whole.said and "python -m teardown" in whole.said
+
+
+def test_before_the_first_write_on_aws_and_at_its_end_the_cost_is_said(deployment: CommandLine) -> None:
+    on_aws = replace(deployment.connect(), endpoint=None, base_url=None)
+    screen = memory_screen()
+    with pytest.raises(outcome.Stop, match="Nobody is there to be asked"):
+        provision.__main__.consent(screen, on_aws, deployment.settings, ask=True)()
+    screen.still_running(on_aws, deployment.settings, [])
+    assert isinstance(screen.talk.file, io.StringIO)
+    said = " ".join(screen.talk.file.getvalue().split())
+    assert said.count(idle_sentence()) == 2 and said.count(use_sentence(by_queue=True)) == 2
+    assert said.endswith(" -m teardown") and "To take everything down" in said
 
 
 def test_what_was_changed_has_drifted_and_what_is_gone_is_missing(deployment: CommandLine) -> None:
