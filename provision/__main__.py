@@ -193,7 +193,11 @@ def start_sandbox(folder: Path, screen: Screen) -> tuple[str, str]:
 def replay_parser() -> Parser:
     from replay.command import add_options
 
-    parser = Parser(prog="python -m provision replay", description="Play what a run wrote down, or export it.")
+    parser = Parser(
+        prog="python -m provision replay",
+        usage="%(prog)s [FILE] [OPTION ...]",
+        description="Play what a run wrote down, or export it.",
+    )
     add_options(parser)
     add_screen_options(parser)
     return parser

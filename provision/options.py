@@ -20,6 +20,7 @@ class Parser(argparse.ArgumentParser):
     """argparse, with the AWS CLI's exit code for a wrong command line, and without guessing at half an option."""
 
     def __init__(self, **settings: Any) -> None:
+        settings.setdefault("usage", "%(prog)s [OPTION ...]")
         super().__init__(allow_abbrev=False, **settings)
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
@@ -67,25 +68,27 @@ def add_plan_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_screen_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--plain", action="store_true", help="no colour, no emphasis, no line that changes")
-    parser.add_argument(
+    looks = parser.add_argument_group("how it looks")
+    looks.add_argument("--plain", action="store_true", help="no colour, no emphasis, no line that changes")
+    looks.add_argument(
         "--output", choices=("text", "json"), default="text", help="json: one document on stdout, at the end"
     )
-    parser.add_argument(
+    looks.add_argument(
         "--color",
         choices=("auto", "always", "never"),
         default="auto",
         help="auto: on a terminal, unless NO_COLOR is set",
     )
-    parser.add_argument("--present", action="store_true", help="for an audience: more space, no account numbers or ids")
+    looks.add_argument("--present", action="store_true", help="for an audience: more space, no account numbers or ids")
 
 
 def add_record_options(parser: argparse.ArgumentParser) -> None:
     """What is written while it runs, beside what is shown."""
-    parser.add_argument(
+    written = parser.add_argument_group("what is written")
+    written.add_argument(
         "--events", metavar="FILE", type=Path, help='each event as a line of JSON, at once; "-": on stdout'
     )
-    parser.add_argument("--debug", action="store_true", help="a log of all that is sent and answered, without secrets")
+    written.add_argument("--debug", action="store_true", help="a log of what is sent and answered, without secrets")
 
 
 def step_named(text: str) -> Step:

@@ -48,9 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def parser() -> Parser:
-    parser = Parser(
-        prog="python -m teardown", usage="%(prog)s [OPTION ...]", description=__doc__.partition(": ")[2].capitalize()
-    )
+    parser = Parser(prog="python -m teardown", description=__doc__.partition(": ")[2].capitalize())
     add_target_options(parser)
     parser.add_argument(
         "--include-adopted",

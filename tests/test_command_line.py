@@ -181,18 +181,25 @@ def test_a_folder_that_vanishes_during_the_run_is_one_message_and_the_ledger_can
     assert stranger.inventory() == before
 
 
-def test_the_help_fits_a_small_terminal_and_names_every_option(folder: Folder) -> None:
-    for program in ("provision", "teardown"):
-        ended = folder.run(program, "--help", COLUMNS="80")
-        assert ended.returncode == 0
-        lines = ended.stdout.splitlines()
-        assert len(lines) <= 40
-        assert max(map(len, lines)) <= 80
-        parser = {"provision": provision.__main__.parser, "teardown": teardown.__main__.parser}[program]()
-        for action in parser._actions:
-            for option in action.option_strings:
-                assert option in ended.stdout
-            assert action.help
+PARSERS = {
+    "provision": provision.__main__.parser,
+    "teardown": teardown.__main__.parser,
+    **{f"provision {name}": parser for name, parser in provision.__main__.PARSERS.items()},
+}
+
+
+@pytest.mark.parametrize("command", PARSERS)
+def test_the_help_fits_a_small_terminal_and_names_every_option(folder: Folder, command: str) -> None:
+    ended = folder.run(*command.split(), "--help", COLUMNS="80")
+    assert ended.returncode == 0
+    lines = ended.stdout.splitlines()
+    assert lines[0].startswith(f"usage: python -m {command} [")
+    assert len(lines) <= 44
+    assert max(map(len, lines)) <= 80
+    for action in PARSERS[command]()._actions:
+        for option in action.option_strings:
+            assert option in ended.stdout
+        assert action.help
 
 
 def test_the_readme_has_every_exit_code() -> None:
