@@ -39,6 +39,7 @@ from provision.settings import Settings, runtime_warning
 from provision.status import State, is_as_built, states, waiting_messages
 from provision.survey import ADOPTABLE, survey
 from provision.tap import Tap
+from provision.terminal import write_any_text
 from provision.trace import follow_all, follow_poison, poison_takes, refuse_unless_built
 from provision.trial import try_all
 
@@ -116,6 +117,7 @@ def check_adoption(parser: argparse.ArgumentParser, options: argparse.Namespace)
 
 def main(arguments: list[str] | None = None) -> int:
     complete(parser(), PARSERS)
+    write_any_text()
     screen = Screen(name="provision")
     tap = Tap()
     again = program("provision", sys.argv[1:] if arguments is None else arguments)
@@ -178,13 +180,6 @@ def start_sandbox(folder: Path, screen: Screen) -> tuple[str, str]:
             f"The folder {folder} cannot be written: {error.strerror}.",
             means="The ledger and the sandbox's own records are kept there.",
             advice=("Work in a folder of your own, or choose another place with --state PATH.",),
-            exit_code=outcome.ENVIRONMENT,
-        ) from error
-    except process.SandboxFailed as error:
-        raise outcome.Stop(
-            "The sandbox did not start.",
-            means=str(error),
-            advice=("Is its extra installed? pip install -e '.[sandbox]'",),
             exit_code=outcome.ENVIRONMENT,
         ) from error
     return running.id, running.url

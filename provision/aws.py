@@ -600,5 +600,6 @@ def ledger_path(account: str, region: str, endpoint: str | None, learner: str | 
         place = f"{account}-mixed"
     else:
         parts = urlsplit(endpoint)
-        place = f"endpoint-{parts.hostname}-{parts.port or parts.scheme}"
+        host = str(parts.hostname).replace(":", ".")  # of an IPv6 address; Windows has no file with a colon
+        place = f"endpoint-{host}-{parts.port or parts.scheme}"
     return folder / ("-".join([place, region, *([learner] if learner else [])]) + ".json")

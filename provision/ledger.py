@@ -24,7 +24,7 @@ from typing import IO, Any, TypeVar
 
 import portalocker
 
-from provision import outcome
+from provision import disk, outcome
 from provision.tap import TAKEN_OUT, TRIALS, AnswerLost, Call, UnpromisedWrite
 
 SCHEMA = 1
@@ -428,8 +428,7 @@ class Ledger:
             portalocker.lock(lock, portalocker.LOCK_EX | portalocker.LOCK_NB)
         except (portalocker.LockException, OSError) as error:
             held = _is_held(error)
-            lock.seek(0)
-            holder = (lock.read().strip() if held else "") or "another process"
+            holder = (_text_of(lock) if held else "") or "another process"
             lock.close()
             if held:
                 raise LedgerRefused(
@@ -903,9 +902,17 @@ def in_file(resource: Resource) -> dict[str, Any]:
     return entry
 
 
+def _text_of(lock: IO[str]) -> str:
+    try:
+        lock.seek(0)
+        return lock.read().strip()
+    except OSError:  # on Windows what is locked cannot be read either
+        return ""
+
+
 def _is_held(error: Exception) -> bool:
     """Whether a lock was refused because somebody holds it. portalocker 2 names no exception for that."""
-    causes = [cause for cause in (error, *error.args) if isinstance(cause, OSError)]
+    causes = [cause for cause in (error, error.__cause__, *error.args) if isinstance(cause, OSError)]
     return isinstance(error, portalocker.AlreadyLocked) or any(
         cause.errno in (errno.EAGAIN, errno.EACCES) for cause in causes
     )
@@ -925,7 +932,7 @@ def write_durably(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+        disk.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise

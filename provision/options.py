@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from provision import STEPS, Step, outcome
-from provision.aws import SANDBOX_ACCOUNT, Clients, ledger_path
 from provision.configuration import BadConfiguration, open_options, settle
-from provision.ledger import Ledger
 from provision.settings import DEFAULT_REGION, check_region
+
+if TYPE_CHECKING:  # boto3 takes a quarter of a second to import, and the sandbox's commands need none
+    from provision.aws import Clients
 
 FOLDER = Path(".provision")
 
@@ -67,19 +68,24 @@ def add_plan_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_screen_options(parser: argparse.ArgumentParser) -> None:
+def add_screen_options(parser: argparse.ArgumentParser, *, presents: bool = True, documents: bool = True) -> None:
+    """How it looks. `presents`: it has something to show to an audience. `documents`: it can write one."""
     looks = parser.add_argument_group("how it looks")
     looks.add_argument("--plain", action="store_true", help="no colour, no emphasis, no line that changes")
-    looks.add_argument(
-        "--output", choices=("text", "json"), default="text", help="json: one document on stdout, at the end"
-    )
+    if documents:
+        looks.add_argument(
+            "--output", choices=("text", "json"), default="text", help="json: one document on stdout, at the end"
+        )
     looks.add_argument(
         "--color",
         choices=("auto", "always", "never"),
         default="auto",
         help="auto: on a terminal, unless NO_COLOR is set",
     )
-    looks.add_argument("--present", action="store_true", help="for an audience: more space, no account numbers or ids")
+    if presents:
+        looks.add_argument(
+            "--present", action="store_true", help="for an audience: more space, no account numbers or ids"
+        )
 
 
 def add_record_options(parser: argparse.ArgumentParser) -> None:
@@ -128,12 +134,16 @@ def target_arguments(options: argparse.Namespace, aws: Clients | None = None) ->
 
 
 def path_of_ledger(options: argparse.Namespace, aws: Clients) -> Path:
+    from provision.aws import ledger_path
+
     path: Path = options.state or ledger_path(aws.account_id, aws.region, aws.endpoint, options.learner, FOLDER)
     return path
 
 
 def path_before_connecting(options: argparse.Namespace) -> Path | None:
     """Where the ledger is, as far as that is known without asking AWS for the account."""
+    from provision.aws import SANDBOX_ACCOUNT, ledger_path
+
     if options.state:
         return Path(options.state)
     if options.sandbox:
@@ -143,6 +153,8 @@ def path_before_connecting(options: argparse.Namespace) -> Path | None:
 
 def check_ledger(options: argparse.Namespace) -> None:
     """Refuse a damaged ledger before the first call, where its place is known by then. Raises LedgerRefused."""
+    from provision.ledger import Ledger
+
     path = path_before_connecting(options)
     if path is not None:
         Ledger.check(path)

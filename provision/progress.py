@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from provision.tap import Call, Tap
-from provision.waiting import Wait
+from provision.terminal import is_unicode
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions
+
+    from provision.tap import Call, Tap
+    from provision.waiting import Wait
 
 SILENCE = 20.0  # seconds without a line after which one says what is still being done; waits speak every fifteen
 
@@ -56,7 +58,7 @@ class Progress:
         width = max(options.max_width - 1, 20)
         yield Text("")
         if len(self.parts) > 1:
-            yield from self.states(width, in_unicode=options.encoding.startswith("utf"))
+            yield from self.states(width, in_unicode=is_unicode(options.encoding))
         for line in [*self.times(width), *fill(self.doing(), width)]:
             yield Text(line, style="cyan", no_wrap=True)
         if self.notice:

@@ -8,7 +8,6 @@ import json
 import math
 import os
 import select
-import shlex
 import shutil
 import sys
 import textwrap
@@ -22,25 +21,26 @@ from rich.console import Console
 from rich.text import Text
 
 from provision import STEPS, Step, outcome
-from provision.aws import Clients
 from provision.cost import idle_sentence, use_sentence
-from provision.ledger import Difference, Happened, Ledger, Resource
 from provision.progress import Heartbeat, Progress
-from provision.recovery import Recovered
-from provision.settings import ERRATA, Erratum, Settings
-from provision.survey import PLACES
-from provision.tap import Tap
+from provision.settings import ERRATA
+from provision.terminal import command_line, is_unicode, with_variables
 from provision.transcript import plain
-from provision.trial import Trial
-from provision.waiting import Wait
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # boto3 takes a quarter of a second to import, and some programs only have something to say
     from rich.live import Live
 
     from lessons.call import Faces
+    from provision.aws import Clients
+    from provision.ledger import Difference, Happened, Ledger, Resource
     from provision.plan import Planned
+    from provision.recovery import Recovered
+    from provision.settings import Erratum, Settings
     from provision.status import State
+    from provision.tap import Tap
     from provision.trace import Hop
+    from provision.trial import Trial
+    from provision.waiting import Wait
 
 DOCUMENT = 1  # the version of what --output json writes; docs/output.schema.json has its form
 IN_BANNER = ("region", "profile", "endpoint_url", "state", "learner")  # options with a line of their own there
@@ -211,6 +211,11 @@ class Screen:
         if output == "json":
             self._document_to, self.data = self.data, Console(file=io.StringIO(), **PLAIN_TEXT)
 
+    @property
+    def writes_document(self) -> bool:
+        """Whether stdout is kept for one document at the end."""
+        return self._document_to is not None
+
     def give_stdout_away(self) -> Callable[[str], None]:
         """What writes to stdout from here on; what would have been data is said instead."""
         file = self.data.file
@@ -231,7 +236,8 @@ class Screen:
         """The program ends: print the document, where it was asked for."""
         if self._document_to is not None:
             self.document["exit_code"] = exit_code
-            text = json.dumps(plain(self.document), indent=2, ensure_ascii=False)
+            ascii_only = not is_unicode(self._document_to.encoding)  # an escape of JSON's own can be read everywhere
+            text = json.dumps(plain(self.document), indent=2, ensure_ascii=ascii_only)
             self._document_to.print(Text(text), soft_wrap=True)
 
     def hide(self, value: str, name: str) -> None:
@@ -681,6 +687,7 @@ class Screen:
     def plan(self, planned: Sequence[Planned], aws: Clients) -> None:
         """What would become of each thing: data."""
         from lessons.faces import aws_command  # it reads botocore's models, which only this and a lesson need
+        from provision.survey import PLACES
 
         self.tell()
         for one in planned:
@@ -720,6 +727,8 @@ class Screen:
 
         `url` is what clients call, where that is there.
         """
+        from provision.survey import PLACES
+
         self.tell()
         for state in found:
             more = {"messages": waiting[state.key]} if state.key in waiting else {}
@@ -783,7 +792,7 @@ class Screen:
             "tableName": settings.table,
             "payload": {"Item": {"id": "1", "name": "Bob"}},
         }
-        command = f"curl -d {shlex.quote(json.dumps(event))} {url}"
+        command = command_line(["curl", "-d", json.dumps(event), url])
         self.say()
         self.say("Anyone who knows this URL may call it (erratum 7).", "dim")
         self.cost(aws, settings)
@@ -795,13 +804,13 @@ class Screen:
             self.say("To create him by way of the queue, so that nobody waits for the function", "bold")
             self.tell(f"{command}/{settings.queue_path_part}")
         self.say("To look at the table", "bold")
-        look = f"dynamodb scan --table-name {settings.table} --region {aws.region}"
+        look = ["dynamodb", "scan", "--table-name", settings.table, "--region", aws.region]
         if aws.base_url:
-            credentials = "AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any " if aws.takes_any_credentials else ""
-            self.tell(f"{credentials}aws --endpoint-url {aws.base_url} {look}")
+            any_one = {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any"}
+            credentials = any_one if aws.takes_any_credentials else {}
+            self.tell(with_variables(credentials, ["aws", "--endpoint-url", aws.base_url, *look]))
         else:
-            profile = f" --profile {shlex.quote(aws.profile)}" if aws.profile else ""
-            self.tell(f"aws {look}{profile}")
+            self.tell(command_line(["aws", *look, *(["--profile", aws.profile] if aws.profile else [])]))
         self.say("To take everything down", "bold")
         self.tell(program("teardown", arguments))
 
@@ -982,7 +991,7 @@ def wait_for_a_line() -> None:
 
 def program(name: str, arguments: list[str]) -> str:
     """The command line that starts a program of this suite, the way this one was started."""
-    return shlex.join([interpreter(), "-m", name, *arguments])
+    return command_line([interpreter(), "-m", name, *arguments])
 
 
 def interpreter() -> str:
@@ -991,5 +1000,8 @@ def interpreter() -> str:
         found = shutil.which(name)
         if found and Path(found).absolute() == Path(sys.executable).absolute():
             return name
-    here = os.path.relpath(sys.executable)
+    try:
+        here = os.path.relpath(sys.executable)
+    except ValueError:  # on Windows it may be on another drive
+        return sys.executable
     return sys.executable if here.startswith("..") else here

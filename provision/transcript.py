@@ -25,6 +25,9 @@ if TYPE_CHECKING:  # they hold a transcript themselves
 VERSION = 1
 FOLDER = "transcripts"  # beside the ledger
 
+# On Windows os.write would make CR LF of each LF, were it not for O_BINARY, which is nowhere else.
+NEW_FILE = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND | getattr(os, "O_BINARY", 0)
+
 LONGEST_STRING = 4_000
 LONGEST_LIST = 100
 
@@ -211,7 +214,7 @@ def _new_file(ledger_path: Path, started: datetime.datetime, program: str) -> tu
         again = f"-{number}" if number > 1 else ""
         path = folder / f"{started:%Y%m%d-%H%M%S}-{started.microsecond // 1000:03d}-{program}{again}.jsonl"
         try:
-            return path, os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND, 0o600)
+            return path, os.open(path, NEW_FILE, 0o600)
         except FileExistsError:
             number += 1
 

@@ -33,6 +33,7 @@ from provision.screen import Screen, name_of, program
 from provision.settings import DEFAULT_REGION, Settings
 from provision.survey import survey
 from provision.tap import Tap
+from provision.terminal import write_any_text
 from teardown.backwards import close, is_to_be_left, prove, take_down, what_stays
 from teardown.contents import contents
 
@@ -41,6 +42,7 @@ GOOD = "bold green"
 
 def main(arguments: list[str] | None = None) -> int:
     complete(parser())
+    write_any_text()
     screen = Screen(name="teardown")
     tap = Tap()
     again = program("teardown", sys.argv[1:] if arguments is None else arguments)
