@@ -163,10 +163,10 @@ def limit_memory() -> None:
     fits AWS's smallest function. RLIMIT_AS would also count shared libraries and the arenas that malloc reserves
     and never touches, three times as much.
     """
-    try:
-        import resource
-    except ImportError:
+    if sys.platform == "win32":
         return
+    import resource
+
     wanted = int(os.environ["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"]) * 1024 * 1024 + ALLOWANCE
     try:
         resource.setrlimit(resource.RLIMIT_DATA, (wanted, wanted))
@@ -283,6 +283,8 @@ def main() -> None:
         except MemoryError:
             # AWS's kernel would have killed the process; it does not get to explain itself there either.
             flush()
+            if sys.platform == "win32":
+                os._exit(137)
             os.kill(os.getpid(), signal.SIGKILL)
         except Exception as error:
             described = describe(error, request_id)

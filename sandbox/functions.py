@@ -66,6 +66,11 @@ LARGEST_PAYLOAD = 6 * 1024 * 1024
 LARGEST_EVENT = 1024 * 1024
 LARGEST_RESPONSE = 6291556
 
+# The PATH of a function's process.
+SYSTEM_FOLDERS = "/usr/local/bin:/usr/bin:/bin"
+if sys.platform == "win32":
+    SYSTEM_FOLDERS = os.path.expandvars(r"%SYSTEMROOT%\System32;%SYSTEMROOT%")
+
 # Lambda quotas page: 250 MB unpacked.
 LARGEST_CODE = 262144000
 
@@ -676,9 +681,11 @@ class Functions:
             _HANDLER=str(configuration.get("Handler", "")),
             HOME=str(scratch),
             TMPDIR=str(scratch),
-            PATH="/usr/local/bin:/usr/bin:/bin",
+            PATH=SYSTEM_FOLDERS,
         )
-        environment.setdefault("TZ", ":UTC")
+        if sys.platform == "win32":
+            environment["USERPROFILE"] = str(scratch)
+        environment.setdefault("TZ", "UTC" if sys.platform == "win32" else ":UTC")
         environment.setdefault("LANG", "en_US.UTF-8")
         # Python's own streams, whatever locales this system has.
         environment.setdefault("PYTHONIOENCODING", "utf-8")

@@ -30,7 +30,8 @@ IDLE_CONNECTION = 60
 class WireServer(socketserver.ThreadingTCPServer):
     """One thread per connection. ``stop`` also closes the connections that clients keep open."""
 
-    allow_reuse_address = True
+    # On Windows the option means that two programs may listen at one port, and nobody knows which one is asked.
+    allow_reuse_address = sys.platform != "win32"
     daemon_threads = True
     request_queue_size = 128
 

@@ -15,6 +15,7 @@ import re
 import select
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -88,6 +89,7 @@ class Worker:
                 env={**environment, "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{self._api.server_address[1]}"},
                 close_fds=True,
                 start_new_session=True,
+                creationflags=DETACHED,
             )
         except BaseException:
             os.close(read_end)
@@ -136,11 +138,11 @@ class Worker:
     def kill(self) -> None:
         """The process and whatever it started, at once."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            if hasattr(os, "killpg"):
+            if sys.platform == "win32":
+                self._process.kill()  # not what it started: Windows has no groups that could be ended
+            else:
                 # The worker leads a process group of its own, so this reaches its children and nobody else.
                 os.killpg(self._process.pid, signal.SIGKILL)
-            else:
-                self._process.kill()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout=5)
 
@@ -150,7 +152,7 @@ class Worker:
 
     def _memory(self) -> int:
         try:
-            status = Path(f"/proc/{self._process.pid}/status").read_text()
+            status = Path(f"/proc/{self._process.pid}/status").read_text(encoding="ascii", errors="replace")
         except OSError:
             return 0
         peak = re.search(r"VmHWM:\s*(\d+) kB", status)
@@ -196,6 +198,55 @@ class Worker:
         return True
 
 
+if sys.platform == "win32":
+    import _winapi
+    import msvcrt
+
+    DETACHED = subprocess.CREATE_NEW_PROCESS_GROUP  # else Ctrl-C on the sandbox's console would reach the handler
+
+    def prepare(descriptor: int) -> None:
+        """Nothing: before Python 3.12 a pipe of Windows always blocks, so it is asked before it is read."""
+
+    def has_something(descriptor: int, seconds: float) -> bool:
+        """Whether there is something to read, or the end. Windows cannot wait for a pipe, so it is asked repeatedly."""
+        until = time.monotonic() + seconds
+        while _waiting(descriptor) == 0:
+            if time.monotonic() >= until:
+                return False
+            time.sleep(0.02)
+        return True
+
+    def read_at_once(descriptor: int) -> bytes | None:
+        """What is there; empty at the end, None where there is nothing yet."""
+        waiting = _waiting(descriptor)
+        return None if waiting == 0 else b"" if waiting is None else os.read(descriptor, min(waiting, 65536))
+
+    def _waiting(descriptor: int) -> int | None:
+        try:
+            return _winapi.PeekNamedPipe(msvcrt.get_osfhandle(descriptor))[-2]
+        except OSError:
+            return None
+
+else:
+    DETACHED = 0
+
+    def prepare(descriptor: int) -> None:
+        os.set_blocking(descriptor, False)
+
+    def has_something(descriptor: int, seconds: float) -> bool:
+        """Whether there is something to read, or the end."""
+        readable = select.poll()
+        readable.register(descriptor, select.POLLIN)
+        return bool(readable.poll(seconds * 1000))
+
+    def read_at_once(descriptor: int) -> bytes | None:
+        """What is there; empty at the end, None where there is nothing yet."""
+        try:
+            return os.read(descriptor, 65536)
+        except BlockingIOError:
+            return None
+
+
 class LogPipe:
     """The reading end of a process's output.
 
@@ -210,7 +261,7 @@ class LogPipe:
         self._dropped = False
         self._open = True
         self._closing = False
-        os.set_blocking(descriptor, False)
+        prepare(descriptor)
         threading.Thread(target=self._read, name="worker-log", daemon=True).start()
 
     def take(self) -> str:
@@ -230,10 +281,8 @@ class LogPipe:
         self._closing = True
 
     def _read(self) -> None:
-        readable = select.poll()
-        readable.register(self._descriptor, select.POLLIN)
         while self._open:
-            ready = readable.poll(500)
+            ready = has_something(self._descriptor, 0.5)
             with self._guard:
                 if ready:
                     self._empty()
@@ -242,9 +291,8 @@ class LogPipe:
 
     def _empty(self) -> None:
         while self._open:
-            try:
-                piece = os.read(self._descriptor, 65536)
-            except BlockingIOError:
+            piece = read_at_once(self._descriptor)
+            if piece is None:
                 return
             if not piece:
                 self._shut()
@@ -313,6 +361,9 @@ def _serve_runtime_api(worker: Worker) -> ThreadingHTTPServer:
 
         def handle_error(self, request: Any, client_address: Any) -> None:
             """A process that was killed leaves its connection broken; the watcher has the news already."""
+
+        # On Windows it would let somebody else listen at the same port.
+        allow_reuse_address = sys.platform != "win32"
 
         def server_close(self) -> None:
             self.socket.close()
