@@ -1,47 +1,44 @@
 """``python -m sandbox``: a local AWS, in the foreground or in the background.
 
-Exit codes: 0 done, or stopped by SIGTERM or over its own port; 1 ``status`` and ``logs`` where none is running;
-130 after Ctrl-C; 252 for a usage error; 253 where it could not start, stop or be found out.
+Exit codes are those of provision.outcome. ``run`` ends with 0 when SIGTERM or somebody over its port stops it.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import difflib
+import errno
 import logging
 import os
 import signal
 import sys
 import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NoReturn
+from types import FrameType
+from typing import TYPE_CHECKING, Any
 
+from provision import outcome
+from provision.options import FOLDER, Parser, add_screen_options
+from provision.settings import check_region
+from provision.terminal import write_any_text
 from sandbox import commands
-from sandbox.process import FOREIGN, PLAIN_AWS, Wish, remember
+from sandbox.process import FOREIGN, PLAIN_AWS, Running, Wish, forget, remember, who_is_at
 from sandbox.server import Sandbox
-from sandbox.state import CannotComeBack
 from sandbox.weather import parse as parse_weather
 
-USAGE_ERROR = 252
-CANNOT_START = 253
-INTERRUPTED = 130
+if TYPE_CHECKING:
+    from provision.screen import Screen
 
-# The folder of the ledgers: a sandbox that is started here is the one that `python -m provision --sandbox` finds.
-FOLDER = Path(".provision")
-
-
-class Arguments(argparse.ArgumentParser):
-    """argparse's own exit code for a usage error, 2, means something else to the commands of this suite."""
-
-    def error(self, message: str) -> NoReturn:
-        self.print_usage(sys.stderr)
-        self.exit(USAGE_ERROR, f"{self.prog}: {message}\n")
+PORT = 4566  # where programs that know of a local AWS look for it
+COMMANDS = ("run", "start", "stop", "status", "logs")
 
 
 def port_number(text: str) -> int:
-    number = int(text)
-    if not 0 <= number <= 65535:
+    if not text.isascii() or not text.isdigit() or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"{text} is no port; ports go from 0 (any free one) to 65535")
-    return number
+    return int(text)
 
 
 def weather(text: str) -> str:
@@ -52,86 +49,223 @@ def weather(text: str) -> str:
     return text
 
 
-def how_to_run(port: int, what_port: str) -> Arguments:
+def command_named(text: str) -> str:
+    """One of the commands. Raises argparse's error with the nearest one, and all that there are."""
+    if text in COMMANDS:
+        return text
+    near = difflib.get_close_matches(text, COMMANDS, n=1)
+    meant = f"did you mean {near[0]}? There" if near else "there"
+    raise argparse.ArgumentTypeError(f"there is no command {text!r}; {meant} are {', '.join(COMMANDS)}")
+
+
+def add_wishes(parser: argparse.ArgumentParser, port: int, what_port: str) -> None:
     """The options of a sandbox that is to be, shared by `run` and `start`."""
-    options = Arguments(add_help=False)
-    options.add_argument("--port", type=port_number, default=port, help=f"port to listen on; {what_port}")
-    options.add_argument(
+    parser.add_argument(
+        "--port", metavar="PORT", type=port_number, default=port, help=f"the port to listen on; {what_port}"
+    )
+    parser.add_argument(
         "--weather",
+        metavar="TEXT",
         type=weather,
         default="calm",
-        metavar="TEXT",
-        help="AWS's slow side: calm (default), aws, or aws,seed=7,scale=0.1,... (docs/sandbox.md)",
+        help="AWS's slow side: aws, aws,seed=7,... (default: calm)",
     )
-    options.add_argument(
+    parser.add_argument(
         "--enforce",
+        metavar="USER",
         action="append",
         default=[],
-        metavar="USER",
-        help='hold this IAM user to its policies, as roles always are; "*": all users',
+        help='hold this IAM user to its policies; "*": all users',
     )
-    options.add_argument(
-        "--state-dir",
-        type=Path,
-        metavar="DIR",
-        help="come back from this folder, and remember in it (docs/sandbox.md says what comes back)",
+    parser.add_argument("--state-dir", metavar="DIR", type=Path, help="come back from this folder, and remember in it")
+
+
+def add_folder(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--folder", metavar="DIR", type=Path, default=FOLDER, help="where it is remembered (default: %(default)s)"
     )
-    return options
+
+
+def run_parser() -> Parser:
+    parser = Parser(
+        prog="python -m sandbox run",
+        usage="%(prog)s [OPTION ...]",
+        description="Run a local AWS in the foreground until Ctrl-C. Prints its URL on stdout.",
+    )
+    add_wishes(parser, PORT, "0: a free one (default: %(default)s)")
+    parser.add_argument("--verbose", action="store_true", help="a line on stderr for each call")
+    parser.add_argument("--record", metavar="FILE", type=Path, help="a file for id, url and pid, once it listens")
+    parser.add_argument("--stays", action="store_true", help=argparse.SUPPRESS)
+    add_screen_options(parser, presents=False, documents=False)
+    return parser
+
+
+def start_parser() -> Parser:
+    parser = Parser(
+        prog="python -m sandbox start",
+        usage="%(prog)s [OPTION ...]",
+        description="Start a local AWS in the background, where provision finds it. Prints its URL on stdout.",
+    )
+    add_wishes(parser, 0, "default: a free one")
+    add_folder(parser)
+    add_screen_options(parser, presents=False)
+    return parser
+
+
+def stop_parser() -> Parser:
+    parser = Parser(
+        prog="python -m sandbox stop",
+        usage="%(prog)s [OPTION ...]",
+        description="Stop the one in the background. What is in it is gone, unless it has a --state-dir.",
+    )
+    add_folder(parser)
+    add_screen_options(parser, presents=False)
+    return parser
+
+
+def status_parser() -> Parser:
+    parser = Parser(
+        prog="python -m sandbox status",
+        usage="%(prog)s [OPTION ...]",
+        description="Say whether one is running in the background, where, and in which weather. Exits with 1 if none.",
+    )
+    parser.add_argument("--json", dest="output", action="store_const", const="json", help="the same as --output json")
+    add_folder(parser)
+    add_screen_options(parser, presents=False)
+    return parser
+
+
+def logs_parser() -> Parser:
+    parser = Parser(
+        prog="python -m sandbox logs",
+        usage="%(prog)s [FUNCTION] [OPTION ...]",
+        description="Show its log, a line for each call; or what a function in it wrote, as in CloudWatch Logs.",
+    )
+    parser.add_argument("function", metavar="FUNCTION", nargs="?", help="the name of a function")
+    parser.add_argument("-f", "--follow", action="store_true", help="go on with what comes, until Ctrl-C")
+    parser.add_argument(
+        "--region", metavar="REGION", default="us-east-1", help="the function's Region (default: %(default)s)"
+    )
+    add_folder(parser)
+    add_screen_options(parser, presents=False)
+    return parser
+
+
+PARSERS = {"run": run_parser, "start": start_parser, "stop": stop_parser, "status": status_parser, "logs": logs_parser}
+
+
+def command_parser() -> Parser:
+    parser = Parser(
+        prog="python -m sandbox",
+        usage="%(prog)s [COMMAND] [OPTION ...]",
+        description="A local AWS on this machine, without account or Docker.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="""\
+commands:
+  run     in the foreground until Ctrl-C; also without a command
+  start   in the background, where python -m provision --sandbox finds it
+  stop    stop the one in the background
+  status  whether one is running, where, and in which weather
+  logs    its log, or that of a function in it
+
+python -m sandbox COMMAND --help has the options of each.""",
+    )
+    parser.add_argument("command", metavar="COMMAND", type=command_named, help="one of those below")
+    return parser
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
-    parser = Arguments(
-        prog="python -m sandbox",
-        description="A local AWS on loopback, without account or Docker.",
-        epilog="Without a command it runs in the foreground. python -m sandbox COMMAND --help has the options.",
-    )
-    known = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    run = known.add_parser(
-        "run", help="run in the foreground until Ctrl-C", parents=[how_to_run(4566, "0: a free one (default: 4566)")]
-    )
-    run.add_argument("--verbose", action="store_true", help="a line on stderr for each call")
-    run.add_argument("--record", type=Path, help="file to write id, url and pid to, once it listens")
-    run.add_argument("--stays", action="store_true", help=argparse.SUPPRESS)
-    start = known.add_parser(
-        "start", help="start one in the background", parents=[how_to_run(0, "default: a free one")]
-    )
-    stop = known.add_parser("stop", help="stop the one in the background")
-    status = known.add_parser("status", help="say whether one is running, where, and in which weather")
-    status.add_argument("--json", action="store_true", help="as one JSON document on stdout")
-    logs = known.add_parser("logs", help="show its log, or that of a function in it")
-    logs.add_argument("function", nargs="?", help="a function: its events in CloudWatch Logs")
-    logs.add_argument("-f", "--follow", action="store_true", help="go on with what comes, until Ctrl-C")
-    logs.add_argument("--region", default="us-east-1", help="the function's Region (default: %(default)s)")
-    for command in (start, stop, status, logs):
-        command.add_argument(
-            "--folder", type=Path, default=FOLDER, help="where it is remembered (default: %(default)s)"
-        )
-    names = (*known.choices, "-h", "--help")
-    if not arguments or (arguments[0] not in names and arguments[0].startswith("-")):
-        arguments = ["run", *arguments]
-    return parser.parse_args(arguments)
+    """The command (`command`) and its options. Raises SystemExit for --help and for what is wrong."""
+    if arguments and (not arguments[0].startswith("-") or arguments[0] in ("-h", "--help")):
+        command = command_parser().parse_args(arguments[:1]).command
+        arguments = arguments[1:]
+    else:
+        command = "run"
+    parser = PARSERS[command]()
+    options = parser.parse_args(arguments)
+    options.command = command
+    if command == "logs":
+        if options.follow and options.output == "json":
+            parser.error("--follow shows what comes, and --output json is one document at the end")
+        check_region(options.region, "--region")
+    return options
+
+
+def screen_of(options: argparse.Namespace) -> Screen:
+    from provision.screen import Screen  # late: a sandbox listens before it has anything to say
+
+    screen = Screen(name="sandbox")
+    output = getattr(options, "output", "text")
+    screen.use(plain=options.plain, presenting=False, color=options.color, output=output)
+    return screen
 
 
 def main(arguments: list[str] | None = None) -> int:
-    options = parse(sys.argv[1:] if arguments is None else arguments)
-    if options.command == "run":
-        return run(options)
+    write_any_text()
+    given = sys.argv[1:] if arguments is None else arguments
     try:
-        if options.command == "start":
-            state_dir = options.state_dir.absolute() if options.state_dir else None
-            wish = Wish(options.port, options.weather, tuple(options.enforce), stays=True, state_dir=state_dir)
-            return commands.start(options.folder, wish)
-        if options.command == "stop":
-            return commands.stop(options.folder)
-        if options.command == "status":
-            return commands.status(options.folder, as_json=options.json)
-        return commands.logs(options.folder, options.function, region=options.region, follow=options.follow)
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read it has seen enough. Python would say so once more when it closes stdout.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        options = parse(given)
+    except outcome.Stop as stop:
+        screen_of(argparse.Namespace(plain=False, color="auto")).stopped(stop)
+        return stop.exit_code
+    if options.command == "run":
+        return ended(lambda: run(options), lambda: screen_of(options))
+    screen = screen_of(options)
+    with termination_like_ctrl_c():
+        return ended(lambda: background(options, screen), lambda: screen)
+
+
+def background(options: argparse.Namespace, screen: Screen) -> int:
+    if options.command == "start":
+        state_dir = options.state_dir.absolute() if options.state_dir else None
+        wish = Wish(options.port, options.weather, tuple(options.enforce), stays=True, state_dir=state_dir)
+        return commands.start(options.folder, wish, screen)
+    if options.command == "stop":
+        return commands.stop(options.folder, screen)
+    if options.command == "status":
+        return commands.status(options.folder, screen)
+    return commands.logs(options.folder, options.function, screen, region=options.region, follow=options.follow)
+
+
+def ended(body: Callable[[], int], screen: Callable[[], Screen]) -> int:
+    """Run the body; every ending becomes words on the screen and an exit code."""
+    try:
+        try:
+            code = body()
+        except outcome.Stop as stop:
+            code = stop.exit_code
+            screen().stopped(stop)
+        except KeyboardInterrupt:
+            code = outcome.INTERRUPTED
+            screen().stopped(outcome.Stop("Interrupted.", exit_code=code))
+        screen().finish(code)
+    except (BrokenPipeError, SystemExit) as end:
+        # Whoever read it has seen enough: rich makes an exit of that. Python would say so once more at its end.
+        if not isinstance(end, BrokenPipeError) and not isinstance(end.__context__, BrokenPipeError):
+            raise
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return outcome.DONE
+    return code
+
+
+@contextlib.contextmanager
+def termination_like_ctrl_c() -> Iterator[None]:
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def ending_signals() -> list[signal.Signals]:
+    """Ctrl-C and SIGTERM; on Windows Ctrl-Break, too, which also comes when the window is closed."""
+    if sys.platform == "win32":
+        return [signal.SIGINT, signal.SIGTERM, signal.SIGBREAK]
+    return [signal.SIGINT, signal.SIGTERM]
 
 
 def run(options: argparse.Namespace) -> int:
@@ -147,53 +281,77 @@ def run(options: argparse.Namespace) -> int:
     received: list[int] = []
     wake = threading.Event()
 
-    def note(number: int, frame: object) -> None:
-        # Only noted here: stopping takes locks that the interrupted code may hold.
+    def note(number: int, frame: FrameType | None) -> None:
+        # Only noted here: stopping takes locks that the interrupted code may hold. A second one ends it at once.
         received.append(number)
         wake.set()
+        signal.signal(number, signal.SIG_DFL)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in ending_signals():
         signal.signal(number, note)
     try:
         sandbox.start()
-    except CannotComeBack as error:
-        print(error, file=sys.stderr)
-        return CANNOT_START
-    except ImportError as error:
-        print(
-            f"The sandbox is not installed ({error}). Install it with: pip install -e '.[sandbox]'",
-            file=sys.stderr,
-        )
-        return CANNOT_START
-    except OSError as error:
-        if error.filename is not None:
-            print(f"The folder {options.state_dir} cannot be written to: {error.strerror}.", file=sys.stderr)
-            return CANNOT_START
-        print(
-            f"The sandbox cannot listen on port {options.port} ({error.strerror}). Choose another with --port, or "
-            "--port 0 for any free one. If something else is amiss: pip install -e '.[sandbox]'",
-            file=sys.stderr,
-        )
-        return CANNOT_START
+    except (ImportError, OSError) as error:
+        raise refusal(error, options) from error
+    record = options.record.absolute() if options.record is not None else None
     try:
-        if options.record is not None:
-            described = {**sandbox.describe(), "stays": options.stays}
-            remember(options.record.absolute(), {"id": sandbox.id, "url": sandbox.url, **described})
-        announce(sandbox)
+        described = {"id": sandbox.id, "url": sandbox.url, **sandbox.describe(), "stays": options.stays}
+        if record is not None:
+            written_to(record, described)
+        announce(sandbox, screen_of(options), in_background=options.record is not None)
         while not sandbox.stopped and not wake.wait(0.2):
             continue
     finally:
         sandbox.stop()
-    return INTERRUPTED if signal.SIGINT in received else 0
+        if record is not None:
+            forget(Running(sandbox.id, sandbox.url, os.getpid(), record))
+    return outcome.INTERRUPTED if signal.SIGINT in received else outcome.DONE
 
 
-def announce(sandbox: Sandbox) -> None:
-    print(sandbox.url)
-    print(
-        f"{sandbox.id} is running; Ctrl-C ends it, and everything in it. {commands.credentials_line(sandbox.url)}",
-        file=sys.stderr,
+def written_to(record: Path, described: dict[str, Any]) -> None:
+    try:
+        remember(record, described)
+    except OSError as error:
+        error.filename = str(record)  # not the temporary file's
+        raise commands.cannot_use(record, error, "--record") from error
+
+
+def announce(sandbox: Sandbox, screen: Screen, *, in_background: bool) -> None:
+    screen.tell(sandbox.url)
+    if in_background:  # what it says is its log
+        screen.say(f"{sandbox.id} is running.")
+        return
+    screen.say(f"{sandbox.id} is running; Ctrl-C ends it, and everything in it.")
+    commands.say_how_to_use(sandbox.url, screen)
+
+
+def refusal(error: ImportError | OSError, options: argparse.Namespace) -> outcome.Stop:
+    """What it means for a person that the sandbox did not start."""
+    if isinstance(error, ImportError):
+        return outcome.Stop(
+            f"The sandbox is not installed ({error}).",
+            means="What it is made of comes with an extra of this suite.",
+            advice=("Install it with: pip install -e '.[sandbox]'",),
+            exit_code=outcome.ENVIRONMENT,
+        )
+    if error.filename is not None:
+        return commands.cannot_use(options.state_dir, error, "--state-dir")
+    return cannot_listen(options.port, error)
+
+
+def cannot_listen(port: int, error: OSError) -> outcome.Stop:
+    means = f"The system says: {error.strerror}."
+    if error.errno in (errno.EADDRINUSE, getattr(errno, "WSAEADDRINUSE", errno.EADDRINUSE)):
+        there = who_is_at(port)
+        means = f"{f'The sandbox {there}' if there else 'Another program'} listens there already."
+    elif isinstance(error, PermissionError):
+        means = "The system keeps this port for itself, or for an administrator."
+    return outcome.Stop(
+        f"The sandbox cannot listen on port {port}.",
+        means=means,
+        advice=("Choose another with --port, or --port 0 for any free one.",),
+        exit_code=outcome.ENVIRONMENT,
     )
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

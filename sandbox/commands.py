@@ -1,67 +1,116 @@
 """The commands about a sandbox in the background: ``start``, ``stop``, ``status`` and ``logs``.
 
-Data goes to stdout, talk to stderr. Each returns the exit code; KeyboardInterrupt is for the caller.
+Data goes to stdout, talk to stderr. Each returns the exit code, or raises outcome.Stop; KeyboardInterrupt is for the
+caller.
 """
 
 from __future__ import annotations
 
-import json
+import codecs
+import contextlib
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from provision import outcome
+from provision.options import FOLDER
+from provision.terminal import with_variables
 from sandbox import process
-from sandbox.process import Running, SandboxFailed, Wish
+from sandbox.process import Running, Wish
 
-DONE, NONE_RUNNING, FAILED = 0, 1, 253
+if TYPE_CHECKING:
+    from provision.screen import Screen
 
 # How often `logs --follow` looks for more, in seconds.
 FOLLOW_SECONDS = 0.5
 
+ANY_CREDENTIALS = {
+    "AWS_ACCESS_KEY_ID": "sandbox",
+    "AWS_SECRET_ACCESS_KEY": "sandbox",
+    "AWS_DEFAULT_REGION": "us-east-1",
+}
 
-def say(*lines: str) -> None:
-    print(*lines, sep="\n", file=sys.stderr)
+
+def say_how_to_use(url: str, screen: Screen) -> None:
+    screen.say("Any credentials work:")
+    screen.keep(with_variables(ANY_CREDENTIALS, ["aws", "--endpoint-url", url, "dynamodb", "list-tables"]))
 
 
-def credentials_line(url: str) -> str:
-    return (
-        "Any credentials work:\n"
-        "  AWS_ACCESS_KEY_ID=sandbox AWS_SECRET_ACCESS_KEY=sandbox AWS_DEFAULT_REGION=us-east-1 \\\n"
-        f"    aws --endpoint-url {url} dynamodb list-tables"
+# What is kept in the folder, or the file, that an option names.
+KEPT = {
+    "--folder": "The sandbox's record and log are kept in {}.",
+    "--record": "The sandbox's id and URL were to be written to {}.",
+    "--state-dir": "What the sandbox remembers is kept in {}.",
+}
+
+
+def cannot_use(place: Path, error: OSError, option: str = "--folder") -> outcome.Stop:
+    """A folder, or something in it, that cannot be made, read or written."""
+    return outcome.Stop(
+        f"{error.filename or place} cannot be used: {error.strerror or error}.",
+        means=KEPT[option].format(place),
+        advice=(f"Choose another place with {option}.",),
+        exit_code=outcome.ENVIRONMENT,
     )
 
 
-def start(folder: Path, wish: Wish) -> int:
-    """Start one unless the folder's is running. 253 where that one is not as wished: it would be somebody's lesson."""
+@contextlib.contextmanager
+def usable(folder: Path) -> Iterator[None]:
+    """Inside the block an OSError is about the folder."""
     try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise cannot_use(folder, error) from error
+
+
+def start(folder: Path, wish: Wish, screen: Screen) -> int:
+    """Start one unless the folder's is running. Raises Stop where that one is not as wished."""
+    with usable(folder):
         before = process.find(folder)
         if before is None and (folder / process.RECORD).exists():
-            say(f"The record {folder / process.RECORD} is of a sandbox that is gone; it is replaced.")
-        running = before or process.start(folder, wish)
-    except (OSError, SandboxFailed) as error:
-        say(f"The sandbox did not start in {folder}: {error}")
-        return FAILED
-    print(running.url)
-    if before is None:
-        say(f"{running.id} is running, remembered in {running.record}. {credentials_line(running.url)}")
-        return DONE
-    differences = differing(running, wish)
-    if differences:
-        say(
-            f"{running.id} is running there already, and not as you asked: {'; '.join(differences)}.",
-            f"Stop it first, which empties it: python -m sandbox stop{other_folder(folder)}",
-        )
-        return FAILED
-    say(f"{running.id} is running there already.")
-    return DONE
-
-
-def differing(running: Running, wish: Wish) -> list[str]:
-    """What it is and what was asked for, where these differ; what was not asked for does not count."""
+            screen.keep(f"The record {folder / process.RECORD} is of a sandbox that is gone; it is replaced.")
+        try:
+            running = before or process.start(folder, wish)
+        except KeyboardInterrupt:
+            raise outcome.Stop(
+                "Interrupted.",
+                means="The sandbox that was being started is ended again.",
+                exit_code=outcome.INTERRUPTED,
+            ) from None
     described = process.describe(running) or {}
+    if before is not None:
+        refuse_other_wishes(before, described, wish, folder)
+    screen.document |= {"new": before is None, **document(folder, running, described)}
+    screen.tell(running.url)
+    if before is None:
+        screen.keep(f"{running.id} is running, remembered in {running.record}.")
+        say_how_to_use(running.url, screen)
+    else:
+        screen.say(f"{running.id} is running there already.")
+    return outcome.DONE
+
+
+def refuse_other_wishes(running: Running, described: dict[str, Any], wish: Wish, folder: Path) -> None:
+    differences = differing(described, wish)
+    if differences:
+        raise outcome.Stop(
+            f"{running.id} is running in {folder} already, and not as you asked: {'; '.join(differences)}.",
+            means="A running sandbox is not changed: somebody may be at work in it.",
+            advice=(
+                f"Stop it first, which empties it: {command('stop', folder)}",
+                "or start another one beside it, with --folder DIR.",
+            ),
+            exit_code=outcome.ENVIRONMENT,
+        )
+
+
+def differing(described: dict[str, Any], wish: Wish) -> list[str]:
+    """What it is and what was asked for, where these differ; what was not asked for does not count."""
     found = []
     if wish.port and described.get("port") != wish.port:
         found.append(f"port {described.get('port')}, not {wish.port}")
@@ -75,145 +124,204 @@ def differing(running: Running, wish: Wish) -> list[str]:
     return found
 
 
-def stop(folder: Path) -> int:
+def stop(folder: Path, screen: Screen) -> int:
     """Stop the folder's sandbox; success where there is none."""
-    running = process.find(folder)
-    record = folder / process.RECORD
-    if running is None:
-        try:
-            if record.exists():
-                record.unlink()
-                say(f"No sandbox is running in {folder}; the record of one that is gone is removed.")
-            else:
-                say(f"No sandbox is running in {folder}.")
-        except OSError as error:
-            say(f"The record {record} cannot be removed: {error.strerror}.")
-            return FAILED
-        return DONE
-    described = process.describe(running)
-    try:
-        process.stop(running)
-    except (OSError, SandboxFailed) as error:
-        say(f"{running.id} did not stop: {error}")
-        return FAILED
-    kept = (described or {}).get("state_dir")
-    say(
-        f"{running.id} is stopped. To have it again: python -m sandbox start --state-dir {kept}{other_folder(folder)}"
-        if kept
-        else f"{running.id} is stopped, and everything in it is gone."
-    )
-    return DONE
-
-
-def status(folder: Path, *, as_json: bool) -> int:
-    """What the folder's sandbox says of itself; 1 where none is running."""
-    running = process.find(folder)
-    described = process.describe(running) if running is not None else None
-    if running is None or described is None:
+    with usable(folder):
+        running = process.find(folder)
         record = folder / process.RECORD
-        if as_json:
-            print(json.dumps({"running": False, "folder": str(folder), "stale_record": record.exists()}, indent=2))
-        stale = f" The record {record} is of one that is gone." if record.exists() else ""
-        say(f"No sandbox is running in {folder}.{stale} To start one: python -m sandbox start{other_folder(folder)}")
-        return NONE_RUNNING
-    up = seconds_since(described["started"])
-    if as_json:
-        shown = {"running": True, "folder": str(folder), "url": running.url, **described, "uptime_seconds": up}
-        print(json.dumps({**shown, "stays": running.stays}, indent=2))
-        return DONE
+        screen.document |= {"folder": str(folder), "stopped": running.id if running is not None else None}
+        if running is None:
+            stale = record.exists()
+            if stale:
+                record.unlink(missing_ok=True)
+            removed = "; the record of one that is gone is removed" if stale else ""
+            screen.keep(f"No sandbox is running in {folder}{removed}.")
+            return outcome.DONE
+        kept = (process.describe(running) or {}).get("state_dir")
+        process.stop(running)
+    screen.document["state_dir"] = kept
+    if kept:
+        screen.keep(f"{running.id} is stopped. To have it again: {command('start', folder, '--state-dir', kept)}")
+    else:
+        screen.say(f"{running.id} is stopped, and everything in it is gone.")
+    return outcome.DONE
+
+
+def status(folder: Path, screen: Screen) -> int:
+    """What the folder's sandbox says of itself; 1 where none is running."""
+    with usable(folder):
+        running = process.find(folder)
+        described = process.describe(running) if running is not None else None
+        stale = described is None and (folder / process.RECORD).exists()
+    if running is None or described is None:
+        screen.document |= {"running": False, "folder": str(folder), "stale_record": stale}
+        screen.keep(f"No sandbox is running in {folder}.")
+        if stale:
+            screen.keep(f"The record {folder / process.RECORD} is of one that is gone.")
+        screen.keep(f"To start one: {command('start', folder)}")
+        return outcome.LEFT
+    screen.document |= {"running": True, **document(folder, running, described)}
+    ends = f"by {command('stop', folder)}"
     rows = {
         "running": f"{running.id} at {running.url}",
-        "process": f"{described['pid']}, for {minutes(up)}",
+        "process": f"{described['pid']}, for {minutes(seconds_since(described['started']))}",
         "weather": described["weather"],
         "held to policies": ", ".join(described["enforced_users"]) or "roles only",
-        "ends": "by python -m sandbox stop"
-        if running.stays
-        else "with the last teardown, or by python -m sandbox stop",
+        "ends": ends if running.stays else f"with the last teardown, or {ends}",
         "log": str(folder / process.LOG),
         "comes back from": described.get("state_dir") or "nowhere",
         "made of": f"moto {described['moto']}, Python {described['python']}",
     }
     for name, value in rows.items():
-        print(f"{name:<17} {value}")
-    return DONE
+        screen.tell(f"{name:<17} {value}")
+    return outcome.DONE
 
 
-def logs(folder: Path, function: str | None, *, region: str, follow: bool) -> int:
+def document(folder: Path, running: Running, described: dict[str, Any]) -> dict[str, Any]:
+    """A running sandbox, for --output json."""
+    up = seconds_since(described["started"]) if "started" in described else 0
+    return {
+        "folder": str(folder),
+        "id": running.id,
+        "url": running.url,
+        **described,
+        "uptime_seconds": up,
+        "stays": running.stays,
+    }
+
+
+def logs(folder: Path, function: str | None, screen: Screen, *, region: str, follow: bool) -> int:
     """The sandbox's own log, or a function's events in CloudWatch Logs, oldest first."""
-    running = process.find(folder)
-    if function is not None:
-        if running is None:
-            say(f"No sandbox is running in {folder}, so no function has a log there.")
-            return NONE_RUNNING
-        read = function_events(running.url, function, region)
-    else:
-        read = new_text(folder / process.LOG)
+    with usable(folder):
+        running = process.find(folder)
+        if function is None:
+            return own_log(folder, running, screen, follow=follow)
+    if running is None:
+        raise outcome.Stop(
+            f"No sandbox is running in {folder}.",
+            means="What functions wrote is gone with the sandbox that they ran in.",
+            advice=(f"Start one: {command('start', folder)}",),
+        )
+    screen.document |= {"folder": str(folder), "function": function, "region": region}
+    return show(function_events(running, function, region), running, screen, follow=follow)
+
+
+def own_log(folder: Path, running: Running | None, screen: Screen, *, follow: bool) -> int:
+    log = folder / process.LOG
+    if not log.exists():
+        raise outcome.Stop(
+            f"There is no log in {folder}.",
+            means="No sandbox was started in the background there.",
+            advice=(f"Start one: {command('start', folder)}",),
+        )
+    screen.document |= {"folder": str(folder), "log": str(log)}
+    if running is None:
+        screen.keep(f"No sandbox is running in {folder}: this is the log of the last one.")
+    return show(new_text(log), running, screen, follow=follow and running is not None)
+
+
+def show(read: Callable[[], str], running: Running | None, screen: Screen, *, follow: bool) -> int:
+    """What `read` gives, and with `follow` what it gives from then on, until the sandbox has ended."""
+    text = read()
+    screen.document["lines"] = text.splitlines()
+    if not text:
+        screen.say("Nothing yet.")
+    elif not screen.writes_document:
+        show_text(text)
+    if not follow or running is None:
+        return outcome.DONE
     try:
-        shown = read()
-    except FileNotFoundError as missing:
-        say(str(missing.args[0]) if function else f"There is no log in {folder}: no sandbox was started there.")
-        return NONE_RUNNING
-    except OSError as error:
-        say(f"The log {folder / process.LOG} cannot be read: {error.strerror}.")
-        return FAILED
-    while True:
-        sys.stdout.write(shown)
-        sys.stdout.flush()
-        if not follow:
-            return DONE
-        if running is not None and not process.answers(running):
-            say(f"{running.id} has ended.")
-            return DONE
-        time.sleep(FOLLOW_SECONDS)
-        shown = read()
+        while process.answers(running):
+            time.sleep(FOLLOW_SECONDS)
+            show_text(read())
+    except KeyboardInterrupt:  # the way to end it: nothing to be told
+        return outcome.INTERRUPTED
+    screen.say(f"{running.id} has ended.")
+    return outcome.DONE
+
+
+def show_text(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
 
 
 def new_text(path: Path) -> Callable[[], str]:
-    """A reader of what the file got since it was asked last."""
+    """A reader of what the file got since it was asked last; of a new start's log from its beginning."""
     at = 0
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     def read() -> str:
         nonlocal at
         with path.open("rb") as file:
+            if path.stat().st_size < at:
+                at = 0
+                decoder.reset()
             file.seek(at)
             data = file.read()
         at += len(data)
-        return data.decode("utf-8", "replace")
+        return decoder.decode(data)
 
     return read
 
 
-def function_events(url: str, function: str, region: str) -> Callable[[], str]:
-    """A reader of what the function's log group got since it was asked last. Raises FileNotFoundError without one."""
-    import boto3
-    from botocore.config import Config
+def function_events(running: Running, function: str, region: str) -> Callable[[], str]:
+    """A reader of what the function's log group got since it was asked last. Raises Stop where there is no function."""
+    from botocore.exceptions import BotoCoreError, ClientError
 
-    client = boto3.session.Session().client(
-        "logs",
-        endpoint_url=url,
-        region_name=region,
-        aws_access_key_id="sandbox",
-        aws_secret_access_key="sandbox",
-        config=Config(proxies={}, retries={"total_max_attempts": 1}),
-    )
-    group = f"/aws/lambda/{function}"
+    client = client_of("logs", running, region)
     seen: set[str] = set()
 
     def read() -> str:
         lines = []
         try:
-            for page in client.get_paginator("filter_log_events").paginate(logGroupName=group):
+            for page in client.get_paginator("filter_log_events").paginate(logGroupName=f"/aws/lambda/{function}"):
                 for event in page["events"]:
                     if event["eventId"] not in seen:
                         seen.add(event["eventId"])
                         lines.append(line_of(event))
-        except client.exceptions.ResourceNotFoundException as error:
-            raise FileNotFoundError(
-                f"There is no log group {group} in {region}: no such function, or it never ran."
-            ) from error
+        except ClientError as error:  # no such group, or nothing that could be the name of one
+            refuse_unless_it_exists(running, function, region, error)
+        except BotoCoreError:
+            pass  # the sandbox has gone, which whoever follows it asks for itself
         return "".join(lines)
 
     return read
+
+
+def refuse_unless_it_exists(running: Running, function: str, region: str, error: Exception) -> None:
+    """Raises Stop unless the function is there, and has just not run yet."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        pages = client_of("lambda", running, region).get_paginator("list_functions").paginate()
+        names = [one["FunctionName"] for page in pages for one in page["Functions"]]
+    except (BotoCoreError, ClientError) as refusal:
+        raise outcome.Stop(
+            str(refusal),
+            means="The sandbox did not say which functions it has. In some weather that passes.",
+            advice=("Try again.",),
+            exit_code=outcome.SERVICE,
+        ) from refusal
+    if function not in names:
+        raise outcome.Stop(
+            f"There is no function {function} in {region}.",
+            means=f"There are: {', '.join(names)}." if names else f"There is none at all in {region}.",
+            advice=("Name one of them, or another Region with --region.",) if names else ("Build something first.",),
+        ) from error
+
+
+def client_of(service: str, running: Running, region: str) -> Any:
+    import boto3
+    from botocore.config import Config
+
+    return boto3.session.Session().client(
+        service,
+        endpoint_url=running.url,
+        region_name=region,
+        aws_access_key_id="sandbox",
+        aws_secret_access_key="sandbox",
+        config=Config(proxies={}, retries={"total_max_attempts": 1}),
+    )
 
 
 def line_of(event: dict[str, Any]) -> str:
@@ -229,6 +337,8 @@ def minutes(seconds: int) -> str:
     return f"{seconds} s" if seconds < 120 else f"{seconds // 60} minutes"
 
 
-def other_folder(folder: Path) -> str:
-    """What a suggested command needs to mean the same folder."""
-    return "" if folder == Path(".provision") else f" --folder {folder}"
+def command(name: str, folder: Path, *more: str) -> str:
+    """A command line that means the same folder."""
+    from provision.screen import program
+
+    return program("sandbox", [name, *more, *([] if folder == FOLDER else ["--folder", str(folder)])])

@@ -17,7 +17,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +24,8 @@ from pathlib import Path
 from typing import IO, Any
 
 import portalocker
+
+from provision import disk, outcome
 
 RECORD = "sandbox.json"
 LOCK = "sandbox.lock"
@@ -54,12 +55,40 @@ PLAIN_AWS = {
 FOREIGN = ("AWS_", "BOTO_", "BOTO3_", "MOTO_")
 
 
-class SandboxFailed(Exception):
-    """The sandbox did not start, or did not stop; ``log`` holds the last lines that it wrote."""
+class SandboxFailed(outcome.Stop):
+    """The sandbox did not start, or did not stop; ``log`` holds the last lines that it wrote.
 
-    def __init__(self, what: str, log: str = "") -> None:
-        super().__init__(f"{what}\n{log}" if log else what)
+    Where its own last words are a refusal (Error, What it means, What to do), that is what is told.
+    """
+
+    exit_code = outcome.ENVIRONMENT
+
+    def __init__(self, what: str, log: str = "", *, advice: tuple[str, ...] = ()) -> None:
+        refusal = refusal_in(log)
+        if refusal is not None:
+            what, means, advice = refusal
+        else:
+            last = [line.strip() for line in log.splitlines()[-3:]]
+            means = f"The last that it wrote: {' / '.join(last)}" if last else ""
+        super().__init__(what, means=means, advice=advice)
         self.log = log
+
+
+def refusal_in(log: str) -> tuple[str, str, tuple[str, ...]] | None:
+    """The last refusal in a log, as ``provision.screen.Screen.stopped`` writes one into a file; None without one."""
+    _, found, told = f"\n{log}".rpartition("\nError: ")
+    if not found:
+        return None
+    what, *more = told.splitlines()
+    means, advice = "", []
+    for line in more:
+        if line.startswith("  What it means: "):
+            means = line.partition(": ")[2]
+        elif line.startswith("  What to do: "):
+            advice = [line.partition(": ")[2].strip()]
+        elif advice and line.startswith("    "):
+            advice.append(line.strip())
+    return what, means, tuple(advice)
 
 
 @dataclass(frozen=True)
@@ -98,12 +127,20 @@ def find(folder: Path) -> Running | None:
     """The sandbox that the folder's record names, if it is alive; a stale or unreadable record is None."""
     record = folder / RECORD
     try:
-        written = json.loads(record.read_text(encoding="utf-8"))
+        written = json.loads(_read(record))
         stays = written.get("stays") is True
         named = Running(str(written["id"]), str(written["url"]), int(written["pid"]), record, stays)
     except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return named if answers(named) else None
+
+
+def _read(record: Path) -> str:
+    try:
+        return record.read_text(encoding="utf-8")
+    except PermissionError:
+        time.sleep(0.05)  # Windows says so while somebody is replacing or removing it
+        return record.read_text(encoding="utf-8")
 
 
 def answers(running: Running) -> bool:
@@ -119,6 +156,16 @@ def describe(running: Running) -> dict[str, Any] | None:
     except (OSError, ValueError, http.client.HTTPException):
         return None
     return described if isinstance(described, dict) and described.get("id") == running.id else None
+
+
+def who_is_at(port: int) -> str | None:
+    """The id of the sandbox at this port of this machine, or None."""
+    try:
+        with _loopback().open(f"http://127.0.0.1:{port}/_sandbox", timeout=1) as answer:
+            described = json.loads(answer.read())
+    except (OSError, ValueError, http.client.HTTPException):
+        return None
+    return str(described["id"]) if isinstance(described, dict) and "id" in described else None
 
 
 def start(
@@ -139,16 +186,28 @@ def start(
         (folder / RECORD).unlink(missing_ok=True)
         with (folder / LOG).open("wb") as log:
             child = _spawn(folder, log, wish or Wish())
-        while clock() < deadline:
-            running = find(folder)
-            if running is not None:
-                return running
-            if child.poll() is not None:
-                raise SandboxFailed(f"The sandbox ended at once, with status {child.returncode}.", _tail(folder))
-            sleep(0.05)
-        # Ours, and not yet answering: the handle, not the number, says which process this is.
-        child.terminate()
-        raise SandboxFailed(f"The sandbox did not answer within {START_SECONDS:.0f} seconds.", _tail(folder))
+        try:
+            while clock() < deadline:
+                running = find(folder)
+                if running is not None:
+                    return running
+                if child.poll() is not None:
+                    raise SandboxFailed(f"The sandbox ended at once, with status {child.returncode}.", _tail(folder))
+                sleep(0.05)
+            raise SandboxFailed(f"The sandbox did not answer within {START_SECONDS:.0f} seconds.", _tail(folder))
+        except BaseException:  # Ctrl-C, too: nobody would know of it
+            _end(child)
+            raise
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """End a child of ours: the handle, not the number, says which process that is."""
+    child.terminate()
+    try:
+        child.wait(timeout=5)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
 
 
 def stop(
@@ -171,7 +230,7 @@ def stop(
         deadline = clock() + STOP_SECONDS
         while answers(running):
             if clock() >= deadline:
-                raise SandboxFailed(f"{running.id} did not stop.", _tail(running.record.parent))
+                raise SandboxFailed(f"{running.id} did not stop within {STOP_SECONDS:.0f} seconds.")
             sleep(0.05)
     forget(running)
 
@@ -185,7 +244,7 @@ def remember(record: Path, described: dict[str, Any]) -> None:
             file.write("\n")
             file.flush()
             os.fsync(file.fileno())
-        Path(name).replace(record)
+        disk.replace(Path(name), record)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
@@ -194,11 +253,12 @@ def remember(record: Path, described: dict[str, Any]) -> None:
 def forget(running: Running) -> None:
     """Remove the record, unless it speaks of another sandbox by now."""
     try:
-        written = json.loads(running.record.read_text(encoding="utf-8"))
+        written = json.loads(_read(running.record))
     except (OSError, ValueError):
         return
     if isinstance(written, dict) and written.get("id") == running.id:
-        running.record.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # it is stale then, and will be recognised as such
+            running.record.unlink(missing_ok=True)
 
 
 def _loopback() -> urllib.request.OpenerDirector:
@@ -213,7 +273,9 @@ def _only_one(folder: Path, seconds: float) -> Any:
     try:
         lock.acquire()
     except portalocker.exceptions.LockException as error:
-        raise SandboxFailed(f"Another start holds {folder / LOCK}.", _tail(folder)) from error
+        raise SandboxFailed(
+            f"Another start holds {folder / LOCK}.", advice=("Wait until it has ended, and try again.",)
+        ) from error
     try:
         yield
     finally:
@@ -223,7 +285,8 @@ def _only_one(folder: Path, seconds: float) -> Any:
 def _spawn(folder: Path, log: IO[bytes], wish: Wish) -> subprocess.Popen[bytes]:
     detached: dict[str, Any] = {"start_new_session": True}
     if sys.platform == "win32":
-        detached = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.DETACHED_PROCESS}
+        # A console that nobody sees: without any, each process of a handler would open a window of its own.
+        detached = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
     return subprocess.Popen(
         [sys.executable, "-m", "sandbox", "run", "--verbose", "--record", str(folder / RECORD), *wish.arguments()],
         stdin=subprocess.DEVNULL,
@@ -242,6 +305,7 @@ def child_environment() -> dict[str, str]:
     # From a checkout, the folder above this one; from an installed wheel, site-packages, where it is no news.
     parts = [str(Path(__file__).parent.parent), kept.get("PYTHONPATH", "")]
     kept["PYTHONPATH"] = os.pathsep.join(part for part in parts if part)
+    kept["PYTHONIOENCODING"] = "utf-8"  # what it writes goes into the log, whatever the terminal's encoding is
     return kept | PLAIN_AWS
 
 

@@ -15,7 +15,6 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timezone
-from importlib import metadata
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -260,6 +259,8 @@ class Sandbox:
         self.stop()
 
     def describe(self) -> dict[str, Any]:
+        from importlib import metadata
+
         return {
             "id": self.id,
             "pid": os.getpid(),

@@ -29,6 +29,7 @@ from urllib.parse import unquote
 
 import portalocker
 
+from provision import disk, outcome
 from sandbox.backend import MODULES
 from sandbox.messages import Message, Messages
 from sandbox.operations import Operation, operation_of
@@ -53,8 +54,17 @@ READS = re.compile(r"(Get|List|Describe|Filter|Simulate|Test|BatchGet|TransactGe
 PASSING = re.compile(rb'<RequestId>.*?</RequestId>|"LastProcessingResult": "[^"]*"')
 
 
-class CannotComeBack(Exception):
+class CannotComeBack(outcome.Stop):
     """The journal cannot be read, or replaying it gives something else than what was."""
+
+    exit_code = outcome.ENVIRONMENT
+
+    def __init__(self, what: str, *, means: str = "", advice: tuple[str, ...] = ()) -> None:
+        super().__init__(
+            what,
+            means=means or "Nothing was brought back, and the journal is as it was.",
+            advice=advice or ("Start without --state-dir, or with another folder.",),
+        )
 
 
 class State:
@@ -68,7 +78,11 @@ class State:
         try:
             self._lock.acquire()
         except portalocker.exceptions.LockException as error:
-            raise CannotComeBack(f"Another sandbox remembers in {folder}.") from error
+            raise CannotComeBack(
+                f"Another sandbox remembers in {folder}.",
+                means="Two at once would mix up what they remember.",
+                advice=("Stop that one first, or choose another folder with --state-dir.",),
+            ) from error
         self._head: dict[str, Any] = {}
         self._lines: list[dict[str, Any]] = []
         self._number = 0
@@ -96,7 +110,7 @@ class State:
         text = "".join(json.dumps(line) + "\n" for line in [*whole, *self._lines])
         new = self.path.with_suffix(".new")
         new.write_text(text, encoding="utf-8")
-        new.replace(self.path)
+        disk.replace(new, self.path)
         self._file = self.path.open("a", encoding="utf-8")
         self._lines = []
 
@@ -206,8 +220,8 @@ class State:
             when = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(line["at"]))
             raise CannotComeBack(
                 f"What {self.path} holds does not come back as it was: {line['call']} of {when} UTC is answered "
-                f"otherwise now (moto {now}, then {then}). Start without --state-dir, with another folder, or with the "
-                "moto of then."
+                f"otherwise now (moto {now}, then {then}).",
+                advice=("Start without --state-dir, with another folder, or with the moto of then.",),
             )
 
 

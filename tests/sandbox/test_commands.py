@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -11,32 +12,57 @@ import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import jsonschema
 import pytest
 from sandbox_account import Account, eventually
 
+import sandbox.commands
 import sandbox.process
 
 CHECKOUT = Path(sandbox.process.__file__).parent.parent
 ENVIRON = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
+SCHEMA = json.loads((CHECKOUT / "docs" / "output.schema.json").read_text(encoding="utf-8"))
 
 
 class Told:
     """What a command answered."""
 
-    def __init__(self, folder: Path, *arguments: str) -> None:
+    def __init__(self, folder: Path, *arguments: str, **environ: str) -> None:
         ended = subprocess.run(
             [sys.executable, "-m", "sandbox", *arguments],
             cwd=folder,
-            env=ENVIRON,
+            env={**ENVIRON, **environ},
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             timeout=60,
             check=False,
         )
         self.code, self.out, self.err = ended.returncode, ended.stdout, ended.stderr
         assert "Traceback" not in self.err
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """What --output json wrote, checked."""
+        found: dict[str, Any] = json.loads(self.out)
+        jsonschema.validate(found, SCHEMA, format_checker=jsonschema.FormatChecker())
+        assert set(found) <= set(SCHEMA["properties"])
+        assert (found["program"], found["exit_code"]) == ("sandbox", self.code)
+        return found
+
+    def refused(self, code: int, *words: str) -> None:
+        """It ended with this code, and stderr says what happened, what that means and what to do, in one line each."""
+        assert (self.code, self.out) == (code, ""), self.err
+        lines = self.err.splitlines()
+        assert [line[:16] for line in lines if line.startswith("  ")][0:2] == [
+            "  What it means:",
+            "  What to do:   ",
+        ], lines
+        assert sum(line.startswith("Error: ") for line in lines) == 1
+        for word in words:
+            assert word in self.err
 
 
 @pytest.fixture
@@ -85,8 +111,10 @@ def test_a_record_left_by_a_crash_is_recognised_and_replaced(folder: Path) -> No
     os.kill(pid, signal.SIGKILL)  # ours, started above
     eventually(lambda: not json.loads(Told(folder, "status", "--json").out)["running"])
     status = Told(folder, "status", "--json")
-    assert json.loads(status.out) == {"running": False, "folder": ".provision", "stale_record": True}
+    shown = status.document
+    assert (shown["running"], shown["folder"], shown["stale_record"]) == (False, ".provision", True)
     assert "gone" in status.err
+    assert "log of the last one" in Told(folder, "logs", "--follow").err
     restarted = Told(folder, "start")
     assert restarted.code == 0
     assert "is of a sandbox that is gone" in restarted.err
@@ -113,7 +141,7 @@ def test_weather_and_enforced_users_reach_it_and_a_running_one_is_not_changed(fo
         assert json.loads(answer.read())["forecast"]["seed"] == 7
     assert Told(folder, "start", *asked).code == 0
     other = Told(folder, "start", "--weather", "aws,seed=8", "--enforce", "*")
-    assert other.code == 253
+    other.refused(253)
     assert "weather aws,seed=7,scale=0.1, not aws,seed=8" in other.err
     assert "ana, ben held to policies, not *" in other.err
     assert "python -m sandbox stop" in other.err
@@ -122,8 +150,7 @@ def test_weather_and_enforced_users_reach_it_and_a_running_one_is_not_changed(fo
 def test_a_port_that_is_taken_is_told_by_start(folder: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         told = Told(folder, "start", "--port", str(other.getsockname()[1]))
-    assert told.code == 253
-    assert "Choose another with --port" in told.err
+    told.refused(253, "cannot listen on port", "Another program listens there", "Choose another with --port")
     assert not record(folder).exists()
 
 
@@ -133,7 +160,11 @@ def test_a_port_that_is_taken_is_told_by_start(folder: Path) -> None:
         (("start", "--weather", "hail"), "there are calm and aws"),
         (("run", "--weather", "aws,seed=x"), "seed"),
         (("start", "--port", "70000"), "70000 is no port"),
-        (("nonsense",), "choose from"),
+        (("nonsense",), "there are run, start, stop, status, logs"),
+        (("statu",), "did you mean status?"),
+        (("start", "--prt", "1"), "python -m sandbox start: error: unrecognized arguments: --prt 1"),
+        (("logs", "--follow", "--output", "json"), "one document at the end"),
+        (("logs", "--region", "mars!"), "not the name of an AWS Region"),
         (("stop", "--port", "1"), "--port"),
     ],
 )
@@ -147,8 +178,16 @@ def test_a_usage_error_is_252_and_starts_nothing(folder: Path, arguments: tuple[
 def test_a_folder_that_cannot_be_made_is_one_message(folder: Path) -> None:
     (folder / "file").write_text("")
     told = Told(folder, "start", "--folder", "file/below")
-    assert told.code == 253
-    assert "file/below" in told.err
+    told.refused(253, "file/below", "--folder")
+    for command in ("stop", "status", "logs"):
+        assert Told(folder, command, "--folder", "file/below").code in (0, 1)
+
+
+@pytest.mark.parametrize("command", ["start", "stop", "status", "logs"])
+def test_a_record_that_cannot_be_read_is_one_message(folder: Path, command: str) -> None:
+    record(folder).mkdir(parents=True)
+    Told(folder, command).refused(253, "sandbox.json cannot be used")
+    record(folder).rmdir()
 
 
 def test_the_log_has_a_line_for_each_call_and_that_of_a_function_its_events(folder: Path) -> None:
@@ -165,8 +204,99 @@ def test_the_log_has_a_line_for_each_call_and_that_of_a_function_its_events(fold
     eventually(lambda: "seen {'number': 5}" in written())
     assert "START RequestId" in written()
     missing = Told(folder, "logs", "no-such-function")
-    assert missing.code == 1
-    assert "no such function" in missing.err
+    missing.refused(1, "There is no function no-such-function in us-east-1.", f"There are: {function}.")
+    Told(folder, "logs", "what: a name").refused(1, "There is no function what: a name")
+    Told(folder, "logs", function, "--region", "eu-west-1").refused(1, "There is none at all in eu-west-1.")
+
+
+def test_a_function_that_has_not_run_has_nothing_in_its_log_yet(folder: Path) -> None:
+    account = Account(Told(folder, "start").out.strip())
+    function = account.function("def lambda_handler(event, context):\n    print('seen')\n")
+    told = Told(folder, "logs", function)
+    assert (told.code, told.out, "Nothing yet." in told.err) == (0, "", True)
+    assert Told(folder, "logs", function, "--output", "json").document["lines"] == []
+    account.invoke(function, {})
+    eventually(lambda: len(Told(folder, "logs", function, "--output", "json").document["lines"]) >= 3)
+
+
+def test_each_command_can_answer_with_a_document(folder: Path) -> None:
+    as_json = ("--output", "json")
+    started = Told(folder, "start", *as_json).document
+    assert started["new"] and started["url"].startswith("http://127.0.0.1:")
+    again = Told(folder, "start", *as_json).document
+    assert (again["new"], again["id"]) == (False, started["id"])
+    assert Told(folder, "status", *as_json).document["id"] == started["id"]
+    assert f"{started['id']} is running." in Told(folder, "logs", *as_json).document["lines"]
+    wrong = Told(folder, "start", "--weather", "aws", *as_json)
+    assert (wrong.code, "not as you asked" in wrong.document["error"]["what"]) == (253, True)
+    assert Told(folder, "stop", *as_json).document["stopped"] == started["id"]
+    assert Told(folder, "stop", *as_json).document["stopped"] is None
+    assert Told(folder, "logs", "f", *as_json).document["error"]["what"] == "No sandbox is running in .provision."
+
+
+@pytest.mark.parametrize("command", [(), ("run",), ("start",), ("stop",), ("status",), ("logs",)])
+def test_each_help_fits_a_small_screen_and_says_what_each_value_is(folder: Path, command: tuple[str, ...]) -> None:
+    told = Told(folder, *command, "--help", COLUMNS="80")
+    lines = told.out.splitlines()
+    assert (told.code, told.err) == (0, "")
+    assert len(lines) < 24 and max(map(len, lines)) < 80
+    values = re.findall(r"^  --[a-z-]+ (\S+)", told.out, re.MULTILINE)
+    assert set(values) <= {"PORT", "TEXT", "USER", "DIR", "FILE", "REGION", "{text,json}", "{auto,always,never}"}
+
+
+@pytest.mark.parametrize(("number", "name"), [(signal.SIGINT, "Ctrl-C"), (signal.SIGTERM, "SIGTERM")])
+def test_an_interrupted_start_leaves_no_sandbox_behind(folder: Path, number: int, name: str) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "sandbox", "start"],
+        cwd=folder, env=ENVIRON, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8",
+    ) as starting:  # fmt: skip
+        eventually((folder / ".provision" / "sandbox.log").exists)
+        starting.send_signal(number)
+        out, talk = starting.communicate(timeout=30)
+    assert (starting.returncode, out) == (130, ""), talk
+    assert "is ended again" in talk and "Traceback" not in talk
+    assert Told(folder, "status").code == 1
+    assert not record(folder).exists()
+
+
+@pytest.mark.parametrize("command", [["start"], ["status"], ["logs"], ["status", "--json"]])
+def test_a_reader_that_has_seen_enough_is_no_failure(folder: Path, command: list[str]) -> None:
+    Told(folder, "start")
+    reading, writing = os.pipe()
+    os.close(reading)
+    with subprocess.Popen(
+        [sys.executable, "-m", "sandbox", *command],
+        cwd=folder, env=ENVIRON, stdout=writing, stderr=subprocess.PIPE, encoding="utf-8",
+    ) as told:  # fmt: skip
+        os.close(writing)
+        _, talk = told.communicate(timeout=30)
+    assert told.returncode == 0
+    assert "Traceback" not in talk and "Broken" not in talk
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 130)])
+def test_a_followed_log_is_ended_by_a_signal_without_a_word(folder: Path, number: int, code: int) -> None:
+    Told(folder, "start")
+    with subprocess.Popen(
+        [sys.executable, "-m", "sandbox", "logs", "-f"],
+        cwd=folder, env=ENVIRON, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8",
+    ) as following:  # fmt: skip
+        assert following.stdout is not None
+        assert following.stdout.readline().startswith("http://127.0.0.1:")
+        following.send_signal(number)
+        _, talk = following.communicate(timeout=30)
+    assert (following.returncode, talk) == (code, "")
+
+
+def test_a_log_that_begins_anew_is_read_from_its_beginning_and_no_character_is_torn(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_bytes("one longer line \u2013 ".encode()[:-2])
+    read = sandbox.commands.new_text(log)
+    assert read() == "one longer line "
+    log.write_bytes("one longer line \u2013 two\n".encode())
+    assert read() == "\u2013 two\n"
+    log.write_bytes(b"anew\n")
+    assert read() == "anew\n"
 
 
 def test_a_followed_log_goes_on_until_the_sandbox_ends(folder: Path) -> None:

@@ -160,10 +160,49 @@ def test_a_sandbox_that_cannot_start_says_why(folder: Path, monkeypatch: pytest.
     monkeypatch.setattr(
         sandbox.process, "child_environment", lambda: {"PATH": os.environ["PATH"], "PYTHONPATH": str(broken)}
     )
-    with pytest.raises(SandboxFailed, match=r"pip install -e '\.\[sandbox\]'") as failed:
+    with pytest.raises(SandboxFailed, match="The sandbox is not installed") as failed:
         start(folder)
-    assert "253" in str(failed.value)
-    assert "Traceback" not in str(failed.value)
+    assert failed.value.exit_code == 253
+    assert "pip install -e '.[sandbox]'" in failed.value.advice[0]
+    assert "Traceback" not in failed.value.log
+
+
+def test_one_that_ends_without_a_word_of_its_own_shows_the_last_lines_that_it_wrote(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = folder / "broken"
+    broken.mkdir()
+    (broken / "werkzeug.py").write_text("raise SystemExit('first\\nsecond')", encoding="utf-8")
+    monkeypatch.setattr(
+        sandbox.process, "child_environment", lambda: {"PATH": os.environ["PATH"], "PYTHONPATH": str(broken)}
+    )
+    with pytest.raises(SandboxFailed, match="with status") as failed:
+        start(folder)
+    assert failed.value.means.endswith("first / second")
+
+
+def test_of_several_refusals_in_a_log_the_last_one_is_told() -> None:
+    log = "url\n\nError: old\n  What it means: x\n\nError: new.\n  What it means: much: more\n" + (
+        "  What to do:    this\n                 or that\n"
+    )
+    assert sandbox.process.refusal_in(log) == ("new.", "much: more", ("this", "or that"))
+    assert sandbox.process.refusal_in("no Error: here") is None
+
+
+def test_a_record_that_is_being_replaced_is_read_once_more(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows refuses to open a file in the moment in which it is replaced."""
+    record = folder / "sandbox.json"
+    record.write_text("{}", encoding="utf-8")
+    refusals = [PermissionError(13, "Permission denied", str(record))]
+    read_text = Path.read_text
+
+    def refusing(path: Path, encoding: str | None = None, errors: str | None = None) -> str:
+        if refusals:
+            raise refusals.pop()
+        return read_text(path, encoding, errors)
+
+    monkeypatch.setattr(Path, "read_text", refusing)
+    assert find(folder) is None and not refusals
 
 
 def test_a_killed_sandbox_leaves_nobody_stuck_and_no_worker_behind(folder: Path) -> None:
@@ -183,7 +222,7 @@ def test_a_killed_sandbox_leaves_nobody_stuck_and_no_worker_behind(folder: Path)
         except ProcessLookupError:
             return True
         status = Path(f"/proc/{idle}/stat")
-        return status.exists() and status.read_text().rpartition(")")[2].split()[0] == "Z"
+        return status.exists() and status.read_text(encoding="utf-8").rpartition(")")[2].split()[0] == "Z"
 
     eventually(ended)
     again = start(folder)
@@ -203,7 +242,7 @@ class Foreground:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            text=True,
+            encoding="utf-8",
             env={**os.environ, **environment},
         )
 
@@ -250,7 +289,33 @@ def test_a_port_in_use_is_told_in_one_message() -> None:
     assert (status, out) == (253, "")
     assert "Traceback" not in err
     assert f"port {port}" in err
-    assert "pip install -e '.[sandbox]'" in err
+    assert "Another program listens there already." in err
+    assert "--port 0" in err
+
+
+def test_a_port_that_another_sandbox_has_is_told_with_its_id() -> None:
+    first = Foreground("--port", "0")
+    url = first.url()
+    with urllib.request.urlopen(f"{url}/_sandbox") as answer:
+        identity = json.loads(answer.read())["id"]
+    status, _, err = Foreground("--port", url.rpartition(":")[2]).end()
+    first.end(signal.SIGTERM)
+    assert status == 253
+    assert f"The sandbox {identity} listens there already." in err
+
+
+def test_a_record_that_cannot_be_written_ends_it(tmp_path: Path) -> None:
+    status, _, err = Foreground("--port", "0", "--record", str(tmp_path / "none" / "record.json")).end()
+    assert status == 253
+    assert f"{tmp_path / 'none' / 'record.json'} cannot be used" in err
+    assert "Traceback" not in err
+
+
+def test_its_record_goes_with_it(folder: Path) -> None:
+    command = Foreground("--port", "0", "--record", str(folder / "sandbox.json"))
+    command.url()
+    assert command.end(signal.SIGTERM)[0] == 0
+    assert not list(folder.iterdir())
 
 
 @pytest.mark.parametrize("arguments", [["--port", "many"], ["--port", "70000"], ["--nonsense"], ["extra"]])
@@ -282,7 +347,7 @@ def test_the_printed_aws_line_works() -> None:
             "AWS_DEFAULT_REGION": "us-east-1",
         },
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=False,
     )
     command.end(signal.SIGTERM)
