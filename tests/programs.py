@@ -102,7 +102,7 @@ def is_running(pid: int) -> bool:
     except ProcessLookupError:
         return False
     try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
     except OSError:
         return not Path("/proc/self").exists()  # it went just now, or this system has no /proc
     return state != "Z"

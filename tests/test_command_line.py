@@ -656,7 +656,9 @@ class InterruptedWhileWriting(io.RawIOBase):
 
 
 def test_ctrl_c_in_the_middle_of_a_line_is_no_failure(tmp_path: Path) -> None:
-    talk = io.TextIOWrapper(io.BufferedWriter(InterruptedWhileWriting(tmp_path / "talk")), write_through=True)
+    talk = io.TextIOWrapper(
+        io.BufferedWriter(InterruptedWhileWriting(tmp_path / "talk")), encoding="utf-8", write_through=True
+    )
     screen = Screen(talk=Console(file=talk))
     tap = Tap()
 

@@ -209,7 +209,7 @@ def line_without_pipes(call: dict[str, Any]) -> str:
     """The command line, which reads a file in the place of a pipe of bash's: that is gone when the CLI parses it."""
     line = aws_command(call["service"], call["operation"], call["parameters"], region=REGION)
     if (call["service"], call["operation"]) in BLOBS:
-        Path("blob").write_text(call["parameters"][BLOBS[call["service"], call["operation"]]])
+        Path("blob").write_text(call["parameters"][BLOBS[call["service"], call["operation"]]], encoding="utf-8")
         before, _, rest = line.partition("fileb://<(")
         after = rest.partition(")")[2]
         return f"{before}fileb://blob{after}"

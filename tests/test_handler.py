@@ -721,4 +721,4 @@ class TestAsWrittenHandler:
             self.ask(operation="update")
 
     def test_it_is_understood_by_the_runtime_that_the_walkthrough_chooses(self) -> None:
-        ast.parse(Path(as_written_handler.__file__).read_text(), feature_version=(3, 9))
+        ast.parse(Path(as_written_handler.__file__).read_text(encoding="utf-8"), feature_version=(3, 9))

@@ -89,7 +89,7 @@ def rewrite(path: Path, change: Callable[[dict[str, Any]], object], *, honest: b
     change(content)
     if honest:
         content["checksum"] = checksum(content)
-    path.write_text(json.dumps(content))
+    path.write_text(json.dumps(content), encoding="utf-8")
 
 
 def temporary_files(folder: Path) -> list[str]:
@@ -274,7 +274,7 @@ def test_the_checksum_knows_content_and_no_spelling(path: Path) -> None:
     make(ledger)
     ledger.close()
     content = kept(path)
-    path.write_text(json.dumps(dict(reversed(content.items())), indent=7))
+    path.write_text(json.dumps(dict(reversed(content.items())), indent=7), encoding="utf-8")
     opened(path).close()
     assert checksum(content) == content["checksum"]
     assert checksum({**content, "serial": 99}) != content["checksum"]
@@ -431,7 +431,7 @@ def test_a_damaged_file_is_refused_once_and_left_as_it_is(path: Path, damage: st
 
 
 def test_no_backup_is_named_where_there_is_none(path: Path) -> None:
-    path.write_text("")
+    path.write_text("", encoding="utf-8")
     with pytest.raises(LedgerRefused) as refused:
         opened(path)
     assert ".backup" not in " ".join(refused.value.advice)

@@ -99,7 +99,7 @@ def test_each_variant_has_its_own_sentences() -> None:
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.name)
 def test_every_write_in_the_code_of_a_step_has_a_heading_in_its_page(step: Any) -> None:
     """Mends, too, which a fresh build does not make."""
-    source = Path(step.load().__file__).read_text()
+    source = Path(step.load().__file__).read_text(encoding="utf-8")
     written = {
         method
         for method in re.findall(r"aws\.(?!waiting|tap)[a-z_]+\.([a-z_]+)\(", source)

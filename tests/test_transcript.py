@@ -184,7 +184,7 @@ def test_every_line_before_a_kill_is_whole(tmp_path: Path) -> None:
 
 
 def written(path: Path, *lines: str) -> Path:
-    path.write_text("\n".join(lines))
+    path.write_text("\n".join(lines), encoding="utf-8")
     return path
 
 

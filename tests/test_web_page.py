@@ -72,7 +72,7 @@ class Reader(html.parser.HTMLParser):
 
 
 def test_nothing_is_fetched_and_it_is_small(page: Path) -> None:
-    text = page.read_text()
+    text = page.read_text(encoding="utf-8")
     seen = Reader(text)
     assert seen.fetched == []
     assert "@import" not in text and "url(" not in text.replace("url(#head)", "")
@@ -81,7 +81,7 @@ def test_nothing_is_fetched_and_it_is_small(page: Path) -> None:
 
 
 def test_every_step_and_every_writing_call_is_on_it(page: Path, built: Recording) -> None:
-    seen = Reader(page.read_text())
+    seen = Reader(page.read_text(encoding="utf-8"))
     for step in STEPS:
         assert f"Step {step.number} of 8: {step.title}" in seen.text
     writes = [call for call in built.calls if not call["read"]]
@@ -94,7 +94,7 @@ def test_every_step_and_every_writing_call_is_on_it(page: Path, built: Recording
 
 
 def test_each_call_has_its_place_in_the_time_of_its_page(page: Path, built: Recording) -> None:
-    text = page.read_text()
+    text = page.read_text(encoding="utf-8")
     bars = [tuple(map(float, bar)) for bar in re.findall(r"margin-left: ([\d.]+)%; width: ([\d.]+)%", text)]
     assert len(bars) == sum(not call["read"] for call in built.calls)
     assert all(left >= 0 and left + width <= 100.2 for left, width in bars)
@@ -104,7 +104,7 @@ def test_each_call_has_its_place_in_the_time_of_its_page(page: Path, built: Reco
 
 
 def test_account_numbers_and_bodies_are_left_out_unless_told_otherwise(page: Path, built: Recording) -> None:
-    text = page.read_text()
+    text = page.read_text(encoding="utf-8")
     assert ACCOUNT not in text and "somevalue1" not in text and "Bob" not in text
     assert "&lt;account&gt;" in text
     (api,) = {one["entry"]["outputs"].get("id") for one in built.of("entry") if one["entry"]["key"] == "api"} - {None}

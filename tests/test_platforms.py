@@ -1,0 +1,215 @@
+"""What other systems do otherwise, as far as it can be played here: encodings, quoting, files that are held, names."""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import IO, Any
+
+import portalocker
+import pytest
+from programs import Folder
+from rich.console import Console
+from screens import memory_screen
+
+from provision import disk, ledger, outcome, terminal
+from provision.aws import ledger_path
+from provision.ledger import Ledger, LedgerRefused
+from provision.running import write_file
+from provision.screen import Screen, interpreter
+from provision.transcript import Transcript
+from provision.waiting import Waiting
+
+CHECKOUT = Path(disk.__file__).parent.parent
+# Neither cp1252 nor ASCII has all of these; file names on Windows may.
+FOLDER = "Übung Ω 日本"
+
+
+def started(folder: Folder, encoding: str, *command: str) -> tuple[int, str, str]:
+    """A program's exit code, stdout and stderr where the streams have this encoding, and nothing else is UTF-8."""
+    ended = subprocess.run(
+        [folder.python, "-m", *command],
+        cwd=folder.path,
+        env={**folder.environ, "PYTHONPATH": str(CHECKOUT), "PYTHONUTF8": "0", "PYTHONIOENCODING": encoding},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=90,
+        check=False,
+    )
+    out, talk = ended.stdout.decode(encoding), ended.stderr.decode(encoding)
+    for text in (out, talk):
+        assert "Traceback" not in text and "UnicodeEncodeError" not in text, text
+    return ended.returncode, out, talk
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+def test_every_command_says_all_that_it_has_to_say_in_any_encoding(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / FOLDER).mkdir()
+    with Folder(tmp_path / FOLDER) as folder:
+        kept = str(folder.path / ".provision" / "Ω.json")
+        here = ("--sandbox", "--state", kept)
+        written = kept.encode(encoding, "backslashreplace").decode(encoding)
+        code, out, talk = started(folder, encoding, "provision", *here, "--no-try")
+        assert (code, f"Ledger         {written}" in talk) == (0, True)
+        assert out.splitlines()[-1] == f"python -m teardown --sandbox --state '{written}'"
+        document = json.loads(started(folder, encoding, "provision", "status", *here, "--output", "json")[1])
+        assert document["ledger"] == kept
+        for command, lines in (
+            (("provision", *here, "--dry-run"), 1),
+            (("provision", "status", *here), 16),
+            (("provision", "diagram", *here), 8),
+            (("provision", "diagram", *here, "--format", "svg"), 20),
+            (("provision", "errata"), 27),
+            (("provision", "replay", "--state", kept), 50),
+            (("provision", "replay", "--state", kept, "--faces"), 200),
+            (("provision", "replay", "--state", kept, "--list"), 1),
+            (("provision", "replay", "--state", kept, "--html", "Ω.html"), 0),
+            (("provision", "replay", "--state", kept, "--script", "Ω.sh"), 0),
+            (("provision", "trace", *here), 0),
+            (("sandbox", "status"), 8),
+            (("sandbox", "logs"), 50),
+            (("sandbox", "logs", "POC-Lambda-1"), 1),
+            (("teardown", *here, "--dry-run"), 16),
+            (("teardown", *here), 0),
+        ):
+            code, out, talk = started(folder, encoding, *command)
+            assert (code, len(out.splitlines()) >= lines) == (0, True), (command, code, out, talk)
+            if "--script" in command:
+                assert "bash 'Ω.sh'".encode(encoding, "backslashreplace").decode(encoding) in talk
+        assert started(folder, encoding, "provision", "--learner", "Ω", "--sandbox")[0] == 252
+        assert started(folder, encoding, "sandbox", "Ω")[0] == 252
+        assert (folder.path / "Ω.html").is_file()
+        assert b"\r" not in (folder.path / "Ω.sh").read_bytes()
+
+
+def test_what_an_encoding_lacks_is_written_so_that_it_can_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(data, encoding="cp437", newline="\n"))
+    monkeypatch.setattr(sys, "stderr", io.StringIO())  # has no encoding to speak of, and is left alone
+    terminal.write_any_text()
+    print("é • … → \ud800")
+    sys.stdout.flush()
+    assert data.getvalue() == b"\x82 * . \\u2192 \\ud800\n"
+
+
+@pytest.mark.parametrize(("encoding", "kept"), [("cp1252", r"\u03a9"), ("utf-8", "Ω"), ("utf_16", "Ω")])
+def test_a_document_stays_json_in_any_encoding(encoding: str, kept: str) -> None:
+    data = io.BytesIO()
+    file = io.TextIOWrapper(data, encoding=encoding, errors="strict", newline="\n")
+    screen = Screen(talk=memory_screen().talk, data=Console(file=file, width=80), name="provision")
+    screen.use(plain=True, presenting=False, output="json")
+    screen.document["learner"] = "Ω 😀"
+    screen.finish(0)
+    file.flush()
+    text = data.getvalue().decode(encoding)
+    assert kept in text
+    assert json.loads(text)["learner"] == "Ω 😀"
+
+
+@pytest.mark.parametrize(
+    ("words", "posix", "windows"),
+    [
+        (["python", "-m", "teardown"], "python -m teardown", "python -m teardown"),
+        (["a b", "c"], "'a b' c", '"a b" c'),
+        (["http://x/?a=1&b=2"], "'http://x/?a=1&b=2'", '"http://x/?a=1&b=2"'),
+        (['{"id": "1"}'], '\'{"id": "1"}\'', r'"{\"id\": \"1\"}"'),
+        ([r".venv\Scripts\python.exe", ""], r"'.venv\Scripts\python.exe' ''", r'.venv\Scripts\python.exe ""'),
+    ],
+)
+def test_a_line_to_paste_is_quoted_for_the_shell_at_hand(words: list[str], posix: str, windows: str) -> None:
+    assert terminal.command_line(words, windows=False) == posix
+    assert terminal.command_line(words, windows=True) == windows
+
+
+def test_variables_are_set_for_one_command_only() -> None:
+    variables = {"A": "any", "B": "other"}
+    assert terminal.with_variables(variables, ["aws", "x"], windows=False) == "A=any B=other aws x"
+    assert terminal.with_variables(variables, ["aws", "x"], windows=True) == 'cmd /c "set A=any&& set B=other&& aws x"'
+
+
+def test_an_interpreter_on_another_drive_is_named_in_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    def on_another_drive(path: str) -> str:
+        raise ValueError("path is on mount 'D:', start on mount 'C:'")
+
+    monkeypatch.setattr(os.path, "relpath", on_another_drive)
+    monkeypatch.setenv("PATH", "")
+    assert interpreter() == sys.executable
+
+
+def test_a_file_that_somebody_reads_is_replaced_as_soon_as_it_can_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusals = [PermissionError(13, "Access is denied")] * 3
+    replace, slept = Path.replace, []
+
+    def refusing(path: Path, target: Path) -> Path:
+        if refusals:
+            raise refusals.pop()
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", refusing)
+    new, old = tmp_path / "new", tmp_path / "old"
+    new.write_bytes(b"new")
+    old.write_bytes(b"old")
+    with pytest.raises(PermissionError):
+        disk.replace(new, old, patience=0)
+    disk.replace(new, old, patience=2, sleep=slept.append)
+    assert (old.read_bytes(), new.exists(), len(slept)) == (b"new", False, 2)
+
+
+class Unreadable(io.StringIO):
+    def read(self, size: int | None = -1) -> str:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+
+def test_a_held_lock_that_cannot_be_read_is_told_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On Windows a locked file cannot be read, and portalocker 2 hands on the system's words only."""
+
+    def held(file: IO[str], flags: Any) -> None:
+        raise portalocker.LockException("Permission denied") from OSError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(portalocker, "lock", held)
+    monkeypatch.setattr(ledger, "_text_of", lambda lock, read=ledger._text_of: read(Unreadable()))
+    with pytest.raises(LedgerRefused, match="is in use by another process") as refused:
+        Ledger.open(tmp_path / "ledger.json", account="1", region="us-east-1", endpoint=None)
+    assert refused.value.exit_code == outcome.LEFT
+
+
+@pytest.mark.parametrize("endpoint", ["http://[::1]:4566", "http://localhost:4566", "sandbox:sb-1", None])
+def test_a_ledgers_name_is_one_on_every_file_system(endpoint: str | None) -> None:
+    name = ledger_path("123456789012", "us-east-1", endpoint, "ana", Path()).name
+    assert re.fullmatch(r"[A-Za-z0-9.-]+", name)
+    assert not re.match(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\.|$)", name)
+
+
+def test_what_is_made_for_bash_has_no_carriage_return_whatever_the_system(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(Path, "write_text", lambda path, text, **how: asked.append(how))
+    write_file(tmp_path / "poc.sh", "text", memory_screen())
+    assert asked == [{"encoding": "utf-8", "newline": "\n"}]
+
+
+def test_a_transcripts_lines_end_as_they_do_everywhere(tmp_path: Path) -> None:
+    opened = Ledger.open(tmp_path / "l.json", account="1", region="us-east-1", endpoint=None)
+    transcript = Transcript(Waiting())
+    transcript.begin("provision", opened)
+    transcript.ended(0, 0, 0, None)
+    opened.close()
+    assert transcript.path is not None
+    assert b"\r" not in transcript.path.read_bytes()
+    assert ":" not in transcript.path.name
+
+
+def test_no_program_reads_another_one_in_the_encoding_of_the_day() -> None:
+    """ruff's PLW1514 sees open, read_text and write_text; not what a child process writes."""
+    for room in ("provision", "teardown", "sandbox", "lessons", "replay"):
+        for module in (CHECKOUT / room).glob("*.py"):
+            assert not re.search(r"text=True|universal_newlines", module.read_text(encoding="utf-8")), module
