@@ -222,22 +222,28 @@ def own_log(folder: Path, running: Running | None, screen: Screen, *, follow: bo
 
 def show(read: Callable[[], str], running: Running | None, screen: Screen, *, follow: bool) -> int:
     """What `read` gives, and with `follow` what it gives from then on, until the sandbox has ended."""
+    try:
+        show_all(read, running if follow else None, screen)
+    except KeyboardInterrupt:
+        if not follow:
+            raise
+        return outcome.INTERRUPTED  # the way to end it: nothing to be told
+    return outcome.DONE
+
+
+def show_all(read: Callable[[], str], followed: Running | None, screen: Screen) -> None:
     text = read()
     screen.document["lines"] = text.splitlines()
     if not text:
         screen.say("Nothing yet.")
     elif not screen.writes_document:
         show_text(text)
-    if not follow or running is None:
-        return outcome.DONE
-    try:
-        while process.answers(running):
-            time.sleep(FOLLOW_SECONDS)
-            show_text(read())
-    except KeyboardInterrupt:  # the way to end it: nothing to be told
-        return outcome.INTERRUPTED
-    screen.say(f"{running.id} has ended.")
-    return outcome.DONE
+    if followed is None:
+        return
+    while process.answers(followed):
+        time.sleep(FOLLOW_SECONDS)
+        show_text(read())
+    screen.say(f"{followed.id} has ended.")
 
 
 def show_text(text: str) -> None:
