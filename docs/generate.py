@@ -32,17 +32,21 @@ import lessons  # noqa: E402
 import provision.__main__  # noqa: E402
 import replay  # noqa: E402
 import sandbox.__main__  # noqa: E402
+import sandbox.commands  # noqa: E402
+import sandbox.process  # noqa: E402
+import sandbox.state  # noqa: E402
 import teardown.__main__  # noqa: E402
 from provision import STEPS, outcome, waiting  # noqa: E402
 from provision.aws import EXPIRED, REFUSED  # noqa: E402
 from provision.errors import DENIED, explain  # noqa: E402
 from provision.settings import ERRATA, Erratum  # noqa: E402
 
-PROGRAMS: tuple[Callable[[list[str]], int], ...] = (
-    provision.__main__.main,
-    teardown.__main__.main,
-    sandbox.__main__.main,
-)
+# Each with the words that can be the first of its command line.
+PROGRAMS: dict[Callable[[list[str]], int], tuple[str, ...]] = {
+    provision.__main__.main: provision.__main__.WHAT,
+    teardown.__main__.main: (),
+    sandbox.__main__.main: tuple(sandbox.__main__.PARSERS),
+}
 MADE = "<!-- Written by docs/generate.py. Change the program, and run it again. -->\n"
 
 
@@ -69,17 +73,12 @@ def parser_of(program: Callable[[list[str]], int], arguments: list[str]) -> argp
     return asked[0]
 
 
-def words(parser: argparse.ArgumentParser) -> list[str]:
-    """What can be the first word of its command line: the names of its commands, if it has any."""
-    return [word for action in parser._actions if not action.option_strings for word in action.choices or ()]
-
-
 def parsers() -> Iterator[argparse.ArgumentParser]:
     """Of each program its own parser, then those of its commands that have one."""
-    for program in PROGRAMS:
+    for program, words in PROGRAMS.items():
         top = parser_of(program, [])
         yield top
-        for word in words(top):
+        for word in words:
             parser = parser_of(program, [word])
             if parser.prog != top.prog:
                 yield parser
@@ -260,7 +259,7 @@ def modules() -> list[ModuleType]:
             if one.name == "as_written_handler":  # a handler, which says so when it is imported
                 continue
             found.append(importlib.import_module(f"{package.__name__}.{one.name}"))
-    return found
+    return [*found, sandbox.__main__, sandbox.commands, sandbox.process, sandbox.state]
 
 
 def errors() -> str:

@@ -182,12 +182,12 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     else:
         command = "run"
     parser = PARSERS[command]()
-    options = parser.parse_args(arguments)
+    options: argparse.Namespace = parser.parse_args(arguments)
     options.command = command
     if command == "logs":
         if options.follow and options.output == "json":
             parser.error("--follow shows what comes, and --output json is one document at the end")
-        check_region(options.region, "--region")
+        check_region(options.region, options.sources.get("region", "--region"))
     return options
 
 
