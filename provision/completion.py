@@ -32,6 +32,8 @@ def complete(
         os.environ["_ARGCOMPLETE"] = str(program + 1)
         parser = (commands or {})[command]()
     for action in parser._actions:
+        if action.dest == "command":
+            action.completer = lambda **asked: list(commands or {})  # type: ignore[attr-defined]
         if action.dest in COMPLETERS:
             action.completer = COMPLETERS[action.dest]  # type: ignore[attr-defined]
     argcomplete.autocomplete(parser, always_complete_options="long")

@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK
 """``python -m sandbox``: a local AWS, in the foreground or in the background.
 
 Exit codes are those of provision.outcome. ``run`` ends with 0 when SIGTERM or somebody over its port stops it.
@@ -20,6 +21,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from provision import outcome
+from provision.completion import complete
 from provision.options import FOLDER, Parser, add_screen_options
 from provision.settings import check_region
 from provision.terminal import write_any_text
@@ -201,6 +203,7 @@ def screen_of(options: argparse.Namespace) -> Screen:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    complete(command_parser(), PARSERS)
     write_any_text()
     given = sys.argv[1:] if arguments is None else arguments
     try:

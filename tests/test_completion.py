@@ -60,6 +60,8 @@ def completions(folder: Folder, line: str, tmp_path: Path) -> set[str]:
         ("python -m teardown --back-to t", {"table", "trigger"}),
         ("python -m teardown --po", set()),
         ("python -m provision --learner ", set()),
+        ("python -m sandbox st", {"start", "status", "stop"}),
+        ("python -m sandbox run --we", {"--weather"}),
     ],
 )
 def test_the_parsers_answer(folder: Folder, tmp_path: Path, line: str, expected: set[str]) -> None:
