@@ -12,17 +12,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from provision import STEPS, Step, outcome, strangers
-from provision.aws import Clients, Target, connect
+from provision.aws import Clients
+from provision.commands import COMMANDS, PARSERS
 from provision.completion import complete
-from provision.ledger import Happened, L, Ledger, LedgerRefused, NotOurs, Resource
+from provision.deployment import connected, deployment
+from provision.ledger import Happened, Ledger, LedgerRefused, NotOurs
 from provision.options import (
-    FOLDER,
     Parser,
     add_plan_options,
-    add_screen_options,
     add_target_options,
     add_variant_options,
-    check_ledger,
     check_target,
     path_before_connecting,
     path_of_ledger,
@@ -33,14 +32,12 @@ from provision.plan import DryLedger, changes, make_plan
 from provision.progress import Progress
 from provision.recovery import TIMES, CannotRecover, ledgers_in, recover
 from provision.runner import run_steps
-from provision.running import begin, explained, run_program, write_down, write_file
+from provision.running import begin, explained, run_program
 from provision.screen import KINDS, Screen, name_of, program
 from provision.settings import Settings, runtime_warning
-from provision.status import State, is_as_built, states, waiting_messages
 from provision.survey import ADOPTABLE, survey
 from provision.tap import Tap
 from provision.terminal import write_any_text
-from provision.trace import follow_all, follow_poison, poison_takes, refuse_unless_built
 from provision.trial import try_all
 
 WHAT = ("build", "status", "diagram", "trace", "replay", "errata")
@@ -124,231 +121,6 @@ def main(arguments: list[str] | None = None) -> int:
     return run_program(lambda: provision(arguments, screen, tap), screen, tap, again=again)
 
 
-def open_ledger(aws: Clients, options: argparse.Namespace, screen: Screen, kind: type[L]) -> L:
-    """The deployment's ledger, locked. One of a sandbox that is gone begins anew."""
-    path = path_of_ledger(options, aws)
-    ledger = kind.open(path, account=aws.account_id, region=aws.region, endpoint=aws.endpoint)
-    if ledger.endpoint != aws.endpoint:
-        if ledger.standing:
-            gone = f"The sandbox {ledger.endpoint} is gone, and what was in it, too."
-            screen.warn(f"{gone} {'Building' if kind is Ledger else 'A run would build'} anew in {aws.endpoint}.")
-        ledger.forget_sandbox(str(aws.endpoint))
-    aws.tap.permit = ledger.permit
-    return ledger
-
-
-def resolve_target(options: argparse.Namespace, screen: Screen, *, start: bool = True) -> Target:
-    """What the options mean; with `start` a sandbox that is asked for and not running is started."""
-    sandbox = None
-    if options.sandbox:
-        folder = (options.state or FOLDER / "x").absolute().parent
-        sandbox = start_sandbox(folder, screen) if start else find_sandbox(folder)
-    return Target(
-        profile=options.profile,
-        region=options.region,
-        endpoint_url=options.endpoint_url,
-        sandbox=sandbox,
-        sources=options.sources,
-    )
-
-
-def find_sandbox(folder: Path) -> tuple[str, str]:
-    """Id and URL of the sandbox of this folder. Raises Stop: a new one has nothing in it that could be recovered."""
-    from sandbox import process
-
-    running = process.find(folder)
-    if running is None:
-        raise outcome.Stop(
-            f"No sandbox is running in {folder}.",
-            means="There is nothing: what is in a sandbox is gone with it.",
-            advice=(f"Build anew: {program('provision', ['--sandbox'])}",),
-        )
-    return running.id, running.url
-
-
-def start_sandbox(folder: Path, screen: Screen) -> tuple[str, str]:
-    """Id and URL of the sandbox of this folder, started if absent."""
-    from sandbox import process
-
-    try:
-        running = process.find(folder)
-        if running is None:
-            screen.say("Starting a local AWS ...")
-            running = process.start(folder)
-    except OSError as error:
-        raise outcome.Stop(
-            f"The folder {folder} cannot be written: {error.strerror}.",
-            means="The ledger and the sandbox's own records are kept there.",
-            advice=("Work in a folder of your own, or choose another place with --state PATH.",),
-            exit_code=outcome.ENVIRONMENT,
-        ) from error
-    return running.id, running.url
-
-
-def replay_parser() -> Parser:
-    from replay.command import add_options
-
-    parser = Parser(
-        prog="python -m provision replay",
-        usage="%(prog)s [FILE] [OPTION ...]",
-        description="Play what a run wrote down, or export it.",
-    )
-    add_options(parser)
-    add_screen_options(parser)
-    return parser
-
-
-def trace_parser() -> Parser:
-    parser = Parser(
-        prog="python -m provision trace",
-        description="Follow one request by each route, and show each hop with its time.",
-    )
-    add_target_options(parser)
-    parser.add_argument("--as-written", action="store_true", help="it was built so")
-    parser.add_argument(
-        "--poison",
-        action="store_true",
-        help="send a message that must be refused, and follow it to the dead-letter queue",
-    )
-    return parser
-
-
-def trace(given: list[str], screen: Screen, tap: Tap) -> int:
-    """`trace`: nothing is built, and what is sent is taken away again."""
-    command_line = trace_parser()
-    options = command_line.parse_args(given)
-    begin(options, screen, tap)
-    check_target(command_line, options)
-    settings = Settings(learner=options.learner, as_written=options.as_written)
-    check_ledger(options)
-    aws = connect(resolve_target(options, screen, start=False), tap)
-    ledger = open_ledger(aws, options, screen, Ledger)
-    try:
-        write_down("trace", ["trace", *given], aws, settings, ledger)
-        screen.hide_ids(aws, ledger)
-        screen.banner(aws, settings, ledger)
-        ledger.step = "trace"
-        with explained(aws, ledger):
-            refuse_unless_built(ledger)
-            if options.poison:
-                receives, pause = poison_takes(aws, ledger)
-                screen.say(
-                    f"The message will be received {receives} times, {pause} s apart: about {receives * pause} s until "
-                    "it is in the dead-letter queue."
-                )
-                hops = follow_poison(aws, settings, ledger)
-            else:
-                hops = follow_all(aws, settings, ledger)
-            route = ""
-            for hop in hops:
-                if hop.route != route:
-                    route = hop.route
-                    screen.heading(route)
-                screen.hop(hop)
-                tap.transcript.hop(**vars(hop))
-    finally:
-        ledger.close()
-    screen.say()
-    screen.say("Times count from when the client sent. What was sent is gone again.", "dim")
-    return outcome.DONE
-
-
-def replay(given: list[str], screen: Screen, tap: Tap) -> int:
-    from replay import command
-
-    command_line = replay_parser()
-    options = command_line.parse_args(given)
-    if options.output == "json":
-        command_line.error("a transcript is JSON already, one event a line: docs/transcript.md")
-    begin(options, screen, tap)
-    return command.replay(options, screen)
-
-
-def status_parser() -> Parser:
-    parser = Parser(
-        prog="python -m provision status",
-        description="What exists, since when, and whether it is as it should be. Changes nothing.",
-    )
-    add_target_options(parser, asks=False)
-    add_variant_options(parser)
-    return parser
-
-
-def status(given: list[str], screen: Screen, tap: Tap) -> int:
-    """`status`: what a plan means for what is there. Exit code 1 where something has drifted or is missing."""
-    from lessons.links import where_to_see
-
-    command_line = status_parser()
-    options = command_line.parse_args(given)
-    begin(options, screen, tap)
-    check_target(command_line, options)
-    settings = Settings(learner=options.learner, runtime_asked=options.runtime, as_written=options.as_written)
-    check_ledger(options)
-    aws = connect(resolve_target(options, screen, start=False), tap)
-    ledger = open_ledger(aws, options, screen, DryLedger)
-    try:
-        screen.hide_ids(aws, ledger)
-        screen.banner(aws, settings, ledger)
-        write_down("status", ["status", *given], aws, settings, ledger, keep=False)
-        with explained(aws, ledger):
-            found = states(make_plan(aws, settings, ledger), ledger)
-            waiting = waiting_messages(aws, settings, found)
-    finally:
-        ledger.close()
-    built = [entry for entry in ledger.as_opened if entry.status == "created"]
-    seen = {entry.key: where_to_see(entry, aws) for entry in built} if aws.endpoint is None else {}
-    screen.status(found, waiting, seen, url=invoke_url(found, built))
-    if any(state.since for state in found):
-        screen.still_running(aws, settings, target_arguments(options, aws))
-    return outcome.DONE if is_as_built(found) else outcome.LEFT
-
-
-def invoke_url(found: Sequence[State], built: Sequence[Resource]) -> str:
-    """Of a stage that is there; "" where it is not."""
-    there = any(state.key == "stage" and state.word in ("healthy", "drifted") for state in found)
-    return next((entry.outputs.get("url", "") for entry in built if entry.key == "stage" and there), "")
-
-
-def diagram_parser() -> Parser:
-    from lessons.diagram import FORMATS
-
-    parser = Parser(
-        prog="python -m provision diagram",
-        description="The architecture as a picture, with what is there by the ledger.",
-    )
-    add_target_options(parser, asks=False)
-    parser.add_argument("--as-written", action="store_true", help="it was built so")
-    parser.add_argument("--format", choices=FORMATS, help="default: by the ending of OUT, else text")
-    parser.add_argument("--out", metavar="OUT", type=Path, help="a file in the place of stdout")
-    return parser
-
-
-def diagram(given: list[str], screen: Screen, tap: Tap) -> int:
-    """`diagram`: from the ledger alone, where its place is known without asking for the account."""
-    from lessons import diagram as pictures
-
-    command_line = diagram_parser()
-    options = command_line.parse_args(given)
-    if options.output == "json":
-        command_line.error("a picture is no JSON; python -m provision status --output json says what there is")
-    begin(options, screen, tap)
-    check_target(command_line, options)
-    settings = Settings(learner=options.learner, as_written=options.as_written)
-    check_ledger(options)
-    path = path_before_connecting(options)
-    if path is None:  # it bears the account's number, which nothing else is asked for
-        path = path_of_ledger(options, connect(resolve_target(options, screen), tap))
-    form = pictures.form_of(options.out, options.format)
-    drawn = pictures.diagram(settings, pictures.read(path), form, width=screen.width)
-    if options.out:
-        write_file(options.out, str(drawn), screen)
-    elif form == "text":
-        screen.data.print(drawn, soft_wrap=True)
-    else:
-        screen.tell(str(drawn).rstrip("\n"))
-    return outcome.DONE
-
-
 def provision(arguments: list[str] | None, screen: Screen, tap: Tap) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     command_line = parser()
@@ -359,7 +131,7 @@ def provision(arguments: list[str] | None, screen: Screen, tap: Tap) -> int:
         at = next(place for place, word in enumerate(given) if word is what)
         return COMMANDS[what]([*given[:at], *given[at + 1 :]], screen, tap)
     options = command_line.parse_args(given)
-    options.arguments = arguments
+    options.arguments = given
     begin(options, screen, tap)
     if options.what == "errata":
         screen.errata()
@@ -375,13 +147,7 @@ def provision(arguments: list[str] | None, screen: Screen, tap: Tap) -> int:
         return dry_run(options, settings, screen, tap)
 
     began = time.monotonic()
-    check_ledger(options)
-    aws = connect(resolve_target(options, screen), tap)
-    ledger = open_ledger(aws, options, screen, Ledger)
-    try:
-        write_down("provision", arguments, aws, settings, ledger)
-        screen.hide_ids(aws, ledger)
-        screen.banner(aws, settings, ledger)
+    with deployment("provision", given, options, settings, screen, tap, kind=Ledger) as (aws, ledger):
         warning = runtime_warning(settings.runtime, list(aws.runtimes), datetime.date.today())
         if warning:
             screen.warn(warning)
@@ -404,34 +170,12 @@ def provision(arguments: list[str] | None, screen: Screen, tap: Tap) -> int:
             screen.built(aws, settings, ledger, target_arguments(options, aws))
         else:
             screen.built_to(steps[-1], target_arguments(options, aws))
-    finally:
-        ledger.close()
     return outcome.DONE
-
-
-COMMANDS: dict[str, Callable[[list[str], Screen, Tap], int]] = {
-    "replay": replay,
-    "trace": trace,
-    "status": status,
-    "diagram": diagram,
-}
-PARSERS: dict[str, Callable[[], Parser]] = {
-    "replay": replay_parser,
-    "trace": trace_parser,
-    "status": status_parser,
-    "diagram": diagram_parser,
-}
 
 
 def dry_run(options: argparse.Namespace, settings: Settings, screen: Screen, tap: Tap) -> int:
     """`--dry-run`: what a run would do. Nothing is written, in the account or in the ledger."""
-    check_ledger(options)
-    aws = connect(resolve_target(options, screen), tap)
-    ledger = open_ledger(aws, options, screen, DryLedger)
-    try:
-        screen.hide_ids(aws, ledger)
-        screen.banner(aws, settings, ledger)
-        write_down("provision", options.arguments, aws, settings, ledger, keep=False)
+    with deployment("provision", options.arguments, options, settings, screen, tap, kind=DryLedger) as (aws, ledger):
         ledger.adopt = lambda key, kind, identity, theirs: key in (options.adopt or [])
         steps = STEPS[: options.to.number] if options.to else STEPS
         with explained(aws, ledger):
@@ -439,8 +183,6 @@ def dry_run(options: argparse.Namespace, settings: Settings, screen: Screen, tap
         screen.plan(planned, aws)
         ledger.resources = ledger.as_opened  # without the plan's own promises
         run = run_of(options, aws, settings, ledger)
-    finally:
-        ledger.close()
     if any(one.word == "in the way" for one in planned):
         raise strangers.in_the_way(run, None)
     return outcome.CHANGES if options.detailed_exitcode and any(map(changes, planned)) else outcome.DONE
@@ -591,7 +333,7 @@ def build(run: strangers.Run, screen: Screen, steps: Sequence[Step] = STEPS, *, 
 def write_anew(options: argparse.Namespace, settings: Settings, screen: Screen, tap: Tap) -> int:
     """`--recover`: look up what there is, show it, and write the lost ledger anew. Nothing in the account changes."""
     refuse_where_there_is_a_ledger(path_before_connecting(options))
-    aws = connect(resolve_target(options, screen, start=False), tap)
+    aws = connected(options, screen, tap, start=False)
     path = path_of_ledger(options, aws)
     refuse_where_there_is_a_ledger(path)
     ledger = Ledger.open(path, account=aws.account_id, region=aws.region, endpoint=aws.endpoint)

@@ -14,6 +14,7 @@ from deployment import REGION, Deployment
 from screens import memory_screen
 
 import provision.__main__
+import provision.deployment
 import teardown.__main__
 from provision.aws import Clients, Target, connect
 from provision.running import run_program
@@ -57,7 +58,7 @@ class CommandLine(Deployment):
             self.on_connect(aws)
             return aws
 
-        monkeypatch.setattr(provision.__main__, "connect", connect_and_prepare)
+        monkeypatch.setattr(provision.deployment, "connect", connect_and_prepare)
         monkeypatch.setattr(teardown.__main__, "connect", connect_and_prepare)
 
     def connect(self) -> Clients:

@@ -23,6 +23,7 @@ from disk import FOLDER, Disk
 
 import provision.__main__
 import provision.aws
+import provision.deployment
 import provision.ledger
 import provision.running
 import provision.trial
@@ -199,7 +200,7 @@ class World:
             (provision.__main__, "Tap", make_tap),
             (teardown.__main__, "Tap", make_tap),
             (provision.running, "Sleep", Sleep),
-            (provision.__main__, "start_sandbox", lambda folder, screen: (SANDBOX, URL)),
+            (provision.deployment, "start_sandbox", lambda folder, screen: (SANDBOX, URL)),
             (provision.aws, "_ask_sandbox", lambda target: asked),
             (provision.aws, "_clients", lambda asked, target: dict(self.clients)),
             (provision.trial, "post", self._post),
