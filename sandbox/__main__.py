@@ -254,14 +254,17 @@ def ended(body: Callable[[], int], screen: Callable[[], Screen]) -> int:
 
 @contextlib.contextmanager
 def termination_like_ctrl_c() -> Iterator[None]:
+    """SIGTERM ends the block as Ctrl-C does, which does so, too, where the parent had it ignored."""
+
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {number: signal.signal(number, interrupt) for number in ending_signals()}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def ending_signals() -> list[signal.Signals]:
