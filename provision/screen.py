@@ -397,12 +397,12 @@ class Screen:
         self._progress = progress
         try:
             if self.draws:
-                from rich.live import Live  # it takes time to import, which only a terminal needs
-
-                with Live(
-                    progress, console=self.talk, transient=True, redirect_stdout=False, redirect_stderr=False
-                ) as self._live:
+                self._draw(progress)
+                try:
                     yield
+                finally:
+                    if self._live is not None:
+                        self._live.stop()
             else:
                 with Heartbeat(progress, lambda: time.monotonic() - self._said_at, self._still):
                     yield
@@ -411,21 +411,27 @@ class Screen:
             if progress.notice:
                 self.say(progress.notice, "bold yellow")
 
+    def _draw(self, progress: Progress) -> None:
+        """Draw from here on. What was stopped is never started again: it would wipe what was said since, as its own."""
+        from rich.live import Live  # it takes time to import, which only a terminal needs
+
+        self._live = Live(progress, console=self.talk, transient=True, redirect_stdout=False, redirect_stderr=False)
+        self._live.start(refresh=True)
+
     def _still(self, doing: str) -> None:
         self.prose("    still      ", doing, "cyan")
 
     @contextmanager
     def _nothing_moves(self) -> Iterator[None]:
         """While the block lasts nothing is drawn: a person is typing."""
-        live = self._live
-        if live is None:
+        if self._live is None or self._progress is None:
             yield
             return
-        live.stop()
+        self._live.stop()
         try:
             yield
         finally:
-            live.start(refresh=True)
+            self._draw(self._progress)
 
     def begin_waits(self) -> None:
         """From here on each wait is told anew."""

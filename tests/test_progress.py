@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from clock import Clock
+from emulator import Emulator, text
 from hypothesis import given
 from hypothesis import strategies as st
 from programs import Folder
@@ -178,6 +179,18 @@ def test_it_moves_only_where_it_may(
     assert ("» policies" in terminal.text) == draws
     assert ("\x1b[2K" in terminal.raw) == draws, "a line is wiped to be drawn anew"
     assert "    created    policy     Lambda-Read-SQS" in terminal.text
+
+
+def test_a_question_and_its_answer_stay_on_the_screen(folder: Folder, sandbox: Sandbox) -> None:
+    where = ("--endpoint-url", sandbox.url, "--learner", "answered")
+    with Terminal(folder, 80, "provision", *where, "--to", "1") as terminal:
+        terminal.read_until("[y/N] ")
+        terminal.type("y\n")
+        assert terminal.end() == 0, terminal.text
+        emulator = Emulator(80, 24)
+        emulator.feed(terminal.written)
+    shown = text(emulator.rows, coloured=False)
+    assert f"1/8 Policies\n\nBuild at {sandbox.url}, which is not AWS? [y/N] y\n    created    policy" in shown, shown
 
 
 def test_while_a_person_is_asked_nothing_is_drawn(folder: Folder, sandbox: Sandbox) -> None:
