@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -35,7 +37,11 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)
-        self.exit(outcome.USAGE, f"{self.prog}: error: {message}\n")
+        text = f"{self.prog}: error: {message}"
+        if sys.stderr.isatty():
+            width = min(shutil.get_terminal_size().columns - 1, 100)
+            text = textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)
+        self.exit(outcome.USAGE, f"{text}\n")
 
 
 def add_target_options(parser: argparse.ArgumentParser, *, asks: bool = True) -> None:
@@ -102,7 +108,7 @@ def step_named(text: str) -> Step:
     for step in STEPS:
         if text in (str(step.number), step.name):
             return step
-    known = ", ".join(f"{step.number} {step.name}" for step in STEPS)
+    known = ", ".join(f"{step.number} ({step.name})" for step in STEPS)
     raise argparse.ArgumentTypeError(f"there is no step {text!r}; there are {known}")
 
 
