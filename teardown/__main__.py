@@ -100,7 +100,9 @@ def teardown_sandbox(options: argparse.Namespace, settings: Settings, screen: Sc
         return code
     users = [other for other in ledgers_in(folder) if uses_sandbox(other, f"sandbox:{running.id}")]
     if users:
-        screen.keep(f"The sandbox goes on: {', '.join(map(str, users))} still uses it.")
+        here = Path.cwd()
+        names = ", ".join(str(user.relative_to(here) if user.is_relative_to(here) else user) for user in users)
+        screen.keep(f"The sandbox goes on: {names} still use{'s' if len(users) == 1 else ''} it.")
         return code
     if running.stays:
         screen.keep(f"The sandbox goes on, as it was started by hand. To end it: {program('sandbox', ['stop'])}")
