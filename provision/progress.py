@@ -25,6 +25,10 @@ SILENCE = 20.0  # seconds without a line after which one says what is still bein
 MARKS = {"done": ("✓", "green"), "now": ("»", "bold"), "later": ("·", "dim")}
 ASCII_MARKS = {"done": "+", "now": ">", "later": "."}
 
+# Many terminals fold anew what they show when their window is made narrower. What is wiped to be drawn again is counted
+# in rows, so more of them would stay; down to this many columns nothing has to be folded.
+NARROW = 59
+
 SECONDS = re.compile(r"(\d) s\b")
 ADDRESS = re.compile(r"\bhttps?://\S+")
 
@@ -55,7 +59,7 @@ class Progress:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
         # One column less than there are: a line that fills the last one makes some terminals add an empty one.
-        width = max(options.max_width - 1, 20)
+        width = max(min(options.max_width - 1, NARROW), 20)
         yield Text("")
         if len(self.parts) > 1:
             yield from self.states(width, in_unicode=is_unicode(options.encoding))

@@ -64,8 +64,8 @@ def test_each_step_has_its_state_and_its_time() -> None:
     run.clock.sleep(7)
     assert run.drawn() == [
         "",
-        "  ✓ policies  » roles  · table  · queue  · function  · trigger  · api  · stage",
-        "  · tests",
+        "  ✓ policies  » roles  · table  · queue  · function",
+        "  · trigger  · api  · stage  · tests",
         "  2/8 Roles: 7 s (earlier 2 s). In all 10 s (earlier 30 s).",
     ]
 
