@@ -7,6 +7,7 @@ import io
 import json
 import math
 import os
+import re
 import select
 import shutil
 import sys
@@ -21,6 +22,7 @@ from rich.console import Console
 from rich.text import Text
 
 from provision import STEPS, Step, outcome
+from provision.contents import plural
 from provision.cost import idle_sentence, use_sentence
 from provision.progress import Heartbeat, Progress
 from provision.settings import ERRATA
@@ -47,7 +49,9 @@ IN_BANNER = ("region", "profile", "endpoint_url", "state", "learner")  # options
 HEARTBEAT = 15.0  # seconds between two lines about one wait
 ENOUGH = 10  # minutes that credentials should last at least: on AWS a build takes two or three, more in a class
 INDENT = " " * 15  # of what belongs to the line above it
+NAMES_AT = len(INDENT) + 11  # the column of the names in a list of things
 LINES_OF_ONE_DIFFERENCE = 8
+READABLE = 100  # columns at most for sentences: the eye does not find the way back from the end of longer lines
 ROWS_OF_A_PAUSE = 2
 
 STYLES = {
@@ -288,13 +292,23 @@ class Screen:
             line = textwrap.fill(
                 text,
                 # One column less: a line that fills the last one makes some terminals add an empty one.
-                width=max(console.width - 1, len(begin) + 20),
+                width=max(min(console.width - 1, READABLE), len(begin) + 20),
                 initial_indent=begin,
                 subsequent_indent=" " * len(begin),
                 break_long_words=False,
                 break_on_hyphens=False,
             )
         console.print(Text(line, style=style), soft_wrap=True)
+
+    def between_words(self, text: Text, *, data: bool = False, below: int = NAMES_AT) -> None:
+        """A line of a list: in a terminal it goes on at the column `below`, in a pipe it stays one line."""
+        console = self.data if data else self.talk
+        if self.data_in_terminal if data else self.in_terminal:
+            if below + max(map(len, text.plain.split(" "))) >= console.width:
+                below = min(below, len(INDENT))  # a long name has a line of its own
+            text = folded(text, console.width - 1, below)
+        text.plain = text.plain.replace(KEPT, " ")
+        console.print(text, soft_wrap=True)
 
     def warn(self, text: str) -> None:
         self.prose("Warning: ", text, "yellow")
@@ -309,13 +323,13 @@ class Screen:
             "learner": settings.learner,
             "as_written": settings.as_written,
         }
-        state = "new" if ledger.is_new else f"{len(ledger.standing)} things recorded"
+        state = "new" if ledger.is_new else f"{plural(len(ledger.standing), 'thing')} recorded"
         self.keep(f"Deployment     {ledger.deployment} ({state})")
         self.keep(f"Ledger         {ledger.path}{self.source_of('state')}")
         if settings.learner:
             self.say(f"Learner        {settings.learner}{self.source_of('learner')}")
         if settings.as_written:
-            self.say("As written     what the walkthrough literally says, with its faults", "yellow")
+            self.prose("As written     ", "what the walkthrough literally says, with its faults", "yellow")
         for warning in aws.warnings:
             self.warn(warning)
 
@@ -329,10 +343,11 @@ class Screen:
             "warnings": list(aws.warnings),
         }
         if aws.endpoint and aws.endpoint.startswith("sandbox:"):
-            self.keep(f"Local AWS      {aws.base_url} on this machine ({aws.endpoint})", "bold")
+            self.prose("Local AWS      ", f"{aws.base_url} on this machine ({aws.endpoint})", "bold")
         else:
             if aws.endpoint:
-                self.keep(f"Endpoint       {aws.endpoint}, which is NOT AWS ({aws.endpoint_from})", "bold yellow")
+                where = f"{aws.endpoint}, which is NOT AWS ({aws.endpoint_from})"
+                self.prose("Endpoint       ", where, "bold yellow")
             alias = f" ({aws.alias})" if aws.alias else ""
             self.keep(f"Account        {aws.account_id}{alias}", "bold")
             self.keep(f"Caller         {aws.caller}")
@@ -345,7 +360,7 @@ class Screen:
                     f"These credentials end in {minutes_until(aws.expires)} minutes. A run that they end goes on "
                     "when it is started again with new ones."
                 )
-        self.say(f"Region         {aws.region} ({aws.region_from.source})")
+        self.prose("Region         ", f"{aws.region} ({aws.region_from.source})")
         for source in sorted(set(self.sources.values())):
             names = [name for name, where in self.sources.items() if where == source and name not in IN_BANNER]
             if names and not source.startswith("--"):
@@ -488,7 +503,7 @@ class Screen:
         text.append(f"{kind:<11}")
         text.append(name)
         self._said_at = time.monotonic()
-        self.talk.print(text, soft_wrap=True)
+        self.between_words(text)
         self.space()
 
     def space(self) -> None:
@@ -522,6 +537,8 @@ class Screen:
         text = Text("    ")
         text.append(f"{'OK':<11}", style=STYLES["OK"])
         text.append(trial.title)
+        if self.in_terminal:
+            text = folded(text, self.talk.width - 1, len(INDENT))
         self.talk.print(text, soft_wrap=True)
         self.say(INDENT + trial.saw, "dim")
 
@@ -529,8 +546,8 @@ class Screen:
 
     @property
     def width(self) -> int:
-        """How wide a text may be: what is wider than a hundred columns is hard to read."""
-        return min(self.talk.width, 100)
+        """How wide a text may be."""
+        return min(self.talk.width, READABLE)
 
     def page(self, title: str) -> None:
         """The beginning of a page; of a clear screen, when presenting."""
@@ -547,10 +564,13 @@ class Screen:
     def markdown(self, text: str) -> None:
         """A text of a lesson: laid out in a terminal, as it stands in a pipe."""
         from rich.markdown import Markdown  # it takes a tenth of a second to import, which only a lesson needs
+        from rich.theme import Theme
 
         self.say()
         if self.in_terminal:
-            self.talk.print(Markdown(text), width=self.width, soft_wrap=False)
+            # Without rich's black behind it, which is a bar across a light terminal.
+            with self.talk.use_theme(Theme({"markdown.code": "bold cyan"})):
+                self.talk.print(Markdown(text), width=self.width, soft_wrap=False)
         else:
             self.keep(text)
 
@@ -671,7 +691,10 @@ class Screen:
         self.asking = True  # before the question can be seen: from here on Ctrl-C ends the program at once
         try:
             with self._nothing_moves():
-                self.talk.print(Text(prompt, style="bold"), end="")
+                shown = Text(prompt, style="bold")
+                if self.in_terminal:
+                    shown = folded(Text(prompt.rstrip(), style="bold"), self.talk.width - 2, 0).append(" ", "bold")
+                self.talk.print(shown, end="")
                 wait_for_a_line()
                 return input()
         finally:
@@ -700,10 +723,11 @@ class Screen:
             calls = [f"{call.service}:{call.operation}" for call in one.calls]
             needs = {"needs": one.needs} if one.needs else {}
             self._note_thing(one, outcome=one.word, step=PLACES[one.key][1], calls=calls, **needs)
-            text = Text(f"    {one.word:<11}", style=STYLES.get(one.word, ""))
+            text = Text("    ")
+            text.append(f"{one.word:<11}", style=STYLES.get(one.word, ""))
             remark = f"  (needs {one.needs})" if one.needs else f"  ({one.theirs})" if one.theirs else ""
-            text.append(f"{KINDS[one.kind]:<11}{name_of(one.kind, one.identity)}{remark}", style="default")
-            self.data.print(text, soft_wrap=True)
+            text.append(f"{KINDS[one.kind]:<11}{name_of(one.kind, one.identity)}{remark}")
+            self.between_words(text, data=True)
             self.differences(one.differences, "wanted", "found")
             for note in one.notes:
                 self.prose(INDENT, note, data=True)
@@ -739,13 +763,13 @@ class Screen:
         for state in found:
             more = {"messages": waiting[state.key]} if state.key in waiting else {}
             self._note_thing(state, outcome=state.word, step=PLACES[state.key][1], since=state.since or None, **more)
-            since = f"  since {state.since[:16].replace('T', ' ')} UTC" if state.since else ""
+            since = f"  {kept('since', state.since[:10], state.since[11:16], 'UTC')}" if state.since else ""
             remark = f"  ({waiting[state.key]})" if state.key in waiting else ""
             text = Text("    ")
             text.append(f"{state.word:<11}", style=STYLES.get(state.word, ""))
             text.append(f"{KINDS[state.kind]:<11}{name_of(state.kind, state.identity)}{remark}")
             text.append(since, style="dim")
-            self.data.print(text, soft_wrap=True)
+            self.between_words(text, data=True)
             self.differences(state.differences, "wanted", "found")
             for note in state.notes:
                 self.prose(INDENT, note, data=True)
@@ -889,12 +913,43 @@ class Screen:
         if stop.means:
             self.prose("  What it means: ", stop.means)
         for number, advice in enumerate(stop.advice):
-            self.keep(f"  {'What to do:' if not number else '           '}    {advice}")
+            label = f"  {'What to do:' if not number else '           '}    "
+            if is_sentence(advice):
+                self.prose(label, advice)
+            else:
+                self.keep(label + advice)
         if stop.exit_code != outcome.INTERRUPTED and not isinstance(stop, Declined):
             for name, path in (("Transcript", transcript), ("Log", self.log)):
                 if path is not None:
                     self.document["error"][name.lower()] = str(path)
                     self.keep(f"  {f'{name}:':<15}{path}", "dim")
+
+
+def is_sentence(advice: str) -> bool:
+    """Whether there is no command line in it, which must stay one line."""
+    return advice.endswith((".", ":", ",")) and not advice.startswith(" ") and " -m " not in advice
+
+
+KEPT = "\N{NO-BREAK SPACE}"  # between words of one line; it never gets to a terminal
+
+
+def kept(*words: str) -> str:
+    """Words that `folded` leaves together."""
+    return KEPT.join(words)
+
+
+def folded(text: Text, width: int, below: int) -> Text:
+    """Divided between words where it is wider than that, and going on at the column `below`; no word is divided."""
+    cuts: list[int] = []
+    begins, column = 0, 0
+    for word in re.finditer("[^ ]+", text.plain):
+        if word.end() - begins + column > width and word.start() > max(begins, below):
+            cuts.append(word.start())
+            begins, column = word.start(), below
+    lines = text.divide(cuts)
+    for line in lines:
+        line.rstrip()
+    return Text(f"\n{' ' * below}").join(lines)
 
 
 def minutes_until(moment: datetime.datetime) -> int:
@@ -915,7 +970,11 @@ def difference_lines(
         line = f"{place}: {was_word} {short(was)}, {now_word} {short(now)}"
         removed, added = in_one_only(was, now), in_one_only(now, was)
         if is_list_of_names(was) and is_list_of_names(now) and len(added) < len(now) and len(removed) < len(was):
-            lines += [f"{place}: {gone} {name}" for name in removed] + [f"{place}: {new} {name}" for name in added]
+            members = [f"{gone} {name}" for name in removed] + [f"{new} {name}" for name in added]
+            if all(len(f"{place}: {member}") <= room for member in members):
+                lines += [f"{place}: {member}" for member in members]
+            else:
+                lines += [place, *(f"    {member}" for member in members)]
         elif len(line) <= room:
             lines.append(line)
         else:
@@ -924,7 +983,7 @@ def difference_lines(
         lines = [attribute, f"    {was_word} {short(found)}", f"    {now_word} {short(wanted)}"]
     if len(lines) > LINES_OF_ONE_DIFFERENCE:
         more = len(lines) - LINES_OF_ONE_DIFFERENCE
-        lines = [*lines[:LINES_OF_ONE_DIFFERENCE], f"... and {more} lines more"]
+        lines = [*lines[:LINES_OF_ONE_DIFFERENCE], f"... and {plural(more, 'line')} more"]
     return lines
 
 

@@ -123,12 +123,12 @@ def of_somebody(run: Run, seen: Survey, theirs: list[Thing], met: NotOurs | None
         advice=(
             f"Take {them} over, as part of this deployment:",
             "    " + program("provision", [*run.build, *adopt]),
-            f"and, in the end, remove {them} with the rest (without the flag",
-            f"teardown leaves {them}, and puts back what was changed):",
+            f"and, in the end, remove {them} with the rest (without the flag teardown leaves {them}, and puts back "
+            "what was changed):",
             "    " + program("teardown", [*run.where, "--include-adopted"]),
             *beside(run, them),
-            f"or remove {them}, if {'it is' if one else 'they are'} yours and no longer needed,",
-            "and run the same command again.",
+            f"or remove {them}, if {'it is' if one else 'they are'} yours and no longer needed, and run the same "
+            "command again.",
         ),
     )
 

@@ -9,6 +9,8 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+from rich.text import Text
+
 from provision import outcome
 from provision.running import write_file
 from provision.screen import Screen, program
@@ -131,7 +133,7 @@ def charted(recording: Recording, path: Path, screen: Screen, *, unmasked: bool)
 def name_transcripts(paths: list[Path], screen: Screen) -> int:
     for path in paths:
         try:
-            screen.tell(f"{path}  {in_words(read(path))}")
+            screen.between_words(Text(f"{path}  {in_words(read(path))}"), data=True, below=4)
         except NoTranscript as stop:
             screen.tell(f"{path}  {stop.what}")
     return outcome.DONE

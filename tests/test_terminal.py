@@ -12,9 +12,10 @@ from collections.abc import Iterator
 import pytest
 from deployment import ACCOUNT, REGION, Stranger
 from programs import Folder
+from rich.text import Text
 from terminal import Terminal
 
-from provision.screen import Screen, difference_lines
+from provision.screen import Screen, difference_lines, folded, kept
 from provision.waiting import Wait
 from sandbox import Sandbox
 
@@ -225,6 +226,26 @@ def test_a_wait_is_told_when_it_begins_and_every_fifteen_seconds(screen: Screen)
 def test_a_wait_for_what_was_asked_for_says_for_what(screen: Screen) -> None:
     screen.wait(Wait("the trigger to be enabled", "", "", 0.0, 300))
     assert said(screen) == "    waiting    for the trigger to be enabled (at most 300 s).\n"
+
+
+@pytest.mark.parametrize(
+    ("width", "lines"),
+    [
+        (79, ["    created    attachment Logs-Policy to Some-Role  since 1 May"]),
+        (50, ["    created    attachment Logs-Policy to Some-Role", f"{'':<26}since 1 May"]),
+        (45, ["    created    attachment Logs-Policy to", f"{'':<26}Some-Role", f"{'':<26}since 1 May"]),
+        (
+            20,
+            [
+                "    created    attachment Logs-Policy",
+                *(f"{'':<26}{word}" for word in ("to", "Some-Role", "since 1 May")),
+            ],
+        ),
+    ],
+)
+def test_a_line_of_a_list_is_folded_between_words_that_do_not_belong_together(width: int, lines: list[str]) -> None:
+    line = Text(f"    created    attachment Logs-Policy to Some-Role  {kept('since', '1', 'May')}")
+    assert folded(line, width, 26).plain.replace("\N{NO-BREAK SPACE}", " ").split("\n") == lines
 
 
 def said(screen: Screen) -> str:
