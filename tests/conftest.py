@@ -23,6 +23,11 @@ from teardown import backwards
 # moto and botocore keep hundreds of thousands of objects alive; Python would go through all of them again and again.
 gc.set_threshold(100_000, 20, 100)
 
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--write-golden", action="store_true", help="write tests/golden anew from what is shown now")
+
+
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
 

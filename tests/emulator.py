@@ -46,6 +46,40 @@ class Emulator(pyte.HistoryScreen):  # type: ignore[misc]
         self.buffer[self.cursor.y].pop(FOLDED, None)
         super().erase_in_line(how, private)
 
+    def change(self, columns: int, rows: int, *, refolds: bool) -> None:
+        """The window has another size now. `refolds`: this terminal folds anew what it shows; others cut it off."""
+        whole: list[list[Char]] = []
+        cursor, goes_on = (0, 0), False
+        for number, row in enumerate([*self.history.top, *(self.buffer[number] for number in range(self.lines))]):
+            if not goes_on:
+                whole.append([])
+            if number == len(self.history.top) + self.cursor.y:
+                cursor = (len(whole) - 1, len(whole[-1]) + self.cursor.x)
+            whole[-1] += list(chars(row))[: len(plain(row))]  # what was wiped is nothing, and no space
+            goes_on = refolds and FOLDED in row
+        while len(whole) > cursor[0] + 1 and not whole[-1]:
+            whole.pop()
+        places, y, x = [], 0, 0
+        for number, line in enumerate(whole):
+            parts = [line[at : at + columns] for at in range(0, max(len(line), 1), columns)][: None if refolds else 1]
+            if number == cursor[0]:
+                y, x = len(places) + min(cursor[1] // columns, len(parts) - 1), cursor[1] % columns
+            places += [(part, part is not parts[-1]) for part in parts]
+        above = max(len(places) - rows, 0)
+        self.resize(rows, columns)
+        self.history.top.clear()
+        for number, (part, folded) in enumerate(places):
+            row = self.buffer[number - above]
+            row.clear()
+            row.update(enumerate(part))
+            if folded:
+                row[FOLDED] = Char("x")
+            if number < above:
+                self.history.top.append(self.buffer.pop(number - above))
+        for number in range(len(places) - above, rows):
+            self.buffer[number].clear()
+        self.cursor.y, self.cursor.x = max(y - above, 0), x
+
     @property
     def rows(self) -> list[Mapping[int, Char]]:
         """What has scrolled away and what is on the screen, without the empty rows at its end."""

@@ -36,7 +36,7 @@ class Terminal:
         """`command` is a module with its arguments, unless another `program` is to run them."""
         self.written = b""
         self._master, slave = pty.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        self.resize(columns, rows)
         self.child = subprocess.Popen(
             [*(program or [folder.python, "-m"]), *command],
             cwd=folder.path,
@@ -86,6 +86,10 @@ class Terminal:
 
     def type(self, keys: str) -> None:
         os.write(self._master, keys.encode())
+
+    def resize(self, columns: int, rows: int) -> None:
+        """What a terminal does when its window is drawn larger or smaller; whoever works in it gets SIGWINCH."""
+        fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     def interrupt(self) -> None:
         """What Ctrl-C does in a shell: the signal goes to every process of the foreground group."""
