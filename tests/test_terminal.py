@@ -52,7 +52,7 @@ def test_what_a_person_copies_is_never_divided(
     assert f"Invoke URL:   {url}" in terminal.lines
     assert curl in terminal.lines
     assert f"{curl}/queue" in terminal.lines
-    assert f"Ledger         {state}" in terminal.lines
+    assert f"Ledger         {state} (--state)" in terminal.lines
     last = terminal.lines[-1]
     assert last.startswith("python -m teardown ") and f"--state '{state}'" in last
     assert position(terminal, "Invoke URL:") < position(terminal, "curl -d") < position(terminal, "python -m teardown")
