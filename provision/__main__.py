@@ -27,6 +27,7 @@ from provision.options import (
     path_of_ledger,
     step_named,
     target_arguments,
+    variant_arguments,
 )
 from provision.plan import DryLedger, changes, make_plan
 from provision.progress import Progress
@@ -286,7 +287,7 @@ def adoption(screen: Screen, options: argparse.Namespace) -> Callable[[str, str,
 
 def run_of(options: argparse.Namespace, aws: Clients, settings: Settings, ledger: Ledger) -> strangers.Run:
     where = target_arguments(options, aws)
-    variant = [*(["--runtime", options.runtime] if options.runtime else []), *(["--as-written"] * options.as_written)]
+    variant = variant_arguments(options)
     beside = argparse.Namespace(**{**vars(options), "learner": None, "state": None})
     others = {path: content for path, content in ledgers_in(ledger.path.parent).items() if path != ledger.path}
     return strangers.Run(

@@ -21,6 +21,7 @@ from provision.options import (
     path_before_connecting,
     path_of_ledger,
     target_arguments,
+    variant_arguments,
 )
 from provision.plan import DryLedger, make_plan
 from provision.running import begin, explained, write_file
@@ -130,9 +131,10 @@ def status(given: list[str], screen: Screen, tap: Tap) -> int:
     built = [entry for entry in ledger.as_opened if entry.status == "created"]
     seen = {entry.key: where_to_see(entry, aws) for entry in built} if aws.endpoint is None else {}
     screen.status(found, waiting, seen, url=invoke_url(found, built))
+    where, good = target_arguments(options, aws), is_as_built(found)
     if any(state.since for state in found):
-        screen.still_running(aws, settings, target_arguments(options, aws))
-    return outcome.DONE if is_as_built(found) else outcome.LEFT
+        screen.still_running(aws, settings, where, to_mend=[] if good else [*where, *variant_arguments(options)])
+    return outcome.DONE if good else outcome.LEFT
 
 
 def invoke_url(found: Sequence[State], built: Sequence[Resource]) -> str:

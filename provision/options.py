@@ -139,6 +139,11 @@ def target_arguments(options: argparse.Namespace, aws: Clients | None = None) ->
     return arguments
 
 
+def variant_arguments(options: argparse.Namespace) -> list[str]:
+    """The options that another run needs to build the same."""
+    return [*(["--runtime", options.runtime] if options.runtime else []), *(["--as-written"] * options.as_written)]
+
+
 def path_of_ledger(options: argparse.Namespace, aws: Clients) -> Path:
     from provision.aws import ledger_path
 

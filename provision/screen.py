@@ -789,10 +789,15 @@ class Screen:
             for line in difference_lines(one.attribute, one.found, one.wanted, room, (found, wanted)):
                 self.tell(INDENT + line)
 
-    def still_running(self, aws: Clients, settings: Settings, arguments: list[str]) -> None:
-        """What it costs while it is there, and how to end that."""
+    def still_running(self, aws: Clients, settings: Settings, arguments: list[str], *, to_mend: list[str]) -> None:
+        """What it costs while it is there, and how to end that; before, how to mend it, where that is `to_mend`."""
         self.say()
         self.cost(aws, settings)
+        if to_mend:
+            self.say()
+            self.say("To mend what is not as it should be", "bold")
+            self.keep(program("provision", to_mend))
+        self.say()
         self.say("To take everything down", "bold")
         self.keep(program("teardown", arguments))
 
@@ -831,8 +836,10 @@ class Screen:
         self.say("To create Bob, paste", "bold")
         self.tell(command)
         if settings.has_queue_route:
+            self.say()
             self.say("To create him by way of the queue, so that nobody waits for the function", "bold")
             self.tell(f"{command}/{settings.queue_path_part}")
+        self.say()
         self.say("To look at the table", "bold")
         look = ["dynamodb", "scan", "--table-name", settings.table, "--region", aws.region]
         if aws.base_url:
@@ -841,6 +848,7 @@ class Screen:
             self.tell(with_variables(credentials, ["aws", "--endpoint-url", aws.base_url, *look]))
         else:
             self.tell(command_line(["aws", *look, *(["--profile", aws.profile] if aws.profile else [])]))
+        self.say()
         self.say("To take everything down", "bold")
         self.tell(program("teardown", arguments))
 
@@ -858,6 +866,7 @@ class Screen:
         self.say()
         self.say(f"Step {step.number} of 8 is done. To go on to the end", "bold")
         self.tell(program("provision", arguments))
+        self.say()
         self.say("To take down what there is", "bold")
         self.tell(program("teardown", arguments))
 

@@ -21,6 +21,7 @@ from lessons.picture import as_mermaid, as_svg
 from provision import outcome
 from provision.cost import idle_sentence, prices, use_sentence
 from provision.ledger import Resource
+from provision.screen import interpreter
 from provision.settings import Settings
 from sandbox import Sandbox
 
@@ -67,7 +68,7 @@ def test_before_the_first_write_on_aws_and_at_its_end_the_cost_is_said(deploymen
     screen = memory_screen()
     with pytest.raises(outcome.Stop, match="Nobody is there to be asked"):
         provision.__main__.consent(screen, on_aws, deployment.settings, ask=True)()
-    screen.still_running(on_aws, deployment.settings, [])
+    screen.still_running(on_aws, deployment.settings, [], to_mend=[])
     assert isinstance(screen.talk.file, io.StringIO)
     said = " ".join(screen.talk.file.getvalue().split())
     assert said.count(idle_sentence()) == 2 and said.count(use_sentence(by_queue=True)) == 2
@@ -88,6 +89,9 @@ def test_what_was_changed_has_drifted_and_what_is_gone_is_missing(deployment: Co
     assert list(found.values()).count("healthy") == 14
     assert "VisibilityTimeout: found 77, wanted 30" in seen.told
     assert "14 healthy, 1 missing, 1 drifted." in seen.told
+    assert f"To mend what is not as it should be python -m provision {' '.join(deployment.where)}" in seen.flat.replace(
+        interpreter(), "python"
+    )
 
 
 def test_it_looks_while_another_program_works(deployment: CommandLine) -> None:
