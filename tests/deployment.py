@@ -189,20 +189,21 @@ class Stranger:
         for client in self._clients.values():
             client.close()
 
-    def inventory(self) -> dict[str, Any]:
+    def inventory(self, part: str = "") -> dict[str, Any]:
         """Everything in the account that the suite could make, or touch, with its shape and tags.
 
-        Ids and times are left out: what is deleted and made again as it was leaves no trace in here.
+        Ids and times are left out: what is deleted and made again as it was leaves no trace in here. `part`: only
+        what has this in its name, and all APIs; of what other tests have left no more than the names is read.
         """
         apis = {api["id"]: api for api in self._list(self.apigateway, "get_rest_apis", "items")}
         return {
-            "policies": self._policies(),
-            "roles": self._roles(),
-            "tables": self._tables(),
-            "queues": self._queues(),
-            "log groups": self._log_groups(),
-            "functions": self._functions(apis),
-            "triggers": self._triggers(),
+            "policies": self._policies(part),
+            "roles": self._roles(part),
+            "tables": self._tables(part),
+            "queues": self._queues(part),
+            "log groups": self._log_groups(part),
+            "functions": self._functions(apis, part),
+            "triggers": self._triggers(part),
             "apis": sorted(map(self._api, apis.values()), key=lambda api: json.dumps(api, sort_keys=True)),
         }
 
@@ -211,7 +212,7 @@ class Stranger:
         """All that a paginated list holds, whatever the size of its pages."""
         return [one for page in client.get_paginator(operation).paginate(**parameters) for one in page.get(field, [])]
 
-    def _policies(self) -> dict[str, Any]:
+    def _policies(self, part: str) -> dict[str, Any]:
         return {
             policy["PolicyName"]: {
                 "versions": len(self.iam.list_policy_versions(PolicyArn=policy["Arn"])["Versions"]),
@@ -221,9 +222,10 @@ class Stranger:
                 "tags": self.iam.list_policy_tags(PolicyArn=policy["Arn"])["Tags"],
             }
             for policy in self._list(self.iam, "list_policies", "Policies", Scope="Local")
+            if part in policy["PolicyName"]
         }
 
-    def _roles(self) -> dict[str, Any]:
+    def _roles(self, part: str) -> dict[str, Any]:
         return {
             role["RoleName"]: {
                 "trust": role["AssumeRolePolicyDocument"],
@@ -235,11 +237,14 @@ class Stranger:
                 "tags": self.iam.list_role_tags(RoleName=role["RoleName"])["Tags"],
             }
             for role in self._list(self.iam, "list_roles", "Roles")
+            if part in role["RoleName"]
         }
 
-    def _tables(self) -> dict[str, Any]:
+    def _tables(self, part: str) -> dict[str, Any]:
         tables = {}
         for name in self._list(self.dynamodb, "list_tables", "TableNames"):
+            if part not in name:
+                continue
             table = self.dynamodb.describe_table(TableName=name)["Table"]
             billing = table.get("BillingModeSummary", {}).get("BillingMode", "PROVISIONED")
             throughput = table.get("ProvisionedThroughput", {}) if billing == "PROVISIONED" else {}
@@ -253,9 +258,11 @@ class Stranger:
             }
         return tables
 
-    def _queues(self) -> dict[str, Any]:
+    def _queues(self, part: str) -> dict[str, Any]:
         queues = {}
         for url in self._list(self.sqs, "list_queues", "QueueUrls"):
+            if part not in url.rsplit("/", 1)[1]:
+                continue
             attributes = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
             queues[url.rsplit("/", 1)[1]] = {
                 "policy": json.loads(attributes.get("Policy") or "null"),
@@ -266,19 +273,22 @@ class Stranger:
             }
         return queues
 
-    def _log_groups(self) -> dict[str, Any]:
+    def _log_groups(self, part: str) -> dict[str, Any]:
         return {
             group["logGroupName"]: {
                 "retention": group.get("retentionInDays"),
                 "tags": self.logs.list_tags_for_resource(resourceArn=group["arn"].removesuffix(":*")).get("tags", {}),
             }
             for group in self._list(self.logs, "describe_log_groups", "logGroups")
+            if part in group["logGroupName"]
         }
 
-    def _functions(self, apis: dict[str, Any]) -> dict[str, Any]:
+    def _functions(self, apis: dict[str, Any], part: str) -> dict[str, Any]:
         functions = {}
         for function in self._list(self.lambda_, "list_functions", "Functions"):
             name = function["FunctionName"]
+            if part not in name:
+                continue
             try:
                 policy = self.lambda_.get_policy(FunctionName=name)["Policy"]
             except self.lambda_.exceptions.ResourceNotFoundException:
@@ -301,7 +311,7 @@ class Stranger:
             }
         return functions
 
-    def _triggers(self) -> list[Any]:
+    def _triggers(self, part: str) -> list[Any]:
         return sorted(
             (
                 mapping["EventSourceArn"],
@@ -312,6 +322,7 @@ class Stranger:
                 sorted(self.lambda_.list_tags(Resource=mapping["EventSourceMappingArn"]).get("Tags", {}).items()),
             )
             for mapping in self._list(self.lambda_, "list_event_source_mappings", "EventSourceMappings")
+            if part in mapping["EventSourceArn"] + mapping["FunctionArn"]
         )
 
     def _api(self, api: dict[str, Any]) -> dict[str, Any]:

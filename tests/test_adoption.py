@@ -214,7 +214,8 @@ def only(inventory: dict[str, Any], settings: Settings) -> dict[str, Any]:
 
 
 def world(deployment: Deployment) -> dict[str, Any]:
-    return only(deployment.aws.inventory(), deployment.settings)
+    assert deployment.settings.learner
+    return only(deployment.aws.inventory(deployment.settings.learner), deployment.settings)
 
 
 class Killed(BaseException):
