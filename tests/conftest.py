@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import botocore.hooks
 import botocore.session
+import moto.core.responses
 import pytest
 from clock import Clock
 from deployment import Deployment
@@ -22,6 +24,22 @@ from teardown import backwards
 
 # moto and botocore keep hundreds of thousands of objects alive; Python would go through all of them again and again.
 gc.set_threshold(100_000, 20, 100)
+
+# moto finds out anew at each request which methods a class has.
+moto.core.responses.method_names_from_class = functools.cache(moto.core.responses.method_names_from_class)
+
+# What botocore knows of the names of its events, each of the many clients here would find out for itself.
+ALIASES: dict[str, str] = {}
+make_aliaser = botocore.hooks.EventAliaser.__init__
+
+
+def make_aliaser_that_knows(self: Any, event_emitter: Any, event_aliases: Any = None) -> None:
+    make_aliaser(self, event_emitter, event_aliases)
+    if self._event_aliases == botocore.hooks.EVENT_ALIASES:
+        self._alias_name_cache = ALIASES
+
+
+botocore.hooks.EventAliaser.__init__ = make_aliaser_that_knows
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
