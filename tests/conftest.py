@@ -80,7 +80,7 @@ def no_aws_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session", autouse=True)
 def models_read_once() -> Iterator[None]:
     """All of botocore's sessions share what they read of the API models, which takes half a second a connection."""
     with pytest.MonkeyPatch.context() as patch:
