@@ -88,6 +88,13 @@ def models_read_once() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def no_wait_for_the_disk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody cuts the power here. The ledger's own tests and programs in processes of their own do wait."""
+    if request.module.__name__ != "test_ledger":
+        monkeypatch.setattr(os, "fsync", os.fstat)  # which refuses a descriptor that is none, too
+
+
 @pytest.fixture
 def one_look(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing lags behind in a sandbox: once not there is gone."""
