@@ -21,8 +21,9 @@ from lessons.call import faces, invented
 from lessons.page import ConsoleFace, Page, names, read
 from provision import STEPS, Step, outcome, strangers
 from provision.ledger import Resource, write_durably
-from provision.screen import Screen, program
+from provision.screen import Screen
 from provision.settings import ERRATA, Erratum
+from provision.terminal import program
 
 # By step, the key of what it makes last: when that is made, the step is done.
 LAST_MADE = {

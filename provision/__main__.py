@@ -16,6 +16,7 @@ from provision.aws import Clients
 from provision.commands import COMMANDS, PARSERS
 from provision.completion import complete
 from provision.deployment import connected, deployment
+from provision.kinds import KINDS, name_of
 from provision.ledger import Happened, Ledger, LedgerRefused, NotOurs
 from provision.options import (
     Parser,
@@ -34,11 +35,11 @@ from provision.progress import Progress
 from provision.recovery import TIMES, CannotRecover, ledgers_in, recover
 from provision.runner import run_steps
 from provision.running import begin, explained, run_program
-from provision.screen import KINDS, Screen, name_of, program
+from provision.screen import Screen
 from provision.settings import Settings, runtime_warning
 from provision.survey import ADOPTABLE, survey
 from provision.tap import Tap
-from provision.terminal import write_any_text
+from provision.terminal import program, write_any_text
 from provision.trial import try_all
 
 WHAT = ("build", "status", "diagram", "trace", "replay", "errata")

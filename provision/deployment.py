@@ -12,9 +12,10 @@ from provision.aws import Clients, Target, connect
 from provision.ledger import L, Ledger
 from provision.options import FOLDER, check_ledger, path_of_ledger
 from provision.running import write_down
-from provision.screen import Screen, program
+from provision.screen import Screen
 from provision.settings import Settings
 from provision.tap import Tap
+from provision.terminal import program
 
 
 @contextmanager

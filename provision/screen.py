@@ -7,9 +7,7 @@ import io
 import json
 import math
 import os
-import re
 import select
-import shutil
 import sys
 import textwrap
 import time
@@ -24,9 +22,12 @@ from rich.text import Text
 from provision import STEPS, Step, outcome
 from provision.contents import plural
 from provision.cost import idle_sentence, use_sentence
+from provision.differences import difference_lines
+from provision.folding import KEPT, folded, kept
+from provision.kinds import KINDS, name_of
 from provision.progress import Heartbeat, Progress
 from provision.settings import ERRATA
-from provision.terminal import command_line, is_unicode, with_variables
+from provision.terminal import command_line, is_unicode, program, with_variables
 from provision.transcript import plain
 
 if TYPE_CHECKING:  # boto3 takes a quarter of a second to import, and some programs only have something to say
@@ -50,7 +51,6 @@ HEARTBEAT = 15.0  # seconds between two lines about one wait
 ENOUGH = 10  # minutes that credentials should last at least: on AWS a build takes two or three, more in a class
 INDENT = " " * 15  # of what belongs to the line above it
 NAMES_AT = len(INDENT) + 11  # the column of the names in a list of things
-LINES_OF_ONE_DIFFERENCE = 8
 READABLE = 100  # columns at most for sentences: the eye does not find the way back from the end of longer lines
 ROWS_OF_A_PAUSE = 2
 
@@ -100,38 +100,6 @@ PLANNED = {
     "stay": "to stay",
     "failed": "that cannot be told",
 }
-
-# What AWS calls each kind of thing.
-KINDS = {
-    "iam:policy": "policy",
-    "iam:role": "role",
-    "iam:role-policy-attachment": "attachment",
-    "dynamodb:table": "table",
-    "sqs:queue": "queue",
-    "logs:log-group": "log group",
-    "lambda:function": "function",
-    "lambda:event-source-mapping": "trigger",
-    "lambda:permission": "permission",
-    "apigateway:rest-api": "REST API",
-    "apigateway:stage": "stage",
-}
-
-
-def name_of(kind: str, identity: dict[str, str]) -> str:
-    """The short name by which a person knows the thing; ARNs are left to those who ask for them."""
-    last = {name: value.split(":")[-1].split("/", 1)[-1] for name, value in identity.items()}
-    if kind == "iam:role-policy-attachment":
-        return f"{last['PolicyArn'].removeprefix('service-role/')} to {identity['RoleName']}"
-    if kind == "lambda:event-source-mapping":
-        return f"{last['EventSourceArn']} to {identity['FunctionName']}"
-    if kind == "lambda:permission":
-        return f"{identity['StatementId']} on {identity['FunctionName']}"
-    if kind == "apigateway:stage":
-        return identity["stageName"]
-    if kind == "iam:policy":
-        return last["PolicyArn"]
-    return ", ".join(identity.values())
-
 
 # AWS's texts are never read as markup.
 PLAIN_TEXT: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False, "soft_wrap": True}
@@ -939,116 +907,8 @@ def is_sentence(advice: str) -> bool:
     return advice.endswith((".", ":", ",")) and not advice.startswith(" ") and " -m " not in advice
 
 
-KEPT = "\N{NO-BREAK SPACE}"  # between words of one line; it never gets to a terminal
-
-
-def kept(*words: str) -> str:
-    """Words that `folded` leaves together."""
-    return KEPT.join(words)
-
-
-def folded(text: Text, width: int, below: int) -> Text:
-    """Divided between words where it is wider than that, and going on at the column `below`; no word is divided."""
-    cuts: list[int] = []
-    begins, column = 0, 0
-    for word in re.finditer("[^ ]+", text.plain):
-        if word.end() - begins + column > width and word.start() > max(begins, below):
-            cuts.append(word.start())
-            begins, column = word.start(), below
-    lines = text.divide(cuts)
-    for line in lines:
-        line.rstrip()
-    return Text(f"\n{' ' * below}").join(lines)
-
-
 def minutes_until(moment: datetime.datetime) -> int:
     return max(0, int((moment - datetime.datetime.now(datetime.timezone.utc)).total_seconds() // 60))
-
-
-def difference_lines(
-    attribute: str, found: Any, wanted: Any, room: int, words: tuple[str, str] = ("was", "now")
-) -> list[str]:
-    """What was and what is now, of a document only the places that differ. What needs more than `room` is spread.
-
-    `words` are those for the two sides: of a plan nothing is now.
-    """
-    was_word, now_word = words
-    gone, new = ("removed", "added") if now_word == "now" else ("to be removed", "to be added")
-    lines = []
-    for place, was, now in differing_places(attribute, document(found), document(wanted)):
-        line = f"{place}: {was_word} {short(was)}, {now_word} {short(now)}"
-        removed, added = in_one_only(was, now), in_one_only(now, was)
-        if is_list_of_names(was) and is_list_of_names(now) and len(added) < len(now) and len(removed) < len(was):
-            members = [f"{gone} {name}" for name in removed] + [f"{new} {name}" for name in added]
-            if all(len(f"{place}: {member}") <= room for member in members):
-                lines += [f"{place}: {member}" for member in members]
-            else:
-                lines += [place, *(f"    {member}" for member in members)]
-        elif len(line) <= room:
-            lines.append(line)
-        else:
-            lines += [f"{place}", f"    {was_word} {short(was)}", f"    {now_word} {short(now)}"]
-    if not lines:  # equal place by place, and yet not the same to the service
-        lines = [attribute, f"    {was_word} {short(found)}", f"    {now_word} {short(wanted)}"]
-    if len(lines) > LINES_OF_ONE_DIFFERENCE:
-        more = len(lines) - LINES_OF_ONE_DIFFERENCE
-        lines = [*lines[:LINES_OF_ONE_DIFFERENCE], f"... and {plural(more, 'line')} more"]
-    return lines
-
-
-def differing_places(place: str, found: Any, wanted: Any) -> Iterator[tuple[str, Any, Any]]:
-    """Each place of two parsed documents that differs, by its name, with what stands there in the one and the other."""
-    if isinstance(found, list) or isinstance(wanted, list):
-        one, other = as_list(found), as_list(wanted)
-        if all(isinstance(member, dict) and "Sid" in member for member in one + other):
-            found = {member["Sid"]: member for member in one}
-            wanted = {member["Sid"]: member for member in other}
-        elif len(one) == len(other) and any(isinstance(member, dict) for member in one + other):
-            found, wanted = dict(enumerate(one)), dict(enumerate(other))
-        else:
-            if sorted(map(short, one)) != sorted(map(short, other)):
-                yield place, found, wanted
-            return
-    if isinstance(found, dict) and isinstance(wanted, dict):
-        for name in [*found, *(name for name in wanted if name not in found)]:
-            below = place if name == "Statement" else f"{place} > {name}"
-            yield from differing_places(below, found.get(name), wanted.get(name))
-    elif found != wanted:
-        yield place, found, wanted
-
-
-def is_list_of_names(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(member, str) for member in value)
-
-
-def in_one_only(one: Any, other: Any) -> list[Any]:
-    return [member for member in as_list(one) if member not in as_list(other)]
-
-
-def document(value: Any) -> Any:
-    """A JSON object that came as text, parsed; everything else as it is."""
-    if isinstance(value, str) and value.startswith("{"):
-        try:
-            return json.loads(value)
-        except ValueError:
-            return value
-    return value
-
-
-def as_list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [] if value is None else [value]
-
-
-def short(value: Any) -> str:
-    """A value on one line; long documents are cut, names and ARNs never are."""
-    if value is None or value in ("", [], {}):
-        return "nothing"
-    if is_list_of_names(value):
-        return ", ".join(value)
-    text = value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
-    if text.startswith(("{", "[")) and len(text) > 160:
-        return f"{text[:150]}... ({len(text)} characters)"
-    return text
 
 
 def wait_for_a_line() -> None:
@@ -1061,21 +921,3 @@ def wait_for_a_line() -> None:
     with suppress(OSError, ValueError):  # not a real terminal
         while not select.select([sys.stdin], [], [], 0.2)[0]:
             continue
-
-
-def program(name: str, arguments: list[str]) -> str:
-    """The command line that starts a program of this suite, the way this one was started."""
-    return command_line([interpreter(), "-m", name, *arguments])
-
-
-def interpreter() -> str:
-    """How a person calls this Python here: by name where that finds it, else by the shortest path."""
-    for name in ("python", "python3"):
-        found = shutil.which(name)
-        if found and Path(found).absolute() == Path(sys.executable).absolute():
-            return name
-    try:
-        here = os.path.relpath(sys.executable)
-    except ValueError:  # on Windows it may be on another drive
-        return sys.executable
-    return sys.executable if here.startswith("..") else here

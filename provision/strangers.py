@@ -9,10 +9,11 @@ from typing import Any
 
 from provision import outcome
 from provision.aws import Clients
+from provision.kinds import KINDS, name_of
 from provision.ledger import Ledger, NotOurs
-from provision.screen import KINDS, name_of, program
 from provision.settings import Settings
 from provision.survey import ADOPTABLE, IAM, Survey, Thing, survey, survey_iam
+from provision.terminal import program
 
 # What the walkthrough's own clean-up does not mention (erratum 23). Trigger and log group outlive queue and function.
 LEFT_BY_THE_CLEAN_UP = frozenset({*IAM, "trigger", "log-group"})

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import codecs
 import io
+import os
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 # Outside quotation marks cmd or PowerShell would read these as something of its own.
 SPECIAL_ON_WINDOWS = frozenset("&|<>^();,'@`$#{}")
@@ -65,3 +68,21 @@ def with_variables(
 def _windows_word(word: str) -> str:
     quoted = subprocess.list2cmdline([word])
     return f'"{quoted}"' if SPECIAL_ON_WINDOWS & set(quoted) and not quoted.startswith('"') else quoted
+
+
+def program(name: str, arguments: list[str]) -> str:
+    """The command line that starts a program of this suite, the way this one was started."""
+    return command_line([interpreter(), "-m", name, *arguments])
+
+
+def interpreter() -> str:
+    """How a person calls this Python here: by name where that finds it, else by the shortest path."""
+    for name in ("python", "python3"):
+        found = shutil.which(name)
+        if found and Path(found).absolute() == Path(sys.executable).absolute():
+            return name
+    try:
+        here = os.path.relpath(sys.executable)
+    except ValueError:  # on Windows it may be on another drive
+        return sys.executable
+    return sys.executable if here.startswith("..") else here

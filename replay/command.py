@@ -13,7 +13,8 @@ from rich.text import Text
 
 from provision import outcome
 from provision.running import write_file
-from provision.screen import Screen, program
+from provision.screen import Screen
+from provision.terminal import program
 from provision.transcript import folder_of
 from replay.chart import as_svg, print_chart
 from replay.plain_boto3 import python_script

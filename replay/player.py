@@ -10,8 +10,9 @@ from typing import Any
 from lessons.call import faces
 from lessons.page import Page, names, read
 from provision import STEPS, Step
+from provision.kinds import KINDS, name_of
 from provision.ledger import Difference, Happened
-from provision.screen import KINDS, Screen, name_of
+from provision.screen import Screen
 from provision.trial import Trial
 from provision.waiting import Wait
 from replay.recording import Recording, invented

@@ -17,7 +17,8 @@ from markdown_it import MarkdownIt
 from lessons.call import Faces, faces
 from lessons.page import Page, names, read
 from lessons.picture import as_svg
-from provision.screen import CONSOLE_MARKS, KINDS, name_of
+from provision.kinds import KINDS, name_of
+from provision.screen import CONSOLE_MARKS
 from provision.settings import ERRATA
 from replay.player import Scene, scenes
 from replay.recording import Recording, masked

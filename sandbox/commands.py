@@ -345,6 +345,6 @@ def minutes(seconds: int) -> str:
 
 def command(name: str, folder: Path, *more: str) -> str:
     """A command line that means the same folder."""
-    from provision.screen import program
+    from provision.terminal import program
 
     return program("sandbox", [name, *more, *([] if folder == FOLDER else ["--folder", str(folder)])])

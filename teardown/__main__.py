@@ -13,6 +13,7 @@ from provision import STEPS, Step, outcome
 from provision.aws import SANDBOX_ACCOUNT, Clients, Target, connect, ledger_path
 from provision.completion import complete
 from provision.contents import plural
+from provision.kinds import name_of
 from provision.ledger import Ledger, Resource, parse
 from provision.options import (
     FOLDER,
@@ -29,11 +30,11 @@ from provision.plan import DryLedger, Planned, changes
 from provision.progress import Progress
 from provision.recovery import TIMES, ledgers_in
 from provision.running import begin, explained, run_program, write_down
-from provision.screen import Screen, name_of, program
+from provision.screen import Screen
 from provision.settings import DEFAULT_REGION, Settings
 from provision.survey import survey
 from provision.tap import Tap
-from provision.terminal import write_any_text
+from provision.terminal import program, write_any_text
 from teardown.backwards import close, is_to_be_left, prove, take_down, what_stays
 from teardown.contents import contents
 

@@ -22,7 +22,8 @@ from provision import disk, ledger, outcome, terminal
 from provision.aws import ledger_path
 from provision.ledger import Ledger, LedgerRefused
 from provision.running import write_file
-from provision.screen import Screen, interpreter
+from provision.screen import Screen
+from provision.terminal import interpreter
 from provision.transcript import Transcript
 from provision.waiting import Waiting
 

@@ -21,8 +21,8 @@ from lessons.picture import as_mermaid, as_svg
 from provision import outcome
 from provision.cost import idle_sentence, prices, use_sentence
 from provision.ledger import Resource
-from provision.screen import interpreter
 from provision.settings import Settings
+from provision.terminal import interpreter
 from sandbox import Sandbox
 
 pytestmark = pytest.mark.usefixtures("models_read_once", "one_look")

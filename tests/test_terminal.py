@@ -15,7 +15,9 @@ from programs import Folder
 from rich.text import Text
 from terminal import Terminal
 
-from provision.screen import Screen, difference_lines, folded, kept
+from provision.differences import difference_lines
+from provision.folding import folded, kept
+from provision.screen import Screen
 from provision.waiting import Wait
 from sandbox import Sandbox
 
