@@ -3,6 +3,11 @@
 
 from __future__ import annotations
 
+import signal
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until there is something to end in order, Ctrl-C just ends it
+
 import argparse
 import datetime
 import os
@@ -26,6 +31,7 @@ from provision.options import (
     check_target,
     path_before_connecting,
     path_of_ledger,
+    settings_of,
     step_named,
     target_arguments,
     variant_arguments,
@@ -142,7 +148,7 @@ def provision(arguments: list[str] | None, screen: Screen, tap: Tap) -> int:
     check_adoption(command_line, options)
     if options.step:
         check_that_somebody_is_there()
-    settings = Settings(learner=options.learner, runtime_asked=options.runtime, as_written=options.as_written)
+    settings = settings_of(options)
     if options.recover:
         return write_anew(options, settings, screen, tap)
     if options.dry_run:

@@ -234,6 +234,7 @@ def _ask_environment(target: Target, environ: Mapping[str, str]) -> _Asked:
         check_region(region.value, region.source)
         session = boto3.Session(profile_name=target.profile, region_name=region.value)
         credentials = session.get_credentials()
+        warnings += _contradictions(target, environ, credentials.method if credentials else "")
     except ProfileNotFound as error:
         raise CannotConnect(
             f"There is no profile {error.kwargs['profile']!r} in the AWS configuration.",
@@ -378,6 +379,25 @@ def _connect(asked: _Asked, target: Target, tap: Tap) -> Clients:
         endpoint_from=_endpoint_source(target, os.environ),
         alias=_alias(clients["iam"]) if endpoint is None else None,
     )
+
+
+def _contradictions(target: Target, environ: Mapping[str, str], method: str) -> list[str]:
+    """A sentence for each two sources that differ, of which the one that counts is no option of the command line."""
+    variable = "AWS_DEFAULT_PROFILE" if environ.get("AWS_DEFAULT_PROFILE") else "AWS_PROFILE"
+    named = environ.get(variable)
+    found = []
+    if named and not target.profile and method == "env":
+        found.append(
+            f"The credentials of the environment are used (AWS_ACCESS_KEY_ID), not those of {variable} {named}."
+        )
+    for name, value, other, says in (
+        ("profile", target.profile, variable, named),
+        ("endpoint_url", target.endpoint_url, "AWS_ENDPOINT_URL", environ.get("AWS_ENDPOINT_URL")),
+    ):
+        source = target.source_of(name)
+        if value and says and value != says and not source.startswith("--"):
+            found.append(f"{name.partition('_')[0].capitalize()} {value} ({source}) is used; {other} says {says}.")
+    return found
 
 
 def _profile(target: Target, environ: Mapping[str, str]) -> Sourced | None:

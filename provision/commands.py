@@ -20,13 +20,13 @@ from provision.options import (
     check_target,
     path_before_connecting,
     path_of_ledger,
+    settings_of,
     target_arguments,
     variant_arguments,
 )
 from provision.plan import DryLedger, make_plan
 from provision.running import begin, explained, write_file
 from provision.screen import Screen
-from provision.settings import Settings
 from provision.status import State, is_as_built, states, waiting_messages
 from provision.tap import Tap
 from provision.trace import follow_all, follow_poison, poison_takes, refuse_unless_built
@@ -41,7 +41,7 @@ def replay_parser() -> Parser:
         description="Play what a run wrote down, or export it.",
     )
     add_options(parser)
-    add_screen_options(parser)
+    add_screen_options(parser, documents=False)
     return parser
 
 
@@ -50,8 +50,6 @@ def replay(given: list[str], screen: Screen, tap: Tap) -> int:
 
     command_line = replay_parser()
     options = command_line.parse_args(given)
-    if options.output == "json":
-        command_line.error("a transcript is JSON already, one event a line: docs/transcript.md")
     begin(options, screen, tap)
     return command.replay(options, screen)
 
@@ -77,7 +75,7 @@ def trace(given: list[str], screen: Screen, tap: Tap) -> int:
     options = command_line.parse_args(given)
     begin(options, screen, tap)
     check_target(command_line, options)
-    settings = Settings(learner=options.learner, as_written=options.as_written)
+    settings = settings_of(options)
     with deployment("trace", given, options, settings, screen, tap, kind=Ledger) as (aws, ledger):
         ledger.step = "trace"
         with explained(aws, ledger):
@@ -121,7 +119,7 @@ def status(given: list[str], screen: Screen, tap: Tap) -> int:
     options = command_line.parse_args(given)
     begin(options, screen, tap)
     check_target(command_line, options)
-    settings = Settings(learner=options.learner, runtime_asked=options.runtime, as_written=options.as_written)
+    settings = settings_of(options)
     with (
         deployment("status", given, options, settings, screen, tap, kind=DryLedger) as (aws, ledger),
         explained(aws, ledger),
@@ -150,7 +148,7 @@ def diagram_parser() -> Parser:
         prog="python -m provision diagram",
         description="The architecture as a picture, with what is there by the ledger.",
     )
-    add_target_options(parser, asks=False)
+    add_target_options(parser, asks=False, documents=False)
     parser.add_argument("--as-written", action="store_true", help="it was built so")
     parser.add_argument("--format", choices=FORMATS, help="default: by the ending of OUT, else text")
     parser.add_argument("--out", metavar="OUT", type=Path, help="a file in the place of stdout")
@@ -163,11 +161,9 @@ def diagram(given: list[str], screen: Screen, tap: Tap) -> int:
 
     command_line = diagram_parser()
     options = command_line.parse_args(given)
-    if options.output == "json":
-        command_line.error("a picture is no JSON; python -m provision status --output json says what there is")
     begin(options, screen, tap)
     check_target(command_line, options)
-    settings = Settings(learner=options.learner, as_written=options.as_written)
+    settings = settings_of(options)
     check_ledger(options)
     path = path_before_connecting(options)
     if path is None:  # it bears the account's number, which nothing else is asked for

@@ -27,10 +27,11 @@ def complete(
         sys.exit(1)
     program = int(os.environ["_ARGCOMPLETE"])
     words = os.environ["COMP_LINE"][: int(os.environ["COMP_POINT"])].split(" ")
-    command = next((word for word in words[program:-1] if word), "")
-    if command in (commands or {}):
-        os.environ["_ARGCOMPLETE"] = str(program + 1)
-        parser = (commands or {})[command]()
+    for place, word in enumerate(words[program:-1], start=program + 1):
+        if word in (commands or {}):  # as the programs do, also behind options
+            os.environ["_ARGCOMPLETE"] = str(place)
+            parser = (commands or {})[word]()
+            break
     for action in parser._actions:
         if action.dest == "command":
             action.completer = lambda **asked: list(commands or {})  # type: ignore[attr-defined]

@@ -64,14 +64,19 @@ def settle(
 ) -> None:
     """Fill in what the command line left open. `options.sources` says where each value came from that is no default.
 
+    `options.warnings` names variables that look like a setting, and are none.
+
     Raises BadConfiguration.
     """
     actions = {action.dest: action for action in configurable(parser)}
     taken = {name for name in actions if getattr(options, name) is not NotGiven}
     options.sources = {name: f"--{name.replace('_', '-')}" for name in taken}
+    known = {PREFIX + name.upper() for name in (*NAMES, "config")}
+    unknown = sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
+    options.warnings = [f"{name} is no setting of this suite, and has no effect." for name in unknown]
     for source, values in sources(environ):
         chosen = {name for name in values if name in actions} - taken
-        if "sandbox" in taken:
+        if "sandbox" in taken and options.sandbox:  # "no" rules nothing out
             chosen -= set(ELSEWHERE)
         elif taken & set(ELSEWHERE):
             chosen -= {"sandbox"}

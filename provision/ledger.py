@@ -26,6 +26,7 @@ import portalocker
 
 from provision import disk, outcome
 from provision.tap import TAKEN_OUT, TRIALS, AnswerLost, Call, UnpromisedWrite
+from provision.transcript import named_only
 
 SCHEMA = 1
 TAG = "poc-deployment"  # on everything that can carry tags; its value is the deployment
@@ -281,7 +282,8 @@ class Making:
         """
         if found == wanted if same is None else same:
             return False
-        self.differences.append(Difference(attribute, found, wanted))
+        shown = named_only(found) if attribute == "Environment" else found  # the values may be somebody's secrets
+        self.differences.append(Difference(attribute, shown, wanted))
         if not attribute.startswith("tag "):
             self.replaces(attribute, found)
         return True

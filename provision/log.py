@@ -22,6 +22,10 @@ SECRETS = re.compile(
     r"|[A-Za-z0-9/+=%_.-]{100,}"
     r"|(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])"
 )
+# Of a function's environment the names only, and of a session's token nothing, however short it is.
+ENVIRONMENT = re.compile(r"""(["']Variables["']\s*:\s*\{)[^{}]*(\})""")
+TOKEN = re.compile(r"""(x-amz-security-token["']?\s*[:=]\s*b?["']?)[^\s"',]+""", re.IGNORECASE)
+
 VARIABLES = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN", "AWS_BEARER_TOKEN")
 
 
@@ -31,6 +35,7 @@ def without_secrets(text: str) -> str:
         value = os.environ.get(name)
         if value:
             text = text.replace(value, f"<{name}>")
+    text = TOKEN.sub(r"\1<left out>", ENVIRONMENT.sub(r"\1<left out>\2", text))
     lines = text.splitlines(keepends=True)
     # A file's path can look like a secret, and there is none in it.
     return "".join(line if line.startswith('  File "') else SECRETS.sub("<left out>", line) for line in lines)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from provision import STEPS, Step, outcome
 from provision.configuration import BadConfiguration, open_options, settle
-from provision.settings import DEFAULT_REGION, check_region
+from provision.settings import DEFAULT_REGION, BadSetting, Settings, check_region
 
 if TYPE_CHECKING:  # boto3 takes a quarter of a second to import, and the sandbox's commands need none
     from provision.aws import Clients
@@ -44,7 +44,7 @@ class Parser(argparse.ArgumentParser):
         self.exit(outcome.USAGE, f"{text}\n")
 
 
-def add_target_options(parser: argparse.ArgumentParser, *, asks: bool = True) -> None:
+def add_target_options(parser: argparse.ArgumentParser, *, asks: bool = True, documents: bool = True) -> None:
     """The options that say where: the same for every program of the suite. `asks`: it asks before the first write."""
     where = parser.add_argument_group("where")
     where.add_argument("--sandbox", action="store_true", help="the suite's own local AWS; needs no account")
@@ -53,7 +53,7 @@ def add_target_options(parser: argparse.ArgumentParser, *, asks: bool = True) ->
     where.add_argument("--endpoint-url", metavar="URL", help="any other emulator of AWS")
     where.add_argument("--learner", metavar="NAME", help="a suffix on every name, to share an account")
     where.add_argument("--state", metavar="PATH", type=Path, help="the ledger; default: in the folder .provision")
-    add_screen_options(parser)
+    add_screen_options(parser, documents=documents)
     add_record_options(parser)
     if asks:
         parser.add_argument("--yes", "-y", action="store_true", help="do not ask before the first change")
@@ -115,10 +115,11 @@ def step_named(text: str) -> Step:
 def check_target(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
     """Refuse options that contradict each other, and names that cannot be names."""
     if options.sandbox and (options.profile or options.endpoint_url):
-        other = "--profile" if options.profile else "--endpoint-url"
-        parser.error(f"--sandbox is a local AWS of its own and cannot be combined with {other}")
+        other = source_of(options, "profile" if options.profile else "endpoint_url")
+        this = source_of(options, "sandbox")
+        parser.error(f"{this} is a local AWS of its own and cannot be combined with {other}")
     if options.region is not None:
-        check_region(options.region, options.sources.get("region", "--region"))
+        check_region(options.region, source_of(options, "region"))
 
 
 def target_arguments(options: argparse.Namespace, aws: Clients | None = None) -> list[str]:
@@ -137,6 +138,25 @@ def target_arguments(options: argparse.Namespace, aws: Clients | None = None) ->
         if value is not None:
             arguments += [f"--{name.replace('_', '-')}", str(value)]
     return arguments
+
+
+def source_of(options: argparse.Namespace, name: str) -> str:
+    """What named an option's value: the option itself, a variable, or the file."""
+    return str(options.sources.get(name, f"--{name.replace('_', '-')}"))
+
+
+def settings_of(options: argparse.Namespace) -> Settings:
+    """The names and values that the options ask for. Raises BadSetting, which says where a value came from."""
+    try:
+        return Settings(
+            learner=options.learner,
+            runtime_asked=getattr(options, "runtime", None),
+            as_written=getattr(options, "as_written", False),
+        )
+    except BadSetting as error:
+        for name in ("learner", "runtime"):
+            error.what = error.what.replace(f"--{name}", source_of(options, name))
+        raise
 
 
 def variant_arguments(options: argparse.Namespace) -> list[str]:

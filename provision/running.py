@@ -9,7 +9,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
@@ -43,9 +43,12 @@ def run_program(body: Callable[[], int], screen: Screen, tap: Tap, *, again: str
         tap.transcript.wait(wait, tap.under_way)
 
     def ended(stop: outcome.Stop) -> int:
+        for number in previous:  # it ends already: a burst of them must not spoil its last words
+            signal.signal(number, signal.SIG_IGN)
         screen.stopped(stop, tap.transcript.path)
         tap.transcript.ended(stop.exit_code, len(tap.calls), len(tap.writes()), stop)
-        screen.finish(stop.exit_code)
+        with suppress(OSError):  # stdout may be what failed
+            screen.finish(stop.exit_code)
         return stop.exit_code
 
     tap.waiting.tell = waits
@@ -123,11 +126,17 @@ def explained(aws: Clients, ledger: Ledger | None = None, *, step: str = "") -> 
 
 def begin(options: argparse.Namespace, screen: Screen, tap: Tap) -> None:
     """What the command line says about how it looks, and about what is written beside it. Raises Stop."""
-    screen.use(plain=options.plain, presenting=options.present, color=options.color, output=options.output)
-    screen.sources = options.sources
     events: Path | None = getattr(options, "events", None)
+    takes_stdout = str(events) == "-" or getattr(options, "step", False)
+    output = getattr(options, "output", "text")
+    if takes_stdout and options.sources.get("output") != "--output":
+        options.output = output = "text"  # a setting for all commands is none for one that has no document
+    screen.use(plain=options.plain, presenting=options.present, color=options.color, output=output)
+    screen.sources = options.sources
+    for warning in options.warnings:
+        screen.warn(warning)
     if events is not None and str(events) == "-":
-        if options.output == "json":
+        if output == "json":
             raise outcome.Stop(
                 "--events - and --output json both write to stdout.",
                 means="Nothing was done.",
@@ -141,8 +150,9 @@ def begin(options: argparse.Namespace, screen: Screen, tap: Tap) -> None:
         tap.transcript.share(file.write)
     if getattr(options, "debug", False):
         state: Path | None = options.state
-        with writing(FOLDER):
-            screen.log = log.begin(state.parent if state else FOLDER, screen.document["program"])
+        beside = state.parent if state else FOLDER
+        with writing(beside / log.FOLDER):
+            screen.log = log.begin(beside, screen.document["program"])
         tap.listeners.append(lambda call: log.ROOM.debug("%s %s ended: %s", call.service, call.operation, call.error))
         screen.keep(f"Log            {screen.log}")
 

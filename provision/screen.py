@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
-from rich.console import Console
+from rich.console import Console as RichConsole
 from rich.text import Text
 
 from provision import STEPS, Step, outcome
@@ -132,6 +132,16 @@ class Masked(io.TextIOBase):
     @property
     def encoding(self) -> Any:  # type: ignore[override]
         return self.file.encoding
+
+
+class Console(RichConsole):
+    """rich's, which ends the program when nobody reads any more. Here the run goes on, and says no more there."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        with suppress(OSError, ValueError):
+            # Python would say so once more when it closes the stream.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
 
 
 class Declined(outcome.Stop):
@@ -348,6 +358,7 @@ class Screen:
                 exit_code=outcome.USAGE,
             )
         self.say()
+        forget_typed_ahead()
         try:
             answer = self.read_line(f"{question} [y/N] ")
         except EOFError:
@@ -368,7 +379,8 @@ class Screen:
     @property
     def draws(self) -> bool:
         """Whether something may be drawn that moves: on a terminal that can, and whose user has not asked for rest."""
-        return self.talk.is_terminal and self.talk.is_interactive and not self.talk.is_dumb_terminal
+        can = self.talk.is_terminal and self.talk.is_interactive and not self.talk.is_dumb_terminal
+        return can and self.talk.file.isatty()  # FORCE_COLOR calls a pipe a terminal, too
 
     @contextmanager
     def progress(self, progress: Progress) -> Iterator[None]:
@@ -484,6 +496,8 @@ class Screen:
         if self._progress is not None:
             self._progress.wait(wait)
         last = self._told.get(wait.reason)
+        if last is not None and wait.elapsed < last:
+            last = None  # the same reason, and another wait
         if last is not None and 0 <= wait.elapsed - last < (HEARTBEAT if self._live is None else wait.budget):
             return
         self._told[wait.reason] = wait.elapsed
@@ -664,7 +678,11 @@ class Screen:
                     shown = folded(Text(prompt.rstrip(), style="bold"), self.talk.width - 2, 0).append(" ", "bold")
                 self.talk.print(shown, end="")
                 wait_for_a_line()
-                return input()
+                try:
+                    return input()
+                except (EOFError, KeyboardInterrupt):
+                    self.talk.print()  # nobody has ended the question's line
+                    raise
         finally:
             self.asking = False
 
@@ -909,6 +927,14 @@ def is_sentence(advice: str) -> bool:
 
 def minutes_until(moment: datetime.datetime) -> int:
     return max(0, int((moment - datetime.datetime.now(datetime.timezone.utc)).total_seconds() // 60))
+
+
+def forget_typed_ahead() -> None:
+    """What was typed before a question was there is no answer to it."""
+    with suppress(OSError, ValueError, ImportError):  # not a real terminal, or a system that has no such call
+        import termios
+
+        termios.tcflush(sys.stdin, termios.TCIFLUSH)
 
 
 def wait_for_a_line() -> None:

@@ -284,8 +284,10 @@ def without_strangers_secrets(value: Any) -> Any:
     clean = {name: without_strangers_secrets(member) for name, member in value.items()}
     environment = clean.get("Environment")
     if isinstance(environment, dict) and isinstance(environment.get("Variables"), dict):
-        variables = environment["Variables"]
-        environment["Variables"] = {
-            name: text if name in OPEN_VARIABLES else f"<{name}>" for name, text in variables.items()
-        }
+        environment["Variables"] = named_only(environment["Variables"])
     return clean
+
+
+def named_only(variables: Mapping[str, Any]) -> dict[str, Any]:
+    """A function's environment variables, of which only those of the suite's own show their value."""
+    return {name: text if name in OPEN_VARIABLES else f"<{name}>" for name, text in variables.items()}

@@ -122,6 +122,8 @@ def read(path: Path) -> Recording:
     header, *events = events
     if not isinstance(header.get("version"), int) or header["version"] > VERSION:
         raise _not_one(path, f"its version is {header.get('version')}, and this program knows {VERSION} and before")
+    if not {"program", "account", "region", "endpoint", "deployment"} <= header.keys():
+        raise _not_one(path, "the run ended before it knew where it was")
     return Recording(header, events, path)
 
 

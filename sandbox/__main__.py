@@ -6,6 +6,11 @@ Exit codes are those of provision.outcome. ``run`` ends with 0 when SIGTERM or s
 
 from __future__ import annotations
 
+import signal
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until there is something to end in order, Ctrl-C just ends it
+
 import argparse
 import contextlib
 import difflib

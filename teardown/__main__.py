@@ -3,6 +3,11 @@
 
 from __future__ import annotations
 
+import signal
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until there is something to end in order, Ctrl-C just ends it
+
 import argparse
 import sys
 import time
@@ -23,6 +28,7 @@ from provision.options import (
     check_ledger,
     check_target,
     path_of_ledger,
+    settings_of,
     step_named,
     target_arguments,
 )
@@ -73,7 +79,7 @@ def teardown(arguments: list[str] | None, screen: Screen, tap: Tap) -> int:
     check_target(command_line, options)
     if options.detailed_exitcode and not options.dry_run:
         command_line.error("--detailed-exitcode only goes with --dry-run")
-    settings = Settings(learner=options.learner)
+    settings = settings_of(options)
     check_ledger(options)
     if options.sandbox:
         return teardown_sandbox(options, settings, screen, tap)

@@ -6,6 +6,7 @@ import functools
 import gc
 import os
 import socket
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,24 @@ botocore.hooks.EventAliaser.__init__ = make_aliaser_that_knows
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--write-golden", action="store_true", help="write tests/golden anew from what is shown now")
+    parser.addoption("--whole", action="store_true", help="every case of the sweeps, of which a sample runs otherwise")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Of a test marked `sweep(n)` every n-th case, unless all are wanted, or one is named."""
+    if config.getoption("--whole"):
+        return
+    cases: Counter[str] = Counter()
+    left = []
+    for item in items:
+        marker = item.get_closest_marker("sweep")
+        if marker is not None:
+            name = item.nodeid.partition("[")[0]
+            if cases[name] % marker.args[0]:
+                left.append(item)
+            cases[name] += 1
+    config.hook.pytest_deselected(items=left)
+    items[:] = [item for item in items if item not in set(left)]
 
 
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}

@@ -55,6 +55,7 @@ def completions(folder: Folder, line: str, tmp_path: Path) -> set[str]:
         ("python -m provision --region us-w", {"us-west-1", "us-west-2"}),
         ("python -m provision --color ", {"auto", "always", "never"}),
         ("python -m provision trace --po", {"--poison"}),
+        ("python -m provision --sandbox status --de", {"--debug"}),
         ("python -m provision diagram --format m", {"mermaid"}),
         ("python -m provision replay --ht", {"--html"}),
         ("python -m teardown --back-to t", {"table", "trigger"}),

@@ -34,8 +34,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_without_either_everything_is_as_argparse_has_it() -> None:
     options = settled([], {})
     plain = vars(argparse.ArgumentParser.parse_args(provision.__main__.parser(), []))
-    assert {name: value for name, value in vars(options).items() if name != "sources"} == plain
-    assert options.sources == {}
+    assert {name: value for name, value in vars(options).items() if name not in ("sources", "warnings")} == plain
+    assert options.sources == {} and options.warnings == []
 
 
 def test_the_command_line_wins_over_the_environment_and_that_over_the_file() -> None:
@@ -70,6 +70,40 @@ def test_who_says_sandbox_does_not_mean_the_profile_of_the_environment() -> None
     assert options.profile is None and options.region == "eu-west-1"
     options = settled([], {"PROVISION_PROFILE": "work"}, "[provision]\nsandbox = yes\n")
     assert options.profile == "work" and options.sandbox is False
+
+
+def test_who_says_no_sandbox_still_means_the_profile_of_the_file() -> None:
+    options = settled([], {"PROVISION_SANDBOX": "no"}, "[provision]\nprofile = work\nendpoint-url = http://x\n")
+    assert (options.sandbox, options.profile, options.endpoint_url) == (False, "work", "http://x")
+
+
+def test_a_variable_that_is_no_setting_is_warned_of() -> None:
+    options = settled([], {"PROVISION_LERNER": "alice", "PROVISION_CONFIG": ""})
+    assert options.warnings == ["PROVISION_LERNER is no setting of this suite, and has no effect."]
+
+
+def test_a_value_that_cannot_be_is_refused_by_its_source(tmp_path: Path) -> None:
+    with Folder(tmp_path) as user:
+        for variable, value, says in (
+            ("PROVISION_LEARNER", "Bob Smith!", "Error: PROVISION_LEARNER 'Bob Smith!' would make names"),
+            ("PROVISION_RUNTIME", "cobol", "PROVISION_RUNTIME"),
+            ("PROVISION_REGION", "Frankfurt", "Frankfurt (PROVISION_REGION)"),
+        ):
+            refused = user.run("provision", "--sandbox", **{variable: value})
+            assert refused.returncode == outcome.USAGE and says in refused.stderr, refused.stderr
+            assert "--learner" not in refused.stderr and "--runtime" not in refused.stderr.partition("What to do")[0]
+        both = user.run("provision", PROVISION_SANDBOX="1", PROVISION_PROFILE="work")
+        assert (
+            "PROVISION_SANDBOX is a local AWS of its own and cannot be combined with PROVISION_PROFILE" in both.stderr
+        )
+
+
+def test_a_form_of_output_that_is_set_for_all_commands_hinders_none(tmp_path: Path) -> None:
+    with Folder(tmp_path) as user:
+        drawn = user.run("provision", "diagram", "--sandbox", PROVISION_OUTPUT="json")
+        assert drawn.returncode == 0 and "POC-API" in drawn.stdout
+        events = user.run("provision", "--sandbox", "--to", "1", "--events", "-", PROVISION_OUTPUT="json")
+        assert events.returncode == 0 and events.stdout.startswith('{"at": 0.0, "type": "transcript"')
 
 
 def test_an_empty_variable_is_none() -> None:

@@ -6,6 +6,7 @@ import json
 import logging
 import secrets
 import stat
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from programs import Folder
 from provision import log, outcome
 from provision.log import without_secrets
 from provision.transcript import VERSION
-from replay.recording import read, transcripts_in
+from replay.recording import NoTranscript, read, transcripts_in
 from sandbox import Sandbox
 
 pytestmark = pytest.mark.usefixtures("models_read_once", "one_look")
@@ -71,10 +72,12 @@ def test_a_run_that_ends_before_it_begins_has_its_end_among_the_events(tmp_path:
     with Folder(tmp_path) as user:
         ended = user.run("provision", "--yes", "--events", "events.jsonl")
     assert ended.returncode == outcome.ENVIRONMENT
-    recording = read(tmp_path / "events.jsonl")
-    assert recording.header["version"] == VERSION and recording.ended is not None
-    assert recording.ended["exit_code"] == outcome.ENVIRONMENT
-    assert recording.ended["stop"]["what"].startswith("There are no AWS credentials")
+    header, last = map(json.loads, (tmp_path / "events.jsonl").read_text(encoding="utf-8").splitlines())
+    assert header["type"] == "transcript" and header["version"] == VERSION
+    assert last["exit_code"] == outcome.ENVIRONMENT
+    assert last["stop"]["what"].startswith("There are no AWS credentials")
+    with pytest.raises(NoTranscript, match="the run ended before it knew where it was"):
+        read(tmp_path / "events.jsonl")
 
 
 def test_events_and_a_document_cannot_both_be_on_stdout(deployment: CommandLine) -> None:
@@ -87,6 +90,36 @@ def test_a_place_where_no_events_can_be_written_is_said_before_anything_is_done(
     ended = deployment.provision("--yes", "--events", "no/such/folder/events.jsonl")
     assert ended.code == outcome.ENVIRONMENT and ended.calls == []
     assert "no/such/folder/events.jsonl cannot be written: No such file or directory." in ended.said
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_whoever_reads_what_is_said_may_go_away(tmp_path: Path, stream: str) -> None:
+    with Folder(tmp_path) as user:
+        running = user.start("provision", "--sandbox", "--no-try")
+        for name in ("stdout", "stderr"):
+            if name == stream:
+                getattr(running, name).close()
+        said = (running.stderr if stream == "stdout" else running.stdout).read()  # type: ignore[union-attr]
+        assert running.wait(60) == 0, said
+        assert "Traceback" not in said and "Broken" not in said
+        assert len(user.ledger()["resources"]) == 16
+        assert user.run("teardown", "--sandbox").returncode == 0
+
+
+def test_a_document_for_a_full_disk_is_one_message(tmp_path: Path) -> None:
+    with Folder(tmp_path) as user, Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [user.python, "-m", "provision", "--sandbox", "--dry-run", "--output", "json"],
+            cwd=user.path,
+            env=user.environ,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert ended.returncode != 0 and "Traceback" not in ended.stderr, ended.stderr
+        user.run("sandbox", "stop")
 
 
 def test_whoever_reads_the_events_may_go_away(tmp_path: Path) -> None:
@@ -171,6 +204,35 @@ def test_what_looks_like_a_secret_is_left_out_and_the_rest_is_not(text: str) -> 
 )
 def test_what_a_person_needs_stays(text: str) -> None:
     assert without_secrets(text) == text
+
+
+SHORT_TOKEN = "FQoGZXIvYXdzEJr"
+
+
+def test_a_token_and_a_functions_variables_are_left_out_however_short() -> None:
+    said = without_secrets(f"'X-Amz-Security-Token': b'{SHORT_TOKEN}', x-amz-security-token:{SHORT_TOKEN}")
+    assert SHORT_TOKEN not in said and said.count("<left out>") == 2
+    body = without_secrets('{"Environment": {"Variables": {"DB_PASSWORD": "hunter2"}}, "Timeout": 3}')
+    assert body == '{"Environment": {"Variables": {<left out>}}, "Timeout": 3}'
+
+
+def test_what_somebody_keeps_in_a_functions_environment_is_shown_and_written_nowhere_but_to_be_put_back(
+    deployment: CommandLine, tmp_path: Path
+) -> None:
+    deployment.provision("--yes", "--no-try")
+    name = deployment.settings.function
+    deployment.aws.lambda_.update_function_configuration(
+        FunctionName=name, Environment={"Variables": {"DB_PASSWORD": "hunter2"}}
+    )
+    planned = deployment.provision("--dry-run", "--output", "json")
+    events = tmp_path / "events.jsonl"
+    mended = deployment.provision("--yes", "--no-try", "--debug", "--events", str(events))
+    assert "DB_PASSWORD" in planned.told and "DB_PASSWORD" in mended.said
+    shown = [planned.told, planned.said, mended.said, mended.told]
+    written = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert events in written and len(written) > 4
+    assert not any("hunter2" in text for text in shown)
+    assert not [path for path in written if b"hunter2" in path.read_bytes()]
 
 
 # What a failure names.

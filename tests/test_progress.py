@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -141,8 +142,6 @@ def said(screen: Screen) -> str:
 
 
 def until(happened: Any) -> None:
-    import time
-
     end = time.monotonic() + 10
     while not happened():
         assert time.monotonic() < end
@@ -191,6 +190,23 @@ def test_a_question_and_its_answer_stay_on_the_screen(folder: Folder, sandbox: S
         emulator.feed(terminal.written)
     shown = text(emulator.rows, coloured=False)
     assert f"1/8 Policies\n\nBuild at {sandbox.url}, which is not AWS? [y/N] y\n    created    policy" in shown, shown
+
+
+def test_a_pipe_that_is_called_a_terminal_gets_no_drawing(folder: Folder, sandbox: Sandbox) -> None:
+    where = ("--endpoint-url", sandbox.url, "--learner", "forced", "--yes", "--to", "2")
+    ended = folder.run("provision", *where, FORCE_COLOR="1")
+    assert ended.returncode == 0 and "\x1b[" in ended.stderr and "\x1b[2K" not in ended.stderr
+
+
+def test_what_was_typed_before_the_question_is_no_answer(folder: Folder, sandbox: Sandbox) -> None:
+    with Terminal(folder, 80, "provision", "--endpoint-url", sandbox.url, "--learner", "hasty") as terminal:
+        terminal.read_until("Ledger")
+        terminal.type("y\n")
+        terminal.read_until("which is not AWS? [y/N]")
+        time.sleep(0.5)
+        assert terminal.child.poll() is None, "it waits for an answer"
+        terminal.type("n\n")
+        assert terminal.end() == 1
 
 
 def test_while_a_person_is_asked_nothing_is_drawn(folder: Folder, sandbox: Sandbox) -> None:

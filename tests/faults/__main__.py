@@ -17,10 +17,10 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent.parent)]
 
-import parts  # noqa: E402
-import report  # noqa: E402
-import sweep  # noqa: E402
-from sweep import digest  # noqa: E402
+import parts
+import report
+import sweep
+from sweep import digest
 
 
 def main() -> int:
