@@ -87,7 +87,7 @@ def test_a_value_that_cannot_be_is_refused_by_its_source(tmp_path: Path) -> None
         for variable, value, says in (
             ("PROVISION_LEARNER", "Bob Smith!", "Error: PROVISION_LEARNER 'Bob Smith!' would make names"),
             ("PROVISION_RUNTIME", "cobol", "PROVISION_RUNTIME"),
-            ("PROVISION_REGION", "Frankfurt", "Frankfurt (PROVISION_REGION)"),
+            ("PROVISION_REGION", "Frankfurt", "'Frankfurt' (PROVISION_REGION)"),
         ):
             refused = user.run("provision", "--sandbox", **{variable: value})
             assert refused.returncode == outcome.USAGE and says in refused.stderr, refused.stderr

@@ -227,6 +227,7 @@ def test_while_a_person_is_asked_nothing_is_drawn(folder: Folder, sandbox: Sandb
 def written(folder: Path, number: int, **changed: Any) -> Path:
     """A run with one writing step, from the `number`-th second to twice as many, and tests after that."""
     header = {"at": 0, "type": "transcript", "version": 1, "program": "provision", "endpoint": None}
+    header |= {"account": "123456789012", "region": "us-east-1", "deployment": "poc-1"}
     header |= {name: value for name, value in changed.items() if name in header}
     call = {"type": "call", "seconds": 0.5, "operation": "CreateTable", "service": "dynamodb"}
     ended = {"at": 2.0 * number + 4, "type": "ended", "exit_code": changed.get("exit_code", 0), "writes": 1}

@@ -270,7 +270,8 @@ def test_a_refused_and_stopped_run_is_shown_with_its_reason(
 
 def written(folder: Path, number: int, program: str, *outcomes: str, writes: int = 0) -> Path:
     """A run's transcript, whose step made or found these things."""
-    header = {"at": 0, "type": "transcript", "version": 1, "program": program}
+    header = {"at": 0, "type": "transcript", "version": 1, "program": program, "endpoint": None}
+    header |= {"account": "123456789012", "region": "us-east-1", "deployment": "poc-1"}
     happened = [{"key": "table", "kind": "dynamodb:table", "identity": {}, "outcome": one} for one in outcomes]
     call = {"at": 1, "type": "call", "read": False, "seconds": 0.1, "operation": "PutItem", "step": "trials"}
     events = [header, {"at": 2, "type": "done", "step": "table", "happened": happened}, *[call] * writes]

@@ -188,7 +188,10 @@ def written(path: Path, *lines: str) -> Path:
     return path
 
 
-FIRST = '{"type": "transcript", "at": 0, "version": 1, "program": "provision"}'
+FIRST = (
+    '{"type": "transcript", "at": 0, "version": 1, "program": "provision", '
+    '"account": "1", "region": "x", "endpoint": null, "deployment": "poc-1"}'
+)
 STEP = '{"type": "step", "at": 0.5, "step": "table"}'
 
 
