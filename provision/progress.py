@@ -37,8 +37,8 @@ ADDRESS = re.compile(r"\bhttps?://\S+")
 class Progress:
     """The parts of a run in their order, titles by name; `now` says which of them is at work ("": none yet).
 
-    `typical` has the seconds that a part took in earlier runs, "" those of a whole run, as far as there were any. Rich
-    draws it from a thread of its own, four times a second: whatever is read here is only read.
+    `typical` has the seconds that a part took in earlier runs, "" those of a whole run, as far as there were any. It is
+    drawn from a thread of its own, some times a second: whatever is read here is only read.
     """
 
     parts: Mapping[str, str]
@@ -127,20 +127,16 @@ def fill(text: str, width: int) -> list[str]:
     return [line.replace("\xa0", " ") for line in lines]
 
 
-class Heartbeat:
-    """Where nothing is drawn, a line when a run has said nothing for long: a log must show that it is alive.
+class Ticker:
+    """Calls `tick` every so many seconds, from a thread of its own, until the end of the block."""
 
-    `silent_for` says for how many seconds nothing has been said, `say` says it.
-    """
-
-    def __init__(self, progress: Progress, silent_for: Callable[[], float], say: Callable[[str], None]) -> None:
-        self.progress = progress
-        self.silent_for = silent_for
-        self.say = say
+    def __init__(self, seconds: float, tick: Callable[[], None]) -> None:
+        self.seconds = seconds
+        self.tick = tick
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="ticker", daemon=True)
 
-    def __enter__(self) -> Heartbeat:
+    def __enter__(self) -> Ticker:
         self._thread.start()
         return self
 
@@ -148,8 +144,6 @@ class Heartbeat:
         self._over.set()
         self._thread.join()
 
-    def _beat(self) -> None:
-        while not self._over.wait(min(1.0, SILENCE / 4)):
-            doing = self.progress.doing()
-            if doing and self.silent_for() >= SILENCE:
-                self.say(doing)
+    def _run(self) -> None:
+        while not self._over.wait(self.seconds):
+            self.tick()

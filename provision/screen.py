@@ -10,6 +10,7 @@ import os
 import select
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -20,12 +21,13 @@ from rich.console import Console as RichConsole
 from rich.text import Text
 
 from provision import STEPS, Step, outcome
+from provision import progress as pace
 from provision.contents import plural
 from provision.cost import idle_sentence, use_sentence
 from provision.differences import difference_lines
 from provision.folding import KEPT, folded, kept
 from provision.kinds import KINDS, name_of
-from provision.progress import Heartbeat, Progress
+from provision.progress import Progress, Ticker
 from provision.settings import ERRATA
 from provision.terminal import command_line, is_unicode, program, with_variables
 from provision.transcript import plain
@@ -47,6 +49,7 @@ if TYPE_CHECKING:  # boto3 takes a quarter of a second to import, and some progr
 
 DOCUMENT = 1  # the version of what --output json writes; docs/output.schema.json has its form
 IN_BANNER = ("region", "profile", "endpoint_url", "state", "learner")  # options with a line of their own there
+FRAMES = 4  # drawings a second, of what a run is about
 HEARTBEAT = 15.0  # seconds between two lines about one wait
 ENOUGH = 10  # minutes that credentials should last at least: on AWS a build takes two or three, more in a class
 INDENT = " " * 15  # of what belongs to the line above it
@@ -135,7 +138,19 @@ class Masked(io.TextIOBase):
 
 
 class Console(RichConsole):
-    """rich's, which ends the program when nobody reads any more. Here the run goes on, and says no more there."""
+    """rich's, with two ways of its own.
+
+    A line and a drawing take turns: rich works out what to wipe before it writes, and when both did so at once the one
+    wiped what the other had just said. And a reader that goes away does not end the program: it says no more there.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.turn = threading.RLock()
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        with self.turn:
+            super().print(*objects, **options)
 
     def on_broken_pipe(self) -> None:
         self.quiet = True
@@ -165,6 +180,7 @@ class Screen:
         self._told: dict[str, float] = {}
         self._progress: Progress | None = None
         self._live: Live | None = None
+        self._ticker: Ticker | None = None
         self._said_at = time.monotonic()
         self.log: Path | None = None  # where --debug writes
         self.sources: Mapping[str, str] = {}  # of the options' values that are no defaults
@@ -396,10 +412,9 @@ class Screen:
                 try:
                     yield
                 finally:
-                    if self._live is not None:
-                        self._live.stop()
+                    self._wipe()
             else:
-                with Heartbeat(progress, lambda: time.monotonic() - self._said_at, self._still):
+                with Ticker(min(1.0, pace.SILENCE / 4), lambda: self._still(progress)):
                     yield
         finally:
             self._progress, self._live = None, None
@@ -410,11 +425,36 @@ class Screen:
         """Draw from here on. What was stopped is never started again: it would wipe what was said since, as its own."""
         from rich.live import Live  # it takes time to import, which only a terminal needs
 
-        self._live = Live(progress, console=self.talk, transient=True, redirect_stdout=False, redirect_stderr=False)
-        self._live.start(refresh=True)
+        live = Live(
+            progress,
+            console=self.talk,
+            auto_refresh=False,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
 
-    def _still(self, doing: str) -> None:
-        self.prose("    still      ", doing, "cyan")
+        def refresh() -> None:
+            with self.talk.turn:
+                live.refresh()
+
+        with self.talk.turn:
+            live.start(refresh=True)
+        self._live, self._ticker = live, Ticker(1 / FRAMES, refresh)
+        self._ticker.__enter__()
+
+    def _wipe(self) -> None:
+        """Draw no more, and leave nothing of it."""
+        if self._live is not None and self._ticker is not None:
+            self._ticker.__exit__()
+            with self.talk.turn:
+                self._live.stop()
+
+    def _still(self, progress: Progress) -> None:
+        """What is being done, when nothing has been said for long: a log must show that it is alive."""
+        doing = progress.doing()
+        if doing and time.monotonic() - self._said_at >= pace.SILENCE:
+            self.prose("    still      ", doing, "cyan")
 
     @contextmanager
     def _nothing_moves(self) -> Iterator[None]:
@@ -422,7 +462,7 @@ class Screen:
         if self._live is None or self._progress is None:
             yield
             return
-        self._live.stop()
+        self._wipe()
         try:
             yield
         finally:
@@ -931,9 +971,15 @@ def minutes_until(moment: datetime.datetime) -> int:
 
 def forget_typed_ahead() -> None:
     """What was typed before a question was there is no answer to it."""
-    with suppress(OSError, ValueError, ImportError):  # not a real terminal, or a system that has no such call
-        import termios
+    if sys.platform == "win32":
+        import msvcrt
 
+        while msvcrt.kbhit():
+            msvcrt.getch()
+        return
+    import termios
+
+    with suppress(OSError, ValueError, termios.error):  # not a real terminal
         termios.tcflush(sys.stdin, termios.TCIFLUSH)
 
 

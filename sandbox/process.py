@@ -13,12 +13,14 @@ import contextlib
 import http.client
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -184,9 +186,10 @@ def start(
         if running is not None:
             return running
         (folder / RECORD).unlink(missing_ok=True)
-        with (folder / LOG).open("wb") as log:
-            child = _spawn(folder, log, wish or Wish())
+        child: subprocess.Popen[bytes] | None = None
         try:
+            with (folder / LOG).open("wb") as log, _signals_held_back():
+                child = _spawn(folder, log, wish or Wish())
             while clock() < deadline:
                 running = find(folder)
                 if running is not None:
@@ -196,8 +199,29 @@ def start(
                 sleep(0.05)
             raise SandboxFailed(f"The sandbox did not answer within {START_SECONDS:.0f} seconds.", _tail(folder))
         except BaseException:  # Ctrl-C, too: nobody would know of it
-            _end(child)
+            if child is not None:
+                _end(child)
             raise
+
+
+@contextlib.contextmanager
+def _signals_held_back() -> Iterator[None]:
+    """Ctrl-C and SIGTERM come behind the block: between a child's start and its name nobody could end it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only there are signals handled
+        return
+    came: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, frame: came.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for late in came:
+            signal.raise_signal(late)
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:

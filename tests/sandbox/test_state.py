@@ -204,11 +204,11 @@ def test_two_sandboxes_do_not_remember_in_one_folder(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written_to_is_said(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     ended = provision(Path.cwd(), "sandbox", "run", "--port", "0", "--state-dir", str(tmp_path / "kept"))
-    assert (ended.returncode, "cannot be written to" in ended.stderr) == (253, True)
+    assert (ended.returncode, "cannot be used" in ended.stderr) == (253, True)
 
 
 def test_a_file_in_the_place_of_the_folder_is_said(tmp_path: Path) -> None:
     (tmp_path / "kept").write_text("mine", encoding="utf-8")
     ended = provision(tmp_path, "sandbox", "run", "--port", "0", "--state-dir", str(tmp_path / "kept"))
-    assert (ended.returncode, "cannot be written to" in ended.stderr) == (253, True)
+    assert (ended.returncode, "cannot be used" in ended.stderr) == (253, True)
     assert "Traceback" not in ended.stderr
