@@ -107,7 +107,7 @@ def test_whoever_reads_what_is_said_may_go_away(tmp_path: Path, stream: str) -> 
 
 
 def test_a_document_for_a_full_disk_is_one_message(tmp_path: Path) -> None:
-    with Folder(tmp_path) as user, Path("/dev/full").open("w") as full:
+    with Folder(tmp_path) as user, Path("/dev/full").open("w", encoding="utf-8") as full:
         ended = subprocess.run(
             [user.python, "-m", "provision", "--sandbox", "--dry-run", "--output", "json"],
             cwd=user.path,
