@@ -18,6 +18,7 @@ import pytest
 from clock import Clock
 from deployment import Deployment
 from screens import memory_screen
+from warm_aws import WarmAws
 
 from provision.screen import Screen
 from sandbox import Sandbox
@@ -139,6 +140,13 @@ def deployment(empty_sandbox: Sandbox, tmp_path: Path) -> Iterator[Deployment]:
     """The suite at work on an empty sandbox, with its ledger in a folder of this test's own."""
     with Deployment(empty_sandbox.id, empty_sandbox.url, tmp_path / "ledger.json") as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def warm_aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WarmAws]:
+    """The real `aws` command without its start, for what calls it a hundred times."""
+    with WarmAws(tmp_path_factory.mktemp("warm")) as served:
+        yield served
 
 
 @pytest.fixture

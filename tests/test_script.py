@@ -23,6 +23,7 @@ from botocore.exceptions import ConnectionClosedError
 from command_line import CommandLine, Ended, run
 from deployment import ACCOUNT, Stranger
 from programs import Folder
+from warm_aws import WarmAws
 
 import provision.__main__
 from lessons.faces import shell_word
@@ -114,9 +115,9 @@ def post(url: str, event: dict[str, Any]) -> Any:
     return json.loads(answer.stdout)
 
 
-@pytest.mark.timeout(900)  # more than a hundred times the aws command, which takes half a second of CPU to start
+@pytest.mark.timeout(600)  # more than a hundred times the aws command
 def test_the_shell_script_builds_the_same_in_any_weather(
-    deployment: CommandLine, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+    deployment: CommandLine, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, warm_aws: WarmAws
 ) -> None:
     """By the real `aws` command, with answers that are late, refused, failed and lost."""
     script = tmp_path / "poc.sh"
@@ -138,7 +139,7 @@ def test_the_shell_script_builds_the_same_in_any_weather(
             "AWS_ACCESS_KEY_ID": "any",
             "AWS_SECRET_ACCESS_KEY": "any",
             "DEPLOYMENT": name,
-            "PATH": f"{quick}:{folder.environ['PATH']}",
+            "PATH": f"{quick}:{warm_aws.folder}:{folder.environ['PATH']}",
         }
         built = shell(folder, f"bash {script}")
         assert "waiting: " in built.stderr  # there was weather
@@ -204,10 +205,13 @@ def api_of(deployment: CommandLine) -> str:
     return str(found)
 
 
-@pytest.mark.timeout(400)
 @pytest.mark.usefixtures("at_once")
 def test_what_is_anothers_is_left(
-    deployment: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    deployment: CommandLine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    warm_aws: WarmAws,
 ) -> None:
     in_python, in_shell = tmp_path / "poc.py", tmp_path / "poc.sh"
     name, _ = built_and_scripted(deployment, in_python)
@@ -222,7 +226,7 @@ def test_what_is_anothers_is_left(
     capsys.readouterr()
     python_script(in_python, deployment.url, name, monkeypatch, "teardown")
     said = capsys.readouterr().out
-    shell_said = with_the_aws_command(in_shell, deployment.url, name, tmp_path, "teardown").stdout
+    shell_said = with_the_aws_command(in_shell, deployment.url, name, warm_aws, "teardown").stdout
     for told in (said, shell_said):
         assert f"left     policy {deployment.settings.read_policy}: it is not of deployment {name}" in told
         assert f"left     log group {deployment.settings.log_group}" in told
@@ -231,7 +235,7 @@ def test_what_is_anothers_is_left(
     monkeypatch.setattr(sys, "argv", ["poc.py"])
     with pytest.raises(SystemExit) as stopped:  # and building says what is in the way, before it makes anything
         python_script(in_python, deployment.url, name, monkeypatch)
-    in_shell_stopped = with_the_aws_command(in_shell, deployment.url, name, tmp_path)
+    in_shell_stopped = with_the_aws_command(in_shell, deployment.url, name, warm_aws)
     assert in_shell_stopped.returncode == 1
     for told in (str(stopped.value), in_shell_stopped.stderr):
         assert f"policy {deployment.settings.read_policy} (" in told and "it has: somebody" in told
@@ -244,13 +248,13 @@ def test_what_is_anothers_is_left(
 
 
 def with_the_aws_command(
-    script: Path, url: str, deployment: str, home: Path, *arguments: str
+    script: Path, url: str, deployment: str, aws: WarmAws, *arguments: str
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         ["bash", str(script), *arguments],
         env={
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "HOME": str(home),
+            "PATH": f"{aws.folder}:{os.environ['PATH']}",
+            "HOME": str(script.parent),
             "AWS_ENDPOINT_URL": url,
             "AWS_ACCESS_KEY_ID": "any",
             "AWS_SECRET_ACCESS_KEY": "any",

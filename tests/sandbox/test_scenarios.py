@@ -10,7 +10,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from typing import Any
 
 import pytest
 from sandbox_account import ACCOUNT, REGION, TRUST, eventually
+from warm_aws import WarmAws
 
 from provision.package import source, zipped
 from provision.settings import Settings
@@ -246,8 +246,9 @@ def test_curl_builds_uses_and_removes_the_architecture(url: str, package: Path, 
 class Aws:
     """The `aws` command that the test extra installs; a failing one is answered with what it says."""
 
-    def __init__(self, url: str, home: Path) -> None:
+    def __init__(self, url: str, home: Path, command: Path) -> None:
         self.url = url
+        self.command = command
         kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
         self.environment = {
             **kept,
@@ -261,7 +262,7 @@ class Aws:
     def __call__(self, *words: str, fails: str = "") -> Any:
         """The answer, decoded; ``fails`` is what the command must say where it has to fail."""
         ended = subprocess.run(
-            [str(Path(sys.executable).with_name("aws")), "--endpoint-url", self.url, "--output", "json", *words],
+            [str(self.command), "--endpoint-url", self.url, "--output", "json", *words],
             env=self.environment,
             capture_output=True,
             text=True,
@@ -276,9 +277,10 @@ class Aws:
         return json.loads(ended.stdout) if ended.stdout.strip() else {}
 
 
-@pytest.mark.timeout(400)  # a hundred times the aws command, which takes half a second of CPU to start
-def test_the_aws_command_builds_uses_and_removes_the_architecture(url: str, package: Path, tmp_path: Path) -> None:
-    aws = Aws(url, tmp_path)
+def test_the_aws_command_builds_uses_and_removes_the_architecture(
+    url: str, package: Path, tmp_path: Path, warm_aws: WarmAws
+) -> None:
+    aws = Aws(url, tmp_path, warm_aws.command)
     allowed = {"Effect": "Allow", "Action": ["dynamodb:*", "sqs:*", "logs:*"], "Resource": "*"}
     document = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
     named = ("--function-name", "aws-function")
