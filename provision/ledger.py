@@ -25,8 +25,8 @@ from typing import IO, Any, TypeVar
 import portalocker
 
 from provision import disk, outcome
+from provision.redaction import named_only
 from provision.tap import TAKEN_OUT, TRIALS, AnswerLost, Call, UnpromisedWrite
-from provision.transcript import named_only
 
 SCHEMA = 1
 TAG = "poc-deployment"  # on everything that can carry tags; its value is the deployment

@@ -17,8 +17,8 @@ from provision import STEPS, log, outcome
 from provision.aws import Clients
 from provision.errors import explain
 from provision.ledger import Ledger
-from provision.log import without_secrets
 from provision.options import FOLDER
+from provision.redaction import without_secrets
 from provision.screen import Screen
 from provision.settings import Settings
 from provision.tap import Tap

@@ -10,12 +10,12 @@ import datetime
 import hashlib
 import json
 import os
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from provision import outcome
+from provision.redaction import unsigned, without_strangers_secrets
 from provision.waiting import Wait, Waiting
 
 if TYPE_CHECKING:  # they hold a transcript themselves
@@ -30,12 +30,6 @@ NEW_FILE = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND | getattr(os, "O_B
 
 LONGEST_STRING = 4_000
 LONGEST_LIST = 100
-
-# A signed address lets whoever has it fetch what it names, for as long as it holds.
-# https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html
-SIGNED = re.compile(r"\?\S*X-Amz-(?:Signature|Security-Token)=\S*")
-# What a function's environment may say in the open; every other variable may be somebody's secret.
-OPEN_VARIABLES = frozenset({"TABLE_NAME"})
 
 
 class Transcript:
@@ -254,7 +248,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, (datetime.datetime, datetime.date)):
         return value.isoformat()
     if isinstance(value, str):
-        return SIGNED.sub("?<signature>", value)
+        return unsigned(value)
     if value is None or isinstance(value, (bool, int, float)):
         return value
     if hasattr(value, "read"):
@@ -273,21 +267,3 @@ def bounded(value: Any) -> Any:
     if isinstance(value, str) and len(value) > LONGEST_STRING:
         return f"{value[:LONGEST_STRING]}... ({len(value)} characters)"
     return value
-
-
-def without_strangers_secrets(value: Any) -> Any:
-    """A plain value with the variables of a function's environment named only: an adopted function may hold secrets."""
-    if isinstance(value, list):
-        return [without_strangers_secrets(member) for member in value]
-    if not isinstance(value, dict):
-        return value
-    clean = {name: without_strangers_secrets(member) for name, member in value.items()}
-    environment = clean.get("Environment")
-    if isinstance(environment, dict) and isinstance(environment.get("Variables"), dict):
-        environment["Variables"] = named_only(environment["Variables"])
-    return clean
-
-
-def named_only(variables: Mapping[str, Any]) -> dict[str, Any]:
-    """A function's environment variables, of which only those of the suite's own show their value."""
-    return {name: text if name in OPEN_VARIABLES else f"<{name}>" for name, text in variables.items()}

@@ -15,7 +15,7 @@ from command_line import CommandLine, refuse
 from programs import Folder
 
 from provision import log, outcome
-from provision.log import without_secrets
+from provision.redaction import without_secrets
 from provision.transcript import VERSION
 from replay.recording import NoTranscript, read, transcripts_in
 from sandbox import Sandbox

@@ -21,8 +21,9 @@ from programs import Folder
 
 from provision import STEPS, outcome
 from provision.package import source, zipped
+from provision.redaction import without_strangers_secrets
 from provision.settings import Settings
-from provision.transcript import bounded, folder_of, plain, without_strangers_secrets
+from provision.transcript import bounded, folder_of, plain
 from replay.recording import ACCOUNT as MASK
 from replay.recording import NoTranscript, Recording, masked, read, transcripts_in, up_to
 from sandbox import Sandbox
