@@ -124,7 +124,6 @@ class Backend:
         self._create_app: Any = None
         self._apps: dict[str, Any] = {}
         self._apps_guard = threading.Lock()
-        self._managed_policies_before: str | None = None
         self._locks: dict[str, threading.RLock] = {}
         self._locks_guard = threading.Lock()
         self._listeners: list[Callable[[], None]] = []
@@ -137,9 +136,6 @@ class Backend:
 
     def open(self) -> None:
         """Import moto (about a second) and empty whatever an earlier sandbox of this process left in it."""
-        # AmazonAPIGatewayPushToCloudWatchLogs and its like exist in moto only when this is set before IAM is used.
-        self._managed_policies_before = os.environ.get(MANAGED_POLICIES)
-        os.environ[MANAGED_POLICIES] = "true"
         # Older versions make boto3 clients to read the API models, and those look for credentials off this machine.
         os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")
         from moto.server import (  # type: ignore[attr-defined]
@@ -152,15 +148,23 @@ class Backend:
         answer = self._run(self.environ("POST", "/moto-api/reset", "", {}, b""), "moto-api")
         if not answer.ok:
             raise BackendError("moto-api", "reset", answer)
+        self._read_managed_policies()
 
-    def close(self) -> None:
-        """Leave the process's environment as it was: loading all managed policies slows every other use of moto."""
-        if self._dispatcher is None:
-            return
-        if self._managed_policies_before is None:
-            os.environ.pop(MANAGED_POLICIES, None)
-        else:
-            os.environ[MANAGED_POLICIES] = self._managed_policies_before
+    def _read_managed_policies(self) -> None:
+        """AmazonAPIGatewayPushToCloudWatchLogs and its like: there where this is set when moto first makes IAM.
+
+        The application makes it of the partition `aws`. The first request makes that of every other partition (it looks
+        for the caller's key in each), and each would read more than a thousand policies, a second in all.
+        """
+        before = os.environ.get(MANAGED_POLICIES)
+        os.environ[MANAGED_POLICIES] = "true"
+        try:
+            self._apps["iam"] = self._create_app(MODULES["iam"])
+        finally:
+            if before is None:
+                del os.environ[MANAGED_POLICIES]
+            else:
+                os.environ[MANAGED_POLICIES] = before
 
     # The two doors
 

@@ -142,8 +142,6 @@ class Sandbox:
             self._server.stop()
             if self._thread is not None:
                 self._thread.join(timeout=5)
-            if self._backend is not None:
-                self._backend.close()
             if self._state is not None:
                 self._state.close()
             with Sandbox._started_guard:

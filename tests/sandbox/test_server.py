@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from sandbox_account import Account, eventually
+from moto.iam.models import iam_backends
+from sandbox_account import ACCOUNT, Account, eventually
 
 from sandbox import Sandbox
 
@@ -154,6 +155,10 @@ def test_a_log_group_made_again_has_no_tags_of_the_one_before(account: Account) 
 def test_managed_policies_are_there(account: Account) -> None:
     arn = "arn:aws:iam::aws:policy/service-role/AmazonAPIGatewayPushToCloudWatchLogs"
     assert account.iam.get_policy(PolicyArn=arn)["Policy"]["Arn"] == arn
+    account.sqs.list_queues()
+    read = {partition: len(iam.managed_policies) for partition, iam in iam_backends[ACCOUNT].items()}
+    assert read.pop("aws") > 1000
+    assert not any(read.values()), "each partition that reads them delays a sandbox's first answer"
 
 
 def test_a_connection_is_kept(sandbox: Sandbox) -> None:
