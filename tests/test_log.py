@@ -24,12 +24,10 @@ pytestmark = pytest.mark.usefixtures("models_read_once", "one_look")
 
 
 @pytest.fixture
-def deployment(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CommandLine]:
+def deployment(empty_sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CommandLine]:
     monkeypatch.chdir(tmp_path)
-    with CommandLine(sandbox, tmp_path / "ledger.json", f"l{secrets.token_hex(3)}", monkeypatch) as made:
+    with CommandLine(empty_sandbox, tmp_path / "ledger.json", f"l{secrets.token_hex(3)}", monkeypatch) as made:
         yield made
-        made.on_connect = lambda aws: None
-        made.take_down()
 
 
 # Events.

@@ -23,11 +23,9 @@ SCHEMA = json.loads((Path(__file__).parent.parent / "docs" / "output.schema.json
 
 
 @pytest.fixture
-def deployment(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CommandLine]:
-    with CommandLine(sandbox, tmp_path / "ledger.json", f"j{secrets.token_hex(3)}", monkeypatch) as made:
+def deployment(empty_sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CommandLine]:
+    with CommandLine(empty_sandbox, tmp_path / "ledger.json", f"j{secrets.token_hex(3)}", monkeypatch) as made:
         yield made
-        made.on_connect = lambda aws: None
-        made.take_down()
 
 
 def document(ended: Ended, code: int = outcome.DONE) -> dict[str, Any]:

@@ -40,10 +40,9 @@ pytestmark = pytest.mark.usefixtures("models_read_once", "one_look")
 
 
 @pytest.fixture
-def deployment(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CommandLine]:
-    with CommandLine(sandbox, tmp_path / "ledger.json", f"s{secrets.token_hex(3)}", monkeypatch) as made:
+def deployment(empty_sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CommandLine]:
+    with CommandLine(empty_sandbox, tmp_path / "ledger.json", f"s{secrets.token_hex(3)}", monkeypatch) as made:
         yield made
-        made.take_down()
 
 
 def runs_of(deployment: CommandLine) -> list[Recording]:
@@ -301,12 +300,12 @@ def commands(deployment: CommandLine) -> str:
 
 
 def test_several_runs_make_the_script_of_one(
-    deployment: CommandLine, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    deployment: CommandLine, empty_sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Built in parts, taken down to a step, spoiled and mended, interrupted: the same script as of one run."""
     other = tmp_path / "other" / "ledger.json"
     other.parent.mkdir()
-    with CommandLine(sandbox, other, f"o{secrets.token_hex(3)}", monkeypatch) as at_once:
+    with CommandLine(empty_sandbox, other, f"o{secrets.token_hex(3)}", monkeypatch) as at_once:
         at_once.provision("--yes", "--no-try")
         wanted = commands(at_once)
         at_once.take_down()
@@ -408,10 +407,10 @@ def test_a_deployment_that_was_taken_down_once_begins_anew(deployment: CommandLi
 
 
 def test_the_ledger_that_is_named_is_the_one_that_counts(
-    deployment: CommandLine, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    deployment: CommandLine, empty_sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deployment.provision("--yes", "--no-try")
-    with CommandLine(sandbox, tmp_path / "other.json", f"u{secrets.token_hex(3)}", monkeypatch) as other:
+    with CommandLine(empty_sandbox, tmp_path / "other.json", f"u{secrets.token_hex(3)}", monkeypatch) as other:
         other.provision("--yes", "--no-try")  # later, and in the same folder
         assert export(deployment, tmp_path / "poc.sh").code == outcome.DONE
         text = (tmp_path / "poc.sh").read_text()

@@ -20,11 +20,9 @@ pytestmark = pytest.mark.usefixtures("models_read_once", "one_look")
 
 
 @pytest.fixture
-def deployment(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CommandLine]:
-    with CommandLine(sandbox, tmp_path / "ledger.json", f"f{secrets.token_hex(3)}", monkeypatch) as made:
+def deployment(empty_sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CommandLine]:
+    with CommandLine(empty_sandbox, tmp_path / "ledger.json", f"f{secrets.token_hex(3)}", monkeypatch) as made:
         yield made
-        made.on_connect = lambda aws: None
-        made.take_down()
 
 
 def follow(deployment: CommandLine, *arguments: str) -> Ended:

@@ -32,10 +32,9 @@ pytestmark = pytest.mark.usefixtures("models_read_once", "one_look")
 
 
 @pytest.fixture
-def deployment(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CommandLine]:
-    with CommandLine(sandbox, tmp_path / "ledger.json", f"t{secrets.token_hex(3)}", monkeypatch) as made:
+def deployment(empty_sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CommandLine]:
+    with CommandLine(empty_sandbox, tmp_path / "ledger.json", f"t{secrets.token_hex(3)}", monkeypatch) as made:
         yield made
-        made.take_down()
 
 
 def runs(deployment: CommandLine) -> list[Recording]:
