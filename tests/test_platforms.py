@@ -49,7 +49,7 @@ def started(folder: Folder, encoding: str, *command: str) -> tuple[int, str, str
     return ended.returncode, out, talk
 
 
-@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
 def test_every_command_says_all_that_it_has_to_say_in_any_encoding(tmp_path: Path, encoding: str) -> None:
     (tmp_path / FOLDER).mkdir()
     with Folder(tmp_path / FOLDER) as folder:
@@ -61,7 +61,7 @@ def test_every_command_says_all_that_it_has_to_say_in_any_encoding(tmp_path: Pat
         assert out.splitlines()[-1] == f"python -m teardown --sandbox --state '{written}'"
         document = json.loads(started(folder, encoding, "provision", "status", *here, "--output", "json")[1])
         assert document["ledger"] == kept
-        for command, lines in (
+        of_few_letters = (  # where these can be said, they can be in an encoding that has more
             (("provision", *here, "--dry-run"), 1),
             (("provision", "status", *here), 16),
             (("provision", "diagram", *here), 8),
@@ -70,13 +70,16 @@ def test_every_command_says_all_that_it_has_to_say_in_any_encoding(tmp_path: Pat
             (("provision", "replay", "--state", kept), 50),
             (("provision", "replay", "--state", kept, "--faces"), 200),
             (("provision", "replay", "--state", kept, "--list"), 1),
-            (("provision", "replay", "--state", kept, "--html", "Ω.html"), 0),
-            (("provision", "replay", "--state", kept, "--script", "Ω.sh"), 0),
             (("provision", "trace", *here), 0),
-            (("sandbox", "status"), 8),
             (("sandbox", "logs"), 50),
             (("sandbox", "logs", "POC-Lambda-1"), 1),
             (("teardown", *here, "--dry-run"), 16),
+        )
+        for command, lines in (
+            *(of_few_letters if encoding == "ascii" else ()),
+            (("sandbox", "status"), 8),
+            (("provision", "replay", "--state", kept, "--html", "Ω.html"), 0),
+            (("provision", "replay", "--state", kept, "--script", "Ω.sh"), 0),
             (("teardown", *here), 0),
         ):
             code, out, talk = started(folder, encoding, *command)
