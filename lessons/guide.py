@@ -267,11 +267,10 @@ class Guide:
         self.screen.markdown(text)
 
     def show_erratum(self, erratum: Erratum) -> None:
-        done = erratum.as_written if self.run.settings.as_written and erratum.as_written else erratum.done
         self.screen.heading(f"Erratum {erratum.number} of the walkthrough")
         self.screen.prose("    It says:  ", erratum.says)
         self.screen.prose("    True is:  ", erratum.truth)
-        self.screen.prose("    Done:     ", done)
+        self.screen.prose("    Done:     ", erratum.done_here(self.run.settings))
 
     def show_picture(self) -> None:
         self.screen.heading("What there is so far")

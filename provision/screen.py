@@ -493,8 +493,7 @@ class Screen:
         for erratum in ERRATA:
             if erratum.step == step.name and erratum.as_written:
                 self.prose(f"    erratum {erratum.number:<2} It says: ", erratum.says, "dim")
-                done = erratum.as_written if settings.as_written else erratum.done
-                self.prose(f"{INDENT}Done:    ", done, "dim")
+                self.prose(f"{INDENT}Done:    ", erratum.done_here(settings), "dim")
 
     def _note_thing(self, thing: Any, **more: Any) -> None:
         """One more thing in the document, with what is known of it."""

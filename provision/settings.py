@@ -270,6 +270,34 @@ class Erratum:
     done: str
     as_written: str = ""
 
+    def done_here(self, settings: Settings) -> str:
+        """What is done about it in this deployment, with the deployment's own names and runtime."""
+        if settings.as_written and self.as_written:
+            return renamed(self.as_written, settings)
+        return renamed(self.done, settings)
+
+
+# What an erratum may name that is called otherwise in another deployment. The table's name is a word like any other.
+OTHER_NAMES = (
+    "write_policy",
+    "read_policy",
+    "function_role",
+    "api_role",
+    "queue",
+    "dead_letter_queue",
+    "function",
+    "api",
+    "runtime",
+)
+
+
+def renamed(text: str, settings: Settings) -> str:
+    """The text with the names of this deployment in the place of the walkthrough's."""
+    plain = Settings(as_written=settings.as_written)
+    names = {str(getattr(plain, name)): str(getattr(settings, name)) for name in OTHER_NAMES}
+    known = "|".join(map(re.escape, sorted(names, key=len, reverse=True)))
+    return re.sub(rf"(?<![\w-])(?:{known})(?![\w-])", lambda match: names[match[0]], text)
+
 
 ERRATA: tuple[Erratum, ...] = (
     Erratum(

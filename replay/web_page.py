@@ -19,7 +19,7 @@ from lessons.page import Page, names, read
 from lessons.picture import as_svg
 from provision.kinds import KINDS, name_of
 from provision.screen import CONSOLE_MARKS
-from provision.settings import ERRATA
+from provision.settings import ERRATA, Settings
 from replay.player import Scene, scenes
 from replay.recording import Recording, masked
 
@@ -82,7 +82,7 @@ def section(recording: Recording, scene: Scene, number: int, page: Page | None) 
     ]
     if page is not None and building:
         parts += [f"<h3>{name}</h3>{rendered(text)}" for name, text in lesson_of(page)]
-        parts += [errata_of(step.name, as_written=recording.settings.as_written) if step is not None else ""]
+        parts += [errata_of(step.name, recording.settings) if step is not None else ""]
     parts.append(results(scene))
     waits = [event for event in scene.events if event["type"] == "wait"]
     calls = [event for event in scene.events if event["type"] == "call"]
@@ -111,14 +111,13 @@ def rendered(markdown: str) -> str:
     return str(MarkdownIt("commonmark", {"html": False}).enable("table").render(markdown))
 
 
-def errata_of(step: str, *, as_written: bool) -> str:
+def errata_of(step: str, settings: Settings) -> str:
     rows = []
     for erratum in ERRATA:
         if erratum.step == step:
-            done = erratum.as_written if as_written and erratum.as_written else erratum.done
             rows.append(
                 f"<p><strong>Erratum {erratum.number}.</strong> It says: {escape(erratum.says)} "
-                f"True is: {escape(erratum.truth)} Done: {escape(done)}</p>"
+                f"True is: {escape(erratum.truth)} Done: {escape(erratum.done_here(settings))}</p>"
             )
     return f'<aside aria-label="Errata of the walkthrough">{"".join(rows)}</aside>' if rows else ""
 

@@ -176,6 +176,19 @@ def test_every_contradiction_of_the_walkthrough_has_a_decision() -> None:
         assert all((erratum.says, erratum.truth, erratum.done))
 
 
+def test_what_is_done_about_an_erratum_bears_the_names_of_the_deployment() -> None:
+    done = {erratum.number: erratum.done_here(Settings(learner="anna")) for erratum in ERRATA}
+    assert done[3] == "The function gets SQS-Lambda-DynamoDB-Role-anna."
+    assert done[4] == "dynamodb:Scan is added to Lambda-Write-DynamoDB-anna."
+    assert "POC-Queue-DLQ-anna takes a message" in done[12]
+    assert done[14] == "POC-Lambda-1-anna."
+    assert ERRATA[12].done_here(Settings(runtime_asked="python3.12")).startswith("python3.12;")
+    assert ERRATA[11].done_here(Settings(as_written=True)) == "No dead-letter queue."
+    assert all(erratum.done_here(Settings()) == erratum.done for erratum in ERRATA)
+    bare = r"(POC-Queue|POC-Lambda-1|POC-API|DynamoDB-Role|APIGateway-SQS|Lambda-Write-DynamoDB)(?!-anna|-DLQ-anna)\b"
+    assert not re.search(bare, " ".join(done.values()))
+
+
 def test_as_written_differs_from_the_default_where_an_erratum_says_so() -> None:
     plain, written = Settings(), Settings(as_written=True)
     names = [name for name in vars(Settings) if isinstance(vars(Settings)[name], property)]
