@@ -17,8 +17,9 @@ from lessons.page import Page
 class Faces:
     """A call as console page, as boto3 and as `aws` command.
 
-    `mark` is "unasked" where the console does it without being asked, "not in the console" where it has no place
-    there, else empty. `console` is empty where the page says nothing of the call, as of all that only look.
+    `mark` is "unasked" where the console does it without being asked, "not in the walkthrough" where the suite does
+    it of its own accord, else empty. `console` is empty where the page says nothing of the call, as of all that only
+    look.
     `answer` are pairs of what is in the answer and what it means.
     """
 

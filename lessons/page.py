@@ -27,12 +27,13 @@ lack the last.
 
 The third column is a JMESPath into the call's parameters (https://jmespath.org): there stands the second column's
 value, or, behind " = ", what the API calls it; "= *" means an id that AWS invented. A row without a parameter is for
-the console alone. "(unasked)" behind the call's name: the console does it without being asked. "(not in the console)":
-it has no place for it. Of several tables for one call the first counts whose parameters are all as they say.
+the console alone. "(unasked)" behind the call's name: the console does it without being asked. "(not in the
+walkthrough)": the suite does it, and the walkthrough does not. Of several tables for one call the first counts whose
+parameters are all as they say.
 
-{table}, {queue}, {account}, ... are replaced by the names and values of the deployment (`names`). A block quote or a
-field that begins with "Corrected:" is left out of what the walkthrough literally says, one that begins with
-"As written:" is only there.
+{table}, {queue}, {account}, ... are replaced by the names and values of the deployment (`names`). A block quote, a
+field or a path that begins with "Corrected:" is left out of what the walkthrough literally says, one that begins with
+"As written:" is only there; with the path goes the whole call.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ SECTIONS = (
     "Call by call",
 )
 MENDS = "Calls that mend"
-MARKS = ("unasked", "not in the console")
+MARKS = ("unasked", "not in the walkthrough")
 PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 ANY = "*"
 
@@ -217,6 +218,7 @@ def names(settings: Settings, *, account: str, region: str, partition: str = "aw
         "api_role_arn": arn("iam", f"role/{settings.api_role}", ""),
         "table_arn": arn("dynamodb", f"table/{settings.table}"),
         "queue_arn": arn("sqs", settings.queue),
+        "dead_letter_retention_days": str(settings.dead_letter_retention // 86400),
         "dead_letter_queue_arn": arn("sqs", settings.dead_letter_queue),
         "function_arn": arn("lambda", f"function:{settings.function}"),
         **{name: json.dumps(policy_document(file, place, settings)) for name, file in documents.items()},
@@ -268,7 +270,8 @@ def parsed(page: str, text: str, names: Mapping[str, str]) -> Page:
             sections[heading] = body
             section = heading
         else:
-            faces.append(console_face(page, line + 1, heading, body, names, mends=section == MENDS))
+            face = console_face(page, line + 1, heading, body, names, mends=section == MENDS)
+            faces += [face] if face is not None else []
     missing = [heading for heading in SECTIONS if heading not in sections]
     if missing or not title:
         raise BadPage(page, f"the heading {missing[0] if missing else 'of the first level'!r} is missing.")
@@ -291,7 +294,8 @@ def for_variant(text: str, names: Mapping[str, str]) -> str:
 
 def console_face(
     page: str, line: int, heading: str, body: str, names: Mapping[str, str], *, mends: bool
-) -> ConsoleFace:
+) -> ConsoleFace | None:
+    """What a page says of one call; None where that is of the other variant."""
     operation, _, mark = heading.partition(" (")
     mark = mark.removesuffix(")")
     if mark and mark not in MARKS:
@@ -311,17 +315,28 @@ def console_face(
         elif token.type == "tr_close" and cells:
             if len(cells) != 3:
                 raise BadPage(page, f"below line {line} a row has {len(cells)} cells and not three.")
-            variant, _, name = cells[0].rpartition(": ") if cells[0].startswith(VARIANTS) else ("", "", cells[0])
-            if not variant or variant.lower() == names["variant"]:
+            variant, name = variant_of(cells[0])
+            if variant in ("", names["variant"]):
                 value, parameter = (filled(page, cell.replace("`", ""), names) for cell in cells[1:])
                 rows.append((name, value, checked(page, line, parameter)))
             cells = []
     if not path:
         raise BadPage(page, f"line {line} says nothing of where in the console {operation} is.")
+    variant, path = variant_of(path)
+    if variant not in ("", names["variant"]):
+        return None
     return ConsoleFace(operation, mark, mends, path, tuple(rows), tuple(answer))
 
 
 VARIANTS = ("Corrected: ", "As written: ")
+
+
+def variant_of(text: str) -> tuple[str, str]:
+    """The variant that a text is of, in lower case, and the text without it; "" where it is of both."""
+    for variant in VARIANTS:
+        if text.startswith(variant):
+            return variant.removesuffix(": ").lower(), text.removeprefix(variant)
+    return "", text
 
 
 def checked(page: str, line: int, parameter: str) -> str:

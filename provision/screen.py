@@ -87,7 +87,7 @@ STYLES = {
 # Where a call has no page of its own in the console.
 CONSOLE_MARKS = {
     "unasked": "the console does this unasked",
-    "not in the console": "not in the walkthrough; in the console it would be",
+    "not in the walkthrough": "not in the walkthrough; in the console it would be",
 }
 
 # How many things of a plan, by its word for each.
