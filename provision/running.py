@@ -31,8 +31,12 @@ def run_program(body: Callable[[], int], screen: Screen, tap: Tap, *, again: str
     `again` is the command line that goes on after an interruption.
     """
 
+    at_a_question = False
+
     def stop_softly(number: int, frame: FrameType | None) -> None:
+        nonlocal at_a_question
         if tap.stopping or screen.asking:
+            at_a_question = screen.asking and not tap.stopping
             raise KeyboardInterrupt
         tap.stopping = True
         screen.say_at_once("Stopping after the call in flight. Press Ctrl-C again to stop at once.")
@@ -63,6 +67,8 @@ def run_program(body: Callable[[], int], screen: Screen, tap: Tap, *, again: str
         return code
     except KeyboardInterrupt:
         means = "If a call was in flight, whether it did its work is open: the ledger has it, and the next run looks."
+        if at_a_question:
+            means = "No call was in flight: a question waited for its answer."
         return ended(outcome.Stop("Interrupted.", means=means, advice=(go_on,), exit_code=outcome.INTERRUPTED))
     except outcome.Stop as stop:
         log.ROOM.debug("stopped by", exc_info=stop)

@@ -653,12 +653,16 @@ class Screen:
         input the last. Raises Stop where nobody is there to be asked.
         """
         words = list(choices)
-        self.say()
-        self.say(title, "bold")
-        for word in words:
-            self.keep(f"  {keys[word]}{' or Enter' if word == words[0] else '':<10}{choices[word]}")
-        if numbers:
-            self.keep(f"  1-{numbers}{'':<8}turn to that page")
+
+        def show_them() -> None:
+            self.say()
+            self.say(title, "bold")
+            for word in words:
+                self.keep(f"  {keys[word]}{' or Enter' if word == words[0] else '':<10}{choices[word]}")
+            if numbers:
+                self.keep(f"  1-{numbers}{'':<8}turn to that page")
+
+        show_them()
         meant = {**{keys[word]: word for word in words}, **{word: word for word in words}, "": words[0]}
         meant |= {str(number): str(number) for number in range(1, numbers + 1)}
         while True:
@@ -668,7 +672,10 @@ class Screen:
                 return words[-1]
             if answer in meant:
                 return meant[answer]
-            self.say(f"{answer!r} is none of them.", "yellow")
+            if answer == "?":
+                show_them()
+            else:
+                self.say(f"{answer!r} is none of them. To see them again: ?", "yellow")
 
     def pause(self, prompt: str, answers: Collection[str]) -> str:
         """Which of these answers a person gives before it goes on; "" at the end of the input, too."""
