@@ -21,7 +21,8 @@ from lessons.call import faces, invented
 from lessons.page import ConsoleFace, Page, names, read
 from provision import STEPS, Step, outcome, strangers
 from provision.ledger import Resource, write_durably
-from provision.screen import Screen
+from provision.package import source_file
+from provision.screen import CONSOLE_MARKS, Screen
 from provision.settings import ERRATA, Erratum
 from provision.terminal import program
 
@@ -85,6 +86,11 @@ class Place:
         except OSError:
             return
 
+    def go_back(self, step: Step) -> None:
+        """A step was taken down, and all behind it: it comes next, also where it had been skipped."""
+        self.skipped = [name for name in self.skipped if step_called(name).number < step.number]
+        self.note(step)
+
 
 class Guide:
     """One sitting of a lesson: the run, the screen, and where the learner is.
@@ -109,6 +115,7 @@ class Guide:
         self.place = Place.read(run.ledger.path)
         self.names = names(run.settings, account=run.aws.account_id, region=run.aws.region, partition=run.aws.partition)
         self.seconds: dict[str, float] = {}  # by step, in this sitting
+        self.finished = False
 
     # What is so.
 
@@ -129,6 +136,12 @@ class Guide:
                     needed.add(name)
                     look_at.append(step_called(name))
         return [one for one in STEPS if one.name in needed and not self.is_made(one)]
+
+    def ahead(self, step: Step) -> list[Step]:
+        """What has to be made before a learner can go on from a page: what it needs; at the end, what was left out."""
+        if step == STEPS[-1] and self.is_made(step):
+            return [one for one in STEPS if not self.is_made(one)]
+        return self.missing(step)
 
     def first_page(self) -> Step:
         """The page of last time, or an earlier one, when what was made there has been taken down since.
@@ -156,7 +169,7 @@ class Guide:
         while step is not None:
             self.place.note(step)
             step = self.page(step)
-        return self.place.step == STEPS[-1] and self.is_made(STEPS[-1])
+        return self.finished
 
     def page(self, step: Step) -> Step | None:
         """Show a step's page and do what the learner chooses there; the page to turn to, None to stop."""
@@ -172,6 +185,7 @@ class Guide:
                 return None
             if choice == "next":
                 if step == STEPS[-1]:
+                    self.finished = True
                     return None
                 return STEPS[step.number]
             if choice == "skip":
@@ -184,12 +198,14 @@ class Guide:
             if choice == "back":
                 return self.back(step)
             if choice == "needed":
-                return self.missing(step)[0]
+                return self.ahead(step)[0]
             if choice == "run":
                 self.do(step, page)
             elif choice == "code":
                 self.screen.code(code_of(step), "python")
                 self.screen.keep(f"It is in {inspect.getsourcefile(step.load())}.", "dim")
+                if step.name == "function":
+                    self.screen.keep(f"What it sends to Lambda is {source_file(self.run.settings)}.", "dim")
             elif choice == "calls":
                 self.show_calls(step, page)
             elif choice == "answer":
@@ -203,15 +219,17 @@ class Guide:
 
     def choices(self, step: Step) -> dict[str, str]:
         """What can be chosen on a page, by the word that returns it; the first is what Enter does."""
-        made, missing = self.is_made(step), self.missing(step)
+        made, ahead = self.is_made(step), self.ahead(step)
+        at_the_end = made and step == STEPS[-1]
         choices: dict[str, str] = {}
-        if made:
+        if ahead and (at_the_end or not made):
+            why = "was left out" if at_the_end else "this one needs"
+            choices["needed"] = f"go to step {ahead[0].number}, {ahead[0].title}, which {why}"
+        elif made:
             choices["next"] = "next page" if step != STEPS[-1] else "finish"
-        elif missing:
-            choices["needed"] = f"go to step {missing[0].number}, {missing[0].title}, which this one needs"
         else:
             choices["run"] = "run this step"
-        if made and step == STEPS[-1]:
+        if at_the_end and not ahead:
             choices["test"] = "test the whole architecture"
         choices["code"] = "show the code of this step"
         choices["calls"] = "show the calls it makes, before they are made" if not made else "show the calls again"
@@ -236,8 +254,12 @@ class Guide:
         return earlier
 
     def say_how_to_go_on(self) -> None:
-        self.screen.say("The place is kept, and so is what was made. To go on", "bold")
+        kept = "The place is kept, and so is what was made." if self.existing() else "The place is kept."
+        self.screen.say(f"{kept} To go on", "bold")
         self.screen.tell(program("provision", [*self.run.build, *self.screen.look, "--step"]))
+        if self.existing():
+            self.screen.say("To take down what there is", "bold")
+            self.screen.tell(program("teardown", [*self.run.where, *self.screen.look]))
 
     # What a page shows.
 
@@ -285,15 +307,22 @@ class Guide:
         if self.is_made(step):
             took = f" It took {self.seconds[step.name]:.1f} s." if step.name in self.seconds else ""
             self.screen.say(f"This step is done.{took}", "green")
+            if step == STEPS[-1] and self.ahead(step):
+                left_out = ", ".join(f"{one.number} ({one.title})" for one in self.ahead(step))
+                self.screen.say(f"The architecture is not whole, as this was left out: step {left_out}.", "yellow")
 
     def show_calls(self, step: Step, page: Page) -> None:
-        """The calls that make the step's things, as the page has them: what the console would ask for."""
+        """The calls that made the step's things; before, what the console would ask for in their place."""
+        made = self.recorded(step)
+        if made:
+            self.show_faces(made, page)
+            return
         faces = [face for face in page.console_faces if not face.mends]
         parts: list[Callable[[], None]] = [partial(self.show_face, face) for face in faces]
-        self.show_parts(step, [*parts, partial(self.show_mends, page)], f"More of the {len(faces)} calls")
+        self.show_parts(step, [*parts, partial(self.show_mends, page)], "More of the calls")
 
     def show_face(self, face: ConsoleFace) -> None:
-        self.screen.heading(f"{face.operation}{f' ({face.mark})' if face.mark else ''}")
+        self.screen.heading(f"{face.operation}{f' ({CONSOLE_MARKS[face.mark]})' if face.mark else ''}")
         for line in face.lines():
             self.screen.keep(f"    {line}")
 
@@ -301,6 +330,28 @@ class Guide:
         mends = list(dict.fromkeys(face.operation for face in page.console_faces if face.mends))
         only = f" Only where others changed something, it also calls {', '.join(mends)}." if mends else ""
         self.screen.say(f"The step makes what is not there yet, and looks before and after.{only}", "dim")
+
+    def recorded(self, step: Step) -> list[dict[str, Any]]:
+        """The calls that made what there is of a step, in whichever run, as far as there are transcripts of it."""
+        from replay.recording import NoTranscript, read, up_to  # what nobody needs who does not ask for it
+
+        path = self.run.aws.tap.transcript.path
+        if path is None:
+            return []
+        try:
+            runs = up_to(read(path))
+        except NoTranscript:
+            return []
+        made: list[dict[str, Any]] = []
+        for run in runs:
+            if run.header["endpoint"] != self.run.ledger.endpoint:  # a sandbox that is gone took its things along
+                continue
+            for event in run.events:
+                if event["type"] == "removed" and event["word"] in ("deleted", "gone"):
+                    made = [call for call in made if call["key"] != event["key"]]
+                elif event["type"] == "call" and run.header["program"] == "provision" and event["step"] == step.name:
+                    made += [event] if not event["read"] and event["error"] is None else []
+        return made
 
     def do(self, step: Step, page: Page) -> None:
         """Run the step, then show each call that changed something, what it left in the ledger, and where to see it."""
@@ -337,13 +388,15 @@ class Guide:
         """What the `aws` commands of a page need on an emulator, which asks for no credentials."""
         self.screen.say()
         self.screen.say(
-            "The aws commands below insist on credentials; any will do here. To try them in a shell, first", "dim"
+            "The aws commands of this page insist on credentials, and any will do here. To try one, first", "dim"
         )
         self.screen.keep("    export AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any")
 
     def show_faces(self, calls: list[dict[str, Any]], page: Page) -> None:
         """Call by call, each when the learner is ready for it."""
         aws = self.run.aws
+        for value, name in invented(calls).items():
+            self.screen.hide(value, name)
         stopping = True
         for number, call in enumerate(calls, start=1):
             self.screen.call(call, faces(call, page, region=aws.region, endpoint_url=aws.base_url))

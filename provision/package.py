@@ -18,12 +18,16 @@ MODULE_IN_ZIP = "lambda_function.py"
 
 
 def source(settings: Settings) -> bytes:
-    """The handler's source; with `--as-written` the one that behaves as the walkthrough's (errata 11 and 21)."""
+    return source_file(settings).read_bytes()
+
+
+def source_file(settings: Settings) -> Path:
+    """Where the handler is; with `--as-written` the one that behaves as the walkthrough's (errata 11 and 21)."""
     module = "provision.as_written_handler" if settings.as_written else "lambda_function"
     spec = importlib.util.find_spec(module)
     if spec is None or spec.origin is None:
         raise FileNotFoundError(f"{module} is not installed")
-    return Path(spec.origin).read_bytes()
+    return Path(spec.origin)
 
 
 def zipped(handler: bytes) -> bytes:

@@ -149,6 +149,7 @@ def close_without_sandbox(path: Path, region: str, options: argparse.Namespace, 
 def close_as_gone(ledger: Ledger, screen: Screen) -> None:
     closed = "would be closed" if isinstance(ledger, DryLedger) else "is closed"
     screen.say(f"The sandbox {ledger.endpoint} is gone, and everything in it, too. The ledger {closed}.", GOOD)
+    turn_back(ledger, None)
     ledger.resources = []
     ledger.close_books({"looks": 0, "things": [], "sandbox": "gone"})
 
@@ -169,6 +170,7 @@ def teardown_at(path: Path, aws: Clients, options: argparse.Namespace, settings:
             close_as_gone(ledger, screen)
             return outcome.DONE
         if options.back_to and ledger.resources and not steps_from(ledger, options.back_to):
+            turn_back(ledger, options.back_to)
             screen.say(f"Nothing to do: step {options.back_to.number} comes next already.", GOOD)
             return outcome.DONE
         if ledger.resources and isinstance(ledger, DryLedger):
@@ -192,6 +194,15 @@ def steps_from(ledger: Ledger, step: Step | None) -> list[Resource]:
 
 def steps_before(step: Step | None) -> list[str]:
     return [one.name for one in STEPS if step is not None and one.number < step.number]
+
+
+def turn_back(ledger: Ledger, step: Step | None) -> None:
+    """A lesson that was begun goes on with the first of the steps that were taken down; None means all of them."""
+    from lessons.guide import Place  # what only a lesson needs
+
+    place = Place.read(ledger.path)
+    if not place.is_new and not isinstance(ledger, DryLedger):
+        place.go_back(step or STEPS[0])
 
 
 # What AWS makes one wait for when a thing of this kind is to be made, or deleted, again.
@@ -276,6 +287,7 @@ def remove_all(aws: Clients, ledger: Ledger, options: argparse.Namespace, screen
             left += prove(aws, ledger)
     things = [entry for entry in ledger.resources if entry.status == "deleted"]
     close(ledger, left)
+    turn_back(ledger, options.back_to)
     if left:
         screen.resources("Left", [one.resource for one in left], {one.resource.key: one.why for one in left})
     screen.counts(aws.tap, time.monotonic() - began)

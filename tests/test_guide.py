@@ -52,6 +52,7 @@ def test_a_lesson_from_its_first_page_to_its_last(folder: Folder) -> None:
         assert "event source mapping polls the queue" in " ".join(lesson.turn("a\n").split())
         assert "Point at Resource" in lesson.turn("p\n")
         assert "'xyz' is none of them" in lesson.ask("xyz\n", "> ")
+        assert "r or Enter run this step" in lesson.turn("?\n")
         assert "the full name of a thing in AWS" in lesson.turn("w\n")
         assert not (folder.path / ".provision" / "sandbox-us-east-1.json").exists()  # nothing was made until now
 
@@ -130,7 +131,7 @@ def test_a_long_page_stops_at_the_end_of_a_section_wherever_the_screen_is_full(f
             assert "".join(screens) == whole  # nothing is lost, or said twice
             assert all(len(screen.splitlines()) <= rows for screen in screens)
             calls = lesson.turn("l\n")
-            assert lesson.stops > 0 and "More of the 2 calls" in calls
+            assert lesson.stops > 0 and "More of the calls" in calls
     assert 0 < stops[40] < stops[24]
 
 
@@ -176,6 +177,99 @@ def test_a_latecomer_catches_up_and_a_page_taken_down_comes_again(folder: Folder
         lesson.ask("q\n", None)
 
 
+def ran(lesson: Lesson, step: int, keys: str = "r\n") -> str:
+    """Run the step whose page is open, and look at none of its calls but the first."""
+    shown = lesson.ask(keys, ("Call 1 of", PROMPT))
+    if PROMPT not in shown:
+        shown += lesson.ask("x\n", PROMPT)
+    assert f"Step {step} is done" in shown
+    return shown
+
+
+def test_what_was_left_out_is_offered_at_the_end_before_any_test_of_the_whole(folder: Folder) -> None:
+    assert folder.run("provision", "--sandbox", "--to", "5").returncode == outcome.DONE
+    with Lesson(folder, 100) as lesson:
+        assert "Step 6 of 8: SQS trigger" in lesson.turn()
+        assert "Step 7 of 8: REST API" in lesson.turn("s\n")
+        ran(lesson, 7)
+        lesson.turn("n\n")
+        ended = ran(lesson, 8)
+        assert "n or Enter go to step 6, SQS trigger, which was left out" in ended
+        assert "test the whole architecture" not in ended and "finish" not in ended
+        assert "not whole, as this was left out: step 6 (SQS trigger)" in lesson.turn("8\n")
+        quitted = lesson.ask("q\n", None)
+        assert "Invoke URL" not in quitted and "--sandbox --step" in quitted
+        assert "To take down what there is\n" in quitted and "teardown --sandbox\n" in quitted
+    with Lesson(folder, 100) as lesson:
+        assert "Step 8 of 8" in lesson.turn()
+        assert "Step 6 of 8: SQS trigger" in lesson.turn("\n")
+        ran(lesson, 6)
+        last = lesson.turn("8\n")
+        assert "left out" not in last and "n or Enter finish" in last and "test the whole architecture" in last
+        assert "Invoke URL" in lesson.ask("n\n", None)
+
+
+def test_a_step_that_was_skipped_once_comes_next_when_it_was_gone_back_to(folder: Folder) -> None:
+    assert folder.run("provision", "--sandbox", "--to", "5").returncode == outcome.DONE
+    with Lesson(folder, 100) as lesson:
+        lesson.turn()
+        lesson.turn("s\n")
+        ran(lesson, 7)
+        lesson.ask("q\n", None)
+    place = folder.path / ".provision" / "sandbox-us-east-1.lesson.json"
+    assert json.loads(place.read_text()) == {"step": "api", "skipped": ["trigger"]}
+    planned = folder.run("teardown", "--sandbox", "--back-to", "6", "--dry-run")
+    assert planned.returncode == outcome.DONE
+    assert json.loads(place.read_text()) == {"step": "api", "skipped": ["trigger"]}  # it has only been planned
+    assert folder.run("teardown", "--sandbox", "--back-to", "6").returncode == outcome.DONE
+    with Lesson(folder, 100) as lesson:
+        assert "Going on with step 6, SQS trigger" in lesson.turn()
+        lesson.turn("s\n")
+        lesson.ask("q\n", None)
+    again = folder.run("teardown", "--sandbox", "--back-to", "6")
+    assert "step 6 comes next already" in again.stderr
+    with Lesson(folder, 100) as lesson:
+        assert "Going on with step 6, SQS trigger" in lesson.turn()
+        lesson.ask("q\n", None)
+    assert folder.run("teardown", "--sandbox").returncode == outcome.DONE
+    assert json.loads(place.read_text()) == {"step": "policies", "skipped": []}
+
+
+def test_a_teardown_begins_no_lesson(folder: Folder) -> None:
+    assert folder.run("provision", "--sandbox", "--to", "1").returncode == outcome.DONE
+    assert folder.run("teardown", "--sandbox").returncode == outcome.DONE
+    assert list((folder.path / ".provision").glob("*.lesson.json")) == []
+
+
+def test_the_calls_of_a_step_are_shown_again_with_all_their_faces_on_another_day_too(folder: Folder) -> None:
+    assert folder.run("provision", "--sandbox", "--to", "3").returncode == outcome.DONE
+    with Lesson(folder, 100) as lesson:
+        lesson.turn()
+        lesson.turn("3\n")
+        shown = lesson.turn("l\n")
+        assert shown.count("dynamodb CreateTable") == 1
+        for words in ("DynamoDB > Tables > Create table", "dynamodb.create_table(\n", "aws dynamodb create-table"):
+            assert words in shown
+        lesson.ask("q\n", None)
+    assert folder.run("teardown", "--sandbox", "--back-to", "3").returncode == outcome.DONE
+    with Lesson(folder, 100) as lesson:
+        lesson.turn()
+        before = lesson.turn("l\n")
+        assert "CreateTable\n" in before and "dynamodb.create_table(" not in before  # it is to be made again
+        ran(lesson, 3)
+        assert lesson.turn("l\n").count("dynamodb CreateTable") == 1
+        lesson.ask("q\n", None)
+
+
+def test_who_looks_at_the_step_of_the_function_learns_where_its_code_is(folder: Folder) -> None:
+    with Lesson(folder, 200, "--as-written") as lesson:
+        lesson.turn()
+        assert "What it sends" not in lesson.turn("c\n")
+        lesson.turn("5\n")
+        assert "What it sends to Lambda is" in lesson.turn("c\n") and "as_written_handler.py." in lesson.text
+        lesson.ask("q\n", None)
+
+
 def test_an_error_of_aws_does_not_end_the_lesson(folder: Folder) -> None:
     with Lesson(folder, 100) as lesson:
         lesson.turn()
@@ -196,6 +290,7 @@ def test_ctrl_c_and_the_end_of_input_leave_a_lesson_that_can_be_gone_on_with(fol
         lesson.read_until(None)
         assert lesson.child.wait(30) == outcome.INTERRUPTED
         assert "Go on with:" in lesson.text and "--step" in lesson.text
+        assert "No call was in flight: a question waited" in lesson.text
     with Lesson(folder, 80) as lesson:
         lesson.turn()
         assert "The place is kept" in lesson.ask("\x04", None)  # Ctrl-D
