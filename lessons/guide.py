@@ -22,7 +22,7 @@ from lessons.page import ConsoleFace, Page, names, read
 from provision import STEPS, Step, outcome, strangers
 from provision.ledger import Resource, write_durably
 from provision.package import source_file
-from provision.screen import CONSOLE_MARKS, Screen
+from provision.screen import CONSOLE_MARKS, Screen, forget_typed_ahead
 from provision.settings import ERRATA, Erratum
 from provision.terminal import program
 
@@ -365,6 +365,8 @@ class Guide:
         except outcome.Stop as stop:
             self.screen.stopped(stop)
             return
+        finally:
+            forget_typed_ahead()  # an Enter of impatience would turn the page, and run what is there
         self.seconds[step.name] = time.monotonic() - began
         if step.name in self.place.skipped:
             self.place.skipped.remove(step.name)
@@ -415,6 +417,8 @@ class Guide:
             raise
         except outcome.Stop as stop:
             self.screen.stopped(stop)
+        finally:
+            forget_typed_ahead()
 
     def show_changes(self, events: list[dict[str, Any]]) -> None:
         changes: dict[str, list[dict[str, Any]]] = {}

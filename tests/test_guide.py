@@ -261,6 +261,15 @@ def test_the_calls_of_a_step_are_shown_again_with_all_their_faces_on_another_day
         lesson.ask("q\n", None)
 
 
+def test_keys_that_were_pressed_while_a_step_ran_choose_nothing(folder: Folder) -> None:
+    with Lesson(folder, 100, "--to", "2") as lesson:
+        lesson.turn()
+        assert "Step 3 is done" in lesson.ask("r\n\n\n\n", PROMPT)  # the last three wait until it is done
+        assert "Step 4 of 8: Queue" in lesson.turn("n\n")
+        lesson.ask("q\n", None)
+    assert entries(folder) == ["policies", "roles", "table"]
+
+
 def test_who_looks_at_the_step_of_the_function_learns_where_its_code_is(folder: Folder) -> None:
     with Lesson(folder, 200, "--as-written") as lesson:
         lesson.turn()
