@@ -10,7 +10,7 @@ import inspect
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from importlib import resources
 from pathlib import Path
@@ -58,11 +58,11 @@ KEYS = {
 
 @dataclass
 class Place:
-    """Where a lesson is: the step whose page is open, and the steps that were skipped. Kept in a file of its own."""
+    """Where a lesson is: the step whose page is open, and where that is built. Kept in a file of its own."""
 
     path: Path
     step: Step = STEPS[0]
-    skipped: list[str] = field(default_factory=list)
+    endpoint: str | None = None
     is_new: bool = True
 
     @classmethod
@@ -71,25 +71,18 @@ class Place:
         path = ledger_path.with_name(f"{ledger_path.stem}.lesson.json")
         try:
             noted = json.loads(path.read_bytes())
-            step = next(step for step in STEPS if step.name == noted["step"])
-            skipped = [step.name for step in STEPS if step.name in noted["skipped"]]
+            return cls(path, step_called(noted["step"]), noted["endpoint"], is_new=False)
         except (OSError, ValueError, KeyError, TypeError, StopIteration):
             return cls(path)
-        return cls(path, step, skipped, is_new=False)
 
     def note(self, step: Step) -> None:
         """Remember the page. A file that cannot be written costs no more than the place."""
         self.step = step
-        content = {"step": step.name, "skipped": self.skipped}
+        content = {"step": step.name, "endpoint": self.endpoint}
         try:
             write_durably(self.path, (json.dumps(content) + "\n").encode())
         except OSError:
             return
-
-    def go_back(self, step: Step) -> None:
-        """A step was taken down, and all behind it: it comes next, also where it had been skipped."""
-        self.skipped = [name for name in self.skipped if step_called(name).number < step.number]
-        self.note(step)
 
 
 class Guide:
@@ -113,6 +106,8 @@ class Guide:
         self.try_all = try_all
         self.lessons = lessons
         self.place = Place.read(run.ledger.path)
+        if self.place.endpoint != run.ledger.endpoint:  # a sandbox that is gone took along what the place was in
+            self.place = Place(self.place.path, endpoint=run.ledger.endpoint)
         self.names = names(run.settings, account=run.aws.account_id, region=run.aws.region, partition=run.aws.partition)
         self.seconds: dict[str, float] = {}  # by step, in this sitting
         self.finished = False
@@ -144,15 +139,9 @@ class Guide:
         return self.missing(step)
 
     def first_page(self) -> Step:
-        """The page of last time, or an earlier one, when what was made there has been taken down since.
-
-        Of what was built without a lesson: the first page that is not made.
-        """
+        """The page of last time, which teardown turns back; without one the first page that is not made."""
         if self.place.is_new:
             return next((step for step in STEPS if not self.is_made(step)), STEPS[0])
-        for step in STEPS:
-            if step == self.place.step or not (self.is_made(step) or step.name in self.place.skipped):
-                return step
         return self.place.step
 
     # The lesson.
@@ -189,8 +178,6 @@ class Guide:
                     return None
                 return STEPS[step.number]
             if choice == "skip":
-                if step.name not in self.place.skipped:
-                    self.place.skipped.append(step.name)
                 if step == STEPS[-1]:
                     self.say_how_to_go_on()
                     return None
@@ -368,8 +355,6 @@ class Guide:
         finally:
             forget_typed_ahead()  # an Enter of impatience would turn the page, and run what is there
         self.seconds[step.name] = time.monotonic() - began
-        if step.name in self.place.skipped:
-            self.place.skipped.remove(step.name)
         events = transcript.events[first:]
         calls = [event for event in events if event["type"] == "call"]
         for value, name in invented(calls).items():

@@ -202,7 +202,7 @@ def turn_back(ledger: Ledger, step: Step | None) -> None:
 
     place = Place.read(ledger.path)
     if not place.is_new and not isinstance(ledger, DryLedger):
-        place.go_back(step or STEPS[0])
+        place.note(step or STEPS[0])
 
 
 # What AWS makes one wait for when a thing of this kind is to be made, or deleted, again.
@@ -279,6 +279,7 @@ def remove_all(aws: Clients, ledger: Ledger, options: argparse.Namespace, screen
 
         screen.say()
         screen.say("Removing", "bold")
+        turn_back(ledger, options.back_to)
         keep = steps_before(options.back_to)
         progress = progress_of(aws, ledger, screen, backwards)
         with screen.progress(progress):
@@ -287,7 +288,6 @@ def remove_all(aws: Clients, ledger: Ledger, options: argparse.Namespace, screen
             left += prove(aws, ledger)
     things = [entry for entry in ledger.resources if entry.status == "deleted"]
     close(ledger, left)
-    turn_back(ledger, options.back_to)
     if left:
         screen.resources("Left", [one.resource for one in left], {one.resource.key: one.why for one in left})
     screen.counts(aws.tap, time.monotonic() - began)
