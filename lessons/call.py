@@ -32,9 +32,14 @@ class Faces:
 
 
 def faces(
-    call: Mapping[str, Any], page: Page | None, *, region: str | None = None, endpoint_url: str | None = None
+    call: Mapping[str, Any],
+    page: Page | None,
+    *,
+    region: str | None = None,
+    endpoint_url: str | None = None,
+    profile: str | None = None,
 ) -> Faces:
-    """The faces of a `call` event of a transcript. `page` is that of its step."""
+    """The faces of a `call` event of a transcript. `page` is that of its step, the rest is for the `aws` command."""
     service, operation, parameters = call["service"], call["operation"], call["parameters"]
     console = page.console_face(operation, parameters) if page is not None else None
     answer = []
@@ -47,7 +52,7 @@ def faces(
         mark=console.mark if console is not None else "",
         console=console.lines() if console is not None else [],
         boto3=boto3_lines(service, operation, parameters),
-        aws=aws_command(service, operation, parameters, region=region, endpoint_url=endpoint_url),
+        aws=aws_command(service, operation, parameters, region=region, endpoint_url=endpoint_url, profile=profile),
         answer=answer,
     )
 

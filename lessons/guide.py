@@ -363,7 +363,7 @@ class Guide:
         self.show_faces(writes, page)
         looked = len(calls) - len(writes)
         self.screen.say(f"{looked} further calls only looked; the transcript has them all: {transcript.path}", "dim")
-        if writes and self.run.aws.base_url:
+        if writes and self.run.aws.base_url and not self.run.aws.profile:
             self.say_how_to_try()
         self.show_changes(events)
         took = self.seconds[step.name]
@@ -386,7 +386,8 @@ class Guide:
             self.screen.hide(value, name)
         stopping = True
         for number, call in enumerate(calls, start=1):
-            self.screen.call(call, faces(call, page, region=aws.region, endpoint_url=aws.base_url))
+            shown = faces(call, page, region=aws.region, endpoint_url=aws.base_url, profile=aws.profile)
+            self.screen.call(call, shown)
             if not stopping or number == len(calls):
                 continue
             prompt = f"Call {number} of {len(calls)}. Enter: the next; e: all; x: no more of them > "

@@ -293,6 +293,26 @@ def test_who_looks_at_the_step_of_the_function_learns_where_its_code_is(folder: 
         lesson.ask("q\n", None)
 
 
+def test_where_consent_is_asked_a_no_leads_back_to_the_page_and_the_commands_bear_the_profile(folder: Folder) -> None:
+    assert folder.run("sandbox", "start").returncode == outcome.DONE
+    config = folder.path / "config"
+    config.write_text("[profile trainer]\naws_access_key_id = any\naws_secret_access_key = any\n")
+    there = ("--endpoint-url", folder.sandbox["url"], "--profile", "trainer", "--region", "us-east-1")
+    with Terminal(folder, 100, "provision", *there, "--step", rows=200, AWS_CONFIG_FILE=str(config)) as lesson:
+        lesson.read_until(PROMPT)
+        lesson.ask("r\n", "which is not AWS? [y/N] ")
+        declined = lesson.ask("n\n", PROMPT)
+        assert "consent was not given" in declined and "r or Enter run this step" in declined
+        lesson.ask("r\n", "which is not AWS? [y/N] ")
+        face = lesson.ask("y\n", "Call 1 of 2")
+        assert "--profile trainer \\\n" in face
+        seen = lesson.ask("x\n", PROMPT)
+        assert seen.count("--profile trainer --policy-arn") == 2
+        quitted = lesson.ask("q\n", None)
+        assert quitted.count("--profile trainer --region us-east-1 --endpoint-url") == 2  # to go on, and to take down
+        assert "AWS_ACCESS_KEY_ID" not in seen  # the profile has credentials
+
+
 def test_an_error_of_aws_does_not_end_the_lesson(folder: Folder) -> None:
     with Lesson(folder, 100) as lesson:
         lesson.turn()
