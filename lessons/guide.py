@@ -306,17 +306,21 @@ class Guide:
             return
         faces = [face for face in page.console_faces if not face.mends]
         parts: list[Callable[[], None]] = [partial(self.show_face, face) for face in faces]
-        self.show_parts(step, [*parts, partial(self.show_mends, page)], "More of the calls")
+        self.show_parts(step, [*parts, partial(self.show_mends, step, page)], "More of the calls")
 
     def show_face(self, face: ConsoleFace) -> None:
         self.screen.heading(f"{face.operation}{f' ({CONSOLE_MARKS[face.mark]})' if face.mark else ''}")
         for line in face.lines():
             self.screen.keep(f"    {line}")
 
-    def show_mends(self, page: Page) -> None:
+    def show_mends(self, step: Step, page: Page) -> None:
         mends = list(dict.fromkeys(face.operation for face in page.console_faces if face.mends))
         only = f" Only where others changed something, it also calls {', '.join(mends)}." if mends else ""
         self.screen.say(f"The step makes what is not there yet, and looks before and after.{only}", "dim")
+        if not self.is_made(step):
+            self.screen.say("As boto3 they stand in its code: c. As aws commands, in another terminal:", "dim")
+            plan = [*self.run.build, *self.screen.look, "--dry-run", "--to", str(step.number)]
+            self.screen.keep(f"    {program('provision', plan)}", "dim")
 
     def recorded(self, step: Step) -> list[dict[str, Any]]:
         """The calls that made what there is of a step, in whichever run, as far as there are transcripts of it."""

@@ -45,6 +45,9 @@ def test_a_lesson_from_its_first_page_to_its_last(folder: Folder) -> None:
         calls = lesson.turn("l\n")
         assert "CreatePolicy" in calls and "Policy name:" in calls
         assert "it also calls CreatePolicyVersion, DeletePolicyVersion, TagPolicy" in " ".join(calls.split())
+        (plan,) = [line.split(" -m ")[1] for line in calls.splitlines() if "--dry-run" in line]
+        assert plan.endswith(" --dry-run --to 1")
+        assert "aws iam create-policy" in folder.run(*plan.split()).stdout  # while the lesson goes on
         code = lesson.turn("code\n")
         assert "def provision(aws: Clients, settings: Settings, ledger: Ledger)" in code
         assert "provision/policies.py" in code
