@@ -13,6 +13,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
+from botocore.exceptions import ConnectionError as BotocoreConnectionError
+from botocore.exceptions import HTTPClientError
+
 from provision import STEPS, log, outcome
 from provision.aws import Clients
 from provision.errors import explain
@@ -127,6 +130,9 @@ def explained(aws: Clients, ledger: Ledger | None = None, *, step: str = "") -> 
         stop = explain(error, step=step, profile=aws.profile)
         if stop is None or stop is error:
             raise
+        if str(aws.endpoint).startswith("sandbox:") and isinstance(error, (HTTPClientError, BotocoreConnectionError)):
+            stop.means = f"The local AWS, {aws.endpoint}, does not answer: most likely it was stopped."
+            stop.advice = ("Run the same command again, when this one has ended: it finds or starts a sandbox.",)
         raise stop from error
 
 

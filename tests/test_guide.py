@@ -278,6 +278,20 @@ def test_the_calls_of_a_step_are_shown_again_with_all_their_faces_on_another_day
         lesson.ask("q\n", None)
 
 
+def test_a_sandbox_that_was_stopped_during_a_lesson_is_named_and_the_next_lesson_begins_anew(folder: Folder) -> None:
+    with Lesson(folder, 100, "--to", "1") as lesson:
+        lesson.turn()
+        assert folder.run("sandbox", "stop").returncode == outcome.DONE
+        failed = " ".join(lesson.ask("r\n", PROMPT).split())
+        assert "does not answer: most likely it was stopped" in failed and "finds or starts a sandbox" in failed
+        assert "Check the network" not in failed
+        lesson.ask("q\n", None)
+    with Lesson(folder, 100) as lesson:
+        begun = lesson.turn()
+        assert "is gone, and what was in it, too" in begun and "Step 1 of 8: Policies" in begun
+        lesson.ask("q\n", None)
+
+
 def test_keys_that_were_pressed_while_a_step_ran_choose_nothing(folder: Folder) -> None:
     with Lesson(folder, 100, "--to", "2") as lesson:
         lesson.turn()
