@@ -126,9 +126,11 @@ def folded(parts: list[tuple[str, str]], width: int) -> Text:
     line = Text("  ")
     column = 2
     for text, style in parts:
-        if column + len(text) > width and column > 6:
+        if column + len(text.rstrip()) > width and column > 6:
+            line.rstrip()
             line.append("\n      ")
             column = 6
+            text = text.lstrip()
         line.append(text, style)
         column += len(text)
     return line

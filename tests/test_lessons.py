@@ -12,6 +12,7 @@ from deployment import ACCOUNT, REGION, Deployment
 
 from lessons.call import faces
 from lessons.page import SECTIONS, BadPage, Page, names, read
+from lessons.picture import as_text
 from provision import STEPS
 from provision.ledger import Ledger
 from provision.settings import ERRATA, Settings
@@ -88,6 +89,15 @@ def test_the_names_of_a_learner_are_in_the_text() -> None:
         assert "anna" in text, name
         bare = r"(POC-Queue|POC-Lambda-1|POC-API|DynamoDB-Role|APIGateway-SQS)(?!-anna|-DLQ-anna|-invoke)\b"
         assert not re.search(bare, text), name
+
+
+@pytest.mark.parametrize("learner", [None, "anna", "a" * 39])
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_the_picture_keeps_to_its_width_and_goes_on_below_where_it_began(learner: str | None, width: int) -> None:
+    drawn = as_text(Settings(learner=learner), ["queue"], width=width).plain.splitlines()
+    for line in drawn:
+        assert len(line) <= max(width, len("      (SQS-Lambda-DynamoDB-Role-)") + 39) and line == line.rstrip()
+    assert {len(line) - len(line.lstrip()) for line in drawn} <= {0, 2, 5, 6}
 
 
 def test_each_variant_has_its_own_sentences() -> None:
