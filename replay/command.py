@@ -98,6 +98,13 @@ def replay(options: argparse.Namespace, screen: Screen) -> int:
 
 def scripted(recording: Recording, path: Path, screen: Screen) -> None:
     """What a deployment's runs until this one have built, as one script."""
+    if path.suffix == ".jsonl":
+        raise outcome.Stop(
+            f"--script writes a script, and {path} is named like a transcript, which would be overwritten.",
+            means="Nothing was written.",
+            advice=("A transcript's name comes before it: replay FILE --script OUT",),
+            exit_code=outcome.USAGE,
+        )
     in_python = path.suffix == ".py"
     wanted = plan(up_to(recording))
     write_file(path, (python_script if in_python else shell_script)(wanted, path.name), screen)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 
 from botocore import xform_name
@@ -21,6 +22,8 @@ from replay.script import (
     Until,
     WaitFor,
     comment,
+    lines_of_pattern,
+    shown,
 )
 
 HEAD = '''\
@@ -38,6 +41,7 @@ import io
 import json
 import os
 import re
+import shlex
 import sys
 import time
 import zipfile
@@ -48,17 +52,17 @@ import jmespath  # boto3 brings it along
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-aws_region = os.environ.get("AWS_REGION", "{region}")
-deployment = os.environ.get("DEPLOYMENT", f"{deployment}-{{aws_region}}")
+aws_region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "{region}"
+deployment = os.environ.get("DEPLOYMENT") or f"{deployment}-{{aws_region}}"
 
 # What AWS says while something passes by itself; the same while things are being built; of what is not there; of what
 # is there already. NOT_SENT is a network that is not there; LOST leaves open whether AWS has done it.
-BUSY = r"""{busy}"""
-NOT_YET = r"""{not_yet}"""
-GONE = r"""{gone}"""
-THERE = r"""{there}"""
-NOT_SENT = r"""{not_sent}"""
-LOST = r"""{lost}"""
+BUSY = {busy}
+NOT_YET = {not_yet}
+GONE = {gone}
+THERE = {there}
+NOT_SENT = {not_sent}
+LOST = {lost}
 ALWAYS = f"{{BUSY}}|{{NOT_SENT}}|{{LOST}}"
 
 
@@ -98,7 +102,7 @@ class Patient:
                         found = self.done()
                         if found:
                             return found
-                elif lost and re.search(THERE, words):
+                elif lost and re.search(THERE, words) and not re.search(BUSY, words):
                     return {{}}  # it was done the time before
                 if not re.search(passes or self.passes, words) or time.monotonic() > until:
                     raise
@@ -106,6 +110,10 @@ class Patient:
                 print(f"    waiting: {{words}}", file=sys.stderr)
             told = True
             time.sleep(2)
+
+
+class GaveUp(Exception):
+    """What was waited for did not come."""
 
 
 class Waiter:
@@ -142,7 +150,7 @@ def settled(wanted, look):
     until = time.monotonic() + 300
     while look() != wanted:
         if time.monotonic() > until:
-            raise SystemExit("Gave up after 300 s.")
+            raise GaveUp(f"Gave up after 300 s: this was to become {{wanted or 'nothing'!r}}: {{look()!r}}")
         time.sleep(2)
 
 
@@ -180,6 +188,15 @@ def connect():
     if not caller["Arn"].startswith("arn:{partition}:"):
         sys.exit("This script is for the partition {partition}, and these credentials are of another: " + caller["Arn"])
     account_id = caller["Account"]
+    print(f"Region {{aws_region}}, account {{account_id}}, caller {{caller['Arn']}}, deployment {{deployment}}")
+
+
+def undo():
+    """How to take down what this run makes, as a line to paste."""
+    known = {{**os.environ, "AWS_REGION": aws_region, "DEPLOYMENT": deployment}}
+    names = ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_REGION", "DEPLOYMENT")
+    where = [f"{{name}}={{shlex.quote(known[name])}}" for name in names if known.get(name)]
+    return " ".join([*where, os.path.basename(sys.executable), shlex.quote(sys.argv[0]), "teardown"])
 '''
 
 # The zip has the same bytes as the suite's, so AWS shows the same CodeSha256.
@@ -206,16 +223,16 @@ if __name__ == "__main__":
     if wanted not in (["build"], ["teardown"]):
         print("usage: python", sys.argv[0], "[build|teardown]", file=sys.stderr)
         sys.exit(252)
-    stopped = ""
     try:
         connect()
-        where = f"AWS_REGION={aws_region} DEPLOYMENT={deployment}"
-        stopped = f"\\nStopped. To remove what is there: {where} python {sys.argv[0]} teardown"
         build() if wanted == ["build"] else teardown()
-    except KeyboardInterrupt:
-        sys.exit(stopped.strip())
-    except (BotoCoreError, ClientError) as error:
-        sys.exit(f"{error}{stopped}")
+    except (BotoCoreError, ClientError, GaveUp, KeyboardInterrupt) as error:
+        interrupted = isinstance(error, KeyboardInterrupt)
+        if not interrupted:
+            print(error, file=sys.stderr)
+        if account_id:
+            print(f"Stopped. To remove what is there:\\n{undo()}", file=sys.stderr)
+        sys.exit(130 if interrupted else 1)
 """
 
 
@@ -224,19 +241,25 @@ def python_script(plan: Plan, file: str) -> str:
     names = {**plan.variables, **FOUND_AGAIN}
     head = HEAD.format(
         title=plan.title,
-        file=file,
+        file=shlex.quote(shown(file)),
         region=plan.region,
         deployment=plan.own_deployment,
-        busy=BUSY,
-        not_yet=NOT_YET,
-        gone=GONE,
-        there=THERE,
-        not_sent=NOT_SENT,
-        lost=LOST,
+        busy=in_lines(BUSY),
+        not_yet=in_lines(NOT_YET),
+        gone=in_lines(GONE),
+        there=in_lines(THERE),
+        not_sent=in_lines(NOT_SENT),
+        lost=in_lines(LOST),
         partition=plan.partition,
     )
     lines = [head, *owners(plan, names), "", "", *build(plan, names), "", "", *teardown(plan, names)]
     return "\n".join(lines) + "\n" + HANDLER.format(source=source_of(plan.handler)) + FOOT
+
+
+def in_lines(pattern: str) -> str:
+    """A pattern as Python has it, a refusal a line. No pattern has a double quote or ends in a backslash."""
+    parts = [f'r"{part}"' for part in lines_of_pattern(pattern)]
+    return parts[0] if len(parts) == 1 else "\n".join(["(", *(f"    {part}" for part in parts), ")"])
 
 
 def source_of(handler: bytes) -> str:
@@ -250,9 +273,14 @@ def source_of(handler: bytes) -> str:
 def build(plan: Plan, names: dict[str, str]) -> Iterator[str]:
     yield "def build():"
     yield '    ours_is = f"the tag {deployment} is ours; it has"'
-    yield '    taken = [f"    {title} ({ours_is}: {owner})" for title, owner in owners() if owner != ""]'
+    yield '    met = [(title, owner) for title, owner in owners() if owner != ""]'
+    yield '    taken = [f"    {title} ({ours_is}: {owner})" for title, owner in met if owner != deployment]'
     yield "    if taken:"
     yield '        sys.exit("\\n".join(["In the way, and not touched:", *taken]))'
+    yield '    there = [f"    {title}" for title, owner in met if owner == deployment]'
+    yield "    if there:"
+    yield '        advice = ["To build it anew, take it down first:", undo()]'
+    yield '        sys.exit("\\n".join(["There already, by this script:", *there, *advice]))'
     yield '    Patient.passes = f"{ALWAYS}|{NOT_YET}"'
     for part in plan.parts:
         title = f"Step {part.step.number} of 8: {part.step.title}"
@@ -262,7 +290,8 @@ def build(plan: Plan, names: dict[str, str]) -> Iterator[str]:
         for one in part.calls:
             yield from indented([lines_of(one, names)])
     yield ""
-    yield '    print(f"Built in {aws_region} of account {account_id}. Anyone who knows this address may call it:")'
+    yield '    print(f"Built. To take it down again:\\n{undo()}")'
+    yield '    print("Anyone who knows this address may call it:")'
     path = f"{plan.stage}/{plan.path_part}"
     yield '    endpoint = os.environ.get("AWS_ENDPOINT_URL")'
     yield f'    at_aws = f"https://{{api_id}}.execute-api.{{aws_region}}.{plan.dns_suffix}/{path}"'
@@ -277,19 +306,26 @@ def lines_of(one: Do | WaitFor | Until, names: dict[str, str]) -> str:
         return f"settled({quoted(one.text)}, lambda: {look(one.look, names)})"
     if one.operation.startswith(("Get", "List")):
         return f"{one.keep.lower()} = {look(one, names)}"
-    client = client_of(one.service)
+    client, before = client_of(one.service), ""
     if one.done is not None:
         # What is found is as good as the answer, so it is found whole.
         whole = one.done.query.removesuffix(f".{one.query}") if one.query else one.done.query
-        client = f"{client}.once(lambda: {look(one.done, names, whole)})"
+        before = "\n".join(["", "def find_it():", *indented([f"return {look(one.done, names, whole)}"]), "", ""])
+        client = f"{client}.once(find_it)"
     line = boto3_lines(one.service, one.operation, one.parameters, client=client, names=names)
-    return f'{one.keep.lower()} = {line}["{one.query}"]' if one.keep else line
+    return before + (f'{one.keep.lower()} = {line}["{one.query}"]' if one.keep else line)
 
 
 def look(one: Do, names: dict[str, str], query: str | None = None) -> str:
     arguments = [f"{name}={literal(value, names)}" for name, value in one.parameters.items()]
     words = [text(query or one.query, names), client_of(one.service), f'"{xform_name(one.operation)}"', *arguments]
-    return f"found({', '.join(words)})"
+    line = f"found({', '.join(words)})"
+    if len(line) <= LONGEST:
+        return line
+    return "\n".join(["found(", *(f"    {word}," for word in words), ")"])
+
+
+LONGEST = 70  # of a look that stands on one line, behind what is done with it
 
 
 def client_of(service: str) -> str:
@@ -325,7 +361,7 @@ def lines_of_removal(removal: Removal, names: dict[str, str]) -> Iterator[str]:
         lines = boto3_lines(call.service, call.operation, call.parameters, client=client_of(call.service), names=names)
         yield "    with gone_is_deleted():"
         yield from indented(indented([lines]))
-    yield f'    settled("", lambda: {look(removal.look, names)})'
+    yield from indented([f'settled("", lambda: {look(removal.look, names)})'])
     yield f"    print({quoted(f'deleted  {removal.title}')})"
 
 

@@ -7,6 +7,7 @@ now, the waits, and how it is taken down. The plan is then written in one of the
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -59,6 +60,11 @@ def pattern(*reasons: waiting.Reason, fragments: bool = True) -> str:
     return "|".join(parts)
 
 
+def lines_of_pattern(whole: str) -> list[str]:
+    """Parts that are the pattern when they stand one behind the other, for a line each."""
+    return re.split(r"(?=\|\[\(\])", whole)
+
+
 BUSY = f"{pattern(*ALWAYS)}|[(]ResourceInUseException[)] when calling the [A-Za-z]*EventSourceMapping"
 NOT_YET = pattern(*WHILE_BUILDING)
 GONE = pattern(waiting.JUST_MADE)
@@ -74,6 +80,10 @@ LOST = (
 
 # https://docs.aws.amazon.com/general/latest/gr/rande.html
 SUFFIXES = {"aws-cn": "amazonaws.com.cn"}
+
+
+# What the first line of a transcript may put into a script as it stands: a file may come from anybody.
+PLAIN = re.compile(r"[A-Za-z0-9_.:/=+@-]+")
 
 
 class CannotScript(outcome.Stop):
@@ -206,6 +216,9 @@ def plan(runs: list[Recording]) -> Plan:
         "region": str(header["region"]),
         "partition": header.get("partition") or "aws",
     }
+    for what, value in {**place, "deployment": str(header["deployment"])}.items():
+        if not PLAIN.fullmatch(value):
+            raise refusal(f"their first line has a {what} that cannot be, {value!r}")
     words = names(settings, **place)
     parts = []
     for step in STEPS:
@@ -468,6 +481,11 @@ def removals_of(settings: Settings, *, partition: str, region: str, account: str
             Do("iam", "ListPolicyTags", arn_of, query=value_in("Tags")),
             [Do("iam", "DeletePolicy", arn_of)],
         )
+
+
+def shown(file: str) -> str:
+    """A script's own name as its comments can have it, which end at the end of a line, or at three quotes."""
+    return file if file.isprintable() and not set(file) & set('\\"') else "THIS_FILE"
 
 
 def comment(text: str, width: int = 110) -> list[str]:

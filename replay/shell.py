@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 import shlex
 from collections.abc import Iterator
 
@@ -24,6 +25,8 @@ from replay.script import (
     Until,
     WaitFor,
     comment,
+    lines_of_pattern,
+    shown,
 )
 
 HEAD = """\
@@ -35,6 +38,10 @@ HEAD = """\
 #
 # It needs the aws command, version 1 or 2, with credentials. AWS_REGION says where, AWS_ENDPOINT_URL leads it to a
 # sandbox. DEPLOYMENT is the value of the tag on all that it makes; teardown leaves alone what does not bear it.
+#
+# shellcheck disable=SC2016  # $util and $input are variables of API Gateway's
+[ -n "${{BASH_VERSION:-}}" ] || exec bash "$0" "$@"  # it was run with sh
+set +o posix
 set -euo pipefail
 
 case "${{1:-build}}" in
@@ -45,10 +52,16 @@ build | teardown) ;;
     ;;
 esac
 
-export AWS_REGION="${{AWS_REGION:-{region}}}"
+export AWS_REGION="${{AWS_REGION:-${{AWS_DEFAULT_REGION:-{region}}}}}"
 export AWS_DEFAULT_REGION="$AWS_REGION" AWS_PAGER=""
 export AWS_MAX_ATTEMPTS=1  # whether a call may be sent once more is for this script to say
 DEPLOYMENT="${{DEPLOYMENT:-{deployment}-$AWS_REGION}}"
+case "$DEPLOYMENT" in
+None | *[!A-Za-z0-9_.:/=+@-]*)  # None is what the aws command prints where there is no tag
+    echo "DEPLOYMENT may have letters, digits and _.:/=+@- only: $DEPLOYMENT" >&2
+    exit 252
+    ;;
+esac
 
 # What AWS says while something passes by itself; the same while things are being built; of what is not there; of what
 # is there already. NOT_SENT is a network that is not there; LOST leaves open whether AWS has done it.
@@ -66,10 +79,25 @@ aws() {{
     command aws ${{AWS_ENDPOINT_URL:+--endpoint-url "$AWS_ENDPOINT_URL"}} "$@"
 }}
 
+# How to take down what this run makes, as a line to paste.
+undo=$(
+    for name in AWS_PROFILE AWS_ENDPOINT_URL AWS_REGION DEPLOYMENT; do
+        [ -z "${{!name:-}}" ] || printf '%s=%q ' "$name" "${{!name}}"
+    done
+    printf 'bash %q teardown' "$0"
+)
+
 work=$(mktemp -d)
 FUNCTION_ZIP="$work/function.zip"
-stopped=""
-trap 'ended=$?; rm -rf "$work"; [ "$ended" = 0 ] || [ -z "$stopped" ] || echo "$stopped" >&2' EXIT
+begun=""
+at_end() {{
+    local ended=$?
+    rm -rf "$work"
+    [ "$ended" = 0 ] || [ -z "$begun" ] || printf 'Stopped. To remove what is there:\\n%s\\n' "$undo" >&3
+}}
+trap at_end EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
 
 # Runs a command, again and again while it fails for a reason that passes by itself; says so once.
 again() {{
@@ -77,7 +105,7 @@ again() {{
     until "$@" 2>"$work/refusal"; do
         if grep -qE "$LOST" "$work/refusal"; then
             lost=yes
-        elif [ "$lost" ] && grep -qE "$THERE" "$work/refusal"; then
+        elif [ "$lost" ] && grep -qE "$THERE" "$work/refusal" && ! grep -qE "$BUSY" "$work/refusal"; then
             return 0  # it was done the time before
         fi
         if ! grep -qE "$passes" "$work/refusal" || ((SECONDS > until)); then
@@ -93,16 +121,16 @@ again() {{
 # The same for what AWS would do a second time without a word: when the answer was lost find_it looks, for half a
 # minute, before the command is sent once more.
 once() {{
-    local found looks
+    local found until=$((SECONDS + 300))
     until passes="$BUSY|$NOT_YET|$NOT_SENT" again "$@" 2>"$work/said"; do
-        if ! grep -qE "$LOST" "$work/said"; then
+        if ! grep -qE "$LOST" "$work/said" || ((SECONDS > until)); then
             cat "$work/said" >&2
             return 1
         fi
         echo "    waiting: $(tail -n 1 "$work/said")" >&3
-        for looks in 1 2 3 4 5 6; do
+        for _ in 1 2 3 4 5 6; do
             sleep 5
-            found=$(find_it)
+            found=$(find_it) || return 1
             if [ -n "$found" ]; then
                 echo "$found"
                 return 0
@@ -145,8 +173,13 @@ ours() {{
 
 # Notes what is in the way of a build.
 free() {{
-    [ -z "$2" ] || taken="$taken
-    $1 (the tag $DEPLOYMENT is ours; it has: $2)"
+    case "$2" in
+    "") ;;
+    "$DEPLOYMENT") there="$there
+    $1" ;;
+    *) taken="$taken
+    $1 (the tag $DEPLOYMENT is ours; it has: $2)" ;;
+    esac
 }}
 
 # Deletes; what is gone already is deleted.
@@ -163,7 +196,8 @@ arn:{partition}:*) ;;
     exit 253
     ;;
 esac
-stopped="Stopped. To remove what is there: AWS_REGION=$AWS_REGION DEPLOYMENT=$DEPLOYMENT bash $0 teardown"
+echo "Region $AWS_REGION, account $ACCOUNT_ID, caller $caller, deployment $DEPLOYMENT"
+begun=yes
 """
 
 FOOT = """
@@ -184,24 +218,34 @@ def shell_script(plan: Plan, file: str) -> str:
     names = {**plan.variables, **FOUND_AGAIN}
     head = HEAD.format(
         title=plan.title,
-        file=shlex.quote(file),
+        file=shlex.quote(shown(file)),
         region=plan.region,
         deployment=plan.own_deployment,
-        busy=shlex.quote(BUSY),
-        not_yet=shlex.quote(NOT_YET),
-        gone=shlex.quote(GONE),
-        there=shlex.quote(THERE),
-        not_sent=shlex.quote(NOT_SENT),
-        lost=shlex.quote(LOST),
+        busy=word_of(BUSY),
+        not_yet=word_of(NOT_YET),
+        gone=word_of(GONE),
+        there=word_of(THERE),
+        not_sent=word_of(NOT_SENT),
+        lost=word_of(LOST),
         partition=plan.partition,
     )
     return "\n".join([head, *finds(plan, names), *build(plan, names), "", *teardown(plan, names)]) + "\n" + FOOT
 
 
+def word_of(pattern: str) -> str:
+    """A pattern as one word of a shell, a refusal a line."""
+    return "\\\n".join(shlex.quote(part) for part in lines_of_pattern(pattern))
+
+
+def find(removal: Removal) -> str:
+    """The name of the function that looks for a thing."""
+    return f"find_{re.sub('[^a-z0-9]+', '_', removal.title.lower()).strip('_')}"
+
+
 def finds(plan: Plan, names: dict[str, str]) -> Iterator[str]:
     """A function for each thing that is taken down: it says whose the thing is, and finds what AWS invented."""
-    for number, removal in enumerate(plan.removals, start=1):
-        yield f"find_{number}() {{  # {removal.title}"
+    for removal in plan.removals:
+        yield f"{find(removal)}() {{"
         yield from indented(list(lines_of_find(removal, names)))
         yield "}"
         yield ""
@@ -209,15 +253,21 @@ def finds(plan: Plan, names: dict[str, str]) -> Iterator[str]:
 
 def build(plan: Plan, names: dict[str, str]) -> Iterator[str]:
     yield "build() {"
-    yield '    local owner taken=""'
-    for number, removal in enumerate(plan.removals, start=1):
-        yield f"    find_{number}"
+    yield '    local owner taken="" there=""'
+    yield '    begun=""'
+    for removal in plan.removals:
+        yield f"    {find(removal)}"
         yield f'    free {shlex.quote(removal.title)} "$owner"'
     yield '    if [ "$taken" ]; then'
     yield '        echo "In the way, and not touched:$taken" >&2'
-    yield '        stopped=""'
     yield "        exit 1"
     yield "    fi"
+    yield '    if [ "$there" ]; then'
+    yield '        echo "There already, by this script:$there" >&2'
+    yield "        printf 'To build it anew, take it down first:\\n%s\\n' \"$undo\" >&2"
+    yield "        exit 1"
+    yield "    fi"
+    yield "    begun=yes"
     yield '    passes="$BUSY|$NOT_YET|$NOT_SENT|$LOST"'
     for part in plan.parts:
         title = f"Step {part.step.number} of 8: {part.step.title}"
@@ -225,7 +275,7 @@ def build(plan: Plan, names: dict[str, str]) -> Iterator[str]:
         yield from indented(["#", f"# {title}", *comment(part.page.purpose), "#"])
         yield from indented([f"echo {shlex.quote(title)}"])
         if part.step.name == "function":
-            yield "    # lambda_function.py, zipped"
+            yield "    # lambda_function.py, zipped: what stands here is a file of the ZIP format in base64."
             yield "    base64 --decode >\"$FUNCTION_ZIP\" <<'ZIP'"
             yield from base64_lines(zipped(plan.handler))
             yield "ZIP"
@@ -234,8 +284,13 @@ def build(plan: Plan, names: dict[str, str]) -> Iterator[str]:
     url = f"$API_ID.execute-api.$AWS_REGION.{plan.dns_suffix}/{plan.stage}/{plan.path_part}"
     local = f"$AWS_ENDPOINT_URL/restapis/$API_ID/{plan.stage}/_user_request_/{plan.path_part}"
     yield ""
-    yield '    echo "Built in $AWS_REGION of account $ACCOUNT_ID. Anyone who knows this address may call it:"'
-    yield f'    if [ "${{AWS_ENDPOINT_URL:-}}" ]; then echo "{local}"; else echo "https://{url}"; fi'
+    yield "    printf 'Built. To take it down again:\\n%s\\n' \"$undo\""
+    yield '    echo "Anyone who knows this address may call it:"'
+    yield '    if [ "${AWS_ENDPOINT_URL:-}" ]; then'
+    yield f'        echo "{local}"'
+    yield "    else"
+    yield f'        echo "https://{url}"'
+    yield "    fi"
     yield "}"
 
 
@@ -262,33 +317,34 @@ def command(one: Do, names: dict[str, str]) -> str:
 def teardown(plan: Plan, names: dict[str, str]) -> Iterator[str]:
     yield "teardown() {"
     yield "    local owner"
-    for number, removal in enumerate(plan.removals, start=1):
+    for removal in plan.removals:
         yield ""
-        yield from indented(list(lines_of_removal(removal, number, names)))
+        yield from indented(list(lines_of_removal(removal, names)))
     yield ""
     yield '    echo "Nothing of deployment $DEPLOYMENT is left in $AWS_REGION of account $ACCOUNT_ID."'
     yield "}"
 
 
 def lines_of_find(removal: Removal, names: dict[str, str]) -> Iterator[str]:
-    find, tag = removal.find, removal.tag
-    if find is not None:
-        yield f"{find.keep}=$(look {command(find, names)})"
-    if tag is None and find is not None:
-        yield f'owner="${{{find.keep}:+$DEPLOYMENT}}"'
-    elif tag is not None and find is not None:
-        yield f'owner=$([ -z "${find.keep}" ] || look {command(tag, names)})'
+    looks, tag = removal.find, removal.tag
+    if looks is not None:
+        yield f"{looks.keep}=$(look {command(looks, names)})"
+    if tag is None and looks is not None:
+        yield f'owner="${{{looks.keep}:+$DEPLOYMENT}}"'
+    elif tag is not None and looks is not None:
+        yield f'owner=$([ -z "${looks.keep}" ] || look {command(tag, names)})'
     elif tag is not None:
         yield f"owner=$(look {command(tag, names)})"
 
 
-def lines_of_removal(removal: Removal, number: int, names: dict[str, str]) -> Iterator[str]:
-    title = shlex.quote(removal.title)
-    yield f"find_{number}"
-    yield f'if ours {title} "$owner"; then'
+def lines_of_removal(removal: Removal, names: dict[str, str]) -> Iterator[str]:
+    yield find(removal)
+    yield f'if ours {shlex.quote(removal.title)} "$owner"; then'
     for call in removal.calls:
         yield from indented([f"remove {command(call, names)}"])
-    yield from indented([f"settled '' look {command(removal.look, names)}", f"echo 'deleted  '{title}"])
+    yield from indented(
+        [f"settled '' look {command(removal.look, names)}", f"echo {shlex.quote(f'deleted  {removal.title}')}"]
+    )
     yield "fi"
 
 

@@ -9,11 +9,13 @@ import os
 import re
 import runpy
 import secrets
+import signal
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +33,9 @@ from provision import outcome
 from provision.aws import Clients
 from provision.ledger import TAG
 from provision.waiting import SERVICES_SAY, TOO_MANY_REQUESTS
+from replay.plain_boto3 import python_script as python_script_of
 from replay.recording import Recording, read, transcripts_in
-from replay.script import BUSY, GONE, LOST, NOT_SENT, THERE, plan
+from replay.script import BUSY, GONE, LOST, NOT_SENT, THERE, CannotScript, plan
 from replay.shell import shell_script
 from sandbox import Sandbox
 
@@ -99,9 +102,16 @@ def test_the_python_script_builds_the_same_and_takes_it_down(
     python_script(script, deployment.url, name, monkeypatch)
     assert deployment.aws.inventory() == wanted
     said = capsys.readouterr().out
+    assert said.startswith(f"Region us-east-1, account {ACCOUNT}, caller arn:aws:") and f"deployment {name}\n" in said
     assert "Step 1 of 8" in said and "Step 8 of 8" in said
     url = said.split()[-1]
     assert post(url, {"operation": "echo", "payload": {"greeting": "hello"}}) == {"greeting": "hello"}
+    with pytest.raises(SystemExit) as stopped:  # once more: what is there is its own, and it says how to go on
+        python_script(script, deployment.url, name, monkeypatch)
+    assert f"There already, by this script:\n    REST API {deployment.settings.api}" in str(stopped.value)
+    line = f"AWS_ENDPOINT_URL={deployment.url} AWS_REGION=us-east-1 DEPLOYMENT={name} python"
+    assert line in said and line in str(stopped.value) and str(stopped.value).endswith(f"{script} teardown")
+    assert deployment.aws.inventory() == wanted
     python_script(script, deployment.url, name, monkeypatch, "teardown")
     assert deployment.aws.inventory() == before
     assert "Nothing of deployment" in capsys.readouterr().out
@@ -288,6 +298,105 @@ def test_it_has_variables_for_what_aws_invents_and_no_account_number(deployment:
         assert deployment.settings.table in text
     assert "set -euo pipefail" in scripts[0].read_text()
     subprocess.run(["bash", "-n", str(scripts[0])], check=True)
+    assert max(len(line) for line in scripts[1].read_text().splitlines() if "found(" in line) <= 120
+    no_place_for_it = str(transcripts_in(deployment.path.parent)[0])
+    ended = run(provision.__main__.provision, "provision", "replay", no_place_for_it, "--script", no_place_for_it)
+    assert ended.code == outcome.USAGE and "would be overwritten" in ended.flat
+
+
+def test_what_others_named_is_never_code(deployment: CommandLine) -> None:
+    """Neither a file's name nor the first line of a transcript, which may come from anybody."""
+    deployment.provision("--yes", "--to", "1", "--no-try")
+    deployment.provision("--yes", "--no-try")
+    runs = runs_of(deployment)
+    for name in ("a\nfalse; b", 'a""" + 1 + """', "a\\N", "\udcff"):
+        assert "THIS_FILE teardown" in shell_script(plan(runs), name)
+        text = python_script_of(plan(runs), name)
+        compile(text, "poc.py", "exec")
+        assert "THIS_FILE teardown" in text
+    assert "bash 'my poc.sh' teardown" in shell_script(plan(runs), "my poc.sh")
+    for field in ("deployment", "region", "account", "partition"):
+        foreign = [replace(one, header={**one.header, field: "$(false)"}) for one in runs]
+        with pytest.raises(CannotScript, match=field):
+            plan(foreign)
+    # What its functions do is tested without the aws command, which takes half a second to start.
+    text = shell_script(plan(runs), "poc.sh")
+    what_passes_is_no_proof(text)
+    ctrl_c_says_how_to_clean_up(text)
+
+
+def functions_of(script: str, then: str) -> list[str]:
+    return ["bash", "-c", f"{script.partition('caller=$(')[0]}\n{then}"]
+
+
+def what_passes_is_no_proof(script: str) -> None:
+    """After an answer that was lost: "is there already" proves that it was done, "is being changed" does not."""
+    refusals = """
+call() {
+    echo x >>"$work/calls"
+    case $(grep -c x "$work/calls") in
+    1) echo "Read timeout on endpoint URL: x" >&2; return 255 ;;
+    2) echo "An error occurred (ConflictException) when calling the PutMethod operation: concurrent modification" >&2
+       return 254 ;;
+    3) echo "An error occurred (ConflictException) when calling the PutMethod operation: $1" >&2; return 254 ;;
+    esac
+}
+sleep() { :; }
+again call "Method already exists"
+grep -c x "$work/calls"
+find_it() { echo "not allowed" >&2; return 1; }
+lost() { echo "Read timeout on endpoint URL: x" >&2; return 255; }
+once lost || echo "not sent again"
+"""
+    ended = subprocess.run(functions_of(script, refusals), capture_output=True, text=True, timeout=60, check=True)
+    assert ended.stdout == "3\nnot sent again\n"
+    assert ended.stderr.count("waiting") == 2 and "not allowed" in ended.stderr
+
+
+def ctrl_c_says_how_to_clean_up(script: str) -> None:
+    program = subprocess.Popen(
+        functions_of(script, "begun=yes\necho begun\nagain sleep 60 >/dev/null"),
+        env={**os.environ, "AWS_PROFILE": "a b"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    with program:
+        assert program.stdout is not None and program.stderr is not None
+        assert program.stdout.readline() == "begun\n"
+        time.sleep(0.2)  # until sleep has begun; where it has not, it is the same to the trap
+        os.killpg(program.pid, signal.SIGINT)
+        said = program.stderr.read()
+    assert program.returncode == outcome.INTERRUPTED
+    assert "Stopped. To remove what is there:\nAWS_PROFILE=a\\ b AWS_REGION=us-east-1 DEPLOYMENT=" in said
+    assert said.rstrip().endswith("teardown")
+
+
+def test_the_shell_script_says_what_is_its_own_already(deployment: CommandLine, tmp_path: Path) -> None:
+    """Also where it is run with sh, which may be another shell than bash."""
+    script, stub = tmp_path / "poc.sh", tmp_path / "aws"
+    built_and_scripted(deployment, script)
+    stub.write_text(
+        f'#!/bin/sh\ncase "$*" in\n*sts*) printf "{ACCOUNT}\\tarn:aws:sts::{ACCOUNT}:user/me\\n" ;;\n'
+        '*) echo "$DEPLOYMENT" ;;\nesac\n'
+    )
+    stub.chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "DEPLOYMENT": "mine", "AWS_DEFAULT_REGION": "eu-west-1"}
+    for shell_name in ("bash", "sh"):
+        ended = subprocess.run(
+            [shell_name, str(script)], env=environment, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert ended.returncode == 1, ended.stderr
+        assert f"Region eu-west-1, account {ACCOUNT}, caller arn:aws:sts" in ended.stdout
+        assert f"There already, by this script:\n    REST API {deployment.settings.api}\n" in ended.stderr
+        assert f"AWS_REGION=eu-west-1 DEPLOYMENT=mine bash {script} teardown" in ended.stderr
+        assert "In the way" not in ended.stderr and "Stopped" not in ended.stderr
+    for wrong in ("it's", "None"):
+        ended = subprocess.run(
+            ["bash", str(script)], env={**environment, "DEPLOYMENT": wrong}, capture_output=True, text=True, check=False
+        )
+        assert ended.returncode == outcome.USAGE and "letters, digits" in ended.stderr
 
 
 def commands(deployment: CommandLine) -> str:
