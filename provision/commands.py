@@ -6,6 +6,7 @@ None leaves anything in AWS: what trace sends it takes away again.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from provision import outcome
@@ -89,13 +90,10 @@ def trace(given: list[str], screen: Screen, tap: Tap) -> int:
                 hops = follow_poison(aws, settings, ledger)
             else:
                 hops = follow_all(aws, settings, ledger)
-            route = ""
-            for hop in hops:
-                if hop.route != route:
-                    route = hop.route
-                    screen.heading(route)
-                screen.hop(hop)
-                tap.transcript.hop(**vars(hop))
+            with closing(hops):  # when the screen fails, what was sent is taken away all the same
+                for hop in hops:
+                    screen.hop(hop)
+                    tap.transcript.hop(**vars(hop))
     screen.say()
     screen.say("Times count from when the client sent. What was sent is gone again.", "dim")
     return outcome.DONE

@@ -735,13 +735,19 @@ class Screen:
     # Following a request.
 
     def hop(self, hop: Hop) -> None:
-        """One place that a request came to: when, how long it took there, who says so, and what was seen."""
-        self.document.setdefault("hops", []).append(vars(hop))
+        """One place that a request came to: when, how long it took there, who says so, and what was seen. Data."""
+        hops = self.document.setdefault("hops", [])
+        if not hops or hops[-1]["route"] != hop.route:
+            self.tell()
+            self.data.print(Text(hop.route, style="bold"), soft_wrap=True)
+        hops.append(vars(hop))
         after = "" if hop.after is None else f"{hop.after:.3f} s"
         took = "" if hop.took is None else f"took {hop.took:.3f} s; "
-        self.keep(f"    {after:>9}  {hop.place:<18}{took}{hop.saw}", "dim" if hop.after is None else "")
+        begin = f"    {after:>9}  {hop.place:<18}"
+        style = "dim" if hop.after is None else ""
+        self.prose(begin, f"{took}{hop.saw}", style, data=True)
         if hop.source:
-            self.say(f"{'':<33}by {hop.source}", "dim")
+            self.prose(" " * len(begin), f"by {hop.source}", "dim", data=True)
 
     # Before anything is done.
 

@@ -10,7 +10,8 @@ Event names and their order: https://botocore.amazonaws.com/v1/documentation/api
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -183,6 +184,15 @@ class Tap:
     def under_way(self) -> Call | None:
         """The call that has begun and not yet ended."""
         return self._current
+
+    @contextmanager
+    def clearing_up(self) -> Iterator[None]:
+        """Inside the block calls leave, although the run is to stop. Another Ctrl-C stops these, too."""
+        stopping, self.stopping = self.stopping, False
+        try:
+            yield
+        finally:
+            self.stopping = self.stopping or stopping
 
     def put_on(self, client: Any) -> None:
         """Listen on one client. Clients that botocore makes for itself, to get credentials, pass unseen."""

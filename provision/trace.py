@@ -14,8 +14,8 @@ import json
 import re
 import secrets
 import time
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +27,7 @@ from provision.aws import Clients
 from provision.ledger import Ledger
 from provision.settings import Settings
 from provision.tap import AnswerLost
-from provision.trial import Item, item_of, post_until_served
+from provision.trial import Item, created, item_of, parsed, post_until_served
 from provision.waiting import GaveUp
 
 # Seconds for a line of the function's to be readable; nobody publishes a figure.
@@ -35,6 +35,12 @@ LOGS_COME = 60.0
 NO_API_LOGS = "the stage writes no logs (erratum 9)"
 # SQS's clock and ours may differ by more than a hop takes.
 SKEW = "the clocks of this machine and of AWS differ by more than that"
+# Seconds for a message to become an item; with a cold start it takes two or three.
+ARRIVES = 120.0
+# Seconds in which what is on its way is waited for, to take it away, where a run ends before it came.
+STRAGGLES = 10.0
+# What `--poison` sends.
+POISON = re.compile(r'\{"operation": "refuse me", "trace": "trace-[0-9a-f]{12}"\}')
 
 
 @dataclass(frozen=True)
@@ -81,9 +87,29 @@ def refuse_unless_built(ledger: Ledger) -> None:
         )
 
 
-def follow_all(aws: Clients, settings: Settings, ledger: Ledger) -> Iterator[Hop]:
+def refuse_without_trigger(aws: Clients, ledger: Ledger) -> None:
+    """Raise Stop where nobody takes messages out of the queue: what is sent would stay in it.
+
+    https://docs.aws.amazon.com/lambda/latest/api/API_GetEventSourceMapping.html has the states.
+    """
+    try:
+        mapping = aws.lambda_.get_event_source_mapping(UUID=ledger.outputs("trigger")["id"])
+        state = mapping["State"].lower()
+    except aws.lambda_.exceptions.ResourceNotFoundException:
+        state = "gone"
+    if state not in ("creating", "enabling", "enabled", "updating"):
+        raise outcome.Stop(
+            f"The SQS trigger is {state}: nobody takes messages out of the queue.",
+            means="Nothing was sent.",
+            advice=("python -m provision, with the same options, mends it. Then trace again.",),
+        )
+
+
+def follow_all(aws: Clients, settings: Settings, ledger: Ledger) -> Generator[Hop, None, None]:
     """One request by each route. The items that they make are taken away, however it ends."""
     refuse_unless_built(ledger)
+    if settings.has_queue_route:
+        refuse_without_trigger(aws, ledger)
     with ledger.trying("trace"):
         yield from follow_direct(aws, settings, ledger)
         if settings.has_queue_route:
@@ -94,12 +120,14 @@ def follow_direct(aws: Clients, settings: Settings, ledger: Ledger) -> Iterator[
     route = f"POST /{settings.path_part}"
     with item_of(aws, settings, ledger, "trace-direct") as item:
         mark = marked(item)
-        sent, answered, status = post_once(aws, ledger.outputs("stage")["url"], item)
+        url = ledger.outputs("stage")["url"]
+        sent, answered, status = post_once(aws, url, item, lambda text: created(parsed(text)))
         yield Hop(route, "client", 0.0, answered - sent, "own clock", f"status {status}, with the function's result")
+        seen = table_hop(aws, route, item, sent)  # before the log is waited for, or its time would be that of the log
         yield test_call(aws, settings, ledger, route)
         line = line_about(aws, settings, mark, sent)
         yield function_hop(aws, settings, route, line, sent)
-        yield table_hop(aws, route, item, sent)
+        yield seen
 
 
 def test_call(aws: Clients, settings: Settings, ledger: Ledger, route: str) -> Hop:
@@ -129,15 +157,63 @@ def follow_queue(aws: Clients, settings: Settings, ledger: Ledger) -> Iterator[H
     with item_of(aws, settings, ledger, "trace-queue") as item:
         mark = marked(item)
         url = f"{ledger.outputs('stage')['url']}/{settings.queue_path_part}"
-        sent, answered, status = post_once(aws, url, item)
-        saw = f"status {status}, with a message id: the client is free again"
-        yield Hop(route, "client", 0.0, answered - sent, "own clock", saw)
-        yield not_visible(route, "API Gateway", NO_API_LOGS)
-        seen = table_hop(aws, route, item, sent, budget=120)
+        sent, answered, status = post_once(aws, url, item, lambda text: "MessageId" in text)
+        with on_its_way(aws, item):
+            saw = f"status {status}, with a message id: the client is free again"
+            yield Hop(route, "client", 0.0, answered - sent, "own clock", saw)
+            yield not_visible(route, "API Gateway", NO_API_LOGS)
+            try:
+                seen = table_hop(aws, route, item, sent, budget=ARRIVES)
+            except GaveUp as gave_up:
+                raise did_not_arrive(aws, settings, mark, sent) from gave_up
         line = line_about(aws, settings, mark, sent)
         yield from queue_hops(route, line, sent)
         yield function_hop(aws, settings, route, line, sent)
         yield seen
+
+
+@contextmanager
+def on_its_way(aws: Clients, item: Item) -> Iterator[None]:
+    """A message that is to become the item: where the run is interrupted it is waited for a little, to take it away."""
+    try:
+        yield
+    except (outcome.Interrupted, GeneratorExit) as stop:
+        came = False
+        with suppress(ClientError, BotoCoreError, AnswerLost, outcome.Stop), aws.tap.clearing_up():
+            aws.waiting.poll_until("what was sent, to take it away", item.look, budget=STRAGGLES, every=0.5)
+            came = True
+        if not came and isinstance(stop, outcome.Stop):
+            stop.means = (
+                f"What was sent is on its way, and may still become item {item.id} of table {item.settings.table}. "
+                "The next trace takes that away, and so does teardown."
+            )
+        raise
+
+
+def did_not_arrive(aws: Clients, settings: Settings, mark: str, sent: float) -> outcome.Stop:
+    """What is known of a message that did not become an item: whether the function received it, and what it said."""
+    lines: list[Line] = []
+    said: list[str] = []
+    with suppress(ClientError):
+        lines = list(lines_with(aws, settings, mark, sent))
+        ids = {line.request_id for line in lines}
+        parts = [text.rstrip("\n").split("\t", 3) for _, text in log_lines(aws, settings, sent)]
+        said = [part[3] for part in parts if len(part) == 4 and part[2] in ids and " failed: " in part[3]]
+    means = "The function's log does not show that it received the message, which then waits in the queue."
+    if lines:
+        count = max(line.number("receive") or 1 for line in lines)
+        means = f"The function received the message {'once' if count == 1 else f'{count:.0f} times'}."
+        if said:
+            means += f" Its log says: {said[-1]}"
+    seconds = f"{ARRIVES:.0f}"
+    return outcome.Stop(
+        f"The request came into the queue, and no item into the table within {seconds} s.",
+        means=f"{means} If it becomes an item later, the next trace takes that away.",
+        advice=(
+            "python -m provision status, with the same options, says what is not as it should be;",
+            "python -m provision, with them, mends it.",
+        ),
+    )
 
 
 def marked(item: Item) -> str:
@@ -147,11 +223,14 @@ def marked(item: Item) -> str:
     return mark
 
 
-def post_once(aws: Clients, url: str, item: Item) -> tuple[float, float, int]:
-    """When the request was sent and answered, seconds since 1970, and the status. The last try counts."""
+def post_once(aws: Clients, url: str, item: Item, is_good: Callable[[str], bool]) -> tuple[float, float, int]:
+    """When the request was sent and answered, seconds since 1970, and the status. The last try counts.
+
+    Of a function that failed comes status 200, too: `is_good` looks at the body.
+    """
     began: list[float] = []
     status, text = post_until_served(aws, url, item, began)
-    if status != 200:
+    if status != 200 or not is_good(text):
         raise outcome.Stop(
             f"The request was answered with {status}: {text[:200]}",
             means="What was to be followed did not get through. Nothing of it is left.",
@@ -240,8 +319,13 @@ def line_about(
 
     if settings.as_written:
         return None
+    what, means = "the function's log", "CloudWatch shows it late."
+    if receive is not None:
+        what = f"receive {receive} in the function's log"
+        if receive > 1:
+            means = f"A message comes back when its visibility timeout is over. {means}"
     try:
-        return aws.waiting.poll_until("the function's log", look, budget=within, means="CloudWatch shows it late.")
+        return aws.waiting.poll_until(what, look, budget=within, means=means)
     except GaveUp:
         return None
     except ClientError as error:
@@ -317,9 +401,10 @@ def poison_takes(aws: Clients, ledger: Ledger) -> tuple[int, int]:
     return int(json.loads(attributes["RedrivePolicy"])["maxReceiveCount"]), int(attributes["VisibilityTimeout"])
 
 
-def follow_poison(aws: Clients, settings: Settings, ledger: Ledger) -> Iterator[Hop]:
+def follow_poison(aws: Clients, settings: Settings, ledger: Ledger) -> Generator[Hop, None, None]:
     """Send a message that the handler refuses, show each receive, and take it out of the dead-letter queue."""
     receives, pause = poison_takes(aws, ledger)
+    refuse_without_trigger(aws, ledger)
     route, mark = "a message that is refused", f"trace-{secrets.token_hex(6)}"
     with ledger.trying("trace"):
         sent = time.time()
@@ -327,14 +412,25 @@ def follow_poison(aws: Clients, settings: Settings, ledger: Ledger) -> Iterator[
             QueueUrl=ledger.outputs("queue")["url"],
             MessageBody=json.dumps({"operation": "refuse me", "trace": mark}),
         )["MessageId"]
-        yield Hop(route, "queue", time.time() - sent, None, "own clock", f"message {message_id} is sent")
         try:
+            yield Hop(route, "queue", time.time() - sent, None, "own clock", f"message {message_id} is sent")
             for number in range(1, receives + 1):
                 line = line_about(aws, settings, mark, sent, receive=number, within=LOGS_COME + pause)
                 yield refused_hop(route, line, number, sent)
-        finally:
-            # Also when it is interrupted: as far as it has got there, it goes.
-            went = take_from_dead_letters(aws, ledger, message_id, budget=60.0 + pause * 2)
+            # Where the log could not be read it has all its receives before it.
+            until_then = max(receives * pause - (time.time() - sent), 0.0)
+            went = take_from_dead_letters(aws, ledger, message_id, budget=until_then + 60.0 + pause * 2)
+        except (Exception, GeneratorExit) as error:
+            with suppress(outcome.Stop), aws.tap.clearing_up():
+                if take_from_dead_letters(aws, ledger, message_id, budget=1.0) is None and isinstance(
+                    error, outcome.Stop
+                ):
+                    error.means = (
+                        f"Message {message_id} is still in the queue, where only the function may take it. Received "
+                        f"{receives} times, it goes to the dead-letter queue. The next trace --poison takes it away "
+                        "there, and so does teardown."
+                    )
+            raise
         if went is None:
             raise outcome.Stop(
                 f"Message {message_id} did not come to the dead-letter queue.",
@@ -353,17 +449,27 @@ def refused_hop(route: str, line: Line | None, number: int, sent: float) -> Hop:
 def take_from_dead_letters(aws: Clients, ledger: Ledger, message_id: str, *, budget: float) -> float | None:
     """Delete our message from the dead-letter queue; when it was seen there, None where it never was.
 
-    Others' messages are hidden for a second by the look, and then as they were.
+    What an interrupted trace has left there goes, too. Others' messages are hidden for a second by the look, and then
+    as they were.
     """
     url = ledger.outputs("dead-letter-queue")["url"]
 
-    def look() -> dict[str, Any] | None:
+    def look() -> Any:
         answer = aws.sqs.receive_message(
             QueueUrl=url,
             MaxNumberOfMessages=10,
             VisibilityTimeout=1,
         )
-        return next((one for one in answer.get("Messages", []) if one["MessageId"] == message_id), None)
+        ours = None
+        for message in answer.get("Messages", []):
+            if message["MessageId"] == message_id:
+                ours = message
+            elif POISON.fullmatch(message["Body"]):
+                aws.sqs.delete_message(
+                    QueueUrl=url,
+                    ReceiptHandle=message["ReceiptHandle"],
+                )
+        return ours
 
     with suppress(ClientError, BotoCoreError, AnswerLost, GaveUp):
         message = aws.waiting.poll_until("the message in the dead-letter queue", look, budget=budget)

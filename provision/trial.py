@@ -115,8 +115,9 @@ def item_of(aws: Clients, settings: Settings, ledger: Ledger, trial: str) -> Ite
         item.take_away()
     try:
         yield item
-    except Exception:
-        with suppress(ClientError, BotoCoreError, AnswerLost, outcome.Stop):  # what went wrong first is told
+    except (Exception, GeneratorExit):
+        # What went wrong first is told. After Ctrl-C it is taken away before the run ends.
+        with suppress(ClientError, BotoCoreError, AnswerLost, outcome.Stop), aws.tap.clearing_up():
             item.take_away()
         raise
 

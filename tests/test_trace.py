@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from command_line import CommandLine, Ended, refuse, run
 
 import provision.__main__
 from provision import outcome, trace
+from provision.screen import Screen
+from provision.tap import Tap
 from provision.trace import Hop, Line, clocked, queue_hops
 from replay.recording import read, transcripts_in
 from sandbox import Sandbox
@@ -67,7 +70,8 @@ def test_each_hop_is_shown_in_its_order_with_a_time(deployment: CommandLine) -> 
     assert len(times) == 4
     # The function's line is written when its item is in the table already.
     assert times[0] <= times[1] <= min(times[2:])
-    assert "status 200" in ended.said and "REPORT line" in ended.said
+    assert "status 200" in ended.told and "REPORT line" in ended.told  # what was asked for: data
+    assert ended.told.count("POST /dynamodbmanager\n") == ended.told.count("POST /dynamodbmanager/queue\n") == 1
     assert items_and_messages(deployment) == (0, 0)
     assert ended.writes.count("SendMessage") == 0  # both went through the API, as a client's would
 
@@ -90,7 +94,7 @@ def test_as_written_has_one_route_and_a_handler_that_logs_nothing(deployment: Co
     ended = follow(deployment, "--as-written")
     assert ended.code == outcome.DONE, ended.said
     assert [hop.place for hop in hops(deployment)] == ["client", "API Gateway", "function", "table"]
-    assert "the walkthrough's handler logs nothing" in ended.flat
+    assert "the walkthrough's handler logs nothing" in ended.told
     refused = follow(deployment, "--as-written", "--poison")
     assert refused.code == outcome.LEFT and "no dead-letter queue" in refused.flat
 
@@ -106,10 +110,12 @@ def test_poison_shows_each_receive_and_is_taken_out_of_the_dead_letter_queue(dep
     policy = json.dumps({**target, "maxReceiveCount": 2})
     sqs.set_queue_attributes(QueueUrl=queue, Attributes={"VisibilityTimeout": "3", "RedrivePolicy": policy})
     somebodys = sqs.send_message(QueueUrl=dead, MessageBody="somebody's")["MessageId"]
+    interrupted = json.dumps({"operation": "refuse me", "trace": "trace-0123456789ab"})
+    sqs.send_message(QueueUrl=dead, MessageBody=interrupted)  # what an interrupted trace has left goes, too
     ended = follow(deployment, "--poison")
     assert ended.code == outcome.DONE, ended.said
     assert "received 2 times, 3 s apart: about 6 s" in ended.flat
-    assert ended.said.index("about 6 s") < ended.said.index("is sent")
+    assert "is sent" in ended.told
     places = [hop.place for hop in hops(deployment)]
     assert places == ["queue", "receive 1", "receive 2", "dead-letter queue"]
     first, second = hops(deployment)[1:3]
@@ -135,6 +141,114 @@ def test_a_route_that_answers_badly_leaves_nothing(deployment: CommandLine, monk
     ended = follow(deployment)
     assert ended.code == outcome.LEFT and "answered with 418: tea" in ended.flat
     assert items_and_messages(deployment) == (0, 0)
+
+
+def test_the_table_is_looked_at_before_the_log_is_waited_for(
+    deployment: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A log comes seconds late: by the time of a look after that, the item would have come as late."""
+    deployment.provision("--yes", "--no-try")
+    line_about = trace.line_about
+    monkeypatch.setattr(trace, "line_about", lambda *about, **more: (time.sleep(2.0), line_about(*about, **more))[1])
+    assert follow(deployment).code == outcome.DONE
+    client, table = [hop for hop in hops(deployment) if hop.route == "POST /dynamodbmanager"][::3]
+    assert client.took is not None and table.after is not None and table.place == "table"
+    assert client.took <= table.after < client.took + 2.0
+
+
+@pytest.mark.parametrize("place", ["API Gateway", "screen"])
+def test_an_interrupted_trace_takes_away_what_it_sent(
+    deployment: CommandLine, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """By Ctrl-C, and where what it shows cannot be written, as in a pipe whose reader has gone."""
+    deployment.provision("--yes", "--no-try")
+    show = Screen.hop
+    taps: list[Tap] = []
+    deployment.on_connect = lambda aws: taps.append(aws.tap)
+
+    def ends_it(screen: Screen, hop: Hop) -> None:
+        show(screen, hop)
+        if hop.route.endswith("/queue") and hop.place == "client":
+            if place == "screen":
+                raise BrokenPipeError(32, "Broken pipe")
+            taps[-1].stopping = True  # as the signal's handler does
+
+    monkeypatch.setattr(Screen, "hop", ends_it)
+    ended = follow(deployment)
+    assert ended.code == (outcome.INTERRUPTED if place != "screen" else ended.code) != outcome.DONE
+    assert ended.writes.count("DeleteItem") == 2  # the direct route's, and that which came meanwhile
+    assert items_and_messages(deployment) == (0, 0)
+
+
+def test_an_interrupted_poison_says_where_its_message_is(
+    deployment: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployment.provision("--yes", "--no-try")
+    deployment.on_connect = lambda aws: monkeypatch.setattr(
+        Screen, "hop", lambda screen, hop: setattr(aws.tap, "stopping", True)
+    )
+    ended = follow(deployment, "--poison")
+    assert ended.code == outcome.INTERRUPTED
+    assert "is still in the queue, where only the function may take it" in ended.flat
+    assert "ReceiveMessage" in ended.writes  # it looked whether it was in the dead-letter queue
+
+
+def test_nothing_is_sent_where_nobody_takes_messages(deployment: CommandLine) -> None:
+    deployment.provision("--yes", "--no-try")
+    lambda_ = deployment.aws.lambda_
+    (mapping,) = lambda_.list_event_source_mappings(FunctionName=deployment.settings.function)["EventSourceMappings"]
+    lambda_.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
+    wait_until(lambda: lambda_.get_event_source_mapping(UUID=mapping["UUID"])["State"] == "Disabled")
+    for arguments in ([], ["--poison"]):
+        ended = follow(deployment, *arguments)
+        assert ended.code == outcome.LEFT and "The SQS trigger is disabled" in ended.flat
+        assert ended.writes == [] and ended.told == ""
+    lambda_.delete_event_source_mapping(UUID=mapping["UUID"])
+    wait_until(lambda: not lambda_.list_event_source_mappings()["EventSourceMappings"])
+    assert "The SQS trigger is gone" in follow(deployment).flat
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    until = time.monotonic() + 30
+    while not is_so():
+        assert time.monotonic() < until
+        time.sleep(0.2)
+
+
+def test_a_message_that_does_not_become_an_item_is_told_with_the_functions_words(
+    deployment: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployment.provision("--yes", "--no-try")
+    monkeypatch.setattr(trace, "ARRIVES", 3.0)
+    monkeypatch.setattr(trace, "created", lambda body: True)  # the direct route fails likewise
+    monkeypatch.setattr("provision.trial.denied", lambda text: False)
+    deployment.aws.lambda_.update_function_configuration(
+        FunctionName=deployment.settings.function, Environment={"Variables": {"TABLE_NAME": "another"}}
+    )
+    table_hop = trace.table_hop
+    direct = Hop("POST /dynamodbmanager", "table", 0.1, None, "own clock", "")
+    monkeypatch.setattr(
+        trace,
+        "table_hop",
+        lambda aws, route, item, sent, **more: (
+            table_hop(aws, route, item, sent, **more) if route.endswith("/queue") else direct
+        ),
+    )
+    ended = follow(deployment)
+    assert ended.code == outcome.LEFT
+    assert "came into the queue, and no item into the table within 3 s" in ended.flat
+    assert "received the message once. Its log says: message" in ended.flat and "failed: tableName is not" in ended.flat
+
+
+def test_a_function_that_fails_is_not_its_result(deployment: CommandLine) -> None:
+    """API Gateway answers 200 for it."""
+    deployment.provision("--yes", "--no-try")
+    deployment.aws.lambda_.update_function_configuration(
+        FunctionName=deployment.settings.function, Environment={"Variables": {"TABLE_NAME": "another"}}
+    )
+    ended = follow(deployment)
+    assert ended.code == outcome.LEFT and "answered with 200: {" in ended.flat and "errorMessage" in ended.flat
+    assert hops(deployment) == [] and items_and_messages(deployment) == (0, 0)
 
 
 def test_another_clock_that_is_ahead_or_behind_shows_no_nonsense() -> None:
