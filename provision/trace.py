@@ -27,7 +27,7 @@ from provision.aws import Clients
 from provision.ledger import Ledger
 from provision.settings import Settings
 from provision.tap import AnswerLost
-from provision.trial import Item, created, item_of, parsed, post_until_served
+from provision.trial import Item, created, in_short, item_of, parsed, post_until_served
 from provision.waiting import GaveUp
 
 # Seconds for a line of the function's to be readable; nobody publishes a figure.
@@ -232,7 +232,7 @@ def post_once(aws: Clients, url: str, item: Item, is_good: Callable[[str], bool]
     status, text = post_until_served(aws, url, item, began)
     if status != 200 or not is_good(text):
         raise outcome.Stop(
-            f"The request was answered with {status}: {text[:200]}",
+            f"The request was answered with {status}: {in_short(text)}",
             means="What was to be followed did not get through. Nothing of it is left.",
             advice=("python -m provision --try tests each part, and mends what is not as it should be.",),
         )

@@ -261,7 +261,22 @@ def ask_while(
     try:
         return aws.waiting.poll_until(what, look, budget=60, means=means)
     except GaveUp as gave_up:
-        raise TrialFailed(f"{gave_up.what} It last answered {last[0]} {last[1]}", means=means) from gave_up
+        raise TrialFailed(
+            f"{gave_up.what} It last answered {last[0]} {in_short(last[1])}",
+            means=f"{means} This took longer, so something else is wrong.",
+            advice=(
+                "python -m provision status, with the same options, says what is not as it should be;",
+                "python -m provision, with them, mends it.",
+            ),
+        ) from gave_up
+
+
+def in_short(text: str) -> str:
+    """What an answer says: of a function that failed its words, without the stack trace behind them."""
+    body = parsed(text)
+    if isinstance(body, dict) and "errorMessage" in body:
+        text = str(body["errorMessage"])
+    return text if len(text) <= 400 else f"{text[:400]}..."
 
 
 def post(url: str, event: dict[str, Any], *, without_proxy: bool) -> tuple[int, str]:

@@ -94,7 +94,7 @@ class Patient:
             try:
                 return method(**parameters)
             except (BotoCoreError, ClientError) as error:
-                words = str(error)
+                words = str(error).replace(" (reached max retries: 0)", "")  # it is this program that tries again
                 if re.search(LOST, words):
                     lost = True
                     for _ in range(6 if self.done else 0):

@@ -191,11 +191,17 @@ def plan(runs: list[Recording]) -> Plan:
     """The plan of the deployment whose runs these are, the oldest first. Raises CannotScript."""
     made, built = what_stands(runs)
     if not built:
-        raise refusal("after the last of them nothing stands")
+        raise refusal("after the last of them nothing stands", NAME_ANOTHER)
     header, settings = built[-1].header, built[-1].settings
     refuse_other_variants(built, settings)
     wanted = [key for key in PLACES if settings.has_dead_letter_queue or key != "dead-letter-queue"]
     missing = [key for key in wanted if key not in made]
+    there = standing(runs)
+    unbuilt = {PLACES[key][1] for key in missing if key not in there}
+    if unbuilt:
+        titles = [f"{step.number} ({step.title})" for step in STEPS if step.name in unbuilt]
+        steps = "step" if len(titles) == 1 else "steps"
+        raise refusal(f"after the last of them {steps} {in_words(titles)} had not been built in full", *BUILD_THE_REST)
     if missing:
         raise refusal(f"they do not show how {in_words(missing)} came to be")
     calls = [call for key in PLACES for call in made.get(key, [])]
@@ -236,14 +242,22 @@ def plan(runs: list[Recording]) -> Plan:
     )
 
 
-def refusal(why: str) -> CannotScript:
+NAME_ANOTHER = "Name the transcript of a run before it was taken down: python -m provision replay --list has them."
+BUILD_THE_REST = (
+    "Build the rest: python -m provision, with the same options as before. Then make the script again;",
+    "or name the transcript of a run after which it was whole: python -m provision replay --list has them.",
+)
+BUILD_ANEW = (
+    "Build in a new folder, without deleting .provision/transcripts meanwhile, and make the script of that;",
+    "python -m provision --sandbox needs no account for it.",
+)
+
+
+def refusal(why: str, *advice: str) -> CannotScript:
     return CannotScript(
         f"No script can be made of these transcripts: {why}.",
         means="A script says everything, or it is none. Nothing was written.",
-        advice=(
-            "Build in a new folder, without deleting .provision/transcripts meanwhile, and make the script of that;",
-            "python -m provision --sandbox needs no account for it.",
-        ),
+        advice=advice or BUILD_ANEW,
     )
 
 
@@ -290,6 +304,18 @@ def what_stands(runs: list[Recording]) -> tuple[dict[str, list[dict[str, Any]]],
     if adopted:
         raise refusal(f"{in_words(sorted(adopted))} was there before, and was adopted")
     return {key: calls for key, calls in made.items() if calls}, built
+
+
+def standing(runs: list[Recording]) -> set[str]:
+    """The keys of what a run found or made, and none has removed since."""
+    keys: set[str] = set()
+    for run in runs:
+        for event in run.events:
+            if event["type"] == "done":
+                keys |= {one["key"] for one in event["happened"]}
+            elif event["type"] == "removed" and event["word"] in ("deleted", "gone", "left"):
+                keys.discard(event["key"])
+    return keys
 
 
 def is_open(call: Mapping[str, Any]) -> bool:

@@ -112,7 +112,7 @@ again() {{
             cat "$work/refusal" >&2
             return 1
         fi
-        [ "$told" ] || echo "    waiting: $(tail -n 1 "$work/refusal")" >&3
+        [ "$told" ] || echo "    waiting: $(tail -n 1 "$work/refusal" | sed 's/ (reached max retries: 0)//')" >&3
         told=yes
         sleep 2
     done

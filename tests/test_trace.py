@@ -247,8 +247,22 @@ def test_a_function_that_fails_is_not_its_result(deployment: CommandLine) -> Non
         FunctionName=deployment.settings.function, Environment={"Variables": {"TABLE_NAME": "another"}}
     )
     ended = follow(deployment)
-    assert ended.code == outcome.LEFT and "answered with 200: {" in ended.flat and "errorMessage" in ended.flat
+    assert ended.code == outcome.LEFT and "answered with 200: tableName is not this deployment's" in ended.flat
     assert hops(deployment) == [] and items_and_messages(deployment) == (0, 0)
+
+
+def test_a_route_that_is_never_served_is_told_in_short_and_with_a_way_on(
+    deployment: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the function's role has lost its policy: DynamoDB's refusal comes with the whole stack behind it."""
+    deployment.provision("--yes", "--no-try")
+    refused = json.dumps({"errorMessage": "An error occurred (AccessDeniedException): no", "stackTrace": ["deep"] * 99})
+    monkeypatch.setattr("provision.trial.post", lambda *about, **more: (200, refused))
+    deployment.on_connect = lambda aws: setattr(aws.waiting, "clock", lambda: time.monotonic() * 100)  # a short minute
+    ended = follow(deployment)
+    assert ended.code == outcome.LEFT
+    assert "It last answered 200 An error occurred (AccessDeniedException): no" in ended.flat
+    assert "deep" not in ended.said and "python -m provision, with them, mends it." in ended.flat
 
 
 def test_another_clock_that_is_ahead_or_behind_shows_no_nonsense() -> None:
