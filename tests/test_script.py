@@ -356,7 +356,7 @@ once lost || echo "not sent again"
 
 def ctrl_c_says_how_to_clean_up(script: str) -> None:
     program = subprocess.Popen(
-        functions_of(script, "begun=yes\necho begun\nagain sleep 60 >/dev/null"),
+        functions_of(script, "call() { command sleep 60; }\nbegun=yes\necho begun\nagain call >/dev/null"),
         env={**os.environ, "AWS_PROFILE": "a b"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
