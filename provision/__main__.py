@@ -20,7 +20,7 @@ from provision import STEPS, Step, outcome, strangers
 from provision.aws import Clients
 from provision.commands import COMMANDS, PARSERS
 from provision.completion import complete
-from provision.deployment import connected, deployment
+from provision.deployment import connected, deployment, took_before
 from provision.kinds import KINDS, name_of
 from provision.ledger import Happened, Ledger, LedgerRefused, NotOurs
 from provision.options import (
@@ -198,13 +198,8 @@ def dry_run(options: argparse.Namespace, settings: Settings, screen: Screen, tap
 
 def progress_of(run: strangers.Run, screen: Screen, steps: Sequence[Step], *, trials: bool = False) -> Progress:
     """What is shown of these steps while they run, with what earlier runs here took where that can be seen."""
-    took: dict[str, float] = {}
-    if screen.draws:
-        from replay.recording import transcripts_in
-        from replay.typical import typical
-
-        took = typical(transcripts_in(run.ledger.path.parent), "provision", run.aws.endpoint)
-        took.pop("", None)  # of whole runs, and lessons are among them
+    took = took_before("provision", run.aws, run.ledger, screen)
+    took.pop("", None)  # of whole runs, and lessons are among them
     parts = {step.name: f"{step.number}/8 {step.title}" for step in steps}
     parts |= {"tests": "Tests of the walkthrough"} if trials else {}
     return Progress(parts, lambda: "tests" if run.ledger.step == "trials" else run.ledger.step, run.aws.tap, took)

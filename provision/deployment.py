@@ -110,3 +110,14 @@ def start_sandbox(folder: Path, screen: Screen) -> tuple[str, str]:
             exit_code=outcome.ENVIRONMENT,
         ) from error
     return running.id, running.url
+
+
+def took_before(program: str, aws: Clients, ledger: Ledger, screen: Screen) -> dict[str, float]:
+    """Seconds that each step of a program, and "" for the whole of it, took in earlier runs here; empty where nothing
+    is drawn that could say so."""
+    if not screen.draws:
+        return {}
+    from replay.recording import transcripts_in
+    from replay.typical import typical
+
+    return typical(transcripts_in(ledger.path.parent), program, aws.endpoint)

@@ -18,6 +18,7 @@ from provision import STEPS, Step, outcome
 from provision.aws import SANDBOX_ACCOUNT, Clients, Target, connect, ledger_path
 from provision.completion import complete
 from provision.contents import plural
+from provision.deployment import took_before
 from provision.kinds import name_of
 from provision.ledger import Ledger, Resource, parse
 from provision.options import (
@@ -239,12 +240,7 @@ PROOF = "proof"
 
 def progress_of(aws: Clients, ledger: Ledger, screen: Screen, backwards: Sequence[Resource]) -> Progress:
     """What is shown while it is removed, with what earlier teardowns here took where that can be seen."""
-    took: dict[str, float] = {}
-    if screen.draws:
-        from replay.recording import transcripts_in
-        from replay.typical import typical
-
-        took = typical(transcripts_in(ledger.path.parent), "teardown", aws.endpoint)
+    took = took_before("teardown", aws, ledger, screen)
     titles = {step.name: step.title for step in STEPS}
     parts = {resource.step: titles.get(resource.step, resource.step) for resource in backwards}
     return Progress(parts | {PROOF: "Reading back what was removed"}, lambda: ledger.step, aws.tap, took)
