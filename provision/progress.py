@@ -128,7 +128,7 @@ def fill(text: str, width: int) -> list[str]:
 
 
 class Ticker:
-    """Calls `tick` every so many seconds, from a thread of its own, until the end of the block."""
+    """Calls `tick` every so many seconds, from a thread of its own, until it is stopped, or the block ends."""
 
     def __init__(self, seconds: float, tick: Callable[[], None]) -> None:
         self.seconds = seconds
@@ -136,13 +136,20 @@ class Ticker:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="ticker", daemon=True)
 
-    def __enter__(self) -> Ticker:
+    def start(self) -> None:
         self._thread.start()
+
+    def stop(self) -> None:
+        """Returns when the last call has."""
+        self._over.set()
+        self._thread.join()
+
+    def __enter__(self) -> Ticker:
+        self.start()
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._over.set()
-        self._thread.join()
+        self.stop()
 
     def _run(self) -> None:
         while not self._over.wait(self.seconds):

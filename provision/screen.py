@@ -441,12 +441,12 @@ class Screen:
         with self.talk.turn:
             live.start(refresh=True)
         self._live, self._ticker = live, Ticker(1 / FRAMES, refresh)
-        self._ticker.__enter__()
+        self._ticker.start()
 
     def _wipe(self) -> None:
         """Draw no more, and leave nothing of it."""
         if self._live is not None and self._ticker is not None:
-            self._ticker.__exit__()
+            self._ticker.stop()
             with self.talk.turn:
                 self._live.stop()
 

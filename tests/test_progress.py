@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from clock import Clock
 from emulator import Emulator, text
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from programs import Folder
 from rich.console import Console
@@ -21,6 +21,7 @@ from screens import memory_screen
 from terminal import ESCAPE, Terminal
 
 from provision import STEPS, progress
+from provision import screen as screen_module
 from provision.progress import Progress
 from provision.screen import Screen
 from provision.tap import Call, Tap
@@ -95,6 +96,7 @@ def test_a_wait_counts_on_until_another_call_begins() -> None:
     assert run.drawn()[-1] == "  lambda:GetFunction, 0 s"
 
 
+@settings(deadline=None)
 @given(
     st.integers(40, 200),
     st.sampled_from(["", *PARTS]),
@@ -146,6 +148,32 @@ def until(happened: Any) -> None:
     while not happened():
         assert time.monotonic() < end
         time.sleep(0.01)
+
+
+class Window(io.StringIO):
+    """What is written to a window of 80 columns and 24 rows."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_no_line_is_wiped_however_the_drawing_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What draws, and lines that are said meanwhile, take turns: else one takes the other's rows for its own."""
+    monkeypatch.setattr(screen_module, "FRAMES", 2000)
+    window = Window()
+    talk = screen_module.Console(
+        file=window, width=80, height=24, force_terminal=True, force_interactive=True, color_system=None
+    )
+    screen, run = Screen(talk=talk, data=memory_screen().data, name="provision"), Run("function")
+    assert screen.draws
+    with screen.progress(run.progress):
+        for number in range(400):
+            run.progress.notice = "a word " * (number % 40)  # the drawing grows and shrinks
+            screen.say(f"line {number}")
+    emulator = Emulator(80, 24)
+    emulator.feed(window.getvalue().replace("\n", "\r\n").encode())
+    left = text(emulator.rows, coloured=False)
+    assert [int(number) for number in re.findall(r"(?m)^line (\d+)$", left)] == list(range(400))
 
 
 # In a terminal.
