@@ -1,10 +1,15 @@
-"""Files that are replaced while somebody else may be reading them."""
+"""Files that are replaced in one go: somebody may be reading them, and the disk may be full."""
 
 from __future__ import annotations
 
+import errno
+import os
+import secrets
+import stat
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 # Windows refuses to replace a file that another program has open, be it a virus scanner's look at it.
@@ -23,3 +28,42 @@ def replace(
         except PermissionError:
             sleep(PAUSE)
     temporary.replace(path)
+
+
+def write(path: Path, text: str) -> None:
+    """A file's text, whole or not at all: on a full disk what stood there before stays. Raises OSError.
+
+    A symbolic link stays one, the bits of permission stay as they are. A device or a pipe (/dev/stdout) is written to.
+    """
+    content = text.encode("utf-8")
+    try:
+        before = path.stat()
+    except FileNotFoundError:
+        before = None
+    if before is not None and (not stat.S_ISREG(before.st_mode) or path.parts[1:2] in (("dev",), ("proc",))):
+        with path.open("ab") as stream:  # /dev/stdout may be a file with something in it already
+            stream.write(content)
+        return
+    target = Path(os.path.realpath(path))
+    if before is not None and not os.access(target, os.W_OK):  # a rename would not mind
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+    temporary = target.with_name(f".{target.name[:60]}.{secrets.token_hex(4)}.tmp")
+    try:
+        file = temporary.open("xb")
+    except PermissionError:
+        if before is None:
+            raise
+        target.write_bytes(content)  # the file may be written, and nothing beside it
+        return
+    try:
+        with file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        if before is not None:
+            temporary.chmod(stat.S_IMODE(before.st_mode))
+        replace(temporary, target)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise

@@ -16,7 +16,7 @@ from types import FrameType
 from botocore.exceptions import ConnectionError as BotocoreConnectionError
 from botocore.exceptions import HTTPClientError
 
-from provision import STEPS, log, outcome
+from provision import STEPS, disk, log, outcome
 from provision.aws import Clients
 from provision.errors import explain
 from provision.ledger import Ledger
@@ -192,9 +192,16 @@ def write_down(
 
 
 def write_file(path: Path, text: str, screen: Screen) -> None:
-    """Write what a person asked to have in a file. Raises Stop."""
+    """Write what a person asked to have in a file, "-" being stdout. Raises Stop.
+
+    What stood there goes only when all of it is written.
+    """
+    if str(path) == "-":
+        with writing(Path("stdout")):
+            screen.give_stdout_away()(text)
+        return
     with writing(path):
-        path.write_text(text, encoding="utf-8", newline="\n")
+        disk.write(path, text)
     screen.keep(f"Written: {path} ({len(text.encode()) // 1024 + 1} KiB)", "green")
 
 

@@ -217,3 +217,80 @@ def test_no_program_reads_another_one_in_the_encoding_of_the_day() -> None:
     for room in ("provision", "teardown", "sandbox", "lessons", "replay"):
         for module in (CHECKOUT / room).glob("*.py"):
             assert not re.search(r"text=True|universal_newlines", module.read_text(encoding="utf-8")), module
+
+
+# What a person asked to have in a file.
+
+
+def test_a_file_is_written_anew_whole_or_not_at_all(tmp_path: Path) -> None:
+    """No stand-in: the operating system refuses to let a file grow beyond a few bytes."""
+    page = tmp_path / "page.html"
+    page.write_text("the old one", encoding="utf-8")
+    program = (
+        "import resource, signal, sys; from pathlib import Path; from provision import disk\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (20, 20))\n"
+        "disk.write(Path(sys.argv[1]), 'new ' * 1000)\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program, str(page)], capture_output=True, text=True, check=False, cwd=CHECKOUT
+    )
+    assert "OSError" in ended.stderr
+    assert page.read_text(encoding="utf-8") == "the old one"
+    assert list(tmp_path.iterdir()) == [page]
+    disk.write(page, "new")
+    assert page.read_text(encoding="utf-8") == "new"
+    assert list(tmp_path.iterdir()) == [page]
+
+
+def test_a_file_that_is_written_anew_keeps_its_bits_and_its_link(tmp_path: Path) -> None:
+    page, link = tmp_path / "page.html", tmp_path / "link.html"
+    page.write_text("old", encoding="utf-8")
+    page.chmod(0o640)
+    link.symlink_to("page.html")
+    disk.write(link, "new")
+    assert link.is_symlink() and page.read_text(encoding="utf-8") == "new"
+    assert page.stat().st_mode & 0o777 == 0o640
+    disk.write(tmp_path / "another.html", "first")
+    umask = os.umask(0)
+    os.umask(umask)
+    assert (tmp_path / "another.html").stat().st_mode & 0o777 == 0o666 & ~umask
+    link.unlink()
+    link.symlink_to("not-there-yet.html")
+    disk.write(link, "made")
+    assert link.is_symlink() and (tmp_path / "not-there-yet.html").read_text(encoding="utf-8") == "made"
+
+
+def test_a_device_is_written_to_and_not_replaced(tmp_path: Path) -> None:
+    program = "import sys; from pathlib import Path; from provision import disk; disk.write(Path('/dev/stdout'), 'x')"
+    for command, wanted in (('{} -c "$1" | cat', "x"), ('{} -c "$1" > out; {} -c "$1" >> out; cat out', "xx")):
+        shell = command.replace("{}", sys.executable)
+        ended = subprocess.run(
+            ["sh", "-c", shell, "sh", program],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
+        )
+        assert (ended.stderr, ended.stdout) == ("", wanted)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE, text=True)
+    disk.write(pipe, "through it")
+    assert reader.communicate(timeout=30)[0] == "through it"
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everything")
+def test_what_may_not_be_written_is_not_replaced_either(tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    page.write_text("old", encoding="utf-8")
+    page.chmod(0o444)
+    with pytest.raises(PermissionError):
+        disk.write(page, "new")
+    page.chmod(0o644)
+    tmp_path.chmod(0o555)
+    try:
+        disk.write(page, "new")
+    finally:
+        tmp_path.chmod(0o755)
+    assert page.read_text(encoding="utf-8") == "new"
