@@ -16,11 +16,13 @@ from provision.transcript import FOLDER, VERSION
 
 ACCOUNT = "<account>"
 API = "<api>"
+CALLER = "<caller>"
 LEFT_OUT = "<left out>"
 
 # What carries a message or an item, by operation: in the parameters, and in the answer.
 BODIES = {
     "GetItem": ("Item",),
+    "GetLogEvents": ("events",),
     "Invoke": ("Payload",),
     "PutItem": ("Item",),
     "ReceiveMessage": ("Messages",),
@@ -159,13 +161,43 @@ def up_to(recording: Recording) -> list[Recording]:
 
 
 def invented(recording: Recording) -> dict[str, str]:
-    """What an audience could misuse, each with a name for it: the account, and the ids that AWS invented."""
+    """What an audience could misuse, each with a name for it: account, caller, and the ids that AWS invented."""
     found = {str(recording.header.get("account") or ""): "account"}
     for event in recording.of("entry"):
         known = event["entry"].get("outputs", {}).get("id", "")
         found.setdefault(known, f"id of {event['entry']['key']}")
-    found = {**call.invented(recording.calls), **found}
+    found = {
+        **dict.fromkeys(apis(recording), "id of api"),
+        **call.invented(recording.calls),
+        **found,
+        **dict.fromkeys(callers(recording), "caller"),
+    }
     return {value: name for value, name in found.items() if value}
+
+
+def apis(recording: Recording) -> set[str]:
+    """The ids of APIs that are in a run, which need not be the one that made them."""
+    found = {
+        event["entry"].get("outputs", {}).get("id")
+        for event in recording.of("entry")
+        if event["entry"]["kind"] == "apigateway:rest-api"
+    }
+    for one in recording.calls:
+        found.add((one["parameters"] or {}).get("restApiId"))
+        answer = one["answer"] or {}
+        if one["operation"] in ("CreateRestApi", "GetRestApi"):
+            found.add(answer.get("id"))
+        elif one["operation"] == "GetRestApis":
+            found |= {item.get("id") for item in answer.get("items", ()) if isinstance(item, dict)}
+    return {api_id for api_id in found if isinstance(api_id, str) and api_id}
+
+
+def callers(recording: Recording) -> set[str]:
+    """Who made the calls: AWS names it in what it refuses, too. The account's root has no name of its own."""
+    answers = [one["answer"] or {} for one in recording.calls if one["operation"] == "GetCallerIdentity"]
+    found = {answer.get(name) for answer in answers for name in ("Arn", "UserId")}
+    account = str(recording.header.get("account") or "")
+    return {one for one in found if isinstance(one, str) and one not in ("", account) and not one.endswith(":root")}
 
 
 def masked(recording: Recording) -> Recording:
@@ -173,12 +205,12 @@ def masked(recording: Recording) -> Recording:
 
     The id of an API is a part of its address, which anyone may call who knows it.
     """
-    account = str(recording.header.get("account") or "")
-    apis = {
-        event["entry"]["outputs"]["id"]
-        for event in recording.of("entry")
-        if event["entry"]["kind"] == "apigateway:rest-api" and event["entry"].get("outputs", {}).get("id")
+    masks = {
+        str(recording.header.get("account") or ""): ACCOUNT,
+        **dict.fromkeys(apis(recording), API),
+        **dict.fromkeys(callers(recording), CALLER),
     }
+    hidden = sorted(filter(None, masks), key=len, reverse=True)
 
     def mask(value: Any) -> Any:
         if isinstance(value, dict):
@@ -186,9 +218,9 @@ def masked(recording: Recording) -> Recording:
         if isinstance(value, list):
             return [mask(member) for member in value]
         if isinstance(value, str):
-            text = value.replace(account, ACCOUNT) if account else value
-            for api_id in apis:
-                text = text.replace(api_id, API)
+            text = value
+            for one in hidden:
+                text = text.replace(one, masks[one])
             return IN_ARN.sub(r"\1<another account>", text)
         return value
 

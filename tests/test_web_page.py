@@ -16,7 +16,7 @@ from deployment import ACCOUNT
 from programs import Folder
 
 from provision import STEPS, outcome
-from replay.recording import Recording, read, transcripts_in
+from replay.recording import Recording, callers, invented, masked, read, transcripts_in
 from replay.web_page import web_page
 
 pytestmark = pytest.mark.usefixtures("models_read_once")
@@ -111,6 +111,32 @@ def test_account_numbers_and_bodies_are_left_out_unless_told_otherwise(page: Pat
     assert api not in text and "&lt;api&gt;" in text  # who knows it may call the address
     whole = web_page(built, unmasked=True)
     assert ACCOUNT in whole and "somevalue1" in whole
+
+
+def test_what_another_run_made_and_who_called_is_masked_too(built: Recording) -> None:
+    """A run that only goes through the API, or finds it, has its id in calls, and nowhere else."""
+    call = next(one for one in built.calls if one["operation"] == "TestInvokeMethod")
+    api = call["parameters"]["restApiId"]
+    caller = next(one for one in built.calls if one["operation"] == "GetCallerIdentity")["answer"]["Arn"]
+    refused = {"code": "AccessDenied", "message": f"User: {caller} is not authorized", "status": 403}
+    events = [one for one in built.events if one["type"] != "entry" and one.get("operation") != "CreateRestApi"]
+    run = Recording(built.header, [*events, {**call, "error": refused}])
+    text = web_page(run)
+    assert api not in text and caller not in text and "user/moto" not in text
+    assert "User: &lt;caller&gt; is not authorized" in text
+    hidden = invented(run)
+    assert hidden[api] == "id of api" and hidden[caller] == "caller"
+    root = {**call, "operation": "GetCallerIdentity", "answer": {"Arn": f"arn:aws:iam::{ACCOUNT}:root"}}
+    assert callers(Recording(built.header, [root])) == set()  # a policy's owner is no secret but for its number
+    logs = {**call, "operation": "GetLogEvents", "parameters": {}, "answer": {"events": [{"message": "Bob"}]}}
+    assert "Bob" not in json.dumps(masked(Recording(built.header, [logs])).events)
+
+
+def test_a_page_goes_to_stdout_too(folder: Folder, page: Path) -> None:
+    ended = folder.run("provision", "replay", "--html", "-")
+    assert ended.returncode == outcome.DONE and ended.stderr == ""
+    assert ended.stdout == page.read_text(encoding="utf-8")
+    assert not (folder.path / "-").exists()
 
 
 def test_texts_of_aws_are_never_markup(built: Recording) -> None:
