@@ -320,7 +320,7 @@ def build(run: strangers.Run, screen: Screen, steps: Sequence[Step] = STEPS, *, 
         screen.hide_ids(run.aws, run.ledger)
         screen.step_ended(step, happened, run.settings)
         if screen.presenting:
-            screen.say(f"{run.aws.waiting.clock() - began[step.name]:.1f} s", "dim")
+            screen.took(run.aws.waiting.clock() - began[step.name])
         transcript.done(step.name, happened)
 
     with explained(run.aws, run.ledger):

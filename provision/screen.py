@@ -530,6 +530,10 @@ class Screen:
         if self.presenting:
             self.say()
 
+    def took(self, seconds: float) -> None:
+        """How long a step took in this run."""
+        self.say(f"    {'took':<11}{seconds:.1f} s", "dim")
+
     def wait(self, wait: Wait) -> None:
         """A line when a wait begins, and one again every fifteen seconds while it lasts, unless it is drawn."""
         if self._progress is not None:

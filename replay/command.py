@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import copy
+import math
 import shlex
 import sys
-from contextlib import suppress
 from pathlib import Path
 
 from rich.text import Text
@@ -63,6 +63,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def replay(options: argparse.Namespace, screen: Screen) -> int:
+    """Ctrl-C ends it at once and without a word, as it ends any player: no call is under way."""
+    screen.asking = True
+    try:
+        return shown(options, screen)
+    except KeyboardInterrupt:
+        return outcome.INTERRUPTED
+    finally:
+        screen.asking = False
+
+
+def shown(options: argparse.Namespace, screen: Screen) -> int:
+    check_speed(options.speed)
     if options.state:
         folder = folder_of(options.state)
         paths = sorted(folder.glob("*.jsonl"))
@@ -83,17 +95,24 @@ def replay(options: argparse.Namespace, screen: Screen) -> int:
     if options.script:
         scripted(recording, options.script, screen)
         return outcome.DONE
-    shown = copy.copy(screen)
-    shown.talk, shown.in_terminal = screen.data, screen.data_in_terminal  # what is played was asked for: it is data
-    show = Show(recording, shown, with_faces=options.faces)
-    if sys.stdin.isatty() and shown.talk.is_terminal:
-        screen.asking = True  # so that Ctrl-C ends it at once: no call is under way
-        with suppress(KeyboardInterrupt):
-            play(show, speed=options.speed)
-        screen.asking = False
+    stage = copy.copy(screen)
+    stage.talk, stage.in_terminal = screen.data, screen.data_in_terminal  # what is played was asked for: it is data
+    show = Show(recording, stage, with_faces=options.faces)
+    if sys.stdin.isatty() and stage.draws:
+        play(show, speed=options.speed)
     else:
         print_all(show)
     return outcome.DONE
+
+
+def check_speed(speed: float) -> None:
+    if not (0 < speed < math.inf):
+        raise outcome.Stop(
+            f"--speed {speed:g} is no speed.",
+            means="Nothing was played.",
+            advice=("1 is the run's own speed, 2 twice as fast, 0.5 half as fast.",),
+            exit_code=outcome.USAGE,
+        )
 
 
 def scripted(recording: Recording, path: Path, screen: Screen) -> None:

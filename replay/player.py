@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from lessons.call import faces
 from lessons.page import Page, names, read
+from lessons.picture import as_text
 from provision import STEPS, Step
 from provision.kinds import KINDS, name_of
 from provision.ledger import Difference, Happened
 from provision.screen import Screen
+from provision.survey import PLACES
+from provision.trace import Hop
 from provision.trial import Trial
 from provision.waiting import Wait
 from replay.recording import Recording, invented
@@ -20,8 +23,17 @@ from replay.recording import Recording, invented
 SPEEDS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 # What a person waits for at most, in seconds of the recording: longer silences are shortened.
 LONGEST_SILENCE = 5.0
-HELP = "space: pause or play, n and b: next and previous step, 1-8: that step, . and ,: one event on or back, "
-HELP += "+ and -: faster and slower, f: faces of the calls, q: quit"
+HELP = "space: pause or play; n and b, or right and left: next and previous step; 1-8: that step; "
+HELP += ". and , or down and up: one event on or back; + and -: faster and slower; f: faces of the calls; "
+HELP += "p: picture of what there is so far; o: the presenter's notes; q: quit"
+# What stands behind the state, as much of it as there is room for.
+KEYS = (
+    "space: pause   n b: step   . ,: event   + -: speed   h: help   q: quit",
+    "space: pause   n b: step   h: help   q: quit",
+    "space: pause   h: help   q: quit",
+    "h: help   q: quit",
+    "h: help",
+)
 
 
 @dataclass(frozen=True)
@@ -37,17 +49,41 @@ def scenes(recording: Recording) -> list[Scene]:
     """The pages of a run, in its order. Of a teardown the steps are those whose things were removed."""
     if recording.header["program"] == "teardown":
         return list(scenes_of_teardown(recording))
+    if recording.header["program"] == "trace":
+        return list(scenes_of_trace(recording))
     found: list[Scene] = []
-    for name, events in recording.steps():
+    parts = list(recording.steps())
+    for number, (name, events) in enumerate(parts, start=1):
         if not name and not any(map(is_seen, events)):
             continue
         step = next((step for step in STEPS if step.name == name), None)
         if step is not None:
             title = f"Step {step.number} of 8: {step.title}"
+        elif number < len(parts):
+            title = "Between the steps" if found else "Before the steps"
         else:
             title = "Tests, and the end" if any(event["type"] == "trial" for event in events) else "The end"
         found.append(Scene(title, step, events))
-    return found
+    return found or [Scene("The end", None, recording.events)]
+
+
+def scenes_of_trace(recording: Recording) -> Iterator[Scene]:
+    """A page for each route, with what was looked up for its hops."""
+    route = ""
+    events: list[dict[str, Any]] = []
+    waiting: list[dict[str, Any]] = []
+    for event in recording.events:
+        waiting.append(event)
+        if event["type"] == "hop":
+            if route and event["route"] != route:
+                yield Scene(route, None, events)
+                events = []
+            route = event["route"]
+            events += waiting
+            waiting = []
+    if route:
+        yield Scene(route, None, events)
+    yield Scene("The end", None, waiting)
 
 
 def scenes_of_teardown(recording: Recording) -> Iterator[Scene]:
@@ -117,6 +153,11 @@ class Show:
             self.screen.wait(Wait(**{name: event[name] for name in ("reason", "means", "words", "elapsed", "budget")}))
         elif kind == "done" and scene.step is not None:
             self.screen.step_ended(scene.step, [happened(one) for one in event["happened"]], self.recording.settings)
+            took = seconds_of(scene)
+            if self.screen.presenting and took is not None:
+                self.screen.took(took)
+        elif kind == "hop":
+            self.hop(event)
         elif kind == "trial":
             self.screen.trial(Trial(event["title"], event["saw"]))
         elif kind == "removed":
@@ -140,6 +181,19 @@ class Show:
                 "dim",
             )
 
+    def hop(self, event: dict[str, Any]) -> None:
+        self.screen.hop(Hop(**{name: event[name] for name in ("route", "place", "after", "took", "source", "saw")}))
+
+    def picture(self, so_far: list[dict[str, Any]]) -> None:
+        self.screen.heading("What there is so far")
+        there = existing(self.recording, so_far)
+        self.screen.drawing(as_text(self.recording.settings, there, width=self.screen.width))
+
+    def notes(self, scene: Scene) -> None:
+        if scene.step is not None:
+            self.screen.heading("For the presenter")
+            self.screen.markdown(self.page(scene.step).presenter)
+
     def ended(self, event: dict[str, Any]) -> None:
         stop = event.get("stop")
         self.screen.say()
@@ -150,6 +204,32 @@ class Show:
             for advice in stop["advice"]:
                 self.screen.keep(f"  What to do:    {advice}")
         self.screen.say(f"{event['at']:.1f} s, {event['calls']} API calls, {event['writes']} of them writing.", "dim")
+
+
+def seconds_of(scene: Scene) -> float | None:
+    """How long a step took in the run; None where it did not come to its end."""
+    begun = [event["at"] for event in scene.events if event["type"] == "step"]
+    done = [event["at"] for event in scene.events if event["type"] == "done"]
+    return max(done[-1] - begun[0], 0.0) if begun and done else None
+
+
+def existing(recording: Recording, so_far: Iterable[dict[str, Any]]) -> set[str]:
+    """The ledger's keys of what there was after these events of a run, as far as the run came across it."""
+    events = recording.events
+    there: set[str] = set()
+    if recording.header["program"] == "teardown":  # it begins with all that it takes away, or leaves
+        there |= {event["entry"]["key"] for event in events if event["type"] == "entry"}
+        there |= {event["key"] for event in events if event["type"] == "removed"}
+    elif recording.header["program"] == "trace":  # what it goes through was there, and stays
+        there |= set(PLACES)
+    for event in so_far:
+        if event["type"] == "entry":
+            (there.add if event["entry"]["status"] == "created" else there.discard)(event["entry"]["key"])
+        elif event["type"] == "done":
+            there |= {one["key"] for one in event["happened"]}
+        elif event["type"] == "removed" and event["word"] in ("left", "kept", "failed"):
+            there.add(event["key"])
+    return there
 
 
 def happened(fields: dict[str, Any]) -> Happened:
@@ -193,7 +273,7 @@ class Player:
         self.screen = show.screen
         self.next_key = next_key
         self.clock = clock
-        self.speed = min(SPEEDS, key=lambda one: abs(one - speed))
+        self.speed = speed
         self.scenes = scenes(show.recording)
         self.times = times(self.scenes)
         self.length = self.times[-1][-1] if self.times and self.times[-1] else 0.0
@@ -212,9 +292,14 @@ class Player:
         self.open_page()
         last = self.clock()
         state = ""
+        size = self.screen.talk.size
         while not self.over:
             key = self.next_key(0.05)
             now = self.clock()
+            if self.screen.talk.size != size:
+                size, state = self.screen.talk.size, ""
+                tell_state("")  # a terminal that folds its lines anew has it in two rows now
+                self.redraw()
             if not self.paused:
                 self.now = min(self.now + (now - last) * self.speed, self.length)
             last = now
@@ -250,10 +335,20 @@ class Player:
         self.event = max(0, min(event, len(events)))
         due = self.times[self.scene]
         self.now = due[max(self.event - 1, 0)] if due else self.now
+        self.redraw()
+
+    def redraw(self) -> None:
+        """The page anew, as far as it was shown."""
+        scene = self.scenes[self.scene]
         self.screen.clear()
         self.open_page()
-        for one in events[: self.event]:
-            self.show.event(self.scenes[self.scene], one)
+        for one in scene.events[: self.event]:
+            self.show.event(scene, one)
+
+    def shown(self) -> list[dict[str, Any]]:
+        """All events of the run until now."""
+        before = [event for scene in self.scenes[: self.scene] for event in scene.events]
+        return before + self.scenes[self.scene].events[: self.event]
 
     # What a person may do.
 
@@ -271,12 +366,16 @@ class Player:
         elif key in (",", "KEY_UP"):
             self.step_back()
         elif key in ("+", "="):
-            self.speed = SPEEDS[min(SPEEDS.index(self.speed) + 1, len(SPEEDS) - 1)]
+            self.speed = next((speed for speed in SPEEDS if speed > self.speed), self.speed)
         elif key == "-":
-            self.speed = SPEEDS[max(SPEEDS.index(self.speed) - 1, 0)]
+            self.speed = next((speed for speed in reversed(SPEEDS) if speed < self.speed), self.speed)
         elif key == "f":
             self.show.with_faces = not self.show.with_faces
-            self.go_to(self.scene, self.event)
+            self.redraw()
+        elif key == "p":
+            self.show.picture(self.shown())
+        elif key == "o":
+            self.show.notes(self.scenes[self.scene])
         elif key in ("h", "?"):
             self.screen.say(HELP, "dim")
         elif key.isdigit():
@@ -315,12 +414,15 @@ class Player:
         step = self.scenes[self.scene].step
         page = f"step {step.number} of 8" if step is not None else f"page {self.scene + 1} of {len(self.scenes)}"
         so_far = f"{self.now:.0f} of {self.length:.0f} s"
-        return f" {state}  {page}  {so_far}  x{self.speed:g}   space n b . , + - f q; h: help "
+        begin = f" {state}  {page}  {so_far}  x{self.speed:g}"
+        room = self.screen.talk.width - 1
+        keys = next((keys for keys in KEYS if len(begin) + len(keys) + 4 <= room), "")
+        return f"{begin}   {keys} " if keys else f"{begin} "
 
 
 def is_seen(event: dict[str, Any]) -> bool:
     """Whether an event leaves a line on the screen."""
-    return event["type"] in ("wait", "done", "trial", "removed", "ended") or (
+    return event["type"] in ("wait", "done", "trial", "removed", "hop", "ended") or (
         event["type"] == "call" and not event["read"]
     )
 

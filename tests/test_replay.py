@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 from command_line import CommandLine
+from emulator import Emulator, text
 from programs import DEAD, Folder
 from screens import memory_screen
 from terminal import ESCAPE, Terminal
 
 from provision import STEPS, outcome
 from replay.command import last_built
-from replay.player import Player, Show, print_all, scenes, times
+from replay.player import Player, Show, existing, print_all, scenes, times
 from replay.recording import NoTranscript, Recording, read, transcripts_in
 from sandbox import Sandbox
 
@@ -95,7 +96,10 @@ def test_in_a_terminal_it_goes_where_the_person_wants(folder: Folder) -> None:
         assert "dynamodb CreateTable" in player.ask(".", "CreateTable")
         assert "aws dynamodb create-table" in player.ask("f", "create-table")
         assert "x8 " in player.ask("-", "x8 ")
-        assert "quit" in player.ask("h", "quit")
+        assert "(POC-Lambda-1)" in player.ask("p", "[there]")  # not there yet
+        assert "For the presenter" not in player.text
+        player.ask("o", "For the presenter")
+        player.ask("h", "faces of the calls")
         player.type("q")
         assert player.end() == outcome.DONE
 
@@ -122,8 +126,67 @@ def test_ctrl_c_ends_it_at_once_without_a_word(folder: Folder) -> None:
     with Terminal(folder, 100, "provision", "replay") as player:
         player.read_until("Step 1 of 8")
         player.interrupt()
-        assert player.end() == outcome.DONE
+        assert player.end() == outcome.INTERRUPTED
         assert "call in flight" not in player.text and "Interrupted" not in player.text
+        assert "Traceback" not in player.text
+
+
+def test_what_is_only_coloured_like_a_terminal_is_played_at_once(folder: Folder) -> None:
+    """FORCE_COLOR makes of a pipe what it is not; there nobody would see the player, and it would wait for a key."""
+    shell = ("sh", "-c", f"'{folder.python}' -m provision replay | cat")
+    for variable in ({"FORCE_COLOR": "1"}, {"TTY_COMPATIBLE": "1"}):
+        with Terminal(folder, 100, program=shell, **variable) as terminal:
+            assert terminal.end() == outcome.DONE
+            assert "of them writing" in terminal.text and "playing" not in terminal.text
+    with Terminal(folder, 100, "provision", "replay", TERM="dumb") as terminal:
+        assert terminal.end() == outcome.DONE
+        assert "of them writing" in terminal.text
+
+
+@pytest.mark.parametrize("refolds", [False, True], ids=["cuts off", "folds anew"])
+def test_a_window_of_another_size_is_drawn_anew(folder: Folder, refolds: bool) -> None:
+    emulator = Emulator(100, 30)
+    with Terminal(folder, 100, "provision", "replay", rows=30) as player:
+        player.read_until("Step 1 of 8")
+        emulator.feed(player.written)
+        for keys, until in ((" ", "paused"), ("3", "may have is up to"), (".", "CreateTable")):
+            player.ask(keys, until)
+            player.read_until("paused")
+            emulator.feed(player.written)
+        for columns, key in ((60, "h: help"), (140, "+ -: speed")):
+            emulator.change(columns, 30, refolds=refolds)
+            player.written = b""
+            player.resize(columns, 30)
+            player.read_until(key)
+            emulator.feed(player.written)
+            rows = text(emulator.rows[-30:], coloured=False)
+            assert rows.count("paused") == 1 and rows.count("Step 3 of 8") == 1, rows
+            assert rows.count("CreateTable") == 1
+        player.type("q")
+        assert player.end() == outcome.DONE
+
+
+def test_what_is_no_speed_is_refused_and_any_other_is_kept(folder: Folder) -> None:
+    for speed in ("0", "-1", "nan", "inf"):
+        refused = folder.run("provision", "replay", "--speed", speed)
+        assert refused.returncode == outcome.USAGE and "no speed" in refused.stderr
+    player, _ = play(STORY, [], speed=3)
+    assert player.speed == 3
+    player, _ = play(STORY, [(0.1, "+")], speed=3)
+    assert player.speed == 4
+    player, _ = play(STORY, [(0.1, "-")], speed=3)
+    assert player.speed == 2
+    player, _ = play(STORY, [(0.1, "+"), (0.2, "+")], speed=16)
+    assert player.speed == 16
+
+
+def test_for_an_audience_each_step_says_how_long_it_took(folder: Folder) -> None:
+    played = folder.run("provision", "replay", "--present").stdout
+    run = read(transcripts(folder)[0])
+    begun = {event["step"]: event["at"] for event in run.of("step")}
+    took = [f"{done['at'] - begun[done['step']]:.1f} s" for done in run.of("done")]
+    assert re.findall(r"(?m)^    took +(\d.*)$", played) == took and len(took) == 8
+    assert "    took " not in folder.run("provision", "replay").stdout
 
 
 def test_colour_goes_by_the_flag_then_by_no_color_then_by_the_terminal(folder: Folder) -> None:
@@ -292,3 +355,53 @@ def test_without_a_file_the_last_run_is_played_that_made_something(tmp_path: Pat
     assert last_built(runs[2:], tmp_path).path == runs[3]
     with pytest.raises(NoTranscript):
         last_built([], tmp_path)
+
+
+HOPS = [
+    {"type": "hop", "at": at, "route": route, "place": place, "after": after, "took": None, "source": "", "saw": saw}
+    for at, route, place, after, saw in (
+        (1.0, "POST /direct", "client", 0.0, "status 200"),
+        (1.2, "POST /direct", "API Gateway", None, "not visible here"),
+        (2.0, "POST /direct/queue", "client", 0.0, "status 200, with a message id"),
+        (3.0, "POST /direct/queue", "queue", 0.5, "the message is in the queue"),
+    )
+]
+
+
+def test_a_followed_request_is_played_hop_by_hop() -> None:
+    ended = {"type": "ended", "at": 4.0, "exit_code": 0, "calls": 0, "writes": 0}
+    traced = Recording({**STORY.header, "program": "trace"}, [*HOPS, ended])
+    assert [scene.title for scene in scenes(traced)] == ["POST /direct", "POST /direct/queue", "The end"]
+    screen = memory_screen()
+    print_all(Show(traced, screen))
+    played = lines_of(screen.talk.file.getvalue())  # type: ignore[attr-defined]
+    assert [line for line in played if "client" in line or "queue  " in line or "visible" in line] == [
+        "0.000 s  client            status 200",
+        "API Gateway       not visible here",
+        "0.000 s  client            status 200, with a message id",
+        "0.500 s  queue             the message is in the queue",
+    ]
+
+
+def test_a_run_that_did_not_come_to_a_step_has_a_page() -> None:
+    ended = {"type": "ended", "at": 4.0, "exit_code": 253, "calls": 0, "writes": 0}
+    for program in ("provision", "trace", "teardown"):
+        for events in ([], [ended]):
+            empty = Recording({**STORY.header, "program": program}, events)
+            assert scenes(empty)
+            player, _ = play(empty, [(number / 10, key) for number, key in enumerate("nb.,po3", start=1)])
+            assert player.over
+
+
+def test_what_exists_is_told_by_what_the_run_did(folder: Folder) -> None:
+    build, teardown = (read(path) for path in transcripts(folder))
+    there = [existing(build, scene.events) for scene in scenes(build) if scene.step]
+    assert there[0] == {"write-policy", "read-policy"} and there[2] == {"table"}
+    assert len(existing(build, build.events)) == 16
+    assert len(existing(teardown, [])) == 16
+    assert existing(teardown, []) - existing(teardown, scenes(teardown)[0].events) == {"stage"}
+    assert existing(teardown, teardown.events) == set()
+    killed = Recording(build.header, [one for one in build.events if one["type"] != "done"])
+    assert len(existing(killed, killed.events)) == 16
+    kept = {"type": "removed", "at": 9.0, "word": "kept", "key": "table", "kind": "", "identity": {}, "remark": ""}
+    assert existing(teardown, [*teardown.events, kept]) == {"table"}
