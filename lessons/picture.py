@@ -43,7 +43,7 @@ def boxes(settings: Settings) -> list[Box]:
     both = ("function-role/write-policy", "function-role/read-policy")
     policies = f"{settings.write_policy} {settings.read_policy}"
     found = [
-        Box(("api", "stage"), 8, "REST API, stage Staging", settings.api, 200, 130, 190),
+        Box(("api",), 7, "REST API", settings.api, 240, 130, 150),
         Box(("function", "log-group"), 5, "function and log group", settings.function, 560, 130),
         Box(("table",), 3, "DynamoDB table", settings.table, 800, 130, 150),
         Box(("queue",), 4, "SQS queue, access policy", settings.queue, 380, 280, 180),
@@ -58,14 +58,14 @@ def boxes(settings: Settings) -> list[Box]:
 
 def arrows(settings: Settings) -> list[Arrow]:
     found = [
-        Arrow(("stage",), 8, "M130 165H198", "POST", (142, 157)),
+        Arrow(("stage",), 8, "M130 165H238", f"stage {settings.stage}", (138, 157)),
         Arrow(("api", "permission"), 7, "M390 165H558", f"/{settings.path_part}", (405, 157)),
         Arrow(("function", "table"), 5, "M730 165H798", "items", (745, 157)),
         Arrow(("trigger",), 6, "M520 280C560 240 600 230 640 202", "SQS trigger", (592, 245)),
     ]
     if settings.has_queue_route:
         label = f"/{settings.path_part}/{settings.queue_path_part}"
-        found.append(Arrow(("api", "queue"), 7, "M300 200C300 260 330 310 378 315", label, (140, 260)))
+        found.append(Arrow(("api", "queue"), 7, "M310 200C310 260 335 310 378 315", label, (130, 262)))
     if settings.has_dead_letter_queue:
         label = f"after {settings.max_receive_count} receives"
         found.append(Arrow(("dead-letter-queue", "queue"), 4, "M560 315H638", label, (548, 370)))
@@ -146,7 +146,8 @@ STYLE = """
 .picture .kind, .picture .label { font-size: 12px; }
 .picture .label { text-anchor: start; }
 .picture .way { stroke: currentColor; stroke-width: 1.5; fill: none; }
-.picture .missing { opacity: 0.3; }
+.picture marker path { fill: context-stroke; }
+.picture .missing { opacity: 0.45; }
 .picture .missing rect, .picture .missing .way { stroke-dasharray: 4 4; }
 .picture .new rect { stroke: var(--accent, #0969da); stroke-width: 3; }
 .picture .new .way { stroke: var(--accent, #0969da); stroke-width: 2.5; }
@@ -162,8 +163,8 @@ def as_svg(
 ) -> str:
     """The picture as an SVG element, in the colours of the page that it stands in (--ink, --paper, --accent).
 
-    Each part says by `data-step` with which step it is there. `existing` are the keys of what is there; None:
-    everything. `links` are addresses by key: a box leads to that of its first.
+    Each part says by `data-keys` what it stands for, and by `data-step` with which step it is there. `existing` are
+    the keys of what is there; None: everything. `links` are addresses by key: a box leads to that of its first.
     """
 
     def state(keys: tuple[str, ...]) -> str:
@@ -174,9 +175,10 @@ def as_svg(
         "trigger hands to the function. The function writes to the table."
     )
     drawn = [
-        svg.opening("picture", 985, 380, f'role="img" aria-label="{svg.escaped(title)}: {described}"'),
+        svg.opening("picture", 985, 385, f'role="img" aria-label="{svg.escaped(title)}: {described}"', top=30),
         f"<style>{STYLE}</style>",
-        '<defs><marker id="head" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="8" markerHeight="8" orient="auto">'
+        '<defs><marker id="head" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="12" markerHeight="12" '
+        'markerUnits="userSpaceOnUse" orient="auto">'
         '<path d="M0 0L10 5L0 10z" fill="currentColor"/></marker></defs>',
         '<g class="box"><rect x="20" y="135" width="110" height="60" rx="8"/>'
         '<text class="name" x="75" y="162">client</text><text class="kind" x="75" y="181">anyone</text></g>',
@@ -184,7 +186,8 @@ def as_svg(
     for arrow in arrows(settings):
         x, y = arrow.at
         drawn.append(
-            f'<g class="part{state(arrow.keys)}" data-step="{arrow.step}"><path class="way" d="{arrow.path}" '
+            f'<g class="part{state(arrow.keys)}" data-step="{arrow.step}" data-keys="{" ".join(arrow.keys)}">'
+            f'<path class="way" d="{arrow.path}" '
             f'marker-end="url(#head)"/>{svg.text("label", x, y, arrow.label)}</g>'
         )
     for box in boxes(settings):
@@ -193,7 +196,7 @@ def as_svg(
         if link:
             drawn.append(f'<a href="{svg.escaped(link)}">')
         drawn.append(
-            f'<g class="box part{state(box.keys)}" data-step="{box.step}">'
+            f'<g class="box part{state(box.keys)}" data-step="{box.step}" data-keys="{" ".join(box.keys)}">'
             f'<rect x="{box.x}" y="{box.y}" width="{box.width}" height="70" rx="8"/>'
         )
         lines = textwrap.wrap(box.name, box.width // 9, max_lines=2, placeholder="...")

@@ -9,9 +9,10 @@ import re
 NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def opening(name: str, width: int, height: int, attributes: str) -> str:
-    """The first tag of a picture of the class `name`, as large as there is room for."""
-    return f'<svg class="{name}" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" {attributes}>'
+def opening(name: str, width: int, height: int, attributes: str, *, top: int = 0) -> str:
+    """The first tag of a picture of the class `name`, as large as there is room for; nothing stands above `top`."""
+    box = f"0 {top} {width} {height - top}"
+    return f'<svg class="{name}" xmlns="http://www.w3.org/2000/svg" viewBox="{box}" {attributes}>'
 
 
 def text(name: str, x: float, y: float, words: str) -> str:

@@ -345,13 +345,16 @@ def time_label(time: float, step: float) -> str:
 
 # As SVG.
 
-STYLE = """
+PALETTE = """
 .timeline { --ink: #1f2328; --soft: #57606a; --paper: #ffffff; --line: #d0d7de; --call: #0550ae; --wait: #9a6700;
-  --bad: #a40e26; background: var(--paper); font-family: system-ui, sans-serif; font-size: 13px; }
+  --bad: #a40e26; }
 @media (prefers-color-scheme: dark) { .timeline { --ink: #e6edf3; --soft: #9da7b3; --paper: #0d1117; --line: #3d444d;
   --call: #79c0ff; --wait: #e3b341; --bad: #ff7b72; } }
 @media print { .timeline { --ink: #000000; --soft: #333333; --paper: #ffffff; --line: #bbbbbb; --call: #0550ae;
   --wait: #9a6700; --bad: #a40e26; } }
+"""
+STYLE = """
+.timeline { background: var(--paper); font-family: system-ui, sans-serif; font-size: 13px; }
 .timeline text { fill: var(--ink); }
 .timeline .title { font-size: 18px; font-weight: 600; }
 .timeline .soft, .timeline .head { fill: var(--soft); }
@@ -378,8 +381,11 @@ LONGEST_LABEL = 40
 LETTERS = 125  # that a line has room for
 
 
-def as_svg(shown: Timeline) -> str:
-    """The chart as one self-contained picture, light or dark as its reader has it."""
+def as_svg(shown: Timeline, *, in_page: bool = False) -> str:
+    """The chart as one self-contained picture, light or dark as its reader has it.
+
+    `in_page`: in the colours of the page that it stands in (--ink, --soft, --paper, --line, --call, --wait, --bad).
+    """
     lines = lines_of(shown)
     label_width = CHARACTER * min(max([len(line.title) for line in lines] + [10]), LONGEST_LABEL)
     left = EDGE + label_width + 4 * NUMBERS + 16
@@ -392,7 +398,7 @@ def as_svg(shown: Timeline) -> str:
         head,
         f'<title id="title">{svg.escaped(f"Where the time went: {heading(shown)}")}</title>',
         f'<desc id="described">{svg.escaped(described(shown))}</desc>',
-        f"<style>{STYLE}</style>",
+        f"<style>{'' if in_page else PALETTE}{STYLE}</style>",
         STRIPES,
         f'<rect class="paper" width="{WIDE}" height="{height}"/>',
         svg.text("title", EDGE, 34, f"Where the time went: {heading(shown)}"),

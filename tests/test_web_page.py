@@ -15,6 +15,7 @@ import pytest
 from deployment import ACCOUNT
 from programs import Folder
 
+from lessons.call import faces
 from provision import STEPS, outcome
 from replay.recording import Recording, callers, invented, masked, read, transcripts_in
 from replay.web_page import web_page
@@ -75,7 +76,8 @@ def test_nothing_is_fetched_and_it_is_small(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     seen = Reader(text)
     assert seen.fetched == []
-    assert "@import" not in text and "url(" not in text.replace("url(#head)", "")
+    assert "@import" not in text
+    assert {one for one in re.findall(r"url\(([^)]*)\)", text) if one[1:] not in seen.ids or one[0] != "#"} == set()
     assert len(text.encode()) < 1024 * 1024
     assert Reader('<img src="http://x/y">').fetched == ["http://x/y"]  # it would have been seen
 
@@ -165,6 +167,48 @@ def test_a_teardown_and_a_run_that_was_cut_have_pages(folder: Folder, built: Rec
     assert "It &lt;failed&gt;." in stopped and "Do this." in stopped
 
 
+def drawn(text: str, number: int) -> tuple[set[str], set[str]]:
+    """The keys of what the picture shows on a page as there, and as new."""
+    found = re.search(rf'<section id="page-{number}" data-there="([^"]*)" data-new="([^"]*)"', text)
+    assert found is not None
+    return set(found[1].split()), set(found[2].split())
+
+
+def test_the_picture_shows_what_the_run_had_made_or_left(folder: Folder, built: Recording) -> None:
+    text = web_page(built)
+    assert drawn(text, 6)[1] == {"api", "permission"} and "stage" not in drawn(text, 6)[0]
+    assert drawn(text, 8) == (drawn(text, 7)[0], set()) and len(drawn(text, 8)[0]) == 16
+    gone = web_page(read(transcripts_in(folder.path / ".provision")[-1]))
+    assert len(drawn(gone, 0)[0]) == 15 and drawn(gone, 8) == (set(), set())
+    until = next(number for number, one in enumerate(built.events) if one["type"] == "done" and one["step"] == "table")
+    part = web_page(Recording(built.header, built.events[: until + 1]))
+    assert drawn(part, 3)[0] == drawn(part, 2)[0] and "built in part" in part  # no page shows more than there was
+
+
+def test_a_followed_request_has_a_page(folder: Folder, built: Recording) -> None:
+    hop = {"type": "hop", "at": 1.0, "route": "POST /x", "place": "client", "after": 0.0, "took": 0.027}
+    hops = [{**hop, "source": "own <clock>", "saw": "status 200"}]
+    hops += [{**hop, "place": "queue", "after": None, "took": None, "source": "", "saw": "not visible here"}]
+    text = web_page(Recording({**built.header, "program": "trace"}, hops))
+    assert "a request followed through it" in text and "taken down" not in text
+    assert "own &lt;clock&gt;" in text and "<td>0.027 s</td>" in text and "not visible here" in text
+    assert len(drawn(text, 0)[0]) == 16
+
+
+def test_how_a_run_ended_is_not_embellished(built: Recording) -> None:
+    for code, words in ((0, "The run ended well"), (1, "The run ended with exit code 1")):
+        ended = {"type": "ended", "at": 1.0, "exit_code": code, "calls": 1, "writes": 0}
+        assert words in web_page(Recording(built.header, [*built.events[:-1], ended]))
+
+
+def test_where_the_time_went_is_in_the_page_in_its_colours(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    chart = text.partition('<svg class="timeline"')[2].partition("</svg>")[0]
+    assert "Tests of the result" in chart and "Where the time went" in chart
+    assert "prefers-color-scheme" not in chart  # else the button for light or dark would leave it behind
+    assert "It took " in text.partition('id="page-2"')[2].partition("</section>")[0]
+
+
 def test_a_place_that_cannot_be_written_is_refused(folder: Folder, page: Path) -> None:
     ended = folder.run("provision", "replay", "--html", "nowhere/page.html")
     assert ended.returncode == outcome.ENVIRONMENT
@@ -227,7 +271,7 @@ def test_in_a_browser_one_turns_pages_by_button_and_by_key(browser: Any, page: P
         browser.find_element("css selector", "body").send_keys(Keys.ARROW_RIGHT)
         assert shown(browser) == "Step 3 of 8: Table"
         assert browser.switch_to.active_element.text == "Step 3 of 8: Table"  # a screen reader goes on from there
-        assert browser.find_element("id", "told").text == "Step 3 of 8: Table, 3 of 9"
+        assert browser.find_element("id", "told").text == "Step 3 of 8: Table, 3 of 10"
         lit = browser.find_elements("css selector", ".picture .part:not(.missing)")
         assert {part.get_attribute("data-step") for part in lit} == {"1", "2", "3"}  # the picture grows
         browser.find_element("css selector", "body").send_keys(Keys.ARROW_LEFT)
@@ -236,6 +280,80 @@ def test_in_a_browser_one_turns_pages_by_button_and_by_key(browser: Any, page: P
         assert shown(browser) == "Step 8 of 8: Stage"
         browser.find_element("id", "all").click()
         assert shown(browser).count("Step ") == 8
+
+
+@pytest.mark.heavy
+def test_in_a_browser_a_turned_page_begins_at_its_picture(browser: Any, page: Path) -> None:
+    top = "return document.querySelector(arguments[0]).getBoundingClientRect().top"
+    with window(browser, page, 1366, 768):
+        browser.execute_script("window.scrollTo(0, document.body.scrollHeight)")
+        assert browser.execute_script(top, "#drawn") < 0
+        browser.find_element("id", "next").click()
+        assert browser.execute_script(top, "#drawn") >= 0
+        assert 0 < browser.execute_script(top, "#page-1 h2") < 768
+        assert browser.current_url.endswith("#page-1")
+        browser.find_element("id", "all").click()
+        browser.execute_script("document.getElementById('page-5').scrollIntoView()")
+        browser.find_element("id", "next").click()  # from the page that is read
+        assert browser.current_url.endswith("#page-6")
+        assert 0 < browser.execute_script(top, "#page-6 h2") < 200
+        browser.find_element("id", "all").click()
+        assert shown(browser) == "Step 7 of 8: REST API"
+
+
+@pytest.mark.heavy
+def test_in_a_browser_what_is_new_is_seen_on_a_phone(browser: Any, page: Path) -> None:
+    with window(browser, page, 390, 844):
+        for _ in STEPS:
+            inside = browser.execute_script(
+                "const frame = document.getElementById('drawn').getBoundingClientRect();"
+                "return [...document.querySelectorAll('.picture .box.new')].map(one => one.getBoundingClientRect())"
+                ".filter(one => one.left >= frame.left - 1 && one.right <= frame.right + 1).length"
+            )
+            alone = browser.execute_script("return document.querySelectorAll('.picture .box.new').length") == 1
+            assert inside or not alone, shown(browser)
+            browser.find_element("id", "next").click()
+        assert browser.execute_script("return document.querySelector('nav').offsetHeight") < 100
+
+
+@pytest.mark.heavy
+def test_in_a_browser_what_is_longer_than_its_box_can_be_reached_by_key(browser: Any, page: Path) -> None:
+    with window(browser, page, 1366, 768):
+        browser.find_element("link text", "4").click()
+        boxes = browser.find_elements("css selector", "#page-3 pre")
+        size = (
+            "const one = arguments[0];"
+            "return [one.scrollHeight > one.clientHeight + 1, one.scrollWidth > one.clientWidth + 1]"
+        )
+        found = set()
+        for box in boxes:
+            longer, wider = browser.execute_script(size, box)
+            assert not wider
+            assert (box.get_attribute("tabindex") == "0") is longer
+            assert (box.get_attribute("role") == "region") is longer
+            found.add(longer)
+        assert found == {True, False}
+
+
+@pytest.mark.heavy
+def test_in_a_browser_paper_is_white_and_has_the_answers_and_the_whole_picture(browser: Any, page: Path) -> None:
+    with window(browser, page, 1366, 768, "dark"):
+        browser.execute_script("document.documentElement.dataset.theme = 'dark'")
+        media = {"media": "print", "features": [{"name": "prefers-color-scheme", "value": "dark"}]}
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
+        assert browser.execute_script("return getComputedStyle(document.body).color") == "rgb(31, 35, 40)"
+        parts = "return [...document.querySelectorAll('.picture .part')].map(one => getComputedStyle(one).opacity)"
+        assert set(browser.execute_script(parts)) == {"1"}
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": []})
+        closed = "return document.querySelectorAll('details.answer:not([open])').length"
+        assert browser.execute_script(closed) == 8
+        browser.execute_script(
+            "window.addEventListener('beforeprint', () => {"
+            " window.closed_on_paper = document.querySelectorAll('details.answer:not([open])').length; })"
+        )
+        browser.execute_cdp_cmd("Page.printToPDF", {})
+        assert browser.execute_script("return window.closed_on_paper") == 0
+        assert browser.execute_script(closed) == 8
 
 
 @pytest.mark.heavy
@@ -251,7 +369,7 @@ def test_in_a_browser_an_address_leads_to_a_page_and_says_which_is_open(browser:
 
 
 @pytest.mark.heavy
-def test_in_a_browser_buttons_copy_and_colours_change(browser: Any, page: Path) -> None:
+def test_in_a_browser_buttons_copy_and_colours_change(browser: Any, page: Path, built: Recording) -> None:
     with window(browser, page, 1280, 800, "dark"):
         ground = "return getComputedStyle(document.body).backgroundColor"
         dark = browser.execute_script(ground)
@@ -264,7 +382,9 @@ def test_in_a_browser_buttons_copy_and_colours_change(browser: Any, page: Path) 
         )
         boxes = [one for one in browser.find_elements("css selector", "[data-copy]") if one.is_displayed()]
         boxes[1].find_element("css selector", "button").click()
-        assert browser.execute_script("return window.copied").startswith("aws iam create-policy")
+        first = next(call for call in masked(built).calls if not call["read"])
+        assert browser.execute_script("return window.copied").rstrip() == faces(first, None, region="us-east-1").aws
+        assert browser.find_element("id", "told").text == "Copied the aws command"
         assert boxes[1].find_element("css selector", "button").accessible_name == "Copy the aws command"
 
 
@@ -272,9 +392,11 @@ def test_in_a_browser_buttons_copy_and_colours_change(browser: Any, page: Path) 
 @pytest.mark.parametrize(("width", "height"), [(360, 800), (1280, 800), (1920, 1080)])
 def test_in_a_browser_no_page_is_wider_than_its_window(browser: Any, page: Path, width: int, height: int) -> None:
     with window(browser, page, width, height):
-        for _ in range(9):
+        for number in range(10):
             assert browser.execute_script("return document.documentElement.scrollWidth") <= width
-            browser.find_element("id", "next").click()
+            assert browser.find_element("id", "next").is_enabled() is (number < 9)
+            if number < 9:
+                browser.find_element("id", "next").click()
 
 
 @pytest.mark.heavy
@@ -317,5 +439,6 @@ def test_in_a_browser_a_screen_reader_finds_landmarks_and_names(browser: Any, pa
                 roles.setdefault(node["role"]["value"], []).append(name)
         assert roles["main"] and "Steps" in roles["navigation"]
         assert all(roles["button"])  # each has a name
+        assert "Step 7: REST API" in roles["link"] and "Tests, and the end" in roles["link"]
         assert any(name.startswith("The architecture") for name in roles.get("image", []) + roles.get("img", []))
         assert "Step 1 of 8: Policies" in roles["heading"]
