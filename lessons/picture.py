@@ -11,6 +11,8 @@ from rich.text import Text
 from lessons import svg
 from provision.settings import Settings
 
+NEXT = "\n"  # between the names of a box that stands for two things
+
 
 @dataclass(frozen=True)
 class Box:
@@ -41,7 +43,7 @@ class Arrow:
 
 def boxes(settings: Settings) -> list[Box]:
     both = ("function-role/write-policy", "function-role/read-policy")
-    policies = f"{settings.write_policy} {settings.read_policy}"
+    policies = f"{settings.write_policy}\n{settings.read_policy}"
     found = [
         Box(("api",), 7, "REST API", settings.api, 240, 130, 150),
         Box(("function", "log-group"), 5, "function and log group", settings.function, 560, 130),
@@ -197,9 +199,10 @@ def as_svg(
             drawn.append(f'<a href="{svg.escaped(link)}">')
         drawn.append(
             f'<g class="box part{state(box.keys)}" data-step="{box.step}" data-keys="{" ".join(box.keys)}">'
+            f"<title>{svg.escaped(box.name)}</title>"
             f'<rect x="{box.x}" y="{box.y}" width="{box.width}" height="70" rx="8"/>'
         )
-        lines = textwrap.wrap(box.name, box.width // 9, max_lines=2, placeholder="...")
+        lines = lines_of(box.name, box.width // 9)
         for number, line in enumerate(lines):
             top = box.y + (28 if len(lines) == 1 else 20) + 17 * number
             drawn.append(svg.text("name", middle, top, line))
@@ -208,6 +211,16 @@ def as_svg(
             drawn.append("</a>")
     drawn.append("</svg>")
     return "\n".join(drawn)
+
+
+def lines_of(name: str, width: int) -> list[str]:
+    """A name in the two lines that a box has room for, of two names one each; what is too long lacks its middle."""
+    names = name.split(NEXT)
+    lines = names if len(names) > 1 else textwrap.wrap(name, width)
+    if len(lines) > 2:
+        lines = [lines[0], "".join(lines[1:])]
+    end = width // 2 - 2  # a learner's name is at the end
+    return [line if len(line) <= width else f"{line[: width - 3 - end]}...{line[-end:]}" for line in lines]
 
 
 # As Mermaid: https://mermaid.js.org/syntax/flowchart.html
@@ -219,7 +232,7 @@ def as_mermaid(
     """A flowchart for Markdown that shows Mermaid (GitHub, GitLab, many wikis); `existing` and `links` as for SVG."""
     lines = ["flowchart LR", '    client(["client"])']
     for box in boxes(settings):
-        lines.append(f'    {mermaid_id(box.keys[0])}["{box.name}<br/>{box.kind}"]')
+        lines.append(f'    {mermaid_id(box.keys[0])}["{box.name.replace(NEXT, " ")}<br/>{box.kind}"]')
     ways = [
         ("client", "api", "POST", ("stage",)),
         ("api", "function", f"/{settings.path_part}", ("api", "permission")),

@@ -17,7 +17,7 @@ from screens import memory_screen
 
 import provision.__main__
 from lessons.diagram import Recorded, form_of, links_of
-from lessons.picture import as_mermaid, as_svg
+from lessons.picture import as_mermaid, as_svg, boxes, lines_of
 from provision import outcome
 from provision.cost import idle_sentence, prices, use_sentence
 from provision.ledger import Resource
@@ -176,6 +176,29 @@ def test_on_aws_each_box_leads_to_the_console() -> None:
     assert svg.count("<a href=") == 1
     ElementTree.fromstring(svg)
     assert f'click table "{links["table"]}"' in as_mermaid(Settings(), {"table"}, links=links)
+
+
+@pytest.mark.parametrize("learner", [None, "bo", "abcdefghij-klmno", "a" * 20 + "-" + "b" * 12])
+def test_each_name_has_a_place_in_its_box_and_is_whole_when_pointed_at(learner: str | None) -> None:
+    settings = Settings(learner=learner)
+    svg = as_svg(settings)
+    root = ElementTree.fromstring(svg)
+    titles = [title.text or "" for title in root.iter("{http://www.w3.org/2000/svg}title")]
+    assert f"{settings.write_policy}\n{settings.read_policy}" in titles and settings.dead_letter_queue in titles
+    for box in boxes(settings):
+        lines = lines_of(box.name, box.width // 9)
+        assert 1 <= len(lines) <= 2 and all(len(line) <= box.width // 9 for line in lines)
+        for name, line in zip(box.name.split("\n"), lines, strict=False):
+            assert line[:8] == name[:8]
+        assert not learner or lines[-1].endswith(learner[-3:])
+        assert box.x + box.width <= 985
+
+
+def test_on_the_page_of_its_step_the_api_is_there_and_its_stage_is_not() -> None:
+    built = {"api", "permission", "function", "log-group", "queue"}
+    svg = as_svg(Settings(), built)
+    assert re.search(r'<g class="box part" data-step="7" data-keys="api">', svg)
+    assert re.search(r'<g class="part missing" data-step="8" data-keys="stage">', svg)
 
 
 @pytest.mark.parametrize(
