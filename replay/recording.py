@@ -33,6 +33,20 @@ BODIES = {
 # An account's number inside an ARN, also behind an address: arn:aws:sqs:us-east-1:111122223333:POC-Queue
 IN_ARN = re.compile(r"(arn:[a-z-]+:[a-z0-9-]*:[a-z0-9-]*:)\d{12}(?!\d)")
 
+# What a line must have to be shown, by its type; of the first line all are texts.
+FIELDS = {
+    "transcript": ("program", "started", "account", "region", "partition", "deployment"),
+    "step": ("step",),
+    "call": ("number", "step", "service", "operation", "read", "parameters", "answer", "error", "seconds", "sent"),
+    "wait": ("call", "reason", "means", "words", "elapsed", "budget"),
+    "entry": ("entry",),
+    "done": ("step", "happened"),
+    "trial": ("title", "saw"),
+    "removed": ("word", "key", "kind", "identity", "remark"),
+    "hop": ("route", "place", "after", "took", "source", "saw"),
+    "ended": ("exit_code", "calls", "writes"),
+}
+
 
 class NoTranscript(outcome.Stop):
     """There is none, or the file is none that can be played."""
@@ -127,6 +141,18 @@ def read(path: Path) -> Recording:
     if not {"program", "account", "region", "endpoint", "deployment"} <= header.keys():
         raise _not_one(path, "the run ended before it knew where it was")
     return Recording(header, events, path)
+
+
+def check(recording: Recording) -> None:
+    """That a file has all that is shown of it. Raises NoTranscript: somebody has written in it, or another program."""
+    path = recording.path or Path("-")
+    for event in ({**recording.header, "type": "transcript"}, *recording.events):
+        missing = [name for name in FIELDS.get(event["type"], ()) if name not in event]
+        if missing:
+            raise _not_one(path, f"a line of the type {event['type']} has no {missing[0]}")
+    for name in FIELDS["transcript"]:
+        if not isinstance(recording.header[name], str):
+            raise _not_one(path, f"its {name} is no text")
 
 
 def _not_one(path: Path, why: str) -> NoTranscript:

@@ -19,7 +19,7 @@ from terminal import ESCAPE, Terminal
 from provision import STEPS, outcome
 from replay.command import last_built
 from replay.player import Player, Show, existing, print_all, scenes, times
-from replay.recording import NoTranscript, Recording, read, transcripts_in
+from replay.recording import FIELDS, NoTranscript, Recording, check, read, transcripts_in
 from sandbox import Sandbox
 
 pytestmark = pytest.mark.usefixtures("models_read_once")
@@ -83,6 +83,27 @@ def test_transcripts_are_listed_and_what_is_none_is_refused(folder: Folder, tmp_
         nothing = empty.run("provision", "replay")
         assert nothing.returncode == outcome.LEFT
         assert "There is no transcript" in nothing.stderr
+
+
+def test_a_file_that_somebody_wrote_in_is_refused_by_name_and_field(folder: Folder) -> None:
+    header, *events = map(json.loads, transcripts(folder)[0].read_text(encoding="utf-8").splitlines())
+    first = {event["type"]: event for event in events}
+    for type_, field in ((type_, field) for type_, fields in FIELDS.items() for field in fields):
+        whole = header if type_ == "transcript" else first.get(type_)
+        if whole is None:
+            assert type_ in ("removed", "hop")
+            continue
+        spoilt = {name: value for name, value in whole.items() if name != field}
+        lines = [spoilt] if type_ == "transcript" else [header, spoilt]
+        file = folder.path / "spoilt.jsonl"
+        file.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+        with pytest.raises(NoTranscript, match=r"spoilt\.jsonl"):
+            check(read(file))
+    refused = folder.run("provision", "replay", "spoilt.jsonl", "--html", "page.html")
+    assert refused.returncode == outcome.USAGE
+    assert "a line of the type ended has no writes" in refused.stderr and "defect" not in refused.stderr
+    for path in transcripts(folder):
+        check(read(path))
 
 
 def test_in_a_terminal_it_goes_where_the_person_wants(folder: Folder) -> None:
