@@ -446,8 +446,10 @@ def play(show: Show, *, speed: float = 1.0) -> None:
     """In a terminal: with keys, until the person quits."""
     import blessed
 
-    # blessed reads keys only where the stream is the real one; a mask may stand before it.
-    terminal = blessed.Terminal(stream=getattr(show.screen.talk.file, "file", show.screen.talk.file))
+    # blessed reads keys only where the stream is the real one; a mask may stand before it. It is here for its keys:
+    # with styling it would ask the terminal what it can, which some show as text, and a late answer would be keys.
+    stream = getattr(show.screen.talk.file, "file", show.screen.talk.file)
+    terminal = blessed.Terminal(stream=stream, force_styling=None)
 
     def next_key(seconds: float) -> str:
         key = terminal.inkey(timeout=seconds)

@@ -109,11 +109,14 @@ def test_a_file_that_somebody_wrote_in_is_refused_by_name_and_field(folder: Fold
 def test_in_a_terminal_it_goes_where_the_person_wants(folder: Folder) -> None:
     with Terminal(folder, 100, "provision", "replay", "--speed", "16") as player:
         player.read_until("the end")  # of the recording; the player waits for a key
+        assert "\x1bP" not in player.raw  # it asks the terminal nothing: not each understands, and one answers late
         player.read_until("status 200")
         player.ask(" ", "paused")  # first of all: the recording would go on from wherever one goes
         player.ask("3", "Step 3 of 8: Table")
         player.ask("n", "Step 4 of 8: ")
         player.ask("b", "Step 3 of 8: ")
+        player.ask("\x1b[C", "Step 4 of 8: ")  # the arrow keys
+        player.ask("\x1b[D", "Step 3 of 8: ")
         assert "dynamodb CreateTable" in player.ask(".", "CreateTable")
         assert "aws dynamodb create-table" in player.ask("f", "create-table")
         assert "x8 " in player.ask("-", "x8 ")
