@@ -36,6 +36,8 @@ MASKS = {
     r"\bAROA[A-Z0-9]{17}\b": "AROA00000000000000000",
     r"\b\d{4}-\d\d-\d\d \d\d:\d\d UTC": "2026-01-01 00:00 UTC",
     r"\b\d{8}-\d{6}-\d{3}-": "20260101-000000-000-",
+    r"(?<=Recorded {7}provision of )[-\d]{10} [:\d]{8} UTC": "2026-01-01 00:00:00 UTC",
+    r"\(\d\.\d\d s(?=[,)])": "(0.00 s",
     r"\bTableId [\w.-]+": "TableId 0000000000.000",
     # What stands on a short line may be as long as it likes.
     r"(?<![\d.])\d+\.\d s, \d+ API calls\b": "0.0 s, 00 API calls",
@@ -158,6 +160,8 @@ def live(life: Life) -> None:
     life.read("lesson", "provision", *here, "--learner", "eve", "--step")
     life.run("teardown", "teardown", *here)
     life.run("replay", "provision", "replay", "--list")
+    built = ("--state", ".provision/sandbox-us-east-1.json")
+    life.run("player", "provision", "replay", *built, "--speed", "1000", answers=(("the end", "q"),))
     a_run_on_aws(life.folder.path / "run.jsonl")
     life.run("replay", "provision", "replay", "run.jsonl", "--timeline")
 
