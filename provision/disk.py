@@ -35,7 +35,7 @@ def write(path: Path, text: str) -> None:
 
     A symbolic link stays one, the bits of permission stay as they are. A device or a pipe (/dev/stdout) is written to.
     """
-    content = text.encode("utf-8")
+    content = text.encode("utf-8", "replace")  # of what came from AWS not all can be written
     try:
         before = path.stat()
     except FileNotFoundError:

@@ -202,7 +202,7 @@ def write_file(path: Path, text: str, screen: Screen) -> None:
         return
     with writing(path):
         disk.write(path, text)
-    screen.keep(f"Written: {path} ({len(text.encode()) // 1024 + 1} KiB)", "green")
+    screen.keep(f"Written: {path} ({len(text.encode('utf-8', 'replace')) // 1024 + 1} KiB)", "green")
 
 
 @contextmanager

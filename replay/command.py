@@ -19,7 +19,7 @@ from provision.transcript import folder_of
 from replay.chart import as_svg, print_chart
 from replay.plain_boto3 import python_script
 from replay.player import Show, play, print_all
-from replay.recording import NoTranscript, Recording, check, invented, masked, read, transcripts_in, up_to
+from replay.recording import NoTranscript, Recording, invented, masked, read, transcripts_in, up_to
 from replay.script import plan
 from replay.shell import shell_script
 from replay.timeline import timeline
@@ -86,7 +86,6 @@ def shown(options: argparse.Namespace, screen: Screen) -> int:
     if options.timeline:
         check_picture(options.timeline)
     recording = read(options.file) if options.file else last_built(paths, folder)
-    check(recording)
     if options.html:
         write_file(options.html, web_page(recording, unmasked=options.unmasked), screen)
         return outcome.DONE

@@ -140,18 +140,18 @@ def read(path: Path) -> Recording:
         raise _not_one(path, f"its version is {header.get('version')}, and this program knows {VERSION} and before")
     if not {"program", "account", "region", "endpoint", "deployment"} <= header.keys():
         raise _not_one(path, "the run ended before it knew where it was")
+    _check(header, events, path)
     return Recording(header, events, path)
 
 
-def check(recording: Recording) -> None:
-    """That a file has all that is shown of it. Raises NoTranscript: somebody has written in it, or another program."""
-    path = recording.path or Path("-")
-    for event in ({**recording.header, "type": "transcript"}, *recording.events):
+def _check(header: dict[str, Any], events: list[dict[str, Any]], path: Path) -> None:
+    """That a file has all that is shown of it: somebody may have written in it, or another program."""
+    for event in (header, *events):
         missing = [name for name in FIELDS.get(event["type"], ()) if name not in event]
         if missing:
             raise _not_one(path, f"a line of the type {event['type']} has no {missing[0]}")
     for name in FIELDS["transcript"]:
-        if not isinstance(recording.header[name], str):
+        if not isinstance(header[name], str):
             raise _not_one(path, f"its {name} is no text")
 
 

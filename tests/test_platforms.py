@@ -242,6 +242,11 @@ def test_a_file_is_written_anew_whole_or_not_at_all(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [page]
 
 
+def test_what_cannot_be_encoded_is_written_as_a_question_mark(tmp_path: Path) -> None:
+    write_file(tmp_path / "page.html", "a lone surrogate \udc80", memory_screen())
+    assert (tmp_path / "page.html").read_bytes() == b"a lone surrogate ?"
+
+
 def test_a_file_that_is_written_anew_keeps_its_bits_and_its_link(tmp_path: Path) -> None:
     page, link = tmp_path / "page.html", tmp_path / "link.html"
     page.write_text("old", encoding="utf-8")

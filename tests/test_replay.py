@@ -19,7 +19,7 @@ from terminal import ESCAPE, Terminal
 from provision import STEPS, outcome
 from replay.command import last_built
 from replay.player import Player, Show, existing, print_all, scenes, times
-from replay.recording import FIELDS, NoTranscript, Recording, check, read, transcripts_in
+from replay.recording import FIELDS, NoTranscript, Recording, read, transcripts_in
 from sandbox import Sandbox
 
 pytestmark = pytest.mark.usefixtures("models_read_once")
@@ -98,12 +98,12 @@ def test_a_file_that_somebody_wrote_in_is_refused_by_name_and_field(folder: Fold
         file = folder.path / "spoilt.jsonl"
         file.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
         with pytest.raises(NoTranscript, match=r"spoilt\.jsonl"):
-            check(read(file))
+            read(file)
     refused = folder.run("provision", "replay", "spoilt.jsonl", "--html", "page.html")
     assert refused.returncode == outcome.USAGE
     assert "a line of the type ended has no writes" in refused.stderr and "defect" not in refused.stderr
     for path in transcripts(folder):
-        check(read(path))
+        read(path)
 
 
 def test_in_a_terminal_it_goes_where_the_person_wants(folder: Folder) -> None:
@@ -358,10 +358,11 @@ def test_a_refused_and_stopped_run_is_shown_with_its_reason(
 def written(folder: Path, number: int, program: str, *outcomes: str, writes: int = 0) -> Path:
     """A run's transcript, whose step made or found these things."""
     header = {"at": 0, "type": "transcript", "version": 1, "program": program, "endpoint": None}
-    header |= {"account": "123456789012", "region": "us-east-1", "deployment": "poc-1"}
+    header |= {"account": "123456789012", "region": "us-east-1", "deployment": "poc-1", "partition": "aws"}
+    header |= {"started": "2026-11-24T10:00:00.000+00:00"}
     happened = [{"key": "table", "kind": "dynamodb:table", "identity": {}, "outcome": one} for one in outcomes]
-    call = {"at": 1, "type": "call", "read": False, "seconds": 0.1, "operation": "PutItem", "step": "trials"}
-    events = [header, {"at": 2, "type": "done", "step": "table", "happened": happened}, *[call] * writes]
+    done = {"at": 2, "type": "done", "step": "table", "happened": happened}
+    events = [header, done, *[call(1, "trials", "PutItem")] * writes]
     path = folder / f"{number}.jsonl"
     path.write_text("".join(json.dumps(event) + "\n" for event in events), encoding="utf-8")
     return path

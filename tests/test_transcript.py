@@ -190,7 +190,8 @@ def written(path: Path, *lines: str) -> Path:
 
 FIRST = (
     '{"type": "transcript", "at": 0, "version": 1, "program": "provision", '
-    '"account": "1", "region": "x", "endpoint": null, "deployment": "poc-1"}'
+    '"account": "1", "region": "x", "endpoint": null, "deployment": "poc-1", '
+    '"started": "2026-11-24T10:00:00.000+00:00", "partition": "aws"}'
 )
 STEP = '{"type": "step", "at": 0.5, "step": "table"}'
 
@@ -208,6 +209,8 @@ def test_a_torn_last_line_is_left_out(tmp_path: Path) -> None:
         ((STEP,), "first line is not a transcript's"),
         ((FIRST.replace('"version": 1', '"version": 2'), STEP), "its version is 2"),
         ((FIRST, '{"step": "table"}', STEP), "line 2 has no type or time"),
+        ((FIRST, '{"type": "wait", "at": 1.0, "call": null}', STEP), "a line of the type wait has no reason"),
+        ((FIRST.replace('"account": "1"', '"account": 1'), STEP), "its account is no text"),
         (("",), "first line is not a transcript's"),
     ],
 )
