@@ -255,10 +255,12 @@ def test_while_a_person_is_asked_nothing_is_drawn(folder: Folder, sandbox: Sandb
 def written(folder: Path, number: int, **changed: Any) -> Path:
     """A run with one writing step, from the `number`-th second to twice as many, and tests after that."""
     header = {"at": 0, "type": "transcript", "version": 1, "program": "provision", "endpoint": None}
-    header |= {"account": "123456789012", "region": "us-east-1", "deployment": "poc-1"}
+    header |= {"account": "123456789012", "region": "us-east-1", "deployment": "poc-1", "partition": "aws"}
+    header |= {"started": "2026-11-24T10:00:00.000+00:00"}
     header |= {name: value for name, value in changed.items() if name in header}
-    call = {"type": "call", "seconds": 0.5, "operation": "CreateTable", "service": "dynamodb"}
-    ended = {"at": 2.0 * number + 4, "type": "ended", "exit_code": changed.get("exit_code", 0), "writes": 1}
+    call = {"type": "call", "seconds": 0.5, "operation": "CreateTable", "service": "dynamodb", "number": 1, "sent": 1}
+    call |= {"parameters": {}, "answer": {}, "error": None}
+    ended = {"at": 2.0 * number + 4, "type": "ended", "exit_code": changed.get("exit_code", 0), "calls": 4}
     events = [
         header,
         {"at": 0, "type": "step", "step": "policies"},
