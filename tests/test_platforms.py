@@ -195,10 +195,16 @@ def test_a_ledgers_name_is_one_on_every_file_system(endpoint: str | None) -> Non
 def test_what_is_made_for_bash_has_no_carriage_return_whatever_the_system(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[Any] = []
-    monkeypatch.setattr(Path, "write_text", lambda path, text, **how: asked.append(how))
-    write_file(tmp_path / "poc.sh", "text", memory_screen())
-    assert asked == [{"encoding": "utf-8", "newline": "\n"}]
+    modes: list[str] = []
+    open_path = Path.open
+
+    def opened(path: Path, mode: str = "r", *more: Any, **options: Any) -> Any:
+        modes.append(mode)
+        return open_path(path, mode, *more, **options)
+
+    monkeypatch.setattr(Path, "open", opened)
+    write_file(tmp_path / "poc.sh", "text\n", memory_screen())
+    assert modes and all("b" in mode for mode in modes), "Windows would write CR LF in a file of text"
 
 
 def test_a_transcripts_lines_end_as_they_do_everywhere(tmp_path: Path) -> None:

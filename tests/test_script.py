@@ -362,6 +362,8 @@ def ctrl_c_says_how_to_clean_up(script: str) -> None:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # bash cannot trap what it was started to ignore, and a job in the background is started so.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     with program:
         assert program.stdout is not None and program.stderr is not None

@@ -271,7 +271,8 @@ def test_exports_have_no_account_caller_or_body(deployment: CommandLine) -> None
 
 
 def test_another_accounts_number_is_masked_too() -> None:
-    event = {"type": "call", "at": 0, "operation": "X", "answer": {"Arn": "arn:aws:iam::111122223333:role/x"}}
+    answer = {"Arn": "arn:aws:iam::111122223333:role/x"}
+    event = {"type": "call", "at": 0, "operation": "X", "parameters": {}, "answer": answer}
     clean = masked(Recording({"account": ACCOUNT}, [event]))
     assert clean.events[0]["answer"]["Arn"] == "arn:aws:iam::<another account>:role/x"
 

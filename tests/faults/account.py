@@ -81,7 +81,6 @@ class Account:
 
     def close(self) -> None:
         self.functions.stop()
-        self.backend.close()
 
     def _answer(self, request: AWSPreparedRequest, **event: Any) -> AWSResponse:
         return self.answer(request)

@@ -66,7 +66,6 @@ class Skies:
 
     def close(self) -> None:
         self.functions.stop()
-        self.backend.close()
 
     def client(self, service: str, **more: Any) -> Any:
         made = boto3.client(
