@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ import provision.__main__
 from provision import outcome, trace
 from provision.screen import Screen
 from provision.tap import Tap
-from provision.trace import Hop, Line, clocked, queue_hops
+from provision.trace import Hop, Line, clocked, queue_hops, share_of_function
 from replay.recording import read, transcripts_in
 from sandbox import Sandbox
 
@@ -63,7 +64,10 @@ def test_each_hop_is_shown_in_its_order_with_a_time(deployment: CommandLine) -> 
         assert route[0].after == 0 and (route[0].took or 0) > 0
         assert "not visible here" in route[1].saw and "erratum 9" in route[1].saw
         assert route[-1].after is not None and route[-1].after < 30
-    client, _, function, _ = direct
+    client, gateway, function, _ = direct
+    compared = re.search(r"took ([\d.]+) s, ([\d.]+) s of it the function", gateway.saw)
+    assert compared and 0 < float(compared[2]) <= float(compared[1])
+    assert share_of_function("Execution log for request 1\n") == "function included"
     assert client.took is not None and function.took is not None
     assert 0 < function.took < client.took  # the client waited for the function
     times = [hop.after for hop in queued[2:] if hop.after is not None]
