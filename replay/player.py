@@ -25,7 +25,8 @@ SPEEDS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 LONGEST_SILENCE = 5.0
 HELP = "space: pause or play; n and b, or right and left: next and previous step; 1-8: that step; "
 HELP += ". and , or down and up: one event on or back; + and -: faster and slower; f: faces of the calls; "
-HELP += "p: picture of what there is so far; o: the presenter's notes; q: quit"
+HELP += "t: the lesson's text and its question; a: the answer; d: diagram of what there is so far; "
+HELP += "p: notes for the presenter; q: quit"
 # What stands behind the state, as much of it as there is room for.
 KEYS = (
     "space: pause   n b: step   . ,: event   + -: speed   h: help   q: quit",
@@ -34,6 +35,13 @@ KEYS = (
     "h: help   q: quit",
     "h: help",
 )
+
+# What of a step's page each key shows, by its heading; the keys of the lesson itself where that has them.
+LESSON = {
+    "t": {"Why now": "why_now", "In the console": "console", "To think about": "question"},
+    "a": {"The answer": "answer"},
+    "p": {"For the presenter": "presenter"},
+}
 
 
 @dataclass(frozen=True)
@@ -189,10 +197,15 @@ class Show:
         there = existing(self.recording, so_far)
         self.screen.drawing(as_text(self.recording.settings, there, width=self.screen.width))
 
-    def notes(self, scene: Scene) -> None:
-        if scene.step is not None:
-            self.screen.heading("For the presenter")
-            self.screen.markdown(self.page(scene.step).presenter)
+    def lesson(self, scene: Scene, key: str) -> None:
+        """What the lesson has for a key of a step; elsewhere it has nothing."""
+        if scene.step is None or self.recording.header["program"] != "provision":
+            self.screen.say("The lesson has its text, answers and notes with the steps of a build.", "dim")
+            return
+        page = self.page(scene.step)
+        for heading, part in LESSON[key].items():
+            self.screen.heading(heading)
+            self.screen.markdown(getattr(page, part))
 
     def ended(self, event: dict[str, Any]) -> None:
         stop = event.get("stop")
@@ -372,10 +385,10 @@ class Player:
         elif key == "f":
             self.show.with_faces = not self.show.with_faces
             self.redraw()
-        elif key == "p":
+        elif key == "d":
             self.show.picture(self.shown())
-        elif key == "o":
-            self.show.notes(self.scenes[self.scene])
+        elif key in LESSON:
+            self.show.lesson(self.scenes[self.scene], key)
         elif key in ("h", "?"):
             self.screen.say(HELP, "dim")
         elif key.isdigit():
