@@ -27,7 +27,7 @@ def sweep(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 # Of each part every so manieth point, so that it is some dozens of them, and without --whole a few.
-SAMPLES = {"api": (211, 633), "files": (211, 422), "double": (211, 422), "chaos": (130, 260), "ledgers": (60, 180)}
+SAMPLES = {"api": (211, 633), "files": (211, 422), "double": (211, 422), "chaos": (130, 390), "ledgers": (60, 180)}
 
 
 @pytest.mark.parametrize("part", SAMPLES)
