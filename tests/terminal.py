@@ -77,6 +77,11 @@ class Terminal:
                 assert fragment is None, f"never written: {fragment!r}\n{self.text}"
                 return
 
+    def read_until_quiet(self, seconds: float = 0.5) -> None:
+        """Read what is still to come, until for so long nothing has: a program's last line may come in two pieces."""
+        while select.select([self._master], [], [], seconds)[0]:
+            self.written += os.read(self._master, 65536)
+
     def ask(self, keys: str, fragment: str | tuple[str, ...] | None, seconds: float = 60) -> str:
         """Type, and read until the fragment has been written since; what was written since, without escapes."""
         self.written = b""

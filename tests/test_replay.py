@@ -174,16 +174,18 @@ def test_a_window_of_another_size_is_drawn_anew(folder: Folder, refolds: bool) -
     emulator = Emulator(100, 30)
     with Terminal(folder, 100, "provision", "replay", rows=30) as player:
         player.read_until("Step 1 of 8")
-        emulator.feed(player.written)
+        emulator.feed(player.written)  # the rest of this page is wiped with it
         for keys, until in ((" ", "paused"), ("3", "may have is up to"), (".", "CreateTable")):
             player.ask(keys, until)
             player.read_until("paused")
+            player.read_until_quiet()
             emulator.feed(player.written)
         for columns, key in ((60, "h: help"), (140, "+ -: speed")):
             emulator.change(columns, 30, refolds=refolds)
             player.written = b""
             player.resize(columns, 30)
             player.read_until(key)
+            player.read_until_quiet()
             emulator.feed(player.written)
             rows = text(emulator.rows[-30:], coloured=False)
             assert rows.count("paused") == 1 and rows.count("Step 3 of 8") == 1, rows
