@@ -88,7 +88,8 @@ class Place:
 class Guide:
     """One sitting of a lesson: the run, the screen, and where the learner is.
 
-    `run_step` runs one step of the walkthrough and tells the screen, `try_all` the tests of the result.
+    `run_step` runs one step of the walkthrough and tells the screen, `try_all` the tests of the result. `made_by` looks
+    up the calls that made what there is of a step, as `call` events of transcripts; it may find none.
     """
 
     def __init__(
@@ -98,12 +99,14 @@ class Guide:
         *,
         run_step: Callable[[Step], None],
         try_all: Callable[[], None],
+        made_by: Callable[[Step], list[dict[str, Any]]],
         lessons: Path | None = None,
     ) -> None:
         self.run = run
         self.screen = screen
         self.run_step = run_step
         self.try_all = try_all
+        self.made_by = made_by
         self.lessons = lessons
         self.place = Place.read(run.ledger.path)
         if self.place.endpoint != run.ledger.endpoint:  # a sandbox that is gone took along what the place was in
@@ -300,7 +303,7 @@ class Guide:
 
     def show_calls(self, step: Step, page: Page) -> None:
         """The calls that made the step's things; before, what the console would ask for in their place."""
-        made = self.recorded(step)
+        made = self.made_by(step)
         if made:
             self.show_faces(made, page)
             return
@@ -321,28 +324,6 @@ class Guide:
             self.screen.say("As boto3 they stand in its code: c. As aws commands, in another terminal:", "dim")
             plan = [*self.run.build, *self.screen.look, "--dry-run", "--to", str(step.number)]
             self.screen.keep(f"    {program('provision', plan)}", "dim")
-
-    def recorded(self, step: Step) -> list[dict[str, Any]]:
-        """The calls that made what there is of a step, in whichever run, as far as there are transcripts of it."""
-        from replay.recording import NoTranscript, read, up_to  # what nobody needs who does not ask for it
-
-        path = self.run.aws.tap.transcript.path
-        if path is None:
-            return []
-        try:
-            runs = up_to(read(path))
-        except NoTranscript:
-            return []
-        made: list[dict[str, Any]] = []
-        for run in runs:
-            if run.header["endpoint"] != self.run.ledger.endpoint:  # a sandbox that is gone took its things along
-                continue
-            for event in run.events:
-                if event["type"] == "removed" and event["word"] in ("deleted", "gone"):
-                    made = [call for call in made if call["key"] != event["key"]]
-                elif event["type"] == "call" and run.header["program"] == "provision" and event["step"] == step.name:
-                    made += [event] if not event["read"] and event["error"] is None else []
-        return made
 
     def do(self, step: Step, page: Page) -> None:
         """Run the step, then show each call that changed something, what it left in the ledger, and where to see it."""

@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from provision import STEPS, Step, outcome, strangers
 from provision.aws import Clients
@@ -233,7 +234,13 @@ def lead(run: strangers.Run, options: argparse.Namespace, screen: Screen) -> int
         with screen.progress(progress_of(run, screen, [], trials=True)):
             try_it(run, screen)
 
-    guide = Guide(run, screen, run_step=run_step, try_all=try_all)
+    def made_by(step: Step) -> list[dict[str, Any]]:
+        from replay.recording import calls_that_made  # what nobody needs who does not ask for it
+
+        path = run.aws.tap.transcript.path
+        return [] if path is None else calls_that_made(step.name, path, run.ledger.endpoint)
+
+    guide = Guide(run, screen, run_step=run_step, try_all=try_all, made_by=made_by)
     if guide.lead(after=options.to):
         screen.built(run.aws, run.settings, run.ledger, run.where)
         screen.what_else(run.where)

@@ -186,6 +186,27 @@ def up_to(recording: Recording) -> list[Recording]:
     return in_order[: [one.path for one in in_order].index(recording.path) + 1]
 
 
+def calls_that_made(step: str, path: Path, endpoint: str | None) -> list[dict[str, Any]]:
+    """The writing calls that made what there is of a step at an endpoint, in whichever run until the one of `path`.
+
+    As far as there are transcripts of it: none at all is an empty list.
+    """
+    try:
+        runs = up_to(read(path))
+    except NoTranscript:
+        return []
+    made: list[dict[str, Any]] = []
+    for run in runs:
+        if run.header["endpoint"] != endpoint:  # a sandbox that is gone took its things along
+            continue
+        for event in run.events:
+            if event["type"] == "removed" and event["word"] in ("deleted", "gone"):
+                made = [call for call in made if call["key"] != event["key"]]
+            elif event["type"] == "call" and run.header["program"] == "provision" and event["step"] == step:
+                made += [event] if not event["read"] and event["error"] is None else []
+    return made
+
+
 def invented(recording: Recording) -> dict[str, str]:
     """What an audience could misuse, each with a name for it: account, caller, and the ids that AWS invented."""
     found = {str(recording.header.get("account") or ""): "account"}

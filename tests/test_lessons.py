@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,8 +18,6 @@ from provision import STEPS
 from provision.ledger import Ledger
 from provision.settings import ERRATA, Settings
 from sandbox import Sandbox
-
-pytestmark = pytest.mark.usefixtures("models_read_once")
 
 VARIANTS = {
     "corrected": Settings(),
@@ -178,3 +177,16 @@ def test_a_page_is_short_enough_to_be_read() -> None:
         for section in (page.purpose, page.why_now, page.console, page.question, page.answer, page.presenter):
             assert 40 < len(section) < 1500, name
     assert len(SECTIONS) == 7 and all(erratum.step in pages(Settings()) for erratum in ERRATA if erratum.step)
+
+
+def test_the_lesson_knows_nothing_of_what_is_made_of_it() -> None:
+    """`replay` stands on `lessons`; what a lesson shows of earlier runs is handed to it."""
+    imported = set()
+    for path in LESSONS.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                imported.add(node.module or "")
+    assert "lessons.page" in imported and "provision.screen" in imported
+    assert not {name for name in imported if name.partition(".")[0] == "replay"}
