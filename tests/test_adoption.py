@@ -27,7 +27,7 @@ from provision.tap import Call
 from sandbox import Sandbox
 from teardown import PUT_BACK, UNDO, backwards
 
-pytestmark = pytest.mark.usefixtures("models_read_once", "one_look")
+pytestmark = pytest.mark.usefixtures("one_look")
 
 KEYS = {
     "write-policy",

@@ -26,8 +26,6 @@ from provision.trial import try_all
 from provision.waiting import Waiting
 from sandbox import process
 
-pytestmark = pytest.mark.usefixtures("models_read_once")
-
 
 @pytest.fixture
 def sts() -> Iterator[Server]:

@@ -16,8 +16,6 @@ from provision.settings import Settings
 from provision.tap import Tap
 from sandbox import Sandbox
 
-pytestmark = pytest.mark.usefixtures("models_read_once")
-
 ROLE = "arn:aws:iam::123456789012:role/APIGateway-SQS"
 DOCUMENT: dict[str, Any] = {
     "Version": "2012-10-17",

@@ -28,8 +28,6 @@ from provision.package import source, zipped
 from provision.settings import Settings
 from sandbox import Sandbox
 
-pytestmark = pytest.mark.usefixtures("models_read_once")
-
 # What is text in the transcript, and bytes to the service.
 BLOBS = {("lambda", "Invoke"): "Payload"}
 

@@ -23,7 +23,7 @@ from provision.settings import Settings
 from provision.survey import ADOPTABLE
 from sandbox import Sandbox
 
-pytestmark = pytest.mark.usefixtures("models_read_once", "one_look")
+pytestmark = pytest.mark.usefixtures("one_look")
 
 TRUST = json.dumps(
     {

@@ -42,8 +42,6 @@ from sandbox import Sandbox
 
 TRUST = (Path(__file__).parents[1] / "policies" / "trust-lambda.json").read_text()
 
-pytestmark = pytest.mark.usefixtures("models_read_once")
-
 ACCOUNT = "123456789012"
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 

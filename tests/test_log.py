@@ -20,7 +20,7 @@ from provision.transcript import VERSION
 from replay.recording import NoTranscript, read, transcripts_in
 from sandbox import Sandbox
 
-pytestmark = pytest.mark.usefixtures("models_read_once", "one_look")
+pytestmark = pytest.mark.usefixtures("one_look")
 
 
 @pytest.fixture

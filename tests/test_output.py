@@ -17,7 +17,7 @@ import provision.__main__
 from provision import outcome
 from sandbox import Sandbox
 
-pytestmark = pytest.mark.usefixtures("models_read_once", "one_look")
+pytestmark = pytest.mark.usefixtures("one_look")
 
 SCHEMA = json.loads((Path(__file__).parent.parent / "docs" / "output.schema.json").read_text())
 

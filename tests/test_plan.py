@@ -16,7 +16,7 @@ from provision.plan import Planned
 from provision.settings import Settings
 from sandbox import Sandbox
 
-pytestmark = pytest.mark.usefixtures("models_read_once", "one_look")
+pytestmark = pytest.mark.usefixtures("one_look")
 
 
 @pytest.fixture

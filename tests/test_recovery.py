@@ -20,7 +20,7 @@ from provision.runner import run_step
 from provision.settings import Settings
 from sandbox import Sandbox
 
-pytestmark = pytest.mark.usefixtures("models_read_once", "one_look")
+pytestmark = pytest.mark.usefixtures("one_look")
 
 TRUST = json.dumps(
     {

@@ -22,8 +22,6 @@ from replay.player import Player, Show, existing, print_all, scenes, times
 from replay.recording import FIELDS, NoTranscript, Recording, read, transcripts_in
 from sandbox import Sandbox
 
-pytestmark = pytest.mark.usefixtures("models_read_once")
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Folder]:

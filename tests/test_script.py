@@ -39,7 +39,7 @@ from replay.script import BUSY, GONE, LOST, NOT_SENT, THERE, CannotScript, plan
 from replay.shell import shell_script
 from sandbox import Sandbox
 
-pytestmark = pytest.mark.usefixtures("models_read_once", "one_look")
+pytestmark = pytest.mark.usefixtures("one_look")
 
 
 @pytest.fixture

@@ -21,8 +21,6 @@ from provision.settings import (
 )
 from provision.waiting import Waiting
 
-pytestmark = pytest.mark.usefixtures("models_read_once")
-
 # What each service allows as a name, as its API reference has it.
 LEGAL = {
     "write_policy": r"[\w+=,.@-]{1,128}",  # IAM CreatePolicy

@@ -13,7 +13,7 @@ from command_line import CommandLine
 from provision import STEPS, outcome
 from sandbox import Sandbox
 
-pytestmark = pytest.mark.usefixtures("models_read_once", "one_look")
+pytestmark = pytest.mark.usefixtures("one_look")
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from provision.settings import Settings
 from provision.terminal import interpreter
 from sandbox import Sandbox
 
-pytestmark = pytest.mark.usefixtures("models_read_once", "one_look")
+pytestmark = pytest.mark.usefixtures("one_look")
 
 
 @pytest.fixture

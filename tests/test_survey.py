@@ -17,8 +17,6 @@ from provision.ledger import ADOPTED_TAG, TAG
 from provision.survey import ADOPTABLE, PLACES, Survey, survey, survey_iam
 from sandbox import Sandbox
 
-pytestmark = pytest.mark.usefixtures("models_read_once")
-
 TRUST = json.dumps(
     {
         "Version": "2012-10-17",

@@ -40,8 +40,6 @@ from provision.tap import (
 from provision.waiting import TOO_MANY_REQUESTS, GaveUp, Waiting
 from sandbox import Sandbox
 
-pytestmark = pytest.mark.usefixtures("models_read_once")
-
 
 @pytest.fixture
 def tap(clock: Clock) -> Tap:

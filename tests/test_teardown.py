@@ -36,7 +36,7 @@ from provision.waiting import STILL_ATTACHED, Waiting
 from sandbox import Sandbox, process
 from teardown import backwards
 
-pytestmark = pytest.mark.usefixtures("models_read_once", "one_look")
+pytestmark = pytest.mark.usefixtures("one_look")
 
 
 @pytest.fixture

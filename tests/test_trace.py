@@ -20,7 +20,7 @@ from provision.trace import Hop, Line, clocked, queue_hops, share_of_function
 from replay.recording import read, transcripts_in
 from sandbox import Sandbox
 
-pytestmark = pytest.mark.usefixtures("models_read_once", "one_look")
+pytestmark = pytest.mark.usefixtures("one_look")
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ from replay.recording import ACCOUNT as MASK
 from replay.recording import NoTranscript, Recording, masked, read, transcripts_in, up_to
 from sandbox import Sandbox
 
-pytestmark = pytest.mark.usefixtures("models_read_once", "one_look")
+pytestmark = pytest.mark.usefixtures("one_look")
 
 
 @pytest.fixture

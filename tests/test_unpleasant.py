@@ -40,9 +40,6 @@ from provision.waiting import (
 )
 from sandbox import Sandbox
 
-pytestmark = pytest.mark.usefixtures("models_read_once")
-
-
 NO_APIS = Answer(200, b'{"item": []}', {"Content-Type": "application/json"})
 
 

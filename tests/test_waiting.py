@@ -46,8 +46,6 @@ from provision.waiting import (
 )
 from sandbox import Sandbox
 
-pytestmark = pytest.mark.usefixtures("models_read_once")
-
 
 @pytest.fixture
 def virtual(clock: Clock) -> Waiting:

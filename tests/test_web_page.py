@@ -20,8 +20,6 @@ from provision import STEPS, outcome
 from replay.recording import Recording, callers, invented, masked, read, transcripts_in
 from replay.web_page import web_page
 
-pytestmark = pytest.mark.usefixtures("models_read_once")
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Folder]:

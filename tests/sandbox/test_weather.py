@@ -177,7 +177,7 @@ def environ_of(method: str, url: str, headers: dict[str, str], body: bytes) -> d
 
 
 @pytest.fixture(scope="module")
-def account(models_read_once: None) -> Iterator[Skies]:
+def account() -> Iterator[Skies]:
     skies = Skies()
     yield skies
     skies.close()
