@@ -9,19 +9,15 @@ from botocore import xform_name
 
 from lessons.faces import CLIENTS, boto3_lines, literal, quoted, text
 from replay.script import (
-    BUSY,
     FOUND_AGAIN,
-    GONE,
-    LOST,
-    NOT_SENT,
-    NOT_YET,
-    THERE,
+    PATTERNS,
     Do,
     Plan,
     Removal,
     Until,
     WaitFor,
     comment,
+    indented,
     lines_of_pattern,
     shown,
 )
@@ -244,13 +240,8 @@ def python_script(plan: Plan, file: str) -> str:
         file=shlex.quote(shown(file)),
         region=plan.region,
         deployment=plan.own_deployment,
-        busy=in_lines(BUSY),
-        not_yet=in_lines(NOT_YET),
-        gone=in_lines(GONE),
-        there=in_lines(THERE),
-        not_sent=in_lines(NOT_SENT),
-        lost=in_lines(LOST),
         partition=plan.partition,
+        **{name: in_lines(pattern) for name, pattern in PATTERNS.items()},
     )
     lines = [head, *owners(plan, names), "", "", *build(plan, names), "", "", *teardown(plan, names)]
     return "\n".join(lines) + "\n" + HANDLER.format(source=source_of(plan.handler)) + FOOT
@@ -375,7 +366,3 @@ def lines_of_owner(removal: Removal, names: dict[str, str]) -> Iterator[str]:
         yield f"owner = {find.keep.lower()} and {look(tag, names)}"
     elif tag is not None:
         yield f"owner = {look(tag, names)}"
-
-
-def indented(lines: list[str]) -> list[str]:
-    return [f"    {line}" if line else "" for lines_ in lines for line in lines_.split("\n")]

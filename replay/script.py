@@ -77,6 +77,8 @@ LOST = (
     "Connection was closed|Read timeout on endpoint|"
     "[(](50[0-9]|Internal[A-Za-z]*|Service(Unavailable|Failure)?(Exception)?)[)]"
 )
+# By the names of their places in the beginning of a script.
+PATTERNS = {"busy": BUSY, "not_yet": NOT_YET, "gone": GONE, "there": THERE, "not_sent": NOT_SENT, "lost": LOST}
 
 # https://docs.aws.amazon.com/general/latest/gr/rande.html
 SUFFIXES = {"aws-cn": "amazonaws.com.cn"}
@@ -512,6 +514,11 @@ def removals_of(settings: Settings, *, partition: str, region: str, account: str
 def shown(file: str) -> str:
     """A script's own name as its comments can have it, which end at the end of a line, or at three quotes."""
     return file if file.isprintable() and not set(file) & set('\\"') else "THIS_FILE"
+
+
+def indented(texts: Iterable[str]) -> list[str]:
+    """Each line of the texts, a level deeper."""
+    return [f"    {line}" if line else "" for text in texts for line in text.split("\n")]
 
 
 def comment(text: str, width: int = 110) -> list[str]:

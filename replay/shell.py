@@ -12,19 +12,15 @@ from botocore import xform_name
 from lessons.faces import aws_command, operation_model, options_of
 from provision.package import zipped
 from replay.script import (
-    BUSY,
     FOUND_AGAIN,
-    GONE,
-    LOST,
-    NOT_SENT,
-    NOT_YET,
-    THERE,
+    PATTERNS,
     Do,
     Plan,
     Removal,
     Until,
     WaitFor,
     comment,
+    indented,
     lines_of_pattern,
     shown,
 )
@@ -221,13 +217,8 @@ def shell_script(plan: Plan, file: str) -> str:
         file=shlex.quote(shown(file)),
         region=plan.region,
         deployment=plan.own_deployment,
-        busy=word_of(BUSY),
-        not_yet=word_of(NOT_YET),
-        gone=word_of(GONE),
-        there=word_of(THERE),
-        not_sent=word_of(NOT_SENT),
-        lost=word_of(LOST),
         partition=plan.partition,
+        **{name: word_of(pattern) for name, pattern in PATTERNS.items()},
     )
     return "\n".join([head, *finds(plan, names), *build(plan, names), "", *teardown(plan, names)]) + "\n" + FOOT
 
@@ -346,10 +337,6 @@ def lines_of_removal(removal: Removal, names: dict[str, str]) -> Iterator[str]:
         [f"settled '' look {command(removal.look, names)}", f"echo {shlex.quote(f'deleted  {removal.title}')}"]
     )
     yield "fi"
-
-
-def indented(lines: list[str]) -> list[str]:
-    return [f"    {line}" if line else "" for text in lines for line in text.split("\n")]
 
 
 def base64_lines(package: bytes) -> list[str]:
