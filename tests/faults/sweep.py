@@ -70,7 +70,6 @@ class Sweep:
         self.results: list[Result] = []
         self.running: dict[int, tuple[int, Path, Result]] = {}
         self.folders = 0
-        self.only: str | None = None
         self.select: Callable[[str], bool] = lambda point: True
         self.memo = True
         self.loud = False
