@@ -43,13 +43,14 @@ def web_page(recording: Recording, *, unmasked: bool = False) -> str:
     known = names(shown.settings, account=header["account"], region=header["region"], partition=header["partition"])
     pages = scenes(shown)
     sections, links, so_far = [], [], list[dict[str, Any]]()
+    there = existing(shown, so_far)
     for number, scene in enumerate(pages):
-        before = existing(shown, so_far)
         so_far += scene.events
+        before, there = there, existing(shown, so_far)
         page = read(scene.step.name, known) if scene.step else None
-        sections.append(section(shown, scene, number, page, before, existing(shown, so_far)))
+        sections.append(section(shown, scene, number, page, before, there))
         links.append(link(number, scene.title, scene.step))
-    sections.append(times(shown, len(pages), existing(shown, so_far)))
+    sections.append(times(shown, len(pages), there))
     links.append(link(len(pages), "Where the time went", None))
     text = (resources.files("replay") / "web_page.html").read_text(encoding="utf-8")
     return Template(text).substitute(

@@ -416,7 +416,7 @@ def test_a_run_that_did_not_come_to_a_step_has_a_page() -> None:
         for events in ([], [ended]):
             empty = Recording({**STORY.header, "program": program}, events)
             assert scenes(empty)
-            player, _ = play(empty, [(number / 10, key) for number, key in enumerate("nb.,po3", start=1)])
+            player, _ = play(empty, [(number / 10, key) for number, key in enumerate("nb.,dtap3", start=1)])
             assert player.over
 
 
