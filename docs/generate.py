@@ -21,25 +21,29 @@ from unittest import mock
 import botocore.exceptions
 from botocore.exceptions import ClientError
 
+from provision.aws.reasons import Reason
+
 DOCS = Path(__file__).parent
 sys.path.insert(0, str(DOCS.parent))  # this checkout, whichever one is installed
 
 sys.path.insert(0, str(DOCS))
 
+import replay  # noqa: E402
 from messages import messages, screen_of  # noqa: E402
 
 import lessons  # noqa: E402
 import provision.__main__  # noqa: E402
-import replay  # noqa: E402
+import provision.aws.sandbox_process  # noqa: E402
 import sandbox.__main__  # noqa: E402
 import sandbox.commands  # noqa: E402
-import sandbox.process  # noqa: E402
 import sandbox.state  # noqa: E402
 import teardown.__main__  # noqa: E402
-from provision import STEPS, outcome, waiting  # noqa: E402
-from provision.aws import EXPIRED, REFUSED  # noqa: E402
-from provision.errors import DENIED, explain  # noqa: E402
-from provision.settings import ERRATA, Erratum  # noqa: E402
+from provision import STEPS
+from provision.aws import waiting  # noqa: E402
+from provision.aws.credentials import EXPIRED, REFUSED  # noqa: E402
+from provision.cli.errors import DENIED, explain  # noqa: E402
+from provision.errata import ERRATA, Erratum  # noqa: E402
+from provision.terminal import outcome
 
 # Each with the words that can be the first of its command line.
 PROGRAMS: dict[Callable[[list[str]], int], tuple[str, ...]] = {
@@ -259,7 +263,7 @@ def modules() -> list[ModuleType]:
             if one.name == "as_written_handler":  # a handler, which says so when it is imported
                 continue
             found.append(importlib.import_module(f"{package.__name__}.{one.name}"))
-    return [*found, sandbox.__main__, sandbox.commands, sandbox.process, sandbox.state]
+    return [*found, sandbox.__main__, sandbox.commands, provision.aws.sandbox_process, sandbox.state]
 
 
 def errors() -> str:
@@ -295,7 +299,7 @@ def codes() -> Iterator[str]:
 
 
 def reasons() -> Iterator[str]:
-    for reason in [one for one in vars(waiting).values() if isinstance(one, waiting.Reason)]:
+    for reason in [one for one in vars(waiting).values() if isinstance(one, Reason)]:
         said = " or ".join(f'"{escaped(one)}"' for one in reason.fragments) or "any"
         named = ", ".join(map(in_code, reason.codes))
         yield f"| {escaped(reason.name)} | {named} | {said} | {reason.budget:.0f} s |"

@@ -16,8 +16,8 @@ from typing import Any
 
 from rich.console import Console
 
-from provision import outcome
-from provision.screen import Screen
+from provision.terminal import outcome
+from provision.terminal.screen import Screen
 
 WIDTH = 110
 

@@ -17,14 +17,19 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from provision import STEPS, Step, outcome, strangers
-from provision.aws import Clients
-from provision.commands import COMMANDS, PARSERS
-from provision.completion import complete
-from provision.deployment import connected, deployment, took_before
-from provision.kinds import KINDS, name_of
-from provision.ledger import Happened, Ledger, LedgerRefused, NotOurs
-from provision.options import (
+from provision import STEPS, Step
+from provision.account import conflicts
+from provision.account.inventory import survey
+from provision.account.plan import DryLedger, changes, make_plan
+from provision.account.recovery import TIMES, CannotRecover, ledgers_in, recover
+from provision.account.smoke_tests import try_all
+from provision.aws.calls import Tap
+from provision.aws.clients import Clients
+from provision.cli.commands import COMMANDS, PARSERS
+from provision.cli.completion import complete
+from provision.cli.deployment import connected, deployment, took_before
+from provision.cli.ending import begin, explained, run_program
+from provision.cli.options import (
     Parser,
     add_plan_options,
     add_target_options,
@@ -37,17 +42,17 @@ from provision.options import (
     target_arguments,
     variant_arguments,
 )
-from provision.plan import DryLedger, changes, make_plan
-from provision.progress import Progress
-from provision.recovery import TIMES, CannotRecover, ledgers_in, recover
-from provision.runner import run_steps
-from provision.running import begin, explained, run_program
-from provision.screen import Screen
+from provision.cli.progress import Progress
+from provision.cli.runner import run_steps
 from provision.settings import Settings, runtime_warning
-from provision.survey import ADOPTABLE, survey
-from provision.tap import Tap
-from provision.terminal import program, write_any_text
-from provision.trial import try_all
+from provision.state.entries import Happened
+from provision.state.file import LedgerRefused
+from provision.state.ownership import NotOurs
+from provision.state.resources import ADOPTABLE, KINDS, name_of
+from provision.state.state import Ledger
+from provision.terminal import outcome
+from provision.terminal.screen import Screen
+from provision.terminal.shell import program, write_any_text
 
 WHAT = ("build", "status", "diagram", "trace", "replay", "errata")
 ASK = "ask"  # the value of --adopt without a key
@@ -193,11 +198,11 @@ def dry_run(options: argparse.Namespace, settings: Settings, screen: Screen, tap
         ledger.resources = ledger.as_opened  # without the plan's own promises
         run = run_of(options, aws, settings, ledger)
     if any(one.word == "in the way" for one in planned):
-        raise strangers.in_the_way(run, None)
+        raise conflicts.in_the_way(run, None)
     return outcome.CHANGES if options.detailed_exitcode and any(map(changes, planned)) else outcome.DONE
 
 
-def progress_of(run: strangers.Run, screen: Screen, steps: Sequence[Step], *, trials: bool = False) -> Progress:
+def progress_of(run: conflicts.Run, screen: Screen, steps: Sequence[Step], *, trials: bool = False) -> Progress:
     """What is shown of these steps while they run, with what earlier runs here took where that can be seen."""
     took = took_before("provision", run.aws, run.ledger, screen)
     took.pop("", None)  # of whole runs, and lessons are among them
@@ -206,7 +211,7 @@ def progress_of(run: strangers.Run, screen: Screen, steps: Sequence[Step], *, tr
     return Progress(parts, lambda: "tests" if run.ledger.step == "trials" else run.ledger.step, run.aws.tap, took)
 
 
-def try_it(run: strangers.Run, screen: Screen) -> None:
+def try_it(run: conflicts.Run, screen: Screen) -> None:
     """The walkthrough's own tests of the result."""
     run.ledger.step = "trials"
     screen.trials_started()
@@ -216,9 +221,9 @@ def try_it(run: strangers.Run, screen: Screen) -> None:
             run.aws.tap.transcript.trial(trial.title, trial.saw)
 
 
-def lead(run: strangers.Run, options: argparse.Namespace, screen: Screen) -> int:
+def lead(run: conflicts.Run, options: argparse.Namespace, screen: Screen) -> int:
     """`--step`: lead through the lesson. With --to the steps up to there are built first."""
-    from lessons.guide import Guide
+    from provision.lesson.guide import Guide
 
     asking = asks_for_adoption(options)
     if options.to:
@@ -235,7 +240,7 @@ def lead(run: strangers.Run, options: argparse.Namespace, screen: Screen) -> int
             try_it(run, screen)
 
     def made_by(step: Step) -> list[dict[str, Any]]:
-        from replay.recording import calls_that_made  # what nobody needs who does not ask for it
+        from provision.record.recording import calls_that_made  # what nobody needs who does not ask for it
 
         path = run.aws.tap.transcript.path
         return [] if path is None else calls_that_made(step.name, path, run.ledger.endpoint)
@@ -294,12 +299,12 @@ def adoption(screen: Screen, options: argparse.Namespace) -> Callable[[str, str,
     return consents
 
 
-def run_of(options: argparse.Namespace, aws: Clients, settings: Settings, ledger: Ledger) -> strangers.Run:
+def run_of(options: argparse.Namespace, aws: Clients, settings: Settings, ledger: Ledger) -> conflicts.Run:
     where = target_arguments(options, aws)
     variant = variant_arguments(options)
     beside = argparse.Namespace(**{**vars(options), "learner": None, "state": None})
     others = {path: content for path, content in ledgers_in(ledger.path.parent).items() if path != ledger.path}
-    return strangers.Run(
+    return conflicts.Run(
         aws=aws,
         settings=settings,
         ledger=ledger,
@@ -311,7 +316,7 @@ def run_of(options: argparse.Namespace, aws: Clients, settings: Settings, ledger
     )
 
 
-def build(run: strangers.Run, screen: Screen, steps: Sequence[Step] = STEPS, *, asking: bool) -> None:
+def build(run: conflicts.Run, screen: Screen, steps: Sequence[Step] = STEPS, *, asking: bool) -> None:
     """Run the steps. What is somebody else's is told in one message, and before the first write where it can."""
 
     transcript = run.aws.tap.transcript
@@ -333,11 +338,11 @@ def build(run: strangers.Run, screen: Screen, steps: Sequence[Step] = STEPS, *, 
     with explained(run.aws, run.ledger):
         if not run.ledger.standing:
             run.ledger.step = STEPS[0].name
-            strangers.refuse_before_the_first_write(run, asking=asking)
+            conflicts.refuse_before_the_first_write(run, asking=asking)
         try:
             run_steps(run.aws, run.settings, run.ledger, started=started, ended=ended, steps=steps)
         except NotOurs as met:
-            raise strangers.in_the_way(run, met) from met
+            raise conflicts.in_the_way(run, met) from met
 
 
 def write_anew(options: argparse.Namespace, settings: Settings, screen: Screen, tap: Tap) -> int:

@@ -10,10 +10,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from provision.aws import Clients
-from provision.ledger import TAG, Ledger, Making, TwoOfOurs
+from provision.aws.clients import Clients
+from provision.aws.reasons import JUST_MADE
 from provision.settings import Settings
-from provision.waiting import JUST_MADE
+from provision.state.entries import TAG, Making
+from provision.state.ownership import TwoOfOurs
+from provision.state.state import Ledger
 
 NEEDS = ("roles", "queue", "function")
 

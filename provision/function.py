@@ -11,13 +11,14 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from provision.aws import Clients
+from provision.aws.clients import Clients
+from provision.aws.reasons import ROLE_NOT_YET_ASSUMABLE
 from provision.documents import policy_document, same_meaning
-from provision.ledger import Ledger, Making
 from provision.package import code_sha256, fetched, source, zipped
 from provision.roles import find_role
 from provision.settings import Settings
-from provision.waiting import ROLE_NOT_YET_ASSUMABLE
+from provision.state.entries import Making
+from provision.state.state import Ledger
 
 NEEDS = ("roles", "table")
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from provision.aws import Clients
+from provision.aws.clients import Clients
+from provision.aws.reasons import DEAD_LETTER_QUEUE_NOT_YET_VISIBLE, QUEUE_NAME_BLOCKED, QUEUE_POLICY_NAMES_NEW_ROLE
 from provision.documents import policy_document, same_meaning
-from provision.ledger import Ledger
 from provision.roles import find_role
 from provision.settings import Settings
-from provision.waiting import DEAD_LETTER_QUEUE_NOT_YET_VISIBLE, QUEUE_NAME_BLOCKED, QUEUE_POLICY_NAMES_NEW_ROLE
+from provision.state.state import Ledger
 
 NEEDS = ("roles",)
 

@@ -11,8 +11,8 @@ import urllib.request
 import zipfile
 from pathlib import Path
 
-from provision import outcome
 from provision.settings import Settings
+from provision.terminal import outcome
 
 MODULE_IN_ZIP = "lambda_function.py"
 

@@ -11,11 +11,12 @@ import hashlib
 import json
 from typing import Any
 
-from provision import outcome
-from provision.aws import Clients, tags
+from provision.aws.clients import Clients, tags
 from provision.documents import policy_document, same_meaning
-from provision.ledger import Ledger, Making
 from provision.settings import Settings
+from provision.state.entries import Making
+from provision.state.state import Ledger
+from provision.terminal import outcome
 
 NEEDS: tuple[str, ...] = ()
 

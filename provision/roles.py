@@ -10,10 +10,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from provision.aws import Clients, tags
+from provision.aws.clients import Clients, tags
 from provision.documents import policy_document, same_meaning
-from provision.ledger import Ledger
 from provision.settings import Settings
+from provision.state.state import Ledger
 
 NEEDS = ("policies",)
 

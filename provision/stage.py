@@ -12,9 +12,9 @@ import json
 from typing import Any
 
 from provision.api import LISTED, find_method, resources_of
-from provision.aws import Clients
-from provision.ledger import Ledger
+from provision.aws.clients import Clients
 from provision.settings import Settings
+from provision.state.state import Ledger
 
 NEEDS = ("api",)
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from provision.aws import Clients, tags
-from provision.ledger import Ledger
+from provision.aws.clients import Clients, tags
 from provision.settings import Settings
+from provision.state.state import Ledger
 
 NEEDS: tuple[str, ...] = ()
 

@@ -10,15 +10,15 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
-from provision.aws import Clients
+from provision.aws.clients import Clients
+from provision.aws.reasons import ROLE_NOT_YET_PERMITTED, VISIBILITY_TIMEOUT_NOT_YET_SEEN
 from provision.documents import policy_document, same_meaning
 from provision.function import find_function, role_does_not_trust_lambda
-from provision.ledger import Ledger
 from provision.message_queue import find_queue
 from provision.policies import find_policy
 from provision.roles import find_attachment
 from provision.settings import Settings
-from provision.waiting import ROLE_NOT_YET_PERMITTED, VISIBILITY_TIMEOUT_NOT_YET_SEEN
+from provision.state.state import Ledger
 
 NEEDS = ("policies", "queue", "function")
 

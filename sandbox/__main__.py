@@ -1,7 +1,7 @@
 # PYTHON_ARGCOMPLETE_OK
 """``python -m sandbox``: a local AWS, in the foreground or in the background.
 
-Exit codes are those of provision.outcome. ``run`` ends with 0 when SIGTERM or somebody over its port stops it.
+Exit codes are those of provision.terminal.outcome. ``run`` ends with 0 when SIGTERM or somebody over its port stops it.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from provision import outcome
-from provision.completion import complete
-from provision.options import FOLDER, Parser, add_screen_options
+from provision.aws.sandbox_process import FOREIGN, PLAIN_AWS, Running, Wish, forget, remember, who_is_at
+from provision.cli.completion import complete
+from provision.cli.options import FOLDER, Parser, add_screen_options
 from provision.settings import check_region
-from provision.terminal import write_any_text
+from provision.terminal import outcome
+from provision.terminal.shell import write_any_text
 from sandbox import commands
-from sandbox.process import FOREIGN, PLAIN_AWS, Running, Wish, forget, remember, who_is_at
 from sandbox.server import Sandbox
-from sandbox.weather import parse as parse_weather
+from sandbox.weather.forecast import parse as parse_weather
 
 if TYPE_CHECKING:
-    from provision.screen import Screen
+    from provision.terminal.screen import Screen
 
 PORT = 4566  # where programs that know of a local AWS look for it
 COMMANDS = ("run", "start", "stop", "status", "logs")
@@ -199,7 +199,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 
 def screen_of(options: argparse.Namespace) -> Screen:
-    from provision.screen import Screen  # late: a sandbox listens before it has anything to say
+    from provision.terminal.screen import Screen  # late: a sandbox listens before it has anything to say
 
     screen = Screen(name="sandbox")
     output = getattr(options, "output", "text")

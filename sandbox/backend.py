@@ -23,30 +23,22 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sandbox.messages import Messages
-from sandbox.scope import DEFAULT_REGION, service_of
-from sandbox.sqs import Sqs
+from sandbox.protocol.scope import DEFAULT_REGION, MODULES, service_of
+from sandbox.sqs.messages import Messages
+from sandbox.sqs.sqs import Sqs
 
 if TYPE_CHECKING:
     from werkzeug.wrappers import Request, Response
+
 
 JSON_TARGETS = {
     "sqs": ("AmazonSQS", "application/x-amz-json-1.0"),
     "logs": ("Logs_20140328", "application/x-amz-json-1.1"),
     "dynamodb": ("DynamoDB_20120810", "application/x-amz-json-1.0"),
 }
-# moto's own names of the services that this architecture uses. Its dispatcher, which serves the others, lists moto's
-# folders at every request.
-MODULES = {
-    "apigateway": "apigateway",
-    "dynamodb": "dynamodb",
-    "iam": "iam",
-    "lambda": "awslambda",
-    "logs": "logs",
-    "sqs": "sqs",
-    "sts": "sts",
-}
+
 READS_IAM = re.compile(rb"(?:^|&)Action=(?:Get|List|Simulate)")
+
 QUERY_VERSIONS = {"iam": "2010-05-08", "sts": "2011-06-15", "sqs": "2012-11-05"}
 
 

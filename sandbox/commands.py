@@ -15,14 +15,14 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from provision import outcome
-from provision.options import FOLDER
-from provision.terminal import with_variables
-from sandbox import process
-from sandbox.process import Running, Wish
+from provision.aws import sandbox_process
+from provision.aws.sandbox_process import Running, Wish
+from provision.cli.options import FOLDER
+from provision.terminal import outcome
+from provision.terminal.shell import with_variables
 
 if TYPE_CHECKING:
-    from provision.screen import Screen
+    from provision.terminal.screen import Screen
 
 # How often `logs --follow` looks for more, in seconds.
 FOLLOW_SECONDS = 0.5
@@ -71,18 +71,18 @@ def usable(folder: Path) -> Iterator[None]:
 def start(folder: Path, wish: Wish, screen: Screen) -> int:
     """Start one unless the folder's is running. Raises Stop where that one is not as wished."""
     with usable(folder):
-        before = process.find(folder)
-        if before is None and (folder / process.RECORD).exists():
-            screen.keep(f"The record {folder / process.RECORD} is of a sandbox that is gone; it is replaced.")
+        before = sandbox_process.find(folder)
+        if before is None and (folder / sandbox_process.RECORD).exists():
+            screen.keep(f"The record {folder / sandbox_process.RECORD} is of a sandbox that is gone; it is replaced.")
         try:
-            running = before or process.start(folder, wish)
+            running = before or sandbox_process.start(folder, wish)
         except KeyboardInterrupt:
             raise outcome.Stop(
                 "Interrupted.",
                 means="The sandbox that was being started is ended again.",
                 exit_code=outcome.INTERRUPTED,
             ) from None
-    described = process.describe(running) or {}
+    described = sandbox_process.describe(running) or {}
     if before is not None:
         refuse_other_wishes(before, described, wish, folder)
     screen.document |= {"new": before is None, **document(folder, running, described)}
@@ -127,8 +127,8 @@ def differing(described: dict[str, Any], wish: Wish) -> list[str]:
 def stop(folder: Path, screen: Screen) -> int:
     """Stop the folder's sandbox; success where there is none."""
     with usable(folder):
-        running = process.find(folder)
-        record = folder / process.RECORD
+        running = sandbox_process.find(folder)
+        record = folder / sandbox_process.RECORD
         screen.document |= {"folder": str(folder), "stopped": running.id if running is not None else None}
         if running is None:
             stale = record.exists()
@@ -137,8 +137,8 @@ def stop(folder: Path, screen: Screen) -> int:
             removed = "; the record of one that is gone is removed" if stale else ""
             screen.keep(f"No sandbox is running in {folder}{removed}.")
             return outcome.DONE
-        kept = (process.describe(running) or {}).get("state_dir")
-        process.stop(running)
+        kept = (sandbox_process.describe(running) or {}).get("state_dir")
+        sandbox_process.stop(running)
     screen.document["state_dir"] = kept
     if kept:
         screen.keep(f"{running.id} is stopped. To have it again: {command('start', folder, '--state-dir', kept)}")
@@ -150,14 +150,14 @@ def stop(folder: Path, screen: Screen) -> int:
 def status(folder: Path, screen: Screen) -> int:
     """What the folder's sandbox says of itself; 1 where none is running."""
     with usable(folder):
-        running = process.find(folder)
-        described = process.describe(running) if running is not None else None
-        stale = described is None and (folder / process.RECORD).exists()
+        running = sandbox_process.find(folder)
+        described = sandbox_process.describe(running) if running is not None else None
+        stale = described is None and (folder / sandbox_process.RECORD).exists()
     if running is None or described is None:
         screen.document |= {"running": False, "folder": str(folder), "stale_record": stale}
         screen.keep(f"No sandbox is running in {folder}.")
         if stale:
-            screen.keep(f"The record {folder / process.RECORD} is of one that is gone.")
+            screen.keep(f"The record {folder / sandbox_process.RECORD} is of one that is gone.")
         screen.keep(f"To start one: {command('start', folder)}")
         return outcome.LEFT
     screen.document |= {"running": True, **document(folder, running, described)}
@@ -168,7 +168,7 @@ def status(folder: Path, screen: Screen) -> int:
         "weather": described["weather"],
         "held to policies": ", ".join(described["enforced_users"]) or "roles only",
         "ends": ends if running.stays else f"with the last teardown, or {ends}",
-        "log": str(folder / process.LOG),
+        "log": str(folder / sandbox_process.LOG),
         "comes back from": described.get("state_dir") or "nowhere",
         "made of": f"moto {described['moto']}, Python {described['python']}",
     }
@@ -193,7 +193,7 @@ def document(folder: Path, running: Running, described: dict[str, Any]) -> dict[
 def logs(folder: Path, function: str | None, screen: Screen, *, region: str, follow: bool) -> int:
     """The sandbox's own log, or a function's events in CloudWatch Logs, oldest first."""
     with usable(folder):
-        running = process.find(folder)
+        running = sandbox_process.find(folder)
         if function is None:
             return own_log(folder, running, screen, follow=follow)
     if running is None:
@@ -207,7 +207,7 @@ def logs(folder: Path, function: str | None, screen: Screen, *, region: str, fol
 
 
 def own_log(folder: Path, running: Running | None, screen: Screen, *, follow: bool) -> int:
-    log = folder / process.LOG
+    log = folder / sandbox_process.LOG
     if not log.exists():
         raise outcome.Stop(
             f"There is no log in {folder}.",
@@ -240,7 +240,7 @@ def show_all(read: Callable[[], str], followed: Running | None, screen: Screen) 
         show_text(text)
     if followed is None:
         return
-    while process.answers(followed):
+    while sandbox_process.answers(followed):
         time.sleep(FOLLOW_SECONDS)
         show_text(read())
     screen.say(f"{followed.id} has ended.")
@@ -345,6 +345,6 @@ def minutes(seconds: int) -> str:
 
 def command(name: str, folder: Path, *more: str) -> str:
     """A command line that means the same folder."""
-    from provision.terminal import program
+    from provision.terminal.shell import program
 
     return program("sandbox", [name, *more, *([] if folder == FOLDER else ["--folder", str(folder)])])

@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from werkzeug.wrappers import Request, Response
 
     from sandbox.backend import Backend
-    from sandbox.functions import Functions
-    from sandbox.iam import Guard
-    from sandbox.mappings import Mappings
-    from sandbox.operations import Operation
+    from sandbox.iam.iam import Guard
+    from sandbox.lambda_.functions import Functions
+    from sandbox.lambda_.mappings import Mappings
+    from sandbox.protocol.operations import Operation
+    from sandbox.protocol.wire import WireServer
     from sandbox.state import State
-    from sandbox.weather import Weather
-    from sandbox.wire import WireServer
+    from sandbox.weather.weather import Weather
 
     Plane = Callable[[Request], Response | None]
     Gate = Callable[[Request, Operation], Response | None]
@@ -42,7 +42,7 @@ LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
 class Sandbox:
     """A local AWS, serving from :meth:`start` to :meth:`stop`.
 
-    ``port`` 0 takes a free one. ``weather`` is a text that :func:`sandbox.weather.parse` reads, which raises
+    ``port`` 0 takes a free one. ``weather`` is a text that :func:`sandbox.weather.forecast.parse` reads, which raises
     ValueError; ``enforced_users`` are the IAM users who are held to their policies ("*": all of them), as sessions
     of roles always are. ``runtime_client`` is what Python runs in an execution environment in the place of our own
     client of the Lambda Runtime API. ``state_dir`` is a folder from which a sandbox comes back and that remembers
@@ -66,7 +66,7 @@ class Sandbox:
     ) -> None:
         if host not in ("127.0.0.1", "localhost"):
             raise ValueError(f"the sandbox listens on loopback only, not on {host}")
-        from sandbox.weather import parse
+        from sandbox.weather.forecast import parse
 
         self._forecast = parse(weather)
         self._weather_text = weather
@@ -165,11 +165,11 @@ class Sandbox:
 
     def _open(self) -> None:
         from sandbox.backend import Backend
-        from sandbox.functions import Functions
-        from sandbox.iam import Guard
-        from sandbox.mappings import Mappings
+        from sandbox.iam.iam import Guard
+        from sandbox.lambda_.functions import Functions
+        from sandbox.lambda_.mappings import Mappings
         from sandbox.state import State
-        from sandbox.weather import Weather
+        from sandbox.weather.weather import Weather
 
         # The folder, then the port: if one is taken, nothing else needs to be started.
         self._state = State(self._state_dir) if self._state_dir is not None else None
@@ -209,7 +209,7 @@ class Sandbox:
         self._thread.start()
 
     def _listen(self) -> WireServer:
-        from sandbox.wire import WireServer
+        from sandbox.protocol.wire import WireServer
 
         if self._state is not None and not self._wanted_port:
             with suppress(OSError):  # the port of its earlier life, unless somebody has it now
@@ -283,12 +283,12 @@ def front(
     state: State | None = None,
 ) -> Front:
     """The planes in their order. With mappings that do not poll, everything happens in the caller's own thread."""
-    from sandbox.gateway import Gateway
-    from sandbox.identities import Identities
-    from sandbox.log_groups import LogGroups
-    from sandbox.queues import Queues
-    from sandbox.refusals import refusing
-    from sandbox.tables import Tables
+    from sandbox.apigateway.gateway import Gateway
+    from sandbox.dynamodb import Tables
+    from sandbox.iam.identities import Identities
+    from sandbox.logs import LogGroups
+    from sandbox.protocol.refusals import refusing
+    from sandbox.sqs.queues import Queues
 
     identities = refusing(Identities(backend).refused)
     gateway = Gateway(backend, functions)
@@ -339,7 +339,7 @@ class Front:
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         from werkzeug.wrappers import Request
 
-        from sandbox.weather import Lost
+        from sandbox.weather.weather import Lost
 
         request = Request(environ)
         try:
@@ -352,7 +352,7 @@ class Front:
         return response(environ, start_response)
 
     def _answer(self, request: Request) -> Response:
-        from sandbox.operations import operation_of
+        from sandbox.protocol.operations import operation_of
 
         refusal = _foreign(request)
         if refusal is not None:
@@ -374,7 +374,7 @@ class Front:
         return response
 
     def _past_the_gates(self, request: Request, operation: Operation) -> Response:
-        from sandbox.operations import success_of
+        from sandbox.protocol.operations import success_of
 
         for gate in self._gates:
             response = gate(request, operation)
@@ -391,9 +391,10 @@ class Front:
 
     def ask(self, request: Request, operation: Operation) -> Response:
         """What the planes, and then moto, answer to one whom the gates let pass."""
-        from sandbox import constraints
-        from sandbox.backend import MODULES, MotoFailed
-        from sandbox.wording import reworded
+        from sandbox.backend import MotoFailed
+        from sandbox.protocol import constraints
+        from sandbox.protocol.scope import MODULES
+        from sandbox.protocol.wording import reworded
 
         if operation.service not in MODULES:
             # moto has it, perhaps, and would answer; nobody here has looked how that compares with AWS.
@@ -421,8 +422,8 @@ class Front:
         return response
 
     def _failed(self, request: Request, error: Exception) -> Response:
-        from sandbox.operations import operation_of
-        from sandbox.refusals import Words, refusal
+        from sandbox.protocol.operations import operation_of
+        from sandbox.protocol.refusals import Words, refusal
 
         message = f"The sandbox failed: {type(error).__name__}: {error}"
         operation = operation_of(request)
@@ -435,7 +436,7 @@ class Front:
 
 def not_here(request: Request, operation: Operation, message: str = "") -> Response:
     """501 for what neither we nor moto have, in one sentence."""
-    from sandbox.refusals import Words, refusal
+    from sandbox.protocol.refusals import Words, refusal
 
     called = operation.name or f"{operation.method} {operation.path}"
     message = message or f"The sandbox has no {called} of {operation.service}."

@@ -29,11 +29,10 @@ from urllib.parse import unquote
 
 import portalocker
 
-from provision import disk, outcome
-from sandbox.backend import MODULES
-from sandbox.messages import Message, Messages
-from sandbox.operations import Operation, operation_of
-from sandbox.scope import credential_scope
+from provision.terminal import disk, outcome
+from sandbox.protocol.operations import Operation, operation_of
+from sandbox.protocol.scope import MODULES, credential_scope
+from sandbox.sqs.messages import Message, Messages
 
 if TYPE_CHECKING:
     from werkzeug.wrappers import Request, Response

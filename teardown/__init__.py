@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from provision.aws import Clients
-from provision.ledger import Ledger, Resource
+from provision.aws.clients import Clients
+from provision.state.entries import Resource
+from provision.state.state import Ledger
 from teardown import api, function, message_queue, policies, roles, stage, table, trigger
 
 Found = dict[str, Any]

@@ -14,34 +14,38 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from provision import STEPS, Step, outcome
-from provision.aws import SANDBOX_ACCOUNT, Clients, Target, connect, ledger_path
-from provision.completion import complete
-from provision.contents import plural
-from provision.deployment import took_before
-from provision.kinds import name_of
-from provision.ledger import Ledger, Resource, parse
-from provision.options import (
+from provision import STEPS, Step
+from provision.account.inventory import survey
+from provision.account.plan import DryLedger, Planned, changes
+from provision.account.recovery import TIMES, ledgers_in
+from provision.aws.calls import Tap
+from provision.aws.clients import SANDBOX_ACCOUNT, Clients, Target, connect
+from provision.cli.completion import complete
+from provision.cli.deployment import took_before
+from provision.cli.ending import begin, explained, run_program, write_down
+from provision.cli.options import (
     FOLDER,
     Parser,
     add_plan_options,
     add_target_options,
     check_ledger,
     check_target,
+    ledger_path,
     path_of_ledger,
     settings_of,
     step_named,
     target_arguments,
 )
-from provision.plan import DryLedger, Planned, changes
-from provision.progress import Progress
-from provision.recovery import TIMES, ledgers_in
-from provision.running import begin, explained, run_program, write_down
-from provision.screen import Screen
+from provision.cli.progress import Progress
 from provision.settings import DEFAULT_REGION, Settings
-from provision.survey import survey
-from provision.tap import Tap
-from provision.terminal import program, write_any_text
+from provision.state.entries import Resource
+from provision.state.file import parse
+from provision.state.resources import name_of
+from provision.state.state import Ledger
+from provision.terminal import outcome
+from provision.terminal.screen import Screen
+from provision.terminal.shell import program, write_any_text
+from provision.terminal.text import plural
 from teardown.backwards import close, is_to_be_left, prove, take_down, what_stays
 from teardown.contents import contents
 
@@ -93,12 +97,12 @@ def teardown(arguments: list[str] | None, screen: Screen, tap: Tap) -> int:
 
 def teardown_sandbox(options: argparse.Namespace, settings: Settings, screen: Screen, tap: Tap) -> int:
     """The sandbox's own ending: when it is gone its things are, too; when nobody else uses it, it is stopped."""
-    from sandbox import process
+    from provision.aws import sandbox_process
 
     region = options.region or DEFAULT_REGION
     path = options.state or ledger_path(SANDBOX_ACCOUNT, region, "sandbox:", options.learner, FOLDER)
     folder = path.absolute().parent
-    running = process.find(folder)
+    running = sandbox_process.find(folder)
     if running is None:
         return close_without_sandbox(path, region, options, screen)
     target = Target(region=options.region, sandbox=(running.id, running.url), sources=options.sources)
@@ -116,8 +120,8 @@ def teardown_sandbox(options: argparse.Namespace, settings: Settings, screen: Sc
         screen.keep(f"The sandbox goes on, as it was started by hand. To end it: {program('sandbox', ['stop'])}")
         return code
     try:
-        process.stop(running)
-    except process.SandboxFailed as error:
+        sandbox_process.stop(running)
+    except sandbox_process.SandboxFailed as error:
         raise outcome.Stop(
             "The sandbox did not stop.",
             means=f"Everything in it was removed. {error}",
@@ -199,7 +203,7 @@ def steps_before(step: Step | None) -> list[str]:
 
 def turn_back(ledger: Ledger, step: Step | None) -> None:
     """A lesson that was begun goes on with the first of the steps that were taken down; None means all of them."""
-    from lessons.guide import Place  # what only a lesson needs
+    from provision.lesson.place import Place  # what only a lesson needs
 
     place = Place.read(ledger.path)
     if not place.is_new and not isinstance(ledger, DryLedger):

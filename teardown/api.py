@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from provision.api import find_permission, list_apis
-from provision.aws import Clients
-from provision.ledger import TAG, Ledger, Resource
+from provision.aws.clients import Clients
 from provision.settings import Settings
+from provision.state.entries import TAG, Resource
+from provision.state.state import Ledger
 
 
 def find(aws: Clients, ledger: Ledger, resource: Resource) -> dict[str, Any] | None:

@@ -10,13 +10,17 @@ from typing import Any
 from botocore.exceptions import ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as BotocoreConnectionError
 
-from provision import outcome
-from provision.aws import CREDENTIAL_ERRORS, EXPIRED, REFUSED, Clients, have_ended
-from provision.errors import explain
-from provision.ledger import TAG, Ledger, LedgerRefused, Resource, immutable_id
-from provision.runner import TRIES, settle
-from provision.tap import AnswerLost, NotAWS
-from provision.waiting import Wait
+from provision.aws.calls import AnswerLost, NotAWS
+from provision.aws.clients import Clients
+from provision.aws.credentials import CREDENTIAL_ERRORS, EXPIRED, REFUSED, have_ended
+from provision.aws.waiting import Wait
+from provision.cli.errors import explain
+from provision.cli.runner import TRIES, settle
+from provision.state.entries import TAG, Resource
+from provision.state.file import LedgerRefused
+from provision.state.resources import immutable_id
+from provision.state.state import Ledger
+from provision.terminal import outcome
 from teardown import FIND, IS_PART, OTHERS, PUT_BACK, UNDO
 from teardown.kept import Kept
 

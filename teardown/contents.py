@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from botocore.exceptions import ClientError
 
-from provision.aws import EXPIRED, REFUSED, Clients
-from provision.contents import messages, plural
-from provision.ledger import Ledger, Resource
+from provision.account.status import messages
+from provision.aws.clients import Clients
+from provision.aws.credentials import EXPIRED, REFUSED
+from provision.state.entries import Resource
+from provision.state.state import Ledger
+from provision.terminal.text import plural
 from teardown import FIND
 from teardown.backwards import is_ours
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from provision import outcome
-from provision.aws import Clients
+from provision.aws.clients import Clients
 from provision.function import find_function, find_log_group
-from provision.ledger import MARKS, TAG, Ledger, Resource
 from provision.package import code_sha256
 from provision.settings import Settings
+from provision.state.entries import MARKS, TAG, Resource
+from provision.state.state import Ledger
+from provision.terminal import outcome
 from teardown.trigger import others_hanging, refuse_while_ours_is_on
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from provision import outcome
+from provision.terminal import outcome
 
 
 class Kept(outcome.Stop):

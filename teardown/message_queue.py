@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from provision.aws import Clients
-from provision.ledger import MARKS, Ledger, Resource
+from provision.aws.clients import Clients
 from provision.message_queue import find_queue, wait_until_read_back
+from provision.state.entries import MARKS, Resource
+from provision.state.state import Ledger
 from teardown.trigger import others_hanging, refuse_while_ours_is_on
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from provision import outcome
-from provision.aws import Clients
-from provision.ledger import MARKS, TAG, Ledger, Resource
+from provision.aws.clients import Clients
+from provision.aws.reasons import STILL_ATTACHED
 from provision.policies import document_digest, find_policy
 from provision.roles import find_role
-from provision.waiting import STILL_ATTACHED
+from provision.state.entries import MARKS, TAG, Resource
+from provision.state.state import Ledger
+from provision.terminal import outcome
 
 
 def find(aws: Clients, ledger: Ledger, resource: Resource) -> dict[str, Any] | None:

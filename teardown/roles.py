@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from provision import outcome
-from provision.aws import Clients
-from provision.ledger import MARKS, Ledger, Resource
+from provision.aws.clients import Clients
+from provision.aws.reasons import STILL_ATTACHED
 from provision.roles import find_attachment, find_role, managed_policy_arn
 from provision.settings import Settings
-from provision.waiting import STILL_ATTACHED
+from provision.state.entries import MARKS, Resource
+from provision.state.state import Ledger
+from provision.terminal import outcome
 
 
 def find(aws: Clients, ledger: Ledger, resource: Resource) -> dict[str, Any] | None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from provision.aws import Clients
-from provision.ledger import Ledger, Resource
+from provision.aws.clients import Clients
 from provision.settings import Settings
 from provision.stage import find_stage
+from provision.state.entries import Resource
+from provision.state.state import Ledger
 
 
 def find(aws: Clients, ledger: Ledger, resource: Resource) -> dict[str, Any] | None:

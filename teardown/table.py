@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from provision.aws import Clients
-from provision.ledger import MARKS, Ledger, Resource
+from provision.aws.clients import Clients
+from provision.state.entries import MARKS, Resource
+from provision.state.state import Ledger
 from provision.table import find_table
 from teardown.trigger import others_hanging
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from provision import outcome
-from provision.aws import Clients
-from provision.ledger import MARKS, TAG, Ledger, Resource
+from provision.aws.clients import Clients
+from provision.state.entries import MARKS, TAG, Resource
+from provision.state.state import Ledger
+from provision.terminal import outcome
 from provision.trigger import find_trigger, serves, with_tags
 
 

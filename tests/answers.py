@@ -17,9 +17,9 @@ from urllib.parse import parse_qs
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.exceptions import ConnectionClosedError
 
-from provision.aws import Clients
-from provision.ledger import Ledger
-from provision.tap import Call
+from provision.aws.calls import Call
+from provision.aws.clients import Clients
+from provision.state.state import Ledger
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,12 @@ from deployment import REGION, Deployment
 from screens import memory_screen
 
 import provision.__main__
-import provision.deployment
+import provision.cli.deployment
 import teardown.__main__
-from provision.aws import Clients, Target, connect
-from provision.running import run_program
+from provision.aws.calls import Call, Tap
+from provision.aws.clients import Clients, Target, connect
+from provision.cli.ending import run_program
 from provision.settings import Settings
-from provision.tap import Call, Tap
 from sandbox import Sandbox
 
 
@@ -58,7 +58,7 @@ class CommandLine(Deployment):
             self.on_connect(aws)
             return aws
 
-        monkeypatch.setattr(provision.deployment, "connect", connect_and_prepare)
+        monkeypatch.setattr(provision.cli.deployment, "connect", connect_and_prepare)
         monkeypatch.setattr(teardown.__main__, "connect", connect_and_prepare)
 
     def connect(self) -> Clients:

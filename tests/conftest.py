@@ -20,7 +20,7 @@ from deployment import Deployment
 from screens import memory_screen
 from warm_aws import WarmAws
 
-from provision.screen import Screen
+from provision.terminal.screen import Screen
 from sandbox import Sandbox
 from teardown import backwards
 

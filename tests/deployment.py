@@ -12,14 +12,16 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from provision.aws import Clients, Target, connect
-from provision.ledger import Happened, Ledger, checksum
-from provision.plan import DryLedger, Planned, make_plan
-from provision.runner import run_steps
+from provision.account.plan import DryLedger, Planned, make_plan
+from provision.account.smoke_tests import Trial, try_all
+from provision.aws.calls import Call, Tap
+from provision.aws.clients import Clients, Target, connect
+from provision.aws.waiting import Waiting
+from provision.cli.runner import run_steps
 from provision.settings import Settings
-from provision.tap import Call, Tap
-from provision.trial import Trial, try_all
-from provision.waiting import Waiting
+from provision.state.entries import Happened
+from provision.state.file import checksum
+from provision.state.state import Ledger
 from teardown.backwards import Left, prove, receipt, take_down
 
 ACCOUNT = "123456789012"

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from sandbox import process
+from provision.aws import sandbox_process
 
 SCRIPTS = sysconfig.get_path("scripts")
 SYSTEM_FOLDERS = "/usr/local/bin:/usr/bin:/bin"
@@ -43,9 +43,9 @@ class Folder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        running = process.find(self.path / ".provision")
+        running = sandbox_process.find(self.path / ".provision")
         if running is not None:
-            process.stop(running)
+            sandbox_process.stop(running)
 
     def start(self, *command: str, **environ: str | None) -> subprocess.Popen[str]:
         """A program with pipes. `environ` changes the environment; None takes a variable away."""

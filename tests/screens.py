@@ -6,7 +6,7 @@ import io
 
 from rich.console import Console
 
-from provision.screen import Screen
+from provision.terminal.screen import Screen
 
 
 def memory_screen(name: str = "provision") -> Screen:

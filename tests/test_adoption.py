@@ -19,11 +19,14 @@ from typing import Any
 import pytest
 from deployment import ACCOUNT, REGION, Deployment, Stranger
 
-from provision import outcome
-from provision.aws import Clients
-from provision.ledger import ADOPTED_TAG, TAG, CannotMend, Ledger, LedgerRefused, MarkNotYetSeen, NotOurs
+from provision.aws.calls import Call
+from provision.aws.clients import Clients
 from provision.settings import Settings
-from provision.tap import Call
+from provision.state.entries import ADOPTED_TAG, TAG, CannotMend
+from provision.state.file import LedgerRefused
+from provision.state.ownership import MarkNotYetSeen, NotOurs
+from provision.state.state import Ledger
+from provision.terminal import outcome
 from sandbox import Sandbox
 from teardown import PUT_BACK, UNDO, backwards
 
@@ -810,7 +813,7 @@ def test_what_was_found_is_on_the_disk_before_it_is_changed_and_its_first_value_
 
 
 def test_a_ledger_without_former_values_is_read_and_one_with_nonsense_is_refused(deployment: Deployment) -> None:
-    from provision.ledger import checksum
+    from provision.state.file import checksum
 
     make_table(deployment.aws, deployment.settings)
     consent(deployment, "table")

@@ -15,10 +15,11 @@ from typing import Any
 import pytest
 from deployment import Deployment
 
-from provision.aws import Clients
-from provision.ledger import Happened
-from provision.settings import ERRATA, Settings
-from provision.trial import Trial
+from provision.account.smoke_tests import Trial
+from provision.aws.clients import Clients
+from provision.errata import ERRATA
+from provision.settings import Settings
+from provision.state.entries import Happened
 from sandbox import Sandbox
 from teardown.backwards import Left
 

@@ -37,8 +37,8 @@ from botocore.exceptions import ClientError
 from deployment import Stranger
 from programs import Folder
 
-from provision.ledger import parse
-from provision.tap import READS
+from provision.aws.operations import READS
+from provision.state.file import parse
 from sandbox import Sandbox
 
 # What can happen to a call that writes. "Before" is before the call was passed on, "after" is after it was carried out.

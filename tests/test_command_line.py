@@ -22,12 +22,12 @@ from programs import DEAD, Folder, Gate, is_running
 from rich.console import Console
 
 import provision.__main__
-import provision.running
+import provision.cli.ending
 import teardown.__main__
-from provision import outcome
-from provision.ledger import parse
-from provision.screen import Screen
-from provision.tap import Tap
+from provision.aws.calls import Tap
+from provision.state.file import parse
+from provision.terminal import outcome
+from provision.terminal.screen import Screen
 from sandbox import Sandbox
 
 SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"  # the one that AWS's own documentation uses
@@ -525,7 +525,7 @@ def assert_complete(ledger: dict[str, Any]) -> None:
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working folder for programs that run in this process, and short sleeps."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(provision.running, "Sleep", lambda tap: lambda seconds: time.sleep(seconds / 20))
+    monkeypatch.setattr(provision.cli.ending, "Sleep", lambda tap: lambda seconds: time.sleep(seconds / 20))
     return tmp_path
 
 
@@ -666,7 +666,7 @@ def test_ctrl_c_in_the_middle_of_a_line_is_no_failure(tmp_path: Path) -> None:
         screen.say("A line that Ctrl-C interrupts.")
         return 0
 
-    assert provision.running.run_program(body, screen, tap) == 0
+    assert provision.cli.ending.run_program(body, screen, tap) == 0
     talk.close()
     assert tap.stopping
     said = (tmp_path / "talk").read_text()

@@ -14,7 +14,7 @@ from programs import Folder
 from terminal import Terminal
 
 from provision import STEPS
-from provision.survey import ADOPTABLE
+from provision.state.resources import ADOPTABLE
 
 
 @pytest.fixture(scope="module")

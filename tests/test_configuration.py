@@ -11,8 +11,8 @@ from terminal import Terminal
 
 import provision.__main__
 import teardown.__main__
-from provision import outcome
-from provision.configuration import NAMES, BadConfiguration, open_options, settle
+from provision.cli.configuration import NAMES, BadConfiguration, open_options, settle
+from provision.terminal import outcome
 
 
 def settled(arguments: list[str], environ: dict[str, str], file: str | None = None) -> argparse.Namespace:

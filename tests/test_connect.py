@@ -14,17 +14,20 @@ import pytest
 from answers import RESET, Answer, Asked, Server, caller_identity, in_turn, refusal
 from deployment import Deployment
 
-from provision import outcome
 from provision.__main__ import main as provision_main
-from provision.aws import CannotConnect, Clients, Target, connect, ledger_path
-from provision.ledger import Ledger, LedgerRefused
-from provision.runner import run_steps
-from provision.screen import Screen
+from provision.account.smoke_tests import try_all
+from provision.aws import sandbox_process
+from provision.aws.calls import Tap
+from provision.aws.clients import Clients, Target, connect
+from provision.aws.credentials import CannotConnect
+from provision.aws.waiting import Waiting
+from provision.cli.options import ledger_path
+from provision.cli.runner import run_steps
 from provision.settings import BadSetting, Settings
-from provision.tap import Tap
-from provision.trial import try_all
-from provision.waiting import Waiting
-from sandbox import process
+from provision.state.file import LedgerRefused
+from provision.state.state import Ledger
+from provision.terminal import outcome
+from provision.terminal.screen import Screen
 
 
 @pytest.fixture
@@ -512,7 +515,7 @@ def test_a_sandbox_reads_nothing_of_the_users_aws_and_leaves_it_alone(
     for name in ("HOME", "USERPROFILE", "NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
     before = dict(os.environ)
-    running = process.start(tmp_path)
+    running = sandbox_process.start(tmp_path)
     try:
         aws = connected(sandbox=(running.id, running.url))
         ledger = Ledger.open(tmp_path / "l.json", account=aws.account_id, region=aws.region, endpoint=aws.endpoint)
@@ -522,7 +525,7 @@ def test_a_sandbox_reads_nothing_of_the_users_aws_and_leaves_it_alone(
         assert len(list(try_all(aws, Settings(), ledger))) == 5
         ledger.close()
     finally:
-        process.stop(running)
+        sandbox_process.stop(running)
     assert aws.region == "us-east-1"
     assert aws.endpoint == f"sandbox:{running.id}"
     assert aws.warnings == ()

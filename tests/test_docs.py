@@ -17,8 +17,8 @@ from lesson import Lesson
 from programs import Folder
 
 import teardown.__main__
-from provision import outcome
-from provision.settings import ERRATA
+from provision.errata import ERRATA
+from provision.terminal import outcome
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -384,7 +384,13 @@ def test_the_page_has_the_messages_of_all_rooms_and_every_exit_code() -> None:
     found = list(messages.messages(generate.modules()))
     assert len(found) >= 60
     modules = {one.module for one in found}
-    assert {"provision.aws", "provision.ledger", "provision.settings", "teardown.__main__", "replay.script"} <= modules
+    assert {
+        "provision.aws.clients",
+        "provision.state.state",
+        "provision.settings",
+        "teardown.__main__",
+        "provision.replay.script",
+    } <= modules
     assert {one.stop.exit_code for one in found} == set(generate.CODE_TITLES)
 
 

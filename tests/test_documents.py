@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from provision.aws import Clients, Target, connect
+from provision.aws.calls import Tap
+from provision.aws.clients import Clients, Target, connect
 from provision.documents import PLACEHOLDER, fill, policy_document, same_meaning
 from provision.settings import Settings
-from provision.tap import Tap
 from sandbox import Sandbox
 
 ROLE = "arn:aws:iam::123456789012:role/APIGateway-SQS"

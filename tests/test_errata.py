@@ -11,10 +11,11 @@ from typing import Any, cast
 import pytest
 
 from provision import STEPS
-from provision.aws import Clients
+from provision.aws.clients import Clients
 from provision.documents import policy_document
+from provision.errata import ERRATA, Erratum
 from provision.package import source
-from provision.settings import ERRATA, Erratum, Settings
+from provision.settings import Settings
 
 # What each is about: words that its account of the walkthrough or of the truth must have.
 ABOUT = {

@@ -28,12 +28,14 @@ from botocore.exceptions import (
     WaiterError,
 )
 
-from provision import outcome
-from provision.aws import EXPIRED, REFUSED
-from provision.errors import AGAIN, DENIED, explain
-from provision.ledger import CannotMend, LedgerRefused, NotOurs, TwoOfOurs, UnknownOwner
-from provision.tap import AnswerLost, Call, NotAWS
-from provision.waiting import GaveUp, WaitingCannotHelp
+from provision.aws.calls import AnswerLost, Call, NotAWS
+from provision.aws.credentials import EXPIRED, REFUSED
+from provision.aws.waiting import GaveUp, WaitingCannotHelp
+from provision.cli.errors import AGAIN, DENIED, explain
+from provision.state.entries import CannotMend
+from provision.state.file import LedgerRefused
+from provision.state.ownership import NotOurs, TwoOfOurs, UnknownOwner
+from provision.terminal import outcome
 
 
 def explained(error: Exception, profile: str | None = "lab") -> outcome.Stop:

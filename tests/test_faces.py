@@ -20,12 +20,12 @@ from deployment import ACCOUNT, REGION, Deployment, Stranger
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lessons.faces import aws_command, boto3_lines, shell_word
-from lessons.links import CONSOLES, console_url, look, look_command
-from lessons.picture import as_text
-from provision.ledger import Ledger
+from provision.aws.call_text import aws_command, boto3_lines, shell_word
+from provision.aws.console_links import CONSOLES, console_url, look, look_command
+from provision.lesson.picture import as_text
 from provision.package import source, zipped
 from provision.settings import Settings
+from provision.state.state import Ledger
 from sandbox import Sandbox
 
 # What is text in the transcript, and bytes to the service.

@@ -13,8 +13,8 @@ from programs import Folder
 from screens import memory_screen
 from terminal import Terminal
 
-from provision import outcome
-from replay.recording import read, transcripts_in
+from provision.record.recording import read, transcripts_in
+from provision.terminal import outcome
 
 
 @pytest.fixture

@@ -17,10 +17,10 @@ from deployment import ACCOUNT, Stranger
 
 import provision.__main__
 import teardown.__main__
-from provision.aws import SANDBOX_ACCOUNT
-from provision.ledger import TAG
+from provision.aws.clients import SANDBOX_ACCOUNT
 from provision.settings import Settings
-from provision.survey import ADOPTABLE
+from provision.state.entries import TAG
+from provision.state.resources import ADOPTABLE
 from sandbox import Sandbox
 
 pytestmark = pytest.mark.usefixtures("one_look")

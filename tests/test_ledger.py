@@ -19,25 +19,20 @@ from typing import Any
 import pytest
 from deployment import Deployment
 
-from provision import ledger as ledger_module
-from provision import outcome
-from provision.aws import Clients
-from provision.ledger import (
-    TAG,
-    Ledger,
-    LedgerRefused,
-    MarkLost,
-    NotOurs,
-    Resource,
-    UnknownOwner,
-    checksum,
-    write_durably,
-)
-from provision.runner import run_steps
+from provision.aws.calls import AnswerLost, Call, UnpromisedWrite
+from provision.aws.clients import Clients
+from provision.aws.operations import TAKEN_OUT, TRIALS
+from provision.aws.waiting import Waiting
+from provision.cli.runner import run_steps
 from provision.settings import Settings
-from provision.survey import PLACES, names
-from provision.tap import TAKEN_OUT, TRIALS, AnswerLost, Call, UnpromisedWrite
-from provision.waiting import Waiting
+from provision.state import state as ledger_module
+from provision.state.entries import TAG, Resource
+from provision.state.file import LedgerRefused, checksum, parse
+from provision.state.ownership import MarkLost, NotOurs, UnknownOwner
+from provision.state.resources import PLACES, names
+from provision.state.state import Ledger
+from provision.terminal import outcome
+from provision.terminal.disk import write_durably
 from sandbox import Sandbox
 
 TRUST = (Path(__file__).parents[1] / "policies" / "trust-lambda.json").read_text()
@@ -447,7 +442,7 @@ def test_whatever_bytes_are_cut_or_changed_the_content_is_the_same_or_refused(pa
     refused = 0
     for variant in variants:
         try:
-            assert ledger_module.parse(variant, path) == content
+            assert parse(variant, path) == content
         except LedgerRefused:
             refused += 1
     assert refused > len(whole)
@@ -626,7 +621,7 @@ class Disk:
         """The entries of the ledger that would be read after the failure; LedgerRefused if it would be unreadable."""
         if name not in self.survives:
             return []
-        entries: list[dict[str, Any]] = ledger_module.parse(self.survives[name], self.folder / name)["resources"]
+        entries: list[dict[str, Any]] = parse(self.survives[name], self.folder / name)["resources"]
         return entries
 
 
@@ -861,7 +856,7 @@ def test_a_ledger_that_is_killed_while_it_saves_holds_all_it_said_it_had_saved(p
 HOLDER = """
 import sys, time
 from pathlib import Path
-from provision.ledger import Ledger
+from provision.state.state import Ledger
 
 held = Ledger.open(Path(sys.argv[1]), account="123456789012", region="us-east-1", endpoint=None)
 print("held", flush=True)

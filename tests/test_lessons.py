@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 from deployment import ACCOUNT, REGION, Deployment
 
-from lessons.call import faces
-from lessons.page import SECTIONS, BadPage, Page, names, read
-from lessons.picture import as_text
 from provision import STEPS
-from provision.ledger import Ledger
-from provision.settings import ERRATA, Settings
+from provision.errata import ERRATA
+from provision.lesson.call import faces
+from provision.lesson.page import SECTIONS, BadPage, Page, names, read
+from provision.lesson.picture import as_text
+from provision.settings import Settings
+from provision.state.state import Ledger
 from sandbox import Sandbox
 
 VARIANTS = {
@@ -188,5 +189,5 @@ def test_the_lesson_knows_nothing_of_what_is_made_of_it() -> None:
                 imported |= {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom):
                 imported.add(node.module or "")
-    assert "lessons.page" in imported and "provision.screen" in imported
+    assert "provision.lesson.page" in imported and "provision.terminal.screen" in imported
     assert not {name for name in imported if name.partition(".")[0] == "replay"}

@@ -14,10 +14,11 @@ import pytest
 from command_line import CommandLine, refuse
 from programs import Folder
 
-from provision import log, outcome
-from provision.redaction import without_secrets
-from provision.transcript import VERSION
-from replay.recording import NoTranscript, read, transcripts_in
+from provision.record import log
+from provision.record.recording import NoTranscript, read, transcripts_in
+from provision.record.transcript import VERSION
+from provision.terminal import outcome
+from provision.terminal.redaction import without_secrets
 from sandbox import Sandbox
 
 pytestmark = pytest.mark.usefixtures("one_look")

@@ -21,12 +21,13 @@ from unittest.mock import ANY
 import pytest
 from deployment import ACCOUNT, REGION, Deployment, Stranger
 
-from provision.aws import Clients
-from provision.ledger import TAG, CannotMend, Difference, Happened, NotOurs, TwoOfOurs
-from provision.outcome import Interrupted
+from provision.account.smoke_tests import TrialFailed
+from provision.aws.clients import Clients
 from provision.settings import Settings
 from provision.stage import behaviour
-from provision.trial import TrialFailed
+from provision.state.entries import TAG, CannotMend, Difference, Happened
+from provision.state.ownership import NotOurs, TwoOfOurs
+from provision.terminal.outcome import Interrupted
 from sandbox import Sandbox
 
 HANDLER = Path(__file__).resolve().parent.parent / "lambda_function.py"

@@ -14,7 +14,7 @@ from command_line import CommandLine, Ended, refuse, run
 from programs import Folder
 
 import provision.__main__
-from provision import outcome
+from provision.terminal import outcome
 from sandbox import Sandbox
 
 pytestmark = pytest.mark.usefixtures("one_look")

@@ -10,10 +10,11 @@ import pytest
 from command_line import CommandLine
 from deployment import ACCOUNT, Deployment, Stranger, agrees
 
-from provision import STEPS, outcome
-from provision.ledger import TAG, Difference, Happened
-from provision.plan import Planned
+from provision import STEPS
+from provision.account.plan import Planned
 from provision.settings import Settings
+from provision.state.entries import TAG, Difference, Happened
+from provision.terminal import outcome
 from sandbox import Sandbox
 
 pytestmark = pytest.mark.usefixtures("one_look")

@@ -18,14 +18,16 @@ from programs import Folder
 from rich.console import Console
 from screens import memory_screen
 
-from provision import disk, ledger, outcome, terminal
-from provision.aws import ledger_path
-from provision.ledger import Ledger, LedgerRefused
-from provision.running import write_file
-from provision.screen import Screen
-from provision.terminal import interpreter
-from provision.transcript import Transcript
-from provision.waiting import Waiting
+from provision.aws.waiting import Waiting
+from provision.cli.options import ledger_path
+from provision.record.transcript import Transcript
+from provision.state import state
+from provision.state.file import LedgerRefused, _text_of
+from provision.state.state import Ledger
+from provision.terminal import disk, outcome, shell
+from provision.terminal.screen import Screen
+from provision.terminal.shell import interpreter
+from provision.terminal.writing import write_file
 
 CHECKOUT = Path(disk.__file__).parent.parent
 # Neither cp1252 nor ASCII has all of these; file names on Windows may.
@@ -96,7 +98,7 @@ def test_what_an_encoding_lacks_is_written_so_that_it_can_be_told(monkeypatch: p
     data = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(data, encoding="cp437", newline="\n"))
     monkeypatch.setattr(sys, "stderr", io.StringIO())  # has no encoding to speak of, and is left alone
-    terminal.write_any_text()
+    shell.write_any_text()
     print("é • … → \ud800")
     sys.stdout.flush()
     assert data.getvalue() == b"\x82 * . \\u2192 \\ud800\n"
@@ -127,14 +129,14 @@ def test_a_document_stays_json_in_any_encoding(encoding: str, kept: str) -> None
     ],
 )
 def test_a_line_to_paste_is_quoted_for_the_shell_at_hand(words: list[str], posix: str, windows: str) -> None:
-    assert terminal.command_line(words, windows=False) == posix
-    assert terminal.command_line(words, windows=True) == windows
+    assert shell.command_line(words, windows=False) == posix
+    assert shell.command_line(words, windows=True) == windows
 
 
 def test_variables_are_set_for_one_command_only() -> None:
     variables = {"A": "any", "B": "other"}
-    assert terminal.with_variables(variables, ["aws", "x"], windows=False) == "A=any B=other aws x"
-    assert terminal.with_variables(variables, ["aws", "x"], windows=True) == 'cmd /c "set A=any&& set B=other&& aws x"'
+    assert shell.with_variables(variables, ["aws", "x"], windows=False) == "A=any B=other aws x"
+    assert shell.with_variables(variables, ["aws", "x"], windows=True) == 'cmd /c "set A=any&& set B=other&& aws x"'
 
 
 def test_an_interpreter_on_another_drive_is_named_in_full(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,7 +181,7 @@ def test_a_held_lock_that_cannot_be_read_is_told_all_the_same(tmp_path: Path, mo
         raise portalocker.LockException("Permission denied") from OSError(errno.EACCES, "Permission denied")
 
     monkeypatch.setattr(portalocker, "lock", held)
-    monkeypatch.setattr(ledger, "_text_of", lambda lock, read=ledger._text_of: read(Unreadable()))
+    monkeypatch.setattr(state, "_text_of", lambda lock, read=_text_of: read(Unreadable()))
     with pytest.raises(LedgerRefused, match="is in use by another process") as refused:
         Ledger.open(tmp_path / "ledger.json", account="1", region="us-east-1", endpoint=None)
     assert refused.value.exit_code == outcome.LEFT

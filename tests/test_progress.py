@@ -20,13 +20,14 @@ from rich.console import Console
 from screens import memory_screen
 from terminal import ESCAPE, Terminal
 
-from provision import STEPS, progress
-from provision import screen as screen_module
-from provision.progress import Progress
-from provision.screen import Screen
-from provision.tap import Call, Tap
-from provision.waiting import Wait, Waiting
-from replay.typical import FILES, RUNS, typical
+from provision import STEPS
+from provision.aws.calls import Call, Tap
+from provision.aws.waiting import Wait, Waiting
+from provision.cli import progress
+from provision.cli.progress import Progress
+from provision.record.durations import FILES, RUNS, typical
+from provision.terminal import screen as screen_module
+from provision.terminal.screen import Screen
 from sandbox import Sandbox
 
 PARTS = {step.name: f"{step.number}/8 {step.title}" for step in STEPS} | {"tests": "Tests of the walkthrough"}

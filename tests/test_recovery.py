@@ -13,11 +13,11 @@ from command_line import CommandLine, refuse, run
 from deployment import ACCOUNT, Stranger
 
 import provision.__main__
-import provision.ledger
+import provision.state.state
 from provision import STEPS
-from provision.ledger import ADOPTED_TAG, TAG
-from provision.runner import run_step
+from provision.cli.runner import run_step
 from provision.settings import Settings
+from provision.state.entries import ADOPTED_TAG, TAG
 from sandbox import Sandbox
 
 pytestmark = pytest.mark.usefixtures("one_look")
@@ -434,7 +434,7 @@ def test_a_full_disk_is_one_message_and_no_ledger(deployment: CommandLine, monke
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(provision.ledger, "write_durably", full)
+        patch.setattr(provision.state.state, "write_durably", full)
         ended = deployment.recover("--yes")
     assert ended.code == 253
     assert_nothing_written(deployment, ended, "No space left on device")

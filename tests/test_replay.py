@@ -16,10 +16,12 @@ from programs import DEAD, Folder
 from screens import memory_screen
 from terminal import ESCAPE, Terminal
 
-from provision import STEPS, outcome
-from replay.command import last_built
-from replay.player import Player, Show, existing, print_all, scenes, times
-from replay.recording import FIELDS, NoTranscript, Recording, read, transcripts_in
+from provision import STEPS
+from provision.record.recording import FIELDS, NoTranscript, Recording, read, transcripts_in
+from provision.replay.command import last_built
+from provision.replay.player import Player, Show, print_all, times
+from provision.replay.scenes import existing, scenes
+from provision.terminal import outcome
 from sandbox import Sandbox
 
 

@@ -28,15 +28,15 @@ from programs import Folder
 from warm_aws import WarmAws
 
 import provision.__main__
-from lessons.faces import shell_word
-from provision import outcome
-from provision.aws import Clients
-from provision.ledger import TAG
-from provision.waiting import SERVICES_SAY, TOO_MANY_REQUESTS
-from replay.plain_boto3 import python_script as python_script_of
-from replay.recording import Recording, read, transcripts_in
-from replay.script import BUSY, GONE, LOST, NOT_SENT, THERE, CannotScript, plan
-from replay.shell import shell_script
+from provision.aws.call_text import shell_word
+from provision.aws.clients import Clients
+from provision.aws.reasons import SERVICES_SAY, TOO_MANY_REQUESTS
+from provision.record.recording import Recording, read, transcripts_in
+from provision.replay.bash_script import shell_script
+from provision.replay.boto3_script import python_script as python_script_of
+from provision.replay.script import BUSY, GONE, LOST, NOT_SENT, THERE, CannotScript, plan
+from provision.state.entries import TAG
+from provision.terminal import outcome
 from sandbox import Sandbox
 
 pytestmark = pytest.mark.usefixtures("one_look")
@@ -600,7 +600,9 @@ def test_another_variant_in_between_is_refused(deployment: CommandLine, tmp_path
 
 def test_another_handler_is_refused(deployment: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     deployment.provision("--yes", "--no-try")
-    monkeypatch.setattr("replay.script.source", lambda settings: b"def lambda_handler(event, context): pass\n")
+    monkeypatch.setattr(
+        "provision.replay.script.source", lambda settings: b"def lambda_handler(event, context): pass\n"
+    )
     assert "another lambda_function.py" in refused(deployment, tmp_path)
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from command_line import CommandLine
 
-from provision import STEPS, outcome
+from provision import STEPS
+from provision.terminal import outcome
 from sandbox import Sandbox
 
 pytestmark = pytest.mark.usefixtures("one_look")

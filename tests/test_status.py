@@ -16,13 +16,13 @@ from programs import DEAD, Folder
 from screens import memory_screen
 
 import provision.__main__
-from lessons.diagram import Recorded, form_of, links_of
-from lessons.picture import as_mermaid, as_svg, boxes, lines_of
-from provision import outcome
-from provision.cost import idle_sentence, prices, use_sentence
-from provision.ledger import Resource
+from provision.account.cost import idle_sentence, prices, use_sentence
+from provision.lesson.diagram import Recorded, form_of, links_of
+from provision.lesson.picture import as_mermaid, as_svg, boxes, lines_of
 from provision.settings import Settings
-from provision.terminal import interpreter
+from provision.state.entries import Resource
+from provision.terminal import outcome
+from provision.terminal.shell import interpreter
 from sandbox import Sandbox
 
 pytestmark = pytest.mark.usefixtures("one_look")

@@ -19,9 +19,10 @@ from deployment import ACCOUNT, REGION, Deployment
 
 from provision import STEPS, Step
 from provision.api import find_api, list_apis
-from provision.ledger import TAG, Resource, checksum
 from provision.package import code_sha256, source, zipped
 from provision.settings import Settings
+from provision.state.entries import TAG, Resource
+from provision.state.file import checksum
 from sandbox import Sandbox
 from teardown import FIND
 
@@ -636,7 +637,10 @@ def not_of_a_step(tree: ast.Module) -> list[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
             modules = {alias.name for alias in node.names} | {getattr(node, "module", None)}
-            found += [f"line {node.lineno}: imports {name}" for name in modules & {"time", "rich", "provision.screen"}]
+            found += [
+                f"line {node.lineno}: imports {name}"
+                for name in modules & {"time", "rich", "provision.terminal.screen"}
+            ]
         if not isinstance(node, ast.Call):
             continue
         called = ast.unparse(node.func)
@@ -660,7 +664,7 @@ def test_no_step_prints_sleeps_or_hides_the_arguments_of_a_call(step: Step) -> N
         ("aws.waiting.sleep(1)", "aws.waiting.sleep"),
         ("import time", "imports time"),
         ("from time import sleep", "imports time"),
-        ("from provision.screen import Screen", "imports provision.screen"),
+        ("from provision.terminal.screen import Screen", "imports provision.terminal.screen"),
         ("aws.sqs.create_queue(**arguments)", "aws.sqs.create_queue(**...)"),
         ("aws.sqs.create_queue(QueueName=name, **({'tags': tags} if tags else {}))", "aws.sqs.create_queue(**...)"),
         ("getattr(aws, kind)(QueueName=name)", "getattr"),

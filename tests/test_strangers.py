@@ -20,10 +20,11 @@ import pytest
 from deployment import ACCOUNT, Deployment, Stranger
 
 from provision import STEPS
-from provision.aws import Clients
-from provision.ledger import TAG, Ledger
-from provision.runner import run_step
+from provision.aws.clients import Clients
+from provision.cli.runner import run_step
 from provision.settings import Settings
+from provision.state.entries import TAG
+from provision.state.state import Ledger
 from sandbox import Sandbox
 
 pytestmark = pytest.mark.usefixtures("one_look")

@@ -12,9 +12,10 @@ from botocore.exceptions import ClientError
 from command_line import CommandLine, refuse
 from deployment import ACCOUNT
 
-from provision.aws import Clients
-from provision.ledger import ADOPTED_TAG, TAG
-from provision.survey import ADOPTABLE, PLACES, Survey, survey, survey_iam
+from provision.account.inventory import Survey, survey, survey_iam
+from provision.aws.clients import Clients
+from provision.state.entries import ADOPTED_TAG, TAG
+from provision.state.resources import ADOPTABLE, PLACES
 from sandbox import Sandbox
 
 TRUST = json.dumps(

@@ -20,24 +20,18 @@ from botocore.exceptions import ClientError, ConnectionClosedError, EndpointConn
 from clock import Clock
 from deployment import Deployment
 
-from provision import STEPS, outcome, runner
-from provision.aws import SERVICES, Target, client_config, connect
-from provision.ledger import Happened
+from provision import STEPS
+from provision.account.inventory import survey
+from provision.aws.answers import EXPECTED
+from provision.aws.calls import THROTTLE_BUDGETS, TRIES, AnswerLost, Call, NotAWS, Tap, UnpromisedWrite
+from provision.aws.clients import SERVICES, Target, client_config, connect
+from provision.aws.operations import READS, TRIALS
+from provision.aws.reasons import TOO_MANY_REQUESTS
+from provision.aws.waiting import GaveUp, Waiting
+from provision.cli import runner
 from provision.settings import Settings
-from provision.survey import survey
-from provision.tap import (
-    EXPECTED,
-    READS,
-    THROTTLE_BUDGETS,
-    TRIALS,
-    TRIES,
-    AnswerLost,
-    Call,
-    NotAWS,
-    Tap,
-    UnpromisedWrite,
-)
-from provision.waiting import TOO_MANY_REQUESTS, GaveUp, Waiting
+from provision.state.entries import Happened
+from provision.terminal import outcome
 from sandbox import Sandbox
 
 

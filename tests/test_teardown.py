@@ -23,17 +23,21 @@ from botocore.httpsession import URLLib3Session
 from deployment import ACCOUNT, REGION, Deployment
 from screens import memory_screen
 
-import provision.ledger
+import provision.state.state
 import teardown.__main__ as program
 from provision import STEPS
-from provision.aws import Clients, Target, connect, ledger_path
-from provision.ledger import MARKS, Ledger
-from provision.runner import run_step
-from provision.running import run_program
+from provision.aws import sandbox_process
+from provision.aws.calls import Tap
+from provision.aws.clients import Clients, Target, connect
+from provision.aws.reasons import STILL_ATTACHED
+from provision.aws.waiting import Waiting
+from provision.cli.ending import run_program
+from provision.cli.options import ledger_path
+from provision.cli.runner import run_step
 from provision.settings import Settings
-from provision.tap import Tap
-from provision.waiting import STILL_ATTACHED, Waiting
-from sandbox import Sandbox, process
+from provision.state.entries import MARKS
+from provision.state.state import Ledger
+from sandbox import Sandbox
 from teardown import backwards
 
 pytestmark = pytest.mark.usefixtures("one_look")
@@ -550,7 +554,7 @@ def test_a_ledger_that_cannot_be_written_ends_it_before_the_next_call(
 ) -> None:
     before = deployment.aws.inventory()
     build_only(deployment, "policies", "roles")
-    durably, written = provision.ledger.write_durably, []
+    durably, written = provision.terminal.disk.write_durably, []
 
     def fill_the_disk(path: Path, data: bytes) -> None:
         if len(written) >= 5:
@@ -559,7 +563,7 @@ def test_a_ledger_that_cannot_be_written_ends_it_before_the_next_call(
         durably(path, data)
 
     with monkeypatch.context() as patch:
-        patch.setattr(provision.ledger, "write_durably", fill_the_disk)
+        patch.setattr(provision.state.state, "write_durably", fill_the_disk)
         ended = tear_down(*deployment.arguments, "--yes")
     assert ended.code not in (0, 1, 130)
     assert "No space left on device" in ended.flat
@@ -973,14 +977,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     kept = tmp_path / ".provision"
     kept.mkdir()
     yield kept
-    running = process.find(kept)
+    running = sandbox_process.find(kept)
     if running is not None:
-        process.stop(running)
+        sandbox_process.stop(running)
 
 
 def in_sandbox(folder: Path, learner: str | None = None) -> Deployment:
     """A deployment, begun, in the folder's sandbox, which is started where there is none."""
-    running = process.start(folder)
+    running = sandbox_process.start(folder)
     path = ledger_path(ACCOUNT, REGION, "sandbox:", learner, folder)
     begun = Deployment(running.id, running.url, path, Settings(learner=learner))
     build_only(begun, "policies")
@@ -999,7 +1003,7 @@ def test_the_sandbox_goes_on_while_another_ledger_uses_it_and_is_stopped_with_th
     ended = tear_down("--sandbox", "--learner", "alice")
     assert ended.code == 0, ended.said
     assert "The sandbox is stopped" in ended.flat
-    assert process.find(folder) is None
+    assert sandbox_process.find(folder) is None
     ended = tear_down("--sandbox")
     assert ended.code == 0
     assert "Nothing to do" in ended.flat
@@ -1008,9 +1012,9 @@ def test_the_sandbox_goes_on_while_another_ledger_uses_it_and_is_stopped_with_th
 def test_a_sandbox_that_is_gone_took_everything_along(folder: Path) -> None:
     ours = in_sandbox(folder)
     alice = in_sandbox(folder, "alice")
-    gone = process.find(folder)
+    gone = sandbox_process.find(folder)
     assert gone is not None
-    process.stop(gone)
+    sandbox_process.stop(gone)
     ended = tear_down("--sandbox")
     assert ended.code == 0, ended.said
     assert f"{gone.id} is gone, and everything in it" in ended.flat

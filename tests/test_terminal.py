@@ -15,10 +15,10 @@ from programs import Folder
 from rich.text import Text
 from terminal import Terminal
 
-from provision.differences import difference_lines
-from provision.folding import folded, kept
-from provision.screen import Screen
-from provision.waiting import Wait
+from provision.aws.waiting import Wait
+from provision.terminal.differences import difference_lines
+from provision.terminal.screen import Screen
+from provision.terminal.text import folded, kept
 from sandbox import Sandbox
 
 WIDTHS = (60, 80, 200)

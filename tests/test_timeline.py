@@ -17,10 +17,11 @@ from programs import DEAD, Folder
 from rich.text import Text
 from terminal import Terminal
 
-from provision import STEPS, outcome
-from replay.chart import BLOCKS, as_svg, as_text, bar, lines_of, remarks, summary
-from replay.recording import Recording, masked, read, transcripts_in
-from replay.timeline import Timeline, timeline
+from provision import STEPS
+from provision.record.recording import Recording, masked, read, transcripts_in
+from provision.replay.chart import BLOCKS, as_svg, as_text, bar, lines_of, remarks, summary
+from provision.replay.timeline import Timeline, timeline
+from provision.terminal import outcome
 
 SVG = "{http://www.w3.org/2000/svg}"
 ROLE = "arn:aws:iam::123456789012:role/SQS-Lambda-DynamoDB-Role"

@@ -13,11 +13,12 @@ import pytest
 from command_line import CommandLine, Ended, refuse, run
 
 import provision.__main__
-from provision import outcome, trace
-from provision.screen import Screen
-from provision.tap import Tap
-from provision.trace import Hop, Line, clocked, queue_hops, share_of_function
-from replay.recording import read, transcripts_in
+from provision.account import request_trace
+from provision.account.request_trace import Hop, Line, clocked, queue_hops, share_of_function
+from provision.aws.calls import Tap
+from provision.record.recording import read, transcripts_in
+from provision.terminal import outcome
+from provision.terminal.screen import Screen
 from sandbox import Sandbox
 
 pytestmark = pytest.mark.usefixtures("one_look")
@@ -150,7 +151,9 @@ def test_where_nothing_is_built_nothing_is_sent(deployment: CommandLine) -> None
 
 def test_a_route_that_answers_badly_leaves_nothing(deployment: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     deployment.provision("--yes", "--no-try")
-    monkeypatch.setattr(trace, "post_until_served", lambda aws, url, item, began: (began.append(0.0), (418, "tea"))[1])
+    monkeypatch.setattr(
+        request_trace, "post_until_served", lambda aws, url, item, began: (began.append(0.0), (418, "tea"))[1]
+    )
     ended = follow(deployment)
     assert ended.code == outcome.LEFT and "answered with 418: tea" in ended.flat
     assert items_and_messages(deployment) == (0, 0)
@@ -161,8 +164,10 @@ def test_the_table_is_looked_at_before_the_log_is_waited_for(
 ) -> None:
     """A log comes seconds late: by the time of a look after that, the item would have come as late."""
     deployment.provision("--yes", "--no-try")
-    line_about = trace.line_about
-    monkeypatch.setattr(trace, "line_about", lambda *about, **more: (time.sleep(2.0), line_about(*about, **more))[1])
+    line_about = request_trace.line_about
+    monkeypatch.setattr(
+        request_trace, "line_about", lambda *about, **more: (time.sleep(2.0), line_about(*about, **more))[1]
+    )
     assert follow(deployment).code == outcome.DONE
     client, table = [hop for hop in hops(deployment) if hop.route == "POST /dynamodbmanager"][::3]
     assert client.took is not None and table.after is not None and table.place == "table"
@@ -232,16 +237,16 @@ def test_a_message_that_does_not_become_an_item_is_told_with_the_functions_words
     deployment: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deployment.provision("--yes", "--no-try")
-    monkeypatch.setattr(trace, "ARRIVES", 3.0)
-    monkeypatch.setattr(trace, "created", lambda body: True)  # the direct route fails likewise
-    monkeypatch.setattr("provision.trial.denied", lambda text: False)
+    monkeypatch.setattr(request_trace, "ARRIVES", 3.0)
+    monkeypatch.setattr(request_trace, "created", lambda body: True)  # the direct route fails likewise
+    monkeypatch.setattr("provision.account.smoke_tests.denied", lambda text: False)
     deployment.aws.lambda_.update_function_configuration(
         FunctionName=deployment.settings.function, Environment={"Variables": {"TABLE_NAME": "another"}}
     )
-    table_hop = trace.table_hop
+    table_hop = request_trace.table_hop
     direct = Hop("POST /dynamodbmanager", "table", 0.1, None, "own clock", "")
     monkeypatch.setattr(
-        trace,
+        request_trace,
         "table_hop",
         lambda aws, route, item, sent, **more: (
             table_hop(aws, route, item, sent, **more) if route.endswith("/queue") else direct
@@ -270,7 +275,7 @@ def test_a_route_that_is_never_served_is_told_in_short_and_with_a_way_on(
     """As where the function's role has lost its policy: DynamoDB's refusal comes with the whole stack behind it."""
     deployment.provision("--yes", "--no-try")
     refused = json.dumps({"errorMessage": "An error occurred (AccessDeniedException): no", "stackTrace": ["deep"] * 99})
-    monkeypatch.setattr("provision.trial.post", lambda *about, **more: (200, refused))
+    monkeypatch.setattr("provision.account.smoke_tests.post", lambda *about, **more: (200, refused))
     deployment.on_connect = lambda aws: setattr(aws.waiting, "clock", lambda: time.monotonic() * 100)  # a short minute
     ended = follow(deployment)
     assert ended.code == outcome.LEFT

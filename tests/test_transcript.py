@@ -19,13 +19,15 @@ from command_line import CommandLine, refuse
 from deployment import ACCOUNT
 from programs import Folder
 
-from provision import STEPS, outcome
+from provision import STEPS
 from provision.package import source, zipped
-from provision.redaction import without_strangers_secrets
+from provision.record.recording import ACCOUNT as MASK
+from provision.record.recording import NoTranscript, Recording, masked, read, transcripts_in, up_to
+from provision.record.transcript import folder_of
 from provision.settings import Settings
-from provision.transcript import bounded, folder_of, plain
-from replay.recording import ACCOUNT as MASK
-from replay.recording import NoTranscript, Recording, masked, read, transcripts_in, up_to
+from provision.terminal import outcome
+from provision.terminal.json_values import bounded, plain
+from provision.terminal.redaction import without_strangers_secrets
 from sandbox import Sandbox
 
 pytestmark = pytest.mark.usefixtures("one_look")

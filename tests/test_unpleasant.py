@@ -18,14 +18,11 @@ from botocore.exceptions import ClientError, WaiterError
 from clock import Clock
 from deployment import Deployment
 
-from provision import outcome, runner
-from provision.aws import EXPIRED, REFUSED, Target, client_config, connect
-from provision.errors import explain
-from provision.ledger import TAG, NotOurs
-from provision.runner import LOOKS, LOOKS_FOR_RECORDED, NotSeenYet
-from provision.tap import CONNECTION_BUDGET, TRIES, AnswerLost, Call, Tap
-from provision.trial import TrialFailed
-from provision.waiting import (
+from provision.account.smoke_tests import TrialFailed
+from provision.aws.calls import CONNECTION_BUDGET, TRIES, AnswerLost, Call, Tap
+from provision.aws.clients import Target, client_config, connect
+from provision.aws.credentials import EXPIRED, REFUSED
+from provision.aws.reasons import (
     API_BUSY,
     DEFINITION_NOT_YET_VISIBLE,
     FUNCTION_BUSY,
@@ -34,10 +31,14 @@ from provision.waiting import (
     LOG_GROUP_BUSY,
     TABLES_BUSY,
     TRIGGER_BUSY,
-    GaveUp,
-    Wait,
-    Waiting,
 )
+from provision.aws.waiting import GaveUp, Wait, Waiting
+from provision.cli import runner
+from provision.cli.errors import explain
+from provision.cli.runner import LOOKS, LOOKS_FOR_RECORDED, NotSeenYet
+from provision.state.entries import TAG
+from provision.state.ownership import NotOurs
+from provision.terminal import outcome
 from sandbox import Sandbox
 
 NO_APIS = Answer(200, b'{"item": []}', {"Content-Type": "application/json"})

@@ -15,10 +15,9 @@ from botocore.exceptions import ClientError
 from clock import Clock
 from deployment import Deployment, Stranger
 
-from provision import outcome, waiting
-from provision.settings import Settings
-from provision.tap import Call
-from provision.waiting import (
+from provision.aws import waiting
+from provision.aws.calls import Call
+from provision.aws.reasons import (
     ALREADY_THERE,
     API_BUSY,
     DEAD_LETTER_QUEUE_NOT_YET_VISIBLE,
@@ -32,18 +31,16 @@ from provision.waiting import (
     ROLE_NOT_YET_ASSUMABLE,
     ROLE_NOT_YET_PERMITTED,
     STILL_ATTACHED,
-    SURE,
     TABLE_BUSY,
     TABLES_BUSY,
     TOO_MANY_REQUESTS,
     TRIGGER_BUSY,
     VISIBILITY_TIMEOUT_NOT_YET_SEEN,
-    GaveUp,
     Reason,
-    Wait,
-    Waiting,
-    WaitingCannotHelp,
 )
+from provision.aws.waiting import SURE, GaveUp, Wait, Waiting, WaitingCannotHelp
+from provision.settings import Settings
+from provision.terminal import outcome
 from sandbox import Sandbox
 
 

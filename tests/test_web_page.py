@@ -15,10 +15,11 @@ import pytest
 from deployment import ACCOUNT
 from programs import Folder
 
-from lessons.call import faces
-from provision import STEPS, outcome
-from replay.recording import Recording, callers, invented, masked, read, transcripts_in
-from replay.web_page import web_page
+from provision import STEPS
+from provision.lesson.call import faces
+from provision.record.recording import Recording, callers, invented, masked, read, transcripts_in
+from provision.replay.web_page import web_page
+from provision.terminal import outcome
 
 
 @pytest.fixture(scope="module")

@@ -22,8 +22,8 @@ from botocore.config import Config
 
 import lambda_function
 from sandbox.backend import Backend
-from sandbox.functions import Functions, Invocation
-from sandbox.mappings import Mappings
+from sandbox.lambda_.functions import Functions, Invocation
+from sandbox.lambda_.mappings import Mappings
 from sandbox.server import front
 
 URL = "http://127.0.0.1:4599"  # nobody listens there: no request of this process reaches a socket

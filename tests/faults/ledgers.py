@@ -11,7 +11,7 @@ import account as accounts
 from sweep import LEDGER, Result, Sweep
 from world import Ended
 
-from provision.ledger import checksum
+from provision.state.file import checksum
 
 Content = dict[str, Any]
 

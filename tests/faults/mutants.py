@@ -19,17 +19,18 @@ from botocore.config import Config
 from world import TOKEN, World
 
 import provision.api
-import provision.aws
+import provision.aws.calls
+import provision.aws.clients
+import provision.cli.runner
 import provision.documents
-import provision.ledger
 import provision.policies
-import provision.runner
-import provision.tap
+import provision.state.state
 import teardown
 import teardown.__main__
 import teardown.api
 import teardown.backwards
-from provision.ledger import Ledger, Making
+from provision.state.entries import Making
+from provision.state.state import Ledger
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def intent_after_the_call(world: World) -> None:
 @mutant("build", "reset after", "timeout after", calls=("CreateRestApi", "CreateDeployment"))
 def lost_answers_are_sent_again(world: World) -> None:
     """A write whose answer was lost is sent again without a look."""
-    put(provision.tap, "NEVER_SENT", provision.tap.NO_ANSWER)
+    put(provision.aws.calls, "NEVER_SENT", provision.aws.operations.NO_ANSWER)
 
 
 @mutant("teardown", "killed after", "throttled once")
@@ -108,13 +109,13 @@ def apis_go_by_name(world: World) -> None:
 @mutant("files", "power")
 def the_folder_is_not_synced(world: World) -> None:
     """The folder is not brought to the disk after a file was replaced in it."""
-    put(provision.ledger, "fsync_folder", lambda folder: None)
+    put(provision.state.state, "fsync_folder", lambda folder: None)
 
 
 @mutant("files", "power")
 def the_file_is_not_synced(world: World) -> None:
     """The temporary file is not brought to the disk before it replaces the ledger."""
-    proxy = type(provision.ledger.os)
+    proxy = type(provision.state.state.os)
     real = proxy.fsync
 
     def fsync(self: Any, descriptor: int) -> None:
@@ -131,14 +132,14 @@ def the_file_is_written_in_place(world: World) -> None:
     """The ledger is overwritten where it is, without a temporary file."""
 
     def write_in_place(path: Path, data: bytes) -> None:
-        disk = provision.ledger.os._disk  # type: ignore[attr-defined]
-        descriptor = provision.ledger.os.open(path, 1 | 64 | 512, 0o600)  # O_WRONLY | O_CREAT | O_TRUNC
-        with provision.ledger.os.fdopen(descriptor, "wb") as file:
+        disk = provision.state.state.os._disk  # type: ignore[attr-defined]
+        descriptor = provision.state.state.os.open(path, 1 | 64 | 512, 0o600)  # O_WRONLY | O_CREAT | O_TRUNC
+        with provision.state.state.os.fdopen(descriptor, "wb") as file:
             file.write(data)
-            provision.ledger.os.fsync(file.fileno())
+            provision.state.state.os.fsync(file.fileno())
         disk.platter.fsync_folder()
 
-    put(provision.ledger, "write_durably", write_in_place)
+    put(provision.state.state, "write_durably", write_in_place)
 
 
 @mutant("build", "killed after", "reset after")
@@ -198,7 +199,7 @@ def a_new_deployment_each_time(world: World) -> None:
 
     def forgetful(ledger: Ledger, path: Path, content: dict[str, Any], saved: Any, lock: Any) -> None:
         init(ledger, path, content, saved, lock)
-        ledger.deployment = f"poc-{provision.ledger.secrets.token_hex(4)}"
+        ledger.deployment = f"poc-{provision.state.state.secrets.token_hex(4)}"
 
     put(Ledger, "__init__", forgetful)
 
@@ -206,17 +207,17 @@ def a_new_deployment_each_time(world: World) -> None:
 @mutant("ledgers")
 def checksums_are_not_checked(world: World) -> None:
     """A ledger whose checksum does not fit is read all the same."""
-    parse = provision.ledger.parse
+    parse = provision.state.file.parse
 
     def trusting(data: bytes, path: Path) -> dict[str, Any]:
         try:
             content = json.loads(data)
-            content["checksum"] = provision.ledger.checksum(content)
+            content["checksum"] = provision.state.file.checksum(content)
         except (ValueError, TypeError, RecursionError):
             return parse(data, path)
         return parse(json.dumps(content).encode(), path)
 
-    put(provision.ledger, "parse", trusting)
+    put(provision.state.state, "parse", trusting)
 
 
 @mutant("ledgers")
@@ -288,14 +289,14 @@ def the_token_is_written_down(world: World) -> None:
 @mutant("build", "500 after", calls=("CreateRestApi", "CreateDeployment"))
 def errors_of_aws_mean_not_applied(world: World) -> None:
     """A write that AWS answered with 500 is sent again at once."""
-    needs_retry = provision.tap.Tap._needs_retry
+    needs_retry = provision.aws.calls.Tap._needs_retry
 
     def hasty(tap: Any, response: Any, attempts: int, **event: Any) -> Any:
         if response is not None and response[0].status_code >= 500 and attempts < 3:
             return 0
         return needs_retry(tap, response=response, attempts=attempts, **event)
 
-    put(provision.tap.Tap, "_needs_retry", hasty)
+    put(provision.aws.calls.Tap, "_needs_retry", hasty)
 
 
 @mutant("teardown", "killed after", "killed before")

@@ -28,7 +28,7 @@ import weather
 from disk import FOLDER
 from world import SECRET, TOKEN, Ended, Sent, World, copy_folder, lay_out
 
-from provision.ledger import TAG
+from provision.state.entries import TAG
 
 LEDGER = Path(FOLDER) / "sandbox-us-east-1.json"
 MEMORY = Path("/dev/shm")  # a disk that costs nothing; what it would lose without power is reckoned, not tried

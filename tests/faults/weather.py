@@ -20,7 +20,7 @@ from botocore.exceptions import (
 )
 from world import Clock, Sent
 
-from provision.tap import READS
+from provision.aws.operations import READS
 
 QUERY = frozenset({"iam", "sts"})
 

@@ -22,16 +22,17 @@ from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from disk import FOLDER, Disk
 
 import provision.__main__
-import provision.aws
-import provision.deployment
-import provision.ledger
-import provision.running
-import provision.trial
-import sandbox.process
+import provision.account.smoke_tests
+import provision.aws.clients
+import provision.aws.sandbox_process
+import provision.cli.deployment
+import provision.cli.ending
+import provision.state.state
 import teardown.__main__
-from provision.aws import Sourced, client_config
-from provision.tap import READS, Tap
-from provision.waiting import Waiting
+from provision.aws.calls import Tap
+from provision.aws.clients import Sourced, client_config
+from provision.aws.operations import READS
+from provision.aws.waiting import Waiting
 
 SANDBOX = "sb-faults"
 PROGRAMS = {"provision": provision.__main__.main, "teardown": teardown.__main__.main}
@@ -167,8 +168,8 @@ class World:
     @contextmanager
     def installed(self) -> Iterator[World]:
         """The programs see this account, clock and disk for as long as the block lasts."""
-        running = sandbox.process.Running(SANDBOX, URL, os.getpid(), Path("sandbox.json"))
-        take_lock = provision.ledger.Ledger._take_lock
+        running = provision.aws.sandbox_process.Running(SANDBOX, URL, os.getpid(), Path("sandbox.json"))
+        take_lock = provision.state.state.Ledger._take_lock
 
         def remember_lock(path: Path) -> Any:
             lock = take_lock(path)
@@ -191,22 +192,22 @@ class World:
             def __call__(sleep, seconds: float) -> None:
                 self.sleep(seconds)
                 if sleep.tap.stopping:
-                    raise provision.outcome.Interrupted
+                    raise provision.terminal.outcome.Interrupted
 
-        asked = provision.aws._Asked(
+        asked = provision.aws.clients._Asked(
             self.session, Sourced(REGION, "the walkthrough's"), URL, "throw-away ones of the sandbox"
         )
         changes: list[tuple[Any, str, Any]] = [
             (provision.__main__, "Tap", make_tap),
             (teardown.__main__, "Tap", make_tap),
-            (provision.running, "Sleep", Sleep),
-            (provision.deployment, "start_sandbox", lambda folder, screen: (SANDBOX, URL)),
-            (provision.aws, "_ask_sandbox", lambda target: asked),
-            (provision.aws, "_clients", lambda asked, target: dict(self.clients)),
-            (provision.trial, "post", self._post),
-            (provision.ledger.Ledger, "_take_lock", staticmethod(remember_lock)),
-            (sandbox.process, "find", lambda folder: running),
-            (sandbox.process, "stop", lambda running: None),
+            (provision.cli.ending, "Sleep", Sleep),
+            (provision.cli.deployment, "start_sandbox", lambda folder, screen: (SANDBOX, URL)),
+            (provision.aws.clients, "_ask_sandbox", lambda target: asked),
+            (provision.aws.clients, "_clients", lambda asked, target: dict(self.clients)),
+            (provision.account.smoke_tests, "post", self._post),
+            (provision.state.state.Ledger, "_take_lock", staticmethod(remember_lock)),
+            (provision.aws.sandbox_process, "find", lambda folder: running),
+            (provision.aws.sandbox_process, "stop", lambda running: None),
             (botocore.waiter, "time", types.SimpleNamespace(sleep=self.sleep)),
         ]
         saved = [(place, name, place.__dict__[name]) for place, name, _ in changes]

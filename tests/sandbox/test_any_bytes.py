@@ -20,7 +20,7 @@ from hypothesis.strategies import SearchStrategy
 from sandbox_account import ACCOUNT, REGION, Account
 
 from sandbox import Sandbox
-from sandbox.constraints import model_of
+from sandbox.protocol.constraints import model_of
 
 EXAMPLES = int(os.environ.get("HYPOTHESIS_EXAMPLES", "120"))
 PATIENT = 10.0

@@ -19,7 +19,7 @@ from botocore import xform_name
 from botocore.exceptions import ClientError
 from sandbox_account import ACCOUNT, REGION, TRUST, Account, zipped
 
-from sandbox.constraints import model_of
+from sandbox.protocol.constraints import model_of
 
 Line = tuple[str, dict[str, Any], int, str, str]
 

@@ -17,7 +17,8 @@ from botocore.exceptions import ClientError
 from sandbox_account import ACCOUNT, REGION, Account, eventually, zipped
 
 from sandbox import Sandbox
-from sandbox.functions import Functions, NoSuchFunction
+from sandbox.lambda_.functions import Functions
+from sandbox.lambda_.requests import NoSuchFunction
 
 # What AWS's client does otherwise, and why that is as it should be.
 DIFFERENT = {
@@ -60,7 +61,7 @@ def echo(account: Account) -> str:
 
 @pytest.fixture(scope="module")
 def plane(sandbox: Sandbox) -> Functions:
-    return sandbox.functions
+    return sandbox.lambda_.functions
 
 
 def refused(call: Any, **parameters: Any) -> tuple[int, str, str]:

@@ -20,10 +20,10 @@ from werkzeug.wrappers import Request
 
 from sandbox import Sandbox
 from sandbox.backend import Backend
-from sandbox.functions import Functions
-from sandbox.iam import Guard, needs
-from sandbox.operations import Operation, operation_of
-from sandbox.permissions import conditions_hold, matches
+from sandbox.iam.iam import Guard, needs
+from sandbox.iam.permissions import conditions_hold, matches
+from sandbox.lambda_.functions import Functions
+from sandbox.protocol.operations import Operation, operation_of
 
 ROOT = f"arn:aws:iam::{ACCOUNT}:root"
 
@@ -472,10 +472,10 @@ def test_a_check_costs_no_more_than_five_milliseconds(sandbox: Sandbox, account:
         },
     ).get_environ()
     request = Request(environ)
-    backend = sandbox.functions._backend
-    guard = Guard(backend, sandbox.functions.roles, sandbox.functions)
+    backend = sandbox.lambda_.functions._backend
+    guard = Guard(backend, sandbox.lambda_.functions.roles, sandbox.lambda_.functions)
     assert isinstance(backend, Backend)
-    assert isinstance(sandbox.functions, Functions)
+    assert isinstance(sandbox.lambda_.functions, Functions)
     times = []
     for _ in range(50):
         began = time.perf_counter()

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from sandbox_account import ACCOUNT, QUEUE_READING, REGION, Account, eventually
 
 from sandbox import Sandbox
-from sandbox.mappings import failures
+from sandbox.lambda_.mappings import failures
 
 # Keeps each batch it was given as one item; then its ending says what becomes of bodies that start with "bad".
 KEEPER = """
@@ -495,9 +495,9 @@ def test_a_batch_can_be_pumped_by_hand(sandbox: Sandbox, account: Account) -> No
     keeper = Keeper(account, PARTIAL)
     identity = keeper.map(Enabled=False)
     keeper.send("by hand")
-    assert sandbox.mappings.pump(identity) == 1
+    assert sandbox.lambda_.mappings.pump(identity) == 1
     assert keeper.seen() == [("by hand", "1")]
-    assert sandbox.mappings.pump(identity) == 0
+    assert sandbox.lambda_.mappings.pump(identity) == 0
 
 
 # The rules for partial batch responses, one by one

@@ -18,7 +18,7 @@ import pytest
 from botocore.exceptions import ClientError
 from sandbox_account import ACCOUNT, REGION, Account
 
-from sandbox.messages import Definition, Messages, Refused
+from sandbox.sqs.messages import Definition, Messages, Refused
 
 NAMESPACE = "{http://queue.amazonaws.com/doc/2012-11-05/}"
 ARN = f"arn:aws:sqs:{REGION}:{ACCOUNT}:queue"

@@ -19,10 +19,10 @@ from pathlib import Path
 import pytest
 from sandbox_account import Account, eventually
 
-import sandbox.process
-from sandbox.process import Running, SandboxFailed, find, forget, start, stop
+import provision.aws.sandbox_process
+from provision.aws.sandbox_process import Running, SandboxFailed, find, forget, start, stop
 
-CHECKOUT = Path(sandbox.process.__file__).parent.parent
+CHECKOUT = Path(provision.aws.sandbox_process.__file__).parent.parent
 
 
 @pytest.fixture
@@ -147,7 +147,7 @@ def test_nothing_of_the_users_aws_settings_reaches_the_child(monkeypatch: pytest
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "of the user")
     monkeypatch.setenv("AWS_PROFILE", "of the user")
     monkeypatch.setenv("MOTO_DOCKER_NETWORK_NAME", "of the user")
-    given = sandbox.process.child_environment()
+    given = provision.aws.sandbox_process.child_environment()
     assert "of the user" not in given.values()
     assert given["AWS_ACCESS_KEY_ID"] == "sandbox"
     assert given["AWS_CONFIG_FILE"] == given["AWS_SHARED_CREDENTIALS_FILE"] == os.devnull
@@ -158,7 +158,9 @@ def test_a_sandbox_that_cannot_start_says_why(folder: Path, monkeypatch: pytest.
     broken.mkdir()
     (broken / "werkzeug.py").write_text("raise ImportError('no werkzeug today')")
     monkeypatch.setattr(
-        sandbox.process, "child_environment", lambda: {"PATH": os.environ["PATH"], "PYTHONPATH": str(broken)}
+        provision.aws.sandbox_process,
+        "child_environment",
+        lambda: {"PATH": os.environ["PATH"], "PYTHONPATH": str(broken)},
     )
     with pytest.raises(SandboxFailed, match="The sandbox is not installed") as failed:
         start(folder)
@@ -174,7 +176,9 @@ def test_one_that_ends_without_a_word_of_its_own_shows_the_last_lines_that_it_wr
     broken.mkdir()
     (broken / "werkzeug.py").write_text("raise SystemExit('first\\nsecond')", encoding="utf-8")
     monkeypatch.setattr(
-        sandbox.process, "child_environment", lambda: {"PATH": os.environ["PATH"], "PYTHONPATH": str(broken)}
+        provision.aws.sandbox_process,
+        "child_environment",
+        lambda: {"PATH": os.environ["PATH"], "PYTHONPATH": str(broken)},
     )
     with pytest.raises(SandboxFailed, match="with status") as failed:
         start(folder)
@@ -185,8 +189,8 @@ def test_of_several_refusals_in_a_log_the_last_one_is_told() -> None:
     log = "url\n\nError: old\n  What it means: x\n\nError: new.\n  What it means: much: more\n" + (
         "  What to do:    this\n                 or that\n"
     )
-    assert sandbox.process.refusal_in(log) == ("new.", "much: more", ("this", "or that"))
-    assert sandbox.process.refusal_in("no Error: here") is None
+    assert provision.aws.sandbox_process.refusal_in(log) == ("new.", "much: more", ("this", "or that"))
+    assert provision.aws.sandbox_process.refusal_in("no Error: here") is None
 
 
 def test_a_record_that_is_being_replaced_is_read_once_more(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -122,7 +122,7 @@ def test_a_defect_of_the_sandbox_is_told_in_the_services_own_form(
     def broken(*given: object) -> None:
         raise KeyError("ours")
 
-    monkeypatch.setattr("sandbox.constraints.check", broken)
+    monkeypatch.setattr("sandbox.protocol.constraints.check", broken)
     with pytest.raises(ClientError) as failed:
         account.client("dynamodb").list_tables()
     assert failed.value.response["Error"]["Code"] == "InternalFailure"
@@ -261,7 +261,7 @@ def test_importing_it_loads_neither_moto_nor_werkzeug() -> None:
         [
             sys.executable,
             "-c",
-            "import sys, sandbox, sandbox.process; print({'moto', 'werkzeug'} & set(sys.modules))",
+            "import sys, sandbox, provision.aws.sandbox_process; print({'moto', 'werkzeug'} & set(sys.modules))",
         ],
         capture_output=True,
         text=True,

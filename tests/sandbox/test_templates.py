@@ -11,7 +11,7 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from sandbox.templates import TemplateError, UnknownConstruct, render
+from sandbox.apigateway.templates import TemplateError, UnknownConstruct, render
 
 BODY = '{"name": "Bob", "tags": ["a", "b"], "address": {"city": "Ulm", "zip code": 89073}, "none": null, "ok": true}'
 PARAMS = {"path": {"id": "7"}, "querystring": {"id": "8", "page": "2 & more"}, "header": {"X-Team": "red"}}

@@ -24,11 +24,12 @@ from werkzeug.wrappers import Request, Response
 
 from sandbox import Sandbox
 from sandbox.backend import Backend
-from sandbox.functions import Functions
-from sandbox.mappings import Mappings
-from sandbox.operations import operation_of
+from sandbox.lambda_.functions import Functions
+from sandbox.lambda_.mappings import Mappings
+from sandbox.protocol.operations import operation_of
 from sandbox.server import Front, front
-from sandbox.weather import AWS, CALM, TROUBLES_IN_A_ROW, Lost, Weather, parse
+from sandbox.weather.forecast import AWS, CALM, parse
+from sandbox.weather.weather import TROUBLES_IN_A_ROW, Lost, Weather
 
 URL = "http://127.0.0.1:4599"  # nobody listens there: no request of these tests reaches a socket
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/"

@@ -1,0 +1,282 @@
+"""`--dry-run`: the steps themselves, with every write held back. What they would have done is the plan.
+
+A thing that is not there ends with its creating call. One that is there is gone through to its end, each write being
+answered here as AWS would, so that all its differences show. What needs something that is not there yet comes later.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from provision import STEPS, Step
+from provision.aws.answers import EXPECTED
+from provision.aws.calls import Call
+from provision.aws.clients import Clients
+from provision.aws.operations import READS
+from provision.aws.reasons import Reason
+from provision.aws.waiting import Wait, Waiting
+from provision.roles import managed_policy_arn
+from provision.settings import Settings
+from provision.state.entries import Difference, Making, NotYetMade, Resource
+from provision.state.ownership import NotOurs
+from provision.state.resources import PLACES, names
+from provision.state.state import Ledger
+
+# What is not known before AWS has invented it.
+NOT_KNOWN = "(not known yet)"
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What would become of one thing.
+
+    `word` is "OK", "create", "mend", "adopt" (mend, once it is taken over), "later" or "in the way"; of a teardown
+    "delete", "put back", "gone", "stay" or "failed". `calls` are the writing calls, in their order; of a thing to be
+    created or deleted only the first of them is known. `needs` names the steps, or the thing of the same step, that
+    must be there before more can be said; `theirs` whose it is that is in the way; `notes` are sentences about it.
+    """
+
+    key: str
+    kind: str
+    identity: dict[str, str]
+    word: str
+    differences: tuple[Difference, ...] = ()
+    calls: tuple[Call, ...] = ()
+    notes: tuple[str, ...] = ()
+    needs: str = ""
+    theirs: str = ""
+
+
+class HeldBack(Exception):
+    """A write of something that is not there was held back: what comes after it in its block cannot be known."""
+
+
+class WouldWait(Exception):
+    """The step would wait here for something that does not come without the writes."""
+
+
+class DryLedger(Ledger):
+    """A ledger that is read and never written, and that hears what each block of a step would do."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.as_opened = copy.deepcopy(self.resources)  # what it records, before any promise of this plan
+        self.planned: dict[str, Planned] = {}
+        self.calls: list[Call] = []  # of the block that is open
+
+    @classmethod
+    def _take_lock(cls, path: Path) -> None:
+        """None: it is read once, and a program that writes it replaces it whole."""
+
+    def save(self) -> None:
+        """Nothing: the account stays as it is, and so does its record."""
+
+    def keep_code(self, package: bytes) -> None:
+        """Nothing: it is not going to be replaced."""
+
+    def close_books(self, receipt: dict[str, Any]) -> None:
+        """Nothing: it is not going to be taken down."""
+
+    @contextmanager
+    def making(
+        self, key: str, kind: str, *, found: Mapping[str, Any] | None, parent: str | None = None, **identity: str
+    ) -> Iterator[Making]:
+        self.calls = []
+        word = "create"
+        began: Making | None = None
+        try:
+            with super().making(key, kind, found=found, parent=parent, **identity) as made:
+                began = made
+                yield made
+            word = {"mended": "mend", "adopted": "adopt", "recovered": "mend"}.get(self.happened[-1].outcome, "OK")
+        except (HeldBack, WouldWait):
+            if found is not None:
+                word = "mend"
+            else:
+                self._put(Resource(key, kind, self.step, dict(identity), parent=parent))  # as promised, and no more
+        except NotOurs as met:
+            self.planned[key] = Planned(key, kind, dict(identity), "in the way", theirs=met.theirs)
+            raise
+        differences, notes = (tuple(began.differences), tuple(began.notes)) if began is not None else ((), ())
+        if word == "mend" and not differences and not self.calls:
+            word = "OK"  # an answer was lost, and there is nothing to do but to note that
+        self.planned[key] = Planned(key, kind, dict(identity), word, differences, tuple(self.calls), notes)
+
+    @contextmanager
+    def deleting(self, resource: Resource) -> Iterator[None]:
+        self.calls = []
+        try:
+            with super().deleting(resource):
+                yield
+        except (HeldBack, WouldWait):
+            resource.status = "deleted"  # for what comes after it
+        planned = Planned(resource.key, resource.kind, resource.identity, "delete", calls=tuple(self.calls))
+        self.planned[resource.key] = planned
+
+    def leaves_alone(self, key: str, kind: str, found: Mapping[str, Any] | None, **identity: str) -> bool:
+        if not super().leaves_alone(key, kind, found, **identity):
+            return False
+        self.planned[key] = Planned(key, kind, dict(identity), "OK", notes=self.happened[-1].notes)
+        return True
+
+    def permit(self, call: Call) -> None:
+        """Note the write. Of what is not there, or of which nothing else is known, the block ends here."""
+        self.calls.append(call)
+        if not self._open or self._open[-1].found is None:
+            raise HeldBack
+
+
+@dataclass
+class DryWaiting(Waiting):
+    """Looks once, and waits for nothing: without the writes nothing comes."""
+
+    def retry_while(self, *reasons: Reason, unless: Callable[[], str | None] | None = None) -> Iterator[Any]:
+        yield nullcontext()
+
+    def poll_until(self, what: str, look: Callable[[], Any], **arguments: Any) -> Any:
+        found = look()
+        if found is None or found is False:
+            raise WouldWait(what)
+        return found
+
+    def looks_again(self, wait: Wait) -> None:
+        raise WouldWait(wait.reason)
+
+    @classmethod
+    def like(cls, waiting: Waiting) -> DryWaiting:
+        return cls(clock=waiting.clock, sleep=waiting.sleep, tell=waiting.tell)
+
+
+@dataclass
+class Answers:
+    """Answers each write in AWS's place, and remembers the resources of an API that would be there by then."""
+
+    resources: dict[str, list[dict[str, str]]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._asked: Mapping[str, Any] = {}
+
+    def put_on(self, client: Any) -> None:
+        """Behind the tap, which has heard the call by then."""
+        for name, handler in self._handlers.items():
+            client.meta.events.register_last(name, handler)
+
+    def take_off(self, client: Any) -> None:
+        for name, handler in self._handlers.items():
+            client.meta.events.unregister(name, handler)
+
+    @property
+    def _handlers(self) -> dict[str, Callable[..., Any]]:
+        return {
+            "provide-client-params.*.*": self.note,
+            "before-call.*.*": self.answer,
+            "after-call.api-gateway.GetResources": self.add,
+        }
+
+    def note(self, params: Mapping[str, Any], **event: Any) -> None:
+        self._asked = params
+
+    def answer(self, model: Any, **event: Any) -> tuple[Any, dict[str, Any]] | None:
+        """A success with the one field that a step relies on; None for what only looks, which is asked of AWS."""
+        if model.name in READS.get(model.service_model.service_name, frozenset()):
+            return None
+        body = b"<RequestId>" if model.service_model.metadata.get("protocol") == "query" else b""
+        http = SimpleNamespace(status_code=200, headers={}, content=body)
+        if model.name == "CreateResource":
+            return http, self.resource(self._asked)
+        parsed: Any = NOT_KNOWN
+        for name in reversed(EXPECTED.get(model.name, "").split(".")):
+            parsed = {name: parsed}
+        return http, parsed
+
+    def resource(self, asked: Mapping[str, Any]) -> dict[str, str]:
+        known = self.resources.setdefault(asked["restApiId"], [])
+        made = {"id": f"planned{len(known)}", "parentId": asked["parentId"], "pathPart": asked["pathPart"]}
+        known.append(made)
+        return made
+
+    def add(self, parsed: dict[str, Any], **event: Any) -> None:
+        paths = {one["id"]: one["path"] for one in parsed.get("items", [])}
+        for made in self.resources.get(self._asked.get("restApiId", ""), []):
+            if made["parentId"] in paths:
+                paths[made["id"]] = f"{paths[made['parentId']].rstrip('/')}/{made['pathPart']}"
+                parsed["items"].append({**made, "path": paths[made["id"]]})
+
+
+def make_plan(aws: Clients, settings: Settings, ledger: DryLedger, steps: Sequence[Step] = STEPS) -> list[Planned]:
+    """Go through the steps without a write; what would become of each thing, in the order of a build.
+
+    Of a step in which something is in the way the rest comes later. Everything else that a step raises passes.
+    """
+    ledger.check_names(names(aws, settings))
+    waiting, aws.tap.waiting = aws.tap.waiting, DryWaiting.like(aws.tap.waiting)
+    aws.tap.permit = ledger.permit
+    answers = Answers()
+    for client in aws.clients:
+        answers.put_on(client)
+    needs: dict[str, str] = {}
+    try:
+        for step in steps:
+            ledger.step = step.name
+            if step.name == "stage" and changes(ledger.planned.get("api")):
+                needs[step.name] = "api"  # what it serves is compared with what the API will be by then
+                continue
+            try:
+                step.load().provision(aws, settings, ledger)
+            except NotYetMade as later:
+                needs[step.name] = later.args[0]
+            except NotOurs as met:
+                needs[step.name] = met.key
+            except WouldWait as wait:
+                needs[step.name] = f"the end of a wait for {wait}"
+    finally:
+        aws.tap.waiting = waiting
+        for client in aws.clients:
+            answers.take_off(client)
+    planned = []
+    called = identities(aws, settings)
+    for key, identity in called.items():
+        kind, name = PLACES[key]
+        if key in ledger.planned:
+            planned.append(ledger.planned[key])
+            continue
+        for step in steps:
+            if step.name == name:
+                needed = in_words(needs.get(name, ""), step, called)
+                planned.append(Planned(key, kind, identity, "later", needs=needed))
+    return planned
+
+
+def changes(planned: Planned | None) -> bool:
+    """Whether there is something to do."""
+    return planned is not None and planned.word not in ("OK", "gone", "stay")
+
+
+def identities(aws: Clients, settings: Settings) -> dict[str, dict[str, str]]:
+    """By key, what every thing of a deployment is called, in the order of a build, as far as AWS invents nothing."""
+    found = names(aws, settings)
+    write_policy, read_policy = found["write-policy"], found["read-policy"]
+    found["function-role/write-policy"] = {**found["function-role"], **write_policy}
+    found["function-role/read-policy"] = {**found["function-role"], **read_policy}
+    found["api-role/logs-policy"] = {**found["api-role"], "PolicyArn": managed_policy_arn(aws, settings)}
+    found["permission"] = {**found["function"], "StatementId": settings.permission}
+    found["stage"] = {"restApiId": NOT_KNOWN, "stageName": settings.stage}
+    if not settings.has_dead_letter_queue:
+        del found["dead-letter-queue"]
+    return {key: found[key] for key in PLACES if key in found}
+
+
+def in_words(needed: str, step: Step, called: Mapping[str, Mapping[str, str]]) -> str:
+    """What must be there before a thing can be made: an earlier step, or a thing of the same."""
+    if needed not in PLACES:
+        return needed or f"the rest of step {step.number}"
+    if PLACES[needed][1] == step.name:
+        return list(called[needed].values())[-1]
+    other = next(one for one in STEPS if one.name == PLACES[needed][1])
+    return f"step {other.number}, {other.title}"

@@ -1,0 +1,487 @@
+"""`trace`: follows one request by each route, and says for each hop when it was there and who says so.
+
+A request bears a mark, which the handler logs and otherwise ignores. The times come from what AWS shows: our own clock
+for what the client sees and reads back, the function's REPORT line, and the times that SQS writes on a message, as the
+handler logs them. What nothing shows is not visible here, and the reason is told.
+https://docs.aws.amazon.com/lambda/latest/dg/python-logging.html,
+https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import re
+import secrets
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from provision.account.smoke_tests import Item, created, in_short, item_of, parsed, post_until_served
+from provision.api import resources_of
+from provision.aws.calls import AnswerLost
+from provision.aws.clients import Clients
+from provision.aws.waiting import GaveUp
+from provision.settings import Settings
+from provision.state.state import Ledger
+from provision.terminal import outcome
+
+# Seconds for a line of the function's to be readable; nobody publishes a figure.
+LOGS_COME = 60.0
+NO_API_LOGS = "the stage writes no logs (erratum 9)"
+TEST_LOG = "TestInvokeMethod's log and latency"
+# SQS's clock and ours may differ by more than a hop takes.
+SKEW = "the clocks of this machine and of AWS differ by more than that"
+# Seconds for a message to become an item; with a cold start it takes two or three.
+ARRIVES = 120.0
+# Seconds in which what is on its way is waited for, to take it away, where a run ends before it came.
+STRAGGLES = 10.0
+# What `--poison` sends.
+POISON = re.compile(r'\{"operation": "refuse me", "trace": "trace-[0-9a-f]{12}"\}')
+
+
+@dataclass(frozen=True)
+class Hop:
+    """One place that a request came to.
+
+    `after` is in seconds since the client sent it, `took` what this hop took of that; None: not visible here, for the
+    reason that `saw` gives. `source` says where the times come from.
+    """
+
+    route: str
+    place: str
+    after: float | None
+    took: float | None
+    source: str
+    saw: str
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line that the handler wrote about a marked request."""
+
+    at: float  # seconds since 1970
+    request_id: str
+    words: str
+
+    def number(self, name: str) -> float | None:
+        found = re.search(rf"\b{name} (\d+)", self.words)
+        return float(found[1]) if found else None
+
+
+def not_visible(route: str, place: str, why: str) -> Hop:
+    return Hop(route, place, None, None, "", f"not visible here: {why}")
+
+
+def refuse_unless_built(ledger: Ledger) -> None:
+    """Raise Stop where there is nothing yet that a request could go through."""
+    stage = ledger.record("stage")
+    if stage is None or stage.status != "created":
+        raise outcome.Stop(
+            "There is nothing to follow a request through: the stage is not built.",
+            means="Nothing was sent.",
+            advice=("Build it with python -m provision, with the same options, then trace again.",),
+        )
+
+
+def refuse_without_trigger(aws: Clients, ledger: Ledger) -> None:
+    """Raise Stop where nobody takes messages out of the queue: what is sent would stay in it.
+
+    https://docs.aws.amazon.com/lambda/latest/api/API_GetEventSourceMapping.html has the states.
+    """
+    try:
+        mapping = aws.lambda_.get_event_source_mapping(UUID=ledger.outputs("trigger")["id"])
+        state = mapping["State"].lower()
+    except aws.lambda_.exceptions.ResourceNotFoundException:
+        state = "gone"
+    if state not in ("creating", "enabling", "enabled", "updating"):
+        raise outcome.Stop(
+            f"The SQS trigger is {state}: nobody takes messages out of the queue.",
+            means="Nothing was sent.",
+            advice=("python -m provision, with the same options, mends it. Then trace again.",),
+        )
+
+
+def follow_all(aws: Clients, settings: Settings, ledger: Ledger) -> Generator[Hop, None, None]:
+    """One request by each route. The items that they make are taken away, however it ends."""
+    refuse_unless_built(ledger)
+    if settings.has_queue_route:
+        refuse_without_trigger(aws, ledger)
+    with ledger.trying("trace"):
+        yield from follow_direct(aws, settings, ledger)
+        if settings.has_queue_route:
+            yield from follow_queue(aws, settings, ledger)
+
+
+def follow_direct(aws: Clients, settings: Settings, ledger: Ledger) -> Iterator[Hop]:
+    route = f"POST /{settings.path_part}"
+    with item_of(aws, settings, ledger, "trace-direct") as item:
+        mark = marked(item)
+        url = ledger.outputs("stage")["url"]
+        sent, answered, status = post_once(aws, url, item, lambda text: created(parsed(text)))
+        yield Hop(route, "client", 0.0, answered - sent, "own clock", f"status {status}, with the function's result")
+        seen = table_hop(aws, route, item, sent)  # before the log is waited for, or its time would be that of the log
+        yield test_call(aws, settings, ledger, route)
+        line = line_about(aws, settings, mark, sent)
+        yield function_hop(aws, settings, route, line, sent)
+        yield seen
+
+
+def test_call(aws: Clients, settings: Settings, ledger: Ledger, route: str) -> Hop:
+    """What API Gateway took is not visible of the request, but of a test call that answers at once, in its log.
+
+    https://docs.aws.amazon.com/apigateway/latest/api/API_TestInvokeMethod.html
+    """
+    api_id = ledger.outputs("api")["id"]
+    resource = resources_of(aws.apigateway, api_id).get(f"/{settings.path_part}")
+    if resource is None:
+        return not_visible(route, "API Gateway", NO_API_LOGS)
+    answer = aws.apigateway.test_invoke_method(
+        restApiId=api_id,
+        resourceId=resource["id"],
+        httpMethod="POST",
+        body=json.dumps({"operation": "ping"}),
+    )
+    seconds = answer.get("latency", 0) / 1000
+    ping = f"a ping by its Test tab took {seconds:.3f} s, {share_of_function(answer.get('log') or '')}"
+    return Hop(route, "API Gateway", None, None, TEST_LOG, f"not visible here: {NO_API_LOGS}; to compare, {ping}")
+
+
+def share_of_function(log: str) -> str:
+    """Of a test call, as its log has it; the log's words are described nowhere, so they may not be found."""
+    waited = re.search(r"Integration latency: (\d+) ms", log)
+    return f"{int(waited[1]) / 1000:.3f} s of it the function" if waited else "function included"
+
+
+def follow_queue(aws: Clients, settings: Settings, ledger: Ledger) -> Iterator[Hop]:
+    route = f"POST /{settings.path_part}/{settings.queue_path_part}"
+    with item_of(aws, settings, ledger, "trace-queue") as item:
+        mark = marked(item)
+        url = f"{ledger.outputs('stage')['url']}/{settings.queue_path_part}"
+        sent, answered, status = post_once(aws, url, item, lambda text: "MessageId" in text)
+        with on_its_way(aws, item):
+            saw = f"status {status}, with a message id: the client is free again"
+            yield Hop(route, "client", 0.0, answered - sent, "own clock", saw)
+            yield not_visible(route, "API Gateway", NO_API_LOGS)
+            try:
+                seen = table_hop(aws, route, item, sent, budget=ARRIVES)
+            except GaveUp as gave_up:
+                raise did_not_arrive(aws, settings, mark, sent) from gave_up
+        line = line_about(aws, settings, mark, sent)
+        yield from queue_hops(route, line, sent)
+        yield function_hop(aws, settings, route, line, sent)
+        yield seen
+
+
+@contextmanager
+def on_its_way(aws: Clients, item: Item) -> Iterator[None]:
+    """A message that is to become the item: where the run is interrupted it is waited for a little, to take it away."""
+    try:
+        yield
+    except (outcome.Interrupted, GeneratorExit) as stop:
+        came = False
+        with suppress(ClientError, BotoCoreError, AnswerLost, outcome.Stop), aws.tap.clearing_up():
+            aws.waiting.poll_until("what was sent, to take it away", item.look, budget=STRAGGLES, every=0.5)
+            came = True
+        if not came and isinstance(stop, outcome.Stop):
+            stop.means = (
+                f"What was sent is on its way, and may still become item {item.id} of table {item.settings.table}. "
+                "The next trace takes that away, and so does teardown."
+            )
+        raise
+
+
+def did_not_arrive(aws: Clients, settings: Settings, mark: str, sent: float) -> outcome.Stop:
+    """What is known of a message that did not become an item: whether the function received it, and what it said."""
+    lines: list[Line] = []
+    said: list[str] = []
+    with suppress(ClientError):
+        lines = list(lines_with(aws, settings, mark, sent))
+        ids = {line.request_id for line in lines}
+        parts = [text.rstrip("\n").split("\t", 3) for _, text in log_lines(aws, settings, sent)]
+        said = [part[3] for part in parts if len(part) == 4 and part[2] in ids and " failed: " in part[3]]
+    means = "The function's log does not show that it received the message, which then waits in the queue."
+    if lines:
+        count = max(line.number("receive") or 1 for line in lines)
+        means = f"The function received the message {'once' if count == 1 else f'{count:.0f} times'}."
+        if said:
+            means += f" Its log says: {said[-1]}"
+    seconds = f"{ARRIVES:.0f}"
+    return outcome.Stop(
+        f"The request came into the queue, and no item into the table within {seconds} s.",
+        means=f"{means} If it becomes an item later, the next trace takes that away.",
+        advice=(
+            "python -m provision status, with the same options, says what is not as it should be;",
+            "python -m provision, with them, mends it.",
+        ),
+    )
+
+
+def marked(item: Item) -> str:
+    """Put a mark on the request that makes an item; the mark."""
+    mark = f"trace-{secrets.token_hex(6)}"
+    item.event["trace"] = mark
+    return mark
+
+
+def post_once(aws: Clients, url: str, item: Item, is_good: Callable[[str], bool]) -> tuple[float, float, int]:
+    """When the request was sent and answered, seconds since 1970, and the status. The last try counts.
+
+    Of a function that failed comes status 200, too: `is_good` looks at the body.
+    """
+    began: list[float] = []
+    status, text = post_until_served(aws, url, item, began)
+    if status != 200 or not is_good(text):
+        raise outcome.Stop(
+            f"The request was answered with {status}: {in_short(text)}",
+            means="What was to be followed did not get through. Nothing of it is left.",
+            advice=("python -m provision --try tests each part, and mends what is not as it should be.",),
+        )
+    return began[-1], time.time(), status
+
+
+def queue_hops(route: str, line: Line | None, sent: float) -> Iterator[Hop]:
+    source = "SQS, as the handler logs it"
+    if line is None:
+        yield not_visible(route, "queue", "the handler's log does not show the message")
+        yield not_visible(route, "trigger", "the handler's log does not show the message")
+        return
+    entered, received = line.number("sent"), line.number("first received")
+    count = line.number("receive")
+    if entered is None or received is None:
+        yield not_visible(route, "queue", "the handler logs no times of the message")
+        return
+    after = entered / 1000 - sent
+    yield clocked(Hop(route, "queue", after, None, source, "the message is in the queue"))
+    yield clocked(
+        Hop(
+            route,
+            "trigger",
+            received / 1000 - sent,
+            (received - entered) / 1000,
+            source,
+            f"Lambda received it; receive {count:.0f}" if count else "Lambda received it",
+        )
+    )
+
+
+def clocked(hop: Hop) -> Hop:
+    """A hop whose time is another clock's: before the request was sent, it tells nothing."""
+    if hop.after is not None and hop.after < 0:
+        return Hop(hop.route, hop.place, None, hop.took, hop.source, f"{hop.saw}; when is not visible here: {SKEW}")
+    return hop
+
+
+def function_hop(aws: Clients, settings: Settings, route: str, line: Line | None, sent: float) -> Hop:
+    if line is None:
+        why = "its log shows no line with the mark"
+        if settings.as_written:
+            why = "the walkthrough's handler logs nothing"
+        return not_visible(route, "function", why)
+    report = report_of(aws, settings, line, sent)
+    source = "its log, and the REPORT line" if report else "its log"
+    took = re.search(r"Duration: ([\d.]+) ms", report)
+    cold = re.search(r"Init Duration: ([\d.]+) ms", report)
+    saw = "the handler ran" + (f", after {float(cold[1]) / 1000:.2f} s of cold start" if cold else "")
+    return clocked(Hop(route, "function", line.at - sent, float(took[1]) / 1000 if took else None, source, saw))
+
+
+def table_hop(aws: Clients, route: str, item: Item, sent: float, *, budget: float = 10) -> Hop:
+    """The item read back; then it is taken away."""
+    if item.look() is None:
+        aws.waiting.poll_until(f"item {item.id} in table {item.settings.table}", item.look, budget=budget, every=0.2)
+    after = time.time() - sent
+    item.take_away()
+    return Hop(route, "table", after, None, "own clock, reading back", "the item is there; it is taken away again")
+
+
+# The function's log.
+
+
+def line_about(
+    aws: Clients,
+    settings: Settings,
+    mark: str,
+    since: float,
+    *,
+    receive: int | None = None,
+    within: float = LOGS_COME,
+) -> Line | None:
+    """The handler's line with this mark, as soon as it can be read; None where it does not come or may not be read.
+
+    `receive` asks for the line of that receive of a message.
+    """
+
+    def look() -> Line | None:
+        for line in lines_with(aws, settings, mark, since):
+            if receive is None or line.number("receive") == receive:
+                return line
+        return None
+
+    if settings.as_written:
+        return None
+    what, means = "the function's log", "CloudWatch shows it late."
+    if receive is not None:
+        what = f"receive {receive} in the function's log"
+        if receive > 1:
+            means = f"A message comes back when its visibility timeout is over. {means}"
+    try:
+        return aws.waiting.poll_until(what, look, budget=within, means=means)
+    except GaveUp:
+        return None
+    except ClientError as error:
+        if error.response["Error"]["Code"] in ("AccessDeniedException", "ResourceNotFoundException"):
+            return None
+        raise
+
+
+def report_of(aws: Clients, settings: Settings, line: Line, since: float) -> str:
+    """The REPORT line of the invocation that a line is from; empty where it does not come."""
+    wanted = f"REPORT RequestId: {line.request_id}"
+
+    def look() -> str | None:
+        return next((text for _, text in log_lines(aws, settings, since) if text.startswith(wanted)), None)
+
+    try:
+        return aws.waiting.poll_until("the function's REPORT line", look, budget=LOGS_COME / 2)
+    except GaveUp:
+        return ""
+
+
+def lines_with(aws: Clients, settings: Settings, mark: str, since: float) -> Iterator[Line]:
+    for at, text in log_lines(aws, settings, since):
+        # [INFO]\tmoment\trequest id\tmessage: the format of Lambda's Python runtimes
+        parts = text.rstrip("\n").split("\t", 3)
+        if mark in text and len(parts) == 4:
+            yield Line(moment(parts[1]) or at, parts[2], parts[3])
+
+
+def moment(text: str) -> float | None:
+    """The time that a line says itself, 2026-11-27T13:11:38.453Z: nearer to the handler than the log's own."""
+    try:
+        return datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+    except ValueError:
+        return None
+
+
+def log_lines(aws: Clients, settings: Settings, since: float) -> Iterator[tuple[float, str]]:
+    """The lines that the function wrote since then, of its latest streams; each with its time, seconds since 1970."""
+    streams = aws.logs.describe_log_streams(
+        logGroupName=settings.log_group,
+        orderBy="LastEventTime",
+        descending=True,
+        limit=10,
+    )["logStreams"]
+    for stream in streams:
+        events = aws.logs.get_log_events(
+            logGroupName=settings.log_group,
+            logStreamName=stream["logStreamName"],
+            startTime=int((since - 60) * 1000),
+            startFromHead=False,
+        )["events"]
+        for event in events:
+            yield event["timestamp"] / 1000, event["message"]
+
+
+# A message that the handler must refuse.
+
+
+def poison_takes(aws: Clients, ledger: Ledger) -> tuple[int, int]:
+    """How often the message will be received, and the seconds between two receives, as the queue has them now."""
+    refuse_unless_built(ledger)
+    attributes = aws.sqs.get_queue_attributes(
+        QueueUrl=ledger.outputs("queue")["url"],
+        AttributeNames=["VisibilityTimeout", "RedrivePolicy"],
+    )["Attributes"]
+    if "RedrivePolicy" not in attributes or ledger.record("dead-letter-queue") is None:
+        raise outcome.Stop(
+            "There is no dead-letter queue: a message that is refused would come back for four days.",
+            means="Nothing was sent.",
+            advice=("Build without --as-written to have one (erratum 12), then try again.",),
+        )
+    return int(json.loads(attributes["RedrivePolicy"])["maxReceiveCount"]), int(attributes["VisibilityTimeout"])
+
+
+def follow_poison(aws: Clients, settings: Settings, ledger: Ledger) -> Generator[Hop, None, None]:
+    """Send a message that the handler refuses, show each receive, and take it out of the dead-letter queue."""
+    receives, pause = poison_takes(aws, ledger)
+    refuse_without_trigger(aws, ledger)
+    route, mark = "a message that is refused", f"trace-{secrets.token_hex(6)}"
+    with ledger.trying("trace"):
+        sent = time.time()
+        message_id = aws.sqs.send_message(
+            QueueUrl=ledger.outputs("queue")["url"],
+            MessageBody=json.dumps({"operation": "refuse me", "trace": mark}),
+        )["MessageId"]
+        try:
+            yield Hop(route, "queue", time.time() - sent, None, "own clock", f"message {message_id} is sent")
+            for number in range(1, receives + 1):
+                line = line_about(aws, settings, mark, sent, receive=number, within=LOGS_COME + pause)
+                yield refused_hop(route, line, number, sent)
+            # Where the log could not be read it has all its receives before it.
+            until_then = max(receives * pause - (time.time() - sent), 0.0)
+            went = take_from_dead_letters(aws, ledger, message_id, budget=until_then + 60.0 + pause * 2)
+        except (Exception, GeneratorExit) as error:
+            with suppress(outcome.Stop), aws.tap.clearing_up():
+                if take_from_dead_letters(aws, ledger, message_id, budget=1.0) is None and isinstance(
+                    error, outcome.Stop
+                ):
+                    error.means = (
+                        f"Message {message_id} is still in the queue, where only the function may take it. Received "
+                        f"{receives} times, it goes to the dead-letter queue. The next trace --poison takes it away "
+                        "there, and so does teardown."
+                    )
+            raise
+        if went is None:
+            raise outcome.Stop(
+                f"Message {message_id} did not come to the dead-letter queue.",
+                means="It is in one of the two queues still, and does no harm there.",
+                advice=("Teardown removes both queues with what is in them.",),
+            )
+        yield Hop(route, "dead-letter queue", went - sent, None, "own clock", "it was there; it is taken away again")
+
+
+def refused_hop(route: str, line: Line | None, number: int, sent: float) -> Hop:
+    if line is None:
+        return not_visible(route, f"receive {number}", "the handler's log does not show it")
+    return clocked(Hop(route, f"receive {number}", line.at - sent, None, "the handler's log", "the handler refused it"))
+
+
+def take_from_dead_letters(aws: Clients, ledger: Ledger, message_id: str, *, budget: float) -> float | None:
+    """Delete our message from the dead-letter queue; when it was seen there, None where it never was.
+
+    What an interrupted trace has left there goes, too. Others' messages are hidden for a second by the look, and then
+    as they were.
+    """
+    url = ledger.outputs("dead-letter-queue")["url"]
+
+    def look() -> Any:
+        answer = aws.sqs.receive_message(
+            QueueUrl=url,
+            MaxNumberOfMessages=10,
+            VisibilityTimeout=1,
+        )
+        ours = None
+        for message in answer.get("Messages", []):
+            if message["MessageId"] == message_id:
+                ours = message
+            elif POISON.fullmatch(message["Body"]):
+                aws.sqs.delete_message(
+                    QueueUrl=url,
+                    ReceiptHandle=message["ReceiptHandle"],
+                )
+        return ours
+
+    with suppress(ClientError, BotoCoreError, AnswerLost, GaveUp):
+        message = aws.waiting.poll_until("the message in the dead-letter queue", look, budget=budget)
+        seen = time.time()
+        aws.sqs.delete_message(
+            QueueUrl=url,
+            ReceiptHandle=message["ReceiptHandle"],
+        )
+        return seen
+    return None

@@ -1,0 +1,325 @@
+"""The walkthrough's own tests, run against what was built: by every route, looking at the body, never at 200 alone.
+
+Each has an item of its own in the table, whose id is the same in every run of this deployment, and takes it away at
+the end, however it ends. So nothing is lost when a call is made twice because its answer was lost, and what a killed
+run left behind goes with the next tests, or with the table.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from provision.aws.calls import AnswerLost
+from provision.aws.clients import Clients
+from provision.aws.waiting import GaveUp
+from provision.settings import Settings
+from provision.state.state import Ledger
+from provision.terminal import outcome
+
+# Seconds in which a request that was made more than once may still bring its item back.
+STRAGGLING = 20.0
+
+
+class TrialFailed(outcome.Stop):
+    """What was built does not do what it should. Everything stays in place, to be looked at."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One test: its title, and what it saw."""
+
+    title: str
+    saw: str
+
+
+def try_all(aws: Clients, settings: Settings, ledger: Ledger) -> Iterator[Trial]:
+    """Run the tests one after the other. Raises TrialFailed with what was expected and what was seen."""
+    trials: list[tuple[str, Callable[[Clients, Settings, Ledger], str]]] = [
+        ("test event: echo through the function", try_echo),
+        ("API Gateway's own test call: create", try_test_invoke),
+        ("Invoke URL: create, then read the item from the table", try_invoke_url),
+    ]
+    if not settings.as_written:  # the walkthrough's handler cannot process a message (erratum 11)
+        trials.append(("queue: a message becomes an item", try_queue))
+    if settings.has_queue_route:
+        trials.append(("Invoke URL of the queue route: a request becomes an item", try_queue_url))
+    for title, trial in trials:
+        with ledger.trying(title):
+            saw = trial(aws, settings, ledger)
+        yield Trial(title, saw)
+
+
+def create_event(settings: Settings, item_id: str) -> dict[str, Any]:
+    """The walkthrough's request, with a marked id."""
+    return {
+        "operation": "create",
+        "tableName": settings.table,
+        "payload": {"Item": {"id": item_id, "name": "Bob"}},
+    }
+
+
+class Item:
+    """The item of one trial: its key in the table, and whether it may come more than once."""
+
+    def __init__(self, aws: Clients, settings: Settings, item_id: str) -> None:
+        self.aws = aws
+        self.settings = settings
+        self.id = item_id
+        self.key = {"id": {"S": item_id}}
+        self.event = create_event(settings, item_id)
+        self.may_come_twice = False
+
+    def look(self) -> dict[str, Any] | None:
+        answer = self.aws.dynamodb.get_item(
+            TableName=self.settings.table,
+            Key=self.key,
+            ConsistentRead=True,
+        )
+        item: dict[str, Any] | None = answer.get("Item")
+        return item
+
+    def take_away(self) -> None:
+        self.aws.dynamodb.delete_item(
+            TableName=self.settings.table,
+            Key=self.key,
+        )
+
+    def wait_for(self, *, budget: float) -> None:
+        """Wait until the item is in the table, then take it away, as often as it may come."""
+        what = f"item {self.id} in table {self.settings.table}"
+        found = self.aws.waiting.poll_until(what, self.look, budget=budget, every=0.5)
+        self.take_away()
+        expect(found.get("name") == {"S": "Bob"}, "an item named Bob", found)
+        if self.may_come_twice:
+            with suppress(GaveUp):  # it did not come again
+                means = "A request was made twice, as the answer to the first one was lost."
+                self.aws.waiting.poll_until(f"{what} once more", self.look, budget=STRAGGLING, means=means)
+                self.take_away()
+
+
+@contextmanager
+def item_of(aws: Clients, settings: Settings, ledger: Ledger, trial: str) -> Iterator[Item]:
+    """This trial's item, which is not in the table before, nor, as far as that can be had, afterwards."""
+    item = Item(aws, settings, f"trial-{ledger.deployment}-{trial}")
+    if item.look() is not None:
+        item.take_away()
+    try:
+        yield item
+    except (Exception, GeneratorExit):
+        # What went wrong first is told. After Ctrl-C it is taken away before the run ends.
+        with suppress(ClientError, BotoCoreError, AnswerLost, outcome.Stop), aws.tap.clearing_up():
+            item.take_away()
+        raise
+
+
+def try_echo(aws: Clients, settings: Settings, ledger: Ledger) -> str:
+    payload = {"somekey1": "somevalue1", "somekey2": "somevalue2"}
+
+    def call() -> tuple[int, str]:
+        answer = aws.lambda_.invoke(
+            FunctionName=settings.function,
+            Payload=json.dumps({"operation": "echo", "payload": payload}),
+        )
+        try:
+            text = answer["Payload"].read().decode()
+        except (BotoCoreError, UnicodeDecodeError) as error:
+            return 0, str(error)
+        if answer.get("FunctionError"):
+            return 500, text
+        return (200 if parsed(text) is not None else 0), text
+
+    status, text = ask_while(
+        aws,
+        f"{settings.function} to answer",
+        call,
+        too_early=lambda status, text: status == 0,
+        means="Its answer was cut short, or is not the function's.",
+    )
+    expect(status == 200 and parsed(text) == payload, "the payload back", parsed(text) or text)
+    return "the payload came back"
+
+
+def try_test_invoke(aws: Clients, settings: Settings, ledger: Ledger) -> str:
+    from provision.api import LISTED, resources_of
+
+    api_id, path = ledger.outputs("api")["id"], f"/{settings.path_part}"
+    resource = aws.waiting.poll_until(
+        f"resource {path} of {api_id}",
+        lambda: resources_of(aws.apigateway, api_id).get(path),
+        budget=LISTED,
+        means="API Gateway's lists may lag behind.",
+    )
+    with item_of(aws, settings, ledger, "test-call") as item:
+
+        def call() -> tuple[int, str]:
+            answer = aws.apigateway.test_invoke_method(
+                restApiId=api_id,
+                resourceId=resource["id"],
+                httpMethod="POST",
+                body=json.dumps(item.event),
+            )
+            item.may_come_twice |= aws.tap.calls[-1].repeated > 0
+            return answer.get("status", 0), answer.get("body", "")
+
+        status, text = ask_while(
+            aws,
+            "the function to be permitted to write",
+            call,
+            # 500: API Gateway does not know yet that it may invoke the function.
+            too_early=lambda status, text: status in (0, *BUSY, 500) or denied(text),
+            means="A policy that was just made or mended takes some seconds to be known everywhere.",
+        )
+        expect(status == 200 and created(parsed(text)), "status 200 and DynamoDB's answer", f"{status} {text}")
+        item.wait_for(budget=10)
+    return f"status {status}, and the item is in the table"
+
+
+def try_invoke_url(aws: Clients, settings: Settings, ledger: Ledger) -> str:
+    url = ledger.outputs("stage")["url"]
+    with item_of(aws, settings, ledger, "url") as item:
+        status, text = post_until_served(aws, url, item)
+        expect(status == 200 and created(parsed(text)), "status 200 and DynamoDB's answer", f"{status} {text}")
+        item.wait_for(budget=10)
+    return f"status {status}, and the item is in the table"
+
+
+def try_queue(aws: Clients, settings: Settings, ledger: Ledger) -> str:
+    with item_of(aws, settings, ledger, "queue") as item:
+        aws.sqs.send_message(
+            QueueUrl=ledger.outputs("queue")["url"],
+            MessageBody=json.dumps(item.event),
+        )
+        item.may_come_twice = aws.tap.calls[-1].repeated > 0
+        item.wait_for(budget=120)
+    return "the item is in the table"
+
+
+def try_queue_url(aws: Clients, settings: Settings, ledger: Ledger) -> str:
+    url = f"{ledger.outputs('stage')['url']}/{settings.queue_path_part}"
+    with item_of(aws, settings, ledger, "queue-url") as item:
+        status, text = post_until_served(aws, url, item)
+        expect(status == 200 and "MessageId" in text, "status 200 and a MessageId", f"{status} {text}")
+        item.wait_for(budget=120)
+    return f"status {status}, and the item is in the table"
+
+
+def post_until_served(aws: Clients, url: str, item: Item, began: list[float] | None = None) -> tuple[int, str]:
+    """POST until the stage is served: just after a deployment its URL answers 403, 404 or 500 for some seconds.
+
+    `began` gets the time of each try, in seconds since 1970.
+    """
+
+    def call() -> tuple[int, str]:
+        if began is not None:
+            began.append(time.time())
+        status, text = post(url, item.event, without_proxy=aws.base_url is not None)
+        item.may_come_twice |= status == 0 or status > 500  # it may have arrived, and is sent again
+        return status, text
+
+    return ask_while(
+        aws,
+        f"{url} to be served",
+        call,
+        # On the queue route SQS's refusal comes as 400, while the queue's access policy is on its way to everywhere.
+        too_early=lambda status, text: (
+            status in (0, *BUSY, 403, 404, 500) or (status == 400 and "AccessDenied" in text) or denied(text)
+        ),
+        means="A new deployment reaches API Gateway's edge in seconds.",
+    )
+
+
+# API Gateway: too many requests, no answer from behind, not available, no answer in time.
+BUSY = (429, 502, 503, 504)
+
+
+def ask_while(
+    aws: Clients,
+    what: str,
+    ask: Callable[[], tuple[int, str]],
+    *,
+    too_early: Callable[[int, str], bool],
+    means: str,
+) -> tuple[int, str]:
+    """Ask until the answer, status and body, is not one that passes by itself. Raises TrialFailed with the last one."""
+    last = (0, "")
+
+    def look() -> tuple[int, str] | None:
+        nonlocal last
+        last = ask()
+        return None if too_early(*last) else last
+
+    try:
+        return aws.waiting.poll_until(what, look, budget=60, means=means)
+    except GaveUp as gave_up:
+        raise TrialFailed(
+            f"{gave_up.what} It last answered {last[0]} {in_short(last[1])}",
+            means=f"{means} This took longer, so something else is wrong.",
+            advice=(
+                "python -m provision status, with the same options, says what is not as it should be;",
+                "python -m provision, with them, mends it.",
+            ),
+        ) from gave_up
+
+
+def in_short(text: str) -> str:
+    """What an answer says: of a function that failed its words, without the stack trace behind them."""
+    body = parsed(text)
+    if isinstance(body, dict) and "errorMessage" in body:
+        text = str(body["errorMessage"])
+    return text if len(text) <= 400 else f"{text[:400]}..."
+
+
+def post(url: str, event: dict[str, Any], *, without_proxy: bool) -> tuple[int, str]:
+    """Status and body of a POST. Errors of HTTP are answers, too; no answer at all is status 0."""
+    request = urllib.request.Request(
+        url,
+        data=json.dumps(event).encode(),
+        headers={"Content-Type": "application/json"},
+        method="POST",
+    )
+    handlers = [urllib.request.ProxyHandler({})] if without_proxy else []
+    try:
+        with urllib.request.build_opener(*handlers).open(request, timeout=30) as answer:
+            return answer.status, answer.read().decode("utf-8", "replace")
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode("utf-8", "replace")
+    except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
+        return 0, str(error)
+
+
+def created(body: Any) -> bool:
+    """Whether the body is PutItem's answer: a failed handler has errorMessage instead, and status 200 all the same."""
+    return isinstance(body, dict) and body.get("ResponseMetadata", {}).get("HTTPStatusCode") == 200
+
+
+def denied(text: str) -> bool:
+    """Whether the handler was refused by DynamoDB; the non-proxy integration answers 200 all the same."""
+    body = parsed(text)
+    return isinstance(body, dict) and "AccessDeniedException" in str(body.get("errorMessage"))
+
+
+def parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
+
+
+def expect(holds: bool, wanted: str, seen: Any) -> None:
+    if not holds:
+        raise TrialFailed(
+            f"A test of the result failed: expected {wanted}, saw {seen!r}.",
+            means="Everything was built, and does not work as it should.",
+            advice=("The function's log group tells what the handler saw.", "python -m provision --try tries again."),
+        )

@@ -1,0 +1,502 @@
+"""The way to AWS: which account, Region and endpoint, checked before anything else, and the clients of the steps."""
+
+from __future__ import annotations
+
+import datetime
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+import boto3
+import botocore.session
+from botocore.config import Config
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ProfileNotFound,
+)
+from botocore.parsers import ResponseParserError
+
+from provision.aws.calls import NotAWS, Tap
+from provision.aws.credentials import REFUSED, TO_THE_SANDBOX, CannotConnect, cannot_connect, have_ended, no_credentials
+from provision.aws.waiting import Waiting
+from provision.settings import DEFAULT_REGION, check_region
+from provision.terminal import outcome
+
+THROW_AWAY = "throw-away ones"
+
+SANDBOX_ACCOUNT = "123456789012"  # the account that moto plays
+
+
+# The Region whose STS tells whether credentials are good at all, for each partition: on everywhere by default.
+HOME_REGION = {"aws": "us-east-1", "aws-cn": "cn-north-1", "aws-us-gov": "us-gov-west-1"}
+
+
+@dataclass(frozen=True)
+class Sourced:
+    """A value and where it came from, for the banner."""
+
+    value: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Target:
+    """What the command line asked for. `sandbox` is (id, URL) of a running sandbox, whose id its ledgers carry.
+
+    `sources` says where a value came from that was not given as an option: by "region", "profile", "endpoint_url".
+    """
+
+    profile: str | None = None
+    region: str | None = None
+    endpoint_url: str | None = None
+    sandbox: tuple[str, str] | None = None
+    sources: Mapping[str, str] = field(default_factory=dict)
+
+    def source_of(self, name: str) -> str:
+        return self.sources.get(name, f"--{name.replace('_', '-')}")
+
+
+@dataclass(frozen=True)
+class Clients:
+    """boto3's clients for one account and Region, and what the connection told about it.
+
+    `endpoint` is None on AWS itself, "sandbox:ID" in the sandbox, else the URL of an emulator; a ledger is bound to it.
+    `base_url` is where an emulator answers, None on AWS.
+    """
+
+    iam: Any
+    dynamodb: Any
+    sqs: Any
+    lambda_: Any
+    apigateway: Any
+    logs: Any
+    sts: Any
+    account: Sourced
+    caller: str
+    region_from: Sourced
+    partition: str
+    dns_suffix: str
+    endpoint: str | None
+    base_url: str | None
+    profile: str | None
+    tap: Tap
+    warnings: tuple[str, ...] = ()
+    runtimes: tuple[str, ...] = ()
+    credentials_from: str = ""
+    expires: datetime.datetime | None = None  # when the credentials end, where that is known and they end for good
+    alias: str | None = None
+    profile_from: Sourced | None = None  # None where no profile was named
+    endpoint_from: str = ""
+
+    @property
+    def takes_any_credentials(self) -> bool:
+        """Whether it was connected to with throw-away ones, as an emulator takes them."""
+        return self.credentials_from.startswith(THROW_AWAY)
+
+    @property
+    def clients(self) -> tuple[Any, ...]:
+        return (self.iam, self.dynamodb, self.sqs, self.lambda_, self.apigateway, self.logs, self.sts)
+
+    @property
+    def waiting(self) -> Waiting:
+        return self.tap.waiting
+
+    @property
+    def region(self) -> str:
+        return self.region_from.value
+
+    @property
+    def account_id(self) -> str:
+        return self.account.value
+
+    def arn(self, service: str, resource: str, *, region: str | None = None) -> str:
+        """The ARN of something in this account; pass region="" for IAM, whose ARNs have none."""
+        region = self.region if region is None else region
+        return f"arn:{self.partition}:{service}:{region}:{self.account_id}:{resource}"
+
+    def invoke_url(self, api_id: str, stage: str, path: str) -> str:
+        """The public URL of a path of a deployed stage.
+
+        On AWS https://docs.aws.amazon.com/apigateway/latest/developerguide/how-to-call-api.html; emulators answer
+        under a path of their own instead of a host name.
+        """
+        if self.base_url:
+            return f"{self.base_url}/restapis/{api_id}/{stage}/_user_request_/{path}"
+        return f"https://{api_id}.execute-api.{self.region}.{self.dns_suffix}/{stage}/{path}"
+
+
+SERVICES = ("iam", "dynamodb", "sqs", "lambda", "apigateway", "logs", "sts")
+
+
+@dataclass
+class _Asked:
+    """What is known before the first call."""
+
+    session: boto3.Session
+    region: Sourced
+    endpoint_url: str | None  # for every service, as the command line gave it
+    credentials_from: str
+    warnings: list[str] = field(default_factory=list)
+
+
+def client_config(*, without_proxy: bool = False) -> Config:
+    """How botocore sends: each request once, whatever the environment says.
+
+    A create that is sent again after its answer was lost can make a second thing, so the tap decides what is sent
+    again. The mode is named because its default changed with botocore 1.44.
+    """
+    return Config(
+        retries={"mode": "standard", "total_max_attempts": 1},
+        connect_timeout=10,
+        read_timeout=60,
+        proxies={} if without_proxy else None,
+        user_agent_extra="poc-decoupled-serverless",
+    )
+
+
+def connect(target: Target, tap: Tap, environ: Mapping[str, str] = os.environ) -> Clients:
+    """Clients for `target`, after one GetCallerIdentity, which needs no permission.
+
+    https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html
+    Raises CannotConnect with the way on when credentials, Region or endpoint do not work, BadSetting for nonsense.
+    """
+    if target.sandbox:
+        with _no_aws_environment():
+            return _connect(_ask_sandbox(target), target, tap)
+    return _connect(_ask_environment(target, environ), target, tap)
+
+
+def _ask_sandbox(target: Target) -> _Asked:
+    assert target.sandbox
+    region = (
+        Sourced(target.region, target.source_of("region"))
+        if target.region
+        else Sourced(DEFAULT_REGION, "the walkthrough's")
+    )
+    check_region(region.value, region.source)
+    session = boto3.Session(
+        aws_access_key_id="sandbox",
+        aws_secret_access_key="sandbox",
+        region_name=region.value,
+        botocore_session=botocore.session.Session(),
+    )
+    return _Asked(session, region, target.sandbox[1], f"{THROW_AWAY} of the sandbox")
+
+
+def _ask_environment(target: Target, environ: Mapping[str, str]) -> _Asked:
+    try:
+        # boto3 prefers AWS_DEFAULT_PROFILE to AWS_PROFILE; --profile wins over both.
+        session = boto3.Session(profile_name=target.profile)
+        region, warnings = _region(target, environ, session)
+        check_region(region.value, region.source)
+        session = boto3.Session(profile_name=target.profile, region_name=region.value)
+        credentials = session.get_credentials()
+        warnings += _contradictions(target, environ, credentials.method if credentials else "")
+    except ProfileNotFound as error:
+        raise CannotConnect(
+            f"There is no profile {error.kwargs['profile']!r} in the AWS configuration.",
+            means=str(error),
+            advice=("List the profiles there are: aws configure list-profiles", TO_THE_SANDBOX),
+        ) from error
+    except BotoCoreError as error:
+        raise cannot_connect(error, target.profile) from error
+    endpoint_url = target.endpoint_url or environ.get("AWS_ENDPOINT_URL")
+    if endpoint_url and not is_url(endpoint_url):
+        raise CannotConnect(
+            f"{endpoint_url!r} is not the URL of an endpoint.",
+            advice=("Write it as http://127.0.0.1:5000",),
+            exit_code=outcome.USAGE,
+        )
+    asked = _Asked(session, region, target.endpoint_url, str(credentials.method) if credentials else "", warnings)
+    if credentials is None:
+        places = [urlsplit(client.meta.endpoint_url).hostname for client in _clients(asked, target).values()]
+        if not all(host in LOOPBACK for host in places):
+            raise no_credentials()
+        # An emulator on this machine takes any credentials; nothing secret leaves it.
+        asked.session = boto3.Session(
+            profile_name=target.profile,
+            aws_access_key_id="testing",
+            aws_secret_access_key="testing",
+            region_name=region.value,
+        )
+        asked.credentials_from = f"{THROW_AWAY}, for a local endpoint"
+    return asked
+
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number
+        return False
+
+
+def _region(target: Target, environ: Mapping[str, str], session: boto3.Session) -> tuple[Sourced, list[str]]:
+    """The Region: flag, AWS_REGION, AWS_DEFAULT_REGION, profile, the walkthrough's; and a warning where two differ.
+
+    boto3 itself ignores AWS_REGION (boto/boto3#3620), other SDKs and the AWS CLI v2 do not.
+    """
+    candidates = [
+        Sourced(value, source)
+        for value, source in (
+            (target.region, target.source_of("region")),
+            (environ.get("AWS_REGION"), "AWS_REGION"),
+            (environ.get("AWS_DEFAULT_REGION"), "AWS_DEFAULT_REGION"),
+            (session._session.get_scoped_config().get("region"), f"profile {session.profile_name}"),
+            (DEFAULT_REGION, "the walkthrough's, as nothing names another"),
+        )
+        if value
+    ]
+    chosen = candidates[0]
+    warnings = [
+        f"Region {chosen.value} ({chosen.source}) is used; {other.source} says {other.value}."
+        for other in candidates[1:-1]
+        if other.value != chosen.value and chosen.source != "--region"
+    ]
+    return chosen, warnings
+
+
+def _clients(asked: _Asked, target: Target) -> dict[str, Any]:
+    # A sandbox is on this machine; a proxy from the environment must not come between.
+    config = client_config(without_proxy=target.sandbox is not None)
+    try:
+        return {
+            service: asked.session.client(service, config=config, endpoint_url=asked.endpoint_url)
+            for service in SERVICES
+        }
+    except (BotoCoreError, ValueError) as error:
+        raise cannot_connect(error, target.profile) from error
+
+
+def _endpoint(clients: dict[str, Any], target: Target, warnings: list[str]) -> tuple[str | None, str | None]:
+    """What a ledger is bound to, and where an emulator serves APIs; both None on AWS itself.
+
+    Where the services go is asked of the clients: botocore has many places for it (flag, a variable for all or for
+    one service, sections and profiles of the configuration), and an order among them.
+    """
+    if target.sandbox:
+        return f"sandbox:{target.sandbox[0]}", target.sandbox[1]
+    elsewhere = {
+        service: client.meta.endpoint_url.rstrip("/")
+        for service, client in clients.items()
+        if not _is_aws(client.meta.endpoint_url)
+    }
+    if not elsewhere:
+        return None, None
+    if len(elsewhere) == len(clients) and len(set(elsewhere.values())) == 1:
+        return elsewhere["sts"], elsewhere["sts"]
+    warnings.append(
+        "Not all services are at one place; the AWS configuration sends "
+        + ", ".join(f"{service} to {url}" for service, url in sorted(elsewhere.items()))
+        + (", and the others to AWS." if len(elsewhere) < len(clients) else ".")
+    )
+    mixed = " ".join(f"{service}={url}" for service, url in sorted(elsewhere.items()))
+    return mixed, elsewhere.get("apigateway")
+
+
+def _connect(asked: _Asked, target: Target, tap: Tap) -> Clients:
+    region = asked.region.value
+    known = asked.session.get_available_regions("lambda", _partition(asked.session, region))
+    warnings = list(asked.warnings)
+    if region not in known:
+        warnings.append(f"Region {region} is not among those that the installed botocore knows; AWS decides.")
+    clients = _clients(asked, target)
+    endpoint, base_url = _endpoint(clients, target, warnings)
+    for client in clients.values():
+        tap.put_on(client)
+    is_aws = endpoint is None or "=" in endpoint.partition("://")[0]
+    identity = _caller_identity(asked, clients["sts"], target, is_aws=is_aws)
+    partition = identity["Arn"].split(":")[1]
+    shape = clients["lambda"].meta.service_model.shape_for("Runtime")
+    return Clients(
+        iam=clients["iam"],
+        dynamodb=clients["dynamodb"],
+        sqs=clients["sqs"],
+        lambda_=clients["lambda"],
+        apigateway=clients["apigateway"],
+        logs=clients["logs"],
+        sts=clients["sts"],
+        account=Sourced(identity["Account"], "GetCallerIdentity"),
+        caller=identity["Arn"],
+        region_from=asked.region,
+        partition=partition,
+        dns_suffix=_dns_suffix(asked.session, partition),
+        endpoint=endpoint,
+        base_url=base_url,
+        profile=target.profile,
+        tap=tap,
+        warnings=tuple(warnings),
+        runtimes=tuple(shape.enum),
+        credentials_from=asked.credentials_from,
+        expires=_expiry(asked, os.environ),
+        profile_from=_profile(target, os.environ),
+        endpoint_from=_endpoint_source(target, os.environ),
+        alias=_alias(clients["iam"]) if endpoint is None else None,
+    )
+
+
+def _contradictions(target: Target, environ: Mapping[str, str], method: str) -> list[str]:
+    """A sentence for each two sources that differ, of which the one that counts is no option of the command line."""
+    variable = "AWS_DEFAULT_PROFILE" if environ.get("AWS_DEFAULT_PROFILE") else "AWS_PROFILE"
+    named = environ.get(variable)
+    found = []
+    if named and not target.profile and method == "env":
+        found.append(
+            f"The credentials of the environment are used (AWS_ACCESS_KEY_ID), not those of {variable} {named}."
+        )
+    for name, value, other, says in (
+        ("profile", target.profile, variable, named),
+        ("endpoint_url", target.endpoint_url, "AWS_ENDPOINT_URL", environ.get("AWS_ENDPOINT_URL")),
+    ):
+        source = target.source_of(name)
+        if value and says and value != says and not source.startswith("--"):
+            found.append(f"{name.partition('_')[0].capitalize()} {value} ({source}) is used; {other} says {says}.")
+    return found
+
+
+def _profile(target: Target, environ: Mapping[str, str]) -> Sourced | None:
+    """The profile that was named, and by what, in the order in which boto3 asks."""
+    for value, source in (
+        (target.profile, target.source_of("profile")),
+        (environ.get("AWS_DEFAULT_PROFILE"), "AWS_DEFAULT_PROFILE"),
+        (environ.get("AWS_PROFILE"), "AWS_PROFILE"),
+    ):
+        if value and not target.sandbox:
+            return Sourced(value, source)
+    return None
+
+
+def _endpoint_source(target: Target, environ: Mapping[str, str]) -> str:
+    """Botocore has many places for it; the two that people use are told apart."""
+    if target.endpoint_url:
+        return target.source_of("endpoint_url")
+    return "AWS_ENDPOINT_URL" if environ.get("AWS_ENDPOINT_URL") else "the AWS configuration"
+
+
+def _expiry(asked: _Asked, environ: Mapping[str, str]) -> datetime.datetime | None:
+    """When credentials from the environment end; None where nobody says it, and for those that botocore renews.
+
+    `aws configure export-credentials --format env` writes the variable along with the others.
+    https://docs.aws.amazon.com/cli/latest/reference/configure/export-credentials.html
+    """
+    text = environ.get("AWS_CREDENTIAL_EXPIRATION")
+    if asked.credentials_from != "env" or not text:
+        return None
+    try:
+        expires = datetime.datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError:
+        return None
+    return expires if expires.tzinfo else expires.replace(tzinfo=datetime.timezone.utc)
+
+
+def _alias(iam: Any) -> str | None:
+    """The account's alias, by which people know it; None when it has none or the caller may not see it."""
+    try:
+        aliases = iam.list_account_aliases()["AccountAliases"]
+    except ClientError:
+        return None
+    return str(aliases[0]) if aliases else None
+
+
+def _caller_identity(asked: _Asked, sts: Any, target: Target, *, is_aws: bool) -> dict[str, str]:
+    try:
+        answer: dict[str, str] = sts.get_caller_identity()
+    except ClientError as error:
+        code = error.response.get("Error", {}).get("Code", "")
+        if code in REFUSED and is_aws and _good_at_home(asked):
+            region = asked.region.value
+            raise CannotConnect(
+                f"Region {region} is not enabled for this account.",
+                means=f"AWS takes these credentials elsewhere, but {region} answered {code}: an opt-in Region must be "
+                "enabled in the account before it knows anybody.",
+                advice=(
+                    f"Enable it: aws account enable-region --region-name {region}",
+                    "or name another Region with --region.",
+                ),
+            ) from error
+        raise cannot_connect(error, target.profile) from error
+    except BotoCoreError as error:
+        raise cannot_connect(error, target.profile) from error
+    except RuntimeError as error:
+        if have_ended(error):
+            raise cannot_connect(error, target.profile) from error
+        raise
+    except NotAWS as error:
+        raise _not_aws(sts, error.what) from error
+    if not answer.get("Account") or not answer.get("Arn", "").startswith("arn:"):
+        raise _not_aws(sts, "GetCallerIdentity came back without an account")
+    return answer
+
+
+def _not_aws(sts: Any, how: str) -> CannotConnect:
+    return CannotConnect(
+        f"What answers at {sts.meta.endpoint_url} is not AWS: {how.rstrip('.')}.",
+        means="A proxy or a captive portal may stand between, or the endpoint is something else.",
+        advice=("Check the network, --region and --endpoint-url.",),
+    )
+
+
+def _good_at_home(asked: _Asked) -> bool:
+    """Whether the same credentials are good in a Region that no account has to enable."""
+    home = HOME_REGION.get(_partition(asked.session, asked.region.value))
+    if home is None or home == asked.region.value:
+        return False
+    try:
+        asked.session.client("sts", region_name=home, config=client_config()).get_caller_identity()
+    except (ClientError, BotoCoreError, ResponseParserError, LookupError):
+        return False  # refused there, too, or no answer of AWS
+    return True
+
+
+def _partition(session: boto3.Session, region: str) -> str:
+    try:
+        return str(session.get_partition_for_region(region))
+    except BotoCoreError:
+        return "aws"
+
+
+def _dns_suffix(session: boto3.Session, partition: str) -> str:
+    """amazonaws.com, amazonaws.com.cn, ...: from the list of partitions that botocore ships."""
+    for listed in session._session.get_data("partitions")["partitions"]:
+        if listed["id"] == partition:
+            return str(listed["outputs"]["dnsSuffix"])
+    return "amazonaws.com"
+
+
+def _is_aws(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    return host.endswith((".amazonaws.com", ".amazonaws.com.cn", ".amazonaws.eu", ".api.aws", ".aws.dev")) or any(
+        part in host for part in (".c2s.", ".sc2s.", ".csp.", ".adc-e.")
+    )
+
+
+@contextmanager
+def _no_aws_environment() -> Iterator[None]:
+    """Nothing of the user's AWS environment or files, for as long as sessions and clients are being made."""
+    saved = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(("AWS_", "BOTO_"))}
+    substitutes = {
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        # DynamoDB would otherwise be asked at a host name that carries the account.
+        "AWS_ACCOUNT_ID_ENDPOINT_MODE": "disabled",
+    }
+    os.environ.update(substitutes)
+    try:
+        yield
+    finally:
+        for name in substitutes:
+            del os.environ[name]
+        os.environ.update(saved)
+
+
+def tags(listed: list[dict[str, str]] | None) -> dict[str, str]:
+    """AWS's list of Key and Value as a dictionary."""
+    return {tag["Key"]: tag["Value"] for tag in listed or []}

@@ -1,0 +1,193 @@
+"""The commands beside build: replay, trace, status, diagram. Each has a parser of its own.
+
+None leaves anything in AWS: what trace sends it takes away again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+
+from provision.account.plan import DryLedger, make_plan
+from provision.account.request_trace import follow_all, follow_poison, poison_takes, refuse_unless_built
+from provision.account.status import State, is_as_built, states, waiting_messages
+from provision.aws.calls import Tap
+from provision.cli.deployment import connected, deployment
+from provision.cli.ending import begin, explained
+from provision.cli.options import (
+    Parser,
+    add_screen_options,
+    add_target_options,
+    add_variant_options,
+    check_ledger,
+    check_target,
+    path_before_connecting,
+    path_of_ledger,
+    settings_of,
+    target_arguments,
+    variant_arguments,
+)
+from provision.state.entries import Resource
+from provision.state.state import Ledger
+from provision.terminal import outcome
+from provision.terminal.screen import Screen
+from provision.terminal.writing import write_file
+
+
+def replay_parser() -> Parser:
+    from provision.replay.command import add_options
+
+    parser = Parser(
+        prog="python -m provision replay",
+        usage="%(prog)s [FILE] [OPTION ...]",
+        description="Play what a run wrote down, or export it.",
+    )
+    add_options(parser)
+    add_screen_options(parser, documents=False)
+    return parser
+
+
+def replay(given: list[str], screen: Screen, tap: Tap) -> int:
+    from provision.replay import command
+
+    command_line = replay_parser()
+    options = command_line.parse_args(given)
+    begin(options, screen, tap)
+    return command.replay(options, screen)
+
+
+def trace_parser() -> Parser:
+    parser = Parser(
+        prog="python -m provision trace",
+        description="Follow one request by each route, and show each hop with its time.",
+    )
+    add_target_options(parser)
+    parser.add_argument("--as-written", action="store_true", help="it was built so")
+    parser.add_argument(
+        "--poison",
+        action="store_true",
+        help="send a message that must be refused, and follow it to the dead-letter queue",
+    )
+    return parser
+
+
+def trace(given: list[str], screen: Screen, tap: Tap) -> int:
+    """`trace`: nothing is built, and what is sent is taken away again."""
+    command_line = trace_parser()
+    options = command_line.parse_args(given)
+    begin(options, screen, tap)
+    check_target(command_line, options)
+    settings = settings_of(options)
+    with deployment("trace", given, options, settings, screen, tap, kind=Ledger) as (aws, ledger):
+        ledger.step = "trace"
+        with explained(aws, ledger):
+            refuse_unless_built(ledger)
+            if options.poison:
+                receives, pause = poison_takes(aws, ledger)
+                screen.say(
+                    f"The message will be received {receives} times, {pause} s apart: about {receives * pause} s until "
+                    "it is in the dead-letter queue."
+                )
+                hops = follow_poison(aws, settings, ledger)
+            else:
+                hops = follow_all(aws, settings, ledger)
+            with closing(hops):  # when the screen fails, what was sent is taken away all the same
+                for hop in hops:
+                    screen.hop(hop)
+                    tap.transcript.hop(**vars(hop))
+    screen.say()
+    screen.say("Times count from when the client sent. What was sent is gone again.", "dim")
+    return outcome.DONE
+
+
+def status_parser() -> Parser:
+    parser = Parser(
+        prog="python -m provision status",
+        description="What exists, since when, and whether it is as it should be. Changes nothing.",
+    )
+    add_target_options(parser, asks=False)
+    add_variant_options(parser)
+    return parser
+
+
+def status(given: list[str], screen: Screen, tap: Tap) -> int:
+    """`status`: what a plan means for what is there. Exit code 1 where something has drifted or is missing."""
+    from provision.aws.console_links import where_to_see
+
+    command_line = status_parser()
+    options = command_line.parse_args(given)
+    begin(options, screen, tap)
+    check_target(command_line, options)
+    settings = settings_of(options)
+    with (
+        deployment("status", given, options, settings, screen, tap, kind=DryLedger) as (aws, ledger),
+        explained(aws, ledger),
+    ):
+        found = states(make_plan(aws, settings, ledger), ledger)
+        waiting = waiting_messages(aws, settings, found)
+    built = [entry for entry in ledger.as_opened if entry.status == "created"]
+    seen = {entry.key: where_to_see(entry, aws) for entry in built} if aws.endpoint is None else {}
+    screen.status(found, waiting, seen, url=invoke_url(found, built))
+    where, good = target_arguments(options, aws), is_as_built(found)
+    if any(state.since for state in found):
+        screen.still_running(aws, settings, where, to_mend=[] if good else [*where, *variant_arguments(options)])
+    return outcome.DONE if good else outcome.LEFT
+
+
+def invoke_url(found: Sequence[State], built: Sequence[Resource]) -> str:
+    """Of a stage that is there; "" where it is not."""
+    there = any(state.key == "stage" and state.word in ("healthy", "drifted") for state in found)
+    return next((entry.outputs.get("url", "") for entry in built if entry.key == "stage" and there), "")
+
+
+def diagram_parser() -> Parser:
+    from provision.lesson.diagram import FORMATS
+
+    parser = Parser(
+        prog="python -m provision diagram",
+        description="The architecture as a picture, with what is there by the ledger.",
+    )
+    add_target_options(parser, asks=False, documents=False)
+    parser.add_argument("--as-written", action="store_true", help="it was built so")
+    parser.add_argument("--format", choices=FORMATS, help="default: by the ending of OUT, else text")
+    parser.add_argument("--out", metavar="OUT", type=Path, help="a file in the place of stdout")
+    return parser
+
+
+def diagram(given: list[str], screen: Screen, tap: Tap) -> int:
+    """`diagram`: from the ledger alone, where its place is known without asking for the account."""
+    from provision.lesson import diagram as pictures
+
+    command_line = diagram_parser()
+    options = command_line.parse_args(given)
+    begin(options, screen, tap)
+    check_target(command_line, options)
+    settings = settings_of(options)
+    check_ledger(options)
+    path = path_before_connecting(options)
+    if path is None:  # it bears the account's number, which nothing else is asked for
+        path = path_of_ledger(options, connected(options, screen, tap))
+    form = pictures.form_of(options.out, options.format)
+    drawn = pictures.diagram(settings, pictures.read(path), form, width=screen.width)
+    if options.out:
+        write_file(options.out, str(drawn), screen)
+    elif form == "text":
+        screen.data.print(drawn, soft_wrap=True)
+    else:
+        screen.tell(str(drawn).rstrip("\n"))
+    return outcome.DONE
+
+
+COMMANDS: dict[str, Callable[[list[str], Screen, Tap], int]] = {
+    "replay": replay,
+    "trace": trace,
+    "status": status,
+    "diagram": diagram,
+}
+PARSERS: dict[str, Callable[[], Parser]] = {
+    "replay": replay_parser,
+    "trace": trace_parser,
+    "status": status_parser,
+    "diagram": diagram_parser,
+}

@@ -1,0 +1,81 @@
+"""Answers a shell that asks how a command line can go on. docs/how-to/shell-completion.md says how bash and zsh ask."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from provision import STEPS
+
+
+def complete(
+    parser: argparse.ArgumentParser, commands: Mapping[str, Callable[[], argparse.ArgumentParser]] | None = None
+) -> None:
+    """Where a shell asks, answer it and end the process; else do nothing.
+
+    `commands` have parsers of their own. argcomplete's protocol is three variables: the line, the place in it, and the
+    number of the word that is the program. https://kislyuk.github.io/argcomplete/
+    """
+    if "_ARGCOMPLETE" not in os.environ:
+        return
+    try:
+        import argcomplete
+    except ImportError:
+        sys.exit(1)
+    program = int(os.environ["_ARGCOMPLETE"])
+    words = os.environ["COMP_LINE"][: int(os.environ["COMP_POINT"])].split(" ")
+    for place, word in enumerate(words[program:-1], start=program + 1):
+        if word in (commands or {}):  # as the programs do, also behind options
+            os.environ["_ARGCOMPLETE"] = str(place)
+            parser = (commands or {})[word]()
+            break
+    for action in parser._actions:
+        if action.dest == "command":
+            action.completer = lambda **asked: list(commands or {})  # type: ignore[attr-defined]
+        if action.dest in COMPLETERS:
+            action.completer = COMPLETERS[action.dest]  # type: ignore[attr-defined]
+    argcomplete.autocomplete(parser, always_complete_options="long")
+
+
+def profiles(**asked: Any) -> list[str]:
+    import botocore.session
+
+    return list(botocore.session.Session().available_profiles)
+
+
+def regions(**asked: Any) -> list[str]:
+    import botocore.session
+
+    return list(botocore.session.Session().get_available_regions("lambda"))
+
+
+def keys(**asked: Any) -> list[str]:
+    from provision.state.resources import ADOPTABLE
+
+    return list(ADOPTABLE)
+
+
+def step_names(**asked: Any) -> list[str]:
+    return [step.name for step in STEPS]
+
+
+def nothing(**asked: Any) -> list[str]:
+    """In the place of file names, for what is none."""
+    return []
+
+
+COMPLETERS: dict[str, Callable[..., list[str]]] = {
+    "profile": profiles,
+    "region": regions,
+    "adopt": keys,
+    "to": step_names,
+    "back_to": step_names,
+    "learner": nothing,
+    "endpoint_url": nothing,
+    "runtime": nothing,
+    "deployment": nothing,
+    "speed": nothing,
+}

@@ -1,0 +1,83 @@
+"""What an error of AWS or of the connection means for a person: one message, and what to do next."""
+
+from __future__ import annotations
+
+import errno
+
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, WaiterError
+from botocore.exceptions import ConnectionError as BotocoreConnectionError
+
+from provision.aws.calls import AnswerLost
+from provision.aws.credentials import CREDENTIAL_ERRORS, EXPIRED, REFUSED, cannot_connect, have_ended
+from provision.terminal import outcome
+
+DENIED = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError"})
+OF_THE_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO})
+AGAIN = "Run the same command again: it goes on where this run stopped."
+
+
+def explain(error: Exception, *, step: str, profile: str | None) -> outcome.Stop | None:
+    """The ending that this error means, or None for one that nobody foresaw and that keeps its traceback."""
+    if isinstance(error, outcome.Stop):
+        return error
+    if isinstance(error, ClientError):
+        return _service_error(error, step, profile)
+    if isinstance(error, AnswerLost):
+        return outcome.Stop(
+            f"The answer to {error.call.operation} was lost again and again: {error.why}.",
+            means=f"Step {step}: whether AWS acted is open. What may exist is recorded in the ledger.",
+            advice=(AGAIN,),
+            exit_code=outcome.ENVIRONMENT,
+        )
+    if isinstance(error, WaiterError):
+        return outcome.Stop(
+            str(error),
+            means=f"Step {step}: AWS did not finish in the time that this usually takes.",
+            advice=(AGAIN,),
+            exit_code=outcome.SERVICE,
+        )
+    if isinstance(error, (*CREDENTIAL_ERRORS, HTTPClientError, BotocoreConnectionError)) or have_ended(error):
+        return _not_connected(error, profile)
+    if isinstance(error, BotoCoreError):
+        return outcome.Stop(
+            str(error),
+            means=f"Step {step}: boto3 refused the call, so nothing was sent.",
+            advice=("Look for what the message names in the AWS configuration: aws configure list", AGAIN),
+            exit_code=outcome.ENVIRONMENT,
+        )
+    if isinstance(error, OSError) and error.errno in OF_THE_DISK:
+        return outcome.Stop(
+            f"{error.filename or 'A file'} cannot be used: {error.strerror}.",
+            means="What was made until now is recorded in the ledger.",
+            advice=("Make room, or give permission.", AGAIN),
+            exit_code=outcome.ENVIRONMENT,
+        )
+    return None
+
+
+def _not_connected(error: Exception, profile: str | None) -> outcome.Stop:
+    """The same as at the beginning of a run; and what was made until now is not lost."""
+    stop = cannot_connect(error, profile)
+    advice = tuple(line for line in stop.advice if "run the same command again" not in line)
+    return outcome.Stop(stop.what, means=stop.means, advice=(*advice, AGAIN), exit_code=stop.exit_code)
+
+
+def _service_error(error: ClientError, step: str, profile: str | None) -> outcome.Stop:
+    answer = error.response.get("Error", {})
+    code = answer.get("Code", "")
+    what = str(error)
+    if code in EXPIRED or code in REFUSED:
+        return _not_connected(error, profile)
+    means = f"Step {step}: AWS refused the call."
+    advice: tuple[str, ...] = (AGAIN,)
+    message = answer.get("Message") or ""
+    if code in DENIED:
+        means = f"Step {step}: these credentials may not call {error.operation_name}."
+        advice = ("Ask for that permission.", AGAIN)
+    elif "no longer supported for creating or updating" in message or "at 'runtime' failed to satisfy" in message:
+        means = f"Step {step}: Lambda does not take this runtime."
+        advice = ("Choose a supported one with --runtime, or leave --runtime out.",)
+    request_id = error.response.get("ResponseMetadata", {}).get("RequestId")
+    if request_id:
+        advice = (*advice, f"Request id, should you ask AWS: {request_id}")
+    return outcome.Stop(what, means=means, advice=advice, exit_code=outcome.SERVICE)

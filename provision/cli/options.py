@@ -1,0 +1,211 @@
+"""The options that the programs share, and what they mean: where, which ledger, how it looks."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from provision import STEPS, Step
+from provision.cli.configuration import BadConfiguration, open_options, settle
+from provision.settings import DEFAULT_REGION, BadSetting, Settings, check_region
+from provision.terminal import outcome
+
+if TYPE_CHECKING:  # boto3 takes a quarter of a second to import, and the sandbox's commands need none
+    from provision.aws.clients import Clients
+
+from urllib.parse import urlsplit
+
+
+def ledger_path(account: str, region: str, endpoint: str | None, learner: str | None, folder: Path) -> Path:
+    """Where the ledger of this account, Region and learner is kept unless --state says otherwise."""
+    if endpoint is None:
+        place = account
+    elif endpoint.startswith("sandbox:"):
+        place = "sandbox"
+    elif "=" in endpoint.partition("://")[0]:  # service by service
+        place = f"{account}-mixed"
+    else:
+        parts = urlsplit(endpoint)
+        host = str(parts.hostname).replace(":", ".")  # of an IPv6 address; Windows has no file with a colon
+        place = f"endpoint-{host}-{parts.port or parts.scheme}"
+    return folder / ("-".join([place, region, *([learner] if learner else [])]) + ".json")
+
+
+FOLDER = Path(".provision")
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, with the AWS CLI's exit code for a wrong command line, and without guessing at half an option."""
+
+    def __init__(self, **settings: Any) -> None:
+        settings.setdefault("usage", "%(prog)s [OPTION ...]")
+        super().__init__(allow_abbrev=False, **settings)
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse's; what the command line leaves open comes from the environment or the file."""
+        options = super().parse_args(args, open_options(self) if namespace is None else namespace)
+        try:
+            settle(self, options)
+        except BadConfiguration as error:
+            self.error(str(error))
+        return options
+
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        text = f"{self.prog}: error: {message}"
+        if sys.stderr.isatty():
+            width = min(shutil.get_terminal_size().columns - 1, 100)
+            text = textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)
+        self.exit(outcome.USAGE, f"{text}\n")
+
+
+def add_target_options(parser: argparse.ArgumentParser, *, asks: bool = True, documents: bool = True) -> None:
+    """The options that say where: the same for every program of the suite. `asks`: it asks before the first write."""
+    where = parser.add_argument_group("where")
+    where.add_argument("--sandbox", action="store_true", help="the suite's own local AWS; needs no account")
+    where.add_argument("--profile", metavar="NAME", help="a profile of the AWS configuration")
+    where.add_argument("--region", metavar="REGION", help="default: AWS_REGION, the profile's, or us-east-1")
+    where.add_argument("--endpoint-url", metavar="URL", help="any other emulator of AWS")
+    where.add_argument("--learner", metavar="NAME", help="a suffix on every name, to share an account")
+    where.add_argument("--state", metavar="PATH", type=Path, help="the ledger; default: in the folder .provision")
+    add_screen_options(parser, documents=documents)
+    add_record_options(parser)
+    if asks:
+        parser.add_argument("--yes", "-y", action="store_true", help="do not ask before the first change")
+
+
+def add_variant_options(parser: argparse.ArgumentParser) -> None:
+    """What is built."""
+    parser.add_argument("--runtime", metavar="RUNTIME", help="the function's runtime; default python3.13")
+    parser.add_argument(
+        "--as-written", action="store_true", help="what the walkthrough literally says, faults included"
+    )
+
+
+def add_plan_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
+    parser.add_argument(
+        "--detailed-exitcode", action="store_true", help="with --dry-run: exit with 2 if there is work to do"
+    )
+
+
+def add_screen_options(parser: argparse.ArgumentParser, *, presents: bool = True, documents: bool = True) -> None:
+    """How it looks. `presents`: it has something to show to an audience. `documents`: it can write one."""
+    looks = parser.add_argument_group("how it looks")
+    looks.add_argument("--plain", action="store_true", help="no colour, no emphasis, no line that changes")
+    if documents:
+        looks.add_argument(
+            "--output", choices=("text", "json"), default="text", help="json: one document on stdout, at the end"
+        )
+    looks.add_argument(
+        "--color",
+        choices=("auto", "always", "never"),
+        default="auto",
+        help="auto: on a terminal, unless NO_COLOR is set",
+    )
+    if presents:
+        looks.add_argument(
+            "--present", action="store_true", help="for an audience: more space, no account numbers or ids"
+        )
+
+
+def add_record_options(parser: argparse.ArgumentParser) -> None:
+    """What is written while it runs, beside what is shown."""
+    written = parser.add_argument_group("what is written")
+    written.add_argument(
+        "--events", metavar="FILE", type=Path, help='each event as a line of JSON, at once; "-": on stdout'
+    )
+    written.add_argument("--debug", action="store_true", help="a log of what is sent and answered, without secrets")
+
+
+def step_named(text: str) -> Step:
+    """The step that has this number or name. Raises argparse's error with those that there are."""
+    for step in STEPS:
+        if text in (str(step.number), step.name):
+            return step
+    known = ", ".join(f"{step.number} ({step.name})" for step in STEPS)
+    raise argparse.ArgumentTypeError(f"there is no step {text!r}; there are {known}")
+
+
+def check_target(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """Refuse options that contradict each other, and names that cannot be names."""
+    if options.sandbox and (options.profile or options.endpoint_url):
+        other = source_of(options, "profile" if options.profile else "endpoint_url")
+        this = source_of(options, "sandbox")
+        parser.error(f"{this} is a local AWS of its own and cannot be combined with {other}")
+    if options.region is not None:
+        check_region(options.region, source_of(options, "region"))
+
+
+def target_arguments(options: argparse.Namespace, aws: Clients | None = None) -> list[str]:
+    """The options that another command needs to mean the same deployment.
+
+    With `aws`, what came from environment variables is among them: the next shell may not have those.
+    """
+    arguments = ["--sandbox"] if options.sandbox else []
+    from_environment: dict[str, str | None] = {}
+    if aws is not None and not options.sandbox:
+        from_environment["endpoint_url"] = aws.base_url
+        if aws.region_from.source in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+            from_environment["region"] = aws.region
+    for name in ("profile", "region", "endpoint_url", "learner", "state"):
+        value = getattr(options, name) or from_environment.get(name)
+        if value is not None:
+            arguments += [f"--{name.replace('_', '-')}", str(value)]
+    return arguments
+
+
+def source_of(options: argparse.Namespace, name: str) -> str:
+    """What named an option's value: the option itself, a variable, or the file."""
+    return str(options.sources.get(name, f"--{name.replace('_', '-')}"))
+
+
+def settings_of(options: argparse.Namespace) -> Settings:
+    """The names and values that the options ask for. Raises BadSetting, which says where a value came from."""
+    try:
+        return Settings(
+            learner=options.learner,
+            runtime_asked=getattr(options, "runtime", None),
+            as_written=getattr(options, "as_written", False),
+        )
+    except BadSetting as error:
+        for name in ("learner", "runtime"):
+            error.what = error.what.replace(f"--{name}", source_of(options, name))
+        raise
+
+
+def variant_arguments(options: argparse.Namespace) -> list[str]:
+    """The options that another run needs to build the same."""
+    return [*(["--runtime", options.runtime] if options.runtime else []), *(["--as-written"] * options.as_written)]
+
+
+def path_of_ledger(options: argparse.Namespace, aws: Clients) -> Path:
+    from provision.cli.options import ledger_path
+
+    path: Path = options.state or ledger_path(aws.account_id, aws.region, aws.endpoint, options.learner, FOLDER)
+    return path
+
+
+def path_before_connecting(options: argparse.Namespace) -> Path | None:
+    """Where the ledger is, as far as that is known without asking AWS for the account."""
+    from provision.aws.clients import SANDBOX_ACCOUNT
+    from provision.cli.options import ledger_path
+
+    if options.state:
+        return Path(options.state)
+    if options.sandbox:
+        return ledger_path(SANDBOX_ACCOUNT, options.region or DEFAULT_REGION, "sandbox:", options.learner, FOLDER)
+    return None
+
+
+def check_ledger(options: argparse.Namespace) -> None:
+    """Refuse a damaged ledger before the first call, where its place is known by then. Raises LedgerRefused."""
+    from provision.state.state import Ledger
+
+    path = path_before_connecting(options)
+    if path is not None:
+        Ledger.check(path)

@@ -1,0 +1,199 @@
+"""Runs the steps in order, and runs a step again when its look cannot be the last word.
+
+That is when the answer to a write was lost, when AWS contradicts what the step had seen, and before a create that AWS
+would carry out twice without a word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from botocore.exceptions import ClientError
+
+from provision import STEPS, Step
+from provision.aws.calls import AnswerLost, Call
+from provision.aws.clients import Clients
+from provision.aws.operations import TAKING_AWAY
+from provision.aws.reasons import ALREADY_THERE, JUST_MADE
+from provision.aws.waiting import Wait
+from provision.settings import Settings
+from provision.state.entries import Happened
+from provision.state.ownership import MarkNotYetSeen
+from provision.state.resources import names
+from provision.state.state import Ledger
+
+# How often a step is run after lost answers. Each time its look finds what the lost call made, if it did.
+TRIES = 6
+# Seconds before the first such look; before each later one twice as many, until there are eight. A look that comes too
+# early makes nothing twice: AWS refuses the second create of a name, and the others are held back (see Doubts).
+SETTLE = 1.0
+
+# The creates that AWS would carry out again without a word (names of APIs repeat, deployments and versions have none),
+# with the kind of thing that the ledger records for each. All other creates it refuses when the thing is there.
+MADE_AGAIN = {
+    "CreateRestApi": "apigateway:rest-api",
+    "CreateDeployment": "apigateway:stage",
+    "CreatePolicyVersion": "iam:policy",
+}
+# Not there is believed of such a thing after so many looks, five seconds apart, when a call may have made it; after
+# fewer when it is merely recorded and not seen. Nobody says how long API Gateway's lists lag; should half a minute not
+# be enough, the next run finds two of ours and takes the unfinished one away (provision/api.py).
+LOOKS = 6
+LOOKS_FOR_RECORDED = 3
+LOOK_EVERY = 5.0
+
+# Seconds in which the mark of something promised may come into sight; inferred from the minute that others lag at most.
+MARK_BUDGET = 60.0
+
+
+class NotSeenYet(Exception):
+    """A create was held back that AWS may have carried out already: the step has to look again before."""
+
+    def __init__(self, call: Call) -> None:
+        super().__init__(f"{call.service} {call.operation}")
+        self.call = call
+
+
+class Doubts:
+    """Which creates might be repetitions, and how many more looks each of them takes. Asked before each write."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.looks_left: dict[str, int] = {}
+        for entry in ledger.standing:
+            # A stage is deployed anew whenever the API was mended, so only an unfinished one is in doubt.
+            if entry.kind == "apigateway:rest-api" or (entry.kind == "apigateway:stage" and entry.status == "creating"):
+                [operation] = [name for name, kind in MADE_AGAIN.items() if kind == entry.kind]
+                self.looks_left[operation] = LOOKS if entry.status == "creating" else LOOKS_FOR_RECORDED
+
+    def answer_lost(self, call: Call) -> None:
+        if call.operation in MADE_AGAIN:
+            self.looks_left[self.what(call)] = LOOKS
+
+    def __call__(self, call: Call) -> None:
+        what = self.what(call)
+        if self.looks_left.get(what, 0) > 0:
+            self.looks_left[what] -= 1
+            raise NotSeenYet(call)
+        self.looks_left.pop(what, None)
+
+    @staticmethod
+    def what(call: Call) -> str:
+        """The operation; of the policies, of which there are two, with the ARN."""
+        return f"{call.operation} {call.parameters.get('PolicyArn', '')}".strip()
+
+
+def run_steps(
+    aws: Clients,
+    settings: Settings,
+    ledger: Ledger,
+    *,
+    started: Callable[[Step], None],
+    ended: Callable[[Step, list[Happened]], None],
+    steps: Sequence[Step] = STEPS,
+) -> None:
+    """Run the steps, all of them as a rule. Errors pass.
+
+    `started` and `ended` are told, the latter with what the step did. A ledger that records other names than the
+    settings' is refused before the first call.
+    """
+    ledger.check_names(names(aws, settings))
+    for step in steps:
+        ledger.step = step.name
+        started(step)
+        first = len(ledger.happened)
+        try:
+            run_step(step, aws, settings, ledger)
+        finally:
+            ended(step, ledger.happened[first:])
+
+
+def run_step(step: Step, aws: Clients, settings: Settings, ledger: Ledger) -> None:
+    first = len(ledger.happened)
+    doubts = Doubts(ledger)
+    aws.tap.doubt = doubts
+    again = Again(aws)
+    try:
+        while True:
+            try:
+                step.load().provision(aws, settings, ledger)
+                return
+            except AnswerLost as lost:
+                doubts.answer_lost(lost.call)
+                again.after_lost_answer(lost)
+            except NotSeenYet as unseen:
+                again.after_no_sight(unseen)
+            except MarkNotYetSeen as unmarked:
+                again.after_no_mark(unmarked)
+            except ClientError as error:
+                again.after_contradiction(error)
+            finally:
+                ledger.happened[first:] = once_each(ledger.happened[first:])
+    finally:
+        aws.tap.doubt = lambda call: None
+
+
+class Again:
+    """The pauses between the tries of one step, and when there have been enough: then the error is raised."""
+
+    def __init__(self, aws: Clients) -> None:
+        self.waiting = aws.waiting
+        self.lost = 0
+        self.began: dict[str, float] = {}
+        self.contradicted = 0
+        self.unmarked = 0
+
+    def after_lost_answer(self, lost: AnswerLost) -> None:
+        self.lost += 1
+        if self.lost >= TRIES:
+            raise lost
+        means = "Whether AWS acted is open: the step looks again and goes on from what it finds."
+        budget = sum(settle(number) for number in range(1, TRIES))
+        self._pause("answer lost", means, str(lost), budget, settle(self.lost))
+
+    def after_no_sight(self, unseen: NotSeenYet) -> None:
+        means = (
+            f"{unseen.call.operation} may have been carried out already, and AWS would do it twice: "
+            "not there is believed after several looks."
+        )
+        self._pause("what may be there already to be seen", means, "", LOOKS * LOOK_EVERY, LOOK_EVERY)
+
+    def after_no_mark(self, unmarked: MarkNotYetSeen) -> None:
+        """It may be what an earlier run made before it was ended: tags can be seen later than what carries them."""
+        self.unmarked += 1
+        if self.unmarked * LOOK_EVERY >= MARK_BUDGET:
+            raise unmarked
+        means = "Its name is promised in the ledger; without the mark it would be somebody else's."
+        self._pause("the mark to be seen", means, "", MARK_BUDGET, LOOK_EVERY)
+
+    def after_contradiction(self, error: ClientError) -> None:
+        """AWS says that it is there, or no longer there, and the look had seen the contrary."""
+        gone = JUST_MADE.matches(error) and error.operation_name.startswith(TAKING_AWAY)
+        if not (gone or ALREADY_THERE.matches(error)) or self.contradicted * LOOK_EVERY >= ALREADY_THERE.budget:
+            raise error
+        self.contradicted += 1
+        name = "gone already, but still seen" if gone else ALREADY_THERE.name
+        means = "It was there when the step looked: the step looks again." if gone else ALREADY_THERE.means
+        answer = error.response["Error"]
+        words = f"{answer.get('Code')}: {answer.get('Message')}"
+        self._pause(name, means, words, ALREADY_THERE.budget, LOOK_EVERY)
+
+    def _pause(self, reason: str, means: str, words: str, budget: float, seconds: float) -> None:
+        elapsed = self.waiting.clock() - self.began.setdefault(reason, self.waiting.clock())
+        wait = Wait(reason, means, words, elapsed, budget)
+        self.waiting.waited.append(wait)
+        self.waiting.tell(wait)
+        self.waiting.sleep(seconds)
+
+
+def settle(number: int) -> float:
+    """Seconds before the look after the `number`-th lost answer in a row."""
+    return min(SETTLE * 2.0 ** (number - 1), 8.0)
+
+
+def once_each(happened: list[Happened]) -> list[Happened]:
+    """Every thing once, over several tries of a step: what a later try found as it should be, an earlier one made."""
+    by_key: dict[str, Happened] = {}
+    for event in happened:
+        if event.key not in by_key or event.outcome != "unchanged":
+            by_key[event.key] = event
+    return list(by_key.values())

@@ -1,0 +1,62 @@
+"""One recorded call, for people: its three faces, and the part of the answer that matters."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jmespath
+
+from provision.aws.call_text import aws_command, boto3_lines
+from provision.lesson.page import Page
+
+
+@dataclass(frozen=True)
+class Faces:
+    """A call as console page, as boto3 and as `aws` command.
+
+    `mark` is "unasked" where the console does it without being asked, "not in the walkthrough" where the suite does
+    it of its own accord, else empty. `console` is empty where the page says nothing of the call, as of all that only
+    look.
+    `answer` are pairs of what is in the answer and what it means.
+    """
+
+    title: str
+    mark: str
+    console: list[str]
+    boto3: str
+    aws: str
+    answer: list[tuple[str, str]]
+
+
+def faces(
+    call: Mapping[str, Any],
+    page: Page | None,
+    *,
+    region: str | None = None,
+    endpoint_url: str | None = None,
+    profile: str | None = None,
+) -> Faces:
+    """The faces of a `call` event of a transcript. `page` is that of its step, the rest is for the `aws` command."""
+    service, operation, parameters = call["service"], call["operation"], call["parameters"]
+    console = page.console_face(operation, parameters) if page is not None else None
+    answer = []
+    for expression, words in console.answer if console is not None else ():
+        found = jmespath.search(expression, call["answer"] or {})
+        if found is not None:
+            answer.append((f"{expression}: {short(found)}", words))
+    return Faces(
+        title=f"{service} {operation}",
+        mark=console.mark if console is not None else "",
+        console=console.lines() if console is not None else [],
+        boto3=boto3_lines(service, operation, parameters),
+        aws=aws_command(service, operation, parameters, region=region, endpoint_url=endpoint_url, profile=profile),
+        answer=answer,
+    )
+
+
+def short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 120 else f"{text[:117]}..."

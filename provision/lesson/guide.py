@@ -1,0 +1,397 @@
+"""`--step`: leads through the lesson, one page for each step, and runs a step when the learner says so.
+
+The page turned to last is kept beside the ledger, so that a lesson can be left and gone on with later. What is made is
+the ledger's to say, not the lesson's: to turn back deletes nothing.
+"""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Callable
+from functools import partial
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from provision import STEPS, Step
+from provision.account import conflicts
+from provision.aws import console_links
+from provision.errata import ERRATA, Erratum
+from provision.lesson import picture
+from provision.lesson.call import faces
+from provision.lesson.page import ConsoleFace, Page, names, read
+from provision.lesson.place import Place, step_called
+from provision.package import source_file
+from provision.record.recording import invented_ids
+from provision.state.entries import Resource
+from provision.terminal import outcome
+from provision.terminal.prompts import forget_typed_ahead
+from provision.terminal.screen import CONSOLE_MARKS, Screen
+from provision.terminal.shell import program
+
+# By step, the key of what it makes last: when that is made, the step is done.
+LAST_MADE = {
+    "policies": "read-policy",
+    "roles": "api-role/logs-policy",
+    "table": "table",
+    "queue": "queue",
+    "function": "function",
+    "trigger": "trigger",
+    "api": "permission",
+    "stage": "stage",
+}
+
+
+# The key for each choice.
+KEYS = {
+    "next": "n",
+    "needed": "n",
+    "run": "r",
+    "test": "t",
+    "code": "c",
+    "calls": "l",
+    "answer": "a",
+    "notes": "p",
+    "words": "w",
+    "skip": "s",
+    "back": "b",
+    "quit": "q",
+}
+
+
+class Guide:
+    """One sitting of a lesson: the run, the screen, and where the learner is.
+
+    `run_step` runs one step of the walkthrough and tells the screen, `try_all` the tests of the result. `made_by` looks
+    up the calls that made what there is of a step, as `call` events of transcripts; it may find none.
+    """
+
+    def __init__(
+        self,
+        run: conflicts.Run,
+        screen: Screen,
+        *,
+        run_step: Callable[[Step], None],
+        try_all: Callable[[], None],
+        made_by: Callable[[Step], list[dict[str, Any]]],
+        lessons: Path | None = None,
+    ) -> None:
+        self.run = run
+        self.screen = screen
+        self.run_step = run_step
+        self.try_all = try_all
+        self.made_by = made_by
+        self.lessons = lessons
+        self.place = Place.read(run.ledger.path)
+        if self.place.endpoint != run.ledger.endpoint:  # a sandbox that is gone took along what the place was in
+            self.place = Place(self.place.path, endpoint=run.ledger.endpoint)
+        self.names = names(run.settings, account=run.aws.account_id, region=run.aws.region, partition=run.aws.partition)
+        self.seconds: dict[str, float] = {}  # by step, in this sitting
+        self.finished = False
+
+    # What is so.
+
+    def is_made(self, step: Step) -> bool:
+        entry = self.run.ledger.record(LAST_MADE[step.name])
+        return entry is not None and entry.status == "created"
+
+    def existing(self) -> list[str]:
+        return [entry.key for entry in self.run.ledger.standing if entry.status == "created"]
+
+    def missing(self, step: Step) -> list[Step]:
+        """The steps that this one needs, directly or not, and that are not made, the first of them first."""
+        needed: set[str] = set()
+        look_at = [step]
+        while look_at:
+            for name in look_at.pop().load().NEEDS:
+                if name not in needed:
+                    needed.add(name)
+                    look_at.append(step_called(name))
+        return [one for one in STEPS if one.name in needed and not self.is_made(one)]
+
+    def ahead(self, step: Step) -> list[Step]:
+        """What has to be made before a learner can go on from a page: what it needs; at the end, what was left out."""
+        if step == STEPS[-1] and self.is_made(step):
+            return [one for one in STEPS if not self.is_made(one)]
+        return self.missing(step)
+
+    def first_page(self) -> Step:
+        """The page of last time, which teardown turns back; without one the first page that is not made."""
+        if self.place.is_new:
+            return next((step for step in STEPS if not self.is_made(step)), STEPS[0])
+        return self.place.step
+
+    # The lesson.
+
+    def lead(self, *, after: Step | None = None) -> bool:
+        """Lead until the learner has come to the end, or stops; whether it was the end.
+
+        `after` is the step after which to begin; None: where the lesson was left.
+        """
+        step: Step | None = self.first_page() if after is None else STEPS[min(after.number, len(STEPS) - 1)]
+        if after is None and not (self.place.is_new and step == STEPS[0]) and step is not None:
+            how = "Going on" if self.existing() else "Beginning"
+            self.screen.say(f"{how} with step {step.number}, {step.title}.", "bold")
+        while step is not None:
+            self.place.note(step)
+            step = self.page(step)
+        return self.finished
+
+    def page(self, step: Step) -> Step | None:
+        """Show a step's page and do what the learner chooses there; the page to turn to, None to stop."""
+        page = read(step.name, self.names, folder=self.lessons)
+        self.show(step, page)
+        while True:
+            title = f"Step {step.number} of 8, {step.title}"
+            choice = self.screen.choose(title, self.choices(step), KEYS, numbers=len(STEPS))
+            if choice.isdigit():
+                return STEPS[int(choice) - 1]
+            if choice == "quit":
+                self.say_how_to_go_on()
+                return None
+            if choice == "next":
+                if step == STEPS[-1]:
+                    self.finished = True
+                    return None
+                return STEPS[step.number]
+            if choice == "skip":
+                if step == STEPS[-1]:
+                    self.say_how_to_go_on()
+                    return None
+                return STEPS[step.number]
+            if choice == "back":
+                return self.back(step)
+            if choice == "needed":
+                return self.ahead(step)[0]
+            if choice == "run":
+                self.do(step, page)
+            elif choice == "code":
+                self.screen.code(code_of(step), "python")
+                self.screen.keep(f"It is in {inspect.getsourcefile(step.load())}.", "dim")
+                if step.name == "function":
+                    self.screen.keep(f"What it sends to Lambda is {source_file(self.run.settings)}.", "dim")
+            elif choice == "calls":
+                self.show_calls(step, page)
+            elif choice == "answer":
+                self.screen.markdown(page.answer)
+            elif choice == "words":
+                self.screen.markdown((resources.files("lessons") / "words.md").read_text(encoding="utf-8"))
+            elif choice == "notes":
+                self.screen.markdown(page.presenter)
+            elif choice == "test":
+                self.test()
+
+    def choices(self, step: Step) -> dict[str, str]:
+        """What can be chosen on a page, by the word that returns it; the first is what Enter does."""
+        made, ahead = self.is_made(step), self.ahead(step)
+        at_the_end = made and step == STEPS[-1]
+        choices: dict[str, str] = {}
+        if ahead and (at_the_end or not made):
+            why = "was left out" if at_the_end else "this one needs"
+            choices["needed"] = f"go to step {ahead[0].number}, {ahead[0].title}, which {why}"
+        elif made:
+            choices["next"] = "next page" if step != STEPS[-1] else "finish"
+        else:
+            choices["run"] = "run this step"
+        if at_the_end and not ahead:
+            choices["test"] = "test the whole architecture"
+        choices["code"] = "show the code of this step"
+        choices["calls"] = "show the calls it makes, before they are made" if not made else "show the calls again"
+        choices["answer"] = "show the answer to the question"
+        choices["notes"] = "show the notes for the presenter"
+        choices["words"] = "show what the words mean"
+        if made:
+            choices["run"] = "run it once more (what is there stays as it is)"
+        else:
+            choices["skip"] = "skip it for now"
+        if step != STEPS[0]:
+            choices["back"] = "turn back one page (deletes nothing)"
+        choices["quit"] = "quit, and go on later"
+        return choices
+
+    def back(self, step: Step) -> Step:
+        earlier = STEPS[step.number - 2]
+        if self.is_made(earlier):
+            command = program("teardown", [*self.run.where, "--back-to", str(earlier.number)])
+            self.screen.say("What was made stays. To take it down and make it once more, quit and run", "dim")
+            self.screen.keep(f"    {command}", "dim")
+        return earlier
+
+    def say_how_to_go_on(self) -> None:
+        kept = "The place is kept, and so is what was made." if self.existing() else "The place is kept."
+        self.screen.say(f"{kept} To go on", "bold")
+        self.screen.tell(program("provision", [*self.run.build, *self.screen.look, "--step"]))
+        if self.existing():
+            self.screen.say("To take down what there is", "bold")
+            self.screen.tell(program("teardown", [*self.run.where, *self.screen.look]))
+
+    # What a page shows.
+
+    def show(self, step: Step, page: Page) -> None:
+        parts: list[Callable[[], None]] = [
+            lambda: self.show_beginning(step, page),
+            lambda: self.show_section("Why now", page.why_now),
+            lambda: self.show_section("In the console", page.console),
+            *(partial(self.show_erratum, erratum) for erratum in ERRATA if erratum.step == step.name),
+            self.show_picture,
+            lambda: self.show_question(step, page),
+        ]
+        self.show_parts(step, parts, f"More of page {step.number}")
+
+    def show_parts(self, step: Step, parts: list[Callable[[], None]], what: str) -> None:
+        """One part after the other, in a terminal no more than there is room for; `what` is what there is more of."""
+        prompt = f"{what}. Enter: go on; e: to its end; x: no more of it > "
+        menu = len(self.choices(step)) + 4  # its title, the line with the pages' numbers, and the prompt
+        self.screen.in_parts(parts, prompt, below=menu)
+
+    def show_beginning(self, step: Step, page: Page) -> None:
+        self.screen.page(f"Step {step.number} of 8: {page.title}")
+        self.show_section("What it is for", page.purpose)
+
+    def show_section(self, title: str, text: str) -> None:
+        self.screen.heading(title)
+        self.screen.markdown(text)
+
+    def show_erratum(self, erratum: Erratum) -> None:
+        self.screen.heading(f"Erratum {erratum.number} of the walkthrough")
+        self.screen.prose("    It says:  ", erratum.says)
+        self.screen.prose("    True is:  ", erratum.truth)
+        self.screen.prose("    Done:     ", erratum.done_here(self.run.settings))
+
+    def show_picture(self) -> None:
+        self.screen.heading("What there is so far")
+        self.screen.drawing(picture.as_text(self.run.settings, self.existing(), width=self.screen.width))
+
+    def show_question(self, step: Step, page: Page) -> None:
+        self.show_section("To think about", page.question)
+        missing = self.missing(step)
+        if missing:
+            needed = ", ".join(f"{one.number} ({one.title})" for one in missing)
+            self.screen.say(f"This step needs what is not there yet: step {needed}.", "yellow")
+        if self.is_made(step):
+            took = f" It took {self.seconds[step.name]:.1f} s." if step.name in self.seconds else ""
+            self.screen.say(f"This step is done.{took}", "green")
+            if step == STEPS[-1] and self.ahead(step):
+                left_out = ", ".join(f"{one.number} ({one.title})" for one in self.ahead(step))
+                self.screen.say(f"The architecture is not whole, as this was left out: step {left_out}.", "yellow")
+
+    def show_calls(self, step: Step, page: Page) -> None:
+        """The calls that made the step's things; before, what the console would ask for in their place."""
+        made = self.made_by(step)
+        if made:
+            self.show_faces(made, page)
+            return
+        faces = [face for face in page.console_faces if not face.mends]
+        parts: list[Callable[[], None]] = [partial(self.show_face, face) for face in faces]
+        self.show_parts(step, [*parts, partial(self.show_mends, step, page)], "More of the calls")
+
+    def show_face(self, face: ConsoleFace) -> None:
+        self.screen.heading(f"{face.operation}{f' ({CONSOLE_MARKS[face.mark]})' if face.mark else ''}")
+        for line in face.lines():
+            self.screen.keep(f"    {line}")
+
+    def show_mends(self, step: Step, page: Page) -> None:
+        mends = list(dict.fromkeys(face.operation for face in page.console_faces if face.mends))
+        only = f" Only where others changed something, it also calls {', '.join(mends)}." if mends else ""
+        self.screen.say(f"The step makes what is not there yet, and looks before and after.{only}", "dim")
+        if not self.is_made(step):
+            self.screen.say("As boto3 they stand in its code: c. As aws commands, in another terminal:", "dim")
+            plan = [*self.run.build, *self.screen.look, "--dry-run", "--to", str(step.number)]
+            self.screen.keep(f"    {program('provision', plan)}", "dim")
+
+    def do(self, step: Step, page: Page) -> None:
+        """Run the step, then show each call that changed something, what it left in the ledger, and where to see it."""
+        transcript = self.run.aws.tap.transcript
+        first = len(transcript.events)
+        began = time.monotonic()
+        try:
+            self.run_step(step)
+        except outcome.Interrupted:
+            raise
+        except outcome.Stop as stop:
+            self.screen.stopped(stop)
+            return
+        finally:
+            forget_typed_ahead()  # an Enter of impatience would turn the page, and run what is there
+        self.seconds[step.name] = time.monotonic() - began
+        events = transcript.events[first:]
+        calls = [event for event in events if event["type"] == "call"]
+        for value, name in invented_ids(calls).items():
+            self.screen.hide(value, name)
+        writes = [call for call in calls if not call["read"]]
+        self.show_faces(writes, page)
+        looked = len(calls) - len(writes)
+        self.screen.say(f"{looked} further calls only looked; the transcript has them all: {transcript.path}", "dim")
+        if writes and self.run.aws.base_url and not self.run.aws.profile:
+            self.say_how_to_try()
+        self.show_changes(events)
+        took = self.seconds[step.name]
+        self.screen.say(f"Step {step.number} is done ({took:.1f} s).", "bold green")
+        self.screen.heading("To think about")
+        self.screen.markdown(page.question)
+
+    def say_how_to_try(self) -> None:
+        """What the `aws` commands of a page need on an emulator, which asks for no credentials."""
+        self.screen.say()
+        self.screen.say(
+            "The aws commands of this page insist on credentials, and any will do here. To try one, first", "dim"
+        )
+        self.screen.keep("    export AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any")
+
+    def show_faces(self, calls: list[dict[str, Any]], page: Page) -> None:
+        """Call by call, each when the learner is ready for it."""
+        aws = self.run.aws
+        for value, name in invented_ids(calls).items():
+            self.screen.hide(value, name)
+        stopping = True
+        for number, call in enumerate(calls, start=1):
+            shown = faces(call, page, region=aws.region, endpoint_url=aws.base_url, profile=aws.profile)
+            self.screen.call(call, shown)
+            if not stopping or number == len(calls):
+                continue
+            prompt = f"Call {number} of {len(calls)}. Enter: the next; e: all; x: no more of them > "
+            answer = self.screen.pause(prompt, ("", "e", "x", "q"))
+            if answer in ("x", "q"):
+                return
+            stopping = answer != "e"
+
+    def test(self) -> None:
+        try:
+            self.try_all()
+        except outcome.Interrupted:
+            raise
+        except outcome.Stop as stop:
+            self.screen.stopped(stop)
+        finally:
+            forget_typed_ahead()
+
+    def show_changes(self, events: list[dict[str, Any]]) -> None:
+        changes: dict[str, list[dict[str, Any]]] = {}
+        for event in events:
+            if event["type"] == "entry":
+                changes.setdefault(event["entry"]["key"], []).append(event["entry"])
+        if changes:
+            self.screen.heading("What is new in the ledger, and where to see it")
+        for entries in changes.values():
+            entry = Resource(**{**entries[-1], "before": {}})
+            words = ", then ".join(dict.fromkeys(WORDS.get(one["status"], one["status"]) for one in entries))
+            self.screen.change(entry, words, console_links.where_to_see(entry, self.run.aws))
+
+
+def code_of(step: Step) -> str:
+    """The very functions that run the step: `provision` first, then those of its module that it calls."""
+    module = step.load()
+    wanted = ["provision"]
+    for name in wanted:  # it grows meanwhile
+        codes = [getattr(module, name).__code__]
+        for code in codes:
+            codes += [inner for inner in code.co_consts if inspect.iscode(inner)]
+            for called in code.co_names:
+                function = getattr(module, called, None)
+                if inspect.isfunction(function) and function.__module__ == module.__name__ and called not in wanted:
+                    wanted.append(called)
+    return "\n\n".join(inspect.getsource(getattr(module, name)) for name in wanted)
+
+
+WORDS = {"creating": "promised", "created": "made", "deleting": "to be deleted", "deleted": "deleted"}

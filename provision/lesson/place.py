@@ -1,0 +1,43 @@
+"""Where a learner stopped in the lesson, kept from one day to the next."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from provision import STEPS, Step
+from provision.terminal.disk import write_durably
+
+
+@dataclass
+class Place:
+    """Where a lesson is: the step whose page is open, and where that is built. Kept in a file of its own."""
+
+    path: Path
+    step: Step = STEPS[0]
+    endpoint: str | None = None
+    is_new: bool = True
+
+    @classmethod
+    def read(cls, ledger_path: Path) -> Place:
+        """The place noted beside a ledger; the first page where none is, or none that can be read."""
+        path = ledger_path.with_name(f"{ledger_path.stem}.lesson.json")
+        try:
+            noted = json.loads(path.read_bytes())
+            return cls(path, step_called(noted["step"]), noted["endpoint"], is_new=False)
+        except (OSError, ValueError, KeyError, TypeError, StopIteration):
+            return cls(path)
+
+    def note(self, step: Step) -> None:
+        """Remember the page. A file that cannot be written costs no more than the place."""
+        self.step = step
+        content = {"step": step.name, "endpoint": self.endpoint}
+        try:
+            write_durably(self.path, (json.dumps(content) + "\n").encode())
+        except OSError:
+            return
+
+
+def step_called(name: str) -> Step:
+    return next(step for step in STEPS if step.name == name)

@@ -1,0 +1,44 @@
+"""`--debug`: a log of what botocore and the suite do, without secrets."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import os
+from pathlib import Path
+
+from provision.record.transcript import hidden_folder
+from provision.terminal.redaction import without_secrets
+
+FOLDER = "logs"  # beside the ledger
+ROOM = logging.getLogger("provision")
+
+
+class WithoutSecrets(logging.Formatter):
+    """Each line is looked through when it is whole: a secret may come from an argument or from a traceback."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return without_secrets(super().format(record))
+
+
+def begin(beside: Path, program: str) -> Path:
+    """Log everything from here on into a new file of the folder `logs` beside a ledger. Raises OSError."""
+    folder = hidden_folder(beside / FOLDER)
+    path = folder / f"{datetime.datetime.now(datetime.timezone.utc):%Y%m%d-%H%M%S}-{os.getpid()}-{program}.log"
+    path.touch(mode=0o600)
+    handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
+    handler.setFormatter(WithoutSecrets("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    logging.getLogger("botocore.hooks").setLevel(logging.INFO)  # half of all lines, and none of them about AWS
+    return path
+
+
+def end() -> None:
+    """Close the log, if there is one."""
+    root = logging.getLogger()
+    for handler in [one for one in root.handlers if isinstance(one.formatter, WithoutSecrets)]:
+        root.removeHandler(handler)
+        handler.close()
+        root.setLevel(logging.WARNING)

@@ -1,0 +1,233 @@
+"""What a run did, as JSON lines beside the ledger. docs/transcript.md has the format.
+
+Nothing is built on it while a run lasts: a transcript that cannot be written is given up, with one warning, and the run
+goes on. What is read from it, long afterwards, is in the room `replay`.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from provision.aws.waiting import Wait, Waiting
+from provision.terminal import outcome
+from provision.terminal.json_values import bounded, plain
+from provision.terminal.redaction import without_strangers_secrets
+
+if TYPE_CHECKING:  # they hold a transcript themselves
+    from provision.aws.calls import Call
+    from provision.state.entries import Happened, Resource
+    from provision.state.state import Ledger
+
+
+VERSION = 1
+
+FOLDER = "transcripts"  # beside the ledger
+
+
+# On Windows os.write would make CR LF of each LF, were it not for O_BINARY, which is nowhere else.
+NEW_FILE = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND | getattr(os, "O_BINARY", 0)
+
+
+class Transcript:
+    """Listens to one run. What happened before `begin` says where the file is goes into it then.
+
+    `warn` gets a sentence when the file cannot be written.
+    """
+
+    def __init__(self, waiting: Waiting, warn: Callable[[str], None] = lambda sentence: None) -> None:
+        self.path: Path | None = None
+        self.warn = warn
+        self.started = datetime.datetime.now(datetime.timezone.utc)
+        self._waiting = waiting
+        self._began = waiting.clock()
+        self.events: list[dict[str, Any]] = []  # all of them, as the file has them
+        self._file: int | None = None
+        self._share: Callable[[str], object] | None = None
+        self._begun = False
+        self._ledger: Ledger | None = None
+        self._entries: dict[str, dict[str, Any]] = {}
+
+    def share(self, write: Callable[[str], object]) -> None:
+        """Have `write` get each line, too, from the first on. It may raise OSError, and gets no more after that."""
+        self._share = write
+
+    def begin(self, program: str, ledger: Ledger, *, keep: bool = True, **header: Any) -> None:
+        """Open the run's file, with everything that happened until now. `header` goes into its first line.
+
+        Without `keep` there is no file: of a run that only reads, the lines are for whoever shares them.
+        """
+        self._ledger = ledger
+        self._entries = {resource.key: _entry(resource) for resource in ledger.resources}
+        ledger.saved = self.entries
+        first = {
+            "type": "transcript",
+            "version": VERSION,
+            "program": program,
+            "started": self.started.isoformat(timespec="milliseconds"),
+            "account": ledger.account,
+            "region": ledger.region,
+            "endpoint": ledger.endpoint,
+            "deployment": ledger.deployment,
+            **header,
+        }
+        if keep:
+            try:
+                self.path, self._file = _new_file(ledger.path, self.started, program)
+            except OSError as error:
+                self._give_up(error)
+        self._begin_with(first)
+
+    def _begin_with(self, first: dict[str, Any]) -> None:
+        self._begun = True
+        for event in [{"at": 0.0, **first}, *self.events]:
+            self._append(event)
+
+    # What happens in a run.
+
+    def step(self, name: str) -> None:
+        self._write("step", step=name)
+
+    def call(self, call: Call) -> None:
+        error = None
+        if call.error is not None:
+            error = {"code": call.error, "message": call.message, "status": call.status}
+        ended = call.ended if call.ended is not None else self._waiting.clock()
+        self._write(
+            "call",
+            at=call.started - self._began,
+            number=call.number,
+            step=self._step,
+            key=self._ledger.at_work if self._ledger is not None else None,
+            service=call.service,
+            operation=call.operation,
+            read=call.is_read,
+            parameters=without_strangers_secrets(plain(call.parameters)),
+            answer=None if call.answer is None else without_strangers_secrets(bounded(plain(call.answer))),
+            error=error,
+            seconds=ended - call.started,
+            sent=call.sent,
+        )
+
+    def wait(self, wait: Wait, call: Call | None) -> None:
+        self._write("wait", step=self._step, call=None if call is None else call.number, **vars(wait))
+
+    def entries(self) -> None:
+        """The ledger has been saved: what is new in it."""
+        if self._ledger is None:
+            return
+        for resource in self._ledger.resources:
+            entry = _entry(resource)
+            if self._entries.get(resource.key) != entry:
+                self._entries[resource.key] = entry
+                self._write("entry", entry=entry)
+
+    def done(self, name: str, happened: list[Happened]) -> None:
+        self._write(
+            "done",
+            step=name,
+            happened=[
+                {**vars(one), "differences": [vars(difference) for difference in one.differences]} for one in happened
+            ],
+        )
+
+    def trial(self, title: str, saw: str) -> None:
+        self._write("trial", title=title, saw=saw)
+
+    def removed(self, word: str, resource: Resource, remark: str) -> None:
+        self._write(
+            "removed",
+            word=word,
+            key=resource.key,
+            kind=resource.kind,
+            identity=resource.identity,
+            remark=remark,
+        )
+
+    def hop(self, **hop: Any) -> None:
+        self._write("hop", **hop)
+
+    def ended(self, exit_code: int, calls: int, writes: int, stop: outcome.Stop | None) -> None:
+        """The last line; the file is closed. A run that ended before it began has a first line that says little."""
+        if not self._begun:
+            started = self.started.isoformat(timespec="milliseconds")
+            self._begin_with({"type": "transcript", "version": VERSION, "started": started})
+        fields: dict[str, Any] = {"exit_code": exit_code, "calls": calls, "writes": writes}
+        if stop is not None:
+            fields["stop"] = {"what": stop.what, "means": stop.means, "advice": list(stop.advice)}
+        self._write("ended", **fields)
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    @property
+    def _step(self) -> str:
+        return self._ledger.step if self._ledger is not None else ""
+
+    # The file.
+
+    def _write(self, what: str, *, at: float | None = None, **fields: Any) -> None:
+        now = self._waiting.clock() - self._began if at is None else at
+        event = {"at": round(now, 4), "type": what, **plain(fields)}
+        self.events.append(event)
+        self._append(event)
+
+    def _append(self, event: dict[str, Any]) -> None:
+        if not self._begun or (self._file is None and self._share is None):
+            return
+        line = (json.dumps(event, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
+        if self._file is not None:
+            try:
+                if os.write(self._file, line) != len(line):
+                    raise OSError("the disk took a part of a line only")
+            except OSError as error:
+                os.close(self._file)
+                self._file = None
+                self._give_up(error)
+        if self._share is not None:
+            try:
+                self._share(line.decode("utf-8"))
+            except OSError as error:
+                self._share = None
+                self.warn(f"The events cannot be written any more ({error.strerror or error}). The run goes on.")
+
+    def _give_up(self, error: OSError) -> None:
+        self.warn(f"The transcript of this run cannot be written ({error.strerror or error}). The run goes on.")
+
+
+def _new_file(ledger_path: Path, started: datetime.datetime, program: str) -> tuple[Path, int]:
+    """A file that no other run has, readable by its owner only, and hidden from git."""
+    folder = folder_of(ledger_path)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    hidden_folder(folder.parent)
+    number = 1
+    while True:
+        again = f"-{number}" if number > 1 else ""
+        path = folder / f"{started:%Y%m%d-%H%M%S}-{started.microsecond // 1000:03d}-{program}{again}.jsonl"
+        try:
+            return path, os.open(path, NEW_FILE, 0o600)
+        except FileExistsError:
+            number += 1
+
+
+def hidden_folder(folder: Path) -> Path:
+    """The folder, made where it is not there, readable by its owner only, and hidden from git."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    hide = folder / ".gitignore"
+    if not hide.exists():
+        hide.write_text("*\n", encoding="utf-8")
+    return folder
+
+
+def folder_of(ledger_path: Path) -> Path:
+    """The folder with the transcripts of the runs on a ledger."""
+    return ledger_path.parent / FOLDER / ledger_path.stem
+
+
+def _entry(resource: Resource) -> dict[str, Any]:
+    entry: dict[str, Any] = plain(vars(resource))
+    return {name: value for name, value in entry.items() if name != "before"}  # of what a person had made

@@ -1,0 +1,203 @@
+"""python -m provision replay: play a transcript, or make a page, a script or a chart of it."""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import math
+import shlex
+import sys
+from pathlib import Path
+
+from rich.text import Text
+
+from provision.record.recording import NoTranscript, Recording, invented, masked, read, transcripts_in, up_to
+from provision.record.transcript import folder_of
+from provision.replay.bash_script import shell_script
+from provision.replay.boto3_script import python_script
+from provision.replay.chart import as_svg, print_chart
+from provision.replay.player import Show, play, print_all
+from provision.replay.script import plan
+from provision.replay.timeline import timeline
+from provision.replay.web_page import web_page
+from provision.terminal import outcome
+from provision.terminal.screen import Screen
+from provision.terminal.shell import program
+from provision.terminal.writing import write_file
+
+FOLDER = Path(".provision")
+MADE = ("created", "recovered", "adopted")
+TO_SCREEN = Path("-")
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "file", metavar="FILE", nargs="?", type=Path, help="a transcript; default: the last run that built something"
+    )
+    parser.add_argument("--list", action="store_true", help="name the transcripts that there are")
+    parser.add_argument("--state", metavar="PATH", type=Path, help="the ledger whose runs are meant")
+    parser.add_argument("--speed", metavar="X", type=float, default=1.0, help="how fast; 1 is the run's own speed")
+    written = parser.add_mutually_exclusive_group()
+    written.add_argument("--html", metavar="OUT", type=Path, help="write one self-contained page instead")
+    written.add_argument(
+        "--script",
+        metavar="OUT",
+        type=Path,
+        help="write the whole deployment, as it was after that run, as a script instead: OUT.py in boto3, any other in "
+        "aws commands",
+    )
+    written.add_argument(
+        "--timeline",
+        metavar="OUT.svg",
+        nargs="?",
+        type=Path,
+        const=TO_SCREEN,
+        help="where the time went, as a chart; with OUT.svg as a picture in a file",
+    )
+    parser.add_argument(
+        "--unmasked",
+        action="store_true",
+        help="leave account numbers and the bodies of messages in that page or picture",
+    )
+    parser.add_argument("--faces", action="store_true", help="each call as console page, boto3 and aws command")
+
+
+def replay(options: argparse.Namespace, screen: Screen) -> int:
+    """Ctrl-C ends it at once and without a word, as it ends any player: no call is under way."""
+    screen.asking = True
+    try:
+        return shown(options, screen)
+    except KeyboardInterrupt:
+        return outcome.INTERRUPTED
+    finally:
+        screen.asking = False
+
+
+def shown(options: argparse.Namespace, screen: Screen) -> int:
+    check_speed(options.speed)
+    if options.state:
+        folder = folder_of(options.state)
+        paths = sorted(folder.glob("*.jsonl"))
+    else:
+        folder = FOLDER / "transcripts"
+        paths = transcripts_in(FOLDER)
+    if options.list:
+        return name_transcripts(paths, screen)
+    if options.timeline:
+        check_picture(options.timeline)
+    recording = read(options.file) if options.file else last_built(paths, folder)
+    if options.html:
+        write_file(options.html, web_page(recording, unmasked=options.unmasked), screen)
+        return outcome.DONE
+    if options.timeline:
+        charted(recording, options.timeline, screen, unmasked=options.unmasked)
+        return outcome.DONE
+    if options.script:
+        scripted(recording, options.script, screen)
+        return outcome.DONE
+    stage = copy.copy(screen)
+    stage.talk, stage.in_terminal = screen.data, screen.data_in_terminal  # what is played was asked for: it is data
+    show = Show(recording, stage, with_faces=options.faces)
+    if sys.stdin.isatty() and stage.draws:
+        play(show, speed=options.speed)
+    else:
+        print_all(show)
+    return outcome.DONE
+
+
+def check_speed(speed: float) -> None:
+    if not (0 < speed < math.inf):
+        raise outcome.Stop(
+            f"--speed {speed:g} is no speed.",
+            means="Nothing was played.",
+            advice=("1 is the run's own speed, 2 twice as fast, 0.5 half as fast.",),
+            exit_code=outcome.USAGE,
+        )
+
+
+def scripted(recording: Recording, path: Path, screen: Screen) -> None:
+    """What a deployment's runs until this one have built, as one script."""
+    if path.suffix == ".jsonl":
+        raise outcome.Stop(
+            f"--script writes a script, and {path} is named like a transcript, which would be overwritten.",
+            means="Nothing was written.",
+            advice=("A transcript's name comes before it: replay FILE --script OUT",),
+            exit_code=outcome.USAGE,
+        )
+    in_python = path.suffix == ".py"
+    wanted = plan(up_to(recording))
+    write_file(path, (python_script if in_python else shell_script)(wanted, path.name), screen)
+    runs = "python" if in_python else "bash"
+    command = f"{runs} {shlex.quote(str(path))}"
+    screen.keep(f"It builds with        {command}")
+    screen.keep(f"It takes down with    {command} teardown")
+
+
+def check_picture(path: Path) -> None:
+    """That what stands behind --timeline is not the transcript, which would be overwritten. Raises Stop."""
+    if path.suffix != ".svg" and path != TO_SCREEN:
+        raise outcome.Stop(
+            f"--timeline writes an SVG, and {path} does not end in .svg.",
+            means="Nothing was written.",
+            advice=("A transcript's name comes before it: replay FILE --timeline",),
+            exit_code=outcome.USAGE,
+        )
+
+
+def charted(recording: Recording, path: Path, screen: Screen, *, unmasked: bool) -> None:
+    """Where the time of a run went: in a file as SVG, else as text."""
+    if path != TO_SCREEN:
+        shown = timeline(recording if unmasked else masked(recording))
+        write_file(path, as_svg(shown), screen)
+        return
+    for value, name in invented(recording).items():
+        screen.hide(value, name)
+    # A line that fills a terminal's last column makes some add an empty one.
+    width = screen.data.width - 1 if screen.data_in_terminal else 80
+    print_chart(timeline(recording), screen, width=width)
+
+
+def name_transcripts(paths: list[Path], screen: Screen) -> int:
+    for path in paths:
+        try:
+            screen.between_words(Text(f"{path}  {in_words(read(path))}"), data=True, below=4)
+        except NoTranscript as stop:
+            screen.tell(f"{path}  {stop.what}")
+    return outcome.DONE
+
+
+def in_words(recording: Recording) -> str:
+    ended = recording.ended
+    how = "killed" if ended is None else "done" if ended["exit_code"] == 0 else f"ended with {ended['exit_code']}"
+    writes = sum(not call["read"] for call in recording.calls)
+    return f"{recording.header['program']}, {recording.seconds:.0f} s, {writes} writing calls, {how}"
+
+
+def last_built(paths: list[Path], folder: Path) -> Recording:
+    """The last run of provision that made something; where none did, the last that changed something; else the last."""
+    last = changed = None
+    for path in reversed(paths):
+        try:
+            recording = read(path)
+        except NoTranscript:
+            continue
+        last = last or recording
+        if recording.header["program"] != "provision":
+            continue
+        if makes_something(recording):
+            return recording
+        if any(not call["read"] for call in recording.calls):
+            changed = changed or recording
+    if last is None:
+        raise NoTranscript(
+            f"There is no transcript in {folder}.",
+            means="Every run of provision and teardown writes one beside its ledger.",
+            advice=(f"Build something first: {program('provision', ['--sandbox'])}", "or name the FILE."),
+            exit_code=outcome.LEFT,
+        )
+    return changed or last
+
+
+def makes_something(recording: Recording) -> bool:
+    """Whether a step made a thing: to mend one, or to test the result, is less than what people want to see again."""
+    return any(one["outcome"] in MADE for done in recording.of("done") for one in done["happened"])

@@ -1,0 +1,352 @@
+"""Plays a transcript in the terminal: the pages and the progress of the run, without AWS and without a network."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from provision import Step
+from provision.account.request_trace import Hop
+from provision.account.smoke_tests import Trial
+from provision.aws.waiting import Wait
+from provision.lesson.call import faces
+from provision.lesson.page import Page, names, read
+from provision.lesson.picture import as_text
+from provision.record.recording import Recording, invented
+from provision.replay.scenes import LONGEST_SILENCE, Scene, existing, happened, is_seen, scenes, seconds_of
+from provision.state.resources import KINDS, name_of
+from provision.terminal.screen import Screen
+
+SPEEDS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+
+HELP = "space: pause or play; n and b, or right and left: next and previous step; 1-8: that step; "
+
+HELP += ". and , or down and up: one event on or back; + and -: faster and slower; f: faces of the calls; "
+
+HELP += "t: the lesson's text and its question; a: the answer; d: diagram of what there is so far; "
+
+HELP += "p: notes for the presenter; q: quit"
+
+# What stands behind the state, as much of it as there is room for.
+KEYS = (
+    "space: pause   n b: step   . ,: event   + -: speed   h: help   q: quit",
+    "space: pause   n b: step   h: help   q: quit",
+    "space: pause   h: help   q: quit",
+    "h: help   q: quit",
+    "h: help",
+)
+
+
+# What of a step's page each key shows, by its heading; the keys of the lesson itself where that has them.
+LESSON = {
+    "t": {"Why now": "why_now", "In the console": "console", "To think about": "question"},
+    "a": {"The answer": "answer"},
+    "p": {"For the presenter": "presenter"},
+}
+
+
+class Show:
+    """Puts events on the screen, as the run did."""
+
+    def __init__(self, recording: Recording, screen: Screen, *, with_faces: bool = False) -> None:
+        self.recording = recording
+        self.screen = screen
+        self.with_faces = with_faces
+        header = recording.header
+        for value, name in invented(recording).items():
+            screen.hide(value, name)
+        self.names = names(
+            recording.settings, account=header["account"], region=header["region"], partition=header["partition"]
+        )
+
+    def opening(self) -> None:
+        header, screen = self.recording.header, self.screen
+        screen.keep(f"Recorded       {header['program']} of {header['started'][:19].replace('T', ' ')} UTC", "bold")
+        screen.keep(f"Account        {header['account']}, Region {header['region']}")
+        if header.get("endpoint"):
+            screen.keep(f"Endpoint       {header['endpoint']}, which is not AWS")
+        screen.keep(f"Deployment     {header['deployment']}")
+        if self.recording.ended is None:
+            screen.warn("The run was killed: what it did last may be missing.")
+
+    def begin(self, scene: Scene) -> None:
+        self.screen.page(scene.title)
+        if scene.step is not None and self.recording.header["program"] == "provision":
+            self.screen.markdown(self.page(scene.step).purpose)
+        self.screen.begin_waits()
+
+    def page(self, step: Step) -> Page:
+        return read(step.name, self.names)
+
+    def event(self, scene: Scene, event: dict[str, Any]) -> None:
+        kind = event["type"]
+        if kind == "call":
+            self.call(scene, event)
+        elif kind == "wait":
+            self.screen.wait(Wait(**{name: event[name] for name in ("reason", "means", "words", "elapsed", "budget")}))
+        elif kind == "done" and scene.step is not None:
+            self.screen.step_ended(scene.step, [happened(one) for one in event["happened"]], self.recording.settings)
+            took = seconds_of(scene)
+            if self.screen.presenting and took is not None:
+                self.screen.took(took)
+        elif kind == "hop":
+            self.hop(event)
+        elif kind == "trial":
+            self.screen.trial(Trial(event["title"], event["saw"]))
+        elif kind == "removed":
+            remark = f"  ({event['remark']})" if event["remark"] else ""
+            name = name_of(event["kind"], event["identity"])
+            self.screen.line(event["word"], KINDS.get(event["kind"], event["kind"]), f"{name}{remark}")
+        elif kind == "ended":
+            self.ended(event)
+
+    def call(self, scene: Scene, event: dict[str, Any]) -> None:
+        if event["read"]:
+            return
+        if self.with_faces:
+            page = self.page(scene.step) if scene.step is not None else None
+            self.screen.call(event, faces(event, page, region=self.recording.header["region"]))
+        else:
+            sent = f", sent {event['sent']} times" if event["sent"] > 1 else ""
+            error = f"  refused: {event['error']['code']}" if event["error"] else ""
+            self.screen.keep(
+                f"    call       {event['service']} {event['operation']}  ({event['seconds']:.2f} s{sent}){error}",
+                "dim",
+            )
+
+    def hop(self, event: dict[str, Any]) -> None:
+        self.screen.hop(Hop(**{name: event[name] for name in ("route", "place", "after", "took", "source", "saw")}))
+
+    def picture(self, so_far: list[dict[str, Any]]) -> None:
+        self.screen.heading("What there is so far")
+        there = existing(self.recording, so_far)
+        self.screen.drawing(as_text(self.recording.settings, there, width=self.screen.width))
+
+    def lesson(self, scene: Scene, key: str) -> None:
+        """What the lesson has for a key of a step; elsewhere it has nothing."""
+        if scene.step is None or self.recording.header["program"] != "provision":
+            self.screen.say("The lesson has its text, answers and notes with the steps of a build.", "dim")
+            return
+        page = self.page(scene.step)
+        for heading, part in LESSON[key].items():
+            self.screen.heading(heading)
+            self.screen.markdown(getattr(page, part))
+
+    def ended(self, event: dict[str, Any]) -> None:
+        stop = event.get("stop")
+        self.screen.say()
+        if stop:
+            self.screen.say(stop["what"], "bold red")
+            if stop["means"]:
+                self.screen.prose("  What it means: ", stop["means"])
+            for advice in stop["advice"]:
+                self.screen.keep(f"  What to do:    {advice}")
+        self.screen.say(f"{event['at']:.1f} s, {event['calls']} API calls, {event['writes']} of them writing.", "dim")
+
+
+def print_all(show: Show) -> None:
+    """The whole run at once, for a pipe and for who wants no animation."""
+    show.opening()
+    for scene in scenes(show.recording):
+        show.begin(scene)
+        for event in scene.events:
+            show.event(scene, event)
+
+
+class Player:
+    """Plays at the speed of the run, shortened where nothing happened for long; goes where it is told.
+
+    `next_key` waits so many seconds for a key, at most, and returns it, "" when none was pressed. `clock` is in
+    seconds.
+    """
+
+    def __init__(
+        self,
+        show: Show,
+        next_key: Callable[[float], str],
+        *,
+        speed: float = 1.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.show = show
+        self.screen = show.screen
+        self.next_key = next_key
+        self.clock = clock
+        self.speed = speed
+        self.scenes = scenes(show.recording)
+        self.times = times(self.scenes)
+        self.length = self.times[-1][-1] if self.times and self.times[-1] else 0.0
+        self.scene = 0
+        self.event = 0  # the next one of the scene
+        self.now = 0.0  # seconds of the shortened recording
+        self.paused = False
+        self.over = False
+
+    def play(self, tell_state: Callable[[str], None]) -> None:
+        """Until the person quits. At the end the recording stays where it is, to be gone back in.
+
+        `tell_state` gets the line that says where it is.
+        """
+        self.show.opening()
+        self.open_page()
+        last = self.clock()
+        state = ""
+        size = self.screen.talk.size
+        while not self.over:
+            key = self.next_key(0.05)
+            now = self.clock()
+            if self.screen.talk.size != size:
+                size, state = self.screen.talk.size, ""
+                tell_state("")  # a terminal that folds its lines anew has it in two rows now
+                self.redraw()
+            if not self.paused:
+                self.now = min(self.now + (now - last) * self.speed, self.length)
+            last = now
+            if key:
+                self.press(key)
+            self.show_what_is_due()
+            if self.state() != state:
+                state = self.state()
+                tell_state(state)
+
+    # Where it is.
+
+    def open_page(self) -> None:
+        self.show.begin(self.scenes[self.scene])
+
+    def show_what_is_due(self) -> None:
+        while True:
+            events, due = self.scenes[self.scene].events, self.times[self.scene]
+            while self.event < len(events) and due[self.event] <= self.now:
+                self.show.event(self.scenes[self.scene], events[self.event])
+                self.event += 1
+            if self.event < len(events) or self.scene + 1 == len(self.scenes):
+                return
+            if self.times[self.scene + 1] and self.times[self.scene + 1][0] > self.now:
+                return
+            self.scene, self.event = self.scene + 1, 0
+            self.open_page()
+
+    def go_to(self, scene: int, event: int = 0) -> None:
+        """Begin a page anew, with its first events shown already."""
+        self.scene = max(0, min(scene, len(self.scenes) - 1))
+        events = self.scenes[self.scene].events
+        self.event = max(0, min(event, len(events)))
+        due = self.times[self.scene]
+        self.now = due[max(self.event - 1, 0)] if due else self.now
+        self.redraw()
+
+    def redraw(self) -> None:
+        """The page anew, as far as it was shown."""
+        scene = self.scenes[self.scene]
+        self.screen.clear()
+        self.open_page()
+        for one in scene.events[: self.event]:
+            self.show.event(scene, one)
+
+    def shown(self) -> list[dict[str, Any]]:
+        """All events of the run until now."""
+        before = [event for scene in self.scenes[: self.scene] for event in scene.events]
+        return before + self.scenes[self.scene].events[: self.event]
+
+    # What a person may do.
+
+    def press(self, key: str) -> None:
+        if key == "q":
+            self.over = True
+        elif key == " ":
+            self.paused = not self.paused
+        elif key in ("n", "KEY_RIGHT", "KEY_PGDOWN"):
+            self.go_to(self.scene + 1)
+        elif key in ("b", "KEY_LEFT", "KEY_PGUP"):
+            self.go_to(self.scene - 1)
+        elif key in (".", "KEY_DOWN"):
+            self.step_forward()
+        elif key in (",", "KEY_UP"):
+            self.step_back()
+        elif key in ("+", "="):
+            self.speed = next((speed for speed in SPEEDS if speed > self.speed), self.speed)
+        elif key == "-":
+            self.speed = next((speed for speed in reversed(SPEEDS) if speed < self.speed), self.speed)
+        elif key == "f":
+            self.show.with_faces = not self.show.with_faces
+            self.redraw()
+        elif key == "d":
+            self.show.picture(self.shown())
+        elif key in LESSON:
+            self.show.lesson(self.scenes[self.scene], key)
+        elif key in ("h", "?"):
+            self.screen.say(HELP, "dim")
+        elif key.isdigit():
+            wanted = [
+                number for number, scene in enumerate(self.scenes) if scene.step and str(scene.step.number) == key
+            ]
+            if wanted:
+                self.go_to(wanted[0])
+
+    def step_forward(self) -> None:
+        """Pause, and show what is next to be seen."""
+        self.paused = True
+        while not (self.scene + 1 == len(self.scenes) and self.event == len(self.scenes[self.scene].events)):
+            if self.event == len(self.scenes[self.scene].events):
+                self.go_to(self.scene + 1)
+                return
+            one = self.scenes[self.scene].events[self.event]
+            self.now = max(self.now, self.times[self.scene][self.event])
+            self.show.event(self.scenes[self.scene], one)
+            self.event += 1
+            if is_seen(one):
+                return
+
+    def step_back(self) -> None:
+        self.paused = True
+        events = self.scenes[self.scene].events
+        seen = [number for number in range(self.event) if is_seen(events[number])]
+        if seen:
+            self.go_to(self.scene, seen[-1])
+        elif self.scene:
+            self.go_to(self.scene - 1, len(self.scenes[self.scene - 1].events))
+
+    def state(self) -> str:
+        at_end = self.now >= self.length and self.scene + 1 == len(self.scenes)
+        state = "paused" if self.paused else "the end" if at_end else "playing"
+        step = self.scenes[self.scene].step
+        page = f"step {step.number} of 8" if step is not None else f"page {self.scene + 1} of {len(self.scenes)}"
+        so_far = f"{self.now:.0f} of {self.length:.0f} s"
+        begin = f" {state}  {page}  {so_far}  x{self.speed:g}"
+        room = self.screen.talk.width - 1
+        keys = next((keys for keys in KEYS if len(begin) + len(keys) + 4 <= room), "")
+        return f"{begin}   {keys} " if keys else f"{begin} "
+
+
+def times(all_scenes: list[Scene]) -> list[list[float]]:
+    """For each event of each scene when it is due, in seconds from the beginning; long silences are shortened."""
+    result = []
+    now = last = 0.0
+    for scene in all_scenes:
+        due = []
+        for event in scene.events:
+            at = max(last, event["at"] + event.get("seconds", 0.0))
+            now += min(at - last, LONGEST_SILENCE)
+            last = at
+            due.append(now)
+        result.append(due)
+    return result
+
+
+def play(show: Show, *, speed: float = 1.0) -> None:
+    """In a terminal: with keys, until the person quits."""
+    import blessed
+
+    # blessed reads keys only where the stream is the real one; a mask may stand before it. It is here for its keys:
+    # with styling it would ask the terminal what it can, which some show as text, and a late answer would be keys.
+    stream = getattr(show.screen.talk.file, "file", show.screen.talk.file)
+    terminal = blessed.Terminal(stream=stream, force_styling=None)
+
+    def next_key(seconds: float) -> str:
+        key = terminal.inkey(timeout=seconds)
+        return key.name or str(key)
+
+    with terminal.cbreak(), show.screen.state_line() as tell_state:
+        Player(show, next_key, speed=speed).play(tell_state)

@@ -1,0 +1,169 @@
+"""The entries of the state file, and what a step sees of the one it is at work on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from provision.state.resources import immutable_id
+from provision.terminal import outcome
+from provision.terminal.redaction import named_only
+
+TAG = "poc-deployment"  # on everything that can carry tags; its value is the deployment
+
+ADOPTED_TAG = "poc-adopted"  # beside it on what a person made and the deployment took over; its value is "true"
+
+MARKS = (TAG, ADOPTED_TAG)
+
+
+class NotYetMade(KeyError):
+    """A step asks for what an earlier one makes, and it is not there yet; `args[0]` is its key."""
+
+
+class CannotMend(outcome.Stop):
+    """Something of ours differs in a way that AWS cannot change in place. Nothing with data is replaced unasked."""
+
+    def __init__(self, kind: str, name: str, attribute: str, found: Any, wanted: Any) -> None:
+        super().__init__(
+            f"{kind} {name}: {attribute} is {found!r}, wanted is {wanted!r}, and AWS cannot change that in place.",
+            means="It would have to be deleted and made again, with everything in it.",
+            advice=("Save what you need, run python -m teardown, then python -m provision.",),
+        )
+
+
+@dataclass(frozen=True)
+class Difference:
+    """An attribute of something found that is not as wanted, and that was mended."""
+
+    attribute: str
+    found: Any
+    wanted: Any
+
+
+@dataclass(frozen=True)
+class Happened:
+    """What one `making` block did: outcome is "created", "mended", "unchanged" or "recovered" (a lost answer)."""
+
+    key: str
+    kind: str
+    identity: dict[str, str]
+    outcome: str
+    differences: tuple[Difference, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass
+class Resource:
+    """One entry. `identity` is known before the call and finds the thing; `outputs` are learned after it."""
+
+    key: str
+    kind: str
+    step: str
+    identity: dict[str, str]
+    outputs: dict[str, str] = field(default_factory=dict)
+    origin: str = "created"
+    status: str = "creating"
+    since: str = ""
+    parent: str | None = None  # the key of what it is part of, when it can carry no tags of its own
+    # Of what is adopted: each attribute that the suite changed, as JSON, as it was found.
+    before: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def is_adopted(self) -> bool:
+        return self.origin == "adopted"
+
+    def was(self, attribute: str, otherwise: Any = None) -> Any:
+        """What an attribute was before the suite changed it; `otherwise` where the suite did not."""
+        return json.loads(self.before[attribute]) if attribute in self.before else otherwise
+
+    @property
+    def name(self) -> str:
+        return ", ".join(self.identity.values())
+
+
+class Making:
+    """What a step sees inside `with ledger.making(...) as made`: the outputs, and a place for differences."""
+
+    def __init__(self, resource: Resource, found: Mapping[str, Any] | None, deployment: str) -> None:
+        self.resource = resource
+        self.found = found
+        self.tags = {TAG: deployment, **({ADOPTED_TAG: "true"} if resource.is_adopted else {})}
+        self.replaced: dict[str, Any] = {}
+        self.differences: list[Difference] = []
+        self.notes: list[str] = []
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self.resource.outputs[name] = str(value)
+
+    def __getitem__(self, name: str) -> str:
+        return self.resource.outputs[name]
+
+    def identify(self, description: Mapping[str, Any]) -> None:
+        """Note AWS's immutable id from its description of what was just made: later it proves that this is ours."""
+        known = immutable_id(self.resource.kind, description)
+        if known is not None:
+            self.resource.outputs["id"] = known
+
+    def get(self, name: str) -> str | None:
+        """What was noted under this name in an earlier run, if anything."""
+        return self.resource.outputs.get(name)
+
+    def differs(self, attribute: str, *, found: Any, wanted: Any, same: bool | None = None) -> bool:
+        """Whether `found` must be mended to become `wanted`; remembered for the report.
+
+        `same` decides instead of equality where values compare by meaning.
+        """
+        if found == wanted if same is None else same:
+            return False
+        shown = named_only(found) if attribute == "Environment" else found  # the values may be somebody's secrets
+        self.differences.append(Difference(attribute, shown, wanted))
+        if not attribute.startswith("tag "):
+            self.replaces(attribute, found)
+        return True
+
+    @property
+    def is_adopted(self) -> bool:
+        """Whether a person made it: then what is changed must be able to come back."""
+        return self.resource.is_adopted
+
+    @property
+    def tag_list(self) -> list[dict[str, str]]:
+        """The mark, for the services that take a list of Key and Value; `tags` for the others."""
+        return [{"Key": key, "Value": value} for key, value in self.tags.items()]
+
+    def lacks_mark(self) -> bool:
+        """Whether our tag must be put (back) on what was found: it was adopted, or somebody took its tags away.
+
+        Tags that cannot be read, and things that can carry none here, lack nothing. Ask for this before any other
+        difference: until the mark is on it nothing else of what is adopted has been changed.
+        """
+        marks = (self.found or {}).get("Tags")
+        if marks is None:
+            return False
+        missing = {key: value for key, value in self.tags.items() if marks.get(key) != value}
+        if not missing:
+            return False
+        self.replaces("tags", {key: marks.get(key) for key in self.tags})
+        return self.differs(f"tag {TAG}", found=marks.get(TAG), wanted=self.tags[TAG], same=False)
+
+    def replaces(self, name: str, value: Any) -> None:
+        """Remember `value`, which is about to be written over: of what is adopted it is kept, to be put back."""
+        self.replaced.setdefault(name, value)
+
+    def cannot_mend(self, attribute: str, *, found: Any, wanted: Any) -> None:
+        """Stop, with CannotMend, when `found` is not `wanted`: AWS cannot change this attribute in place."""
+        if found != wanted:
+            raise CannotMend(self.resource.kind, self.resource.name, attribute, found, wanted)
+
+    def note(self, sentence: str) -> None:
+        """Something the report must say beside the differences."""
+        self.notes.append(sentence)
+
+    def go_on_from(self, earlier: Making | None) -> None:
+        """Report what an earlier try mended, too: its answer was lost, and this try found it done."""
+        if earlier is not None:
+            again = {difference.attribute for difference in self.differences}
+            self.differences[:0] = [one for one in earlier.differences if one.attribute not in again]
+            self.notes[:0] = [note for note in earlier.notes if note not in self.notes]

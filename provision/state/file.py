@@ -1,0 +1,148 @@
+"""The state file on the disk: its form, its checksum, its lock."""
+
+from __future__ import annotations
+
+import datetime
+import errno
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any
+
+import portalocker
+
+from provision.state.entries import Resource
+from provision.state.resources import IDENTITY, PARTS
+from provision.terminal import outcome
+
+SCHEMA = 1
+
+
+class LedgerRefused(outcome.Stop):
+    """The ledger cannot be used: unreadable, damaged, of another account, or held by another process."""
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+
+
+def in_file(resource: Resource) -> dict[str, Any]:
+    """An entry as the file has it. `before` is there only where there is something in it."""
+    entry = dict(vars(resource))
+    if not resource.before:
+        del entry["before"]
+    return entry
+
+
+def _text_of(lock: IO[str]) -> str:
+    try:
+        lock.seek(0)
+        return lock.read().strip()
+    except OSError:  # on Windows what is locked cannot be read either
+        return ""
+
+
+def _is_held(error: Exception) -> bool:
+    """Whether a lock was refused because somebody holds it. portalocker 2 names no exception for that."""
+    causes = [cause for cause in (error, error.__cause__, *error.args) if isinstance(cause, OSError)]
+    return isinstance(error, portalocker.AlreadyLocked) or any(
+        cause.errno in (errno.EAGAIN, errno.EACCES) for cause in causes
+    )
+
+
+def remove_leavings(path: Path) -> None:
+    """Remove the temporary files of runs that were killed while they saved. Whoever holds the lock may do so."""
+    leaving = re.compile(rf"\.{re.escape(path.name)}(\.backup|\.before\.zip)?\.[0-9]+\.tmp")
+    for other in path.parent.iterdir():
+        if leaving.fullmatch(other.name):
+            with suppress(OSError):  # it harms nobody
+                other.unlink()
+
+
+def checksum(content: Mapping[str, Any]) -> str:
+    """sha256 of the content without its checksum, independent of spacing and order of keys."""
+    plain = {key: value for key, value in content.items() if key != "checksum"}
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+
+
+FIELDS = {"deployment": str, "account": str, "region": str, "serial": int, "resources": list}
+
+RESOURCE_FIELDS = {"key": str, "kind": str, "step": str, "identity": dict, "outputs": dict, "origin": str}
+
+STATUSES = ("creating", "created", "deleting", "deleted")
+
+ORIGINS = ("created", "adopted")
+
+
+def parse(data: bytes, path: Path) -> dict[str, Any]:
+    """The content of a ledger's file, checked. Raises LedgerRefused naming what is wrong and the backup."""
+    try:
+        content = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise _damaged(path, "it is not JSON" if data.strip() else "it is empty") from error
+    if not isinstance(content, dict) or "schema" not in content:
+        raise _damaged(path, "it is not a ledger")
+    if content["schema"] != SCHEMA:
+        raise LedgerRefused(
+            f"The ledger {path} has schema {content['schema']!r}; this version of the suite reads schema {SCHEMA}.",
+            advice=("Use the version of the suite that wrote it.",),
+        )
+    for name, kind in FIELDS.items():
+        if not isinstance(content.get(name), kind):
+            raise _damaged(path, f"its {name} is missing")
+    if "endpoint" not in content or not isinstance(content["endpoint"], str | None):
+        raise _damaged(path, "its endpoint is not an address")
+    for entry in content["resources"]:
+        if not _is_well_formed(entry):
+            raise _damaged(path, "one of its entries is malformed")
+    keys = [entry["key"] for entry in content["resources"]]
+    if len(set(keys)) != len(keys):
+        raise _damaged(path, "two of its entries have the same key")
+    kinds = {entry["key"]: entry["kind"] for entry in content["resources"]}
+    for entry in content["resources"]:
+        whole, parent = PARTS.get(entry["kind"]), entry.get("parent")
+        if kinds.get(parent) != whole or (parent is None) != (whole is None):
+            raise _damaged(path, "one of its entries is part of nothing that it could be part of")
+    if content.get("checksum") != checksum(content):
+        raise _damaged(path, "its checksum does not fit its content")
+    return content
+
+
+def _is_well_formed(entry: Any) -> bool:
+    if not isinstance(entry, dict) or set(entry) - set(Resource.__dataclass_fields__):
+        return False
+    if not all(isinstance(entry.get(name), kind) for name, kind in RESOURCE_FIELDS.items()):
+        return False
+    if not isinstance(entry.get("since", ""), str) or not isinstance(entry.get("parent"), str | None):
+        return False
+    before = entry.get("before", {})
+    if not isinstance(before, dict) or not all(map(_is_json, before.values())):
+        return False
+    if not all(isinstance(text, str) for text in (*entry["identity"].values(), *entry["outputs"].values())):
+        return False
+    if set(entry["identity"]) != IDENTITY.get(entry["kind"]):
+        return False
+    return entry.get("status") in STATUSES and entry["origin"] in ORIGINS
+
+
+def _is_json(text: Any) -> bool:
+    try:
+        json.loads(text)
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return isinstance(text, str)
+
+
+def _damaged(path: Path, how: str) -> LedgerRefused:
+    backup = path.with_name(path.name + ".backup")
+    advice = ["Nothing was called and nothing was overwritten."]
+    if backup.exists():
+        advice.append(f"The state before the last run is in {backup}; look at it, and put it in place if it is right.")
+    return LedgerRefused(
+        f"The ledger {path} cannot be used: {how}.",
+        means="What it recorded may still exist in the account.",
+        advice=tuple(advice),
+    )

@@ -1,0 +1,597 @@
+"""The ledger: everything the suite makes is promised here, with enough to find it again, before it is made.
+
+A JSON file, bound to one account, Region and endpoint. Teardown is this file read backwards. It is written so that
+no crash and no power failure can leave it unreadable: temporary file in the same folder, fsync, replace, fsync of
+the folder; one backup of what a run found; a checksum of the content.
+"""
+
+from __future__ import annotations
+
+import copy
+import errno
+import json
+import os
+import secrets
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any, TypeVar
+
+import portalocker
+
+from provision.aws.calls import AnswerLost, Call, UnpromisedWrite
+from provision.aws.operations import TAKEN_OUT, TRIALS
+from provision.state.entries import TAG, Happened, Making, NotYetMade, Resource
+from provision.state.file import (
+    SCHEMA,
+    LedgerRefused,
+    _is_held,
+    _now,
+    _text_of,
+    checksum,
+    in_file,
+    parse,
+    remove_leavings,
+)
+from provision.state.ownership import MarkLost, MarkNotYetSeen, NotOurs, UnknownOwner, described, is_the_recorded
+from provision.state.resources import IMMUTABLE_ID, immutable_id
+from provision.terminal import outcome
+from provision.terminal.disk import make_folder_durably, write_durably
+
+L = TypeVar("L", bound="Ledger")
+
+
+class Ledger:
+    """The state file of one deployment. Made by `Ledger.open`, which holds its lock until `close`."""
+
+    def __init__(self, path: Path, content: dict[str, Any], saved: bytes | None, lock: IO[str] | None) -> None:
+        self.path = path
+        self.deployment: str = content["deployment"]
+        self.account: str = content["account"]
+        self.region: str = content["region"]
+        self.endpoint: str | None = content["endpoint"]
+        self.serial: int = content["serial"]
+        self.receipt: dict[str, Any] | None = content.get("receipt")
+        self.resources: list[Resource] = [Resource(**entry) for entry in content["resources"]]
+        self.step = ""
+        self.happened: list[Happened] = []
+        self.consent: Callable[[], None] = lambda: None
+        self.saved: Callable[[], None] = lambda: None  # told whenever the file has been written
+        # Asked with key, kind, identity and what was found, in words: may what a person made be taken over?
+        self.adopt: Callable[[str, str, Mapping[str, str], str], bool] = lambda key, kind, identity, theirs: False
+        self._adopted: dict[tuple[str, str], bool] = {}  # what was asked, so that a step run again does not ask again
+        self._saved = saved
+        self._backed_up = False
+        self._lock = lock
+        self._open: list[Making] = []
+        self._deleting: list[Resource] = []
+        self._trial: str | None = None
+        self._unsaved = False  # whether a save failed: then no write leaves before one has succeeded
+        self._unanswered: dict[str, Making] = {}  # by key, what an earlier try began when an answer was lost
+
+    # Opening and closing.
+
+    @classmethod
+    def open(cls: type[L], path: Path, *, account: str, region: str, endpoint: str | None) -> L:
+        """The ledger at `path`, locked; a new, unsaved one when there is no file.
+
+        Raises LedgerRefused when it belongs elsewhere, cannot be read, is damaged, or is held by another process.
+        """
+        if path.is_symlink():  # else the link would be replaced, and each name of the file had a lock of its own
+            path = path.resolve()
+        lock = cls._take_lock(path)
+        try:
+            saved = cls._read_bytes(path)
+            if lock is not None:
+                remove_leavings(path)
+            if saved is None:
+                content = {
+                    "schema": SCHEMA,
+                    "deployment": f"poc-{secrets.token_hex(4)}",
+                    "account": account,
+                    "region": region,
+                    "endpoint": endpoint,
+                    "serial": 0,
+                    "resources": [],
+                }
+                return cls(path, content, None, lock)
+            ledger = cls(path, parse(saved, path), saved, lock)
+            ledger._check_bound_to(account, region, endpoint)
+            return ledger
+        except BaseException:
+            cls._release(lock)
+            raise
+
+    @classmethod
+    def check(cls, path: Path) -> None:
+        """Raise LedgerRefused when the file at `path` cannot be read or is damaged; that there is none is no fault."""
+        saved = cls._read_bytes(path) if path.parent.is_dir() else None
+        if saved is not None:
+            parse(saved, path)
+
+    def close(self) -> None:
+        lock, self._lock = self._lock, None
+        self._release(lock)
+
+    @classmethod
+    def _take_lock(cls, path: Path) -> IO[str] | None:
+        lock_path = path.with_name(path.name + ".lock")
+        try:
+            make_folder_durably(path.parent)
+            lock = lock_path.open("a+", encoding="utf-8")
+        except OSError as error:
+            raise LedgerRefused(
+                f"The ledger's folder {path.parent} cannot be written: {error.strerror}.",
+                means="Without a ledger nothing is built: what was made could not be found again.",
+                advice=("Choose another place with --state PATH.",),
+                exit_code=outcome.ENVIRONMENT,
+            ) from error
+        try:
+            portalocker.lock(lock, portalocker.LOCK_EX | portalocker.LOCK_NB)
+        except (portalocker.LockException, OSError) as error:
+            held = _is_held(error)
+            holder = (_text_of(lock) if held else "") or "another process"
+            lock.close()
+            if held:
+                raise LedgerRefused(
+                    f"The ledger {path} is in use by {holder}.",
+                    means="Two programs at work on one deployment would undo each other's work.",
+                    advice=("Wait until it has ended, or end it, then run the same command again.",),
+                ) from error
+            raise LedgerRefused(
+                f"The ledger {path} cannot be locked: {error}.",
+                means="This file system knows no locks, so a second program could not be kept out.",
+                advice=("Choose a place on a local disk with --state PATH.",),
+            ) from error
+        with suppress(OSError):  # for a message only; a full disk is told of where it matters
+            os.ftruncate(lock.fileno(), 0)
+            os.write(lock.fileno(), f"process {os.getpid()} on {socket.gethostname()}, started {_now()}\n".encode())
+        return lock
+
+    @staticmethod
+    def _release(lock: IO[str] | None) -> None:
+        if lock is not None:
+            with suppress(OSError):
+                os.ftruncate(lock.fileno(), 0)
+            portalocker.unlock(lock)
+            lock.close()
+
+    @staticmethod
+    def _read_bytes(path: Path) -> bytes | None:
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise LedgerRefused(
+                f"The ledger {path} cannot be read: {error.strerror}.",
+                means="What it records may still exist in the account.",
+                advice=("Make it readable, then run the same command again.",),
+                exit_code=outcome.ENVIRONMENT,
+            ) from error
+
+    def _check_bound_to(self, account: str, region: str, endpoint: str | None) -> None:
+        mine = {"account": self.account, "Region": self.region, "endpoint": self.endpoint or "AWS"}
+        here = {"account": account, "Region": region, "endpoint": endpoint or "AWS"}
+        for what, recorded in mine.items():
+            if what == "endpoint" and recorded.startswith("sandbox:") and here[what].startswith("sandbox:"):
+                continue  # another sandbox: the one that was recorded is gone, and the caller says so
+            if recorded != here[what]:
+                raise LedgerRefused(
+                    f"The ledger {self.path} belongs to {what} {recorded}, and this run is for {here[what]}.",
+                    means="A ledger never acts anywhere but where its things are.",
+                    advice=("Use the matching --profile, --region or --endpoint-url, or another --state PATH.",),
+                )
+
+    # Reading.
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """The mark that everything of this deployment carries, as AWS's dictionaries of tags take it."""
+        return {TAG: self.deployment}
+
+    @property
+    def tag_list(self) -> list[dict[str, str]]:
+        """The same for the services that take a list of Key and Value."""
+        return [{"Key": key, "Value": value} for key, value in self.tags.items()]
+
+    def record(self, key: str) -> Resource | None:
+        """The entry with this key, unless what it records is deleted."""
+        for resource in self.resources:
+            if resource.key == key and resource.status != "deleted":
+                return resource
+        return None
+
+    def outputs(self, key: str) -> dict[str, str]:
+        """What an earlier step learned. Raises NotYetMade when that step has not run."""
+        resource = self.record(key)
+        if resource is None or resource.status != "created":
+            raise NotYetMade(key)
+        return resource.outputs
+
+    def identity(self, key: str) -> dict[str, str]:
+        """What an earlier step named its thing. Raises NotYetMade when that step has not run."""
+        resource = self.record(key)
+        if resource is None:
+            raise NotYetMade(key)
+        return resource.identity
+
+    @property
+    def standing(self) -> list[Resource]:
+        """What is, or may be, in the account, in the order it was made."""
+        return [resource for resource in self.resources if resource.status != "deleted"]
+
+    @property
+    def is_new(self) -> bool:
+        return self._saved is None
+
+    @property
+    def at_work(self) -> str | None:
+        """The key of what is being made or deleted at this moment."""
+        if self._open:
+            return self._open[-1].resource.key
+        return self._deleting[-1].key if self._deleting else None
+
+    # Making.
+
+    @contextmanager
+    def making(
+        self,
+        key: str,
+        kind: str,
+        *,
+        found: Mapping[str, Any] | None,
+        parent: str | None = None,
+        **identity: str,
+    ) -> Iterator[Making]:
+        """Promise something, make or mend it inside the block, and note it.
+
+        `found` is AWS's own description of it, with "Tags" as a dictionary (None where they could not be read), or
+        None when there is none. What can carry no tags names the key of its `parent`, whose ownership it shares.
+        `identity` finds it again: known before the call, and named as in AWS's API.
+
+        The promise reaches the disk just before the first write inside the block leaves; a block without a write
+        leaves the file as it is. Raises NotOurs or UnknownOwner before the block when `found` is somebody else's, and
+        LedgerRefused when the ledger records another thing in this place.
+        """
+        recorded = next((resource for resource in self.resources if resource.key == key), None)
+        if recorded is not None and parent is None and recorded.status != "deleted" and recorded.identity != identity:
+            raise self._made_for_another(recorded, identity)
+        how = "created"
+        if found is not None:
+            how = self._prove_ours(key, recorded, kind, identity, found, parent)
+        made = Making(self._promise(recorded, key, kind, identity, found, how), found, self.deployment)
+        made.resource.parent = parent
+        self._open.append(made)
+        try:
+            yield made
+        except AnswerLost:
+            made.go_on_from(self._unanswered.get(key))
+            self._unanswered[key] = made
+            raise
+        finally:
+            self._open.pop()
+        made.resource.status = "created"
+        # Compared with what the file has by now, which may be the promise: a thing that is made again within a second,
+        # with the same outputs, otherwise equals the entry from before and stays "creating" on the disk.
+        in_file = next((entry for entry in self.resources if entry.key == key), None)
+        if made.resource != in_file or self._unsaved:
+            self._put(made.resource)
+            self.save()
+        made.go_on_from(self._unanswered.pop(key, None))
+        result = how if how != "ours" else "mended" if made.differences else "unchanged"
+        self.happened.append(Happened(key, kind, dict(identity), result, tuple(made.differences), tuple(made.notes)))
+
+    def _promise(
+        self,
+        recorded: Resource | None,
+        key: str,
+        kind: str,
+        identity: Mapping[str, str],
+        found: Mapping[str, Any] | None,
+        how: str,
+    ) -> Resource:
+        """The entry as it will be: the recorded one when the thing is there, else one that begins anew."""
+        if found is not None:
+            resource = Resource(key, kind, self.step, dict(identity), since=_now())
+            if how == "adopted":
+                resource.origin = "adopted"
+            elif recorded is not None:
+                resource = copy.deepcopy(recorded)
+            known = immutable_id(kind, found)
+            if known is not None:
+                resource.outputs["id"] = known
+            if resource.status in ("deleting", "deleted"):  # it is there, and wanted again
+                resource.status = "created"
+            resource.identity = dict(identity)
+            return resource
+        return Resource(key, kind, self.step, dict(identity), since=_now())
+
+    def check_names(self, names: Mapping[str, Mapping[str, str]]) -> None:
+        """Raise LedgerRefused where something recorded has another identity than `names` says of its key.
+
+        `making` would notice, too, but only when the steps before have written already.
+        """
+        for entry in self.standing:
+            wanted = names.get(entry.key)
+            if wanted is not None and entry.identity != wanted:
+                raise self._made_for_another(entry, wanted)
+
+    def _made_for_another(self, recorded: Resource, wanted: Mapping[str, str]) -> LedgerRefused:
+        return LedgerRefused(
+            f"The ledger {self.path} records {recorded.kind} {recorded.name}, and this run is for "
+            f"{', '.join(wanted.values())}.",
+            means="One ledger is one deployment: to go on would forget what it records, and leave it behind.",
+            advice=("Name the --learner that it was made for, or another --state PATH.",),
+        )
+
+    def _prove_ours(
+        self,
+        key: str,
+        recorded: Resource | None,
+        kind: str,
+        identity: Mapping[str, str],
+        found: Mapping[str, Any],
+        parent: str | None,
+    ) -> str:
+        """Raise unless `found` is this deployment's, or may be taken over.
+
+        "ours"; "recovered" when it is but its creation was not noted (answer lost); "adopted" when somebody else
+        made it and consent was given.
+        """
+        standing = recorded if recorded is not None and recorded.status != "deleted" else None
+        ours = "ours" if standing is not None and standing.status == "created" else "recovered"
+        if parent is not None:
+            owner = self.record(parent)
+            if owner is None:
+                raise NotOurs(kind, identity, "no parent of this deployment", self.deployment, key=key)
+            return "adopted" if standing is None and owner.is_adopted else ours
+        marks = found.get("Tags")
+        mark = (marks or {}).get(TAG) or None
+        if mark == self.deployment:
+            return ours
+        if mark is None and standing is not None and self._goes_on(standing, found):
+            return "ours"
+        if marks is None and (kind != "lambda:event-source-mapping" or "Tags" in found):
+            raise UnknownOwner(kind, identity)
+        if "Tags" not in found and standing is not None and standing.status == "creating" and not standing.is_adopted:
+            # It can carry no tags here. AWS allows one trigger between two, and there was none when it was promised.
+            return ours
+        theirs = described(kind, found, mark)
+        if mark is None and self._may_adopt(key, kind, identity, found, theirs):
+            return "adopted"
+        known = recorded.outputs.get("id") if recorded is not None else None
+        mine = f"{self.deployment}, {IMMUTABLE_ID[kind]} {known}" if known else self.deployment
+        promised = standing is not None and standing.status == "creating" and not standing.is_adopted
+        refused = MarkNotYetSeen if promised and mark is None and known is None else NotOurs
+        raise refused(kind, identity, theirs, mine, key=key, mark=mark)
+
+    @staticmethod
+    def _goes_on(recorded: Resource, found: Mapping[str, Any]) -> bool:
+        """Whether what has no mark is the recorded thing, whose tags somebody took away. Nothing is deleted here.
+
+        What is adopted and on its way out of the ledger lost its mark last: it is its owner's again.
+        """
+        if not is_the_recorded(recorded, found) or (recorded.is_adopted and recorded.status == "deleting"):
+            return False
+        return found.get("Tags") is not None or recorded.status == "created"
+
+    def _may_adopt(
+        self, key: str, kind: str, identity: Mapping[str, str], found: Mapping[str, Any], theirs: str
+    ) -> bool:
+        """Whether consent is given to take over what has no mark; asked once in a run for each thing."""
+        if kind == "apigateway:rest-api":
+            return False  # names repeat: ours is made beside it
+        asked = (key, immutable_id(kind, found) or "")
+        if asked not in self._adopted:
+            self._adopted[asked] = self.adopt(key, kind, identity, theirs)
+        return self._adopted[asked]
+
+    def leaves_alone(self, key: str, kind: str, found: Mapping[str, Any] | None, **identity: str) -> bool:
+        """Whether something that is there already, without any mark, is used as it is, and left as it is.
+
+        It does not get an entry, so teardown does not know it. False for what is recorded, carries a mark, or may be
+        adopted: then `making` decides.
+        """
+        if found is None or self.record(key) is not None or found["Tags"] is None or found["Tags"].get(TAG):
+            return False
+        theirs = described(kind, found, None)
+        if self._may_adopt(key, kind, identity, found, theirs):
+            return False
+        note = f"it was there before ({theirs}): used, and left as it is"
+        self.happened.append(Happened(key, kind, dict(identity), "unchanged", (), (note,)))
+        return True
+
+    def is_ours(self, resource: Resource, found: Mapping[str, Any]) -> bool:
+        """Whether what was found under a recorded identity is this deployment's to delete, and not a namesake.
+
+        The mark decides. Raises UnknownOwner when it cannot be read, MarkLost when it is missing from what has the
+        recorded id: that is neither deleted nor forgotten.
+        """
+        if "Tags" not in found:  # it can carry none: its id decides, or the parent, verified by the caller
+            return immutable_id(resource.kind, found) in (None, resource.outputs.get("id"))
+        if found["Tags"] is None:
+            raise UnknownOwner(resource.kind, resource.identity)
+        mark = found["Tags"].get(TAG)
+        if mark == self.deployment:
+            return True
+        if not is_the_recorded(resource, found):
+            return False
+        if resource.kind == "lambda:function" and (mark or resource.status == "deleted"):
+            return False  # the same code is no proof where another mark speaks, or of something deleted
+        going = found.get("TableStatus") == "DELETING" or found.get("State") == "Deleting"
+        if going or resource.status == "deleted":
+            return True  # its tags are gone already, and nothing remains to be done but to wait
+        theirs = f"the mark of deployment {mark}" if mark else "no mark"
+        raise MarkLost(resource.kind, resource.identity, theirs, self.deployment)
+
+    # Deleting and trying.
+
+    @contextmanager
+    def deleting(self, resource: Resource) -> Iterator[None]:
+        """Record that `resource` is being deleted, then, when the block ends well, that it is."""
+        if resource.status != "deleting" or self._unsaved:
+            resource.status = "deleting"
+            resource.since = _now()
+            self.save()
+        self._deleting.append(resource)
+        try:
+            yield
+        finally:
+            self._deleting.pop()
+        resource.status = "deleted"
+        resource.since = _now()
+        self.save()
+
+    @contextmanager
+    def putting_back(self, resource: Resource) -> Iterator[None]:
+        """Record that what was adopted is being put back as it was, then, when the block ends well, that it was left.
+
+        It is "deleted" then for this ledger, with the output "left".
+        """
+        with self.deleting(resource):
+            yield
+            resource.outputs["left"] = "as it was found"
+
+    def is_put_back(self, resource: Resource) -> None:
+        """Record that all but the mark is as it was: only now the mark, which proves that it was ours, may go."""
+        if set(resource.before) - {"tags"}:
+            resource.before = {name: value for name, value in resource.before.items() if name == "tags"}
+            self.save()
+
+    def left(self, resource: Resource) -> None:
+        """Record that what was to be adopted is as it was found, and nobody's concern here any more."""
+        resource.outputs["left"] = "as it was found"
+        self.gone(resource)
+
+    def gone(self, resource: Resource) -> None:
+        """Record that somebody else deleted `resource`, or that it never came to be."""
+        resource.status = "deleted"
+        resource.since = _now()
+        self.save()
+
+    @contextmanager
+    def trying(self, name: str) -> Iterator[None]:
+        """A trial: inside the block the calls listed in tap.TRIALS may leave, to things that are recorded."""
+        self._trial = name
+        try:
+            yield
+        finally:
+            self._trial = None
+
+    def permit(self, call: Call) -> None:
+        """The guard: let a write leave only under a promise that is on the disk, a deletion, or a trial."""
+        if not self._open and not self._deleting and not self._trial_allows(call):
+            raise UnpromisedWrite(f"{call.service} {call.operation} in step {self.step!r}")
+        self.consent()
+        changed = self._unsaved
+        for made in self._open:
+            recorded = next((entry for entry in self.resources if entry.key == made.resource.key), None)
+            promised = recorded is not None and recorded.status in ("creating", "created")
+            if made.is_adopted:
+                for name, value in made.replaced.items():
+                    made.resource.before.setdefault(name, json.dumps(value))
+            anew = made.found is None or made.is_adopted
+            if not promised or (anew and recorded != made.resource):
+                self._put(made.resource)
+                changed = True
+        if changed:
+            self.save()
+
+    def _trial_allows(self, call: Call) -> bool:
+        if self._trial is not None and call.operation in TAKEN_OUT:
+            dead_letters = self.record("dead-letter-queue")
+            return dead_letters is not None and call.parameters.get("QueueUrl") == dead_letters.outputs.get("url")
+        parameter = TRIALS.get(call.service, {}).get(call.operation)
+        if self._trial is None or parameter is None:
+            return False
+        known = (value for entry in self.standing for value in (*entry.identity.values(), *entry.outputs.values()))
+        return str(call.parameters.get(parameter)) in known
+
+    def _put(self, resource: Resource) -> None:
+        """Into the list: in its old place when it had one, so that reading backwards stays right.
+
+        Else after what the steps went through before it in this run: a log group that is made when the function has
+        long been there still comes before the function.
+        """
+        resource = copy.deepcopy(resource)
+        places = {existing.key: index for index, existing in enumerate(self.resources)}
+        if resource.key in places:
+            self.resources[places[resource.key]] = resource
+            return
+        earlier = [places[event.key] for event in self.happened if event.key in places]
+        self.resources.insert(earlier[-1] + 1 if earlier else len(self.resources), resource)
+
+    # The file.
+
+    def close_books(self, receipt: dict[str, Any]) -> None:
+        """Drop what is deleted, keep the rest, and keep the receipt."""
+        self.resources = self.standing
+        self.receipt = {"at": _now(), **receipt}
+        self.save()
+        if not any(resource.kind == "lambda:function" for resource in self.resources):
+            with suppress(OSError):  # it harms nobody
+                self.kept_code.unlink(missing_ok=True)
+
+    def forget_sandbox(self, endpoint: str) -> None:
+        """The sandbox this ledger belonged to is gone, and its things with it: begin anew in another one."""
+        self.resources = []
+        self.endpoint = endpoint
+
+    @property
+    def kept_code(self) -> Path:
+        """Where the code of an adopted function is kept, as it was found."""
+        return self.path.with_name(self.path.name + ".before.zip")
+
+    def keep_code(self, package: bytes) -> None:
+        try:
+            write_durably(self.kept_code, package)
+        except OSError as error:
+            raise self._cannot_write(self.kept_code, error) from error
+
+    def _cannot_write(self, path: Path, error: OSError) -> LedgerRefused:
+        return LedgerRefused(
+            f"The ledger {path} cannot be written: {error.strerror}.",
+            means="The program stops before its next call, so that nothing is made that is not recorded.",
+            advice=(
+                ("Put its folder back, and run the same command again;", "if it is lost, add --recover.")
+                if error.errno == errno.ENOENT
+                else ("Make room or give write permission, then run the same command again.",)
+            ),
+            exit_code=outcome.ENVIRONMENT,
+        )
+
+    def content(self) -> dict[str, Any]:
+        content: dict[str, Any] = {
+            "schema": SCHEMA,
+            "deployment": self.deployment,
+            "account": self.account,
+            "region": self.region,
+            "endpoint": self.endpoint,
+            "serial": self.serial,
+            "resources": [in_file(resource) for resource in self.resources],
+        }
+        if self.receipt is not None:
+            content["receipt"] = self.receipt
+        return content
+
+    def save(self) -> None:
+        """Write the file so that it is whole at every moment, whatever happens. Raises LedgerRefused."""
+        self._unsaved = True
+        self.serial += 1
+        if self.standing:
+            self.receipt = None
+        content = self.content()
+        content["checksum"] = checksum(content)
+        data = (json.dumps(content, indent=2) + "\n").encode()
+        try:
+            if self._saved is not None and not self._backed_up:
+                write_durably(self.path.with_name(self.path.name + ".backup"), self._saved)
+            self._backed_up = True
+            write_durably(self.path, data)
+        except OSError as error:
+            raise self._cannot_write(self.path, error) from error
+        self._saved = data
+        self._unsaved = False
+        self.saved()

@@ -1,0 +1,97 @@
+"""How a difference is told: of two documents only the places that differ, in lines that fit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from provision.terminal.text import plural
+
+LINES_OF_ONE_DIFFERENCE = 8
+
+
+def difference_lines(
+    attribute: str, found: Any, wanted: Any, room: int, words: tuple[str, str] = ("was", "now")
+) -> list[str]:
+    """What was and what is now, of a document only the places that differ. What needs more than `room` is spread.
+
+    `words` are those for the two sides: of a plan nothing is now.
+    """
+    was_word, now_word = words
+    gone, new = ("removed", "added") if now_word == "now" else ("to be removed", "to be added")
+    lines = []
+    for place, was, now in differing_places(attribute, document(found), document(wanted)):
+        line = f"{place}: {was_word} {short(was)}, {now_word} {short(now)}"
+        removed, added = in_one_only(was, now), in_one_only(now, was)
+        if is_list_of_names(was) and is_list_of_names(now) and len(added) < len(now) and len(removed) < len(was):
+            members = [f"{gone} {name}" for name in removed] + [f"{new} {name}" for name in added]
+            if all(len(f"{place}: {member}") <= room for member in members):
+                lines += [f"{place}: {member}" for member in members]
+            else:
+                lines += [place, *(f"    {member}" for member in members)]
+        elif len(line) <= room:
+            lines.append(line)
+        else:
+            lines += [f"{place}", f"    {was_word} {short(was)}", f"    {now_word} {short(now)}"]
+    if not lines:  # equal place by place, and yet not the same to the service
+        lines = [attribute, f"    {was_word} {short(found)}", f"    {now_word} {short(wanted)}"]
+    if len(lines) > LINES_OF_ONE_DIFFERENCE:
+        more = len(lines) - LINES_OF_ONE_DIFFERENCE
+        lines = [*lines[:LINES_OF_ONE_DIFFERENCE], f"... and {plural(more, 'line')} more"]
+    return lines
+
+
+def differing_places(place: str, found: Any, wanted: Any) -> Iterator[tuple[str, Any, Any]]:
+    """Each place of two parsed documents that differs, by its name, with what stands there in the one and the other."""
+    if isinstance(found, list) or isinstance(wanted, list):
+        one, other = as_list(found), as_list(wanted)
+        if all(isinstance(member, dict) and "Sid" in member for member in one + other):
+            found = {member["Sid"]: member for member in one}
+            wanted = {member["Sid"]: member for member in other}
+        elif len(one) == len(other) and any(isinstance(member, dict) for member in one + other):
+            found, wanted = dict(enumerate(one)), dict(enumerate(other))
+        else:
+            if sorted(map(short, one)) != sorted(map(short, other)):
+                yield place, found, wanted
+            return
+    if isinstance(found, dict) and isinstance(wanted, dict):
+        for name in [*found, *(name for name in wanted if name not in found)]:
+            below = place if name == "Statement" else f"{place} > {name}"
+            yield from differing_places(below, found.get(name), wanted.get(name))
+    elif found != wanted:
+        yield place, found, wanted
+
+
+def is_list_of_names(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(member, str) for member in value)
+
+
+def in_one_only(one: Any, other: Any) -> list[Any]:
+    return [member for member in as_list(one) if member not in as_list(other)]
+
+
+def document(value: Any) -> Any:
+    """A JSON object that came as text, parsed; everything else as it is."""
+    if isinstance(value, str) and value.startswith("{"):
+        try:
+            return json.loads(value)
+        except ValueError:
+            return value
+    return value
+
+
+def as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [] if value is None else [value]
+
+
+def short(value: Any) -> str:
+    """A value on one line; of long documents the rest is left out, and no name or ARN is ever cut."""
+    if value is None or value in ("", [], {}):
+        return "nothing"
+    if is_list_of_names(value):
+        return ", ".join(value)
+    text = value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
+    if text.startswith(("{", "[")) and len(text) > 160:
+        return f"{text[:150].rpartition(', ')[0]}... ({len(text)} characters)"
+    return text

@@ -1,0 +1,739 @@
+"""API Gateway's control plane: moto keeps the definitions, and here is what AWS does with them and moto does not.
+
+moto accepts, loses or invents where AWS refuses, keeps or leaves out. So this takes a snapshot at each
+CreateDeployment, keeps a stage's settings over a redeployment, applies patch operations to the parts of a method,
+deletes resources with all below them, keeps tags, and refuses in AWS's words.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+import time
+import uuid
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import unquote
+
+from werkzeug.wrappers import Request, Response
+
+from sandbox.apigateway.execution import Definition, NotSimulated, Resource, Snapshot
+from sandbox.apigateway.integrations import DEFAULT_TIMEOUT_MS, IntegrationRoles
+from sandbox.apigateway.templates import parse_json
+from sandbox.backend import Answer, Backend, Credentials
+from sandbox.protocol.scope import ACCOUNT, credential_scope, region_of
+
+View = Callable[[Any], Any]
+"""Makes of the body of moto's answer what AWS would have answered; may change what it is given."""
+
+VERBS = ("GET", "PUT", "POST", "DELETE", "PATCH", "OPTIONS", "HEAD", "ANY")
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html, integration timeout
+SHORTEST_TIMEOUT_MS = 50
+
+MAPS = (
+    "requestTemplates",
+    "requestParameters",
+    "responseTemplates",
+    "responseParameters",
+    "responseModels",
+    "requestModels",
+)
+# https://docs.aws.amazon.com/apigateway/latest/api/patch-operations.html
+SETTABLE: dict[str, tuple[str, ...]] = {
+    "method": (
+        "authorizationType", "authorizerId", "apiKeyRequired", "operationName", "requestValidatorId",
+        "requestParameters", "requestModels",
+    ),
+    "method response": ("responseModels", "responseParameters"),
+    "integration": (
+        "uri", "httpMethod", "credentials", "passthroughBehavior", "contentHandling", "timeoutInMillis",
+        "cacheNamespace", "connectionType", "requestTemplates", "requestParameters",
+    ),
+    "integration response": (
+        "selectionPattern", "contentHandling", "responseTemplates", "responseParameters",
+    ),
+    "API": (
+        "name", "description", "version", "apiKeySource", "binaryMediaTypes", "minimumCompressionSize", "policy",
+        "disableExecuteApiEndpoint", "endpointConfiguration", "securityPolicy", "endpointAccessMode",
+    ),
+}  # fmt: skip
+
+
+class Refusal(Exception):
+    """A control-plane call that AWS refuses: status, error type, message."""
+
+    def __init__(self, status: int, error_type: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.error_type = error_type
+        self.message = message
+
+
+def _bad_request(message: str) -> Refusal:
+    return Refusal(400, "BadRequestException", message)
+
+
+def _not_found(what: str) -> Refusal:
+    return Refusal(404, "NotFoundException", f"Invalid {what} specified")
+
+
+def _conflict(message: str) -> Refusal:
+    return Refusal(409, "ConflictException", message)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage as the data plane needs it; read from moto and kept until the next write to its API."""
+
+    snapshot: Snapshot
+    variables: Mapping[str, str]
+    binary_media_types: tuple[str, ...]
+    endpoint_disabled: bool
+    has_policy: bool
+
+
+@dataclass
+class Kept:
+    """What moto has no place for, of one API."""
+
+    snapshots: dict[str, Snapshot] = field(default_factory=dict)  # by deployment
+    descriptions: dict[str, str] = field(default_factory=dict)  # by deployment, where one was changed
+    stages: dict[str, Stage] = field(default_factory=dict)
+    stage_times: dict[str, tuple[int, int]] = field(default_factory=dict)  # created, last updated
+    tags: dict[str, str] | None = None  # where they were changed
+
+
+class Apis:
+    """The REST APIs of the sandbox."""
+
+    def __init__(self, backend: Backend, roles: IntegrationRoles) -> None:
+        self._backend = backend
+        self._roles = roles
+        # Held for every control-plane call: looking for a duplicate and making the thing must be one step.
+        self._lock = threading.RLock()
+        self._kept: defaultdict[str, Kept] = defaultdict(Kept)
+
+    # -- what the data plane asks
+
+    def stage(self, api: str, name: str) -> Stage | None:
+        """None where there is none; raises NotSimulated."""
+        with self._lock:
+            kept = self._kept.get(api)
+            if kept is None or not kept.snapshots:
+                return None  # nothing was ever deployed
+            if name not in kept.stages:
+                region = next(iter(kept.snapshots.values())).region
+                answer = self._backend.call("apigateway", "GET", f"/restapis/{api}/stages/{name}", region=region)
+                if not answer.ok:
+                    return None
+                stage = answer.json()
+                snapshot = kept.snapshots.get(stage["deploymentId"])
+                if snapshot is None:
+                    raise NotSimulated(
+                        f"The sandbox holds no snapshot of deployment {stage['deploymentId']}; deploy the API again."
+                    )
+                definition = self._backend.call("apigateway", "GET", f"/restapis/{api}", region=region).json()
+                kept.stages[name] = Stage(
+                    snapshot=snapshot,
+                    variables=stage.get("variables") or {},
+                    binary_media_types=tuple(definition.get("binaryMediaTypes") or ()),
+                    endpoint_disabled=bool(definition.get("disableExecuteApiEndpoint")),
+                    has_policy=bool(definition.get("policy")),
+                )
+            return kept.stages[name]
+
+    def as_it_stands(self, caller: Caller, api: str) -> tuple[Snapshot, tuple[str, ...]]:
+        """The definition, deployed or not, and the API's binary media types."""
+        with self._lock:
+            resources = caller.items(f"/restapis/{api}/resources")
+            definition = caller.get(f"/restapis/{api}")
+        return _snapshot(caller, api, resources), tuple(definition.get("binaryMediaTypes") or ())
+
+    # -- the control plane
+
+    def handle(self, caller: Caller, segments: list[str]) -> Response | None:
+        """The answer to a signed request; None for what moto answers well. Raises Refusal and NotSimulated."""
+        verb = caller.request.method
+        with self._lock:
+            if verb not in ("GET", "HEAD") and len(segments) > 1 and segments[1] in self._kept:
+                self._kept[segments[1]].stages.clear()
+            return self._handle(caller, verb, segments)
+
+    def _handle(self, caller: Caller, verb: str, segments: list[str]) -> Response | None:
+        match (verb, segments):
+            case ("POST", ["restapis"]):
+                made = caller.forward(_without_none)
+                made.status_code = 201  # moto says 200
+                return made
+            case ("GET", ["restapis"]) | ("GET" | "PUT", ["restapis", _]):
+                return caller.forward(self._apis_view)
+            case ("PATCH", ["restapis", api]):
+                return self._update_rest_api(caller, api)
+            case ("DELETE", ["restapis", api]):
+                return self._delete_rest_api(caller, api)
+            case ("POST", ["restapis", api, "deployments"]):
+                return self._create_deployment(caller, api)
+            case ("GET", ["restapis", api, "deployments"]):
+                return caller.forward(lambda body: self._deployments_view(api, body))
+            case (_, ["restapis", api, "deployments", deployment]):
+                return self._deployment(caller, verb, api, deployment)
+            case ("GET", ["restapis", api, "stages"] | ["restapis", api, "stages", _]):
+                return caller.forward(lambda body: self._stages_view(api, body))
+            case ("POST", ["restapis", api, "stages"]):
+                return self._create_stage(caller, api)
+            case ("PATCH", ["restapis", api, "stages", stage]):
+                return self._update_stage(caller, api, stage)
+            case ("DELETE", ["restapis", api, "stages", stage]):
+                caller.forward()
+                self._kept[api].stage_times.pop(stage, None)
+                return _done(202)
+            case ("GET", ["restapis", _, "resources"] | ["restapis", _, "resources", _]):
+                embedded = "methods" in caller.request.args.getlist("embed")
+                return caller.forward(lambda body: _resources_view(body, embedded))
+            case ("POST", ["restapis", api, "resources", parent]):
+                return self._create_resource(caller, api, parent)
+            case ("DELETE", ["restapis", api, "resources", resource]):
+                return self._delete_resource(caller, api, resource)
+            case (_, ["restapis", _, "resources", _, "methods", _, *steps]):
+                return self._method(caller, verb, "/" + "/".join(segments[:6]), steps)
+            case ("PATCH", ["account"]):
+                return self._update_account(caller)
+            case (_, ["tags", *_]):
+                return self._tags(caller, verb, segments)
+            case (_, ["restapis", *_]):
+                return caller.forward()
+        return None
+
+    def _update_rest_api(self, caller: Caller, api: str) -> Response:
+        for operation in _patch_operations(caller):
+            if operation.get("path") == "/disableExecuteApiEndpoint" and operation.get("value") == "false":
+                operation["value"] = ""  # moto takes any text for true
+        for operation in _patch_operations(caller):
+            if str(operation.get("path")).split("/")[1:2] not in [[name] for name in SETTABLE["API"]]:
+                raise _bad_request(f"Invalid patch path {operation.get('path')}")
+        answer = caller.do("PATCH", f"/restapis/{api}", caller.json())
+        return json_answer(answer.status, self._apis_view(answer.json()))
+
+    def _apis_view(self, body: Any) -> Any:
+        """With tags that were set after CreateRestApi; moto keeps only those given there."""
+        for api in body.get("item", [body]):
+            kept = self._kept.get(str(api.get("id")))
+            if kept is not None and kept.tags is not None:
+                api["tags"] = kept.tags
+            for name in [name for name, value in api.items() if value is None or (name == "tags" and not value)]:
+                del api[name]
+        return body
+
+    def _delete_rest_api(self, caller: Caller, api: str) -> Response:
+        caller.get(f"/restapis/{api}")
+        caller.forward()
+        self._kept.pop(api, None)
+        return _done(202)
+
+    # -- deployments and stages
+
+    def _create_deployment(self, caller: Caller, api: str) -> Response:
+        """moto is given the deployment without its stage, and the stage by CreateStage or UpdateStage.
+
+        Left to itself, moto replaces an existing stage by a fresh one (its tags, variables and settings are lost)
+        and refuses for ever to delete a deployment whose stage has moved on.
+        """
+        wanted = caller.json()
+        stage = wanted.get("stageName")
+        resources = caller.items(f"/restapis/{api}/resources")
+        methods = [m for r in resources for m in (r.get("resourceMethods") or {}).values()]
+        if not methods:
+            raise _bad_request("The REST API doesn't contain any methods")
+        if not all(method.get("methodIntegration") for method in methods):
+            raise _bad_request("No integration defined for method")
+        if stage:
+            _check_stage_name(stage)
+        description = {"description": wanted.get("description") or ""}
+        made: Definition = caller.do("POST", f"/restapis/{api}/deployments", description).json()
+        self._kept[api].snapshots[made["id"]] = _snapshot(caller, api, resources)
+        if stage:
+            self._point_stage(caller, api, stage, made["id"], wanted)
+        return json_answer(201, self._deployment_view(api, made))
+
+    def _point_stage(self, caller: Caller, api: str, stage: str, deployment: str, wanted: Definition) -> None:
+        path = f"/restapis/{api}/stages"
+        if caller.ask("GET", f"{path}/{stage}").ok:
+            changes = {"/deploymentId": deployment}
+            if wanted.get("stageDescription"):
+                changes["/description"] = wanted["stageDescription"]
+            changes |= {f"/variables/{k}": v for k, v in (wanted.get("variables") or {}).items()}
+            operations = [{"op": "replace", "path": p, "value": v} for p, v in changes.items()]
+            caller.do("PATCH", f"{path}/{stage}", {"patchOperations": operations})
+        else:
+            options = ("variables", "cacheClusterEnabled", "cacheClusterSize", "tracingEnabled")
+            details = {name: wanted[name] for name in options if wanted.get(name) is not None}
+            details["description"] = wanted.get("stageDescription") or ""
+            caller.do("POST", path, details | {"stageName": stage, "deploymentId": deployment})
+        self._touch_stage(api, stage)
+
+    def _deployment_view(self, api: str, deployment: Definition) -> Definition:
+        changed = self._kept[api].descriptions.get(deployment["id"])
+        if changed is not None:
+            deployment["description"] = changed
+        # stageName is moto's own; AWS does not tell.
+        return {name: value for name, value in deployment.items() if value not in (None, "") and name != "stageName"}
+
+    def _deployments_view(self, api: str, body: Any) -> Any:
+        body["item"] = [self._deployment_view(api, deployment) for deployment in body.get("item", [])]
+        return body
+
+    def _deployment(self, caller: Caller, verb: str, api: str, deployment: str) -> Response:
+        self._require_deployment(caller, api, deployment)
+        kept = self._kept[api]
+        if verb == "PATCH":
+            for operation in _patch_operations(caller):
+                if operation.get("path") != "/description" or operation.get("op") not in ("replace", "remove"):
+                    raise _bad_request("Invalid patch path  specified for operation")
+                kept.descriptions[deployment] = str(operation.get("value") or "")
+            changed = caller.get(f"/restapis/{api}/deployments/{deployment}")
+            return json_answer(200, self._deployment_view(api, changed))
+        if verb == "DELETE":
+            stages = caller.items(f"/restapis/{api}/stages")
+            if any(stage.get("deploymentId") == deployment for stage in stages):
+                raise _bad_request("Active stages pointing to this deployment must be moved or deleted")
+            caller.forward()
+            kept.snapshots.pop(deployment, None)
+            kept.descriptions.pop(deployment, None)
+            return _done(202)
+        return caller.forward(lambda body: self._deployment_view(api, body))
+
+    def _require_deployment(self, caller: Caller, api: str, deployment: str | None) -> None:
+        if deployment not in [item.get("id") for item in caller.items(f"/restapis/{api}/deployments")]:
+            raise _not_found("Deployment identifier")
+
+    def _create_stage(self, caller: Caller, api: str) -> Response:
+        wanted = caller.json()
+        stage = _check_stage_name(wanted.get("stageName"))
+        self._require_deployment(caller, api, wanted.get("deploymentId"))
+        return self._write_stage(caller, api, stage)
+
+    def _update_stage(self, caller: Caller, api: str, stage: str) -> Response:
+        caller.get(f"/restapis/{api}/stages/{stage}")
+        for operation in _patch_operations(caller):
+            if operation.get("path") == "/deploymentId":
+                self._require_deployment(caller, api, operation.get("value"))
+        return self._write_stage(caller, api, stage)
+
+    def _write_stage(self, caller: Caller, api: str, stage: str) -> Response:
+        def view(body: Any) -> Any:
+            self._touch_stage(api, stage)
+            return self._stages_view(api, body)
+
+        return caller.forward(view)
+
+    def _touch_stage(self, api: str, stage: str) -> None:
+        now = int(time.time())
+        times = self._kept[api].stage_times
+        times[stage] = (times.get(stage, (now, now))[0], now)
+
+    def _stages_view(self, api: str, body: Any) -> Any:
+        for stage in body.get("item", [body]):
+            times = self._kept[api].stage_times.get(str(stage.get("stageName")))
+            if times:
+                stage["createdDate"], stage["lastUpdatedDate"] = times
+            stage.setdefault("cacheClusterStatus", "NOT_AVAILABLE")
+            stage.setdefault("tracingEnabled", False)
+            for name in ("accessLogSettings", "variables", "description"):
+                if not stage.get(name):
+                    stage.pop(name, None)
+        return body
+
+    # -- resources
+
+    def _create_resource(self, caller: Caller, api: str, parent: str) -> Response:
+        part = str(caller.json().get("pathPart") or "")
+        resources = caller.items(f"/restapis/{api}/resources")
+        if parent not in [resource.get("id") for resource in resources]:
+            raise _not_found("Resource identifier")
+        if not part:
+            raise _bad_request("Resource's path part must be specified")
+        if part.startswith("{") != part.endswith("}"):
+            raise _bad_request(
+                "Resource's path part only allow a-zA-Z0-9._-: or a valid greedy path variable and curly braces at the "
+                "beginning and the end."
+            )
+        for sibling in (resource for resource in resources if resource.get("parentId") == parent):
+            if sibling.get("pathPart") == part:
+                raise _conflict(f"Another resource with the same parent already has this name: {part}")
+            if part.startswith("{") and str(sibling.get("pathPart")).startswith("{"):
+                raise _bad_request(
+                    f"A sibling ({sibling['id']}) of this resource already has a variable path part"
+                    " -- only one is allowed"
+                )
+        return caller.forward()
+
+    def _delete_resource(self, caller: Caller, api: str, resource: str) -> Response:
+        """With everything below it, which moto would leave behind without a parent."""
+        resources = caller.items(f"/restapis/{api}/resources")
+        parents = {item["id"]: item.get("parentId") for item in resources}
+        if resource not in parents:
+            raise _not_found("Resource identifier")
+        if not parents[resource]:
+            raise _bad_request("Can't delete root resource.")
+        doomed = [resource]
+        for above in doomed:
+            doomed.extend(child for child, parent in parents.items() if parent == above)
+        for one in reversed(doomed):  # the deepest first: moto asks the parent for a resource's path
+            caller.do("DELETE", f"/restapis/{api}/resources/{one}")
+        return _done(202)
+
+    # -- methods and what hangs on them
+
+    def _method(self, caller: Caller, verb: str, path: str, steps: list[str]) -> Response:
+        if verb == "PUT" and not steps:
+            if path.rpartition("/")[2] not in VERBS:
+                raise _bad_request(f"Invalid HttpMethod specified. Valid options are {','.join(VERBS)}")
+            if caller.ask("GET", path).ok:
+                raise _conflict("Method already exists for this resource")
+            return caller.forward(_method_view)
+        definition = caller.get(path)
+        part = _part(definition, steps)
+        if part is None:
+            return caller.forward()
+        if verb == "PUT":
+            return self._put(caller, path, part, definition, steps)
+        if not part.value:
+            raise _not_found(part.missing)
+        if verb == "DELETE":
+            caller.forward()
+            return _done(204)
+        if verb == "PATCH":
+            for operation in _patch_operations(caller):
+                _patch(part.value, operation, part.kind)
+            self._rewrite(caller, path, definition)
+            return json_answer(200, part.view(caller.get("/".join([path, *steps]))))
+        return caller.forward(part.view)
+
+    def _put(self, caller: Caller, path: str, part: Part, definition: Definition, steps: list[str]) -> Response:
+        if part.kind == "method response" and part.value:
+            raise _conflict("Response already exists for this resource")
+        if part.kind == "integration response":
+            if not definition.get("methodIntegration"):
+                raise _not_found("Integration identifier")
+            declared = (definition.get("methodResponses") or {}).get(steps[-1])
+            if declared is None:
+                raise _not_found("Response status code")
+            headers = declared.get("responseParameters") or {}
+            undeclared = [name for name in caller.json().get("responseParameters") or {} if name not in headers]
+            if undeclared:
+                errors = ", ".join(f"Invalid mapping expression parameter specified: {name}" for name in undeclared)
+                raise _bad_request(
+                    f"Invalid mapping expression specified: Validation Result: warnings : [], errors : [{errors}]"
+                )
+        if part.kind == "integration":
+            check_integration(caller.json())
+            # What AWS fills in and moto leaves empty.
+            defaults = {
+                "passthroughBehavior": "WHEN_NO_MATCH",
+                "timeoutInMillis": DEFAULT_TIMEOUT_MS,
+                "cacheNamespace": path.split("/")[4],
+            }
+            answer = caller.do("PUT", f"{path}/integration", defaults | _without_none(caller.json()))
+            return json_answer(answer.status, part.view(answer.json()))
+        return caller.forward(part.view)
+
+    def _rewrite(self, caller: Caller, path: str, wanted: Definition) -> None:
+        """The whole method anew: moto has no PATCH for its parts, and each PUT empties what hangs on it."""
+
+        def put(path: str, definition: Definition, hanging: str = "") -> None:
+            caller.do("PUT", path, {k: v for k, v in definition.items() if v is not None and k != hanging})
+
+        integration = wanted.pop("methodIntegration", None)
+        put(path, wanted, "methodResponses")
+        for status, response in (wanted.get("methodResponses") or {}).items():
+            put(f"{path}/responses/{status}", response)
+        if integration:
+            put(f"{path}/integration", integration, "integrationResponses")
+            for status, response in (integration.get("integrationResponses") or {}).items():
+                put(f"{path}/integration/responses/{status}", response)
+
+    # -- account and tags
+
+    def _update_account(self, caller: Caller) -> Response:
+        """The role for execution logs must trust API Gateway and be allowed to write logs; an empty one resets."""
+        for operation in _patch_operations(caller):
+            role = operation.get("value")
+            if operation.get("path") != "/cloudwatchRoleArn" or not role:
+                continue
+            if not self._roles.may(str(role), "logs:PutLogEvents", None):
+                raise _bad_request(
+                    "The role ARN does not have required permissions configured. Please grant trust permission"
+                    " for API Gateway and add the required role policy."
+                )
+        return caller.forward(_without_none)
+
+    def _tags(self, caller: Caller, verb: str, segments: list[str]) -> Response:
+        """/tags/{arn}; the ARN's own slashes have been decoded by the server, so it is put together again."""
+        arn = unquote("/".join(segments[1:]))
+        match arn.rpartition("::/")[2].split("/"):
+            case ["restapis", api, "stages", stage]:
+                definition = caller.get(f"/restapis/{api}/stages/{stage}")
+                if verb == "GET":
+                    return json_answer(200, {"tags": definition.get("tags") or {}})
+                caller.forward()
+                return _done(204)
+            case ["restapis", api]:
+                definition = self._apis_view(caller.get(f"/restapis/{api}"))
+            case _:
+                raise NotSimulated(f"The sandbox keeps tags of REST APIs and their stages, not of {arn}.")
+        tags = dict(definition.get("tags") or {})
+        if verb == "GET":
+            return json_answer(200, {"tags": tags})
+        if verb == "PUT":
+            tags.update(caller.json().get("tags") or {})
+        else:
+            for key in caller.request.args.getlist("tagKeys"):
+                tags.pop(key, None)
+        self._kept[api].tags = tags
+        return _done(204)
+
+
+class Caller:
+    """A control-plane request, and questions to moto with the same account and Region.
+
+    What moto refuses ends the whole call, with a Refusal in AWS's shape; `ask` alone leaves that to who asks.
+    """
+
+    def __init__(self, backend: Backend, request: Request) -> None:
+        scope = credential_scope(request.headers.get("Authorization", ""))
+        self.request = request
+        self.region = region_of(request)
+        self._credentials = Credentials(scope.access_key) if scope else None
+        self._backend = backend
+        self._body: Definition | None = None
+
+    def json(self) -> Definition:
+        """The request's body, parsed once, so that a change to it is a change for all."""
+        if self._body is None:
+            raw = self.request.get_data(cache=True)
+            try:
+                body = parse_json(raw) if raw.strip() else {}
+            except ValueError:
+                body = None
+            if not isinstance(body, dict):
+                raise Refusal(400, "SerializationException", "Invalid JSON in request")
+            self._body = body
+        return self._body
+
+    def ask(self, method: str, path: str, body: Definition | None = None) -> Answer:
+        with _moto_at_work(method, path):
+            return self._backend.call(
+                "apigateway",
+                method,
+                path,
+                headers={"Content-Type": "application/json"},
+                body=json.dumps(body).encode() if body is not None else b"",
+                region=self.region,
+                credentials=self._credentials,
+            )
+
+    def do(self, method: str, path: str, body: Definition | None = None) -> Answer:
+        answer = self.ask(method, path, body)
+        if not answer.ok:
+            raise _refused(method, path, answer.status, answer.body)
+        return answer
+
+    def get(self, path: str) -> Definition:
+        definition: Definition = self.do("GET", path).json()
+        return definition
+
+    def items(self, path: str) -> list[Definition]:
+        listed: list[Definition] = self.get(path).get("item", [])
+        return listed
+
+    def forward(self, view: View | None = None) -> Response:
+        """The request itself."""
+        method, path = self.request.method, self.request.path
+        with _moto_at_work(method, path):
+            response = self._backend.forward(self.request)
+        if response.status_code >= 400:
+            raise _refused(method, path, response.status_code, response.get_data())
+        if view is None:
+            return response
+        return json_answer(response.status_code, view(json.loads(response.get_data())))
+
+
+@contextmanager
+def _moto_at_work(method: str, path: str) -> Iterator[None]:
+    """What moto has no answer for ends in one of its own exceptions, of any class."""
+    try:
+        yield
+    except Exception as error:
+        raise NotSimulated(
+            f"The sandbox's API Gateway does not answer {method} {path} ({type(error).__name__}: {error})."
+        ) from error
+
+
+def _refused(method: str, path: str, status: int, body: bytes) -> Refusal | NotSimulated:
+    """moto's error in AWS's shape; what moto does not have, or breaks on, is not simulated."""
+    try:
+        parsed = json.loads(body)
+    except ValueError:
+        parsed = {}
+    message = parsed.get("message") if isinstance(parsed, dict) else None
+    if status >= 500 or status == 405 or not message:
+        return NotSimulated(f"The sandbox's API Gateway does not answer {method} {path}.")
+    if status == 404 and message in ("Invalid Rest API Id specified", "Invalid API identifier specified"):
+        message = f"Invalid API identifier specified {ACCOUNT}:{path.split('/')[2]}"
+    if message == "Invalid resource identifier specified":
+        message = "Invalid Resource identifier specified"
+    return Refusal(status, str(parsed.get("__type") or "BadRequestException"), str(message))
+
+
+def _check_stage_name(name: object) -> str:
+    if not isinstance(name, str) or re.fullmatch(r"[A-Za-z0-9_-]{1,128}", name) is None:
+        # The wording is from field reports of a time when the hyphen was not allowed yet.
+        raise _bad_request("Stage name only allows a-zA-Z0-9-_")
+    return name
+
+
+def _snapshot(caller: Caller, api: str, resources: list[Definition]) -> Snapshot:
+    found = (Resource(item["id"], item["path"], item.get("resourceMethods") or {}) for item in resources)
+    return Snapshot(api, caller.region, tuple(found))
+
+
+# --------------------------------------------------------------------------------------------------- patch operations
+
+
+@dataclass
+class Part:
+    """The part of a method that a path below /methods/{verb} speaks of."""
+
+    kind: str
+    value: Definition | None
+    missing: str  # what AWS says is invalid where there is no value
+    view: View
+
+
+def _part(method: Definition, steps: list[str]) -> Part | None:
+    integration = method.get("methodIntegration") or {}
+    match steps:
+        case []:
+            return Part("method", method, "Method identifier", _method_view)
+        case ["responses", status]:
+            response = (method.get("methodResponses") or {}).get(status)
+            return Part("method response", response, "Response status code", _without_none)
+        case ["integration"]:
+            return Part("integration", integration, "Integration identifier", _integration_view)
+        case ["integration", "responses", status]:
+            response = (integration.get("integrationResponses") or {}).get(status)
+            missing = "Response status code" if integration else "Integration identifier"
+            return Part("integration response", response, missing, _integration_response_view)
+    return None
+
+
+def _patch_operations(caller: Caller) -> list[Definition]:
+    operations = caller.json().get("patchOperations")
+    if not isinstance(operations, list) or not all(isinstance(item, dict) for item in operations):
+        raise _bad_request("Invalid patch operations specified")
+    return operations
+
+
+def _patch(target: Definition, operation: Definition, kind: str) -> None:
+    """One patch operation; paths escape / as ~1 (RFC 6901)."""
+    steps = [part.replace("~1", "/").replace("~0", "~") for part in str(operation.get("path")).split("/")[1:]]
+    verb, value = operation.get("op"), operation.get("value")
+    name = steps[0] if steps else ""
+    whole_map = name in MAPS and len(steps) == 1 and verb == "remove"
+    if name not in SETTABLE[kind] or (len(steps) != (2 if name in MAPS else 1) and not whole_map):
+        raise _bad_request(f"Invalid patch path {operation.get('path')}")
+    if verb not in ("add", "replace", "remove"):
+        raise NotSimulated(f"The sandbox does not know the patch operation {verb}.")
+    if name == "apiKeyRequired" or (name in ("requestParameters", "responseParameters") and "method" in kind):
+        value = value in (True, "true")
+    if name == "timeoutInMillis" and verb != "remove":
+        try:
+            value = int(str(value))
+        except ValueError:
+            raise _bad_request(f"Invalid timeout {value}") from None
+    if len(steps) == 2:
+        values = target[name] = dict(target.get(name) or {})
+        if verb == "remove":
+            values.pop(steps[1], None)
+        else:
+            values[steps[1]] = value if value is not None else ""
+    elif verb == "remove":
+        target[name] = {} if name in MAPS else None
+    else:
+        target[name] = value if value != "" else None
+
+
+# --------------------------------------------------------------------------------------------------- what is answered
+
+
+def _without_none(definition: Definition) -> Definition:
+    """AWS leaves out the members that are not set."""
+    return {name: value for name, value in definition.items() if value is not None}
+
+
+def _resources_view(body: Any, embedded: bool) -> Any:
+    """Methods stand in GetResources only with embed=methods; otherwise their verbs, with nothing in them."""
+    for resource in body.get("item", [body]):
+        methods = resource.get("resourceMethods")
+        if methods:
+            resource["resourceMethods"] = {
+                verb: _method_view(method) if embedded else {} for verb, method in methods.items()
+            }
+    return body
+
+
+def _method_view(method: Definition) -> Definition:
+    seen = _without_none(method)
+    if seen.get("methodIntegration"):
+        seen["methodIntegration"] = _integration_view(seen["methodIntegration"])
+    responses = seen.pop("methodResponses", None)
+    if responses:
+        seen["methodResponses"] = {status: _without_none(response) for status, response in responses.items()}
+    return seen
+
+
+def check_integration(wanted: Definition) -> None:
+    """What moto takes, or breaks on; the words were seen on AWS."""
+    if wanted.get("type") in ("AWS", "AWS_PROXY") and not wanted.get("uri"):
+        raise _bad_request("Invalid ARN specified in the request")
+    timeout = wanted.get("timeoutInMillis")
+    if isinstance(timeout, int) and not SHORTEST_TIMEOUT_MS <= timeout <= DEFAULT_TIMEOUT_MS:
+        raise _bad_request(f"Timeout should be between {SHORTEST_TIMEOUT_MS} ms and {DEFAULT_TIMEOUT_MS} ms")
+    behavior = wanted.get("passthroughBehavior")
+    if behavior is not None and behavior not in ("WHEN_NO_MATCH", "WHEN_NO_TEMPLATES", "NEVER"):
+        raise _bad_request("Invalid passthrough behavior specified")  # not seen in AWS's words
+
+
+def _integration_view(integration: Definition) -> Definition:
+    seen = _without_none(integration)
+    if seen.get("integrationResponses"):
+        seen["integrationResponses"] = {
+            status: _integration_response_view(response) for status, response in seen["integrationResponses"].items()
+        }
+    return seen
+
+
+def _integration_response_view(response: Definition) -> Definition:
+    return {k: v for k, v in response.items() if v is not None and (v != {} or k != "responseTemplates")}
+
+
+def _done(status: int) -> Response:
+    return Response(b"", status=status, headers=_headers())
+
+
+def json_answer(status: int, body: Any) -> Response:
+    return Response(json.dumps(body).encode(), status=status, headers=_headers())
+
+
+def error_answer(status: int, error_type: str, message: str) -> Response:
+    response = json_answer(status, {"message": message})
+    response.headers["x-amzn-ErrorType"] = error_type
+    return response
+
+
+def _headers() -> dict[str, str]:
+    return {"Content-Type": "application/json", "x-amzn-RequestId": str(uuid.uuid4())}

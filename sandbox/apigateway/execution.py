@@ -1,0 +1,242 @@
+"""One method request of API Gateway on its way: what came in, what the integration said, what goes out.
+
+The words are those of API Gateway's console: method request, integration request, integration response, method
+response. Nothing in here acts; `sandbox.apigateway.gateway` maps and `sandbox.apigateway.integrations` sends.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any
+
+from sandbox.protocol.scope import ACCOUNT
+
+Definition = dict[str, Any]
+"""A method or a part of one, in the words of GetMethod."""
+
+TEST_STAGE = "test-invoke-stage"
+LOGGED = 1024  # characters of a body in the execution log, where AWS cuts too
+HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+# Of `$context.identity`: what an unauthenticated caller does not have is empty, as on AWS.
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-mapping-template-reference.html
+UNKNOWN_OF_CALLER = (
+    "accountId",
+    "apiKey",
+    "apiKeyId",
+    "caller",
+    "cognitoAuthenticationProvider",
+    "cognitoAuthenticationType",
+    "cognitoIdentityId",
+    "cognitoIdentityPoolId",
+    "principalOrgId",
+    "user",
+    "userArn",
+)
+
+
+class NotSimulated(Exception):
+    """Something AWS would do and the sandbox does not; the text is one sentence saying what."""
+
+
+class GatewayResponse(Exception):
+    """An answer API Gateway makes up itself instead of the integration.
+
+    `reason` is the line of the execution log. Types and texts:
+    https://docs.aws.amazon.com/apigateway/latest/developerguide/supported-gateway-response-types.html
+    """
+
+    def __init__(self, status: int, error_type: str, message: str, reason: str = "") -> None:
+        super().__init__(message)
+        self.status = status
+        self.error_type = error_type
+        self.message = message
+        self.reason = reason or message
+
+
+def configuration_error(reason: str) -> GatewayResponse:
+    """What is wrong stands in the execution log only; the caller learns nothing (API_CONFIGURATION_ERROR)."""
+    return GatewayResponse(
+        500,
+        "InternalServerErrorException",
+        "Internal server error",
+        f"Execution failed due to configuration error: {reason}",
+    )
+
+
+@dataclass(frozen=True)
+class Resource:
+    """A path of the API with its methods by verb, as it was when the snapshot was taken."""
+
+    id: str
+    path: str
+    methods: Mapping[str, Definition]
+
+    @property
+    def segments(self) -> list[str]:
+        return [segment for segment in self.path.split("/") if segment]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What one deployment serves, or (for TestInvokeMethod) the definition as it stands."""
+
+    api_id: str
+    region: str
+    resources: tuple[Resource, ...]
+
+
+class ExecutionLog:
+    """Lines in the manner of API Gateway's execution log; keeps none when there is no one to read them.
+
+    https://docs.aws.amazon.com/apigateway/latest/developerguide/how-to-test-method.html shows one.
+    """
+
+    def __init__(self, kept: bool) -> None:
+        self._kept = kept
+        self._lines: list[str] = []
+
+    def __call__(self, line: str, *values: object) -> None:
+        if self._kept:
+            moment = datetime.now(timezone.utc).strftime("%a %b %d %H:%M:%S UTC %Y")
+            self._lines.append(f"{moment} : {line.format(*map(_shown, values)) if values else line}")
+
+    def text(self, request_id: str) -> str:
+        return "\n".join([f"Execution log for request {request_id}", *self._lines, ""])
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bytes):
+        text = value.decode("utf-8", "replace")
+        return text if len(text) <= LOGGED else f"{text[:LOGGED]} [TRUNCATED]"
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{name}={content}" for name, content in value.items()) + "}"
+    return str(value)
+
+
+def grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """Header or query values by name, in their order."""
+    values: dict[str, list[str]] = {}
+    for name, value in pairs:
+        values.setdefault(name, []).append(value)
+    return values
+
+
+@dataclass
+class Call:
+    """One method request: what the client sent and which method it met. `path` is as it came, still quoted."""
+
+    snapshot: Snapshot
+    stage: str
+    stage_variables: Mapping[str, str]
+    resource: Resource
+    verb: str
+    method: Definition
+    path: str
+    path_parameters: Mapping[str, str]
+    query: list[tuple[str, str]]
+    headers: list[tuple[str, str]]
+    body: bytes
+    source_ip: str
+    binary_media_types: tuple[str, ...]
+    request_id: str
+    extended_id: str
+    log: ExecutionLog
+    started: float = field(default_factory=time.time)
+
+    @property
+    def integration(self) -> Definition:
+        """Empty where the method has none."""
+        return self.method.get("methodIntegration") or {}
+
+    @property
+    def uri(self) -> str:
+        """The integration's, with its stage variables filled in."""
+        return re.sub(
+            r"\$\{stageVariables\.(\w+)\}",
+            lambda found: self.stage_variables.get(found[1], ""),
+            str(self.integration.get("uri") or ""),
+        )
+
+    def header(self, name: str) -> str | None:
+        wanted = name.lower()
+        return next((value for key, value in reversed(self.headers) if key.lower() == wanted), None)
+
+    @property
+    def media_type(self) -> str:
+        """Of the request's body; a request without Content-Type counts as JSON."""
+        return (self.header("Content-Type") or "application/json").split(";")[0].strip().lower()
+
+    @property
+    def binary(self) -> bool:
+        return any(
+            kind == "*/*"
+            or kind.lower() == self.media_type
+            or (kind.endswith("/*") and self.media_type.startswith(kind[:-1].lower()))
+            for kind in self.binary_media_types
+        )
+
+    def parameters(self) -> dict[str, dict[str, str]]:
+        """As `$input.params()` has them; of a name given twice the last value counts."""
+        return {
+            "path": dict(self.path_parameters),
+            "querystring": dict(self.query),
+            "header": dict(self.headers),
+        }
+
+    def context(self) -> dict[str, Any]:
+        """`$context`."""
+        moment = datetime.fromtimestamp(self.started, timezone.utc)
+        identity = dict.fromkeys(UNKNOWN_OF_CALLER, "")
+        identity["sourceIp"] = self.source_ip
+        identity["userAgent"] = self.header("User-Agent") or ""
+        return {
+            "accountId": ACCOUNT,
+            "apiId": self.snapshot.api_id,
+            "authorizer": {"principalId": ""},
+            "domainName": f"{self.snapshot.api_id}.execute-api.{self.snapshot.region}.amazonaws.com",
+            "domainPrefix": self.snapshot.api_id,
+            "extendedRequestId": self.extended_id,
+            "httpMethod": self.verb,
+            "identity": identity,
+            "path": self.path if self.stage == TEST_STAGE else f"/{self.stage}{self.path}",
+            "protocol": "HTTP/1.1",
+            "requestId": self.request_id,
+            "requestTime": moment.strftime("%d/%b/%Y:%H:%M:%S +0000"),
+            "requestTimeEpoch": int(self.started * 1000),
+            "resourceId": self.resource.id,
+            "resourcePath": self.resource.path,
+            "stage": self.stage,
+        }
+
+
+@dataclass
+class IntegrationRequest:
+    """What is sent on; the headers' names are in lower case."""
+
+    headers: dict[str, str]
+    query: dict[str, str]
+    body: bytes
+
+
+@dataclass
+class IntegrationResponse:
+    """What comes back. `selector` is what selection patterns are matched with; None: no error."""
+
+    status: int
+    body: bytes
+    headers: dict[str, str] = field(default_factory=dict)
+    selector: str | None = None
+
+
+@dataclass
+class Reply:
+    """The method response on its way to the client."""
+
+    status: int
+    body: bytes
+    headers: list[tuple[str, str]]

@@ -1,0 +1,483 @@
+"""What stands behind a method of API Gateway: Lambda functions, SQS queues and MOCK, and the roles to reach them with.
+
+HTTP and VPC integrations and AWS services other than Lambda and SQS are not simulated, and are refused by name.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import threading
+import time
+import uuid
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterable, Mapping
+from concurrent import futures
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlencode
+
+from werkzeug.wrappers import Request
+
+from sandbox.apigateway.execution import (
+    HEADER_NAME,
+    Call,
+    GatewayResponse,
+    IntegrationRequest,
+    IntegrationResponse,
+    NotSimulated,
+    Reply,
+    configuration_error,
+    grouped,
+)
+from sandbox.apigateway.templates import parse_json
+from sandbox.backend import Backend, BackendError
+from sandbox.iam.permissions import Roles, Statement, allowed, matches
+from sandbox.lambda_.functions import Functions, Invocation
+from sandbox.lambda_.requests import NoSuchFunction, Refused
+from sandbox.protocol.scope import ACCOUNT, as_list, parse_document, service_of
+
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-execution-service-limits-table.html
+DEFAULT_TIMEOUT_MS = 29_000
+
+# A queue's policy is read again after any change to a queue that passes by here, and at the latest after this many
+# seconds: the change is noticed when it arrives, a moment before moto has carried it out.
+QUEUE_POLICY_KEPT = 1.0
+
+# The name of API Gateway's sessions, as it stands in SQS's refusals (field reports).
+SESSION = "BackplaneAssumeRoleSession"
+
+# What can be asked of SQS without changing what a role may do with a queue.
+SQS_MESSAGE_TARGETS = (
+    "AmazonSQS.SendMessage",
+    "AmazonSQS.SendMessageBatch",
+    "AmazonSQS.ReceiveMessage",
+    "AmazonSQS.DeleteMessage",
+    "AmazonSQS.DeleteMessageBatch",
+    "AmazonSQS.ChangeMessageVisibility",
+    "AmazonSQS.ChangeMessageVisibilityBatch",
+    "AmazonSQS.GetQueueUrl",
+    "AmazonSQS.GetQueueAttributes",
+)
+SQS_JSON = "application/x-amz-json-1.0"
+
+# The members of SendMessageResult, in the order of API Gateway's JSON; those without a value are null.
+SEND_MESSAGE_RESULT = (
+    "MD5OfMessageAttributes",
+    "MD5OfMessageBody",
+    "MD5OfMessageSystemAttributes",
+    "MessageId",
+    "SequenceNumber",
+)
+
+# arn:aws:apigateway:region:lambda:path/2015-03-31/functions/{function's ARN}/invocations
+FUNCTION_URI = re.compile(
+    r"arn:[\w-]+:apigateway:[\w-]+:lambda:path/2015-03-31/functions/"
+    r"(arn:[\w-]+:lambda:[\w-]+:\d{12}:function:[\w$-]+(?::[\w$-]+)?)/invocations"
+)
+# arn:aws:apigateway:region:sqs:path/{account}/{queue}
+QUEUE_URI = re.compile(r"arn:([\w-]+):apigateway:([\w-]+):sqs:path//?(\d{12})/([\w-]+(?:\.fifo)?)")
+
+
+@dataclass(frozen=True)
+class Queue:
+    partition: str
+    region: str
+    account: str
+    name: str
+
+    @property
+    def arn(self) -> str:
+        return f"arn:{self.partition}:sqs:{self.region}:{self.account}:{self.name}"
+
+    @property
+    def url(self) -> str:
+        return f"https://sqs.{self.region}.amazonaws.com/{self.account}/{self.name}"
+
+
+class Integrations:
+    """Runs the integration of a call. Raises GatewayResponse and NotSimulated."""
+
+    def __init__(self, backend: Backend, functions: Functions, roles: IntegrationRoles) -> None:
+        self._backend = backend
+        self._functions = functions
+        self._roles = roles
+
+    def run(self, call: Call, request: IntegrationRequest) -> IntegrationResponse:
+        """An integration of type AWS or MOCK."""
+        if call.integration["type"] == "MOCK":
+            return _mock(request.body)
+        if function := FUNCTION_URI.fullmatch(call.uri):
+            return self._lambda(call, function[1], request)
+        if queue := QUEUE_URI.fullmatch(call.uri):
+            return self._sqs(call, Queue(*queue.groups()), request)
+        raise NotSimulated(
+            f"The sandbox runs integrations with Lambda functions and, by path, SQS queues; not {call.uri}."
+        )
+
+    # -- Lambda
+
+    def proxy(self, call: Call) -> Reply:
+        """https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html"""
+        function = FUNCTION_URI.fullmatch(call.uri)
+        if function is None:
+            raise NotSimulated(f"The sandbox runs AWS_PROXY integrations with Lambda functions only, not {call.uri}.")
+        payload = json.dumps(_proxy_event(call)).encode()
+        call.log("Endpoint request body after transformations: {}", payload)
+        result = self._invoke(call, function[1], payload)
+        call.log("Endpoint response body before transformations: {}", result.payload)
+        try:
+            if result.status >= 400 or result.function_error:
+                raise ValueError(result.status)
+            return _proxy_reply(result.payload, binary=bool(call.binary_media_types))
+        except (TypeError, ValueError, AttributeError, OverflowError):
+            raise GatewayResponse(
+                502,
+                "InternalServerErrorException",
+                "Internal server error",
+                "Execution failed due to configuration error: Malformed Lambda proxy response",
+            ) from None
+
+    def _lambda(self, call: Call, function: str, request: IntegrationRequest) -> IntegrationResponse:
+        """https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-custom-integrations.html"""
+        if request.headers.get("x-amz-invocation-type", "RequestResponse") != "RequestResponse":
+            raise NotSimulated("The sandbox does not run asynchronous Lambda integrations.")
+        payload = request.body if request.body.strip() else b"{}"
+        try:
+            parse_json(payload)
+        except ValueError as error:
+            # Lambda refuses it with InvalidRequestContentException. Status and first words are from field reports;
+            # the rest is ours, since AWS's shows the state of its own (Java) parser.
+            raise GatewayResponse(
+                400,
+                "BadRequestException",
+                f"Could not parse request body into json: Could not parse payload into json: {error}",
+                "Execution failed due to configuration error: Could not parse request body into json",
+            ) from None
+        result = self._invoke(call, function, payload)
+        if result.status >= 400:
+            raise configuration_error(f"Lambda answered with status {result.status}")
+        response = IntegrationResponse(result.status, result.payload, {"Content-Type": "application/json"})
+        if result.function_error:
+            response.headers["X-Amz-Function-Error"] = result.function_error
+            response.selector = _member(result.payload, "errorMessage")
+        return response
+
+    def _invoke(self, call: Call, function: str, payload: bytes) -> Invocation:
+        partition, region, name = (function.split(":")[part] for part in (1, 3, 6))
+        endpoint = f"https://lambda.{region}.amazonaws.com/{call.uri.partition(':path/')[2]}"
+        call.log("Endpoint request URI: {}", endpoint)
+        credentials = call.integration.get("credentials")
+        if credentials:
+            # With a role the function's own policy is not asked.
+            may = self._roles.may(credentials, "lambda:InvokeFunction", function)
+        else:
+            snapshot = call.snapshot
+            place = f"{snapshot.api_id}/{call.stage}/{call.verb}/{call.resource.path.lstrip('/')}"
+            source = f"arn:{partition}:execute-api:{snapshot.region}:{ACCOUNT}:{place}"
+            # AWS refuses so for a function that is gone as well: its policy went with it.
+            may = self._functions.policy_allows(name, region, source)
+        if not may:
+            raise configuration_error("Invalid permissions on Lambda function")
+        call.log("Sending request to {}", endpoint)
+        limit = (call.integration.get("timeoutInMillis") or DEFAULT_TIMEOUT_MS) / 1000
+        invocation: futures.Future[Invocation] = futures.Future()
+
+        def invoke() -> None:
+            try:
+                invocation.set_result(self._functions.invoke(function, payload, region=region))
+            except BaseException as error:
+                invocation.set_exception(error)
+
+        # In a thread of its own, which goes on behind a call that timed out, as the function does on AWS.
+        threading.Thread(target=invoke, name="gateway-invoke", daemon=True).start()
+        try:
+            result = invocation.result(limit)
+        except NoSuchFunction:
+            raise configuration_error("Invalid permissions on Lambda function") from None
+        except Refused as refused:
+            raise NotSimulated(refused.message) from None
+        except futures.TimeoutError:
+            raise GatewayResponse(
+                504,
+                "InternalServerErrorException",
+                "Endpoint request timed out",
+                "Execution failed due to a timeout error",
+            ) from None
+        if result.status == 501:  # what the sandbox's Lambda does not do, said in its words
+            raise NotSimulated(_member(result.payload, "message"))
+        return result
+
+    # -- SQS
+
+    def _sqs(self, call: Call, queue: Queue, request: IntegrationRequest) -> IntegrationResponse:
+        call.log("Endpoint request URI: {}", queue.url)
+        credentials = call.integration.get("credentials")
+        if credentials and "::*:" in credentials:
+            raise NotSimulated("The sandbox does not pass the caller's own identity on to an integration.")
+        if credentials and not self._roles.assumable(credentials):
+            raise configuration_error("API Gateway does not have permission to assume the provided role")
+        call.log("Sending request to {}", queue.url)
+        if request.headers.get("x-amz-target"):
+            return self._sqs_by_json(queue, credentials, request)
+        return self._sqs_by_query(queue, credentials, request)
+
+    def _sqs_by_query(self, queue: Queue, credentials: str | None, request: IntegrationRequest) -> IntegrationResponse:
+        """The query protocol; SQS answers XML, of which API Gateway makes JSON."""
+        form = list(request.query.items())
+        if request.headers.get("content-type", "").split(";")[0].strip().lower() == "application/x-www-form-urlencoded":
+            form.extend(parse_qsl(request.body.decode("utf-8", "replace"), keep_blank_values=True, errors="replace"))
+        fields = dict(form)
+        action = fields.get("Action")
+        if not action:
+            # A forgotten Content-Type header ends here; SQS answers with an element and no words (field reports).
+            return _sqs_response(404, b"<UnknownOperationException/>", "application/xml")
+        if action != "SendMessage":
+            raise NotSimulated(f"The sandbox lets API Gateway send messages to SQS; it does not do {action}.")
+        refused = self._roles.refusal(credentials, "sqs:SendMessage", queue)
+        if refused is not None:
+            return _sqs_error(403, "AccessDenied", refused)
+        try:
+            answer = self._backend.call(
+                "sqs",
+                "POST",
+                f"/{queue.account}/{queue.name}",
+                headers={"Content-Type": "application/x-www-form-urlencoded"},
+                body=urlencode(form, errors="replace").encode(),
+                region=queue.region,
+            )
+            tree = ElementTree.fromstring(answer.body)
+        except Exception as error:
+            # moto breaks on fields it does not expect, such as half a message attribute.
+            return _sqs_error(400, "InvalidParameterValue", f"The sandbox's SQS could not read this: {error}")
+        if not answer.ok:
+            fault = _element(tree, "Type") or "Sender"
+            return _sqs_error(answer.status, _element(tree, "Code"), _element(tree, "Message"), fault)
+        sent = {
+            "ResponseMetadata": {"RequestId": str(uuid.uuid4())},
+            "SendMessageResult": {name: _element(tree, name) or None for name in SEND_MESSAGE_RESULT},
+        }
+        return _sqs_response(200, _compact({"SendMessageResponse": sent}), "application/json")
+
+    def _sqs_by_json(self, queue: Queue, credentials: str | None, request: IntegrationRequest) -> IntegrationResponse:
+        """The JSON protocol: the action is in X-Amz-Target and the queue in the body's QueueUrl."""
+        target = request.headers["x-amz-target"]
+        action = target.removeprefix("AmazonSQS.")
+        if target == action:
+            return _sqs_fault(400, "com.amazon.coral.service#UnknownOperationException")
+        try:
+            sent = parse_json(request.body)
+        except ValueError:
+            sent = None
+        if not isinstance(sent, dict):
+            return _sqs_fault(400, "com.amazon.coral.service#SerializationException")
+        named = [part for part in str(sent.get("QueueUrl") or "").split("/") if part]
+        if len(named) >= 2 and re.fullmatch(r"\d{12}", named[-2]) and re.fullmatch(r"[\w-]+(\.fifo)?", named[-1]):
+            queue = Queue(queue.partition, queue.region, named[-2], named[-1])
+        refused = self._roles.refusal(credentials, f"sqs:{action}", queue)
+        if refused is not None:
+            return _sqs_fault(403, "com.amazon.coral.service#AccessDeniedException", Message=refused)
+        try:
+            answer = self._backend.call(
+                "sqs",
+                "POST",
+                "/",
+                headers={"Content-Type": request.headers.get("content-type") or SQS_JSON, "X-Amz-Target": target},
+                body=request.body,
+                region=queue.region,
+            )
+        except Exception:
+            # moto breaks on members of a wrong type, which SQS refuses while it reads them.
+            return _sqs_fault(400, "com.amazon.coral.service#SerializationException")
+        return _sqs_response(answer.status, answer.body, SQS_JSON)
+
+
+class IntegrationRoles(Roles):
+    """Whether a role may do for API Gateway what an integration asks of it.
+
+    Role and queue are in one account here, where the role's policies or the queue's suffice and a denial in either
+    wins: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        super().__init__(backend)
+        self._queues: dict[str, tuple[float, list[Statement]]] = {}
+
+    def notice(self, request: Request) -> None:
+        """Of a request to another service: a write to a queue's attributes may change what a role may do with it."""
+        if service_of(request) == "sqs" and request.headers.get("X-Amz-Target") not in SQS_MESSAGE_TARGETS:
+            self._queues = {}
+
+    def may(self, role_arn: str, action: str, resource: str | None) -> bool:
+        return self.assumable(role_arn) and self.allows(role_arn, action, resource)
+
+    def assumable(self, role_arn: str) -> bool:
+        """Whether the role exists and trusts API Gateway."""
+        return self.trusts(role_arn, "apigateway.amazonaws.com")
+
+    def refusal(self, role_arn: str | None, action: str, queue: Queue) -> str | None:
+        """SQS's words when neither the role's policies nor the queue's allow it; None when one does."""
+        of_queue = self._queue_statements(queue)
+        if role_arn is None:
+            if allowed(_about(of_queue), action, queue.arn):
+                return None
+            return f"Access to the resource https://sqs.{queue.region}.amazonaws.com/ is denied."
+        session = f"{role_arn.rpartition('/')[2]}/{SESSION}"
+        assumed = f"arn:{queue.partition}:sts::{role_arn.split(':')[4]}:assumed-role/{session}"
+        context = {"aws:PrincipalArn": role_arn}
+        spoken = {
+            kind: {one.get("Effect") for one in held if matches(one, action, queue.arn, context)}
+            for kind, held in (
+                ("an identity-based", self._statements(role_arn)),
+                ("a resource-based", _about(of_queue, role_arn)),
+            )
+        }
+        word = action.lower()
+        refused = f"User: {assumed} is not authorized to perform: {word} on resource: {queue.arn}"
+        for kind, effects in spoken.items():
+            if "Deny" in effects:
+                return f"{refused} with an explicit deny in {kind} policy"
+        if any("Allow" in effects for effects in spoken.values()):
+            return None
+        return f"{refused} because no identity-based policy allows the {word} action"
+
+    def _queue_statements(self, queue: Queue) -> list[Statement]:
+        known = self._queues
+        kept = known.get(queue.arn)
+        if kept is not None and kept[0] > time.monotonic():
+            return kept[1]
+        asked = {"QueueUrl": queue.url, "AttributeNames": ["Policy"]}
+        try:
+            read = self._backend.sqs("GetQueueAttributes", asked, region=queue.region)
+        except BackendError:
+            return []  # no such queue: SQS says so itself, once the role may ask
+        statements = _statements(read.get("Attributes", {}).get("Policy") or "{}")
+        # Into the dictionary as it was before reading: what was read before a write is not kept past it.
+        known[queue.arn] = (time.monotonic() + QUEUE_POLICY_KEPT, statements)
+        return statements
+
+
+def _statements(document: str) -> list[Statement]:
+    """Of a policy document; one that cannot be read allows nothing."""
+    try:
+        parsed = parse_document(document)
+    except ValueError:
+        return []
+    return as_list(parsed.get("Statement")) if isinstance(parsed, dict) else []
+
+
+def _about(statements: Iterable[Statement], who: str = "*") -> list[Statement]:
+    """The statements whose Principal names `who` (a role's ARN) or everyone.
+
+    One that names the account (root) is not among them: it leaves the word to the role's own policies.
+    """
+    named = []
+    for statement in statements:
+        principal = statement.get("Principal")
+        if principal == "*":
+            named.append(statement)
+        elif isinstance(principal, dict):
+            if {"*", who} & set(as_list(principal.get("AWS"))):
+                named.append(statement)
+        elif "NotPrincipal" in statement:
+            raise NotSimulated("The sandbox's API Gateway does not evaluate NotPrincipal in policies.")
+    return named
+
+
+def _element(tree: ElementTree.Element, name: str) -> str:
+    """The text of the first element of this name, whatever its namespace; empty where there is none."""
+    texts = ((found.text or "").strip() for found in tree.iter() if found.tag.rpartition("}")[2] == name)
+    return next(texts, "")
+
+
+def _mock(body: bytes) -> IntegrationResponse:
+    """https://docs.aws.amazon.com/apigateway/latest/developerguide/how-to-mock-integration.html"""
+    try:
+        named = parse_json(body)["statusCode"]
+        status = int(named)
+        if isinstance(named, bool) or not 100 <= status <= 599:
+            raise ValueError(named)
+    except (ValueError, TypeError, LookupError, OverflowError):
+        raise configuration_error("Unable to parse statusCode. It should be an integer") from None
+    return IntegrationResponse(status, b"", selector=str(status))
+
+
+def _member(payload: bytes, name: str) -> str:
+    """A text in a JSON object; empty where there is none."""
+    try:
+        parsed = parse_json(payload)
+    except ValueError:
+        return ""
+    text = parsed.get(name) if isinstance(parsed, dict) else None
+    return text if isinstance(text, str) else ""
+
+
+def _proxy_event(call: Call) -> dict[str, Any]:
+    """The event of a proxy integration, payload format 1.0."""
+    context = call.context()
+    context.pop("authorizer")
+    context["identity"] = {name: value or None for name, value in context["identity"].items()}
+    if call.binary:
+        body: str | None = base64.b64encode(call.body).decode()
+    else:
+        body = call.body.decode("utf-8", "replace") if call.body else None
+    return {
+        "resource": call.resource.path,
+        "path": unquote(call.path),
+        "httpMethod": call.verb,
+        "headers": dict(call.headers) or None,
+        "multiValueHeaders": grouped(call.headers) or None,
+        "queryStringParameters": dict(call.query) or None,
+        "multiValueQueryStringParameters": grouped(call.query) or None,
+        "pathParameters": dict(call.path_parameters) or None,
+        "stageVariables": dict(call.stage_variables) or None,
+        "requestContext": context,
+        "body": body,
+        "isBase64Encoded": call.binary,
+    }
+
+
+def _proxy_reply(payload: bytes, binary: bool) -> Reply:
+    """What a function behind a proxy integration answered; an error of whatever kind where it is malformed."""
+    answer = parse_json(payload)
+    known = {"statusCode", "headers", "multiValueHeaders", "body", "isBase64Encoded"}
+    if not isinstance(answer, dict) or not known.issuperset(answer):
+        raise ValueError("not a proxy answer")
+    status = int(answer.get("statusCode", 200))
+    if not 200 <= status <= 599:
+        raise ValueError(status)
+    text = answer.get("body")
+    if not isinstance(text, str | None):
+        raise TypeError(text)
+    body = (text or "").encode("utf-8", "replace")
+    if answer.get("isBase64Encoded") and binary:
+        body = base64.b64decode(body, validate=True)
+    pairs = list((answer.get("headers") or {}).items())
+    pairs += [(name, value) for name, values in (answer.get("multiValueHeaders") or {}).items() for value in values]
+    if not all(HEADER_NAME.fullmatch(name) for name, _ in pairs):
+        raise ValueError("not a header's name")
+    headers = [(name, value if isinstance(value, str) else json.dumps(value)) for name, value in pairs]
+    if not any(name.lower() == "content-type" for name, _ in headers):
+        headers.append(("Content-Type", "application/json"))
+    return Reply(status, body, headers)
+
+
+def _compact(document: Mapping[str, Any]) -> bytes:
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
+def _sqs_response(status: int, body: bytes, content_type: str) -> IntegrationResponse:
+    headers = {"Content-Type": content_type, "x-amzn-RequestId": str(uuid.uuid4())}
+    return IntegrationResponse(status, body, headers, selector=str(status))
+
+
+def _sqs_error(status: int, code: str, message: str, fault: str = "Sender") -> IntegrationResponse:
+    """In the query protocol, as API Gateway turns it into JSON."""
+    error = {"Code": code, "Message": message, "Type": fault}
+    return _sqs_response(status, _compact({"Error": error, "RequestId": str(uuid.uuid4())}), "application/json")
+
+
+def _sqs_fault(status: int, kind: str, **words: str) -> IntegrationResponse:
+    """In the JSON protocol."""
+    return _sqs_response(status, json.dumps({"__type": kind, **words}).encode(), SQS_JSON)

@@ -1,0 +1,198 @@
+"""IAM and STS: what AWS refuses and moto does not.
+
+Policy documents are checked as far as moto leaves it: trust policies, principals where none may stand, and the quotas
+for their size (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html). The words of
+MalformedPolicyDocument are those that public issue threads quote.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from sandbox.backend import Backend, BackendError
+from sandbox.protocol.operations import Operation
+from sandbox.protocol.refusals import Words, last
+from sandbox.protocol.scope import ACCOUNT, as_list, parse_document
+
+LARGEST_TRUST = 2048
+MOST_VERSIONS = 5
+LARGEST_POLICY = 6144
+SERVICE = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)*\.amazonaws\.com(\.cn)?")
+IDENTITY = re.compile(rf"arn:[\w-]+:iam::{ACCOUNT}:(role|user)/(.+)")
+
+
+def malformed(message: str) -> Words:
+    return Words(400, "MalformedPolicyDocument", message)
+
+
+def absent(message: str) -> Words:
+    return Words(404, "NoSuchEntity", message)
+
+
+class Identities:
+    """In front of moto\'s IAM and STS."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    def refused(self, operation: Operation) -> Words | None:
+        """AWS's words for the call, where moto would not refuse it."""
+        name = operation.name
+        if name == "CreateRole":
+            return self._trust(operation.text("AssumeRolePolicyDocument"))
+        if name == "UpdateAssumeRolePolicy":
+            return self._role(operation) or self._trust(operation.text("PolicyDocument"))
+        if name == "CreatePolicy":
+            return self._document(operation.text("PolicyDocument"))
+        if name == "CreatePolicyVersion":
+            return self._document(operation.text("PolicyDocument")) or self._another_version(operation)
+        if name == "AttachRolePolicy" or name == "ListInstanceProfilesForRole":
+            return self._role(operation)
+        if name == "ListEntitiesForPolicy":
+            return self._policy(operation)
+        if name == "DeletePolicy":
+            return self._versions(operation)
+        if name == "DeleteRole":
+            return self._inline(operation)
+        if name == "AssumeRole":
+            return self._assumption(operation)
+        return None
+
+    def _asked(self, action: str, **parameters: str) -> str | None:
+        """moto's answer, None where there is no such thing."""
+        try:
+            return self._backend.query("iam", action, parameters).decode()
+        except BackendError as error:
+            if error.code != "NoSuchEntity":
+                raise
+            return None
+
+    def _role(self, operation: Operation) -> Words | None:
+        name = operation.text("RoleName")
+        if self._asked("GetRole", RoleName=name) is None:
+            return absent(f"The role with name {name} cannot be found.")
+        return None
+
+    def _policy(self, operation: Operation) -> Words | None:
+        arn = operation.text("PolicyArn")
+        if self._asked("GetPolicy", PolicyArn=arn) is None:
+            return absent(f"Policy {arn} was not found.")
+        return None
+
+    def _versions(self, operation: Operation) -> Words | None:
+        """API_DeletePolicy.html: attachments first, then the versions that are not the default."""
+        arn = operation.text("PolicyArn")
+        entities = self._asked("ListEntitiesForPolicy", PolicyArn=arn)
+        if entities is None:
+            return None  # moto refuses it
+        if "<member>" in entities:
+            return Words(409, "DeleteConflict", "Cannot delete a policy attached to entities.")
+        listed = self._asked("ListPolicyVersions", PolicyArn=arn)
+        if listed is None or listed.count("<VersionId>") < 2:
+            return None
+        return Words(
+            409,
+            "DeleteConflict",
+            "This policy has more than one version. Before you delete a policy, you must delete the policy's "
+            "versions. The default version is deleted with the policy.",
+        )
+
+    def _another_version(self, operation: Operation) -> Words | None:
+        listed = self._asked("ListPolicyVersions", PolicyArn=operation.text("PolicyArn")) or ""
+        if listed.count("<VersionId>") < MOST_VERSIONS:
+            return None
+        return Words(
+            409,
+            "LimitExceeded",
+            f"A managed policy can have up to {MOST_VERSIONS} versions. Before you create a new version, you must "
+            "delete an existing version.",
+        )
+
+    def _inline(self, operation: Operation) -> Words | None:
+        """Inline policies are deleted, attached ones detached; moto names the second remedy for both."""
+        name = operation.text("RoleName")
+        inline = self._asked("ListRolePolicies", RoleName=name) or ""
+        attached = self._asked("ListAttachedRolePolicies", RoleName=name) or ""
+        if "<member>" in inline and "<member>" not in attached:
+            return Words(409, "DeleteConflict", "Cannot delete entity, must delete policies first.")
+        return None
+
+    def _assumption(self, operation: Operation) -> Words | None:
+        """A missing role is refused like one that trusts nobody of this account; what policies say is not asked."""
+        arn = operation.text("RoleArn")
+        # moto makes another account's roles up, which is how one gets into that account.
+        if f":{ACCOUNT}:" not in arn or self._asked("GetRole", RoleName=last(arn, "/")) is not None:
+            return None
+        return Words(
+            403,
+            "AccessDenied",
+            f"User: arn:aws:sts::{ACCOUNT}:user/moto is not authorized to perform: sts:AssumeRole on resource: {arn}",
+        )
+
+    # Documents
+
+    def _document(self, text: str) -> Words | None:
+        if len(re.sub(r"\s", "", text)) > LARGEST_POLICY:
+            return Words(409, "LimitExceeded", f"Cannot exceed quota for PolicySize: {LARGEST_POLICY}")
+        if any({"Principal", "NotPrincipal"} & set(one) for one in statements(text) or ()):
+            return malformed("Policy document should not specify a principal.")
+        return None
+
+    def _trust(self, text: str) -> Words | None:
+        if len(re.sub(r"\s", "", text)) > LARGEST_TRUST:
+            return Words(409, "LimitExceeded", f"Cannot exceed quota for ACLSizePerRole: {LARGEST_TRUST}")
+        found = statements(text)
+        if found is None:
+            return malformed("This policy contains invalid Json")
+        if not found:
+            return malformed("Syntax errors in policy.")
+        for statement in found:
+            if statement.get("Effect") not in ("Allow", "Deny"):
+                return malformed("Syntax errors in policy.")
+            for field in ("Resource", "NotResource"):
+                if field in statement:
+                    return malformed(f"Has prohibited field {field}")
+            for field in ("Principal", "Action"):
+                if not {field, f"Not{field}"} & set(statement):
+                    return malformed(f"Missing required field {field}")
+            if not all(str(one).lower().startswith("sts:") for one in as_list(statement.get("Action"))):
+                return malformed("AssumeRole policy may only specify STS AssumeRole actions.")
+            for kind, who in principals(statement):
+                if not self._known(kind, who):
+                    return malformed(f'Invalid principal in policy: "{kind.upper()}":"{who}"')
+        return None
+
+    def _known(self, kind: str, who: str) -> bool:
+        if kind == "Service":
+            return SERVICE.fullmatch(who) is not None
+        found = IDENTITY.fullmatch(who) if kind == "AWS" else None
+        if found is None:
+            return (
+                kind != "AWS" or who == "*" or re.fullmatch(r"\d{12}|arn:[\w-]+:(iam|sts)::\d{12}:.+", who) is not None
+            )
+        what, name = found.groups()
+        return self._asked(f"Get{what.title()}", **{f"{what.title()}Name": last(name, "/")}) is not None
+
+
+def statements(text: str) -> list[dict[str, Any]] | None:
+    """A document's statements, None where it is no JSON object."""
+    try:
+        document = parse_document(text)
+    except ValueError:
+        return None
+    if not isinstance(document, dict):
+        return None
+    return [one for one in as_list(document.get("Statement")) if isinstance(one, dict)]
+
+
+def principals(statement: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Kind (AWS, Service, ...) and name of each."""
+    principal = statement.get("Principal", statement.get("NotPrincipal"))
+    if isinstance(principal, str):
+        yield "AWS", principal
+    elif isinstance(principal, dict):
+        for kind, who in principal.items():
+            for one in as_list(who):
+                yield kind, str(one)

@@ -1,0 +1,723 @@
+"""Lambda, really executed.
+
+moto keeps the functions: their configuration, tags and resource policies. What it cannot do without Docker, run
+them, happens here. The zip is caught where it passes (CreateFunction, UpdateFunctionCode), as moto's GetFunction
+gives an invented Code.Location, and each function runs in child processes of the sandbox's own interpreter,
+whatever Python runtime it names. $LATEST only: published versions are not executed.
+
+The refusals' words are AWS's; where a page or an API model is their source, it is named beside them.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import json
+import logging
+import os
+import re
+import secrets
+import shutil
+import site
+import stat
+import sys
+import tempfile
+import threading
+import time
+import uuid
+import zipfile
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from sandbox.backend import Backend, BackendError, Credentials
+from sandbox.iam.permissions import Roles, allowed
+from sandbox.lambda_.log_writer import Journal
+from sandbox.lambda_.requests import (
+    NoSuchFunction,
+    Refused,
+    check_configuration,
+    check_payload,
+    decode,
+    decode_client_context,
+    invalid,
+    read_archive,
+    stored_principal,
+)
+from sandbox.lambda_.worker import Outcome, Task, Worker, WorkerGone
+from sandbox.protocol.scope import DEFAULT_REGION, FunctionName, as_list, region_of
+
+if TYPE_CHECKING:
+    from werkzeug.wrappers import Request, Response
+
+
+log = logging.getLogger(__name__)
+
+
+# A new AWS account may run ten invocations at once (Lambda quotas page), and a laptop has no use for more.
+CONCURRENCY = 10
+
+
+# AWS keeps idle execution environments for some minutes and promises nothing.
+IDLE_SECONDS = 300.0
+
+NOT_ASSUMABLE = "The role defined for the function cannot be assumed by Lambda."
+
+JSON = {"Content-Type": "application/json"}
+
+
+# Lambda quotas page: request and response 6 MB for a synchronous call, 1 MB for an asynchronous one.
+LARGEST_PAYLOAD = 6 * 1024 * 1024
+
+LARGEST_EVENT = 1024 * 1024
+
+LARGEST_RESPONSE = 6291556
+
+
+# The PATH of a function's process.
+SYSTEM_FOLDERS = "/usr/local/bin:/usr/bin:/bin"
+
+if sys.platform == "win32":
+    SYSTEM_FOLDERS = os.path.expandvars(r"%SYSTEMROOT%\System32;%SYSTEMROOT%")
+
+
+# X-Amz-Log-Result holds the last 4 KB (Invoke, API reference).
+TAIL = 4096
+
+
+# What moto's answer may lack is AWS's default (CreateFunction, API reference).
+DEFAULT_TIMEOUT = 3
+
+DEFAULT_MEMORY = 128
+
+
+CODE = "/_sandbox/code/"
+
+
+FUNCTION_PATH = re.compile(
+    r"/(?P<version>\d{4}-\d{2}-\d{2})/functions(?:/(?P<name>.+?))??"
+    r"(?P<what>/code|/configuration|/invocations|/invoke-async|/response-streaming-invocations)?/?"
+)
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """An invocation as its caller sees it: ``function_error`` None, or "Unhandled" with the error as payload.
+
+    ``status`` 429 means that it was not run at all; ``log`` is the whole log, not only its tail.
+    """
+
+    status: int
+    payload: bytes
+    function_error: str | None
+    log: str
+    request_id: str = ""
+
+
+@dataclass
+class _Function:
+    """One function as it stands; a change of code or configuration raises ``generation``."""
+
+    name: FunctionName
+    configuration: dict[str, Any]
+    code: Path
+    generation: int = 0
+    idle: list[tuple[int, Worker, str]] = field(default_factory=list)
+    running: int = 0
+    deleted: bool = False
+
+    @property
+    def role(self) -> str:
+        return str(self.configuration.get("Role", ""))
+
+    @property
+    def timeout(self) -> float:
+        return float(self.configuration.get("Timeout") or DEFAULT_TIMEOUT)
+
+    @property
+    def memory(self) -> int:
+        return int(self.configuration.get("MemorySize") or DEFAULT_MEMORY)
+
+
+class Functions:
+    """Lambda's data plane, and the watch over the four calls that change what it runs.
+
+    ``runtime_client`` is the command that a worker runs, without the interpreter: our bootstrap unless told.
+    """
+
+    def __init__(
+        self, backend: Backend, endpoint: Callable[[], str], runtime_client: tuple[str, ...] | None = None
+    ) -> None:
+        self._backend = backend
+        self._endpoint = endpoint
+        self._client = runtime_client or (str(Path(__file__).with_name("bootstrap.py")),)
+        self._folder = Path(tempfile.mkdtemp(prefix="sandbox-"))
+        self._guard = threading.Lock()
+        self._shelf: dict[tuple[str, str, str], _Function] = {}
+        self._stopping = threading.Event()
+        self._events = ThreadPoolExecutor(CONCURRENCY, thread_name_prefix="lambda-event")
+        self._reaper = threading.Thread(target=self._reap, name="lambda-reaper", daemon=True)
+        self._policies: dict[tuple[str, str, str], tuple[int, list[dict[str, Any]]]] = {}
+        self._policy_serial = 0
+        self.roles = Roles(backend)
+        self.journal = Journal(backend, self.roles)
+
+    def start(self) -> None:
+        self._reaper.start()
+        self.journal.start()
+
+    def stop(self) -> None:
+        """End every worker; what was logged until now still reaches CloudWatch Logs."""
+        self._stopping.set()
+        self._events.shutdown(wait=False, cancel_futures=True)
+        with self._guard:
+            functions = list(self._shelf.values())
+            self._shelf.clear()
+        for function in functions:
+            self._retire(function, deleted=True)
+        self.journal.stop()
+        if self._reaper.is_alive():
+            self._reaper.join(timeout=5)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    # For the other planes
+
+    def find(self, name_or_arn: str, *, region: str = DEFAULT_REGION) -> dict[str, Any]:
+        """A copy of the function's configuration, as Lambda answers it; raises :class:`NoSuchFunction`."""
+        return dict(self._find(FunctionName.parse(name_or_arn, region)).configuration)
+
+    def invoke(
+        self,
+        name_or_arn: str,
+        payload: bytes,
+        *,
+        region: str = DEFAULT_REGION,
+        client_context: str | None = None,
+        request_id: str | None = None,
+    ) -> Invocation:
+        """Run the function and wait for it. ``payload`` is JSON text; raises :class:`NoSuchFunction`."""
+        function = self._find(FunctionName.parse(name_or_arn, region))
+        task = Task(
+            request_id=request_id or str(uuid.uuid4()),
+            payload=payload or b"{}",
+            function_arn=function.name.arn,
+            timeout=function.timeout,
+            client_context=client_context,
+        )
+        runtime = str(function.configuration.get("Runtime", ""))
+        if not runtime.startswith("python"):
+            refusal = Refused(501, "NotImplementedException", f"The sandbox runs Python only, not {runtime}.")
+            return Invocation(501, refusal.body(), None, "", task.request_id)
+        with self._guard:
+            if function.running >= CONCURRENCY:
+                too_many = Refused(
+                    429,
+                    "TooManyRequestsException",
+                    "Rate Exceeded.",
+                    Reason="ConcurrentInvocationLimitExceeded",
+                )
+                return Invocation(429, too_many.body(), None, "", task.request_id)
+            function.running += 1
+        try:
+            return self._run(function, task)
+        finally:
+            with self._guard:
+                function.running -= 1
+
+    def policy_allows(
+        self,
+        function_name: str,
+        region: str,
+        source_arn: str,
+        principal: str = "apigateway.amazonaws.com",
+    ) -> bool:
+        """Whether the function's resource policy lets a service invoke it on behalf of ``source_arn``.
+
+        A service calling for itself is in no account, so only the resource policy can allow it (Lambda guide,
+        "Using resource-based policies").
+        """
+        name = FunctionName.parse(function_name, region)
+        statements = [
+            one
+            for one in self.resource_policy(name)
+            if one.get("Principal") == "*"
+            or (isinstance(one.get("Principal"), dict) and principal in as_list(one["Principal"].get("Service")))
+        ]
+        parts = source_arn.split(":")
+        context = {
+            "aws:SourceArn": source_arn,
+            "aws:SourceAccount": parts[4] if len(parts) > 4 else "",
+        }
+        # The account is left out of an S3 ARN; an empty value would match nothing that a policy can say.
+        return allowed(statements, "lambda:InvokeFunction", name.arn, {k: v for k, v in context.items() if v})
+
+    # The front's door
+
+    def handle(self, request: Request) -> Response | None:
+        """Lambda's calls about functions that need more than moto; None for what moto answers alone."""
+        found = FUNCTION_PATH.fullmatch(request.path)
+        if found is None:
+            return None
+        name, what, verb = found["name"], found["what"] or "", request.method
+        try:
+            if not what and verb == "GET" and name and "/" not in name:
+                return self._get(request, name)
+            if what in ("/invocations", "/invoke-async") and verb == "POST" and name:
+                return self._answer_invoke(request, name, what == "/invoke-async")
+            if what == "/response-streaming-invocations":
+                raise Refused(501, "NotImplementedException", "The sandbox does not stream responses.")
+            if not name and not what and verb == "POST":
+                return self._create(request)
+            if what == "/code" and verb == "PUT" and name:
+                return self._update_code(request, name)
+            if what == "/configuration" and verb == "PUT" and name:
+                return self._update_configuration(request, name)
+            if not what and verb == "DELETE" and name and "/" not in name:
+                return self._delete(request, name)
+            if name and "/policy" in name:
+                return self._policy(request, name.partition("/")[0])
+            if name and name.endswith("/versions") and verb == "GET":
+                self._find(FunctionName.parse(name.removesuffix("/versions"), region_of(request)))
+        except Refused as refusal:
+            return refusal.response()
+        except NoSuchFunction as missing:
+            return Refused(404, "ResourceNotFoundException", str(missing)).response()
+        return None
+
+    # Control plane: moto answers, we look at what passes
+
+    def _create(self, request: Request) -> Response:
+        wanted = decode(request)
+        check_configuration(wanted, creating=True)
+        given = wanted.get("Code") or {}
+        if not any(given.get(one) for one in ("ZipFile", "ImageUri", "S3Bucket")):
+            raise invalid("Please provide a source for function code.")
+        archive = read_archive(given)
+        response = self._backend.forward(request)
+        if response.status_code < 300:
+            self._shelve(json.loads(response.get_data()), archive)
+        return response
+
+    def _get(self, request: Request, name: str) -> Response:
+        """GetFunction, with an address at which the zip really is."""
+        from werkzeug.wrappers import Response
+
+        response = self._backend.forward(request)
+        parsed = FunctionName.parse(name, region_of(request))
+        with self._guard:
+            function = self._shelf.get((parsed.region, parsed.account, parsed.name))
+        if response.status_code >= 300 or function is None:
+            return response
+        described = json.loads(response.get_data())
+        described.setdefault("Code", {})["Location"] = f"{self._endpoint()}{CODE}{function.code.name}.zip"
+        return Response(json.dumps(described).encode(), status=200, headers={"Content-Type": "application/json"})
+
+    def code(self, request: Request) -> Response | None:
+        """A function's zip, at the address that GetFunction told; who knows it needs no signature."""
+        from werkzeug.wrappers import Response
+
+        if request.method != "GET" or not request.path.startswith(CODE):
+            return None
+        kept = self._folder / Path(request.path).name
+        if not kept.is_file():
+            return Response(b"", status=404)
+        return Response(kept.read_bytes(), status=200, headers={"Content-Type": "application/zip"})
+
+    def _update_code(self, request: Request, name: str) -> Response:
+        wanted = decode(request)
+        parsed = FunctionName.parse(name, region_of(request))
+        function = self._find(parsed)
+        archive = read_archive(wanted)
+        response = self._backend.forward(request)
+        if response.status_code < 300 and not wanted.get("DryRun"):
+            self._replace(function, self._unpack(function.name, archive))
+        return response
+
+    def _update_configuration(self, request: Request, name: str) -> Response:
+        wanted = decode(request)
+        function = self._find(FunctionName.parse(name, region_of(request)))
+        check_configuration(wanted, creating=False)
+        role = wanted.get("Role")
+        if (
+            role
+            and role != function.configuration.get("Role")
+            and not self.roles.trusts(str(role), "lambda.amazonaws.com")
+        ):
+            raise invalid(NOT_ASSUMABLE)
+        response = self._backend.forward(request)
+        if response.status_code < 300:
+            self._replace(function, None)
+        return response
+
+    def _delete(self, request: Request, name: str) -> Response:
+        response = self._backend.forward(request)
+        parsed = FunctionName.parse(name, region_of(request))
+        qualifier = request.args.get("Qualifier") or parsed.qualifier
+        if response.status_code < 300 and qualifier in (None, "$LATEST"):
+            with self._guard:
+                function = self._shelf.pop((parsed.region, parsed.account, parsed.name), None)
+            if function is not None:
+                self._retire(function, deleted=True)
+        self._policy_serial += 1
+        return response
+
+    def _policy(self, request: Request, name: str) -> Response:
+        """AddPermission, GetPolicy, RemovePermission: principals as Lambda stores them, and no statement id twice."""
+        from werkzeug.wrappers import Response
+
+        function = self._find(FunctionName.parse(name, region_of(request)))
+        if request.method == "POST":
+            wanted = decode(request)
+            identity, principal = wanted.get("StatementId"), str(wanted.get("Principal") or "")
+            if identity in [one.get("Sid") for one in self.resource_policy(function.name)]:
+                raise Refused(
+                    409,
+                    "ResourceConflictException",
+                    f"The statement id ({identity}) provided already exists. Please provide a new statement id, or "
+                    "remove the existing statement.",
+                )
+            if not self._is_principal(principal):
+                raise invalid("The provided principal was invalid. Please check the principal and try again.")
+        response = self._backend.forward(request)
+        if request.method != "GET":
+            self._policy_serial += 1  # what was read of the policy before is void
+        if response.status_code >= 300 or request.method == "DELETE":
+            return response
+        answered = json.loads(response.get_data())
+        for member in ("Policy", "Statement"):
+            if member in answered:
+                document = json.loads(answered[member])
+                for statement in as_list(document["Statement"]) if member == "Policy" else [document]:
+                    statement["Principal"] = stored_principal(statement["Principal"])
+                answered[member] = json.dumps(document)
+        return Response(json.dumps(answered).encode(), status=response.status_code, headers=JSON)
+
+    def _is_principal(self, principal: str) -> bool:
+        """AddPermission takes a service, an account, or an identity that exists."""
+        if principal == "*" or re.fullmatch(r"\d{12}|[\w.-]+\.amazonaws\.com(\.cn)?", principal):
+            return True
+        found = re.fullmatch(r"arn:[\w-]+:iam::\d{12}:(?:(root)|(role|user)/(.+))", principal)
+        if found is None:
+            return False
+        if found[1]:
+            return True
+        action, kind = f"Get{found[2].title()}", f"{found[2].title()}Name"
+        try:
+            self._backend.query("iam", action, {kind: found[3].rpartition("/")[2]})
+        except BackendError:
+            return False
+        return True
+
+    def _shelve(self, configuration: dict[str, Any], archive: zipfile.ZipFile) -> None:
+        name = FunctionName.parse(configuration["FunctionArn"], DEFAULT_REGION)
+        function = _Function(name, configuration, self._unpack(name, archive))
+        with self._guard:
+            self._shelf[(name.region, name.account, name.name)] = function
+        self._policy_serial += 1
+
+    def _replace(self, function: _Function, code: Path | None) -> None:
+        """New code or configuration: who is busy finishes with the old one and is then let go."""
+        read = self._backend.call(
+            "lambda",
+            "GET",
+            f"/2015-03-31/functions/{quote(function.name.name)}/configuration",
+            region=function.name.region,
+        )
+        with self._guard:
+            if read.ok:
+                function.configuration = read.json()
+            if code is not None:
+                # The old folder stays until the sandbox stops: somebody may still be importing from it.
+                function.code = code
+        self._retire(function)
+
+    def _retire(self, function: _Function, *, deleted: bool = False) -> None:
+        with self._guard:
+            function.generation += 1
+            function.deleted = function.deleted or deleted
+            retired, function.idle = function.idle, []
+        for _, worker, _ in retired:
+            worker.kill()
+
+    def _unpack(self, name: FunctionName, archive: zipfile.ZipFile) -> Path:
+        folder = Path(tempfile.mkdtemp(prefix=f"{name.name}-", dir=self._folder))
+        for entry in archive.infolist():
+            # extract() strips drive letters, leading slashes and dots from names, so nothing leaves the folder;
+            # links are written as plain files.
+            written = Path(archive.extract(entry, folder))
+            mode = stat.S_IMODE(entry.external_attr >> 16)
+            if mode and not entry.is_dir():
+                written.chmod((mode & 0o777) | stat.S_IRUSR | stat.S_IWUSR)
+        assert archive.fp is not None
+        archive.fp.seek(0)
+        folder.with_name(f"{folder.name}.zip").write_bytes(archive.fp.read())
+        return folder
+
+    def _find(self, name: FunctionName) -> _Function:
+        with self._guard:
+            function = self._shelf.get((name.region, name.account, name.name))
+        if function is None:
+            suffix = f":{name.qualifier}" if name.qualifier else ""
+            raise NoSuchFunction(name.arn + suffix)
+        if name.qualifier not in (None, "$LATEST"):
+            read = self._backend.call(
+                "lambda",
+                "GET",
+                f"/2015-03-31/functions/{quote(name.name)}/configuration",
+                query=f"Qualifier={quote(str(name.qualifier))}",
+                region=name.region,
+            )
+            if not read.ok:
+                raise NoSuchFunction(f"{name.arn}:{name.qualifier}")
+            raise Refused(501, "NotImplementedException", "The sandbox executes $LATEST only, no versions or aliases.")
+        return function
+
+    def resource_policy(self, name: FunctionName) -> list[dict[str, Any]]:
+        key = (name.region, name.account, name.name)
+        serial = self._policy_serial
+        kept = self._policies.get(key)
+        if kept is None or kept[0] != serial:
+            read = self._backend.call(
+                "lambda", "GET", f"/2015-03-31/functions/{quote(name.name)}/policy", region=name.region
+            )
+            document = json.loads(read.json()["Policy"]) if read.ok else {}
+            kept = self._policies[key] = (serial, as_list(document.get("Statement")))
+        return kept[1]
+
+    # Data plane
+
+    def _answer_invoke(self, request: Request, name: str, old_async: bool) -> Response:
+        from werkzeug.wrappers import Response
+
+        parsed = FunctionName.parse(name, region_of(request))
+        qualifier = request.args.get("Qualifier") or parsed.qualifier
+        parsed = FunctionName(parsed.region, parsed.account, parsed.name, qualifier)
+        function = self._find(parsed)
+        payload = request.get_data()
+        kind = "Event" if old_async else request.headers.get("X-Amz-Invocation-Type", "RequestResponse")
+        limit = LARGEST_EVENT if kind == "Event" else LARGEST_PAYLOAD
+        if len(payload) > limit:
+            raise Refused(
+                413,
+                "RequestEntityTooLargeException",
+                f"{len(payload)} byte payload is too large for the {kind} invocation type (limit {limit} bytes)",
+            )
+        check_payload(payload)
+        request_id = str(uuid.uuid4())
+        headers = {"Content-Type": "application/json", "x-amzn-RequestId": request_id}
+        client_context = decode_client_context(request.headers.get("X-Amz-Client-Context"))
+        if kind == "DryRun":
+            return Response(b"", status=204, headers=headers)
+        if kind == "Event":
+            self._events.submit(self._run_event, function.name.arn, payload, client_context, request_id)
+            return Response(b"", status=202, headers=headers)
+        if kind != "RequestResponse":
+            raise invalid(
+                f"1 validation error detected: Value '{kind}' at 'invocationType' failed to satisfy constraint: "
+                "Member must satisfy enum value set: [Event, RequestResponse, DryRun]"
+            )
+        done = self.invoke(
+            function.name.arn,
+            payload,
+            region=function.name.region,
+            client_context=client_context,
+            request_id=request_id,
+        )
+        if done.status == 429:
+            headers["x-amzn-ErrorType"] = "TooManyRequestsException"
+        elif done.status == 501:
+            headers["x-amzn-ErrorType"] = "NotImplementedException"
+        else:
+            headers["X-Amz-Executed-Version"] = "$LATEST"
+        if done.function_error:
+            headers["X-Amz-Function-Error"] = done.function_error
+        if request.headers.get("X-Amz-Log-Type") == "Tail":
+            headers["X-Amz-Log-Result"] = base64.b64encode(done.log.encode()[-TAIL:]).decode()
+        return Response(done.payload, status=done.status, headers=headers)
+
+    def _run_event(self, arn: str, payload: bytes, client_context: str | None, request_id: str) -> None:
+        """An asynchronous invocation: waits while throttled. AWS would run a failed one twice more; we do not."""
+        while not self._stopping.is_set():
+            try:
+                done = self.invoke(arn, payload, client_context=client_context, request_id=request_id)
+            except NoSuchFunction:
+                return  # deleted meanwhile
+            if done.status != 429:
+                if done.function_error:
+                    log.warning("asynchronous invocation %s of %s failed: %s", request_id, arn, done.payload[:500])
+                return
+            self._stopping.wait(0.2)
+
+    def _run(self, function: _Function, task: Task) -> Invocation:
+        while True:
+            generation, worker, stream = self._take(function)
+            try:
+                outcome = worker.run(task)
+            except WorkerGone:
+                worker.kill()
+                continue
+            break
+        if outcome.kind in ("response", "error"):
+            with self._guard:
+                current = generation == function.generation and not function.deleted
+                if current:
+                    function.idle.append((generation, worker, stream))
+            if not current:
+                worker.kill()
+        done = settle(task, outcome, function.memory)
+        if not function.deleted:
+            self.journal.add(function.name, function.role, stream, done.log)
+        return done
+
+    def _take(self, function: _Function) -> tuple[int, Worker, str]:
+        with self._guard:
+            while function.idle:
+                # The one used last: the others may grow old and be let go.
+                generation, worker, stream = function.idle.pop()
+                if worker.alive:
+                    return generation, worker, stream
+            generation = function.generation
+            configuration, code = dict(function.configuration), function.code
+        if self._stopping.is_set():
+            raise NoSuchFunction(function.name.arn)
+        stream = f"{datetime.datetime.now(datetime.timezone.utc):%Y/%m/%d}/[$LATEST]{secrets.token_hex(16)}"
+        environment = self._environment(function.name, configuration, code, stream)
+        worker = Worker([sys.executable, "-u", "-s", *self._client], environment, code)
+        return generation, worker, stream
+
+    def _environment(
+        self, name: FunctionName, configuration: Mapping[str, Any], code: Path, stream: str
+    ) -> dict[str, str]:
+        """Everything the process will find in its environment; nothing comes from the user's but what is here."""
+        given = (configuration.get("Environment") or {}).get("Variables") or {}
+        environment = {
+            key: str(value)
+            for key, value in given.items()
+            # These would lead the SDK out of the sandbox, or to files of the user's.
+            if not key.startswith("AWS_ENDPOINT_URL") and key not in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE")
+        }
+        scratch = Path(tempfile.mkdtemp(prefix="tmp-", dir=self._folder))
+        environment.update(
+            AWS_LAMBDA_FUNCTION_NAME=name.name,
+            AWS_LAMBDA_FUNCTION_MEMORY_SIZE=str(configuration.get("MemorySize") or DEFAULT_MEMORY),
+            AWS_LAMBDA_FUNCTION_VERSION="$LATEST",
+            AWS_LAMBDA_INITIALIZATION_TYPE="on-demand",
+            AWS_LAMBDA_LOG_GROUP_NAME=f"/aws/lambda/{name.name}",
+            AWS_LAMBDA_LOG_STREAM_NAME=stream,
+            AWS_REGION=name.region,
+            AWS_DEFAULT_REGION=name.region,
+            AWS_EXECUTION_ENV=f"AWS_Lambda_{configuration.get('Runtime', 'python')}",
+            AWS_ENDPOINT_URL=self._endpoint(),
+            AWS_CONFIG_FILE=os.devnull,
+            AWS_SHARED_CREDENTIALS_FILE=os.devnull,
+            AWS_EC2_METADATA_DISABLED="true",
+            LAMBDA_TASK_ROOT=str(code),
+            _HANDLER=str(configuration.get("Handler", "")),
+            HOME=str(scratch),
+            TMPDIR=str(scratch),
+            PATH=SYSTEM_FOLDERS,
+        )
+        if sys.platform == "win32":
+            environment["USERPROFILE"] = str(scratch)
+        environment.setdefault("TZ", "UTC" if sys.platform == "win32" else ":UTC")
+        environment.setdefault("LANG", "en_US.UTF-8")
+        # Python's own streams, whatever locales this system has.
+        environment.setdefault("PYTHONIOENCODING", "utf-8")
+        # An interpreter built elsewhere may need to be told where its libraries are.
+        for inherited in ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT"):
+            if inherited in os.environ:
+                environment.setdefault(inherited, os.environ[inherited])
+        if site.ENABLE_USER_SITE:
+            # boto3 may have been installed there (pip install --user), and HOME is another one now.
+            environment.setdefault("PYTHONPATH", site.getusersitepackages())
+        try:
+            session = self._backend.assume_role(str(configuration.get("Role", "")), name.name, region=name.region)
+        except BackendError as error:
+            # The role was deleted under the function; its calls will be refused, as on AWS.
+            log.warning("no credentials for %s: %s", name.arn, error)
+        else:
+            environment.update(
+                AWS_ACCESS_KEY_ID=session.access_key,
+                AWS_SECRET_ACCESS_KEY=session.secret_key,
+                AWS_SESSION_TOKEN=session.session_token or "",
+            )
+        return environment
+
+    def _reap(self) -> None:
+        while not self._stopping.wait(5):
+            oldest = time.monotonic() - IDLE_SECONDS
+            with self._guard:
+                expired = []
+                for function in self._shelf.values():
+                    expired += [entry[1] for entry in function.idle if entry[1].idle_since < oldest]
+                    function.idle = [entry for entry in function.idle if entry[1].idle_since >= oldest]
+            for worker in expired:
+                worker.kill()
+
+
+# How an invocation ends
+
+
+def settle(task: Task, outcome: Outcome, memory: int) -> Invocation:
+    """The answer and the log of one invocation, in AWS's form."""
+    request_id = task.request_id
+    lines = f"START RequestId: {request_id} Version: $LATEST\n{outcome.log}"
+    error: str | None = "Unhandled"
+    if outcome.kind == "response":
+        error, payload = None, outcome.body
+        if len(payload) > LARGEST_RESPONSE:
+            error = "Unhandled"
+            payload = describe(
+                "Function.ResponseSizeTooLarge",
+                f"Response payload size exceeded maximum allowed payload size ({LARGEST_RESPONSE} bytes).",
+            )
+    elif outcome.kind == "error":
+        payload = outcome.body
+    elif outcome.kind == "init-error":
+        # The bootstrap did not know yet which invocation would get to see this.
+        payload = json.dumps({**json.loads(outcome.body), "requestId": request_id}).encode()
+    elif outcome.kind == "timeout":
+        moment = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="milliseconds")
+        said = f"Task timed out after {task.timeout:.2f} seconds"
+        lines += f"{moment.replace('+00:00', 'Z')} {request_id} {said}\n\n"
+        payload = describe("Sandbox.Timedout", f"RequestId: {request_id} Error: {said}")
+    else:
+        ended = outcome.body.decode()
+        said = (
+            "Runtime exited without providing a reason"
+            if ended == "exit status 0"
+            else f"Runtime exited with error: {ended}"
+        )
+        lines += f"RequestId: {request_id} Error: {said}\nRuntime.ExitError\n"
+        payload = describe("Runtime.ExitError", f"RequestId: {request_id} Error: {said}")
+    lines += f"END RequestId: {request_id}\n{report(request_id, outcome, memory)}\n"
+    return Invocation(200, payload, error, lines, request_id)
+
+
+def describe(kind: str, message: str) -> bytes:
+    return json.dumps({"errorType": kind, "errorMessage": message}, separators=(",", ":")).encode()
+
+
+def report(request_id: str, outcome: Outcome, memory: int) -> str:
+    duration = outcome.duration * 1000
+    init = (outcome.init_duration or 0) * 1000
+    fields = [
+        f"REPORT RequestId: {request_id}",
+        f"Duration: {duration:.2f} ms",
+        # Since August 2025 the first invocation also pays for the init phase (Lambda pricing).
+        f"Billed Duration: {-int(-(duration + init) // 1)} ms",
+        f"Memory Size: {memory} MB",
+    ]
+    if outcome.memory:
+        fields.append(f"Max Memory Used: {outcome.memory} MB")
+    if outcome.init_duration is not None:
+        fields.append(f"Init Duration: {init:.2f} ms")
+    if outcome.kind in ("timeout", "exit", "init-error"):
+        fields.append(f"Status: {'timeout' if outcome.kind == 'timeout' else 'error'}")
+    return "\t".join(fields) + "\t"
+
+
+__all__ = ["Credentials", "Functions", "Invocation", "NoSuchFunction"]

@@ -1,0 +1,611 @@
+"""Event source mappings: an SQS queue that feeds a function.
+
+Entirely ours. moto's own mappings deliver inside SendMessage, once, without retries or partial batches, and break
+sending when the function is gone; so no mapping is ever created in moto, and its queues stay plain queues.
+
+What is polled, batched, deleted and left follows the Lambda guide, "Using Lambda with Amazon SQS" and its page on
+error handling (services-sqs-errorhandling). Failed messages wait for the queue's visibility timeout; moto itself
+moves them to the dead-letter queue when they have been received often enough.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import threading
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+from sandbox.backend import Backend, BackendError
+from sandbox.lambda_.functions import Functions
+from sandbox.lambda_.requests import NoSuchFunction, Refused, decode, invalid
+from sandbox.protocol.scope import FunctionName, region_of
+
+if TYPE_CHECKING:
+    from werkzeug.wrappers import Request, Response
+
+log = logging.getLogger(__name__)
+
+MAPPINGS_PATH = re.compile(r"/2015-03-31/event-source-mappings(?:/(?P<uuid>[^/]+))?/?")
+TAGS_PATH = re.compile(r"/2017-03-31/tags/(?P<arn>arn:[^/]+:event-source-mapping:(?P<uuid>[^/]+))")
+QUEUE_ARN = re.compile(r"arn:[a-z-]+:sqs:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]+(?:\.fifo)?")
+
+# AWS starts with five pollers for a queue (Lambda guide, "Scaling behavior"); two keep two cores busy.
+POLLERS = 2
+
+# Sent messages announce themselves; this is for those that become visible again or were delayed.
+IDLE_SECONDS = 0.5
+
+# One ReceiveMessage returns ten messages at most (SQS API reference).
+LARGEST_RECEIVE = 10
+
+# What an event may weigh: the limit of a synchronous invocation. A record is heavier than its message's body.
+LARGEST_BATCH_BYTES = 5 * 1024 * 1024
+
+# Lambda guide, "Configuring an SQS queue for use with Lambda": the execution role's three permissions.
+ROLE_ACTIONS = ("ReceiveMessage", "DeleteMessage", "GetQueueAttributes")
+
+# Parameters of CreateEventSourceMapping that belong to streams, Kafka, MQ and DocumentDB.
+NOT_FOR_QUEUES = (
+    "StartingPosition", "StartingPositionTimestamp", "ParallelizationFactor", "MaximumRecordAgeInSeconds",
+    "BisectBatchOnFunctionError", "MaximumRetryAttempts", "TumblingWindowInSeconds", "Topics", "Queues",
+    "SourceAccessConfigurations", "SelfManagedEventSource", "DestinationConfig",
+)  # fmt: skip
+NOT_HERE = ("FilterCriteria", "KMSKeyArn", "ProvisionedPollerConfig", "LoggingConfig")
+
+
+@dataclass
+class EventSourceMapping:
+    """One mapping: what was configured, how it stands, and the threads that poll for it."""
+
+    uuid: str
+    queue_arn: str
+    function: FunctionName
+    batch_size: int = 10
+    window: int = 0
+    response_types: list[str] = field(default_factory=list)
+    scaling: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, Any] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    enabled: bool = True
+    # The state while something is under way; None once it is settled.
+    passing: str | None = None
+    reason: str = "USER_INITIATED"
+    last_result: str = "No records processed"
+    modified: float = field(default_factory=time.time)
+    stopping: threading.Event = field(default_factory=threading.Event)
+    pollers: list[threading.Thread] = field(default_factory=list)
+
+    @property
+    def arn(self) -> str:
+        return f"arn:aws:lambda:{self.function.region}:{self.function.account}:event-source-mapping:{self.uuid}"
+
+    @property
+    def function_arn(self) -> str:
+        qualifier = f":{self.function.qualifier}" if self.function.qualifier else ""
+        return self.function.arn + qualifier
+
+    @property
+    def region(self) -> str:
+        return self.queue_arn.split(":")[3]
+
+    @property
+    def busy(self) -> bool:
+        return any(thread.is_alive() for thread in self.pollers)
+
+    @property
+    def state(self) -> str:
+        return self.passing or ("Enabled" if self.enabled else "Disabled")
+
+    def shape(self) -> dict[str, Any]:
+        """EventSourceMappingConfiguration, as the API model has it; LastModified in seconds since 1970."""
+        shaped: dict[str, Any] = {
+            "UUID": self.uuid,
+            "BatchSize": self.batch_size,
+            "MaximumBatchingWindowInSeconds": self.window,
+            "EventSourceArn": self.queue_arn,
+            "FunctionArn": self.function_arn,
+            "LastModified": round(self.modified, 3),
+            "LastProcessingResult": self.last_result,
+            "State": self.state,
+            "StateTransitionReason": self.reason,
+            "FunctionResponseTypes": self.response_types,
+            "EventSourceMappingArn": self.arn,
+        }
+        if self.scaling:
+            shaped["ScalingConfig"] = self.scaling
+        if self.metrics:
+            shaped["MetricsConfig"] = self.metrics
+        return shaped
+
+
+class Mappings:
+    """The four calls' answers and the polling behind them.
+
+    With ``polling`` False nothing runs by itself: :meth:`pump` delivers one batch in the caller's own thread.
+    """
+
+    def __init__(self, backend: Backend, functions: Functions, *, polling: bool = True) -> None:
+        self._backend = backend
+        self._functions = functions
+        self._polling = polling
+        self._guard = threading.RLock()
+        self._shelf: dict[str, EventSourceMapping] = {}
+        self._bell = threading.Condition()
+        self._rung = 0
+        backend.listen_for_messages(self._ring)
+
+    def go(self) -> None:
+        """Poll from now on, also for the mappings that are there."""
+        self._polling = True
+        with self._guard:
+            mappings = list(self._shelf.values())
+        for mapping in mappings:
+            self._engage(mapping)
+
+    def stop(self) -> None:
+        with self._guard:
+            mappings = list(self._shelf.values())
+        for mapping in mappings:
+            mapping.stopping.set()
+        self._ring()
+        for mapping in mappings:
+            for thread in mapping.pollers:
+                thread.join(timeout=5)
+
+    # The front's door
+
+    def handle(self, request: Request) -> Response | None:
+        from werkzeug.wrappers import Response
+
+        def answer(status: int, body: Mapping[str, Any] | None) -> Response:
+            text = b"" if body is None else json.dumps(body).encode()
+            headers = {"Content-Type": "application/json", "x-amzn-RequestId": str(uuid.uuid4())}
+            return Response(text, status=status, headers=headers)
+
+        found = MAPPINGS_PATH.fullmatch(request.path)
+        tagged = TAGS_PATH.fullmatch(unquote(request.path))
+        if found is None and tagged is None:
+            return None
+        try:
+            if tagged is not None:
+                mapping = self._get(tagged["uuid"], region_of(request))
+                return answer(*self._tags(request, mapping))
+            assert found is not None
+            identity, verb = found["uuid"], request.method
+            if identity is None and verb == "POST":
+                return answer(202, self._create(decode(request), region_of(request)))
+            if identity is None and verb == "GET":
+                return answer(200, self._list(request.args, region_of(request)))
+            if identity is not None and verb == "GET":
+                return answer(200, self._get(identity, region_of(request)).shape())
+            if identity is not None and verb == "PUT":
+                return answer(202, self._update(self._get(identity, region_of(request)), decode(request)))
+            if identity is not None and verb == "DELETE":
+                return answer(202, self._delete(self._get(identity, region_of(request))))
+            raise Refused(405, "MethodNotAllowedException", f"{verb} is not a call on event source mappings.")
+        except Refused as refusal:
+            return refusal.response()
+        except NoSuchFunction as missing:
+            return Refused(404, "ResourceNotFoundException", str(missing)).response()
+
+    # Control plane
+
+    def _create(self, wanted: dict[str, Any], region: str) -> dict[str, Any]:
+        queue_arn = str(wanted.get("EventSourceArn") or "")
+        function = FunctionName.parse(str(wanted.get("FunctionName") or ""), region)
+        if QUEUE_ARN.fullmatch(queue_arn) is None:
+            if re.match(r"arn:[a-z-]+:(?!sqs:)", queue_arn):
+                raise Refused(501, "NotImplementedException", "The sandbox maps SQS queues only.")
+            raise invalid("Unrecognized event source.")
+        for name in NOT_FOR_QUEUES:
+            if wanted.get(name) is not None:
+                raise invalid(f"{name} is not valid for SQS event sources.")
+        mapping = EventSourceMapping(self._backend.uuid(), queue_arn, function)
+        settle = configure(mapping, wanted)
+        configuration = self._functions.find(str(wanted["FunctionName"]), region=region)
+        self._check_source(queue_arn, configuration)
+        settle()
+        tags = wanted.get("Tags") or {}
+        mapping.tags = {str(key): str(value) for key, value in tags.items()}
+        mapping.enabled = wanted.get("Enabled") is not False
+        with self._guard:
+            self._refuse_duplicate(mapping)
+            self._shelf[mapping.uuid] = mapping
+            answer = {**mapping.shape(), "State": "Creating"}
+        self._engage(mapping)
+        return answer
+
+    def _update(self, mapping: EventSourceMapping, wanted: dict[str, Any]) -> dict[str, Any]:
+        for name in NOT_FOR_QUEUES:
+            if wanted.get(name) is not None:
+                raise invalid(f"{name} is not valid for SQS event sources.")
+        settle = configure(mapping, wanted)
+        function = mapping.function
+        if wanted.get("FunctionName"):
+            function = FunctionName.parse(str(wanted["FunctionName"]), mapping.function.region)
+        enabled = mapping.enabled if wanted.get("Enabled") is None else bool(wanted["Enabled"])
+        configuration = self._functions.find(function.arn, region=function.region)
+        self._check_source(mapping.queue_arn, configuration)
+        with self._guard:
+            if mapping.passing == "Deleting":
+                raise Refused(
+                    400,
+                    "ResourceInUseException",
+                    "Cannot update the event source mapping because it is in use.",
+                )
+            if function != mapping.function:
+                self._refuse_duplicate(EventSourceMapping(mapping.uuid, mapping.queue_arn, function))
+            settle()
+            mapping.function = function
+            changed = "Enabling" if enabled else "Disabling"
+            passing = changed if enabled != mapping.enabled else "Updating"
+            mapping.enabled = enabled
+            mapping.reason = "USER_INITIATED"
+            mapping.modified = time.time()
+            answer = {**mapping.shape(), "State": passing}
+        self._engage(mapping)
+        return answer
+
+    def _delete(self, mapping: EventSourceMapping) -> dict[str, Any]:
+        with self._guard:
+            mapping.passing = "Deleting"
+            mapping.modified = time.time()
+            mapping.stopping.set()
+            answer = mapping.shape()
+        self._ring()
+        return answer
+
+    def _get(self, identity: str, region: str) -> EventSourceMapping:
+        with self._guard:
+            self._sweep()
+            mapping = self._shelf.get(identity)
+        if mapping is None or mapping.function.region != region:
+            raise Refused(404, "ResourceNotFoundException", "The resource you requested does not exist.")
+        return mapping
+
+    def _list(self, asked: Mapping[str, str], region: str) -> dict[str, Any]:
+        with self._guard:
+            self._sweep()
+            found = [one for one in self._shelf.values() if one.function.region == region]
+        if asked.get("EventSourceArn"):
+            found = [one for one in found if one.queue_arn == asked["EventSourceArn"]]
+        if asked.get("FunctionName"):
+            name = FunctionName.parse(asked["FunctionName"], region)
+            try:
+                self._functions.find(name.arn, region=region)
+            except NoSuchFunction as error:
+                # prowler-cloud/prowler#11228 has the words.
+                raise invalid("Function does not exist") from error
+            found = [one for one in found if one.function == name]
+        try:
+            first = int(asked.get("Marker") or 0)
+            most = min(max(int(asked.get("MaxItems") or 100), 1), 100)
+        except ValueError as error:
+            raise invalid("Invalid pagination token or page size.") from error
+        listed: dict[str, Any] = {"EventSourceMappings": [one.shape() for one in found[first : first + most]]}
+        if len(found) > first + most:
+            listed["NextMarker"] = str(first + most)
+        return listed
+
+    def _tags(self, request: Request, mapping: EventSourceMapping) -> tuple[int, dict[str, Any] | None]:
+        with self._guard:
+            if request.method == "GET":
+                return 200, {"Tags": dict(mapping.tags)}
+            if request.method == "POST":
+                mapping.tags.update({str(k): str(v) for k, v in (decode(request).get("Tags") or {}).items()})
+                return 204, None
+            if request.method == "DELETE":
+                for key in request.args.getlist("tagKeys"):
+                    mapping.tags.pop(key, None)
+                return 204, None
+        raise Refused(405, "MethodNotAllowedException", f"{request.method} is not a call on tags.")
+
+    def _check_source(self, queue_arn: str, configuration: Mapping[str, Any]) -> None:
+        """What Lambda looks at before it accepts a queue: that it is there, may be read, and waits long enough."""
+        role = str(configuration.get("Role", ""))
+        for action in ROLE_ACTIONS:
+            if not self._functions.roles.allows(role, f"sqs:{action}", queue_arn):
+                raise invalid(f"The function execution role does not have permissions to call {action} on SQS")
+        try:
+            visibility = self._queue_attribute(queue_arn, "VisibilityTimeout")
+        except BackendError as error:
+            if "NonExistentQueue" not in error.code and "QueueDoesNotExist" not in error.code:
+                raise
+            raise invalid(
+                "Error occurred while ReceiveMessage. SQS Error Code: AWS.SimpleQueueService.NonExistentQueue. "
+                "SQS Error Message: The specified queue does not exist."
+            ) from error
+        timeout = int(configuration.get("Timeout") or 3)
+        if visibility < timeout:
+            raise invalid(
+                f"Queue visibility timeout: {visibility} seconds is less than Function timeout: {timeout} seconds"
+            )
+
+    def _refuse_duplicate(self, mapping: EventSourceMapping) -> None:
+        self._sweep()
+        for other in self._shelf.values():
+            if other.uuid == mapping.uuid or other.queue_arn != mapping.queue_arn:
+                continue
+            if other.function_arn == mapping.function_arn:
+                raise Refused(
+                    409,
+                    "ResourceConflictException",
+                    f'An event source mapping with SQS arn (" {mapping.queue_arn} ") and function '
+                    f'(" {mapping.function.name} ") already exists. Please update or delete the existing mapping '
+                    f"with UUID {other.uuid}",
+                )
+
+    def _sweep(self) -> None:
+        """A mapping is Deleting until the batches it has taken are done with; then it is gone."""
+        gone = [one.uuid for one in self._shelf.values() if one.passing == "Deleting" and not one.busy]
+        for identity in gone:
+            del self._shelf[identity]
+
+    # Polling
+
+    def _engage(self, mapping: EventSourceMapping) -> None:
+        """Let the pollers run, or let them finish: they look at ``enabled`` before each receive."""
+        with self._guard:
+            if self._polling and mapping.enabled and not mapping.busy and not mapping.stopping.is_set():
+                mapping.pollers = [
+                    threading.Thread(
+                        target=self._poll,
+                        args=(mapping, number),
+                        name=f"poller-{mapping.uuid[:8]}",
+                        daemon=True,
+                    )
+                    for number in range(POLLERS)
+                ]
+                for thread in mapping.pollers:
+                    thread.start()
+        self._ring()
+
+    def _poll(self, mapping: EventSourceMapping, number: int) -> None:
+        seen = 0
+        while not mapping.stopping.is_set():
+            with self._bell:
+                seen = self._rung
+            try:
+                received = self.pump(mapping.uuid) if mapping.enabled else 0
+            except Exception:
+                log.exception("a batch of %s could not be delivered", mapping.queue_arn)
+                mapping.stopping.wait(1)
+                continue
+            if received:
+                if received >= min(mapping.batch_size, LARGEST_RECEIVE):
+                    self._ring()  # there may be more than one poller's worth
+                continue
+            with self._bell:
+                # Only the first looks without being called; a second pair of eyes would see the same nothing.
+                self._bell.wait_for(
+                    lambda: self._rung != seen or mapping.stopping.is_set(),  # noqa: B023
+                    timeout=IDLE_SECONDS if number == 0 else 5,
+                )
+
+    def _ring(self) -> None:
+        with self._bell:
+            self._rung += 1
+            self._bell.notify_all()
+
+    def pump(self, identity: str) -> int:
+        """Receive one batch and deliver it; the number of messages received. Nothing is received in vain:
+        without a function to call or permission to receive, the messages stay in the queue untouched."""
+        with self._guard:
+            mapping = self._shelf.get(identity)
+        if mapping is None:
+            return 0
+        try:
+            configuration = self._functions.find(mapping.function_arn, region=mapping.function.region)
+        except NoSuchFunction:
+            mapping.last_result = "PROBLEM: Function not found"
+            return 0
+        role = str(configuration.get("Role", ""))
+        if not all(self._functions.roles.allows(role, f"sqs:{action}", mapping.queue_arn) for action in ROLE_ACTIONS):
+            mapping.last_result = "PROBLEM: The function execution role may not read the queue"
+            return 0
+        try:
+            messages = self._receive(mapping)
+            if messages:
+                self._deliver(mapping, messages)
+        except BackendError as error:
+            # The queue was deleted, or moto refused; either way nothing of ours is lost.
+            mapping.last_result = f"PROBLEM: {error.code or 'SQS refused'}"
+            return 0
+        return len(messages)
+
+    def _receive(self, mapping: EventSourceMapping) -> list[dict[str, Any]]:
+        """Up to a batch. With a batching window, what arrives until it closes; it opens with the first message."""
+        gathered: list[dict[str, Any]] = []
+        weight, closes = 0, 0.0
+        while len(gathered) < mapping.batch_size and weight < LARGEST_BATCH_BYTES:
+            with self._bell:
+                seen = self._rung
+            answered = self._backend.sqs(
+                "ReceiveMessage",
+                {
+                    "QueueUrl": self._queue_url(mapping.queue_arn),
+                    "MaxNumberOfMessages": min(LARGEST_RECEIVE, mapping.batch_size - len(gathered)),
+                    "AttributeNames": ["All"],
+                    "MessageAttributeNames": ["All"],
+                    "WaitTimeSeconds": 0,
+                },
+                region=mapping.region,
+            )
+            came = answered.get("Messages") or []
+            gathered += came
+            weight += sum(len(message.get("Body", "").encode()) for message in came)
+            if not gathered or not mapping.window:
+                return gathered
+            closes = closes or time.monotonic() + mapping.window
+            left = closes - time.monotonic()
+            if left <= 0 or mapping.stopping.is_set():
+                return gathered
+            if not came:
+                with self._bell:
+                    self._bell.wait_for(
+                        lambda: self._rung != seen or mapping.stopping.is_set(),  # noqa: B023
+                        timeout=min(left, IDLE_SECONDS),
+                    )
+        return gathered
+
+    def _deliver(self, mapping: EventSourceMapping, messages: list[dict[str, Any]]) -> None:
+        event = {"Records": [record(message, mapping.queue_arn) for message in messages]}
+        try:
+            done = self._functions.invoke(
+                mapping.function_arn, json.dumps(event).encode(), region=mapping.function.region
+            )
+        except NoSuchFunction:
+            mapping.last_result = "PROBLEM: Function not found"
+            return
+        if done.status != 200 or done.function_error:
+            mapping.last_result = "PROBLEM: Function call failed"
+            return
+        sent = [message["MessageId"] for message in messages]
+        failed = failures(done.payload, sent) if "ReportBatchItemFailures" in mapping.response_types else set()
+        mapping.last_result = "OK" if not failed else "PROBLEM: Function reported failed items"
+        settled = [message for message in messages if message["MessageId"] not in failed]
+        for first in range(0, len(settled), LARGEST_RECEIVE):
+            self._backend.sqs(
+                "DeleteMessageBatch",
+                {
+                    "QueueUrl": self._queue_url(mapping.queue_arn),
+                    "Entries": [
+                        {"Id": str(number), "ReceiptHandle": message["ReceiptHandle"]}
+                        for number, message in enumerate(settled[first : first + LARGEST_RECEIVE])
+                    ],
+                },
+                region=mapping.region,
+            )
+
+    def _queue_url(self, queue_arn: str) -> str:
+        # moto goes by the last parts of a queue's URL; the host is for the client to reach it by.
+        _, _, _, region, account, name = queue_arn.split(":")
+        return f"http://sqs.{region}.amazonaws.com/{account}/{name}"
+
+    def _queue_attribute(self, queue_arn: str, attribute: str) -> int:
+        read = self._backend.sqs(
+            "GetQueueAttributes",
+            {"QueueUrl": self._queue_url(queue_arn), "AttributeNames": [attribute]},
+            region=queue_arn.split(":")[3],
+        )
+        return int(read["Attributes"][attribute])
+
+
+def configure(mapping: EventSourceMapping, wanted: Mapping[str, Any]) -> Any:
+    """Check what a create or update asks for; the function returned puts it in place."""
+    for name in NOT_HERE:
+        if wanted.get(name):
+            raise Refused(501, "NotImplementedException", f"The sandbox has no {name} for event source mappings.")
+    fifo = mapping.queue_arn.endswith(".fifo")
+    batch_size = int(wanted["BatchSize"]) if wanted.get("BatchSize") is not None else mapping.batch_size
+    window = wanted.get("MaximumBatchingWindowInSeconds")
+    window = mapping.window if window is None else int(window)
+    response_types = wanted.get("FunctionResponseTypes")
+    response_types = mapping.response_types if response_types is None else list(response_types)
+    if not 1 <= batch_size <= 10000:
+        constraint = "less than or equal to 10000" if batch_size > 10000 else "greater than or equal to 1"
+        raise invalid(
+            f"1 validation error detected: Value '{batch_size}' at 'batchSize' failed to satisfy constraint: "
+            f"Member must have value {constraint}"
+        )
+    if not 0 <= window <= 300:
+        constraint = "less than or equal to 300" if window > 300 else "greater than or equal to 0"
+        raise invalid(
+            f"1 validation error detected: Value '{window}' at 'maximumBatchingWindowInSeconds' failed to satisfy "
+            f"constraint: Member must have value {constraint}"
+        )
+    if fifo and window:
+        raise invalid("Batching window is not supported for FIFO queues.")
+    if fifo and batch_size > 10:
+        raise invalid("BatchSize for FIFO queues must be 10 or less.")
+    if batch_size > 10 and not window:
+        raise invalid("Maximum batch window in seconds must be greater than 0 if maximum batch size is greater than 10")
+    unknown = [one for one in response_types if one != "ReportBatchItemFailures"]
+    if unknown:
+        raise invalid(
+            f"1 validation error detected: Value '{response_types}' at 'functionResponseTypes' failed to satisfy "
+            "constraint: Member must satisfy enum value set: [ReportBatchItemFailures]"
+        )
+    scaling = wanted.get("ScalingConfig")
+    concurrency = (scaling or {}).get("MaximumConcurrency")
+    if concurrency is not None and not 2 <= int(concurrency) <= 1000:
+        raise invalid("MaximumConcurrency must be between 2 and 1000.")
+
+    def settle() -> None:
+        mapping.batch_size, mapping.window, mapping.response_types = batch_size, window, response_types
+        if scaling is not None:
+            mapping.scaling = dict(scaling)
+        if wanted.get("MetricsConfig") is not None:
+            mapping.metrics = dict(wanted["MetricsConfig"])
+
+    return settle
+
+
+def record(message: Mapping[str, Any], queue_arn: str) -> dict[str, Any]:
+    """One message in the shape of an SQS event (Lambda guide, with-sqs)."""
+    shaped: dict[str, Any] = {
+        "messageId": message["MessageId"],
+        "receiptHandle": message["ReceiptHandle"],
+        "body": message.get("Body", ""),
+        "attributes": message.get("Attributes") or {},
+        "messageAttributes": {
+            name: message_attribute(value) for name, value in (message.get("MessageAttributes") or {}).items()
+        },
+        "md5OfBody": message.get("MD5OfBody", ""),
+        "eventSource": "aws:sqs",
+        "eventSourceARN": queue_arn,
+        "awsRegion": queue_arn.split(":")[3],
+    }
+    if message.get("MD5OfMessageAttributes"):
+        shaped["md5OfMessageAttributes"] = message["MD5OfMessageAttributes"]
+    return shaped
+
+
+def message_attribute(value: Mapping[str, Any]) -> dict[str, Any]:
+    shaped: dict[str, Any] = {
+        "stringListValues": [],
+        "binaryListValues": [],
+        "dataType": value.get("DataType"),
+    }
+    if value.get("StringValue") is not None:
+        shaped["stringValue"] = value["StringValue"]
+    if value.get("BinaryValue") is not None:
+        shaped["binaryValue"] = value["BinaryValue"]
+    return shaped
+
+
+def failures(payload: bytes, sent: list[str]) -> set[str]:
+    """The ids of the messages that a partial batch response leaves in the queue: none, some, or all of them.
+
+    Complete success: an empty or null response or list. Complete failure: a response that is no JSON, an empty or
+    null identifier, another key than itemIdentifier, an id that was not sent (services-sqs-errorhandling,
+    "Success and failure conditions").
+    """
+    everything = set(sent)
+    try:
+        answered = json.loads(payload) if payload.strip() else None
+    except ValueError:
+        return everything
+    if answered is None or answered == {}:
+        return set()
+    if not isinstance(answered, dict):
+        return everything
+    listed = answered.get("batchItemFailures")
+    if listed is None or listed == []:
+        # A response that speaks of other things reports no failures.
+        return set()
+    if not isinstance(listed, list):
+        return everything
+    failed: set[str] = set()
+    for entry in listed:
+        identifier = entry.get("itemIdentifier") if isinstance(entry, dict) else None
+        if not isinstance(identifier, str) or identifier not in everything:
+            return everything
+        failed.add(identifier)
+    return failed

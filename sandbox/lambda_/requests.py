@@ -1,0 +1,218 @@
+"""What Lambda demands of a request, and its words where it refuses."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+import json
+import re
+import uuid
+import zipfile
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from werkzeug.wrappers import Request, Response
+
+
+# https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+LONGEST_NAME = 64
+
+LONGEST_TIMEOUT = 900
+
+LARGEST_ENVIRONMENT = 4096
+
+ENVIRONMENT_NAME = re.compile(r"[a-zA-Z]([a-zA-Z0-9_])+")
+
+
+# Lambda quotas page: 250 MB unpacked.
+LARGEST_CODE = 262144000
+
+
+# Creating has been blocked for these for years; later dates moved more than once, so no others are listed.
+BLOCKED_RUNTIMES = ("python2.7", "python3.6", "python3.7")
+
+
+# Names a function may not set itself (Lambda guide, "Defined runtime environment variables").
+RESERVED = frozenset({
+    "_HANDLER", "_X_AMZN_TRACE_ID", "AWS_DEFAULT_REGION", "AWS_REGION", "AWS_EXECUTION_ENV",
+    "AWS_LAMBDA_FUNCTION_NAME", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "AWS_LAMBDA_FUNCTION_VERSION",
+    "AWS_LAMBDA_INITIALIZATION_TYPE", "AWS_LAMBDA_LOG_GROUP_NAME", "AWS_LAMBDA_LOG_STREAM_NAME",
+    "AWS_ACCESS_KEY", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN",
+    "AWS_LAMBDA_RUNTIME_API", "LAMBDA_TASK_ROOT", "LAMBDA_RUNTIME_DIR",
+})  # fmt: skip
+
+
+class NoSuchFunction(Exception):
+    """No function of this name in this Region; the message is AWS's."""
+
+    def __init__(self, arn: str) -> None:
+        super().__init__(f"Function not found: {arn}")
+        self.arn = arn
+
+
+class Refused(Exception):
+    """What Lambda's API answers instead of doing it."""
+
+    def __init__(self, status: int, code: str, message: str, **more: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.more = more
+
+    def body(self) -> bytes:
+        kind = "User" if self.status < 500 else "Service"
+        # API models disagree on the case of `message`; every SDK reads both.
+        return json.dumps({"Type": kind, "Message": self.message, "message": self.message, **self.more}).encode()
+
+    def response(self) -> Response:
+        from werkzeug.wrappers import Response
+
+        return Response(
+            self.body(),
+            status=self.status,
+            headers={
+                "Content-Type": "application/json",
+                "x-amzn-ErrorType": self.code,
+                "x-amzn-RequestId": str(uuid.uuid4()),
+            },
+        )
+
+
+def invalid(message: str) -> Refused:
+    return Refused(400, "InvalidParameterValueException", message)
+
+
+# What a request must look like
+
+
+def decode(request: Request) -> dict[str, Any]:
+    try:
+        body = json.loads(request.get_data(cache=True) or b"{}")
+    except ValueError as error:
+        raise Refused(400, "SerializationException", f"Could not parse request body into json: {error}") from error
+    if not isinstance(body, dict):
+        raise Refused(400, "SerializationException", "Start of structure or map expected.")
+    return body
+
+
+def check_payload(payload: bytes) -> None:
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is not JSON")
+
+    if not payload:
+        return
+    try:
+        json.loads(payload, parse_constant=refuse)
+    except (ValueError, RecursionError) as error:
+        raise Refused(
+            400, "InvalidRequestContentException", f"Could not parse request body into json: {error}"
+        ) from error
+
+
+def decode_client_context(header: str | None) -> str | None:
+    if not header:
+        return None
+    try:
+        decoded = base64.b64decode(header, validate=True).decode()
+        json.loads(decoded)
+    except (ValueError, binascii.Error) as error:
+        raise Refused(
+            400,
+            "InvalidRequestContentException",
+            "Client context must be a valid Base64-encoded JSON object.",
+        ) from error
+    # It travels in a header: one line, ASCII.
+    return json.dumps(json.loads(decoded))
+
+
+@lru_cache(maxsize=1)
+def runtimes() -> tuple[str, ...]:
+    """Every runtime that AWS ever had, from the API model that botocore brings along."""
+    from botocore.loaders import Loader
+
+    # Not through a Session, which reads the user's profile and fails when that is broken.
+    return tuple(Loader().load_service_model("lambda", "service-2")["shapes"]["Runtime"]["enum"])
+
+
+def stored_principal(principal: Any) -> Any:
+    """Of a statement that AddPermission made; moto keeps an ARN or an account as it was given."""
+    if not isinstance(principal, str) or principal == "*":
+        return principal
+    return {"AWS": f"arn:aws:iam::{principal}:root" if principal.isdigit() else principal}
+
+
+def check_configuration(wanted: Mapping[str, Any], *, creating: bool) -> None:
+    runtime = wanted.get("Runtime")
+    name = str(wanted.get("FunctionName") or "").rpartition(":")[2]
+    if creating and len(name) > LONGEST_NAME:
+        raise not_valid(f"Value '{name}' at 'functionName'", f"have length less than or equal to {LONGEST_NAME}")
+    timeout = wanted.get("Timeout")
+    if isinstance(timeout, int) and timeout > LONGEST_TIMEOUT:
+        raise not_valid(f"Value '{timeout}' at 'timeout'", f"have value less than or equal to {LONGEST_TIMEOUT}")
+    if creating and not (runtime and wanted.get("Handler")):
+        raise invalid("Runtime and Handler are mandatory parameters for functions created with deployment packages.")
+    if runtime is not None:
+        if runtime in BLOCKED_RUNTIMES:
+            raise invalid(
+                f"The runtime parameter of {runtime} is no longer supported for creating or updating AWS Lambda "
+                "functions. We recommend you use a supported runtime while creating or updating functions."
+            )
+        if runtime not in runtimes():
+            raise invalid(
+                f"Value {runtime} at 'runtime' failed to satisfy constraint: Member must satisfy enum value set: "
+                f"[{', '.join(runtimes())}] or be a valid ARN"
+            )
+    variables = (wanted.get("Environment") or {}).get("Variables") or {}
+    if any(not ENVIRONMENT_NAME.fullmatch(name) for name in variables):
+        raise not_valid(
+            "Value at 'environment.variables'",
+            f"Map keys must satisfy constraint: [Member must satisfy regular expression pattern: "
+            f"{ENVIRONMENT_NAME.pattern}]",
+        )
+    measured = json.dumps(variables, separators=(",", ":"))
+    if len(measured.encode()) > LARGEST_ENVIRONMENT:
+        raise invalid(
+            "Lambda was unable to configure your environment variables because the environment variables you have "
+            f"provided exceeded the 4KB limit. String measured: {measured}"
+        )
+    reserved = [name for name in variables if name in RESERVED]
+    if reserved:
+        raise invalid(
+            "Lambda was unable to configure your environment variables because the environment variables you have "
+            "provided contains reserved keys that are currently not supported for modification. Reserved keys used "
+            f"in this request: {', '.join(reserved)}"
+        )
+
+
+def not_valid(what: str, constraint: str) -> Refused:
+    """In the words of the API model's constraints; the service's own limits are narrower than its model's."""
+    constraint = constraint if constraint.startswith("Map") else f"Member must {constraint}"
+    said = f"1 validation error detected: {what} failed to satisfy constraint: {constraint}"
+    return Refused(400, "ValidationException", said)
+
+
+def read_archive(code: Mapping[str, Any]) -> zipfile.ZipFile:
+    """The zip of a request, looked through to its last byte: a damaged one is refused before moto hears of it."""
+    if code.get("ImageUri") or code.get("S3Bucket"):
+        raise Refused(501, "NotImplementedException", "The sandbox takes a function's code as ZipFile only.")
+    unreadable = "Could not unzip uploaded file. Please check your file, then try to upload again."
+    try:
+        archive = zipfile.ZipFile(io.BytesIO(base64.b64decode(code.get("ZipFile") or "")))
+        if sum(entry.file_size for entry in archive.infolist()) > LARGEST_CODE:
+            raise invalid(f"Unzipped size must be smaller than {LARGEST_CODE} bytes")
+        if archive.testzip() is not None:
+            raise invalid(unreadable)
+    except (
+        zipfile.BadZipFile,
+        binascii.Error,
+        NotImplementedError,
+        RuntimeError,
+        EOFError,
+        OSError,
+    ) as error:
+        raise invalid(unreadable) from error
+    return archive

@@ -1,0 +1,375 @@
+"""One execution environment of a function: a child process behind a Lambda Runtime API of its own.
+
+The Runtime API names no function in its paths (docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html), so each
+worker listens on a loopback port of its own; whoever asks there is this worker. AWS's own awslambdaric can stand
+in for our bootstrap, as both speak that interface.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import re
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+# AWS gives the code outside the handler ten seconds (Lambda guide, lambda-runtime-environment, "Init phase").
+INIT_SECONDS = 10.0
+
+# What one invocation may print before the rest is dropped; a handler that prints for ever must not fill memory.
+LARGEST_LOG = 1024 * 1024
+
+RUNTIME_PATH = re.compile(r"/2018-06-01/runtime/(?:invocation/(?P<id>[^/]+)/)?(?P<what>[a-z/]+)")
+
+
+@dataclass(frozen=True)
+class Task:
+    """One invocation as the worker hands it to its process."""
+
+    request_id: str
+    payload: bytes
+    function_arn: str
+    timeout: float
+    client_context: str | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an invocation ended: ``kind`` is response, error, init-error, timeout or exit.
+
+    ``body`` is what the process posted; for exit it is how the process ended, in AWS's words. Times in seconds;
+    ``memory`` is the greatest resident size in MB, 0 where the system does not tell.
+    """
+
+    kind: str
+    body: bytes
+    log: str
+    duration: float
+    init_duration: float | None
+    memory: int
+
+
+class WorkerGone(Exception):
+    """The process ended before it took the task, which therefore may be given to another worker."""
+
+
+class Worker:
+    """Used by one thread at a time; :class:`sandbox.lambda_.functions.Functions` sees to that."""
+
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str], folder: Path) -> None:
+        self.idle_since = time.monotonic()
+        self._tasks: queue.Queue[Task | None] = queue.Queue()
+        self._events: queue.Queue[tuple[str, bytes]] = queue.Queue()
+        self._ready = threading.Event()
+        self._current: Task | None = None
+        self._taken: Task | None = None
+        self._fresh = True
+        self._started = time.monotonic()
+        self._ready_at = self._started
+        self._api = _serve_runtime_api(self)
+        read_end, write_end = os.pipe()
+        try:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=write_end,
+                stderr=write_end,
+                cwd=folder,
+                env={**environment, "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{self._api.server_address[1]}"},
+                close_fds=True,
+                start_new_session=True,
+                creationflags=DETACHED,
+            )
+        except BaseException:
+            os.close(read_end)
+            self._api.shutdown()
+            self._api.server_close()
+            raise
+        finally:
+            os.close(write_end)
+        self._log = LogPipe(read_end)
+        threading.Thread(target=self._watch, name=f"worker-{self._process.pid}", daemon=True).start()
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def run(self, task: Task) -> Outcome:
+        """Hand the task over and wait for its end. After anything but response or error the worker is dead."""
+        fresh, self._fresh = self._fresh, False
+        if not self._ready.wait(INIT_SECONDS):
+            self.kill()
+            return self._ended("timeout", b"", self._started, None)
+        init = self._ready_at - self._started if fresh else None
+        with contextlib.suppress(queue.Empty):
+            kind, body = self._events.get_nowait()
+            if not fresh:
+                raise WorkerGone
+            self.kill()
+            return self._ended(kind, body, self._started, None)
+        started = time.monotonic()
+        self._current = task
+        self._tasks.put(task)
+        try:
+            kind, body = self._events.get(timeout=task.timeout)
+        except queue.Empty:
+            kind, body = "timeout", b""
+        if kind == "exit" and self._taken is not task:
+            raise WorkerGone
+        # The size is read while there still is a process to ask.
+        outcome = self._ended(kind, body, started, init)
+        if kind in ("timeout", "exit", "init-error"):
+            self.kill()
+        self._current = None
+        self.idle_since = time.monotonic()
+        return outcome
+
+    def kill(self) -> None:
+        """The process and whatever it started, at once."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if sys.platform == "win32":
+                self._process.kill()  # not what it started: Windows has no groups that could be ended
+            else:
+                # The worker leads a process group of its own, so this reaches its children and nobody else.
+                os.killpg(self._process.pid, signal.SIGKILL)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=5)
+
+    def _ended(self, kind: str, body: bytes, started: float, init: float | None) -> Outcome:
+        duration = time.monotonic() - started
+        return Outcome(kind, body, self._log.take(), duration, init, self._memory())
+
+    def _memory(self) -> int:
+        try:
+            status = Path(f"/proc/{self._process.pid}/status").read_text(encoding="ascii", errors="replace")
+        except OSError:
+            return 0
+        peak = re.search(r"VmHWM:\s*(\d+) kB", status)
+        return int(peak.group(1)) // 1024 if peak else 0
+
+    def _watch(self) -> None:
+        code = self._process.wait()
+        if code < 0:
+            ended = f"signal: {signal.Signals(-code).name.removeprefix('SIG').lower()}"
+            # Go, in which AWS's agent is written, names this one after what it does.
+            ended = ended.replace("signal: kill", "signal: killed")
+        else:
+            ended = f"exit status {code}"
+        self._events.put(("exit", ended.encode()))
+        self._ready.set()
+        self._tasks.put(None)
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        self._log.close()
+        self._api.shutdown()
+        self._api.server_close()
+
+    # The Runtime API's side
+
+    def next_task(self) -> Task | None:
+        """Called by the process's connection; waits for work. None: the worker is at its end."""
+        if not self._ready.is_set():
+            self._ready_at = time.monotonic()
+            self._ready.set()
+        self._taken = self._tasks.get()
+        return self._taken
+
+    def accept(self, kind: str, request_id: str | None, body: bytes) -> bool:
+        """What the process posted; False where it speaks of an invocation that is not the present one."""
+        if kind == "init-error":
+            self._events.put((kind, body))
+            self._ready.set()
+            return True
+        if self._current is None or request_id != self._current.request_id:
+            return False
+        self._current = None  # one result for each invocation; a second one is refused
+        self._events.put((kind, body))
+        return True
+
+
+if sys.platform == "win32":
+    import _winapi
+    import msvcrt
+
+    DETACHED = subprocess.CREATE_NEW_PROCESS_GROUP  # else Ctrl-C on the sandbox's console would reach the handler
+
+    def prepare(descriptor: int) -> None:
+        """Nothing: before Python 3.12 a pipe of Windows always blocks, so it is asked before it is read."""
+
+    def has_something(descriptor: int, seconds: float) -> bool:
+        """Whether there is something to read, or the end. Windows cannot wait for a pipe, so it is asked repeatedly."""
+        until = time.monotonic() + seconds
+        while _waiting(descriptor) == 0:
+            if time.monotonic() >= until:
+                return False
+            time.sleep(0.02)
+        return True
+
+    def read_at_once(descriptor: int) -> bytes | None:
+        """What is there; empty at the end, None where there is nothing yet."""
+        waiting = _waiting(descriptor)
+        return None if waiting == 0 else b"" if waiting is None else os.read(descriptor, min(waiting, 65536))
+
+    def _waiting(descriptor: int) -> int | None:
+        try:
+            return _winapi.PeekNamedPipe(msvcrt.get_osfhandle(descriptor))[-2]
+        except OSError:
+            return None
+
+else:
+    DETACHED = 0
+
+    def prepare(descriptor: int) -> None:
+        os.set_blocking(descriptor, False)
+
+    def has_something(descriptor: int, seconds: float) -> bool:
+        """Whether there is something to read, or the end."""
+        readable = select.poll()
+        readable.register(descriptor, select.POLLIN)
+        return bool(readable.poll(seconds * 1000))
+
+    def read_at_once(descriptor: int) -> bytes | None:
+        """What is there; empty at the end, None where there is nothing yet."""
+        try:
+            return os.read(descriptor, 65536)
+        except BlockingIOError:
+            return None
+
+
+class LogPipe:
+    """The reading end of a process's output.
+
+    When a result arrives, everything printed before it is already in the kernel's buffer, but not necessarily
+    read: so the pipe is emptied once more by whoever takes the log, without blocking.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._guard = threading.Lock()
+        self._gathered = bytearray()
+        self._dropped = False
+        self._open = True
+        self._closing = False
+        prepare(descriptor)
+        threading.Thread(target=self._read, name="worker-log", daemon=True).start()
+
+    def take(self) -> str:
+        """What was printed since the last time. Bytes that are no UTF-8 come as replacement characters."""
+        with self._guard:
+            self._empty()
+            taken = bytes(self._gathered)
+            self._gathered.clear()
+            dropped, self._dropped = self._dropped, False
+        text = taken.decode("utf-8", "replace")
+        if text and not text.endswith("\n"):
+            text += "\n"
+        return text + ("(the sandbox dropped the rest of this output)\n" if dropped else "")
+
+    def close(self) -> None:
+        """The process is gone. A child of its that still holds the pipe is not waited for."""
+        self._closing = True
+
+    def _read(self) -> None:
+        while self._open:
+            ready = has_something(self._descriptor, 0.5)
+            with self._guard:
+                if ready:
+                    self._empty()
+                elif self._closing:
+                    self._shut()
+
+    def _empty(self) -> None:
+        while self._open:
+            piece = read_at_once(self._descriptor)
+            if piece is None:
+                return
+            if not piece:
+                self._shut()
+                return
+            room = LARGEST_LOG - len(self._gathered)
+            self._dropped = self._dropped or len(piece) > room
+            self._gathered += piece[: max(room, 0)]
+
+    def _shut(self) -> None:
+        self._open = False
+        os.close(self._descriptor)
+
+
+def _serve_runtime_api(worker: Worker) -> ThreadingHTTPServer:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        wbufsize = -1
+        disable_nagle_algorithm = True
+
+        def do_GET(self) -> None:
+            path = RUNTIME_PATH.fullmatch(self.path)
+            if path is None or path["what"] != "invocation/next":
+                self._send(404, {}, b'{"errorMessage":"Not found","errorType":"NotFound"}')
+                return
+            task = worker.next_task()
+            if task is None:
+                self.close_connection = True
+                return
+            head = {
+                "Lambda-Runtime-Aws-Request-Id": task.request_id,
+                "Lambda-Runtime-Deadline-Ms": str(int((time.time() + task.timeout) * 1000)),
+                "Lambda-Runtime-Invoked-Function-Arn": task.function_arn,
+                "Lambda-Runtime-Trace-Id": f"Root=1-{int(time.time()):08x}-{os.urandom(12).hex()};Sampled=0",
+            }
+            if task.client_context:
+                head["Lambda-Runtime-Client-Context"] = task.client_context
+            self._send(200, head, task.payload)
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            path = RUNTIME_PATH.fullmatch(self.path)
+            kinds = {"response": "response", "error": "error", "init/error": "init-error"}
+            kind = kinds.get(path["what"]) if path else None
+            if path is None or kind is None:
+                self._send(404, {}, b'{"errorMessage":"Not found","errorType":"NotFound"}')
+            elif worker.accept(kind, path["id"], body):
+                self._send(202, {}, json.dumps({"status": "OK"}).encode())
+            else:
+                refusal = {"errorMessage": "Invalid request ID", "errorType": "InvalidRequestID"}
+                self._send(400, {}, json.dumps(refusal).encode())
+
+        def _send(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+            self.send_response_only(status)
+            for name, value in {"Content-Type": "application/json", **headers}.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+            self.wfile.flush()
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Quiet: this conversation is between two ends of ours."""
+
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            """A process that was killed leaves its connection broken; the watcher has the news already."""
+
+        # On Windows it would let somebody else listen at the same port.
+        allow_reuse_address = sys.platform != "win32"
+
+        def server_close(self) -> None:
+            self.socket.close()
+
+    server = Server(("127.0.0.1", 0), Handler)
+    threading.Thread(
+        target=server.serve_forever, kwargs={"poll_interval": 0.5}, name="runtime-api", daemon=True
+    ).start()
+    return server

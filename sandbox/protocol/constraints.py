@@ -1,0 +1,218 @@
+"""The constraints of the API models: types, lengths, patterns, ranges, enumerations, what must be given.
+
+moto accepts names that AWS refuses. The services check a request against their model before anything else, and word
+it alike; botocore brings those models along, so they are checked here from the same source.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from sandbox.protocol.operations import BY_PATH, Operation, in_order, json_object, nested
+from sandbox.protocol.refusals import Words, refusal
+from sandbox.protocol.scope import MODULES
+
+if TYPE_CHECKING:
+    from werkzeug.wrappers import Request, Response
+
+# The error code with which each service refuses (their API references, "Common Errors"; Logs: InvalidParameter).
+CODES = {
+    "iam": "ValidationError",
+    "sts": "ValidationError",
+    "dynamodb": "ValidationException",
+    "lambda": "ValidationException",
+    "logs": "InvalidParameterException",
+    "apigateway": "ValidationException",
+}
+# Members whose values the services word otherwise; who owns the operation refuses them. What may be an ARN as well as
+# a name (TableName, FunctionName) is among them.
+ELSEWHERE = {
+    "dynamodb": frozenset({"TableName", "AttributeDefinitions", "KeySchema", "Key", "Item"}),
+    "lambda": frozenset({"Runtime", "BatchSize", "MaximumBatchingWindowInSeconds", "ScalingConfig", "Environment",
+                         "FunctionResponseTypes", "StartingPosition", "UUID", "EventSourceArn"}),
+}  # fmt: skip
+# IAM has a sentence of its own for the characters of names.
+NAME_PATTERN = r"[\w+=,.@-]+"
+
+
+def check(request: Request, operation: Operation) -> Response | None:
+    """The refusal of a request that its model does not allow; None where it does, or there is no such model."""
+    shape = input_of(operation.service, operation.name) if operation.service in MODULES else None
+    if shape is None:
+        return None
+    unreadable = unread(request, operation, shape)
+    if unreadable is not None:
+        return refusal(request, operation, Words(400, "SerializationException", unreadable))
+    if operation.service not in CODES:
+        return None
+    given = unfolded(operation.parameters) if operation.service in ("iam", "sts") else operation.parameters
+    within = f"{operation.name[0].lower()}{operation.name[1:]}Input." if operation.service == "apigateway" else ""
+    found = list(violations(shape, given, operation.service, within))
+    if not found:
+        return None
+    said = found[0] if len(found) == 1 and found[0].startswith("The specified value") else counted(found)
+    return refusal(request, operation, Words(400, CODES[operation.service], said))
+
+
+def unread(request: Request, operation: Operation, shape: Any) -> str | None:
+    """What a service that reads JSON says of a body that is none, or of a value of another type; None: it is read.
+
+    A REST service reads path and query by itself, and some bodies (Invoke's) are not its own.
+    """
+    body = request.get_data(cache=True)
+    if operation.service in BY_PATH:
+        if shape.serialization.get("payload") or not body:
+            return None
+        own = {name: one for name, one in shape.members.items() if "location" not in one.serialization}
+        given = {one.serialization.get("name", name): one for name, one in own.items()}
+        values = json_object(body)
+        return next((said for name, one in given.items() if (said := mistyped(one, values.get(name)))), None)
+    if "X-Amz-Target" not in request.headers:
+        return None
+    try:
+        decoded = json.loads(body or b"{}")
+    except (ValueError, RecursionError):
+        return "Unable to parse the request body as JSON."
+    return mistyped(shape, decoded)
+
+
+NAMES_OF_VALUES = {str: "STRING_VALUE", bool: "TRUE_VALUE", int: "NUMBER_VALUE", float: "DECIMAL_VALUE"}
+TYPES: dict[str, tuple[type, ...]] = {
+    "structure": (dict,), "map": (dict,), "list": (list,), "string": (str,), "blob": (str,), "boolean": (bool,),
+    "integer": (int,), "long": (int,), "float": (int, float), "double": (int, float),
+    "timestamp": (int, float, str),
+}  # fmt: skip
+
+
+def mistyped(shape: Any, value: Any) -> str | None:
+    """AWS's words for the first value that is of another type than its shape."""
+    wanted = TYPES[shape.type_name]
+    if value is None:
+        return None
+    if not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted):
+        if isinstance(value, dict):
+            return "Start of structure or map found where not expected."
+        if isinstance(value, list):
+            return "Start of list found where not expected."
+        kind = {"string": "String", "integer": "Integer", "long": "Long", "boolean": "Boolean"}.get(shape.type_name)
+        found = "FALSE_VALUE" if value is False else NAMES_OF_VALUES[type(value)]
+        return f"{found} cannot be converted to {kind}" if kind else "Unexpected token found where not expected."
+    inner: Any = value
+    below: list[tuple[Any, Any]] = []
+    if shape.type_name == "structure":
+        below = [(one, inner.get(name)) for name, one in shape.members.items()]
+    elif shape.type_name == "map":
+        below = [(shape.value, one) for one in inner.values()]
+    elif shape.type_name == "list":
+        below = [(shape.member, one) for one in inner]
+        if None in inner:
+            return "Expected a value where null was found."
+    return next((said for one, each in below if (said := mistyped(one, each))), None)
+
+
+def counted(found: list[str]) -> str:
+    return f"{len(found)} validation error{'s' if len(found) > 1 else ''} detected: {'; '.join(found)}"
+
+
+def violations(shape: Any, given: Mapping[str, Any], service: str, path: str = "") -> Iterator[str]:
+    """What is wrong with the members of a structure, in AWS's words."""
+    for name, member in shape.members.items():
+        if name in ELSEWHERE.get(service, ()):
+            continue
+        at = path + name[0].lower() + name[1:]
+        # A REST service's parameters go by their names in path, query and body.
+        value = given.get(member.serialization.get("name", name) if service in BY_PATH else name)
+        if value is None:
+            if name in shape.required_members and "location" not in member.serialization:
+                yield f"Value null at '{at}' failed to satisfy constraint: Member must not be null"
+            continue
+        yield from of_value(member, value, service, at)
+
+
+def of_value(shape: Any, value: Any, service: str, at: str) -> Iterator[str]:
+    if shape.type_name == "structure" and isinstance(value, Mapping):
+        yield from violations(shape, value, service, f"{at}.")
+    elif shape.type_name == "list" and isinstance(value, list):
+        yield from lengths(shape, value, len(value), at)
+        for number, one in enumerate(value, 1):
+            yield from of_value(shape.member, one, service, f"{at}.{number}.member")
+    elif shape.type_name == "string" and isinstance(value, str):
+        yield from lengths(shape, value, len(value), at)
+        if shape.enum and value not in shape.enum:
+            yield of_constraint(value, at, f"Member must satisfy enum value set: [{', '.join(shape.enum)}]")
+        pattern = shape.metadata.get("pattern")
+        if pattern and not compiled(pattern).fullmatch(value):
+            if service == "iam" and pattern == NAME_PATTERN:
+                yield (
+                    f"The specified value for {at} is invalid. It must contain only alphanumeric characters and/or "
+                    "the following: +=,.@_-"
+                )
+            else:
+                yield of_constraint(value, at, f"Member must satisfy regular expression pattern: {pattern}")
+    elif shape.type_name in ("integer", "long"):
+        try:
+            number = int(value)
+        except (TypeError, ValueError):
+            return  # of another type altogether, which moto or a plane refuses
+        least, most = shape.metadata.get("min"), shape.metadata.get("max")
+        if least is not None and number < least:
+            yield of_constraint(value, at, f"Member must have value greater than or equal to {least}")
+        if most is not None and number > most:
+            yield of_constraint(value, at, f"Member must have value less than or equal to {most}")
+
+
+def lengths(shape: Any, value: object, length: int, at: str) -> Iterator[str]:
+    least, most = shape.metadata.get("min"), shape.metadata.get("max")
+    if least is not None and length < least:
+        yield of_constraint(value, at, f"Member must have length greater than or equal to {least}")
+    if most is not None and length > most:
+        yield of_constraint(value, at, f"Member must have length less than or equal to {most}")
+
+
+def of_constraint(value: object, at: str, constraint: str) -> str:
+    return f"Value '{value}' at '{at}' failed to satisfy constraint: {constraint}"
+
+
+@functools.cache
+def compiled(pattern: str) -> re.Pattern[str]:
+    """As Java reads it, in ASCII; a pattern that Python cannot read fits everything."""
+    try:
+        return re.compile(pattern, re.ASCII)
+    except re.error:
+        return re.compile(r"(?s:.*)")
+
+
+@functools.cache
+def model_of(service: str) -> Any:
+    from botocore.loaders import Loader
+    from botocore.model import ServiceModel
+
+    return ServiceModel(Loader().load_service_model(service, "service-2"), service)
+
+
+@functools.cache
+def input_of(service: str, name: str) -> Any:
+    """The shape of an operation's parameters; None where there is no such operation, or it takes none."""
+    from botocore.model import OperationNotFoundError
+
+    try:
+        return model_of(service).operation_model(name).input_shape
+    except OperationNotFoundError:
+        return None
+
+
+def unfolded(form: Mapping[str, Any]) -> dict[str, Any]:
+    """A form of the query protocol as nested parameters."""
+    return {name: listed(value) for name, value in nested(form).items()}
+
+
+def listed(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    if set(value) == {"member"} and isinstance(value["member"], dict):
+        return [listed(one) for one in in_order(value["member"])]
+    return {name: listed(one) for name, one in value.items()}

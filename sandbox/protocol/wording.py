@@ -1,0 +1,100 @@
+"""What moto refuses as AWS does, but in words or with a code of its own.
+
+Each line: the service, the operations it is about (none: all), what moto's message looks like, and AWS's code (empty:
+moto's is right) and message. AWS's words are those of its API references, of the errors that public issue threads
+quote, and of other emulators' tests that were recorded on AWS.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple
+from xml.etree import ElementTree
+
+from sandbox.protocol.operations import Operation
+from sandbox.protocol.refusals import Words, refusal
+
+if TYPE_CHECKING:
+    from werkzeug.wrappers import Request, Response
+
+
+GAP = re.compile(r"\{(\w+)\}")
+
+
+class Rewording(NamedTuple):
+    service: str
+    operations: tuple[str, ...]
+    moto: re.Pattern[str]
+    code: str
+    message: str
+
+
+def line(service: str, operations: str, moto: str, message: str, code: str = "") -> Rewording:
+    return Rewording(service, tuple(operations.split()), re.compile(moto, re.DOTALL), code, message)
+
+
+NO_TABLE = "Requested resource not found: Table: {TableName} not found"
+
+REWORDINGS = (
+    line("iam", "", r"Role (\S+) not found", "The role with name {1} cannot be found."),
+    line("iam", "GetPolicyVersion DeletePolicyVersion SetDefaultPolicyVersion", r"Policy( version)? not found",
+         "Policy {PolicyArn} version {VersionId} does not exist or is not attachable."),
+    line("iam", "", r"Policy (\S+) not found", "Policy {1} was not found."),
+    line("iam", "GetRolePolicy DeleteRolePolicy", r"Policy (?:Document )?(\S+) not attached to role (\S+)",
+         "The role policy with name {1} cannot be found."),
+    line("dynamodb", "DeleteTable UpdateTable DescribeTable", r"Requested resource not found(?!: Table)", NO_TABLE),
+    line("dynamodb", "UpdateTimeToLive DescribeTimeToLive", r"Table not found", NO_TABLE, "ResourceNotFoundException"),
+    line("dynamodb", "PutItem", r"One or more parameter values were invalid: An AttributeValue may not contain an "
+         r"empty string\. Key: (.+)", "One or more parameter values are not valid. The AttributeValue for a key "
+         "attribute cannot contain an empty string value. Key: {1}"),
+    line("dynamodb", "Scan Query", r"Invalid ConditionExpression: (.+)", "Invalid FilterExpression: {1}"),
+    line("dynamodb", "CreateTable", r"ProvisionedThroughput cannot be specified.+",
+         "One or more parameter values were invalid: Neither ReadCapacityUnits nor WriteCapacityUnits can be "
+         "specified when BillingMode is PAY_PER_REQUEST"),
+    line("dynamodb", "DeleteTable", r".+can't be deleted while DeletionProtectionEnabled.+",
+         "Resource cannot be deleted as it is currently protected against deletion. Disable deletion protection "
+         "first."),
+    line("logs", "CreateLogStream", r"The specified log group already exists",
+         "The specified log stream already exists"),
+)  # fmt: skip
+
+
+def reworded(request: Request, operation: Operation, response: Response) -> Response:
+    """The response, or its refusal in AWS's words."""
+    if response.status_code < 400:
+        return response
+    said = words_of(response)
+    if said is None:
+        return response
+    for one in REWORDINGS:
+        if one.service != operation.service or (one.operations and operation.name not in one.operations):
+            continue
+        found = one.moto.fullmatch(said.message)
+        if found is not None:
+            named = {name: str(value) for name, value in operation.parameters.items()}
+            named |= {str(number): group for number, group in enumerate(found.groups(), 1)}
+            message = GAP.sub(functools.partial(filled, named), one.message)
+            return refusal(request, operation, Words(said.status, one.code or said.code, message))
+    return response
+
+
+def filled(named: Mapping[str, str], gap: re.Match[str]) -> str:
+    return named.get(gap[1], "")
+
+
+def words_of(response: Response) -> Words | None:
+    """What a response of moto's refuses with; None where it cannot be read."""
+    body = response.get_data()
+    try:
+        if body.lstrip().startswith(b"<"):
+            tree = ElementTree.fromstring(body)
+            texts = {element.tag.rpartition("}")[2]: element.text or "" for element in tree.iter()}
+            return Words(response.status_code, texts["Code"], texts["Message"])
+        told = json.loads(body)
+        code = str(told.get("__type", "")).rpartition("#")[2]
+        return Words(response.status_code, code, str(told.get("message", told.get("Message", ""))))
+    except (ElementTree.ParseError, KeyError, ValueError, AttributeError):
+        return None
