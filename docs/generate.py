@@ -28,22 +28,20 @@ sys.path.insert(0, str(DOCS.parent))  # this checkout, whichever one is installe
 
 sys.path.insert(0, str(DOCS))
 
-import replay  # noqa: E402
 from messages import messages, screen_of  # noqa: E402
 
-import lessons  # noqa: E402
 import provision.__main__  # noqa: E402
 import provision.aws.sandbox_process  # noqa: E402
 import sandbox.__main__  # noqa: E402
 import sandbox.commands  # noqa: E402
 import sandbox.state  # noqa: E402
 import teardown.__main__  # noqa: E402
-from provision import STEPS
+from provision import STEPS  # noqa: E402
 from provision.aws import waiting  # noqa: E402
 from provision.aws.credentials import EXPIRED, REFUSED  # noqa: E402
 from provision.cli.errors import DENIED, explain  # noqa: E402
 from provision.errata import ERRATA, Erratum  # noqa: E402
-from provision.terminal import outcome
+from provision.terminal import outcome  # noqa: E402
 
 # Each with the words that can be the first of its command line.
 PROGRAMS: dict[Callable[[list[str]], int], tuple[str, ...]] = {
@@ -258,11 +256,12 @@ Each of botocore's exceptions ends in such a message, too.
 def modules() -> list[ModuleType]:
     """All modules of the programs, so that every kind of ending is known."""
     found = []
-    for package in (provision, teardown, lessons, replay):
-        for one in sorted(pkgutil.iter_modules(package.__path__), key=lambda module: module.name):
-            if one.name == "as_written_handler":  # a handler, which says so when it is imported
-                continue
-            found.append(importlib.import_module(f"{package.__name__}.{one.name}"))
+    for package in (provision, teardown):
+        for one in sorted(
+            pkgutil.walk_packages(package.__path__, f"{package.__name__}."), key=lambda module: module.name
+        ):
+            if not one.name.endswith(".as_written_handler"):  # a handler, which says so when it is imported
+                found.append(importlib.import_module(one.name))
     return [*found, sandbox.__main__, sandbox.commands, provision.aws.sandbox_process, sandbox.state]
 
 

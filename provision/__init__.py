@@ -7,7 +7,12 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
+
+# Where policies/, lessons/ and the handler are, in a checkout as in an installed wheel. A folder of the same name where
+# somebody works changes nothing.
+BESIDE = Path(__file__).resolve().parent.parent
 
 
 @dataclass(frozen=True)

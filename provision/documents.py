@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from importlib import resources
 from typing import Any, Protocol
 
+from provision import BESIDE
 from provision.settings import Settings
 
 PLACEHOLDER = re.compile(r"<([^<>]+)>")
@@ -33,7 +33,7 @@ def policy_document(name: str, aws: Place, settings: Settings) -> dict[str, Any]
     filled afterwards, so a value can never change the document's structure. Raises KeyError for a placeholder
     that nothing fills.
     """
-    folder = resources.files("policies")
+    folder = BESIDE / "policies"
     path = folder / f"{name}.json"
     as_written = folder / "as-written" / f"{name}.json"
     if settings.as_written and as_written.is_file():

@@ -5,12 +5,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import http.client
-import importlib.util
 import io
 import urllib.request
 import zipfile
 from pathlib import Path
 
+from provision import BESIDE
 from provision.settings import Settings
 from provision.terminal import outcome
 
@@ -23,11 +23,7 @@ def source(settings: Settings) -> bytes:
 
 def source_file(settings: Settings) -> Path:
     """Where the handler is; with `--as-written` the one that behaves as the walkthrough's (errata 11 and 21)."""
-    module = "provision.as_written_handler" if settings.as_written else "lambda_function"
-    spec = importlib.util.find_spec(module)
-    if spec is None or spec.origin is None:
-        raise FileNotFoundError(f"{module} is not installed")
-    return Path(spec.origin)
+    return BESIDE / ("provision/as_written_handler.py" if settings.as_written else "lambda_function.py")
 
 
 def zipped(handler: bytes) -> bytes:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable, Iterator
-from importlib import resources
 from typing import Any
 
 import pytest
 
+from provision import BESIDE
 from provision.aws.calls import Tap
 from provision.aws.clients import Clients, Target, connect
 from provision.documents import PLACEHOLDER, fill, policy_document, same_meaning
@@ -174,7 +174,7 @@ def test_every_document_is_valid_and_filled(aws: Clients, name: str, as_written:
 
 
 def test_every_file_of_policies_is_one_of_these() -> None:
-    folder = resources.files("policies")
+    folder = BESIDE / "policies"
     files = {path.name for path in folder.iterdir() if path.name.endswith(".json")}
     assert files == {f"{name}.json" for name in NAMES}
     written = {path.name for path in (folder / "as-written").iterdir() if path.name.endswith(".json")}

@@ -23,7 +23,6 @@ from terminal import ESCAPE, Terminal
 from provision import STEPS
 from provision.aws.calls import Call, Tap
 from provision.aws.waiting import Wait, Waiting
-from provision.cli import progress
 from provision.cli.progress import Progress
 from provision.record.durations import FILES, RUNS, typical
 from provision.terminal import screen as screen_module
@@ -121,7 +120,7 @@ def test_it_is_drawn_in_every_encoding(encoding: str) -> None:
 
 
 def test_a_long_silence_ends_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(progress, "SILENCE", 0.05)
+    monkeypatch.setattr("provision.terminal.screen.SILENCE", 0.05)
     run, screen = Run("function"), memory_screen()
     with screen.progress(run.progress):
         run.call("CreateFunction")

@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 from clock import Clock
 from deployment import Deployment, Stranger
 
-from provision.aws import waiting
+from provision.aws import reasons
 from provision.aws.calls import Call
 from provision.aws.reasons import (
     ALREADY_THERE,
@@ -171,7 +171,7 @@ REFUSALS: list[tuple[str, str, set[Reason]]] = [
     ("AccessDeniedException", "User is not authorized to perform: iam:PassRole", set()),
     ("LimitExceeded", "A managed policy can have up to 5 versions.", set()),
 ]
-REASONS = [value for value in vars(waiting).values() if isinstance(value, Reason)]
+REASONS = [value for value in vars(reasons).values() if isinstance(value, Reason)]
 
 
 @pytest.mark.parametrize(("code", "message", "reasons"), REFUSALS, ids=[message[:40] for _, message, _ in REFUSALS])

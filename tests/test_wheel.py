@@ -67,11 +67,11 @@ def metadata_of(wheel: Path) -> Message:
 
 def test_the_wheel_holds_every_source_file_and_every_document(wheel: Path) -> None:
     wanted = {"lambda_function.py"}
-    for package in ("provision", "teardown", "sandbox", "lessons", "replay"):
+    for package in ("provision", "teardown", "sandbox"):
         wanted |= {path.relative_to(ROOT).as_posix() for path in (ROOT / package).rglob("*.py")}
     wanted |= {path.relative_to(ROOT).as_posix() for path in (ROOT / "policies").rglob("*.json")}
     wanted |= {path.relative_to(ROOT).as_posix() for path in (ROOT / "lessons").glob("*.md")}
-    wanted |= {"replay/web_page.html"}
+    wanted |= {"provision/replay/web_page.html", "provision/account/prices.json"}
     assert {
         "policies/POC-Queue.json",
         "lessons/table.md",
@@ -83,7 +83,7 @@ def test_the_wheel_holds_every_source_file_and_every_document(wheel: Path) -> No
 
 def test_the_wheel_holds_nothing_else(wheel: Path) -> None:
     rooms = {name.split("/")[0] for name in names_in(wheel) if ".dist-info/" not in name}
-    assert rooms == {"lambda_function.py", "lessons", "policies", "provision", "replay", "sandbox", "teardown"}
+    assert rooms == {"lambda_function.py", "lessons", "policies", "provision", "sandbox", "teardown"}
 
 
 def test_the_sandbox_extra_asks_for_what_the_sandbox_imports(wheel: Path) -> None:
@@ -104,7 +104,7 @@ def test_the_sandbox_extra_asks_for_what_the_sandbox_imports(wheel: Path) -> Non
 
 def test_the_modules_come_from_the_wheel(installed: Folder, tmp_path: Path) -> None:
     """Without this the round trip below could pass on the checkout's own files."""
-    modules = "provision, teardown, sandbox, policies, lessons, replay, lambda_function"
+    modules = "provision, teardown, sandbox, lambda_function"
     ended = subprocess.run(
         [installed.python, "-c", f"import {modules}\nfor m in ({modules}): print(m.__file__)"],
         cwd=tmp_path,
@@ -115,7 +115,7 @@ def test_the_modules_come_from_the_wheel(installed: Folder, tmp_path: Path) -> N
         check=True,
     )
     environment = Path(installed.python).parents[1]
-    assert len(ended.stdout.splitlines()) == 7
+    assert len(ended.stdout.splitlines()) == 4
     for line in ended.stdout.splitlines():
         assert Path(line).is_relative_to(environment), line
 

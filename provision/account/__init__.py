@@ -1,0 +1,1 @@
+"""What is in the account, and whose it is: looked at, planned, tested, counted."""

@@ -1,11 +1,12 @@
 """`status`: what of a deployment exists, since when, whether it is as it should be, and what waits in it. Reads only.
 
-Whether a thing is healthy is said by the steps themselves: it is what a run would find to do (provision/account/plan.py).
+Whether a thing is healthy is said by the steps themselves: it is what a run would
+find to do (provision/account/plan.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from botocore.exceptions import ClientError
@@ -15,6 +16,7 @@ from provision.aws.clients import Clients
 from provision.message_queue import find_queue
 from provision.settings import Settings
 from provision.state.entries import Difference
+from provision.terminal.text import plural
 
 
 @dataclass(frozen=True)
@@ -66,3 +68,19 @@ def waiting_messages(aws: Clients, settings: Settings, found: Sequence[State]) -
                 continue
             counted[state.key] = messages(queue) if queue is not None else "not there any more"
     return counted
+
+
+def messages(queue: Mapping[str, str]) -> str:
+    """How many messages wait in a queue, hidden and delayed ones included, by its attributes. SQS counts roughly.
+
+    https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_GetQueueAttributes.html
+    """
+    waiting = sum(
+        int(queue.get(attribute, 0))
+        for attribute in (
+            "ApproximateNumberOfMessages",
+            "ApproximateNumberOfMessagesNotVisible",
+            "ApproximateNumberOfMessagesDelayed",
+        )
+    )
+    return plural(waiting, "waiting message") if waiting else "no messages"

@@ -1,0 +1,1 @@
+"""Clients, and everything that happens to a call between the suite and AWS."""

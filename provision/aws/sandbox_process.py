@@ -27,6 +27,7 @@ from typing import IO, Any
 
 import portalocker
 
+from provision import BESIDE
 from provision.terminal import disk, outcome
 
 RECORD = "sandbox.json"
@@ -77,7 +78,7 @@ class SandboxFailed(outcome.Stop):
 
 
 def refusal_in(log: str) -> tuple[str, str, tuple[str, ...]] | None:
-    """The last refusal in a log, as ``provision.terminal.screen.Screen.stopped`` writes one into a file; None without one."""
+    """The last refusal in a log, as `Screen.stopped` writes one into a file; None without one."""
     _, found, told = f"\n{log}".rpartition("\nError: ")
     if not found:
         return None
@@ -317,7 +318,7 @@ def _spawn(folder: Path, log: IO[bytes], wish: Wish) -> subprocess.Popen[bytes]:
         stdout=log,
         stderr=subprocess.STDOUT,
         # `-m` looks in the working folder first: a folder of the user's own called sandbox would be run instead.
-        cwd=Path(__file__).parent.parent,
+        cwd=BESIDE,
         env=child_environment(),
         **detached,
     )
@@ -327,7 +328,7 @@ def child_environment() -> dict[str, str]:
     """The user's environment without anything that speaks of AWS, or that would change what moto does."""
     kept = {key: value for key, value in os.environ.items() if not key.upper().startswith(FOREIGN)}
     # From a checkout, the folder above this one; from an installed wheel, site-packages, where it is no news.
-    parts = [str(Path(__file__).parent.parent), kept.get("PYTHONPATH", "")]
+    parts = [str(BESIDE), kept.get("PYTHONPATH", "")]
     kept["PYTHONPATH"] = os.pathsep.join(part for part in parts if part)
     kept["PYTHONIOENCODING"] = "utf-8"  # what it writes goes into the log, whatever the terminal's encoding is
     return kept | PLAIN_AWS

@@ -1,0 +1,1 @@
+"""The lesson: its pages, read and shown one step at a time."""

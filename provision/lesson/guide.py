@@ -10,11 +10,10 @@ import inspect
 import time
 from collections.abc import Callable
 from functools import partial
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from provision import STEPS, Step
+from provision import BESIDE, STEPS, Step
 from provision.account import conflicts
 from provision.aws import console_links
 from provision.errata import ERRATA, Erratum
@@ -176,7 +175,7 @@ class Guide:
             elif choice == "answer":
                 self.screen.markdown(page.answer)
             elif choice == "words":
-                self.screen.markdown((resources.files("lessons") / "words.md").read_text(encoding="utf-8"))
+                self.screen.markdown((BESIDE / "lessons" / "words.md").read_text(encoding="utf-8"))
             elif choice == "notes":
                 self.screen.markdown(page.presenter)
             elif choice == "test":

@@ -42,7 +42,6 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +50,7 @@ from jmespath.exceptions import JMESPathError
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from provision import BESIDE
 from provision.documents import policy_document
 from provision.settings import Settings
 from provision.terminal import outcome
@@ -240,7 +240,7 @@ def read(step: str, names: Mapping[str, str], *, folder: Path | None = None) -> 
     Raises BadPage.
     """
     page = f"{step}.md"
-    source = folder / page if folder is not None else resources.files("lessons") / page
+    source = folder / page if folder is not None else BESIDE / "lessons" / page
     try:
         text = source.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -1,0 +1,1 @@
+"""What is made of transcripts: played again, a web page, a script, a timeline."""

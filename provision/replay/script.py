@@ -1,8 +1,8 @@
 """A deployment's runs as one script: of `aws` commands, or of boto3.
 
 What the runs did is gathered from their transcripts, thing by thing, into a plan: the calls that made what is there
-now, the waits, and how it is taken down. The plan is then written in one of the two languages (`provision.replay.bash_script`,
-`provision.replay.boto3_script`).
+now, the waits, and how it is taken down. The plan is then written in one of the two languages (bash_script.py,
+boto3_script.py).
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""The state file: what the deployment has made, and whose it is."""

@@ -12,8 +12,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from provision.terminal import disk
-
 # Windows refuses to replace a file that another program has open, be it a virus scanner's look at it.
 PATIENCE = 2.0 if sys.platform == "win32" else 0.0
 
@@ -86,7 +84,7 @@ def write_durably(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        disk.replace(temporary, path)
+        replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise

@@ -1,0 +1,1 @@
+"""API Gateway: definitions, served APIs, what they call, mapping templates."""

@@ -1,0 +1,1 @@
+"""Lambda: functions in child processes, their logs, event source mappings."""

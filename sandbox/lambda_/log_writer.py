@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 import time
 
 from sandbox.backend import Backend, BackendError
 from sandbox.iam.permissions import Roles
-from sandbox.lambda_.functions import log
 from sandbox.protocol.scope import FunctionName
+
+log = logging.getLogger(__name__)
 
 
 class Journal:

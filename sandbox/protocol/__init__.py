@@ -1,0 +1,1 @@
+"""From bytes to an operation, and from a refusal back to bytes."""

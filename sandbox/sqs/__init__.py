@@ -1,0 +1,1 @@
+"""SQS: both protocols, and the messages of standard queues."""

@@ -1,0 +1,1 @@
+"""AWS's slow and unreliable side, drawn from a seed."""

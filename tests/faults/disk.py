@@ -1,8 +1,8 @@
 # ruff: noqa: PTH100, PTH112, PTH115, PTH119 - this stands between the ledger and `os`, whose functions it watches
 """The ledger's file operations, one by one: counted, refused, torn, and what a power failure leaves of them.
 
-What is watched is what `provision.state.state` does to its folder. A disk that loses power keeps what fsync reached: the
-data of a file after fsync of the file, its name after fsync of the folder. All else may be there or not, or in part.
+What is watched is what the state file does to its folder. A disk that loses power keeps what fsync reached: the data
+of a file after fsync of the file, its name after fsync of the folder. All else may be there or not, or in part.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
-import provision.state.state
+import provision.terminal.disk
 
 FOLDER = ".provision"
 
@@ -119,7 +119,7 @@ Watch = Callable[[Operation, Callable[[], Any], Callable[[], Any] | None], Any]
 
 
 class Disk:
-    """Stands between `provision.state.state` and the operating system. `watch` decides what becomes of each operation."""
+    """Stands between the state file and the operating system. `watch` decides what becomes of each operation."""
 
     def __init__(self) -> None:
         self.platter = Platter()
@@ -164,15 +164,15 @@ class Disk:
     @contextmanager
     def installed(self) -> Iterator[None]:
         """Watch, for as long as the block lasts."""
-        saved_os = provision.state.state.os
+        saved_os = provision.terminal.disk.os
         saved = {name: getattr(pathlib.Path, name) for name in PATH_OPERATIONS}
-        provision.state.state.os = Os(self)  # type: ignore[assignment]
+        provision.terminal.disk.os = Os(self)  # type: ignore[assignment]
         for name, operation in saved.items():
             setattr(pathlib.Path, name, self._watched(name, operation))
         try:
             yield
         finally:
-            provision.state.state.os = saved_os
+            provision.terminal.disk.os = saved_os
             for name, operation in saved.items():
                 setattr(pathlib.Path, name, operation)
 
@@ -211,7 +211,7 @@ PATH_OPERATIONS = ("mkdir", "open", "read_bytes", "unlink", "replace", "iterdir"
 
 
 class Os:
-    """`os`, as `provision.state.state` sees it."""
+    """`os`, as `provision.terminal.disk` sees it."""
 
     def __init__(self, disk: Disk) -> None:
         self._disk = disk

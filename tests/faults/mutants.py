@@ -24,7 +24,9 @@ import provision.aws.clients
 import provision.cli.runner
 import provision.documents
 import provision.policies
+import provision.state.file
 import provision.state.state
+import provision.terminal.disk
 import teardown
 import teardown.__main__
 import teardown.api
@@ -78,7 +80,7 @@ def intent_after_the_call(world: World) -> None:
 @mutant("build", "reset after", "timeout after", calls=("CreateRestApi", "CreateDeployment"))
 def lost_answers_are_sent_again(world: World) -> None:
     """A write whose answer was lost is sent again without a look."""
-    put(provision.aws.calls, "NEVER_SENT", provision.aws.operations.NO_ANSWER)
+    put(provision.aws.calls, "NEVER_SENT", provision.aws.calls.NO_ANSWER)
 
 
 @mutant("teardown", "killed after", "throttled once")
@@ -109,13 +111,13 @@ def apis_go_by_name(world: World) -> None:
 @mutant("files", "power")
 def the_folder_is_not_synced(world: World) -> None:
     """The folder is not brought to the disk after a file was replaced in it."""
-    put(provision.state.state, "fsync_folder", lambda folder: None)
+    put(provision.terminal.disk, "fsync_folder", lambda folder: None)
 
 
 @mutant("files", "power")
 def the_file_is_not_synced(world: World) -> None:
     """The temporary file is not brought to the disk before it replaces the ledger."""
-    proxy = type(provision.state.state.os)
+    proxy = type(provision.terminal.disk.os)
     real = proxy.fsync
 
     def fsync(self: Any, descriptor: int) -> None:
@@ -132,11 +134,11 @@ def the_file_is_written_in_place(world: World) -> None:
     """The ledger is overwritten where it is, without a temporary file."""
 
     def write_in_place(path: Path, data: bytes) -> None:
-        disk = provision.state.state.os._disk  # type: ignore[attr-defined]
-        descriptor = provision.state.state.os.open(path, 1 | 64 | 512, 0o600)  # O_WRONLY | O_CREAT | O_TRUNC
-        with provision.state.state.os.fdopen(descriptor, "wb") as file:
+        disk = provision.terminal.disk.os._disk  # type: ignore[attr-defined]
+        descriptor = provision.terminal.disk.os.open(path, 1 | 64 | 512, 0o600)  # O_WRONLY | O_CREAT | O_TRUNC
+        with provision.terminal.disk.os.fdopen(descriptor, "wb") as file:
             file.write(data)
-            provision.state.state.os.fsync(file.fileno())
+            provision.terminal.disk.os.fsync(file.fileno())
         disk.platter.fsync_folder()
 
     put(provision.state.state, "write_durably", write_in_place)

@@ -18,10 +18,9 @@ import jsonschema
 import pytest
 from sandbox_account import Account, eventually
 
-import provision.aws.sandbox_process
 import sandbox.commands
 
-CHECKOUT = Path(provision.aws.sandbox_process.__file__).parent.parent
+CHECKOUT = Path(__file__).resolve().parents[2]
 ENVIRON = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
 SCHEMA = json.loads((CHECKOUT / "docs" / "output.schema.json").read_text(encoding="utf-8"))
 

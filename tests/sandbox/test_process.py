@@ -22,7 +22,7 @@ from sandbox_account import Account, eventually
 import provision.aws.sandbox_process
 from provision.aws.sandbox_process import Running, SandboxFailed, find, forget, start, stop
 
-CHECKOUT = Path(provision.aws.sandbox_process.__file__).parent.parent
+CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture

@@ -1,1 +1,0 @@
-"""The lesson: a page for each step, and the three faces of a call."""
