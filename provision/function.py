@@ -23,7 +23,172 @@ from provision.state.state import Ledger
 NEEDS = ("roles", "table")
 
 
+def provision(aws: Clients, settings: Settings, ledger: Ledger) -> None:
+    """The log group comes first: Lambda makes one of its own where it finds none."""
+    provision_log_group(aws, settings, ledger)
+    provision_function(aws, settings, ledger)
+
+
+def provision_log_group(aws: Clients, settings: Settings, ledger: Ledger) -> None:
+    """Find the log group; create it, or update how long it keeps its logs; record it."""
+    name = settings.log_group
+    group = find_log_group(aws.logs, name)
+    if ledger.leaves_alone("log-group", "logs:log-group", group, logGroupName=name):
+        return
+    with ledger.making("log-group", "logs:log-group", found=group, logGroupName=name) as made:
+        if group is None:
+            create_log_group(aws, made, name)
+            group = aws.waiting.poll_until(
+                "the log group to become visible", lambda: find_log_group(aws.logs, name), budget=30
+            )
+            made.identify(group)
+            if settings.log_retention:
+                keep_logs_for(aws, name, settings.log_retention)
+        else:
+            update_log_group(aws, settings, made, group)
+
+
+def provision_function(aws: Clients, settings: Settings, ledger: Ledger) -> None:
+    """Find the function; create it, or update its code and configuration; wait until it is ready; record it."""
+    package = zipped(source(settings))
+    role = ledger.outputs("function-role")
+    function = find_function(aws.lambda_, settings.function)
+    with ledger.making("function", "lambda:function", found=function, FunctionName=settings.function) as made:
+        if function is None:
+            aws.waiting.retry(
+                lambda: create_function(aws, settings, made, role["arn"], package),
+                ROLE_NOT_YET_ASSUMABLE,
+                unless=lambda: role_does_not_trust_lambda(aws, settings),
+            )
+        else:
+            update_function(aws, settings, ledger, made, function, package)
+            update_configuration(aws, settings, made, function, role)
+        if function is None or function.get("State") == "Pending":
+            wait_until_ready(aws, settings)
+        made["arn"] = aws.arn("lambda", f"function:{settings.function}")
+        made["role_id"] = role["id"]
+        made["CodeSha256"] = code_sha256(package)
+
+
+def create_log_group(aws: Clients, made: Making, name: str) -> None:
+    """Lambda writes to the group of this name: /aws/lambda/ and the name of the function."""
+    aws.logs.create_log_group(
+        logGroupName=name,
+        tags=made.tags,
+    )
+
+
+def keep_logs_for(aws: Clients, name: str, days: int) -> None:
+    """Without a retention policy logs are kept for ever.
+
+    https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html
+    """
+    aws.logs.put_retention_policy(
+        logGroupName=name,
+        retentionInDays=days,
+    )
+
+
+def create_function(aws: Clients, settings: Settings, made: Making, role_arn: str, package: bytes) -> None:
+    """The code travels as a zip. The function takes the role whenever it runs, so Lambda must be allowed to."""
+    aws.lambda_.create_function(
+        FunctionName=settings.function,
+        Runtime=settings.runtime,
+        Role=role_arn,
+        Handler=settings.handler,
+        Code={"ZipFile": package},
+        Timeout=settings.timeout,
+        MemorySize=settings.memory_size,
+        Environment={"Variables": settings.environment},
+        Tags=made.tags,
+    )
+
+
+def update_log_group(aws: Clients, settings: Settings, made: Making, group: dict[str, Any]) -> None:
+    """The tag, and how long the logs are kept."""
+    if made.lacks_mark():
+        aws.logs.tag_resource(
+            resourceArn=group["arn"].removesuffix(":*"),
+            tags=made.tags,
+        )
+    found = group.get("retentionInDays")
+    if settings.log_retention and made.differs("retentionInDays", found=found, wanted=settings.log_retention):
+        keep_logs_for(aws, settings.log_group, settings.log_retention)
+
+
+def update_function(
+    aws: Clients, settings: Settings, ledger: Ledger, made: Making, function: dict[str, Any], package: bytes
+) -> None:
+    """The tag, then the code: Lambda compares nothing itself, so the hash of the zip says whether it must be sent.
+
+    https://docs.aws.amazon.com/lambda/latest/api/API_UpdateFunctionCode.html
+    """
+    made.cannot_mend("PackageType", found=function.get("PackageType", "Zip"), wanted="Zip")
+    if made.is_adopted and function["CodeSha256"] != code_sha256(package):
+        keep_code(aws, ledger, made, function)
+    if made.lacks_mark():
+        aws.lambda_.tag_resource(
+            Resource=function["FunctionArn"],
+            Tags=made.tags,
+        )
+    if made.differs("CodeSha256", found=function["CodeSha256"], wanted=code_sha256(package)):
+        aws.lambda_.update_function_code(
+            FunctionName=settings.function,
+            ZipFile=package,
+        )
+        wait_until_updated(aws, settings.function)
+
+
+def update_configuration(
+    aws: Clients, settings: Settings, made: Making, function: dict[str, Any], role: dict[str, str]
+) -> None:
+    """Everything beside the code is changed by one call, once the change of the code is finished.
+
+    https://docs.aws.amazon.com/lambda/latest/api/API_UpdateFunctionConfiguration.html
+    """
+    found = {
+        "Runtime": function.get("Runtime"),
+        "Role": function["Role"],
+        "Handler": function.get("Handler"),
+        "Timeout": function["Timeout"],
+        "MemorySize": function["MemorySize"],
+        "Environment": function.get("Environment", {}).get("Variables", {}),
+        "role id": made.get("role_id"),
+    }
+    wanted = {
+        "Runtime": settings.runtime,
+        "Role": role["arn"],
+        "Handler": settings.handler,
+        "Timeout": settings.timeout,
+        "MemorySize": settings.memory_size,
+        "Environment": settings.environment,
+        # A role that was deleted and made again is another one to Lambda, although its name is the same.
+        "role id": role["id"],
+    }
+    if [name for name in wanted if made.differs(name, found=found[name], wanted=wanted[name])]:
+        aws.waiting.retry(
+            lambda: put_configuration(aws, settings, role["arn"]),
+            ROLE_NOT_YET_ASSUMABLE,
+            unless=lambda: role_does_not_trust_lambda(aws, settings),
+        )
+        wait_until_updated(aws, settings.function)
+
+
+def put_configuration(aws: Clients, settings: Settings, role_arn: str) -> None:
+    """The whole of it, as the function was created."""
+    aws.lambda_.update_function_configuration(
+        FunctionName=settings.function,
+        Runtime=settings.runtime,
+        Role=role_arn,
+        Handler=settings.handler,
+        Timeout=settings.timeout,
+        MemorySize=settings.memory_size,
+        Environment={"Variables": settings.environment},
+    )
+
+
 def find_log_group(logs: Any, name: str) -> dict[str, Any] | None:
+    """The group as DescribeLogGroups gives it, with its tags under "Tags"; None if there is none of just this name."""
     for page in logs.get_paginator("describe_log_groups").paginate(logGroupNamePrefix=name):
         for group in page["logGroups"]:
             if group["logGroupName"] == name:
@@ -36,7 +201,7 @@ def find_log_group(logs: Any, name: str) -> dict[str, Any] | None:
 
 
 def find_function(lambda_: Any, name: str) -> dict[str, Any] | None:
-    """The function's configuration, with its tags.
+    """The function's configuration, with its tags under "Tags"; None if there is none.
 
     AWS leaves the tags out when there are none, and also when the caller may not call ListTags: the latter is unknown.
     """
@@ -58,89 +223,27 @@ def tags_of_function(lambda_: Any, arn: str) -> dict[str, str] | None:
         raise
 
 
-def provision(aws: Clients, settings: Settings, ledger: Ledger) -> None:
-    make_log_group(aws, settings, ledger)
-    make_function(aws, settings, ledger)
+def wait_until_ready(aws: Clients, settings: Settings) -> None:
+    """A new function is Pending at first, and cannot be invoked before it is Active.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/functions-states.html
+    """
+    aws.lambda_.get_waiter("function_active_v2").wait(
+        FunctionName=settings.function,
+        WaiterConfig={"Delay": 1, "MaxAttempts": 300},
+    )
 
 
-def make_log_group(aws: Clients, settings: Settings, ledger: Ledger) -> None:
-    group = find_log_group(aws.logs, settings.log_group)
-    if ledger.leaves_alone("log-group", "logs:log-group", group, logGroupName=settings.log_group):
-        return
-    with ledger.making("log-group", "logs:log-group", found=group, logGroupName=settings.log_group) as made:
-        if group is None:
-            aws.logs.create_log_group(
-                logGroupName=settings.log_group,
-                tags=ledger.tags,
-            )
-            group = aws.waiting.poll_until(
-                "the log group to become visible", lambda: find_log_group(aws.logs, settings.log_group), budget=30
-            )
-            made.identify(group)
-            if settings.log_retention:
-                aws.logs.put_retention_policy(
-                    logGroupName=settings.log_group,
-                    retentionInDays=settings.log_retention,
-                )
-        else:
-            if made.lacks_mark():
-                aws.logs.tag_resource(
-                    resourceArn=group["arn"].removesuffix(":*"),
-                    tags=made.tags,
-                )
-            found = group.get("retentionInDays")
-            if settings.log_retention and made.differs("retentionInDays", found=found, wanted=settings.log_retention):
-                aws.logs.put_retention_policy(
-                    logGroupName=settings.log_group,
-                    retentionInDays=settings.log_retention,
-                )
-
-
-def make_function(aws: Clients, settings: Settings, ledger: Ledger) -> None:
-    package = zipped(source(settings))
-    role = ledger.outputs("function-role")
-
-    function = find_function(aws.lambda_, settings.function)
-    with ledger.making("function", "lambda:function", found=function, FunctionName=settings.function) as made:
-        if function is None:
-            for attempt in aws.waiting.retry_while(
-                ROLE_NOT_YET_ASSUMABLE, unless=lambda: role_does_not_trust_lambda(aws, settings)
-            ):
-                with attempt:
-                    aws.lambda_.create_function(
-                        FunctionName=settings.function,
-                        Runtime=settings.runtime,
-                        Role=role["arn"],
-                        Handler=settings.handler,
-                        Code={"ZipFile": package},
-                        Timeout=settings.timeout,
-                        MemorySize=settings.memory_size,
-                        Environment={"Variables": settings.environment},
-                        Tags=ledger.tags,
-                    )
-        else:
-            made.cannot_mend("PackageType", found=function.get("PackageType", "Zip"), wanted="Zip")
-            if made.is_adopted and function["CodeSha256"] != code_sha256(package):
-                keep_code(aws, settings, ledger, made, function)
-            if made.lacks_mark():
-                aws.lambda_.tag_resource(
-                    Resource=function["FunctionArn"],
-                    Tags=made.tags,
-                )
-            mend_code(aws, settings, made, function, package)
-            mend_configuration(aws, settings, made, function, role)
-        if function is None or function.get("State") == "Pending":
-            aws.lambda_.get_waiter("function_active_v2").wait(
-                FunctionName=settings.function,
-                WaiterConfig={"Delay": 1, "MaxAttempts": 300},
-            )
-        made["arn"] = aws.arn("lambda", f"function:{settings.function}")
-        made["role_id"] = role["id"]
-        made["CodeSha256"] = code_sha256(package)
+def wait_until_updated(aws: Clients, name: str) -> None:
+    """Until LastUpdateStatus is Successful: before, Lambda refuses the next change."""
+    aws.lambda_.get_waiter("function_updated_v2").wait(
+        FunctionName=name,
+        WaiterConfig={"Delay": 1, "MaxAttempts": 300},
+    )
 
 
 def role_does_not_trust_lambda(aws: Clients, settings: Settings) -> str | None:
-    """What is wrong with the function's role; None when Lambda may take it and only has to see that."""
+    """Why waiting cannot help: what is wrong with the function's role. None when Lambda only has to see that it may."""
     found = find_role(aws.iam, settings.function_role)
     if found is None:
         return f"The role {settings.function_role} does not exist."
@@ -149,70 +252,13 @@ def role_does_not_trust_lambda(aws: Clients, settings: Settings) -> str | None:
     return None
 
 
-def keep_code(aws: Clients, settings: Settings, ledger: Ledger, made: Making, function: dict[str, Any]) -> None:
-    """Keep the code that somebody else wrote, beside the ledger, before it is replaced; once for each adoption.
+def keep_code(aws: Clients, ledger: Ledger, made: Making, function: dict[str, Any]) -> None:
+    """Keep the code that somebody else wrote, before it is replaced; once for each adoption.
 
     GetFunction names an address from which the zip can be fetched for ten minutes.
     https://docs.aws.amazon.com/lambda/latest/api/API_FunctionCodeLocation.html
     """
     if "CodeSha256" in made.resource.before:
         return  # what is there now is no longer what was found
-    code = aws.lambda_.get_function(FunctionName=settings.function)["Code"]
-    package = fetched(settings.function, code.get("Location", ""), function["CodeSha256"])
-    ledger.keep_code(package)
-
-
-def mend_code(aws: Clients, settings: Settings, made: Making, function: dict[str, Any], package: bytes) -> None:
-    if made.differs("CodeSha256", found=function["CodeSha256"], wanted=code_sha256(package)):
-        aws.lambda_.update_function_code(
-            FunctionName=settings.function,
-            ZipFile=package,
-        )
-        wait_until_updated(aws, settings)
-
-
-def mend_configuration(
-    aws: Clients, settings: Settings, made: Making, function: dict[str, Any], role: dict[str, str]
-) -> None:
-    found = {
-        "Runtime": function.get("Runtime"),
-        "Role": function["Role"],
-        "Handler": function.get("Handler"),
-        "Timeout": function["Timeout"],
-        "MemorySize": function["MemorySize"],
-        "Environment": function.get("Environment", {}).get("Variables", {}),
-        "role id": made.get("role_id"),
-    }
-    wanted = {
-        "Runtime": settings.runtime,
-        "Role": role["arn"],
-        "Handler": settings.handler,
-        "Timeout": settings.timeout,
-        "MemorySize": settings.memory_size,
-        "Environment": settings.environment,
-        # A role that was deleted and made again is another one to Lambda, although its name is the same.
-        "role id": role["id"],
-    }
-    differing = [name for name in wanted if made.differs(name, found=found[name], wanted=wanted[name])]
-    if differing:
-        for attempt in aws.waiting.retry_while(
-            ROLE_NOT_YET_ASSUMABLE, unless=lambda: role_does_not_trust_lambda(aws, settings)
-        ):
-            with attempt:
-                aws.lambda_.update_function_configuration(
-                    FunctionName=settings.function,
-                    Runtime=settings.runtime,
-                    Role=role["arn"],
-                    Handler=settings.handler,
-                    Timeout=settings.timeout,
-                    MemorySize=settings.memory_size,
-                    Environment={"Variables": settings.environment},
-                )
-        wait_until_updated(aws, settings)
-
-
-def wait_until_updated(aws: Clients, settings: Settings) -> None:
-    aws.lambda_.get_waiter("function_updated_v2").wait(
-        FunctionName=settings.function,
-        WaiterConfig={"Delay": 1, "MaxAttempts": 300},
-    )
+    code = aws.lambda_.get_function(FunctionName=function["FunctionName"])["Code"]
+    ledger.keep_code(fetched(function["FunctionName"], code.get("Location", ""), function["CodeSha256"]))

@@ -7,6 +7,7 @@ https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-c
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from provision.aws.clients import Clients
@@ -14,67 +15,82 @@ from provision.aws.reasons import DEAD_LETTER_QUEUE_NOT_YET_VISIBLE, QUEUE_NAME_
 from provision.documents import policy_document, same_meaning
 from provision.roles import find_role
 from provision.settings import Settings
+from provision.state.entries import Making
 from provision.state.state import Ledger
 
 NEEDS = ("roles",)
 
 
-def find_queue(sqs: Any, name: str) -> dict[str, Any] | None:
-    """The queue's attributes, with its QueueUrl."""
-    try:
-        url = sqs.get_queue_url(QueueName=name)["QueueUrl"]
-        attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
-        marks = sqs.list_queue_tags(QueueUrl=url).get("Tags", {})
-    except sqs.exceptions.QueueDoesNotExist:
-        return None
-    return {**attributes, "QueueUrl": url, "Tags": marks}
-
-
 def provision(aws: Clients, settings: Settings, ledger: Ledger) -> None:
+    """The dead-letter queue comes first: the queue names it."""
     if settings.has_dead_letter_queue:
-        make_dead_letter_queue(aws, settings, ledger)
-    make_queue(aws, settings, ledger)
+        provision_dead_letter_queue(aws, settings, ledger)
+    provision_queue(aws, settings, ledger)
 
 
-def make_dead_letter_queue(aws: Clients, settings: Settings, ledger: Ledger) -> None:
+def provision_dead_letter_queue(aws: Clients, settings: Settings, ledger: Ledger) -> None:
+    """Find the dead-letter queue; create it, or update how long it keeps a message; record it."""
     name = settings.dead_letter_queue
     attributes = {"MessageRetentionPeriod": str(settings.dead_letter_retention)}
     queue = find_queue(aws.sqs, name)
     with ledger.making("dead-letter-queue", "sqs:queue", found=queue, QueueName=name) as made:
         if queue is None:
-            for attempt in aws.waiting.retry_while(QUEUE_NAME_BLOCKED):
-                with attempt:
-                    aws.sqs.create_queue(
-                        QueueName=name,
-                        Attributes=attributes,
-                        tags=ledger.tags,
-                    )
-            queue = aws.waiting.poll_until(
-                f"queue {name} to become visible", lambda: find_queue(aws.sqs, name), budget=60
-            )
+            aws.waiting.retry(lambda: create_queue(aws, made, name, attributes), QUEUE_NAME_BLOCKED)
+            queue = wait_until_ready(aws, name, attributes)
             made.identify(queue)
         else:
             if made.lacks_mark():
-                aws.sqs.tag_queue(
-                    QueueUrl=queue["QueueUrl"],
-                    Tags=made.tags,
-                )
-            found = queue["MessageRetentionPeriod"]
-            wanted = attributes["MessageRetentionPeriod"]
-            if made.differs("MessageRetentionPeriod", found=found, wanted=wanted):
-                aws.sqs.set_queue_attributes(
-                    QueueUrl=queue["QueueUrl"],
-                    Attributes=attributes,
-                )
+                tag_queue(aws, made, queue)
+            if attributes_differ(made, queue, attributes):
+                set_attributes(aws, queue, attributes)
         made["arn"] = queue["QueueArn"]
         made["url"] = queue["QueueUrl"]
 
 
-def make_queue(aws: Clients, settings: Settings, ledger: Ledger) -> None:
+def provision_queue(aws: Clients, settings: Settings, ledger: Ledger) -> None:
+    """Find the queue; create it, or update its attributes; record it with the ids of the roles that it names."""
     name = settings.queue
-    access_policy = policy_document("POC-Queue", aws, settings)
+    attributes = queue_attributes(aws, settings, ledger)
+    reasons = QUEUE_POLICY_NAMES_NEW_ROLE, DEAD_LETTER_QUEUE_NOT_YET_VISIBLE
+    queue = find_queue(aws.sqs, name)
+    with ledger.making("queue", "sqs:queue", found=queue, QueueName=name) as made:
+        # SQS keeps the unique ids of the roles that the policy names: it must be written again when a role was.
+        role_ids = " ".join(ledger.outputs(key)["id"] for key in ("api-role", "function-role"))
+        if queue is None:
+            aws.waiting.retry(
+                lambda: create_queue(aws, made, name, attributes),
+                QUEUE_NAME_BLOCKED,
+                *reasons,
+                unless=lambda: missing_role(aws, settings),
+            )
+            queue = wait_until_ready(aws, name, attributes)
+            made.identify(queue)
+        else:
+            if made.lacks_mark():
+                tag_queue(aws, made, queue)
+            differs = attributes_differ(made, queue, attributes)
+            differs |= made.differs("roles named", found=made.get("role_ids"), wanted=role_ids)
+            if differs:
+                # All of them, whichever differs: some emulators forget a policy that is not sent along.
+                aws.waiting.retry(
+                    lambda: set_attributes(aws, queue, attributes),
+                    *reasons,
+                    unless=lambda: missing_role(aws, settings),
+                )
+                wait_until_ready(aws, name, attributes)
+        made["arn"] = queue["QueueArn"]
+        made["url"] = queue["QueueUrl"]
+        made["role_ids"] = role_ids
+
+
+def queue_attributes(aws: Clients, settings: Settings, ledger: Ledger) -> dict[str, str]:
+    """What the console's page asks for. SQS takes every attribute as text, documents as JSON text.
+
+    A message is hidden from others while the function works on it (visibility timeout). What failed so many times
+    goes to the dead-letter queue (redrive policy).
+    """
     attributes = {
-        "Policy": json.dumps(access_policy),
+        "Policy": json.dumps(policy_document("POC-Queue", aws, settings)),
         "VisibilityTimeout": str(settings.visibility_timeout),
     }
     if settings.has_dead_letter_queue:
@@ -84,61 +100,74 @@ def make_queue(aws: Clients, settings: Settings, ledger: Ledger) -> None:
                 "maxReceiveCount": settings.max_receive_count,
             }
         )
+    return attributes
 
-    def role_is_missing() -> str | None:
-        for role_name in (settings.api_role, settings.function_role):
-            if find_role(aws.iam, role_name) is None:
-                return f"The access policy names the role {role_name}, which does not exist."
+
+def create_queue(aws: Clients, made: Making, name: str, attributes: dict[str, str]) -> None:
+    """The answer is the queue's URL, by which it is called from then on. The same call again changes nothing."""
+    aws.sqs.create_queue(
+        QueueName=name,
+        Attributes=attributes,
+        tags=made.tags,
+    )
+
+
+def set_attributes(aws: Clients, queue: Mapping[str, Any], attributes: dict[str, str]) -> None:
+    """Attributes that are not named stay as they are."""
+    aws.sqs.set_queue_attributes(
+        QueueUrl=queue["QueueUrl"],
+        Attributes=attributes,
+    )
+
+
+def tag_queue(aws: Clients, made: Making, queue: Mapping[str, Any]) -> None:
+    """Tags that are not named stay as they are."""
+    aws.sqs.tag_queue(
+        QueueUrl=queue["QueueUrl"],
+        Tags=made.tags,
+    )
+
+
+def attributes_differ(made: Making, queue: Mapping[str, Any], attributes: dict[str, str]) -> bool:
+    """Whether one of these attributes must be set again."""
+    differs = False
+    for attribute, wanted in attributes.items():
+        found = queue.get(attribute, "")
+        differs |= made.differs(attribute, found=found, wanted=wanted, same=same_value(found, wanted))
+    return differs
+
+
+def find_queue(sqs: Any, name: str) -> dict[str, Any] | None:
+    """The queue's attributes, with its QueueUrl, and its tags under "Tags"; None if there is none."""
+    try:
+        url = sqs.get_queue_url(QueueName=name)["QueueUrl"]
+        attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+        marks = sqs.list_queue_tags(QueueUrl=url).get("Tags", {})
+    except sqs.exceptions.QueueDoesNotExist:
         return None
+    return {**attributes, "QueueUrl": url, "Tags": marks}
 
-    queue = find_queue(aws.sqs, name)
-    with ledger.making("queue", "sqs:queue", found=queue, QueueName=name) as made:
-        # SQS keeps the unique ids of the roles that the policy names: it must be written again when a role was.
-        role_ids = " ".join(ledger.outputs(key)["id"] for key in ("api-role", "function-role"))
-        if queue is None:
-            for attempt in aws.waiting.retry_while(
-                QUEUE_NAME_BLOCKED,
-                QUEUE_POLICY_NAMES_NEW_ROLE,
-                DEAD_LETTER_QUEUE_NOT_YET_VISIBLE,
-                unless=role_is_missing,
-            ):
-                with attempt:
-                    aws.sqs.create_queue(
-                        QueueName=name,
-                        Attributes=attributes,
-                        tags=ledger.tags,
-                    )
-            queue = aws.waiting.poll_until(
-                f"queue {name} to become visible", lambda: find_queue(aws.sqs, name), budget=60
-            )
-            made.identify(queue)
-        else:
-            if made.lacks_mark():
-                aws.sqs.tag_queue(
-                    QueueUrl=queue["QueueUrl"],
-                    Tags=made.tags,
-                )
-            differs = False
-            for attribute, wanted in attributes.items():
-                found = queue.get(attribute, "")
-                differs |= made.differs(attribute, found=found, wanted=wanted, same=same_value(found, wanted))
-            differs |= made.differs("roles named", found=made.get("role_ids"), wanted=role_ids)
-            if differs:
-                for attribute in attributes:
-                    made.replaces(attribute, queue.get(attribute, ""))
-                for attempt in aws.waiting.retry_while(
-                    QUEUE_POLICY_NAMES_NEW_ROLE, DEAD_LETTER_QUEUE_NOT_YET_VISIBLE, unless=role_is_missing
-                ):
-                    with attempt:
-                        # All of them, whichever differs: some emulators forget a policy that is not sent along.
-                        aws.sqs.set_queue_attributes(
-                            QueueUrl=queue["QueueUrl"],
-                            Attributes=attributes,
-                        )
-                wait_until_read_back(aws, name, attributes)
-        made["arn"] = queue["QueueArn"]
-        made["url"] = queue["QueueUrl"]
-        made["role_ids"] = role_ids
+
+def wait_until_ready(aws: Clients, name: str, attributes: dict[str, str]) -> dict[str, Any]:
+    """The queue, as soon as it is seen with these attributes. New ones take up to 60 seconds to be seen everywhere.
+
+    https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SetQueueAttributes.html
+    """
+
+    def look() -> dict[str, Any] | None:
+        queue = find_queue(aws.sqs, name) or {}
+        seen = all(same_value(queue.get(attribute, ""), wanted) for attribute, wanted in attributes.items())
+        return queue if queue and seen else None
+
+    return aws.waiting.poll_until(f"the attributes of {name} to be visible", look, budget=90)
+
+
+def missing_role(aws: Clients, settings: Settings) -> str | None:
+    """Why waiting cannot help: SQS refuses a policy that names a role which does not exist."""
+    for role_name in (settings.api_role, settings.function_role):
+        if find_role(aws.iam, role_name) is None:
+            return f"The access policy names the role {role_name}, which does not exist."
+    return None
 
 
 def same_value(found: str, wanted: str) -> bool:
@@ -152,16 +181,3 @@ def same_value(found: str, wanted: str) -> bool:
 
 def _texts(document: dict[str, Any]) -> dict[str, str]:
     return {name: str(value) for name, value in document.items()}  # maxReceiveCount comes back as number or text
-
-
-def wait_until_read_back(aws: Clients, name: str, attributes: dict[str, str]) -> None:
-    """Changed attributes take up to 60 seconds to be seen by everyone.
-
-    https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SetQueueAttributes.html
-    """
-
-    def seen() -> bool:
-        queue = find_queue(aws.sqs, name) or {}
-        return all(same_value(queue.get(attribute, ""), wanted) for attribute, wanted in attributes.items())
-
-    aws.waiting.poll_until(f"the new attributes of {name} to be visible", seen, budget=90)

@@ -21,54 +21,48 @@ from provision.terminal import outcome
 NEEDS: tuple[str, ...] = ()
 
 
-def find_policy(iam: Any, arn: str) -> dict[str, Any] | None:
-    try:
-        policy = iam.get_policy(PolicyArn=arn)["Policy"]
-    except iam.exceptions.NoSuchEntityException:
-        return None
-    return {**policy, "Tags": tags(policy.get("Tags"))}
-
-
 def provision(aws: Clients, settings: Settings, ledger: Ledger) -> None:
-    make_policy(aws, settings, ledger, "write-policy", "Lambda-Write-DynamoDB", settings.write_policy)
-    make_policy(aws, settings, ledger, "read-policy", "Lambda-Read-SQS", settings.read_policy)
+    """One policy lets the function use the table and write its log, the other lets it read the queue."""
+    write = policy_document("Lambda-Write-DynamoDB", aws, settings)
+    provision_policy(aws, ledger, "write-policy", settings.write_policy, write)
+    read = policy_document("Lambda-Read-SQS", aws, settings)
+    provision_policy(aws, ledger, "read-policy", settings.read_policy, read)
 
 
-def make_policy(
-    aws: Clients, settings: Settings, ledger: Ledger, key: str, document_name: str, policy_name: str
-) -> None:
-    document = policy_document(document_name, aws, settings)
-    arn = aws.arn("iam", f"policy/{policy_name}", region="")
+def provision_policy(aws: Clients, ledger: Ledger, key: str, name: str, document: dict[str, Any]) -> None:
+    """Find the policy; create it, or give it a new version; record it."""
+    arn = aws.arn("iam", f"policy/{name}", region="")
     policy = find_policy(aws.iam, arn)
     with ledger.making(key, "iam:policy", found=policy, PolicyArn=arn) as made:
         if policy is None:
-            created = aws.iam.create_policy(
-                PolicyName=policy_name,
-                PolicyDocument=json.dumps(document),
-                Tags=ledger.tag_list,
-            )
-            made.identify(created["Policy"])
-            aws.iam.get_waiter("policy_exists").wait(
-                PolicyArn=arn,
-                WaiterConfig={"Delay": 1, "MaxAttempts": 60},
-            )
+            create_policy(aws, made, name, document)
+            wait_until_ready(aws, arn)
         else:
-            mend_policy(aws, made, policy, document)
+            update_policy(aws, made, policy, document)
 
 
-def mend_policy(aws: Clients, made: Making, policy: dict[str, Any], document: dict[str, Any]) -> None:
-    """A policy is never edited: it gets a new version, which becomes the default one. It holds five at most.
+def create_policy(aws: Clients, made: Making, name: str, document: dict[str, Any]) -> None:
+    """The document becomes the policy's version v1. It travels as JSON text."""
+    created = aws.iam.create_policy(
+        PolicyName=name,
+        PolicyDocument=json.dumps(document),
+        Tags=made.tag_list,
+    )
+    made.identify(created["Policy"])
+
+
+def update_policy(aws: Clients, made: Making, policy: dict[str, Any], document: dict[str, Any]) -> None:
+    """A changed document becomes a new version, which is made the default one. A policy holds five at most.
 
     https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_managed-versioning.html
     """
-    arn = policy["Arn"]
     default = aws.iam.get_policy_version(
-        PolicyArn=arn,
+        PolicyArn=policy["Arn"],
         VersionId=policy["DefaultVersionId"],
     )
     found = default["PolicyVersion"]["Document"]
     same = same_meaning(found, document)
-    versions = [] if same else aws.iam.list_policy_versions(PolicyArn=arn)["Versions"]
+    versions = [] if same else aws.iam.list_policy_versions(PolicyArn=policy["Arn"])["Versions"]
     if made.is_adopted and len(versions) >= 5:
         raise outcome.Stop(
             f"The policy {policy['PolicyName']} holds five versions, and IAM keeps no sixth.",
@@ -77,28 +71,54 @@ def mend_policy(aws: Clients, made: Making, policy: dict[str, Any], document: di
         )
     if made.lacks_mark():
         aws.iam.tag_policy(
-            PolicyArn=arn,
+            PolicyArn=policy["Arn"],
             Tags=made.tag_list,
         )
     if made.differs("document", found=found, wanted=document, same=same):
-        made.replaces("default version", policy["DefaultVersionId"])
-        made.replaces("versions", [version["VersionId"] for version in versions])
-        made["written"] = " ".join({*(made.get("written") or "").split(), document_digest(document)})
+        note_version(made, versions, document)
         if len(versions) >= 5:
-            spare = [version for version in versions if not version["IsDefaultVersion"]]
-            oldest = min(spare, key=lambda version: int(version["VersionId"].removeprefix("v")))
-            aws.iam.delete_policy_version(
-                PolicyArn=arn,
-                VersionId=oldest["VersionId"],
-            )
-            made.note(f"removed version {oldest['VersionId']}, the oldest, as a policy holds five at most")
+            delete_oldest_version(aws, made, policy["Arn"], versions)
         aws.iam.create_policy_version(
-            PolicyArn=arn,
+            PolicyArn=policy["Arn"],
             PolicyDocument=json.dumps(document),
             SetAsDefault=True,
         )
 
 
+def delete_oldest_version(aws: Clients, made: Making, arn: str, versions: list[dict[str, Any]]) -> None:
+    """IAM refuses a sixth version. The default one cannot be deleted, so the oldest of the others goes."""
+    spare = [version for version in versions if not version["IsDefaultVersion"]]
+    oldest = min(spare, key=lambda version: int(version["VersionId"].removeprefix("v")))
+    aws.iam.delete_policy_version(
+        PolicyArn=arn,
+        VersionId=oldest["VersionId"],
+    )
+    made.note(f"removed version {oldest['VersionId']}, the oldest, as a policy holds five at most")
+
+
+def find_policy(iam: Any, arn: str) -> dict[str, Any] | None:
+    """The policy as GetPolicy gives it, with its tags as a dict under "Tags"; None if there is none."""
+    try:
+        policy = iam.get_policy(PolicyArn=arn)["Policy"]
+    except iam.exceptions.NoSuchEntityException:
+        return None
+    return {**policy, "Tags": tags(policy.get("Tags"))}
+
+
+def wait_until_ready(aws: Clients, arn: str) -> None:
+    """IAM answers from many places: a new policy is seen by all of them some seconds later."""
+    aws.iam.get_waiter("policy_exists").wait(
+        PolicyArn=arn,
+        WaiterConfig={"Delay": 1, "MaxAttempts": 60},
+    )
+
+
+def note_version(made: Making, versions: list[dict[str, Any]], document: dict[str, Any]) -> None:
+    """Note which version is about to be written, so that teardown can tell it from those of others."""
+    made.keep("versions", [version["VersionId"] for version in versions])
+    made["written"] = " ".join({*(made.get("written") or "").split(), document_digest(document)})
+
+
 def document_digest(document: dict[str, Any]) -> str:
-    """Tells the versions that the suite wrote from those of others: IAM gives a document back as it was sent."""
+    """Twelve hexadecimal digits of a document. IAM gives a document back as it was sent."""
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:12]

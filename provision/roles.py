@@ -13,12 +13,94 @@ from typing import Any
 from provision.aws.clients import Clients, tags
 from provision.documents import policy_document, same_meaning
 from provision.settings import Settings
+from provision.state.entries import Making
 from provision.state.state import Ledger
 
 NEEDS = ("policies",)
 
 
+def provision(aws: Clients, settings: Settings, ledger: Ledger) -> None:
+    """The function's role carries the two policies of step 1, API Gateway's role one of AWS's own."""
+    role = settings.function_role
+    provision_role(aws, ledger, "function-role", role, policy_document("trust-lambda", aws, settings))
+    for policy in ("write-policy", "read-policy"):
+        arn = ledger.identity(policy)["PolicyArn"]
+        provision_attachment(aws, ledger, f"function-role/{policy}", "function-role", role, arn)
+
+    role = settings.api_role
+    provision_role(aws, ledger, "api-role", role, policy_document("trust-apigateway", aws, settings))
+    arn = managed_policy_arn(aws, settings)
+    provision_attachment(aws, ledger, "api-role/logs-policy", "api-role", role, arn)
+
+
+def provision_role(aws: Clients, ledger: Ledger, key: str, name: str, trust: dict[str, Any]) -> None:
+    """Find the role; create it, or update whom it trusts; record it."""
+    role = find_role(aws.iam, name)
+    with ledger.making(key, "iam:role", found=role, RoleName=name) as made:
+        if role is None:
+            create_role(aws, made, name, trust)
+            wait_until_ready(aws, name)
+        else:
+            update_role(aws, made, role, trust)
+        made["arn"] = aws.arn("iam", f"role/{name}", region="")
+
+
+def provision_attachment(aws: Clients, ledger: Ledger, key: str, parent: str, role: str, policy_arn: str) -> None:
+    """Find the policy among those attached to the role; attach it if it is not there; record it."""
+    attachment = find_attachment(aws.iam, role, policy_arn)
+    with ledger.making(
+        key,
+        "iam:role-policy-attachment",
+        found=attachment,
+        parent=parent,
+        RoleName=role,
+        PolicyArn=policy_arn,
+    ):
+        if attachment is None:
+            attach_policy(aws, role, policy_arn)
+
+
+def create_role(aws: Clients, made: Making, name: str, trust: dict[str, Any]) -> None:
+    """The trust policy says who may take the role. What the role may do is attached afterwards."""
+    created = aws.iam.create_role(
+        RoleName=name,
+        AssumeRolePolicyDocument=json.dumps(trust),
+        Tags=made.tag_list,
+    )
+    made.identify(created["Role"])
+
+
+def attach_policy(aws: Clients, role: str, policy_arn: str) -> None:
+    """To attach what is attached already changes nothing.
+
+    https://docs.aws.amazon.com/IAM/latest/APIReference/API_AttachRolePolicy.html
+    """
+    aws.iam.attach_role_policy(
+        RoleName=role,
+        PolicyArn=policy_arn,
+    )
+
+
+def update_role(aws: Clients, made: Making, role: dict[str, Any], trust: dict[str, Any]) -> None:
+    """The trust policy is replaced whole. The role stays the same one: its id does not change.
+
+    https://docs.aws.amazon.com/IAM/latest/APIReference/API_UpdateAssumeRolePolicy.html
+    """
+    if made.lacks_mark():
+        aws.iam.tag_role(
+            RoleName=role["RoleName"],
+            Tags=made.tag_list,
+        )
+    found = role["AssumeRolePolicyDocument"]
+    if made.differs("trust policy", found=found, wanted=trust, same=same_meaning(found, trust)):
+        aws.iam.update_assume_role_policy(
+            RoleName=role["RoleName"],
+            PolicyDocument=json.dumps(trust),
+        )
+
+
 def find_role(iam: Any, name: str) -> dict[str, Any] | None:
+    """The role as GetRole gives it, with its tags as a dict under "Tags"; None if there is none."""
     try:
         role = iam.get_role(RoleName=name)["Role"]
     except iam.exceptions.NoSuchEntityException:
@@ -27,6 +109,7 @@ def find_role(iam: Any, name: str) -> dict[str, Any] | None:
 
 
 def find_attachment(iam: Any, role_name: str, policy_arn: str) -> dict[str, Any] | None:
+    """The policy's entry in the list of what is attached to the role; None where there is no such policy or role."""
     try:
         for page in iam.get_paginator("list_attached_role_policies").paginate(RoleName=role_name):
             for attachment in page["AttachedPolicies"]:
@@ -37,76 +120,14 @@ def find_attachment(iam: Any, role_name: str, policy_arn: str) -> dict[str, Any]
     return None
 
 
-def managed_policy_arn(aws: Clients, settings: Settings) -> str:
-    """AWS's own policies belong to the account "aws" of the partition."""
-    return f"arn:{aws.partition}:iam::aws:policy/{settings.managed_policy}"
-
-
-def provision(aws: Clients, settings: Settings, ledger: Ledger) -> None:
-    make_role(aws, settings, ledger, "function-role", settings.function_role, "trust-lambda")
-    for policy_key in ("write-policy", "read-policy"):
-        attach_policy(
-            aws,
-            ledger,
-            key=f"function-role/{policy_key}",
-            parent="function-role",
-            role_name=settings.function_role,
-            policy_arn=ledger.identity(policy_key)["PolicyArn"],
-        )
-
-    make_role(aws, settings, ledger, "api-role", settings.api_role, "trust-apigateway")
-    attach_policy(
-        aws,
-        ledger,
-        key="api-role/logs-policy",
-        parent="api-role",
-        role_name=settings.api_role,
-        policy_arn=managed_policy_arn(aws, settings),
+def wait_until_ready(aws: Clients, name: str) -> None:
+    """IAM answers from many places: a new role is seen by all of them some seconds later."""
+    aws.iam.get_waiter("role_exists").wait(
+        RoleName=name,
+        WaiterConfig={"Delay": 1, "MaxAttempts": 60},
     )
 
 
-def make_role(aws: Clients, settings: Settings, ledger: Ledger, key: str, role_name: str, trust_name: str) -> None:
-    trust = policy_document(trust_name, aws, settings)
-    role = find_role(aws.iam, role_name)
-    with ledger.making(key, "iam:role", found=role, RoleName=role_name) as made:
-        if role is None:
-            created = aws.iam.create_role(
-                RoleName=role_name,
-                AssumeRolePolicyDocument=json.dumps(trust),
-                Tags=ledger.tag_list,
-            )
-            made.identify(created["Role"])
-            aws.iam.get_waiter("role_exists").wait(
-                RoleName=role_name,
-                WaiterConfig={"Delay": 1, "MaxAttempts": 60},
-            )
-        else:
-            if made.lacks_mark():
-                aws.iam.tag_role(
-                    RoleName=role_name,
-                    Tags=made.tag_list,
-                )
-            found = role["AssumeRolePolicyDocument"]
-            if made.differs("trust policy", found=found, wanted=trust, same=same_meaning(found, trust)):
-                aws.iam.update_assume_role_policy(
-                    RoleName=role_name,
-                    PolicyDocument=json.dumps(trust),
-                )
-        made["arn"] = aws.arn("iam", f"role/{role_name}", region="")
-
-
-def attach_policy(aws: Clients, ledger: Ledger, *, key: str, parent: str, role_name: str, policy_arn: str) -> None:
-    attachment = find_attachment(aws.iam, role_name, policy_arn)
-    with ledger.making(
-        key,
-        "iam:role-policy-attachment",
-        found=attachment,
-        parent=parent,
-        RoleName=role_name,
-        PolicyArn=policy_arn,
-    ):
-        if attachment is None:
-            aws.iam.attach_role_policy(
-                RoleName=role_name,
-                PolicyArn=policy_arn,
-            )
+def managed_policy_arn(aws: Clients, settings: Settings) -> str:
+    """AWS's own policies belong to the account "aws" of the partition."""
+    return f"arn:{aws.partition}:iam::aws:policy/{settings.managed_policy}"

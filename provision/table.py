@@ -1,5 +1,6 @@
 """Step 3: the table. The lesson: lessons/table.md
 
+CreateTable answers while the table is still CREATING: a waiter asks DescribeTable until it is ACTIVE.
 https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_CreateTable.html
 """
 
@@ -9,12 +10,74 @@ from typing import Any
 
 from provision.aws.clients import Clients, tags
 from provision.settings import Settings
+from provision.state.entries import Making
 from provision.state.state import Ledger
 
 NEEDS: tuple[str, ...] = ()
 
 
+def provision(aws: Clients, settings: Settings, ledger: Ledger) -> None:
+    """Find the table; create it, or update what differs; wait until it is ACTIVE; record it."""
+    table = find_table(aws.dynamodb, settings.table)
+    if table is not None and table["TableStatus"] == "DELETING":
+        wait_until_gone(aws, settings.table)
+        table = None
+    with ledger.making("table", "dynamodb:table", found=table, TableName=settings.table) as made:
+        if table is None:
+            create_table(aws, settings, made)
+        else:
+            update_table(aws, settings, made, table)
+        if table is None or table["TableStatus"] != "ACTIVE" or made.differences:
+            wait_until_ready(aws, settings.table)
+        made["arn"] = aws.arn("dynamodb", f"table/{settings.table}")
+
+
+def create_table(aws: Clients, settings: Settings, made: Making) -> None:
+    """On demand, with one string as the partition key: only the attributes of keys are declared."""
+    created = aws.dynamodb.create_table(
+        TableName=settings.table,
+        KeySchema=[{"AttributeName": settings.partition_key, "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": settings.partition_key, "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+        Tags=made.tag_list,
+    )
+    made.identify(created["TableDescription"])
+
+
+def update_table(aws: Clients, settings: Settings, made: Making, table: dict[str, Any]) -> None:
+    """The key cannot be changed in place. The billing mode can, four times in 24 hours.
+
+    https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_UpdateTable.html
+    """
+    made.cannot_mend(
+        "key",
+        found=table["KeySchema"],
+        wanted=[{"AttributeName": settings.partition_key, "KeyType": "HASH"}],
+    )
+    made.cannot_mend(
+        "key attribute",
+        found=[
+            attribute  # an index that somebody added declares attributes of its own
+            for attribute in table["AttributeDefinitions"]
+            if attribute["AttributeName"] == settings.partition_key
+        ],
+        wanted=[{"AttributeName": settings.partition_key, "AttributeType": "S"}],
+    )
+    if made.lacks_mark():
+        aws.dynamodb.tag_resource(
+            ResourceArn=table["TableArn"],
+            Tags=made.tag_list,
+        )
+    billing_mode = table.get("BillingModeSummary", {}).get("BillingMode", "PROVISIONED")
+    if made.differs("billing mode", found=billing_mode, wanted="PAY_PER_REQUEST"):
+        aws.dynamodb.update_table(
+            TableName=settings.table,
+            BillingMode="PAY_PER_REQUEST",
+        )
+
+
 def find_table(dynamodb: Any, name: str) -> dict[str, Any] | None:
+    """The table as DescribeTable gives it, with its tags as a dict under "Tags"; None if there is none."""
     try:
         table = dynamodb.describe_table(TableName=name)["Table"]
         if table["TableStatus"] == "DELETING":
@@ -25,60 +88,17 @@ def find_table(dynamodb: Any, name: str) -> dict[str, Any] | None:
     return {**table, "Tags": tags(listed.get("Tags"))}
 
 
-def provision(aws: Clients, settings: Settings, ledger: Ledger) -> None:
-    key_schema = [{"AttributeName": settings.partition_key, "KeyType": "HASH"}]
-    attributes = [{"AttributeName": settings.partition_key, "AttributeType": "S"}]
-    table = find_table(aws.dynamodb, settings.table)
-    if table is not None and table["TableStatus"] == "DELETING":
-        aws.dynamodb.get_waiter("table_not_exists").wait(
-            TableName=settings.table,
-            WaiterConfig={"Delay": 2, "MaxAttempts": 150},
-        )
-        table = None
-    with ledger.making("table", "dynamodb:table", found=table, TableName=settings.table) as made:
-        if table is None:
-            created = aws.dynamodb.create_table(
-                TableName=settings.table,
-                KeySchema=key_schema,
-                AttributeDefinitions=attributes,
-                BillingMode="PAY_PER_REQUEST",
-                Tags=ledger.tag_list,
-            )
-            made.identify(created["TableDescription"])
-        else:
-            made.cannot_mend("key", found=table["KeySchema"], wanted=key_schema)
-            # An index that somebody added brings attributes of its own; they do not make it another key.
-            key_attributes = [
-                attribute
-                for attribute in table["AttributeDefinitions"]
-                if attribute["AttributeName"] == settings.partition_key
-            ]
-            made.cannot_mend("key attribute", found=key_attributes, wanted=attributes)
-            if made.lacks_mark():
-                aws.dynamodb.tag_resource(
-                    ResourceArn=table["TableArn"],
-                    Tags=made.tag_list,
-                )
-            billing_mode = table.get("BillingModeSummary", {}).get("BillingMode", "PROVISIONED")
-            if made.differs("billing mode", found=billing_mode, wanted="PAY_PER_REQUEST"):
-                made.replaces("throughput", throughput(table))
-                made.replaces(
-                    "throughput of indexes",
-                    {index["IndexName"]: throughput(index) for index in table.get("GlobalSecondaryIndexes", [])},
-                )
-                aws.dynamodb.update_table(
-                    TableName=settings.table,
-                    BillingMode="PAY_PER_REQUEST",
-                )
-        if table is None or table["TableStatus"] != "ACTIVE" or made.differences:
-            aws.dynamodb.get_waiter("table_exists").wait(
-                TableName=settings.table,
-                WaiterConfig={"Delay": 2, "MaxAttempts": 150},
-            )
-        made["arn"] = aws.arn("dynamodb", f"table/{settings.table}")
+def wait_until_ready(aws: Clients, name: str) -> None:
+    """Until DescribeTable says ACTIVE: it is asked every 2 seconds, for 5 minutes at most."""
+    aws.dynamodb.get_waiter("table_exists").wait(
+        TableName=name,
+        WaiterConfig={"Delay": 2, "MaxAttempts": 150},
+    )
 
 
-def throughput(table_or_index: dict[str, Any]) -> dict[str, int]:
-    """The provisioned units, without the times that AWS adds to its description of them."""
-    found = table_or_index.get("ProvisionedThroughput", {})
-    return {name: found[name] for name in ("ReadCapacityUnits", "WriteCapacityUnits") if name in found}
+def wait_until_gone(aws: Clients, name: str) -> None:
+    """Until DescribeTable no longer finds it."""
+    aws.dynamodb.get_waiter("table_not_exists").wait(
+        TableName=name,
+        WaiterConfig={"Delay": 2, "MaxAttempts": 150},
+    )

@@ -18,9 +18,91 @@ from provision.message_queue import find_queue
 from provision.policies import find_policy
 from provision.roles import find_attachment
 from provision.settings import Settings
+from provision.state.entries import Making
 from provision.state.state import Ledger
 
 NEEDS = ("policies", "queue", "function")
+
+
+def provision(aws: Clients, settings: Settings, ledger: Ledger) -> None:
+    """Find the trigger; create it, or update it; wait until it is enabled; record it."""
+    queue_arn = ledger.outputs("queue")["arn"]
+    recorded = ledger.record("trigger")
+    uuid = recorded.outputs.get("id") if recorded is not None else None
+    trigger = find_trigger(aws.lambda_, queue_arn, settings.function, uuid)
+    if trigger is not None and trigger["State"] == "Deleting":
+        wait_until_gone(aws, queue_arn, settings.function, uuid)
+        trigger = None
+    with ledger.making(
+        "trigger",
+        "lambda:event-source-mapping",
+        found=trigger,
+        EventSourceArn=queue_arn,
+        FunctionName=settings.function,
+    ) as made:
+        if trigger is None:
+            aws.waiting.retry(
+                lambda: create_trigger(aws, settings, made, queue_arn),
+                ROLE_NOT_YET_PERMITTED,
+                VISIBILITY_TIMEOUT_NOT_YET_SEEN,
+                unless=lambda: waiting_cannot_help(aws, settings, ledger),
+            )
+        elif update_trigger(aws, settings, made, trigger):
+            aws.waiting.retry(
+                lambda: put_trigger(aws, settings, trigger["UUID"]),
+                ROLE_NOT_YET_PERMITTED,
+                VISIBILITY_TIMEOUT_NOT_YET_SEEN,
+                unless=lambda: waiting_cannot_help(aws, settings, ledger),
+            )
+        if trigger is None or trigger["State"] != "Enabled":
+            wait_until_ready(aws, queue_arn, settings.function, uuid)
+
+
+def create_trigger(aws: Clients, settings: Settings, made: Making, queue_arn: str) -> None:
+    """Lambda receives up to `BatchSize` messages at once, with the function's role, and calls the function with them.
+
+    With ReportBatchItemFailures only the messages that the function names are delivered again.
+    https://docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html
+    """
+    created = aws.lambda_.create_event_source_mapping(
+        EventSourceArn=queue_arn,
+        FunctionName=settings.function,
+        BatchSize=settings.batch_size,
+        Enabled=True,
+        FunctionResponseTypes=settings.function_response_types,
+        Tags=made.tags,
+    )
+    made.identify(created)
+
+
+def update_trigger(aws: Clients, settings: Settings, made: Making, trigger: dict[str, Any]) -> bool:
+    """Put the tag back where it is missing. Whether more must be updated; one that is being enabled counts as on."""
+    if made.lacks_mark():
+        aws.lambda_.tag_resource(
+            Resource=trigger["EventSourceMappingArn"],
+            Tags=made.tags,
+        )
+    state = "Enabled" if trigger["State"] in ("Creating", "Enabling", "Updating") else trigger["State"]
+    response_types = trigger.get("FunctionResponseTypes", [])
+    differs = made.differs("State", found=state, wanted="Enabled")
+    differs |= made.differs("FunctionName", found=serves(trigger), wanted=settings.function)
+    differs |= made.differs("BatchSize", found=trigger["BatchSize"], wanted=settings.batch_size)
+    differs |= made.differs("FunctionResponseTypes", found=response_types, wanted=settings.function_response_types)
+    return differs
+
+
+def put_trigger(aws: Clients, settings: Settings, uuid: str) -> None:
+    """A mapping can be pointed at another function, never at another queue.
+
+    https://docs.aws.amazon.com/lambda/latest/api/API_UpdateEventSourceMapping.html
+    """
+    aws.lambda_.update_event_source_mapping(
+        UUID=uuid,
+        FunctionName=settings.function,
+        BatchSize=settings.batch_size,
+        Enabled=True,
+        FunctionResponseTypes=settings.function_response_types,
+    )
 
 
 def find_trigger(lambda_: Any, queue_arn: str, function_name: str, uuid: str | None = None) -> dict[str, Any] | None:
@@ -72,94 +154,46 @@ def with_tags(lambda_: Any, mapping: dict[str, Any]) -> dict[str, Any]:
     return {**mapping, "Tags": listed.get("Tags", {})}
 
 
-def provision(aws: Clients, settings: Settings, ledger: Ledger) -> None:
-    queue_arn = ledger.outputs("queue")["arn"]
+def wait_until_ready(aws: Clients, queue_arn: str, function_name: str, uuid: str | None) -> None:
+    """Until its State is Enabled: it is Creating or Enabling for a while, some tens of seconds as a rule."""
+    aws.waiting.poll_until(
+        "the trigger to be enabled",
+        lambda: (find_trigger(aws.lambda_, queue_arn, function_name, uuid) or {}).get("State") == "Enabled",
+        budget=300,
+        means="Lambda starts to receive from the queue; until then messages wait in it.",
+    )
 
-    def waiting_cannot_help() -> str | None:
-        """The timeouts may really not fit; the role's policy may really lack the permission, or not be attached."""
-        queue = find_queue(aws.sqs, settings.queue)
-        function = find_function(aws.lambda_, settings.function)
-        if queue is not None and function is not None and int(queue["VisibilityTimeout"]) < function["Timeout"]:
-            return (
-                f"The queue hides a message for {queue['VisibilityTimeout']} s (visibility timeout), and the function "
-                f"may work on it for {function['Timeout']} s: somebody else would get it meanwhile."
-            )
-        distrust = role_does_not_trust_lambda(aws, settings)
-        if distrust:
-            return distrust
-        arn = ledger.identity("read-policy")["PolicyArn"]
-        if find_attachment(aws.iam, settings.function_role, arn) is None:
-            return f"The policy {settings.read_policy} is not attached to {settings.function_role}."
-        policy = find_policy(aws.iam, arn)
-        if policy is None:
-            return f"The policy {settings.read_policy} does not exist."
-        version = aws.iam.get_policy_version(PolicyArn=arn, VersionId=policy["DefaultVersionId"])
-        wanted = policy_document("Lambda-Read-SQS", aws, settings)
-        if not same_meaning(version["PolicyVersion"]["Document"], wanted):
-            return f"The policy {settings.read_policy} is not as step 1 made it: it must allow sqs:ReceiveMessage."
-        return None
 
-    recorded = ledger.record("trigger")
+def wait_until_gone(aws: Clients, queue_arn: str, function_name: str, uuid: str | None) -> None:
+    """A mapping that is being deleted is still listed, with the State Deleting."""
+    aws.waiting.poll_until(
+        "the old trigger to be gone",
+        lambda: find_trigger(aws.lambda_, queue_arn, function_name, uuid) is None,
+        budget=180,
+        times=2,
+    )
 
-    def find() -> dict[str, Any] | None:
-        uuid = recorded.outputs.get("id") if recorded is not None else None
-        return find_trigger(aws.lambda_, queue_arn, settings.function, uuid)
 
-    trigger = find()
-    if trigger is not None and trigger["State"] == "Deleting":
-        aws.waiting.poll_until("the old trigger to be gone", lambda: find() is None, budget=180, times=2)
-        trigger = None
-    with ledger.making(
-        "trigger",
-        "lambda:event-source-mapping",
-        found=trigger,
-        EventSourceArn=queue_arn,
-        FunctionName=settings.function,
-    ) as made:
-        if trigger is None:
-            for attempt in aws.waiting.retry_while(
-                ROLE_NOT_YET_PERMITTED, VISIBILITY_TIMEOUT_NOT_YET_SEEN, unless=waiting_cannot_help
-            ):
-                with attempt:
-                    created = aws.lambda_.create_event_source_mapping(
-                        EventSourceArn=queue_arn,
-                        FunctionName=settings.function,
-                        BatchSize=settings.batch_size,
-                        Enabled=True,
-                        FunctionResponseTypes=settings.function_response_types,
-                        Tags=ledger.tags,
-                    )
-                    made.identify(created)
-        else:
-            state = "Enabled" if trigger["State"] in ("Creating", "Enabling", "Updating") else trigger["State"]
-            response_types = trigger.get("FunctionResponseTypes", [])
-            if made.lacks_mark():
-                aws.lambda_.tag_resource(
-                    Resource=trigger["EventSourceMappingArn"],
-                    Tags=made.tags,
-                )
-            differs = made.differs("State", found=state, wanted="Enabled")
-            differs |= made.differs("FunctionName", found=serves(trigger), wanted=settings.function)
-            differs |= made.differs("BatchSize", found=trigger["BatchSize"], wanted=settings.batch_size)
-            differs |= made.differs(
-                "FunctionResponseTypes", found=response_types, wanted=settings.function_response_types
-            )
-            if differs:
-                for attempt in aws.waiting.retry_while(
-                    ROLE_NOT_YET_PERMITTED, VISIBILITY_TIMEOUT_NOT_YET_SEEN, unless=waiting_cannot_help
-                ):
-                    with attempt:
-                        aws.lambda_.update_event_source_mapping(
-                            UUID=trigger["UUID"],
-                            FunctionName=settings.function,
-                            BatchSize=settings.batch_size,
-                            Enabled=True,
-                            FunctionResponseTypes=settings.function_response_types,
-                        )
-        if trigger is None or trigger["State"] != "Enabled":
-            aws.waiting.poll_until(
-                "the trigger to be enabled",
-                lambda: (find() or {}).get("State") == "Enabled",
-                budget=300,
-                means="Lambda starts to receive from the queue; until then messages wait in it.",
-            )
+def waiting_cannot_help(aws: Clients, settings: Settings, ledger: Ledger) -> str | None:
+    """The timeouts may really not fit; the role's policy may really lack the permission, or not be attached."""
+    queue = find_queue(aws.sqs, settings.queue)
+    function = find_function(aws.lambda_, settings.function)
+    if queue is not None and function is not None and int(queue["VisibilityTimeout"]) < function["Timeout"]:
+        return (
+            f"The queue hides a message for {queue['VisibilityTimeout']} s (visibility timeout), and the function "
+            f"may work on it for {function['Timeout']} s: somebody else would get it meanwhile."
+        )
+    distrust = role_does_not_trust_lambda(aws, settings)
+    if distrust:
+        return distrust
+    arn = ledger.identity("read-policy")["PolicyArn"]
+    if find_attachment(aws.iam, settings.function_role, arn) is None:
+        return f"The policy {settings.read_policy} is not attached to {settings.function_role}."
+    policy = find_policy(aws.iam, arn)
+    if policy is None:
+        return f"The policy {settings.read_policy} does not exist."
+    version = aws.iam.get_policy_version(PolicyArn=arn, VersionId=policy["DefaultVersionId"])
+    wanted = policy_document("Lambda-Read-SQS", aws, settings)
+    if not same_meaning(version["PolicyVersion"]["Document"], wanted):
+        return f"The policy {settings.read_policy} is not as step 1 made it: it must allow sqs:ReceiveMessage."
+    return None

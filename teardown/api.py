@@ -44,8 +44,8 @@ def remove_permission(aws: Clients, ledger: Ledger, resource: Resource, found: d
 
 def put_permission_back(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:
     """The statement as it was. It cannot be changed, only removed and added again."""
-    statement = resource.was("statement")
-    if statement is None:
+    statement = resource.was("statement", resource.description)
+    if not statement:
         return
     principal = statement["Principal"]
     conditions = statement.get("Condition", {})

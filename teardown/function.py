@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from provision.aws.clients import Clients
-from provision.function import find_function, find_log_group
+from provision.function import find_function, find_log_group, wait_until_updated
 from provision.package import code_sha256
 from provision.settings import Settings
 from provision.state.entries import MARKS, TAG, Resource
@@ -103,13 +103,6 @@ def kept_package(ledger: Ledger, wanted_sha256: str) -> bytes:
     if code_sha256(package) != wanted_sha256:
         raise outcome.Stop(f"{ledger.kept_code} is not its former code")
     return package
-
-
-def wait_until_updated(aws: Clients, name: str) -> None:
-    aws.lambda_.get_waiter("function_updated_v2").wait(
-        FunctionName=name,
-        WaiterConfig={"Delay": 1, "MaxAttempts": 300},
-    )
 
 
 def put_log_group_back(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:

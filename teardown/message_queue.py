@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from provision.aws.clients import Clients
-from provision.message_queue import find_queue, wait_until_read_back
+from provision.message_queue import find_queue, wait_until_ready
 from provision.state.entries import MARKS, Resource
 from provision.state.state import Ledger
 from teardown.trigger import others_hanging, refuse_while_ours_is_on
@@ -36,13 +36,19 @@ def put_queue_back(aws: Clients, ledger: Ledger, resource: Resource, found: dict
     """An attribute that was not set before is set to nothing, which removes it."""
     refuse_while_ours_is_on(ledger, EventSourceArn=found["QueueArn"])
     names = ("Policy", "VisibilityTimeout", "RedrivePolicy", "MessageRetentionPeriod")
-    attributes = {name: resource.was(name) for name in names if name in resource.before}
+    was = {name: resource.was(name, resource.description.get(name, "")) for name in names}
+    # The steps set all attributes of a queue at once, whichever differed.
+    attributes = {
+        name: value
+        for name, value in was.items()
+        if name in resource.before or (resource.description and found.get(name, "") != value)
+    }
     if attributes:
         aws.sqs.set_queue_attributes(
             QueueUrl=found["QueueUrl"],
             Attributes=attributes,
         )
-        wait_until_read_back(aws, resource.identity["QueueName"], attributes)
+        wait_until_ready(aws, resource.identity["QueueName"], attributes)
     ledger.is_put_back(resource)
     aws.sqs.untag_queue(
         QueueUrl=found["QueueUrl"],

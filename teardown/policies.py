@@ -84,7 +84,7 @@ def put_policy_back(aws: Clients, ledger: Ledger, resource: Resource, found: dic
         if version["IsDefaultVersion"]:
             aws.iam.set_default_policy_version(
                 PolicyArn=arn,
-                VersionId=resource.was("default version"),
+                VersionId=resource.was("default version", resource.description.get("DefaultVersionId")),
             )
         aws.iam.delete_policy_version(
             PolicyArn=arn,

@@ -7,7 +7,7 @@ from typing import Any
 from provision.aws.clients import Clients
 from provision.state.entries import MARKS, Resource
 from provision.state.state import Ledger
-from provision.table import find_table
+from provision.table import find_table, wait_until_gone, wait_until_ready
 from teardown.trigger import others_hanging
 
 
@@ -28,29 +28,31 @@ def delete_table(aws: Clients, ledger: Ledger, resource: Resource, found: dict[s
         aws.dynamodb.delete_table(
             TableName=name,
         )
-    aws.dynamodb.get_waiter("table_not_exists").wait(
-        TableName=name,
-        WaiterConfig={"Delay": 2, "MaxAttempts": 150},
-    )
+    wait_until_gone(aws, name)
 
 
 def put_table_back(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:
     name = resource.identity["TableName"]
     if found["TableStatus"] != "ACTIVE":
-        wait_until_active(aws, name)
-    throughput = resource.was("throughput")
+        wait_until_ready(aws, name)
+    before = resource.description
+    throughput = resource.was("throughput", units(before))
+    indexes = resource.was(
+        "throughput of indexes",
+        {index["IndexName"]: units(index) for index in before.get("GlobalSecondaryIndexes", [])},
+    )
     if throughput and found.get("BillingModeSummary", {}).get("BillingMode") == "PAY_PER_REQUEST":
-        indexes = [
-            {"Update": {"IndexName": index, "ProvisionedThroughput": units}}
-            for index, units in resource.was("throughput of indexes", {}).items()
+        updates = [
+            {"Update": {"IndexName": index, "ProvisionedThroughput": throughput_of_index}}
+            for index, throughput_of_index in indexes.items()
         ]
         aws.dynamodb.update_table(
             TableName=name,
             BillingMode="PROVISIONED",
             ProvisionedThroughput=throughput,
-            **({"GlobalSecondaryIndexUpdates": indexes} if indexes else {}),
+            **({"GlobalSecondaryIndexUpdates": updates} if updates else {}),
         )
-        wait_until_active(aws, name)
+        wait_until_ready(aws, name)
     ledger.is_put_back(resource)
     aws.dynamodb.untag_resource(
         ResourceArn=found["TableArn"],
@@ -58,8 +60,7 @@ def put_table_back(aws: Clients, ledger: Ledger, resource: Resource, found: dict
     )
 
 
-def wait_until_active(aws: Clients, name: str) -> None:
-    aws.dynamodb.get_waiter("table_exists").wait(
-        TableName=name,
-        WaiterConfig={"Delay": 2, "MaxAttempts": 150},
-    )
+def units(table_or_index: dict[str, Any]) -> dict[str, int]:
+    """The provisioned units, without the times that AWS adds to its description of them."""
+    found = table_or_index.get("ProvisionedThroughput", {})
+    return {name: found[name] for name in ("ReadCapacityUnits", "WriteCapacityUnits") if name in found}

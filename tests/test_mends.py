@@ -22,9 +22,9 @@ import pytest
 from deployment import ACCOUNT, REGION, Deployment, Stranger
 
 from provision.account.smoke_tests import TrialFailed
+from provision.aws.api_definition import behaviour
 from provision.aws.clients import Clients
 from provision.settings import Settings
-from provision.stage import behaviour
 from provision.state.entries import TAG, CannotMend, Difference, Happened
 from provision.state.ownership import NotOurs, TwoOfOurs
 from provision.terminal.outcome import Interrupted

@@ -22,7 +22,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from provision.account.smoke_tests import Item, created, in_short, item_of, parsed, post_until_served
-from provision.api import resources_of
+from provision.aws.api_definition import resources_of
 from provision.aws.calls import AnswerLost
 from provision.aws.clients import Clients
 from provision.aws.waiting import GaveUp

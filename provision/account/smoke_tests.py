@@ -19,6 +19,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from provision.aws.api_definition import LISTED_SECONDS, resources_of
 from provision.aws.calls import AnswerLost
 from provision.aws.clients import Clients
 from provision.aws.waiting import GaveUp
@@ -150,13 +151,12 @@ def try_echo(aws: Clients, settings: Settings, ledger: Ledger) -> str:
 
 
 def try_test_invoke(aws: Clients, settings: Settings, ledger: Ledger) -> str:
-    from provision.api import LISTED, resources_of
 
     api_id, path = ledger.outputs("api")["id"], f"/{settings.path_part}"
     resource = aws.waiting.poll_until(
         f"resource {path} of {api_id}",
         lambda: resources_of(aws.apigateway, api_id).get(path),
-        budget=LISTED,
+        budget=LISTED_SECONDS,
         means="API Gateway's lists may lag behind.",
     )
     with item_of(aws, settings, ledger, "test-call") as item:

@@ -84,6 +84,13 @@ class Waiting:
                     means = f"{wrong} If that is still so in some seconds, waiting cannot help."
             self._pause(reason.name, means, words, started, reason.budget)
 
+    def retry(self, call: Callable[[], T], *reasons: Reason, unless: Callable[[], str | None] | None = None) -> T:
+        """What `call` returns, once AWS no longer refuses it for one of the reasons. `unless`: see retry_while."""
+        for attempt in self.retry_while(*reasons, unless=unless):
+            with attempt:
+                return call()
+        raise AssertionError("an attempt that was not refused returns")
+
     def poll_until(
         self,
         what: str,

@@ -79,6 +79,12 @@ class Resource:
         return json.loads(self.before[attribute]) if attribute in self.before else otherwise
 
     @property
+    def description(self) -> dict[str, Any]:
+        """What AWS said of something adopted before the suite changed it; empty where only tags were changed."""
+        described: dict[str, Any] = self.was("description", {})
+        return described
+
+    @property
     def name(self) -> str:
         return ", ".join(self.identity.values())
 
@@ -117,10 +123,12 @@ class Making:
         """
         if found == wanted if same is None else same:
             return False
+        if self.found is None:
+            return True  # of what is being created nothing is reported: all of it is new
         shown = named_only(found) if attribute == "Environment" else found  # the values may be somebody's secrets
         self.differences.append(Difference(attribute, shown, wanted))
         if not attribute.startswith("tag "):
-            self.replaces(attribute, found)
+            self.keep(attribute, found)
         return True
 
     @property
@@ -145,10 +153,10 @@ class Making:
         missing = {key: value for key, value in self.tags.items() if marks.get(key) != value}
         if not missing:
             return False
-        self.replaces("tags", {key: marks.get(key) for key in self.tags})
+        self.keep("tags", {key: marks.get(key) for key in self.tags})
         return self.differs(f"tag {TAG}", found=marks.get(TAG), wanted=self.tags[TAG], same=False)
 
-    def replaces(self, name: str, value: Any) -> None:
+    def keep(self, name: str, value: Any) -> None:
         """Remember `value`, which is about to be written over: of what is adopted it is kept, to be put back."""
         self.replaced.setdefault(name, value)
 

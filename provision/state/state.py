@@ -490,8 +490,7 @@ class Ledger:
             recorded = next((entry for entry in self.resources if entry.key == made.resource.key), None)
             promised = recorded is not None and recorded.status in ("creating", "created")
             if made.is_adopted:
-                for name, value in made.replaced.items():
-                    made.resource.before.setdefault(name, json.dumps(value))
+                keep_as_found(made)
             anew = made.found is None or made.is_adopted
             if not promised or (anew and recorded != made.resource):
                 self._put(made.resource)
@@ -595,3 +594,15 @@ class Ledger:
         self._saved = data
         self._unsaved = False
         self.saved()
+
+
+def keep_as_found(made: Making) -> None:
+    """Keep what is about to be written over of something adopted, and what AWS said of the whole of it.
+
+    The first value stays. Of an environment only what is written over is kept: the values may be secrets.
+    """
+    for name, value in made.replaced.items():
+        made.resource.before.setdefault(name, json.dumps(value))
+    if set(made.replaced) - {"tags"}:
+        description = {name: value for name, value in (made.found or {}).items() if name not in ("Tags", "Environment")}
+        made.resource.before.setdefault("description", json.dumps(description, default=str))

@@ -255,16 +255,16 @@ def without(world: World, kind: str) -> None:
 @mutant("build", "killed after")
 def half_an_api_is_an_api(world: World) -> None:
     """An API that is there is taken for finished."""
-    make_api = provision.api.make_api
+    provision_api = provision.api.provision_api
 
     def satisfied(aws: Any, settings: Any, ledger: Ledger, *rest: Any) -> Any:
         entry = ledger.record("api")
         if entry is not None and entry.outputs.get("id"):
             entry.status = "created"
             return entry.outputs["id"]
-        return make_api(aws, settings, ledger, *rest)
+        return provision_api(aws, settings, ledger, *rest)
 
-    put(provision.api, "make_api", satisfied)
+    put(provision.api, "provision_api", satisfied)
 
 
 @mutant("mend", "killed after")

@@ -1,0 +1,100 @@
+"""What there is in a REST API: its resources and methods, and a digest of what they do.
+
+API Gateway serves what was deployed, not what is defined. The digest of the definition stands in the description of
+each deployment, so that it can be seen whether what is served is what is defined.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+# Seconds for a list of API Gateway to show what is in the API; nobody publishes a figure.
+LISTED_SECONDS = 60.0
+
+# What of a method decides how a call is answered, in the words of GetMethod. Named one by one: AWS adds fields of its
+# own, a newer botocore shows more of them, and two people with different ones must come to the same digest.
+METHOD = ("authorizationType", "apiKeyRequired", "requestValidatorId")
+INTEGRATION = (
+    "type",
+    "httpMethod",
+    "uri",
+    "credentials",
+    "passthroughBehavior",
+    "contentHandling",
+    "requestParameters",
+    "requestTemplates",
+    "timeoutInMillis",
+)
+INTEGRATION_RESPONSE = ("selectionPattern", "responseParameters", "responseTemplates", "contentHandling")
+
+
+def resources_of(apigateway: Any, api_id: str) -> dict[str, dict[str, Any]]:
+    """The API's resources by path."""
+    paginator = apigateway.get_paginator("get_resources")
+    return {
+        resource["path"]: resource
+        for page in paginator.paginate(restApiId=api_id, limit=500)
+        for resource in page["items"]
+    }
+
+
+def find_method(apigateway: Any, api_id: str, resource_id: str, verb: str) -> dict[str, Any] | None:
+    """The method with its integration and responses, as GetMethod gives it; None if there is none."""
+    try:
+        return dict(apigateway.get_method(restApiId=api_id, resourceId=resource_id, httpMethod=verb))
+    except apigateway.exceptions.NotFoundException:
+        return None
+
+
+def is_empty(apigateway: Any, api_id: str) -> bool:
+    """Whether an API is as CreateRestApi makes it: the root resource, without a method, and no stage."""
+    resources = resources_of(apigateway, api_id)
+    return (
+        list(resources) == ["/"]
+        and not resources["/"].get("resourceMethods")
+        and not apigateway.get_stages(restApiId=api_id)["item"]
+    )
+
+
+def definition_digest(apigateway: Any, api_id: str, paths: list[str]) -> str | None:
+    """Twelve hexadecimal digits that change whenever POST on one of the paths would be answered differently.
+
+    None while one of them is not seen whole.
+    """
+    resources = resources_of(apigateway, api_id)
+    definition = {}
+    for path in paths:
+        method = find_method(apigateway, api_id, resources[path]["id"], "POST") if path in resources else None
+        if method is None or "methodIntegration" not in method:
+            return None
+        definition[path] = behaviour(method)
+    text = json.dumps(definition, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def behaviour(method: dict[str, Any]) -> dict[str, Any]:
+    """The part of a method's definition that decides how a call is answered."""
+    integration = method.get("methodIntegration") or {}
+    return {
+        **present(method, METHOD),
+        "responses": sorted(method.get("methodResponses") or {}),
+        "integration": present(integration, INTEGRATION),
+        "integration responses": {
+            status_code: present(response, INTEGRATION_RESPONSE)
+            for status_code, response in (integration.get("integrationResponses") or {}).items()
+        },
+    }
+
+
+def present(definition: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    """These of its fields, without what is empty: a missing field, None, "", {} and {"application/json": None}."""
+    fields = {}
+    for name in names:
+        value = definition.get(name)
+        if isinstance(value, dict):
+            value = {key: text for key, text in value.items() if text}
+        if value:
+            fields[name] = value
+    return fields
