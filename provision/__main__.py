@@ -48,7 +48,7 @@ from provision.settings import Settings, runtime_warning
 from provision.state.entries import Happened
 from provision.state.file import LedgerRefused
 from provision.state.ownership import NotOurs
-from provision.state.resources import ADOPTABLE, KINDS, name_of
+from provision.state.resources import ADOPTABLE, name_of, noun_of
 from provision.state.state import Ledger
 from provision.terminal import outcome
 from provision.terminal.screen import Screen
@@ -293,7 +293,7 @@ def adoption(screen: Screen, options: argparse.Namespace) -> Callable[[str, str,
             return True
         if not asks_for_adoption(options):
             return False
-        name = f"{KINDS[kind].capitalize()} {name_of(kind, dict(identity))}"
+        name = f"{noun_of(kind).capitalize()} {name_of(kind, dict(identity))}"
         return screen.agrees(f"{name} exists already ({theirs}). Take it over?")
 
     return consents

@@ -40,14 +40,13 @@ from provision.cli.progress import Progress
 from provision.settings import DEFAULT_REGION, Settings
 from provision.state.entries import Resource
 from provision.state.file import parse
-from provision.state.resources import name_of
+from provision.state.resources import TYPES, name_of
 from provision.state.state import Ledger
 from provision.terminal import outcome
 from provision.terminal.screen import Screen
 from provision.terminal.shell import program, write_any_text
 from provision.terminal.text import plural
-from teardown.backwards import close, is_to_be_left, prove, take_down, what_stays
-from teardown.contents import contents
+from teardown.backwards import close, contents, is_to_be_left, prove, take_down, what_stays
 
 GOOD = "bold green"
 
@@ -210,14 +209,6 @@ def turn_back(ledger: Ledger, step: Step | None) -> None:
         place.note(step or STEPS[0])
 
 
-# What AWS makes one wait for when a thing of this kind is to be made, or deleted, again.
-WAITS_AFTER = {
-    "sqs:queue": "SQS gives the name of a deleted queue free after 60 seconds: to make it again takes that long.",
-    "apigateway:rest-api": "API Gateway deletes one API in 30 seconds, of everybody in the account together: while "
-    "others delete theirs, yours waits for its turn.",
-}
-
-
 # A plan's word for what a teardown tells, where it is another.
 WORDS = {"deleted": "delete", "left": "put back", "kept": "stay"}
 
@@ -265,8 +256,8 @@ def remove_all(aws: Clients, ledger: Ledger, options: argparse.Namespace, screen
             to_stay = [resource for resource in backwards if resource.key in stays]
             screen.resources("To stay as it is", to_stay, stays)
         if options.back_to:
-            for kind, sentence in WAITS_AFTER.items():
-                if any(resource.kind == kind for resource in to_go):
+            for sentence in dict.fromkeys(TYPES[resource.kind].made_again for resource in reversed(to_go)):
+                if sentence:
                     screen.say(sentence)
         if (to_go or to_put_back) and not (options.yes or options.sandbox):
             where = aws.endpoint or f"account {aws.account_id}, Region {aws.region}"

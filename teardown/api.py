@@ -42,7 +42,7 @@ def remove_permission(aws: Clients, ledger: Ledger, resource: Resource, found: d
     )
 
 
-def put_permission_back(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:
+def restore_permission(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:
     """The statement as it was. It cannot be changed, only removed and added again."""
     statement = resource.was("statement", resource.description)
     if not statement:
@@ -85,7 +85,7 @@ def others_on(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str,
     ]
 
 
-def delete_api(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:
+def delete(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:
     """Deletes resources, methods, deployments and all, at once. AWS allows one such call in 30 seconds per account.
 
     Names repeat, so an answer that was lost in an evil hour may have left a second API with our mark: all of them go.

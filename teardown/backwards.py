@@ -18,22 +18,10 @@ from provision.cli.errors import explain
 from provision.cli.runner import TRIES, settle
 from provision.state.entries import TAG, Resource
 from provision.state.file import LedgerRefused
-from provision.state.resources import immutable_id
+from provision.state.resources import PLACES, immutable_id
 from provision.state.state import Ledger
 from provision.terminal import outcome
-from teardown import FIND, IS_PART, OTHERS, PUT_BACK, UNDO
-from teardown.kept import Kept
-
-# What a thing needs in order to go on working for others, and what therefore stays when it must stay.
-RESTS_ON = {
-    "api": ("permission", "function", "trigger", "queue", "api-role"),
-    "trigger": ("queue", "function"),
-    "function": ("log-group", "table", "function-role"),
-    "queue": ("dead-letter-queue",),
-    # A role that others use keeps what it may do, and so the policies that say it.
-    "function-role": ("function-role/write-policy", "function-role/read-policy", "write-policy", "read-policy"),
-    "api-role": ("api-role/logs-policy",),
-}
+from teardown import VERBS
 
 # How many times in a row everything must be found gone. One look may be answered from a place that lags behind.
 LOOKS = 3
@@ -71,6 +59,10 @@ ENDINGS = (
 )
 
 
+class StillInUse(outcome.Stop):
+    """Ours, and left as it is, since something of somebody else's would stop working. It stays in the ledger."""
+
+
 @dataclass(frozen=True)
 class Left:
     """A recorded thing that is still there, or may be, and why."""
@@ -87,11 +79,11 @@ def what_stays(aws: Clients, ledger: Ledger, *, include_adopted: bool = False) -
     """
     stays: dict[str, str] = {}
     for resource in ledger.standing:
-        if resource.kind not in OTHERS or is_to_be_left(ledger, resource, include_adopted):
+        if VERBS[resource.kind].others_on is None or is_to_be_left(ledger, resource, include_adopted):
             continue
         ledger.step = resource.step
         try:
-            found = FIND[resource.kind](aws, ledger, resource)
+            found = VERBS[resource.kind].find(aws, ledger, resource)
             if found is None or not is_ours(aws, ledger, resource, found):
                 continue
         except Exception as error:  # noqa: BLE001
@@ -99,7 +91,7 @@ def what_stays(aws: Clients, ledger: Ledger, *, include_adopted: bool = False) -
             continue  # the walk meets the same, and reports it
         try:
             refuse_if_others_depend_on(aws, ledger, resource, found)
-        except Kept as kept:
+        except StillInUse as kept:
             stays[resource.key] = kept.what
         except Exception as error:  # noqa: BLE001
             stays[resource.key] = f"who else depends on it could not be read: {failure(aws, resource, error)}"
@@ -114,11 +106,16 @@ def what_it_needs(ledger: Ledger, resource: Resource) -> dict[str, str]:
     needed: dict[str, str] = {}
     keys = [resource.key]
     while keys:
-        for key in RESTS_ON.get(keys.pop(), ()):
+        for key in needs_of(keys.pop()):
             if key not in needed and ledger.record(key) is not None:
                 needed[key] = f"{resource.name} stays and needs it"
                 keys.append(key)
     return needed
+
+
+def needs_of(key: str) -> tuple[str, ...]:
+    """The keys of what a resource needs to go on working; none of a key that only a newer version knows."""
+    return PLACES[key].needs if key in PLACES else ()
 
 
 def take_down(
@@ -146,7 +143,7 @@ def take_down(
         try:
             leave = is_to_be_left(ledger, resource, include_adopted)
             word, remark = remove(aws, ledger, resource, staying.get(resource.key), leave=leave)
-        except Kept as kept:
+        except StillInUse as kept:
             # Somebody may have come since `what_stays` looked: then at least what is not yet deleted stays, too.
             staying = {**what_it_needs(ledger, resource), **staying}
             word, remark = "kept", kept.what
@@ -197,7 +194,7 @@ def was_given_back(aws: Clients, ledger: Ledger, resource: Resource) -> bool:
     if set(resource.before) - {"tags"}:
         return False
     for looks_left in reversed(range(LOOKS)):
-        found = FIND[resource.kind](aws, ledger, resource)
+        found = VERBS[resource.kind].find(aws, ledger, resource)
         if found is None or found.get("Tags") is None or found["Tags"].get(TAG):
             return False
         if looks_left:
@@ -234,7 +231,7 @@ def remove(
             ledger.gone(resource)
             return "gone", "what bears its name now is somebody else's, and was not touched"
         if stays:
-            raise Kept(stays)
+            raise StillInUse(stays)
         if leave:
             refuse_while_parts_stand(ledger, resource)
         else:
@@ -245,10 +242,12 @@ def remove(
         try:
             if leave:
                 with ledger.putting_back(resource):
-                    PUT_BACK[resource.kind](aws, ledger, resource, found)
+                    restore = VERBS[resource.kind].restore
+                    assert restore is not None, "only what can be put back is adopted"
+                    restore(aws, ledger, resource, found)
                 return "left", "adopted, and put back as it was found"
             with ledger.deleting(resource):
-                UNDO[resource.kind](aws, ledger, resource, found)
+                VERBS[resource.kind].delete(aws, ledger, resource, found)
             return "deleted", ""
         except AnswerLost as lost:
             if not tries_left:
@@ -268,7 +267,7 @@ def remove(
 def look(aws: Clients, ledger: Ledger, resource: Resource) -> dict[str, Any] | None:
     """What is there under the recorded identity. "Nothing" is believed after several looks."""
     for looks_left in reversed(range(LOOKS if resource.status != "creating" else LOOKS_IF_UNSURE)):
-        found = FIND[resource.kind](aws, ledger, resource)
+        found = VERBS[resource.kind].find(aws, ledger, resource)
         if found is not None or not looks_left:
             return found
         aws.waiting.sleep(1.0)
@@ -282,16 +281,17 @@ def is_ours(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, A
     """
     if resource.kind == "lambda:event-source-mapping" and "Tags" not in found:
         return is_between_ours(aws, ledger, resource, found)
-    if resource.kind not in IS_PART:
+    is_part = VERBS[resource.kind].is_part
+    if is_part is None:
         return ledger.is_ours(resource, found)
     parent = ledger.record(resource.parent or "")
-    if parent is None or parent.kind in IS_PART:
+    if parent is None or VERBS[parent.kind].is_part is not None:
         return False
     found_parent = look(aws, ledger, parent)
     return (
         found_parent is not None
         and ledger.is_ours(parent, found_parent)
-        and IS_PART[resource.kind](aws, ledger, resource, found_parent)
+        and is_part(aws, ledger, resource, found_parent)
     )
 
 
@@ -313,11 +313,39 @@ def is_between_ours(aws: Clients, ledger: Ledger, trigger: Resource, found: dict
 
 
 def refuse_if_others_depend_on(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:
-    """Raise Kept with the names of what somebody else hung on it."""
-    if resource.kind in OTHERS:
-        others = OTHERS[resource.kind](aws, ledger, resource, found)
-        if others:
-            raise Kept(f"others depend on it: {', '.join(others)}")
+    """Raise StillInUse with the names of what somebody else hung on it."""
+    others_on = VERBS[resource.kind].others_on
+    others = [] if others_on is None else others_on(aws, ledger, resource, found)
+    if others:
+        raise StillInUse(f"others depend on it: {', '.join(others)}")
+
+
+def contents(aws: Clients, ledger: Ledger) -> dict[str, str]:
+    """By key, a remark on what is in each recorded table and queue, and goes with it. Reads only."""
+    remarks = {}
+    for resource in ledger.standing:
+        ledger.step = resource.step
+        if VERBS[resource.kind].contents is not None:
+            try:
+                remarks[resource.key] = remark_on(aws, ledger, resource)
+            except ClientError as error:
+                code = error.response.get("Error", {}).get("Code", "")
+                if code in EXPIRED | REFUSED:
+                    raise
+                remarks[resource.key] = f"what is in it could not be counted: {code}"
+    return remarks
+
+
+def remark_on(aws: Clients, ledger: Ledger, resource: Resource) -> str:
+    """What is in it, in words."""
+    verbs = VERBS[resource.kind]
+    found = verbs.find(aws, ledger, resource)
+    if found is None:
+        return "not there any more"
+    if found["Tags"] is not None and not is_ours(aws, ledger, resource, found):
+        return "somebody else's by now, and not touched"
+    assert verbs.contents is not None
+    return verbs.contents(aws, found)
 
 
 def prove(aws: Clients, ledger: Ledger) -> list[Left]:
@@ -374,12 +402,12 @@ def prove(aws: Clients, ledger: Ledger) -> list[Left]:
 
 def is_there(aws: Clients, ledger: Ledger, resource: Resource) -> bool:
     """Whether something deleted is seen. A namesake that somebody else made since is not it."""
-    found = FIND[resource.kind](aws, ledger, resource)
+    found = VERBS[resource.kind].find(aws, ledger, resource)
     if found is None:
         return False
     if resource.kind == "logs:log-group" and came_back(aws, ledger, resource, found):
         with ledger.deleting(resource):
-            UNDO[resource.kind](aws, ledger, resource, found)
+            VERBS[resource.kind].delete(aws, ledger, resource, found)
         return True
     return is_ours(aws, ledger, resource, found)
 
@@ -393,7 +421,7 @@ def came_back(aws: Clients, ledger: Ledger, log_group: Resource, found: dict[str
     function = next((entry for entry in ledger.resources if entry.kind == "lambda:function"), None)
     if function is None or found["logGroupName"] != f"/aws/lambda/{function.identity['FunctionName']}":
         return False
-    if function.status != "deleted" or FIND[function.kind](aws, ledger, function) is not None:
+    if function.status != "deleted" or VERBS[function.kind].find(aws, ledger, function) is not None:
         return False
     born = immutable_id(log_group.kind, found)
     if (

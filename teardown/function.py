@@ -56,7 +56,7 @@ def is_others_api(aws: Clients, ledger: Ledger, api_id: str) -> bool:
     return bool(api.get("tags", {}).get(TAG) != ledger.deployment)
 
 
-def delete_function(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:
+def delete(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:
     name = resource.identity["FunctionName"]
     refuse_while_ours_is_on(ledger, FunctionName=name)
     aws.lambda_.delete_function(
@@ -65,7 +65,7 @@ def delete_function(aws: Clients, ledger: Ledger, resource: Resource, found: dic
     aws.waiting.poll_until("the function to be gone", lambda: find_function(aws.lambda_, name) is None, budget=60)
 
 
-def put_function_back(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:
+def restore(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:
     name = resource.identity["FunctionName"]
     refuse_while_ours_is_on(ledger, FunctionName=name)
     code = resource.was("CodeSha256", found["CodeSha256"])
@@ -105,7 +105,7 @@ def kept_package(ledger: Ledger, wanted_sha256: str) -> bytes:
     return package
 
 
-def put_log_group_back(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:
+def restore_log_group(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:
     name = resource.identity["logGroupName"]
     days = resource.was("retentionInDays", found.get("retentionInDays"))
     if found.get("retentionInDays") != days:

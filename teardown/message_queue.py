@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from provision.account.status import messages
 from provision.aws.clients import Clients
 from provision.message_queue import find_queue, wait_until_ready
 from provision.state.entries import MARKS, Resource
@@ -19,7 +20,12 @@ def others_on(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str,
     return others_hanging(aws, ledger, EventSourceArn=found["QueueArn"])
 
 
-def delete_queue(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:
+def contents(aws: Clients, found: dict[str, Any]) -> str:
+    """How many messages wait in it."""
+    return messages(found)
+
+
+def delete(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:
     """Deletion takes up to 60 seconds, in which the queue may still be seen now and then.
 
     https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_DeleteQueue.html
@@ -32,7 +38,7 @@ def delete_queue(aws: Clients, ledger: Ledger, resource: Resource, found: dict[s
     aws.waiting.poll_until(f"queue {name} to be gone", lambda: find_queue(aws.sqs, name) is None, budget=120, times=2)
 
 
-def put_queue_back(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:
+def restore(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:
     """An attribute that was not set before is set to nothing, which removes it."""
     refuse_while_ours_is_on(ledger, EventSourceArn=found["QueueArn"])
     names = ("Policy", "VisibilityTimeout", "RedrivePolicy", "MessageRetentionPeriod")

@@ -47,7 +47,7 @@ def attachments(ledger: Ledger, arn: str) -> list[Resource]:
     ]
 
 
-def delete_policy(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:
+def delete(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:
     """Versions other than the default one must go first.
 
     https://docs.aws.amazon.com/IAM/latest/APIReference/API_DeletePolicy.html
@@ -70,7 +70,7 @@ def delete_policy(aws: Clients, ledger: Ledger, resource: Resource, found: dict[
             )
 
 
-def put_policy_back(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:
+def restore(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:
     """The former version becomes the default one again, and the versions that the suite wrote are deleted.
 
     A version that somebody else wrote meanwhile stays, and stays the default one if it is.

@@ -65,7 +65,7 @@ def attachments(ledger: Ledger, role_name: str) -> list[Resource]:
     ]
 
 
-def delete_role(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:
+def delete(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:
     name = found["RoleName"]
     stuck = [entry.identity["PolicyArn"] for entry in attachments(ledger, name) if entry.status != "deleted"]
     if stuck:
@@ -77,7 +77,7 @@ def delete_role(aws: Clients, ledger: Ledger, resource: Resource, found: dict[st
             )
 
 
-def put_role_back(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:
+def restore(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:
     """Our policies have been detached before: what hangs on it goes first."""
     name = found["RoleName"]
     trust = resource.was("trust policy")

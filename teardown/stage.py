@@ -19,7 +19,7 @@ def is_part(aws: Clients, ledger: Ledger, resource: Resource, api: dict[str, Any
     return resource.identity["restApiId"] == api["id"] and resource.identity["stageName"] == Settings().stage
 
 
-def delete_stage(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:
+def delete(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:
     aws.apigateway.delete_stage(
         restApiId=resource.identity["restApiId"],
         stageName=resource.identity["stageName"],

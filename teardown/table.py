@@ -8,7 +8,10 @@ from provision.aws.clients import Clients
 from provision.state.entries import MARKS, Resource
 from provision.state.state import Ledger
 from provision.table import find_table, wait_until_gone, wait_until_ready
+from provision.terminal.text import plural
 from teardown.trigger import others_hanging
+
+COUNTED_ITEMS = 1000
 
 
 def find(aws: Clients, ledger: Ledger, resource: Resource) -> dict[str, Any] | None:
@@ -22,7 +25,18 @@ def others_on(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str,
     return others_hanging(aws, ledger, EventSourceArn=found["LatestStreamArn"])
 
 
-def delete_table(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:
+def contents(aws: Clients, found: dict[str, Any]) -> str:
+    """How many items are in it, counted up to a bound, so that to look stays cheap."""
+    answer = aws.dynamodb.scan(
+        TableName=found["TableName"],
+        Select="COUNT",
+        Limit=COUNTED_ITEMS,
+    )
+    more = "more than " if "LastEvaluatedKey" in answer else ""
+    return more + plural(answer["Count"], "item") if answer["Count"] else "no items"
+
+
+def delete(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:
     name = resource.identity["TableName"]
     if found["TableStatus"] != "DELETING":
         aws.dynamodb.delete_table(
@@ -31,7 +45,7 @@ def delete_table(aws: Clients, ledger: Ledger, resource: Resource, found: dict[s
     wait_until_gone(aws, name)
 
 
-def put_table_back(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:
+def restore(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:
     name = resource.identity["TableName"]
     if found["TableStatus"] != "ACTIVE":
         wait_until_ready(aws, name)

@@ -16,7 +16,7 @@ def find(aws: Clients, ledger: Ledger, resource: Resource) -> dict[str, Any] | N
     return find_trigger(aws.lambda_, *between, uuid=resource.outputs.get("id"))
 
 
-def delete_trigger(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:
+def delete(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:
     if found["State"] != "Deleting":
         aws.lambda_.delete_event_source_mapping(
             UUID=found["UUID"],
@@ -34,7 +34,7 @@ def delete_trigger(aws: Clients, ledger: Ledger, resource: Resource, found: dict
     )
 
 
-def put_trigger_back(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:
+def restore(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:
     is_on = found["State"] not in ("Disabled", "Disabling")
     was_on = resource.was("State", "Enabled" if is_on else "Disabled") not in ("Disabled", "Disabling")
     if resource.before.keys() & {"State", "FunctionName", "BatchSize", "FunctionResponseTypes"}:

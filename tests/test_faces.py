@@ -25,6 +25,7 @@ from provision.aws.console_links import CONSOLES, console_url, look, look_comman
 from provision.lesson.picture import as_text
 from provision.package import source, zipped
 from provision.settings import Settings
+from provision.state.resources import TYPES
 from provision.state.state import Ledger
 from sandbox import Sandbox
 
@@ -55,10 +56,10 @@ class Recorded:
 
     def look(self, entry: dict[str, Any], sandbox: Sandbox, folder: Path) -> str:
         """What shows a thing: asked with boto3, and, of two, with the very command, as a person would."""
-        where, kind = (entry["identity"], entry["outputs"]), entry["kind"]
+        known, kind = {**entry["identity"], **entry["outputs"]}, entry["kind"]
         if kind in ("sqs:queue", "apigateway:stage"):
-            return run(look_command(kind, *where, region=REGION, endpoint_url=sandbox.url), folder)
-        service, operation, parameters = look(kind, *where)
+            return run(look_command(TYPES[kind].shown_by, known, region=REGION, endpoint_url=sandbox.url), folder)
+        service, operation, parameters = look(TYPES[kind].shown_by, known)
         stranger = Stranger(sandbox.url)
         with closing(stranger):
             client = getattr(stranger, "lambda_" if service == "lambda" else service)
@@ -273,18 +274,17 @@ def test_console_links_name_the_region_and_the_thing(recorded: Recorded) -> None
     for entry in recorded.entries:
         urls = [
             console_url(
-                entry["kind"],
-                entry["identity"],
-                entry["outputs"],
+                TYPES[entry["kind"]].console,
+                {**entry["outputs"], **entry["identity"]},
                 region="eu-west-1",
-                account=ACCOUNT,
                 partition=partition,
             )
             for partition in CONSOLES
         ]
         for url, host in zip(urls, CONSOLES.values(), strict=True):
             assert url is not None and host in url and "eu-west-1" in url, entry["key"]
-        assert console_url(entry["kind"], entry["identity"], {}, region="x", account="1", partition="aws-iso") is None
+        page = TYPES[entry["kind"]].console
+        assert console_url(page, entry["identity"], region="x", partition="aws-iso") is None
 
 
 # Values of any kind.

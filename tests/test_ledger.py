@@ -964,7 +964,7 @@ def test_a_ledger_of_other_names_is_refused_before_the_first_call(run: Deploymen
     aws = run.connect()
     ledger = run.open(aws)
     for name, identity in names(aws, run.settings).items():
-        kind, _ = PLACES[name]
+        kind = PLACES[name].kind
         other = {field: f"{value}-of-bob" if name == key else value for field, value in identity.items()}
         with ledger.making(name, kind, found=None, **other):
             ledger.permit(a_write("Create", kind.partition(":")[0]))

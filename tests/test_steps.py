@@ -24,7 +24,7 @@ from provision.settings import Settings
 from provision.state.entries import TAG, Resource
 from provision.state.file import checksum
 from sandbox import Sandbox
-from teardown import FIND
+from teardown import VERBS
 
 HANDLER = Path(__file__).resolve().parent.parent / "lambda_function.py"
 
@@ -466,7 +466,7 @@ def test_every_entrys_identity_suffices_to_find_the_thing(built: Deployment) -> 
         assert len(ledger.resources) == 16
         for entry in ledger.resources:
             bare = Resource(entry.key, entry.kind, entry.step, entry.identity)
-            assert FIND[entry.kind](aws, ledger, bare) is not None, entry.key
+            assert VERBS[entry.kind].find(aws, ledger, bare) is not None, entry.key
     finally:
         ledger.close()
 
@@ -486,7 +486,7 @@ def test_an_identity_of_something_else_finds_nothing(built: Deployment) -> None:
             else:
                 other = {name: f"{value}-elsewhere" for name, value in entry.identity.items()}
             bare = Resource(entry.key, entry.kind, entry.step, other)
-            assert FIND[entry.kind](aws, ledger, bare) is None, entry.key
+            assert VERBS[entry.kind].find(aws, ledger, bare) is None, entry.key
     finally:
         ledger.close()
 

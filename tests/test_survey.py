@@ -56,7 +56,7 @@ def test_it_sees_what_the_ledger_records_of_a_build_in_the_same_order(built: Com
     entries = built.ledger["resources"]
     assert keys(seen) == [entry["key"] for entry in entries] == list(PLACES)
     for thing, entry in zip(seen.things, entries, strict=True):
-        kind, step = PLACES[thing.key]
+        kind, step = PLACES[thing.key].kind, PLACES[thing.key].step
         assert (thing.kind, kind, step) == (entry["kind"], entry["kind"], entry["step"])
         assert (thing.identity, thing.parent) == (entry["identity"], entry["parent"])
         assert thing.outputs.items() <= entry["outputs"].items()
@@ -117,7 +117,7 @@ def test_what_it_may_not_read_is_unanswered_and_never_absent(
     assert {unanswered.key for unanswered in seen.unanswered} <= unseen
     assert all("AccessDeniedException" in str(unanswered) for unanswered in seen.unanswered)
     parts = {
-        key for key, (kind, _) in PLACES.items() if kind not in {PLACES[whole][0] for whole in (*ADOPTABLE, "api")}
+        key for key, place in PLACES.items() if place.kind not in {PLACES[whole].kind for whole in (*ADOPTABLE, "api")}
     }
     # Everything else is seen; a part only where the whole was.
     assert set(PLACES) - unseen - parts <= set(keys(seen))

@@ -11,7 +11,7 @@ from provision.account.inventory import Survey, Thing, survey, survey_iam
 from provision.aws.clients import Clients
 from provision.settings import Settings
 from provision.state.ownership import NotOurs
-from provision.state.resources import ADOPTABLE, IAM, KINDS, name_of
+from provision.state.resources import ADOPTABLE, IAM, name_of, noun_of
 from provision.state.state import Ledger
 from provision.terminal import outcome
 from provision.terminal.shell import program
@@ -194,7 +194,7 @@ def beside(run: Run, them: str) -> tuple[str, str]:
 
 def names_of(theirs: list[Thing]) -> str:
     if len(theirs) == 1:
-        return f"{KINDS[theirs[0].kind].capitalize()} {name_of(theirs[0].kind, theirs[0].identity)} exists"
+        return f"{noun_of(theirs[0].kind).capitalize()} {name_of(theirs[0].kind, theirs[0].identity)} exists"
     return f"{len(theirs)} things with these names exist"
 
 

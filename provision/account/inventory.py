@@ -26,7 +26,7 @@ from provision.roles import find_attachment, find_role, managed_policy_arn
 from provision.settings import Settings
 from provision.stage import find_stage
 from provision.state.entries import ADOPTED_TAG, TAG
-from provision.state.resources import IMMUTABLE_ID, PLACES, born, immutable_id
+from provision.state.resources import PLACES, TYPES, born, immutable_id
 from provision.table import find_table
 from provision.trigger import serves, with_tags
 
@@ -74,12 +74,12 @@ class Thing:
     def described(self) -> str:
         """Whose it is, and what tells it from a namesake: AWS's own id, and when it was made."""
         known = self.outputs.get("id")
-        field = IMMUTABLE_ID.get(self.kind)
+        field = TYPES[self.kind].id_field
         is_time = field in ("CreatedTimestamp", "creationTime")  # said in words by `born`
         return ", ".join(
             [
                 self.whose.removesuffix(" of this suite"),
-                *([f"{field} {known}"] if known and not is_time else []),
+                *([f"{field} {known}"] if known and field and not is_time else []),
                 *([self.born] if self.born else []),
             ]
         )

@@ -242,7 +242,7 @@ def make_plan(aws: Clients, settings: Settings, ledger: DryLedger, steps: Sequen
     planned = []
     called = identities(aws, settings)
     for key, identity in called.items():
-        kind, name = PLACES[key]
+        kind, name = PLACES[key].kind, PLACES[key].step
         if key in ledger.planned:
             planned.append(ledger.planned[key])
             continue
@@ -276,7 +276,7 @@ def in_words(needed: str, step: Step, called: Mapping[str, Mapping[str, str]]) -
     """What must be there before a thing can be made: an earlier step, or a thing of the same."""
     if needed not in PLACES:
         return needed or f"the rest of step {step.number}"
-    if PLACES[needed][1] == step.name:
+    if PLACES[needed].step == step.name:
         return list(called[needed].values())[-1]
-    other = next(one for one in STEPS if one.name == PLACES[needed][1])
+    other = next(one for one in STEPS if one.name == PLACES[needed].step)
     return f"step {other.number}, {other.title}"

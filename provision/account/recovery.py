@@ -72,7 +72,7 @@ def recover(
         )
     api_id = which_api(aws, settings, survey, deployment)
     ours = [thing for thing in survey.things if is_ours(thing, survey, deployment, api_id)]
-    if all(PLACES[key_of(thing)][0].startswith("iam:") for thing in ours) and not chosen:
+    if all(PLACES[key_of(thing)].kind.startswith("iam:") for thing in ours) and not chosen:
         refuse_those_of_another_region(aws, deployment, ours)
     by_key = {key_of(thing): thing for thing in ours}
     resources = [entry(settings, by_key, key) for key in PLACES if key in by_key]
@@ -164,12 +164,12 @@ def entry(settings: Settings, ours: Mapping[str, Thing], key: str) -> Resource:
     Which roles the queue's policy and the function were written for it does not tell; the next build writes them again.
     """
     thing = ours[key]
-    kind, step = PLACES[key]
+    place = PLACES[key]
     identity = {"name": settings.api} if key == "api" else thing.identity
     return Resource(
         key=key,
-        kind=kind,
-        step=step,
+        kind=place.kind,
+        step=place.step,
         identity=identity,
         outputs=thing.outputs,
         origin="adopted" if was_there_before(ours, key) else "created",

@@ -1,20 +1,16 @@
-"""Where to see a thing: a deep link into the console, and the `aws` command that shows it.
+"""Where to see a resource: a deep link into the console, and the `aws` command that shows it.
 
-The console's addresses are nowhere documented, and change: each here is that of the service's own page, by the name
-that the thing has. No link is better than a wrong one, so what has no page of its own has none.
+The console's addresses are nowhere documented, and change: each is that of the service's own page, by the name that
+the resource has. No link is better than a wrong one, so what has no page of its own has none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from typing import Any
 from urllib.parse import quote
 
 from provision.aws.call_text import aws_command
-
-if TYPE_CHECKING:
-    from provision.aws.clients import Clients
-    from provision.state.entries import Resource
 
 # https://docs.aws.amazon.com/general/latest/gr/rande-manage.html names the partitions
 CONSOLES = {
@@ -24,103 +20,52 @@ CONSOLES = {
 }
 
 
-TABS = {
-    "lambda:function": "tab=code",
-    "lambda:permission": "tab=configure&subtab=permissions",
-    "lambda:event-source-mapping": "tab=configure&subtab=triggers",
-}
+class InAddress(str):
+    """A value as an address has it: {value} encoded, {value:twice} encoded as CloudWatch's pages want it."""
+
+    def __format__(self, how: str) -> str:
+        once = quote(self, safe="")
+        # That console encodes a name twice, with a dollar sign in the place of the second per cent sign.
+        return quote(once, safe="").replace("%25", "$25") if how == "twice" else once
 
 
-def where_to_see(entry: Resource, aws: Clients) -> str:
-    """The console's page of a thing, or the command that shows it: in a sandbox, and where there is no page."""
-    if aws.endpoint is None:
-        place = {"region": aws.region, "account": aws.account_id, "partition": aws.partition}
-        url = console_url(entry.kind, entry.identity, entry.outputs, **place)
-        if url is not None:
-            return url
-    return look_command(
-        entry.kind,
-        entry.identity,
-        entry.outputs,
-        region=aws.region,
-        endpoint_url=aws.base_url,
-        profile=aws.profile,
-    )
+def console_url(page: str, known: Mapping[str, str], *, region: str, partition: str) -> str | None:
+    """The address of a page whose {fields} are known; None where one is not, or the partition has no console.
 
-
-def console_url(
-    kind: str,
-    identity: Mapping[str, str],
-    outputs: Mapping[str, str],
-    *,
-    region: str,
-    account: str,
-    partition: str,
-) -> str | None:
-    """The console's page of a thing that the ledger records; None where there is none to be sure of."""
+    `page` is what comes behind the host name; `known` are identity and outputs of a resource.
+    """
     if partition not in CONSOLES:
         return None
-    here = f"https://{region}.{CONSOLES[partition]}" if partition == "aws" else f"https://{CONSOLES[partition]}"
-    at = f"?region={region}"
-    if kind == "iam:policy":
-        return f"{here}/iam/home{at}#/policies/details/{quote(identity['PolicyArn'], safe='')}"
-    if kind in ("iam:role", "iam:role-policy-attachment"):
-        return f"{here}/iam/home{at}#/roles/details/{quote(identity['RoleName'])}"
-    if kind == "dynamodb:table":
-        return f"{here}/dynamodbv2/home{at}#table?name={quote(identity['TableName'])}"
-    if kind == "sqs:queue" and "url" in outputs:
-        return f"{here}/sqs/v3/home{at}#/queues/{quote(outputs['url'], safe='')}"
-    if kind == "logs:log-group":
-        # The console encodes the name twice, with a dollar sign in the place of the second per cent sign.
-        name = quote(quote(identity["logGroupName"], safe=""), safe="").replace("%25", "$25")
-        return f"{here}/cloudwatch/home{at}#logsV2:log-groups/log-group/{name}"
-    if kind in ("lambda:function", "lambda:permission", "lambda:event-source-mapping"):
-        return f"{here}/lambda/home{at}#/functions/{quote(identity['FunctionName'])}?{TABS[kind]}"
-    if kind == "apigateway:rest-api" and "id" in outputs:
-        return f"{here}/apigateway/main/apis/{outputs['id']}/resources{at}&api={outputs['id']}"
-    if kind == "apigateway:stage":
-        return f"{here}/apigateway/main/apis/{identity['restApiId']}/stages{at}&api={identity['restApiId']}"
-    return None
+    host = f"{region}.{CONSOLES[partition]}" if partition == "aws" else CONSOLES[partition]
+    values = {name: InAddress(value) for name, value in {**known, "region": region}.items()}
+    try:
+        return f"https://{host}{page.format_map(values)}"
+    except KeyError:
+        return None
 
 
 def look_command(
-    kind: str,
-    identity: Mapping[str, str],
-    outputs: Mapping[str, str],
+    looks: Iterable[tuple[str, str, dict[str, Any]]],
+    known: Mapping[str, str],
     *,
     region: str,
     endpoint_url: str | None = None,
     profile: str | None = None,
 ) -> str:
-    """The `aws` command that shows a thing that the ledger records, on one line."""
-    service, operation, parameters = look(kind, identity, outputs)
+    """The `aws` command, on one line, of the first of these calls whose {fields} are all known."""
+    service, operation, parameters = look(looks, known)
     command = aws_command(service, operation, parameters, region=region, endpoint_url=endpoint_url, profile=profile)
     return command.replace(" \\\n    ", " ")
 
 
-def look(kind: str, identity: Mapping[str, str], outputs: Mapping[str, str]) -> tuple[str, str, dict[str, Any]]:
-    if kind == "iam:policy":
-        return "iam", "GetPolicy", {"PolicyArn": identity["PolicyArn"]}
-    if kind == "iam:role":
-        return "iam", "GetRole", {"RoleName": identity["RoleName"]}
-    if kind == "iam:role-policy-attachment":
-        return "iam", "ListAttachedRolePolicies", {"RoleName": identity["RoleName"]}
-    if kind == "dynamodb:table":
-        return "dynamodb", "DescribeTable", {"TableName": identity["TableName"]}
-    if kind == "sqs:queue" and "url" in outputs:
-        return "sqs", "GetQueueAttributes", {"QueueUrl": outputs["url"], "AttributeNames": ["All"]}
-    if kind == "sqs:queue":
-        return "sqs", "GetQueueUrl", {"QueueName": identity["QueueName"]}
-    if kind == "logs:log-group":
-        return "logs", "DescribeLogGroups", {"logGroupNamePrefix": identity["logGroupName"]}
-    if kind == "lambda:function":
-        return "lambda", "GetFunctionConfiguration", {"FunctionName": identity["FunctionName"]}
-    if kind == "lambda:permission":
-        return "lambda", "GetPolicy", {"FunctionName": identity["FunctionName"]}
-    if kind == "lambda:event-source-mapping":
-        return "lambda", "ListEventSourceMappings", {"FunctionName": identity["FunctionName"]}
-    if kind == "apigateway:stage":
-        return "apigateway", "GetStage", {"restApiId": identity["restApiId"], "stageName": identity["stageName"]}
-    if "id" in outputs:
-        return "apigateway", "GetRestApi", {"restApiId": outputs["id"]}
-    return "apigateway", "GetRestApis", {}
+def look(looks: Iterable[tuple[str, str, dict[str, Any]]], known: Mapping[str, str]) -> tuple[str, str, dict[str, Any]]:
+    """The first of these calls whose {fields} are all known, with their values."""
+    for service, operation, parameters in looks:
+        try:
+            filled = {
+                name: value.format_map(known) if isinstance(value, str) else value for name, value in parameters.items()
+            }
+        except KeyError:
+            continue
+        return service, operation, filled
+    raise KeyError("no call shows it")

@@ -113,7 +113,7 @@ def status_parser() -> Parser:
 
 def status(given: list[str], screen: Screen, tap: Tap) -> int:
     """`status`: what a plan means for what is there. Exit code 1 where something has drifted or is missing."""
-    from provision.aws.console_links import where_to_see
+    from provision.state.resources import where_to_see
 
     command_line = status_parser()
     options = command_line.parse_args(given)
@@ -127,7 +127,11 @@ def status(given: list[str], screen: Screen, tap: Tap) -> int:
         found = states(make_plan(aws, settings, ledger), ledger)
         waiting = waiting_messages(aws, settings, found)
     built = [entry for entry in ledger.as_opened if entry.status == "created"]
-    seen = {entry.key: where_to_see(entry, aws) for entry in built} if aws.endpoint is None else {}
+    seen = (
+        {entry.key: where_to_see(entry.kind, entry.identity, entry.outputs, aws) for entry in built}
+        if aws.endpoint is None
+        else {}
+    )
     screen.status(found, waiting, seen, url=invoke_url(found, built))
     where, good = target_arguments(options, aws), is_as_built(found)
     if any(state.since for state in found):

@@ -19,7 +19,7 @@ from provision.aws.waiting import Wait
 from provision.settings import Settings
 from provision.state.entries import Happened
 from provision.state.ownership import MarkNotYetSeen
-from provision.state.resources import names
+from provision.state.resources import TYPES, names
 from provision.state.state import Ledger
 
 # How often a step is run after lost answers. Each time its look finds what the lost call made, if it did.
@@ -28,13 +28,9 @@ TRIES = 6
 # early makes nothing twice: AWS refuses the second create of a name, and the others are held back (see Doubts).
 SETTLE = 1.0
 
-# The creates that AWS would carry out again without a word (names of APIs repeat, deployments and versions have none),
-# with the kind of thing that the ledger records for each. All other creates it refuses when the thing is there.
-MADE_AGAIN = {
-    "CreateRestApi": "apigateway:rest-api",
-    "CreateDeployment": "apigateway:stage",
-    "CreatePolicyVersion": "iam:policy",
-}
+# The creates that AWS would carry out again without a word (names of APIs repeat, deployments and versions have none).
+# All other creates it refuses when the resource is there.
+CREATED_TWICE = {row.created_twice_by: kind for kind, row in TYPES.items() if row.created_twice_by}
 # Not there is believed of such a thing after so many looks, five seconds apart, when a call may have made it; after
 # fewer when it is merely recorded and not seen. Nobody says how long API Gateway's lists lag; should half a minute not
 # be enough, the next run finds two of ours and takes the unfinished one away (provision/api.py).
@@ -62,11 +58,11 @@ class Doubts:
         for entry in ledger.standing:
             # A stage is deployed anew whenever the API was mended, so only an unfinished one is in doubt.
             if entry.kind == "apigateway:rest-api" or (entry.kind == "apigateway:stage" and entry.status == "creating"):
-                [operation] = [name for name, kind in MADE_AGAIN.items() if kind == entry.kind]
+                operation = TYPES[entry.kind].created_twice_by
                 self.looks_left[operation] = LOOKS if entry.status == "creating" else LOOKS_FOR_RECORDED
 
     def answer_lost(self, call: Call) -> None:
-        if call.operation in MADE_AGAIN:
+        if call.operation in CREATED_TWICE:
             self.looks_left[self.what(call)] = LOOKS
 
     def __call__(self, call: Call) -> None:

@@ -8,11 +8,12 @@ from pathlib import Path
 import botocore.session
 from rich.text import Text
 
-from provision.aws import console_links
+from provision.aws.console_links import console_url
 from provision.lesson import picture
 from provision.settings import Settings
 from provision.state.entries import Resource
 from provision.state.file import parse
+from provision.state.resources import TYPES
 
 FORMATS = ("text", "mermaid", "svg")
 
@@ -55,14 +56,8 @@ def links_of(recorded: Recorded) -> dict[str, str]:
     partition = botocore.session.get_session().get_partition_for_region(recorded.region)
     found = {}
     for entry in recorded.there:
-        url = console_links.console_url(
-            entry.kind,
-            entry.identity,
-            entry.outputs,
-            region=recorded.region,
-            account=recorded.account,
-            partition=partition,
-        )
+        known = {**entry.outputs, **entry.identity}
+        url = console_url(TYPES[entry.kind].console, known, region=recorded.region, partition=partition)
         if url is not None:
             found[entry.key] = url
     return found

@@ -15,7 +15,6 @@ from typing import Any
 
 from provision import BESIDE, STEPS, Step
 from provision.account import conflicts
-from provision.aws import console_links
 from provision.errata import ERRATA, Erratum
 from provision.lesson import picture
 from provision.lesson.call import faces
@@ -24,6 +23,7 @@ from provision.lesson.place import Place, step_called
 from provision.package import source_file
 from provision.record.recording import invented_ids
 from provision.state.entries import Resource
+from provision.state.resources import where_to_see
 from provision.terminal import outcome
 from provision.terminal.prompts import forget_typed_ahead
 from provision.terminal.screen import CONSOLE_MARKS, Screen
@@ -375,7 +375,7 @@ class Guide:
         for entries in changes.values():
             entry = Resource(**{**entries[-1], "before": {}})
             words = ", then ".join(dict.fromkeys(WORDS.get(one["status"], one["status"]) for one in entries))
-            self.screen.change(entry, words, console_links.where_to_see(entry, self.run.aws))
+            self.screen.change(entry, words, where_to_see(entry.kind, entry.identity, entry.outputs, self.run.aws))
 
 
 def code_of(step: Step) -> str:

@@ -15,7 +15,7 @@ from provision.lesson.page import Page, names, read
 from provision.lesson.picture import as_text
 from provision.record.recording import Recording, invented
 from provision.replay.scenes import LONGEST_SILENCE, Scene, existing, happened, is_seen, scenes, seconds_of
-from provision.state.resources import KINDS, name_of
+from provision.state.resources import name_of, noun_of
 from provision.terminal.screen import Screen
 
 SPEEDS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
@@ -97,7 +97,7 @@ class Show:
         elif kind == "removed":
             remark = f"  ({event['remark']})" if event["remark"] else ""
             name = name_of(event["kind"], event["identity"])
-            self.screen.line(event["word"], KINDS.get(event["kind"], event["kind"]), f"{name}{remark}")
+            self.screen.line(event["word"], noun_of(event["kind"]), f"{name}{remark}")
         elif kind == "ended":
             self.ended(event)
 

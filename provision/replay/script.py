@@ -215,7 +215,7 @@ def plan(runs: list[Recording]) -> Plan:
     wanted = [key for key in PLACES if settings.has_dead_letter_queue or key != "dead-letter-queue"]
     missing = [key for key in wanted if key not in made]
     there = standing(runs)
-    unbuilt = {PLACES[key][1] for key in missing if key not in there}
+    unbuilt = {PLACES[key].step for key in missing if key not in there}
     if unbuilt:
         titles = [f"{step.number} ({step.title})" for step in STEPS if step.name in unbuilt]
         steps = "step" if len(titles) == 1 else "steps"

@@ -25,7 +25,7 @@ from provision.replay.chart import as_svg as chart_as_svg
 from provision.replay.scenes import Scene, existing, scenes, seconds_of
 from provision.replay.timeline import timeline
 from provision.settings import Settings
-from provision.state.resources import KINDS, name_of
+from provision.state.resources import name_of, noun_of
 from provision.terminal import outcome
 from provision.terminal.screen import CONSOLE_MARKS
 
@@ -201,7 +201,7 @@ def results(scene: Scene) -> str:
 
 
 def made(word: str, kind: str, identity: dict[str, str], remark: str) -> str:
-    name = f"{KINDS.get(kind, kind)} {name_of(kind, identity)}" + (f" ({remark})" if remark else "")
+    name = f"{noun_of(kind)} {name_of(kind, identity)}" + (f" ({remark})" if remark else "")
     return f'<li><span class="word {escape(word)}">{escape(word)}</span> {escape(name)}</li>'
 
 

@@ -15,7 +15,7 @@ from typing import IO, Any
 import portalocker
 
 from provision.state.entries import Resource
-from provision.state.resources import IDENTITY, PARTS
+from provision.state.resources import TYPES
 from provision.terminal import outcome
 
 SCHEMA = 1
@@ -103,7 +103,7 @@ def parse(data: bytes, path: Path) -> dict[str, Any]:
         raise _damaged(path, "two of its entries have the same key")
     kinds = {entry["key"]: entry["kind"] for entry in content["resources"]}
     for entry in content["resources"]:
-        whole, parent = PARTS.get(entry["kind"]), entry.get("parent")
+        whole, parent = TYPES[entry["kind"]].part_of or None, entry.get("parent")
         if kinds.get(parent) != whole or (parent is None) != (whole is None):
             raise _damaged(path, "one of its entries is part of nothing that it could be part of")
     if content.get("checksum") != checksum(content):
@@ -123,7 +123,7 @@ def _is_well_formed(entry: Any) -> bool:
         return False
     if not all(isinstance(text, str) for text in (*entry["identity"].values(), *entry["outputs"].values())):
         return False
-    if set(entry["identity"]) != IDENTITY.get(entry["kind"]):
+    if entry["kind"] not in TYPES or set(entry["identity"]) != set(TYPES[entry["kind"]].identity):
         return False
     return entry.get("status") in STATUSES and entry["origin"] in ORIGINS
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from provision.state.entries import TAG, Resource
-from provision.state.resources import IMMUTABLE_ID, immutable_id
+from provision.state.resources import TYPES, immutable_id
 from provision.terminal import outcome
 
 
@@ -27,7 +27,7 @@ def described(kind: str, found: Mapping[str, Any], mark: str | None) -> str:
     words = [f"deployment {mark}" if mark else "no mark of this suite"]
     known = immutable_id(kind, found)
     if known is not None:
-        words.append(f"{IMMUTABLE_ID[kind]} {known}")
+        words.append(f"{TYPES[kind].id_field} {known}")
     if kind == "lambda:event-source-mapping" and "State" in found:
         words.append(f"State {found['State']}")
     return ", ".join(words)

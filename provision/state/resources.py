@@ -1,133 +1,213 @@
-"""What AWS calls each kind of thing in the ledger, and by what name a person knows one."""
+"""What the suite knows of each resource type, one row for each; and the resources of a deployment, one row for each.
+
+How a resource is found, created and updated stands in the step of its row, how it is deleted in the module of the
+same name in teardown/. docs/architecture.md says what a new type needs.
+"""
 
 from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from provision.aws.clients import Clients
+from provision.aws.console_links import console_url, look_command
 from provision.settings import Settings
 
-KINDS = {
-    "iam:policy": "policy",
-    "iam:role": "role",
-    "iam:role-policy-attachment": "attachment",
-    "dynamodb:table": "table",
-    "sqs:queue": "queue",
-    "logs:log-group": "log group",
-    "lambda:function": "function",
-    "lambda:event-source-mapping": "trigger",
-    "lambda:permission": "permission",
-    "apigateway:rest-api": "REST API",
-    "apigateway:stage": "stage",
+# A call that shows a resource: service, operation, and parameters. A text in braces is an identity's, or an output's.
+Call = tuple[str, str, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class ResourceType:
+    """One type of resource, by AWS's name for it. Texts in {braces} are filled from identity and outputs.
+
+    `noun`: what a person calls it. `name`: by which name a person knows one.
+    `identity`: the parameters that find it again, by AWS's own names.
+    `id_field`: the field of AWS's description that AWS alone sets, never reuses and never changes; it tells ours from
+    a namesake made later. A function has none: its tag decides, and its code (see ownership.py).
+    `made_field`: the field that says when it was made. Functions and triggers say only when they were last changed.
+    `part_of`: what it is part of, where it can carry no tags: it is ours when that is.
+    `shown_by`: calls that show it; the first is taken of which all texts are known.
+    `console`: its page in the console, behind the host name; "" where there is none to be sure of.
+    `names_repeat`: AWS allows two of one name, so that ours is made beside a stranger's and never taken over.
+    `created_twice_by`: the call that AWS would carry out again without a word.
+    `made_again`: what one waits for when it is deleted and made again.
+    """
+
+    noun: str
+    name: str
+    identity: tuple[str, ...]
+    shown_by: tuple[Call, ...]
+    console: str
+    id_field: str = ""
+    made_field: str = ""
+    part_of: str = ""
+    names_repeat: bool = False
+    created_twice_by: str = ""
+    made_again: str = ""
+
+    @property
+    def is_adoptable(self) -> bool:
+        """Whether one that a person made can be taken over: it has a name of its own, and is no part of another."""
+        return not self.part_of and not self.names_repeat
+
+
+TYPES = {
+    "iam:policy": ResourceType(
+        noun="policy",
+        name="{PolicyArn}",
+        identity=("PolicyArn",),
+        id_field="PolicyId",
+        made_field="CreateDate",
+        created_twice_by="CreatePolicyVersion",
+        shown_by=(("iam", "GetPolicy", {"PolicyArn": "{PolicyArn}"}),),
+        console="/iam/home?region={region}#/policies/details/{PolicyArn}",
+    ),
+    "iam:role": ResourceType(
+        noun="role",
+        name="{RoleName}",
+        identity=("RoleName",),
+        id_field="RoleId",
+        made_field="CreateDate",
+        shown_by=(("iam", "GetRole", {"RoleName": "{RoleName}"}),),
+        console="/iam/home?region={region}#/roles/details/{RoleName}",
+    ),
+    "iam:role-policy-attachment": ResourceType(
+        noun="attachment",
+        name="{PolicyArn} to {RoleName}",
+        identity=("RoleName", "PolicyArn"),
+        part_of="iam:role",
+        shown_by=(("iam", "ListAttachedRolePolicies", {"RoleName": "{RoleName}"}),),
+        console="/iam/home?region={region}#/roles/details/{RoleName}",
+    ),
+    "dynamodb:table": ResourceType(
+        noun="table",
+        name="{TableName}",
+        identity=("TableName",),
+        id_field="TableId",
+        made_field="CreationDateTime",
+        shown_by=(("dynamodb", "DescribeTable", {"TableName": "{TableName}"}),),
+        console="/dynamodbv2/home?region={region}#table?name={TableName}",
+    ),
+    "sqs:queue": ResourceType(
+        noun="queue",
+        name="{QueueName}",
+        identity=("QueueName",),
+        id_field="CreatedTimestamp",
+        made_field="CreatedTimestamp",
+        made_again="SQS gives the name of a deleted queue free after 60 seconds: to make it again takes that long.",
+        shown_by=(
+            ("sqs", "GetQueueAttributes", {"QueueUrl": "{url}", "AttributeNames": ["All"]}),
+            ("sqs", "GetQueueUrl", {"QueueName": "{QueueName}"}),
+        ),
+        console="/sqs/v3/home?region={region}#/queues/{url}",
+    ),
+    "logs:log-group": ResourceType(
+        noun="log group",
+        name="{logGroupName}",
+        identity=("logGroupName",),
+        id_field="creationTime",
+        made_field="creationTime",
+        shown_by=(("logs", "DescribeLogGroups", {"logGroupNamePrefix": "{logGroupName}"}),),
+        console="/cloudwatch/home?region={region}#logsV2:log-groups/log-group/{logGroupName:twice}",
+    ),
+    "lambda:function": ResourceType(
+        noun="function",
+        name="{FunctionName}",
+        identity=("FunctionName",),
+        made_field="LastModified",
+        shown_by=(("lambda", "GetFunctionConfiguration", {"FunctionName": "{FunctionName}"}),),
+        console="/lambda/home?region={region}#/functions/{FunctionName}?tab=code",
+    ),
+    "lambda:event-source-mapping": ResourceType(
+        noun="trigger",
+        name="{EventSourceArn} to {FunctionName}",
+        identity=("EventSourceArn", "FunctionName"),
+        id_field="UUID",
+        made_field="LastModified",
+        shown_by=(("lambda", "ListEventSourceMappings", {"FunctionName": "{FunctionName}"}),),
+        console="/lambda/home?region={region}#/functions/{FunctionName}?tab=configure&subtab=triggers",
+    ),
+    "lambda:permission": ResourceType(
+        noun="permission",
+        name="{StatementId} on {FunctionName}",
+        identity=("FunctionName", "StatementId"),
+        part_of="lambda:function",
+        shown_by=(("lambda", "GetPolicy", {"FunctionName": "{FunctionName}"}),),
+        console="/lambda/home?region={region}#/functions/{FunctionName}?tab=configure&subtab=permissions",
+    ),
+    "apigateway:rest-api": ResourceType(
+        noun="REST API",
+        name="{name}",
+        identity=("name",),
+        id_field="id",
+        made_field="createdDate",
+        names_repeat=True,
+        created_twice_by="CreateRestApi",
+        made_again="API Gateway deletes one API in 30 seconds, of everybody in the account together: while others "
+        "delete theirs, yours waits for its turn.",
+        shown_by=(
+            ("apigateway", "GetRestApi", {"restApiId": "{id}"}),
+            ("apigateway", "GetRestApis", {}),
+        ),
+        console="/apigateway/main/apis/{id}/resources?region={region}&api={id}",
+    ),
+    "apigateway:stage": ResourceType(
+        noun="stage",
+        name="{stageName}",
+        identity=("restApiId", "stageName"),
+        part_of="apigateway:rest-api",
+        created_twice_by="CreateDeployment",
+        shown_by=(("apigateway", "GetStage", {"restApiId": "{restApiId}", "stageName": "{stageName}"}),),
+        console="/apigateway/main/apis/{restApiId}/stages?region={region}&api={restApiId}",
+    ),
 }
 
 
-def name_of(kind: str, identity: dict[str, str]) -> str:
-    """The short name by which a person knows the thing; ARNs are left to those who ask for them."""
-    last = {name: value.split(":")[-1].split("/", 1)[-1] for name, value in identity.items()}
-    if kind == "iam:role-policy-attachment":
-        return f"{last['PolicyArn'].removeprefix('service-role/')} to {identity['RoleName']}"
-    if kind == "lambda:event-source-mapping":
-        return f"{last['EventSourceArn']} to {identity['FunctionName']}"
-    if kind == "lambda:permission":
-        return f"{identity['StatementId']} on {identity['FunctionName']}"
-    if kind == "apigateway:stage":
-        return identity["stageName"]
-    if kind == "iam:policy":
-        return last["PolicyArn"]
-    return ", ".join(identity.values())
+@dataclass(frozen=True)
+class Place:
+    """One resource of a deployment: its type, its step, and the places of what it needs to go on working."""
+
+    kind: str
+    step: str
+    needs: tuple[str, ...] = ()
 
 
-# The field of AWS's description that AWS alone sets, never reuses and never changes: it tells ours from a namesake
-# that somebody made after ours was deleted. A function has none; its tag decides (see `is_the_recorded`).
-IMMUTABLE_ID = {
-    "iam:policy": "PolicyId",
-    "iam:role": "RoleId",
-    "dynamodb:table": "TableId",
-    "sqs:queue": "CreatedTimestamp",
-    "logs:log-group": "creationTime",
-    "lambda:event-source-mapping": "UUID",
-    "apigateway:rest-api": "id",
-}
-
-
-# What finds a thing of each kind again, by AWS's own names.
-IDENTITY = {
-    "iam:policy": {"PolicyArn"},
-    "iam:role": {"RoleName"},
-    "iam:role-policy-attachment": {"RoleName", "PolicyArn"},
-    "dynamodb:table": {"TableName"},
-    "sqs:queue": {"QueueName"},
-    "logs:log-group": {"logGroupName"},
-    "lambda:function": {"FunctionName"},
-    "lambda:permission": {"FunctionName", "StatementId"},
-    "lambda:event-source-mapping": {"EventSourceArn", "FunctionName"},
-    "apigateway:rest-api": {"name"},
-    "apigateway:stage": {"restApiId", "stageName"},
-}
-
-
-# What can carry no tags is part of something that can, whose ownership it shares: its kind, and that thing's.
-PARTS = {
-    "iam:role-policy-attachment": "iam:role",
-    "lambda:permission": "lambda:function",
-    "apigateway:stage": "apigateway:rest-api",
-}
-
-
-def immutable_id(kind: str, description: Mapping[str, Any]) -> str | None:
-    """AWS's own id in a description; None for kinds that have none, and for emulators that leave it out."""
-    value = description.get(IMMUTABLE_ID.get(kind, ""))
-    if value is None and kind == "dynamodb:table":
-        value = description.get("CreationDateTime")  # some emulators, the sandbox among them, give a table no id
-    if isinstance(value, datetime.datetime):
-        value = value.timestamp()
-    return None if value is None else str(value)
-
-
-# The ledger's keys in the order in which the steps make the things, each with its kind and its step.
+# By the key that the state file has for each, in the order in which the steps make them.
 PLACES = {
-    "write-policy": ("iam:policy", "policies"),
-    "read-policy": ("iam:policy", "policies"),
-    "function-role": ("iam:role", "roles"),
-    "function-role/write-policy": ("iam:role-policy-attachment", "roles"),
-    "function-role/read-policy": ("iam:role-policy-attachment", "roles"),
-    "api-role": ("iam:role", "roles"),
-    "api-role/logs-policy": ("iam:role-policy-attachment", "roles"),
-    "table": ("dynamodb:table", "table"),
-    "dead-letter-queue": ("sqs:queue", "queue"),
-    "queue": ("sqs:queue", "queue"),
-    "log-group": ("logs:log-group", "function"),
-    "function": ("lambda:function", "function"),
-    "trigger": ("lambda:event-source-mapping", "trigger"),
-    "api": ("apigateway:rest-api", "api"),
-    "permission": ("lambda:permission", "api"),
-    "stage": ("apigateway:stage", "stage"),
+    "write-policy": Place("iam:policy", "policies"),
+    "read-policy": Place("iam:policy", "policies"),
+    # A role that others use keeps what it may do, and so the policies that say it.
+    "function-role": Place(
+        "iam:role",
+        "roles",
+        needs=("function-role/write-policy", "function-role/read-policy", "write-policy", "read-policy"),
+    ),
+    "function-role/write-policy": Place("iam:role-policy-attachment", "roles"),
+    "function-role/read-policy": Place("iam:role-policy-attachment", "roles"),
+    "api-role": Place("iam:role", "roles", needs=("api-role/logs-policy",)),
+    "api-role/logs-policy": Place("iam:role-policy-attachment", "roles"),
+    "table": Place("dynamodb:table", "table"),
+    "dead-letter-queue": Place("sqs:queue", "queue"),
+    "queue": Place("sqs:queue", "queue", needs=("dead-letter-queue",)),
+    "log-group": Place("logs:log-group", "function"),
+    "function": Place("lambda:function", "function", needs=("log-group", "table", "function-role")),
+    "trigger": Place("lambda:event-source-mapping", "trigger", needs=("queue", "function")),
+    "api": Place("apigateway:rest-api", "api", needs=("permission", "function", "trigger", "queue", "api-role")),
+    "permission": Place("lambda:permission", "api"),
+    "stage": Place("apigateway:stage", "stage"),
 }
 
+ADOPTABLE = tuple(key for key, place in PLACES.items() if TYPES[place.kind].is_adoptable)
 
-# What can be adopted: it has a name (REST APIs repeat theirs, so ours is made beside it) and is no part of another.
-ADOPTABLE = (
-    "write-policy",
-    "read-policy",
-    "function-role",
-    "api-role",
-    "table",
-    "dead-letter-queue",
-    "queue",
-    "log-group",
-    "function",
-    "trigger",
-)
-
-
-IAM = ("write-policy", "read-policy", "function-role", "api-role")  # global: the same in every Region
+# IAM is global: these are the same in every Region.
+IAM = tuple(key for key in ADOPTABLE if PLACES[key].kind.startswith("iam:"))
 
 
 def names(aws: Clients, settings: Settings) -> dict[str, dict[str, str]]:
-    """By the ledger's key, the identity of everything that stands by itself, as the steps write it."""
+    """By the state file's key, the identity of everything that stands by itself, as the steps write it."""
     return {
         "write-policy": {"PolicyArn": aws.arn("iam", f"policy/{settings.write_policy}", region="")},
         "read-policy": {"PolicyArn": aws.arn("iam", f"policy/{settings.read_policy}", region="")},
@@ -143,22 +223,33 @@ def names(aws: Clients, settings: Settings) -> dict[str, dict[str, str]]:
     }
 
 
-# Where each kind's description says when it was made; functions and triggers say only when they were last changed.
-BORN = {
-    "iam:policy": "CreateDate",
-    "iam:role": "CreateDate",
-    "dynamodb:table": "CreationDateTime",
-    "sqs:queue": "CreatedTimestamp",
-    "logs:log-group": "creationTime",
-    "lambda:function": "LastModified",
-    "lambda:event-source-mapping": "LastModified",
-    "apigateway:rest-api": "createdDate",
-}
+def noun_of(kind: str) -> str:
+    """What a person calls such a resource; AWS's own name of a type that a newer version has written."""
+    return TYPES[kind].noun if kind in TYPES else kind
+
+
+def name_of(kind: str, identity: Mapping[str, str]) -> str:
+    """The short name by which a person knows it; ARNs are left to those who ask for them."""
+    short = {field: value.split(":")[-1].split("/", 1)[-1] for field, value in identity.items()}
+    short["PolicyArn"] = short.get("PolicyArn", "").removeprefix("service-role/")
+    if kind not in TYPES or TYPES[kind].name.strip("{}") in ("logGroupName", "name"):
+        return ", ".join(identity.values())  # these may have a slash in their names
+    return TYPES[kind].name.format_map(short)
+
+
+def immutable_id(kind: str, description: Mapping[str, Any]) -> str | None:
+    """AWS's own id in a description; None for types that have none, and for emulators that leave it out."""
+    value = description.get(TYPES[kind].id_field)
+    if value is None and kind == "dynamodb:table":
+        value = description.get("CreationDateTime")  # some emulators, the sandbox among them, give a table no id
+    if isinstance(value, datetime.datetime):
+        value = value.timestamp()
+    return None if value is None else str(value)
 
 
 def born(kind: str, description: Mapping[str, Any]) -> str:
-    """ "made 2026-11-20 09:15 UTC", in words that fit the kind; empty where AWS, or an emulator, does not say."""
-    field = BORN.get(kind, "")
+    """ "made 2026-11-20 09:15 UTC", in words that fit the type; empty where AWS, or an emulator, does not say."""
+    field = TYPES[kind].made_field
     value = description.get(field)
     try:
         if isinstance(value, datetime.datetime):
@@ -173,3 +264,13 @@ def born(kind: str, description: Mapping[str, Any]) -> str:
         return ""
     word = "last changed" if field == "LastModified" else "made"
     return f"{word} {at.astimezone(datetime.timezone.utc):%Y-%m-%d %H:%M} UTC"
+
+
+def where_to_see(kind: str, identity: Mapping[str, str], outputs: Mapping[str, str], aws: Clients) -> str:
+    """The console's page of a resource, or the command that shows it: in a sandbox, and where there is no page."""
+    known = {**outputs, **identity}
+    row = TYPES[kind]
+    page = None if aws.endpoint else console_url(row.console, known, region=aws.region, partition=aws.partition)
+    if page is not None:
+        return page
+    return look_command(row.shown_by, known, region=aws.region, endpoint_url=aws.base_url, profile=aws.profile)

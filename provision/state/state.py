@@ -35,7 +35,7 @@ from provision.state.file import (
     remove_leavings,
 )
 from provision.state.ownership import MarkLost, MarkNotYetSeen, NotOurs, UnknownOwner, described, is_the_recorded
-from provision.state.resources import IMMUTABLE_ID, immutable_id
+from provision.state.resources import TYPES, immutable_id
 from provision.terminal import outcome
 from provision.terminal.disk import make_folder_durably, write_durably
 
@@ -362,7 +362,7 @@ class Ledger:
         if mark is None and self._may_adopt(key, kind, identity, found, theirs):
             return "adopted"
         known = recorded.outputs.get("id") if recorded is not None else None
-        mine = f"{self.deployment}, {IMMUTABLE_ID[kind]} {known}" if known else self.deployment
+        mine = f"{self.deployment}, {TYPES[kind].id_field} {known}" if known else self.deployment
         promised = standing is not None and standing.status == "creating" and not standing.is_adopted
         refused = MarkNotYetSeen if promised and mark is None and known is None else NotOurs
         raise refused(kind, identity, theirs, mine, key=key, mark=mark)
@@ -381,8 +381,8 @@ class Ledger:
         self, key: str, kind: str, identity: Mapping[str, str], found: Mapping[str, Any], theirs: str
     ) -> bool:
         """Whether consent is given to take over what has no mark; asked once in a run for each thing."""
-        if kind == "apigateway:rest-api":
-            return False  # names repeat: ours is made beside it
+        if TYPES[kind].names_repeat:
+            return False  # ours is made beside it
         asked = (key, immutable_id(kind, found) or "")
         if asked not in self._adopted:
             self._adopted[asked] = self.adopt(key, kind, identity, theirs)

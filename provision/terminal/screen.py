@@ -23,7 +23,7 @@ from provision import STEPS, Step
 from provision.account.cost import idle_sentence, use_sentence
 from provision.cli.progress import Progress
 from provision.errata import ERRATA
-from provision.state.resources import KINDS, name_of
+from provision.state.resources import name_of, noun_of
 from provision.terminal import outcome
 from provision.terminal.differences import difference_lines
 from provision.terminal.json_values import plain
@@ -494,7 +494,7 @@ class Screen:
         """What the step did; and, unless there was nothing to do, the errata that have to do with it."""
         for event in happened:
             self._note_thing(event, outcome=event.outcome, step=step.name)
-            self.line(event.outcome, KINDS[event.kind], name_of(event.kind, event.identity))
+            self.line(event.outcome, noun_of(event.kind), name_of(event.kind, event.identity))
             for difference in event.differences:
                 room = self.talk.width - len(INDENT) - 1
                 for line in difference_lines(difference.attribute, difference.found, difference.wanted, room):
@@ -527,7 +527,7 @@ class Screen:
         self._note_thing(resource, outcome=word, step=resource.step, **({"remark": remark} if remark else {}))
         if not told:
             name = name_of(resource.kind, resource.identity)
-            self.line(word, KINDS[resource.kind], f"{name}  ({remark})" if remark else name)
+            self.line(word, noun_of(resource.kind), f"{name}  ({remark})" if remark else name)
 
     def line(self, word: str, kind: str, name: str) -> None:
         text = Text("    ")
@@ -658,7 +658,7 @@ class Screen:
 
     def change(self, entry: Resource, words: str, where: str) -> None:
         """One entry of the ledger: what became of it, what AWS calls it, and where to see the thing."""
-        self.line("", KINDS.get(entry.kind, entry.kind), f"{name_of(entry.kind, entry.identity)}  ({words})")
+        self.line("", noun_of(entry.kind), f"{name_of(entry.kind, entry.identity)}  ({words})")
         for name, value in entry.outputs.items():
             self.keep(f"{INDENT}{name}: {value}", "dim")
         self.keep(f"{INDENT}see {where}", "dim")
@@ -777,11 +777,11 @@ class Screen:
         for one in planned:
             calls = [f"{call.service}:{call.operation}" for call in one.calls]
             needs = {"needs": one.needs} if one.needs else {}
-            self._note_thing(one, outcome=one.word, step=PLACES[one.key][1], calls=calls, **needs)
+            self._note_thing(one, outcome=one.word, step=PLACES[one.key].step, calls=calls, **needs)
             text = Text("    ")
             text.append(f"{one.word:<11}", style=STYLES.get(one.word, ""))
             remark = f"  (needs {one.needs})" if one.needs else f"  ({one.theirs})" if one.theirs else ""
-            text.append(f"{KINDS[one.kind]:<11}{name_of(one.kind, one.identity)}{remark}")
+            text.append(f"{noun_of(one.kind):<11}{name_of(one.kind, one.identity)}{remark}")
             self.between_words(text, data=True)
             self.differences(one.differences, "wanted", "found")
             for note in one.notes:
@@ -817,12 +817,12 @@ class Screen:
         self.tell()
         for state in found:
             more = {"messages": waiting[state.key]} if state.key in waiting else {}
-            self._note_thing(state, outcome=state.word, step=PLACES[state.key][1], since=state.since or None, **more)
+            self._note_thing(state, outcome=state.word, step=PLACES[state.key].step, since=state.since or None, **more)
             since = f"  {kept('since', state.since[:10], state.since[11:16], 'UTC')}" if state.since else ""
             remark = f"  ({waiting[state.key]})" if state.key in waiting else ""
             text = Text("    ")
             text.append(f"{state.word:<11}", style=STYLES.get(state.word, ""))
-            text.append(f"{KINDS[state.kind]:<11}{name_of(state.kind, state.identity)}{remark}")
+            text.append(f"{noun_of(state.kind):<11}{name_of(state.kind, state.identity)}{remark}")
             text.append(since, style="dim")
             self.between_words(text, data=True)
             self.differences(state.differences, "wanted", "found")
@@ -931,7 +931,7 @@ class Screen:
         for resource in resources:
             name = name_of(resource.kind, resource.identity)
             detail = details.get(resource.key)
-            self.line("", KINDS.get(resource.kind, resource.kind), f"{name}  ({detail})" if detail else name)
+            self.line("", noun_of(resource.kind), f"{name}  ({detail})" if detail else name)
 
     def recovered(self, recovered: Recovered) -> None:
         """What the new ledger will record, and what it will not."""
@@ -943,7 +943,7 @@ class Screen:
             self.say()
             self.say("Not to be recorded", "bold")
         for thing, why in recovered.left_out:
-            self.line("", KINDS[thing.kind], f"{name_of(thing.kind, thing.identity)}  ({why})")
+            self.line("", noun_of(thing.kind), f"{name_of(thing.kind, thing.identity)}  ({why})")
 
     def errata(self, errata: tuple[Erratum, ...] = ERRATA) -> None:
         titles = {step.name: f"step {step.number}, {step.title}" for step in STEPS}
@@ -971,7 +971,7 @@ class Screen:
         self.say()
         self.say(what, style)
         for kind, identity, remark in stop.things:
-            self.line("", KINDS[kind], name_of(kind, identity))
+            self.line("", noun_of(kind), name_of(kind, identity))
             if remark:
                 self.prose(INDENT, remark, "dim")
         if stop.means:

@@ -7,6 +7,7 @@ sweep, a number of lives, or spoiled ledgers. An exception of the mutant itself 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import types
 from collections.abc import Callable, Iterator
@@ -247,7 +248,8 @@ def triggers_are_left(world: World) -> None:
 
 
 def without(world: World, kind: str) -> None:
-    put(teardown.backwards, "UNDO", {**teardown.UNDO, kind: lambda *arguments: None})
+    left = dataclasses.replace(teardown.VERBS[kind], delete=lambda *arguments: None)
+    put(teardown.backwards, "VERBS", {**teardown.VERBS, kind: left})
     put(teardown.backwards, "prove", lambda *arguments: [])
     put(teardown.__main__, "prove", lambda *arguments: [])
 

@@ -67,8 +67,8 @@ def digest_of(text: str) -> str:
 def test_the_inventory_covers_every_kind_that_teardown_can_undo() -> None:
     code = (
         f"import sys; sys.path[:0] = {[str(HERE), str(HERE.parent), str(HERE.parent.parent)]!r}\n"
-        "from account import Account; from teardown import UNDO\n"
-        "print(sorted(Account().inventory()) == sorted(UNDO))"
+        "from account import Account; from teardown import VERBS\n"
+        "print(sorted(Account().inventory()) == sorted(VERBS))"
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert ended.stdout == "True\n", ended.stderr
