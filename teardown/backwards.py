@@ -10,7 +10,7 @@ from typing import Any
 from botocore.exceptions import ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as BotocoreConnectionError
 
-from provision.aws.calls import AnswerLost, NotAWS
+from provision.aws.answers import AnswerLost, NotAWS
 from provision.aws.clients import Clients
 from provision.aws.credentials import CREDENTIAL_ERRORS, EXPIRED, REFUSED, have_ended
 from provision.aws.waiting import Wait

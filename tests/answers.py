@@ -17,7 +17,7 @@ from urllib.parse import parse_qs
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.exceptions import ConnectionClosedError
 
-from provision.aws.calls import Call
+from provision.aws.answers import Call
 from provision.aws.clients import Clients
 from provision.state.state import Ledger
 

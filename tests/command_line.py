@@ -16,7 +16,8 @@ from screens import memory_screen
 import provision.__main__
 import provision.cli.deployment
 import teardown.__main__
-from provision.aws.calls import Call, Tap
+from provision.aws.answers import Call
+from provision.aws.calls import Tap
 from provision.aws.clients import Clients, Target, connect
 from provision.cli.ending import run_program
 from provision.settings import Settings

@@ -14,7 +14,8 @@ from botocore.config import Config
 
 from provision.account.plan import DryLedger, Planned, make_plan
 from provision.account.smoke_tests import Trial, try_all
-from provision.aws.calls import Call, Tap
+from provision.aws.answers import Call
+from provision.aws.calls import Tap
 from provision.aws.clients import Clients, Target, connect
 from provision.aws.waiting import Waiting
 from provision.cli.runner import run_steps

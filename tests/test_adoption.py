@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from deployment import ACCOUNT, REGION, Deployment, Stranger
 
-from provision.aws.calls import Call
+from provision.aws.answers import Call
 from provision.aws.clients import Clients
 from provision.settings import Settings
 from provision.state.entries import ADOPTED_TAG, TAG, CannotMend

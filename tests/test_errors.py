@@ -28,7 +28,7 @@ from botocore.exceptions import (
     WaiterError,
 )
 
-from provision.aws.calls import AnswerLost, Call, NotAWS
+from provision.aws.answers import AnswerLost, Call, NotAWS
 from provision.aws.credentials import EXPIRED, REFUSED
 from provision.aws.waiting import GaveUp, WaitingCannotHelp
 from provision.cli.errors import AGAIN, DENIED, explain

@@ -19,7 +19,8 @@ from typing import Any
 import pytest
 from deployment import Deployment
 
-from provision.aws.calls import AnswerLost, Call, UnpromisedWrite
+from provision.aws.answers import AnswerLost, Call
+from provision.aws.calls import UnpromisedWrite
 from provision.aws.clients import Clients
 from provision.aws.operations import TAKEN_OUT, TRIALS
 from provision.aws.waiting import Waiting

@@ -21,7 +21,8 @@ from screens import memory_screen
 from terminal import ESCAPE, Terminal
 
 from provision import STEPS
-from provision.aws.calls import Call, Tap
+from provision.aws.answers import Call
+from provision.aws.calls import Tap
 from provision.aws.waiting import Wait, Waiting
 from provision.cli.progress import Progress
 from provision.record.durations import FILES, RUNS, typical

@@ -22,11 +22,12 @@ from deployment import Deployment
 
 from provision import STEPS
 from provision.account.inventory import survey
-from provision.aws.answers import EXPECTED
-from provision.aws.calls import THROTTLE_BUDGETS, TRIES, AnswerLost, Call, NotAWS, Tap, UnpromisedWrite
+from provision.aws.answers import EXPECTED, AnswerLost, Call, NotAWS
+from provision.aws.calls import Tap, UnpromisedWrite
 from provision.aws.clients import SERVICES, Target, client_config, connect
 from provision.aws.operations import READS, TRIALS
 from provision.aws.reasons import TOO_MANY_REQUESTS
+from provision.aws.retries import THROTTLE_BUDGETS, TRIES
 from provision.aws.waiting import GaveUp, Waiting
 from provision.cli import runner
 from provision.settings import Settings

@@ -19,7 +19,8 @@ from clock import Clock
 from deployment import Deployment
 
 from provision.account.smoke_tests import TrialFailed
-from provision.aws.calls import CONNECTION_BUDGET, TRIES, AnswerLost, Call, Tap
+from provision.aws.answers import AnswerLost, Call
+from provision.aws.calls import Tap
 from provision.aws.clients import Target, client_config, connect
 from provision.aws.credentials import EXPIRED, REFUSED
 from provision.aws.reasons import (
@@ -32,6 +33,7 @@ from provision.aws.reasons import (
     TABLES_BUSY,
     TRIGGER_BUSY,
 )
+from provision.aws.retries import CONNECTION_BUDGET, TRIES
 from provision.aws.waiting import GaveUp, Wait, Waiting
 from provision.cli import runner
 from provision.cli.errors import explain

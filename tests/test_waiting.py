@@ -16,7 +16,7 @@ from clock import Clock
 from deployment import Deployment, Stranger
 
 from provision.aws import reasons
-from provision.aws.calls import Call
+from provision.aws.answers import Call
 from provision.aws.reasons import (
     ALREADY_THERE,
     API_BUSY,

@@ -15,8 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from provision import STEPS, Step
-from provision.aws.answers import EXPECTED
-from provision.aws.calls import Call
+from provision.aws.answers import EXPECTED, Call
 from provision.aws.clients import Clients
 from provision.aws.operations import READS
 from provision.aws.reasons import Reason

@@ -22,8 +22,8 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from provision.account.smoke_tests import Item, created, in_short, item_of, parsed, post_until_served
+from provision.aws.answers import AnswerLost
 from provision.aws.api_definition import resources_of
-from provision.aws.calls import AnswerLost
 from provision.aws.clients import Clients
 from provision.aws.waiting import GaveUp
 from provision.settings import Settings

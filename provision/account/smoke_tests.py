@@ -19,8 +19,8 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from provision.aws.answers import AnswerLost
 from provision.aws.api_definition import LISTED_SECONDS, resources_of
-from provision.aws.calls import AnswerLost
 from provision.aws.clients import Clients
 from provision.aws.waiting import GaveUp
 from provision.settings import Settings

@@ -1,12 +1,62 @@
-"""Whether an answer is whole: the fields that the suite relies on, and answers that are not from AWS."""
+"""A call to AWS, how it ended, and whether its answer is whole and AWS's own."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import Any
 
+from provision.terminal import outcome
 
-def _came_from_parsing(error: BaseException) -> bool:
+
+@dataclass
+class Call:
+    """One call to AWS: what was asked, when (seconds of the tap's clock), and how it ended."""
+
+    number: int
+    service: str
+    operation: str
+    parameters: dict[str, Any]
+    is_read: bool
+    started: float
+    ended: float | None = None
+    error: str | None = None
+    message: str = ""  # AWS's words, when it refused
+    status: int | None = None  # of HTTP, when there was an answer
+    answer: dict[str, Any] | None = None  # as botocore parsed it, when it was one
+    sent: int = 1  # how often
+    repeated: int = 0  # how often it was sent again although AWS may have acted already
+
+
+class AnswerLost(Exception):
+    """A write was sent, and whether AWS applied it is not known: no answer, or one without the expected fields.
+
+    The step is run again, and its look decides. Such a write is never sent again blindly.
+    """
+
+    def __init__(self, call: Call, why: str) -> None:
+        super().__init__(f"{call.service} {call.operation}: {why}")
+        self.call = call
+        self.why = why
+
+
+class NotAWS(outcome.Stop):
+    """A read was answered by something that is not AWS, or by a part of an answer, again and again.
+
+    Nothing may be concluded from it: an empty answer would otherwise read as "no tags", and so as "not ours".
+    """
+
+    exit_code = outcome.ENVIRONMENT
+
+    def __init__(self, call: Call, why: str) -> None:
+        super().__init__(
+            f"What answered {call.service} {call.operation} is not AWS: {why}.",
+            means="A proxy or a captive portal may stand between, or the endpoint is something else.",
+            advice=("Check the network, --region and --endpoint-url, then run the same command again.",),
+        )
+
+
+def came_from_parsing(error: BaseException) -> bool:
     """Whether botocore failed over the body. Its parsers raise errors of many kinds at what is not AWS's."""
     trace = error.__traceback__
     while trace is not None:
@@ -16,7 +66,7 @@ def _came_from_parsing(error: BaseException) -> bool:
     return False
 
 
-def _flaw(model: Any, http_response: Any, *, is_read: bool) -> str | None:
+def flaw_of(model: Any, http_response: Any, *, is_read: bool) -> str | None:
     """What is wrong with the body of a success, or None. botocore takes half a body, or a web page, for no fields."""
     if model.has_streaming_output:
         return None  # not read yet
@@ -60,7 +110,7 @@ EXPECTED: dict[str, str] = {
 }
 
 
-def _has(parsed: dict[str, Any], path: str) -> bool:
+def has_field(parsed: dict[str, Any], path: str) -> bool:
     value: Any = parsed
     for name in path.split("."):
         if not isinstance(value, dict) or not value.get(name):

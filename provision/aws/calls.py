@@ -11,79 +11,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from botocore.exceptions import ClientError, WaiterError
 
-from provision.aws.answers import EXPECTED, _came_from_parsing, _flaw, _has
-from provision.aws.operations import NEVER_SENT, NO_ANSWER, READS, TAKEN_OUT, TAKING_AWAY, TRIALS, WAITED_FOR
-from provision.aws.reasons import JUST_MADE, SERVICES_SAY, TOO_MANY_REQUESTS, Reason
-from provision.aws.waiting import GaveUp, Wait, Waiting
+from provision.aws.answers import EXPECTED, AnswerLost, Call, NotAWS, came_from_parsing, flaw_of, has_field
+from provision.aws.operations import NEVER_SENT, NO_ANSWER, READS, WAITED_FOR
+from provision.aws.retries import Retries
+from provision.aws.waiting import Wait, Waiting
 from provision.record.transcript import Transcript
 from provision.terminal import outcome
-
-# Fixed quotas per account, not raisable: one DeleteRestApi in 30 s, one CreateRestApi in 3 s, one CreateDeployment
-# in 5 s. The budgets let thirty learners press the key together.
-# https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html
-THROTTLE_BUDGETS = {"DeleteRestApi": 1200.0, "CreateRestApi": 300.0, "CreateDeployment": 450.0}
-
-# Reads, what never left, and what a trial may repeat: tried so often, and no longer than this many seconds in all. A
-# network that answers nothing takes a minute for each try.
-TRIES = 5
-
-CONNECTION_BUDGET = 180.0
-
-
-class AnswerLost(Exception):
-    """A write was sent, and whether AWS applied it is not known: no answer, or one without the expected fields.
-
-    The step is run again, and its look decides. Such a write is never sent again blindly.
-    """
-
-    def __init__(self, call: Call, why: str) -> None:
-        super().__init__(f"{call.service} {call.operation}: {why}")
-        self.call = call
-        self.why = why
-
-
-class NotAWS(outcome.Stop):
-    """A read was answered by something that is not AWS, or by a part of an answer, again and again.
-
-    Nothing may be concluded from it: an empty answer would otherwise read as "no tags", and so as "not ours".
-    """
-
-    exit_code = outcome.ENVIRONMENT
-
-    def __init__(self, call: Call, why: str) -> None:
-        super().__init__(
-            f"What answered {call.service} {call.operation} is not AWS: {why}.",
-            means="A proxy or a captive portal may stand between, or the endpoint is something else.",
-            advice=("Check the network, --region and --endpoint-url, then run the same command again.",),
-        )
 
 
 class UnpromisedWrite(Exception):
     """A write was about to leave without a promise in the ledger: a defect of this suite, stopped before the wire."""
-
-
-@dataclass
-class Call:
-    """One call to AWS: what was asked, when (seconds of the tap's clock), and how it ended."""
-
-    number: int
-    service: str
-    operation: str
-    parameters: dict[str, Any]
-    is_read: bool
-    started: float
-    ended: float | None = None
-    error: str | None = None
-    message: str = ""  # AWS's words, when it refused
-    status: int | None = None  # of HTTP, when there was an answer
-    answer: dict[str, Any] | None = None  # as botocore parsed it, when it was one
-    sent: int = 1  # how often
-    repeated: int = 0  # how often it was sent again although AWS may have acted already
 
 
 @dataclass
@@ -109,6 +51,7 @@ class Tap:
     def __post_init__(self) -> None:
         self.transcript = Transcript(self.waiting)
         self.listeners.insert(0, self.transcript.call)
+        self.retries = Retries(lambda: self.waiting, lambda: self._current, lambda: self.stopping)
 
     @property
     def under_way(self) -> Call | None:
@@ -131,7 +74,7 @@ class Tap:
         events.register_last("before-call.*.*", self._before_call)
         events.register_first("after-call.*.*", self._after_call)
         events.register_first("after-call-error.*.*", self._after_call_error)
-        events.register_last("needs-retry.*.*", self._needs_retry)
+        events.register_last("needs-retry.*.*", self.retries.needs_retry)
         get_waiter = client.get_waiter
         client.get_waiter = lambda name: Waiter(self, name, get_waiter(name))
 
@@ -175,7 +118,7 @@ class Tap:
         parsed.get("ResponseMetadata", {}).pop("MaxAttemptsReached", None)
         if call is None:
             return
-        flaw = _flaw(model, http_response, is_read=call.is_read) if status < 300 else None
+        flaw = flaw_of(model, http_response, is_read=call.is_read) if status < 300 else None
         if call.is_read:
             if flaw:
                 raise NotAWS(call, flaw)
@@ -183,7 +126,7 @@ class Tap:
         if status >= 500:
             raise AnswerLost(call, f"HTTP {status} {error.get('Code')}: {error.get('Message')}")
         expected = EXPECTED.get(call.operation)
-        if status < 300 and expected and not _has(parsed, expected):
+        if status < 300 and expected and not has_field(parsed, expected):
             raise AnswerLost(call, f"the answer lacks {expected}")
         if flaw:
             raise AnswerLost(call, flaw)
@@ -194,7 +137,7 @@ class Tap:
         call = self._ended(type(exception).__name__)
         if call is None:
             return
-        unparsable = _came_from_parsing(exception)
+        unparsable = came_from_parsing(exception)
         if call.is_read:
             if unparsable:
                 raise NotAWS(call, "its answer cannot be parsed") from exception
@@ -212,88 +155,6 @@ class Tap:
             for listener in self.listeners:
                 listener(call)
         return call
-
-    def _needs_retry(
-        self,
-        response: tuple[Any, dict[str, Any]] | None,
-        operation: Any,
-        attempts: int,
-        caught_exception: BaseException | None,
-        **event: Any,
-    ) -> int | None:
-        """0 to send the request again at once (the pause was made here), None to let the outcome stand."""
-        service = operation.service_model.service_name
-        is_read = operation.name in READS.get(service, frozenset())
-        # A trial's item has an id of its own: to send, to create or to delete it twice comes to the same.
-        may_repeat = is_read or operation.name in TRIALS.get(service, {}) or operation.name in TAKEN_OUT
-        if caught_exception is not None:
-            if isinstance(caught_exception, NO_ANSWER) and (may_repeat or isinstance(caught_exception, NEVER_SENT)):
-                return self._try_again("no connection to AWS", str(caught_exception), attempts)
-            return None
-        if response is None:
-            return None
-        http_response, parsed = response
-        error = parsed.get("Error", {})
-        words = f"{error.get('Code')}: {error.get('Message')}"
-        retry_after = http_response.headers.get("Retry-After")
-        if _is_throttle(error.get("Code"), http_response.status_code, retry_after):
-            return self._wait_for_turn(operation.name, words, retry_after)
-        if may_repeat and http_response.status_code >= 500:
-            return self._try_again("AWS had an error of its own", words, attempts)
-        if may_repeat and http_response.status_code < 300:
-            flaw = _flaw(operation, http_response, is_read=is_read)
-            if flaw:
-                return self._try_again("no answer of AWS", flaw, attempts)
-        if http_response.status_code < 500:
-            reasons = SERVICES_SAY.get(service, ())
-            if not is_read and not operation.name.startswith(TAKING_AWAY):
-                reasons = (*reasons, JUST_MADE)
-            for reason in reasons:
-                if reason.is_said_by(parsed):
-                    return self._wait_for(reason, words)
-        return None
-
-    def _try_again(self, reason: str, words: str, attempts: int) -> int | None:
-        pause = min(2.0 ** (attempts - 1), 8.0)
-        elapsed = self._elapsed()
-        if attempts >= TRIES or elapsed + pause > CONNECTION_BUDGET:
-            return None
-        if self._current is not None:
-            self._current.repeated += 1
-        means = f"Trying again, {TRIES - attempts} times at most."
-        self._pause(Wait(reason, means, words, elapsed, CONNECTION_BUDGET), pause)
-        return 0
-
-    def _wait_for_turn(self, operation: str, words: str, retry_after: str | None) -> int:
-        budget = THROTTLE_BUDGETS.get(operation, TOO_MANY_REQUESTS.budget)
-        pause = float(retry_after) if retry_after and retry_after.isdigit() else 5.0 if self._elapsed() > 10 else 2.0
-        return self._wait_for(replace(TOO_MANY_REQUESTS, budget=budget), words, pause)
-
-    def _wait_for(self, reason: Reason, words: str, pause: float | None = None) -> int:
-        """Pause, after a refusal that passes by itself; 0, to have the call sent again. Raises GaveUp."""
-        pause = self.waiting.every if pause is None else pause
-        elapsed = self._elapsed()
-        if elapsed + pause > reason.budget:
-            raise GaveUp(
-                f"Gave up after {elapsed:.0f} s: {reason.name}. AWS said: {words}",
-                means=reason.means,
-                advice=("Run the same command again in some minutes: it goes on where this run stopped.",),
-            )
-        self._pause(Wait(reason.name, reason.means, words, elapsed, reason.budget), pause)
-        return 0
-
-    def _elapsed(self) -> float:
-        """Seconds since the call that is under way was first sent."""
-        return self.waiting.clock() - self._current.started if self._current is not None else 0.0
-
-    def _pause(self, wait: Wait, seconds: float) -> None:
-        if self.stopping:
-            raise outcome.Interrupted
-        self.waiting.waited.append(wait)
-        self.waiting.tell(wait)
-        self.waiting.sleep(seconds)
-        if self._current is not None:
-            self._current.sent += 1
 
 
 class Waiter:
@@ -327,10 +188,3 @@ class Waiter:
             self.began = call.started
             return
         self.tap.waiting.looks_again(Wait(self.what, "", "", call.started - self.began, self.budget))
-
-
-def _is_throttle(code: str | None, status: int, retry_after: str | None) -> bool:
-    """Whether AWS says: not now. API Gateway also answers 429 when a quota is used up, and then names no time."""
-    if code == "LimitExceededException":
-        return status == 429 and retry_after is not None
-    return code in TOO_MANY_REQUESTS.codes or status == 429

@@ -20,7 +20,8 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError
 
-from provision.aws.calls import NotAWS, Tap
+from provision.aws.answers import NotAWS
+from provision.aws.calls import Tap
 from provision.aws.credentials import REFUSED, TO_THE_SANDBOX, CannotConnect, cannot_connect, have_ended, no_credentials
 from provision.aws.waiting import Waiting
 from provision.settings import DEFAULT_REGION, check_region

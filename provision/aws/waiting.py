@@ -136,6 +136,12 @@ class Waiting:
         self.looks_again(wait)
         self.sleep(every)
 
+    def pause(self, wait: Wait, seconds: float) -> None:
+        """Tell of a wait, and sleep."""
+        self.waited.append(wait)
+        self.tell(wait)
+        self.sleep(seconds)
+
     def looks_again(self, wait: Wait) -> None:
         """Told before each further look."""
         self.waited.append(wait)

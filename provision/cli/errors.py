@@ -7,7 +7,7 @@ import errno
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, WaiterError
 from botocore.exceptions import ConnectionError as BotocoreConnectionError
 
-from provision.aws.calls import AnswerLost
+from provision.aws.answers import AnswerLost
 from provision.aws.credentials import CREDENTIAL_ERRORS, EXPIRED, REFUSED, cannot_connect, have_ended
 from provision.terminal import outcome
 

@@ -15,7 +15,8 @@ from provision.terminal.shell import is_unicode
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions
 
-    from provision.aws.calls import Call, Tap
+    from provision.aws.answers import Call
+    from provision.aws.calls import Tap
     from provision.aws.waiting import Wait
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from botocore.exceptions import ClientError
 
 from provision import STEPS, Step
-from provision.aws.calls import AnswerLost, Call
+from provision.aws.answers import AnswerLost, Call
 from provision.aws.clients import Clients
 from provision.aws.operations import TAKING_AWAY
 from provision.aws.reasons import ALREADY_THERE, JUST_MADE
@@ -175,10 +175,7 @@ class Again:
 
     def _pause(self, reason: str, means: str, words: str, budget: float, seconds: float) -> None:
         elapsed = self.waiting.clock() - self.began.setdefault(reason, self.waiting.clock())
-        wait = Wait(reason, means, words, elapsed, budget)
-        self.waiting.waited.append(wait)
-        self.waiting.tell(wait)
-        self.waiting.sleep(seconds)
+        self.waiting.pause(Wait(reason, means, words, elapsed, budget), seconds)
 
 
 def settle(number: int) -> float:

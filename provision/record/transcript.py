@@ -19,7 +19,7 @@ from provision.terminal.json_values import bounded, plain
 from provision.terminal.redaction import without_strangers_secrets
 
 if TYPE_CHECKING:  # they hold a transcript themselves
-    from provision.aws.calls import Call
+    from provision.aws.answers import Call
     from provision.state.entries import Happened, Resource
     from provision.state.state import Ledger
 

@@ -20,7 +20,8 @@ from typing import IO, Any, TypeVar
 
 import portalocker
 
-from provision.aws.calls import AnswerLost, Call, UnpromisedWrite
+from provision.aws.answers import AnswerLost, Call
+from provision.aws.calls import UnpromisedWrite
 from provision.aws.operations import TAKEN_OUT, TRIALS
 from provision.state.entries import TAG, Happened, Making, NotYetMade, Resource
 from provision.state.file import (

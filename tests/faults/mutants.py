@@ -22,6 +22,8 @@ from world import TOKEN, World
 import provision.api
 import provision.aws.calls
 import provision.aws.clients
+import provision.aws.operations
+import provision.aws.retries
 import provision.cli.runner
 import provision.documents
 import provision.policies
@@ -81,7 +83,8 @@ def intent_after_the_call(world: World) -> None:
 @mutant("build", "reset after", "timeout after", calls=("CreateRestApi", "CreateDeployment"))
 def lost_answers_are_sent_again(world: World) -> None:
     """A write whose answer was lost is sent again without a look."""
-    put(provision.aws.calls, "NEVER_SENT", provision.aws.calls.NO_ANSWER)
+    put(provision.aws.calls, "NEVER_SENT", provision.aws.operations.NO_ANSWER)
+    put(provision.aws.retries, "NEVER_SENT", provision.aws.operations.NO_ANSWER)
 
 
 @mutant("teardown", "killed after", "throttled once")
@@ -293,14 +296,14 @@ def the_token_is_written_down(world: World) -> None:
 @mutant("build", "500 after", calls=("CreateRestApi", "CreateDeployment"))
 def errors_of_aws_mean_not_applied(world: World) -> None:
     """A write that AWS answered with 500 is sent again at once."""
-    needs_retry = provision.aws.calls.Tap._needs_retry
+    needs_retry = provision.aws.retries.Retries.needs_retry
 
-    def hasty(tap: Any, response: Any, attempts: int, **event: Any) -> Any:
+    def hasty(retries: Any, response: Any, attempts: int, **event: Any) -> Any:
         if response is not None and response[0].status_code >= 500 and attempts < 3:
             return 0
-        return needs_retry(tap, response=response, attempts=attempts, **event)
+        return needs_retry(retries, response=response, attempts=attempts, **event)
 
-    put(provision.aws.calls.Tap, "_needs_retry", hasty)
+    put(provision.aws.retries.Retries, "needs_retry", hasty)
 
 
 @mutant("teardown", "killed after", "killed before")
