@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
+__version__ = "0.1.0"
+
 # Where policies/, lessons/ and the handler are, in a checkout as in an installed wheel. A folder of the same name where
 # somebody works changes nothing.
 BESIDE = Path(__file__).resolve().parent.parent

@@ -223,13 +223,9 @@ def remove(
         if found is None:
             ledger.gone(resource)
             return ("deleted", how) if how else ("gone", "it was not there any more")
-        if resource.is_adopted and was_given_back(aws, ledger, resource):
-            ledger.left(resource)
-            return "left", "adopted, and as it was found"
-        if not is_ours(aws, ledger, resource, found):
-            resource.outputs["namesake"] = immutable_id(resource.kind, found) or "without an id"
-            ledger.gone(resource)
-            return "gone", "what bears its name now is somebody else's, and was not touched"
+        over = nothing_to_do(aws, ledger, resource, found)
+        if over is not None:
+            return over
         if stays:
             raise StillInUse(stays)
         if leave:
@@ -240,15 +236,7 @@ def remove(
         if known is not None:
             resource.outputs["id"] = known  # what is deleted, and must be found gone, whatever the file said
         try:
-            if leave:
-                with ledger.putting_back(resource):
-                    restore = VERBS[resource.kind].restore
-                    assert restore is not None, "only what can be put back is adopted"
-                    restore(aws, ledger, resource, found)
-                return "left", "adopted, and put back as it was found"
-            with ledger.deleting(resource):
-                VERBS[resource.kind].delete(aws, ledger, resource, found)
-            return "deleted", ""
+            return put_back(aws, ledger, resource, found) if leave else delete(aws, ledger, resource, found)
         except AnswerLost as lost:
             if not tries_left:
                 raise
@@ -262,6 +250,34 @@ def remove(
                 raise
         aws.waiting.sleep(settle(TRIES - tries_left))
     raise AssertionError("unreachable")
+
+
+def nothing_to_do(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> tuple[str, str] | None:
+    """What happened, and a remark, where nothing is to be done: it was given back already, or is somebody else's."""
+    if resource.is_adopted and was_given_back(aws, ledger, resource):
+        ledger.left(resource)
+        return "left", "adopted, and as it was found"
+    if not is_ours(aws, ledger, resource, found):
+        resource.outputs["namesake"] = immutable_id(resource.kind, found) or "without an id"
+        ledger.gone(resource)
+        return "gone", "what bears its name now is somebody else's, and was not touched"
+    return None
+
+
+def delete(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> tuple[str, str]:
+    """Delete it, recorded before and after."""
+    with ledger.deleting(resource):
+        VERBS[resource.kind].delete(aws, ledger, resource, found)
+    return "deleted", ""
+
+
+def put_back(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> tuple[str, str]:
+    """Give what was adopted back as it was, recorded before and after."""
+    restore = VERBS[resource.kind].restore
+    assert restore is not None, "only what can be put back is adopted"
+    with ledger.putting_back(resource):
+        restore(aws, ledger, resource, found)
+    return "left", "adopted, and put back as it was found"
 
 
 def look(aws: Clients, ledger: Ledger, resource: Resource) -> dict[str, Any] | None:

@@ -9,7 +9,7 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from provision import STEPS, Step
+from provision import STEPS, Step, __version__
 from provision.cli.configuration import BadConfiguration, open_options, settle
 from provision.settings import DEFAULT_REGION, BadSetting, Settings, check_region
 from provision.terminal import outcome
@@ -44,6 +44,9 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **settings: Any) -> None:
         settings.setdefault("usage", "%(prog)s [OPTION ...]")
         super().__init__(allow_abbrev=False, **settings)
+        self.add_argument(
+            "--version", action="version", version=f"poc-decoupled-serverless {__version__}", help="print the version"
+        )
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """As argparse's; what the command line leaves open comes from the environment or the file."""

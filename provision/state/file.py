@@ -90,25 +90,31 @@ def parse(data: bytes, path: Path) -> dict[str, Any]:
             f"The ledger {path} has schema {content['schema']!r}; this version of the suite reads schema {SCHEMA}.",
             advice=("Use the version of the suite that wrote it.",),
         )
+    damage = _damage(content)
+    if damage is not None:
+        raise _damaged(path, damage)
+    return content
+
+
+def _damage(content: dict[str, Any]) -> str | None:
+    """What is wrong with a file of the right schema, in words; None when nothing is."""
     for name, kind in FIELDS.items():
         if not isinstance(content.get(name), kind):
-            raise _damaged(path, f"its {name} is missing")
+            return f"its {name} is missing"
     if "endpoint" not in content or not isinstance(content["endpoint"], str | None):
-        raise _damaged(path, "its endpoint is not an address")
-    for entry in content["resources"]:
-        if not _is_well_formed(entry):
-            raise _damaged(path, "one of its entries is malformed")
-    keys = [entry["key"] for entry in content["resources"]]
-    if len(set(keys)) != len(keys):
-        raise _damaged(path, "two of its entries have the same key")
+        return "its endpoint is not an address"
+    if not all(map(_is_well_formed, content["resources"])):
+        return "one of its entries is malformed"
     kinds = {entry["key"]: entry["kind"] for entry in content["resources"]}
+    if len(kinds) != len(content["resources"]):
+        return "two of its entries have the same key"
     for entry in content["resources"]:
         whole, parent = TYPES[entry["kind"]].part_of or None, entry.get("parent")
         if kinds.get(parent) != whole or (parent is None) != (whole is None):
-            raise _damaged(path, "one of its entries is part of nothing that it could be part of")
+            return "one of its entries is part of nothing that it could be part of"
     if content.get("checksum") != checksum(content):
-        raise _damaged(path, "its checksum does not fit its content")
-    return content
+        return "its checksum does not fit its content"
+    return None
 
 
 def _is_well_formed(entry: Any) -> bool:
