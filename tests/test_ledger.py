@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import portalocker
 import pytest
 from deployment import Deployment
 
@@ -888,7 +889,7 @@ def test_one_process_cannot_open_a_ledger_twice_until_it_closed_it(path: Path) -
 
 
 def test_a_place_without_locks_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ledger_module.portalocker, "lock", failing(errno.ENOLCK))
+    monkeypatch.setattr(portalocker, "lock", failing(errno.ENOLCK))
     with pytest.raises(LedgerRefused, match="cannot be locked") as refused:
         opened(path)
     assert "--state" in " ".join(refused.value.advice)

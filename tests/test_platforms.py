@@ -21,8 +21,7 @@ from screens import memory_screen
 from provision.aws.waiting import Waiting
 from provision.cli.options import ledger_path
 from provision.record.transcript import Transcript
-from provision.state import state
-from provision.state.file import LedgerRefused, _text_of
+from provision.state.file import LedgerRefused, text_of
 from provision.state.state import Ledger
 from provision.terminal import disk, outcome, shell
 from provision.terminal.screen import Screen
@@ -181,7 +180,7 @@ def test_a_held_lock_that_cannot_be_read_is_told_all_the_same(tmp_path: Path, mo
         raise portalocker.LockException("Permission denied") from OSError(errno.EACCES, "Permission denied")
 
     monkeypatch.setattr(portalocker, "lock", held)
-    monkeypatch.setattr(state, "_text_of", lambda lock, read=_text_of: read(Unreadable()))
+    monkeypatch.setattr("provision.state.file.text_of", lambda lock, read=text_of: read(Unreadable()))
     with pytest.raises(LedgerRefused, match="is in use by another process") as refused:
         Ledger.open(tmp_path / "ledger.json", account="1", region="us-east-1", endpoint=None)
     assert refused.value.exit_code == outcome.LEFT

@@ -10,7 +10,6 @@ import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -69,9 +68,7 @@ class DryLedger(Ledger):
         self.planned: dict[str, Planned] = {}
         self.calls: list[Call] = []  # of the block that is open
 
-    @classmethod
-    def _take_lock(cls, path: Path) -> None:
-        """None: it is read once, and a program that writes it replaces it whole."""
+    writes = False
 
     def save(self) -> None:
         """Nothing: the account stays as it is, and so does its record."""

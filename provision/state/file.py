@@ -6,17 +6,20 @@ import datetime
 import errno
 import hashlib
 import json
+import os
 import re
+import socket
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 import portalocker
 
 from provision.state.entries import Resource
 from provision.state.resources import TYPES
 from provision.terminal import outcome
+from provision.terminal.disk import make_folder_durably
 
 SCHEMA = 1
 
@@ -25,8 +28,17 @@ class LedgerRefused(outcome.Stop):
     """The ledger cannot be used: unreadable, damaged, of another account, or held by another process."""
 
 
-def _now() -> str:
+def now() -> str:
     return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+
+
+class Bound(Protocol):
+    """What says where a state file belongs."""
+
+    path: Path
+    account: str
+    region: str
+    endpoint: str | None
 
 
 def in_file(resource: Resource) -> dict[str, Any]:
@@ -37,7 +49,7 @@ def in_file(resource: Resource) -> dict[str, Any]:
     return entry
 
 
-def _text_of(lock: IO[str]) -> str:
+def text_of(lock: IO[str]) -> str:
     try:
         lock.seek(0)
         return lock.read().strip()
@@ -45,11 +57,100 @@ def _text_of(lock: IO[str]) -> str:
         return ""
 
 
-def _is_held(error: Exception) -> bool:
+def is_held(error: Exception) -> bool:
     """Whether a lock was refused because somebody holds it. portalocker 2 names no exception for that."""
     causes = [cause for cause in (error, error.__cause__, *error.args) if isinstance(cause, OSError)]
     return isinstance(error, portalocker.AlreadyLocked) or any(
         cause.errno in (errno.EAGAIN, errno.EACCES) for cause in causes
+    )
+
+
+def take_lock(path: Path) -> IO[str]:
+    """The lock of the file at `path`, on another file, which is never renamed. Raises LedgerRefused."""
+    lock_path = path.with_name(path.name + ".lock")
+    try:
+        make_folder_durably(path.parent)
+        lock = lock_path.open("a+", encoding="utf-8")
+    except OSError as error:
+        raise LedgerRefused(
+            f"The ledger's folder {path.parent} cannot be written: {error.strerror}.",
+            means="Without a ledger nothing is built: what was made could not be found again.",
+            advice=("Choose another place with --state PATH.",),
+            exit_code=outcome.ENVIRONMENT,
+        ) from error
+    try:
+        portalocker.lock(lock, portalocker.LOCK_EX | portalocker.LOCK_NB)
+    except (portalocker.LockException, OSError) as error:
+        held = is_held(error)
+        holder = (text_of(lock) if held else "") or "another process"
+        lock.close()
+        if held:
+            raise LedgerRefused(
+                f"The ledger {path} is in use by {holder}.",
+                means="Two programs at work on one deployment would undo each other's work.",
+                advice=("Wait until it has ended, or end it, then run the same command again.",),
+            ) from error
+        raise LedgerRefused(
+            f"The ledger {path} cannot be locked: {error}.",
+            means="This file system knows no locks, so a second program could not be kept out.",
+            advice=("Choose a place on a local disk with --state PATH.",),
+        ) from error
+    with suppress(OSError):  # for a message only; a full disk is told of where it matters
+        os.ftruncate(lock.fileno(), 0)
+        os.write(lock.fileno(), f"process {os.getpid()} on {socket.gethostname()}, started {now()}\n".encode())
+    return lock
+
+
+def release_lock(lock: IO[str] | None) -> None:
+    """Give it up, and take the holder's name out of it."""
+    if lock is not None:
+        with suppress(OSError):
+            os.ftruncate(lock.fileno(), 0)
+        portalocker.unlock(lock)
+        lock.close()
+
+
+def read_bytes(path: Path) -> bytes | None:
+    """What is in the file; None where there is none. Raises LedgerRefused."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise LedgerRefused(
+            f"The ledger {path} cannot be read: {error.strerror}.",
+            means="What it records may still exist in the account.",
+            advice=("Make it readable, then run the same command again.",),
+            exit_code=outcome.ENVIRONMENT,
+        ) from error
+
+
+def check_bound_to(ledger: Bound, account: str, region: str, endpoint: str | None) -> None:
+    """Raise LedgerRefused unless it belongs to this account, Region and endpoint."""
+    mine = {"account": ledger.account, "Region": ledger.region, "endpoint": ledger.endpoint or "AWS"}
+    here = {"account": account, "Region": region, "endpoint": endpoint or "AWS"}
+    for what, recorded in mine.items():
+        if what == "endpoint" and recorded.startswith("sandbox:") and here[what].startswith("sandbox:"):
+            continue  # another sandbox: the one that was recorded is gone, and the caller says so
+        if recorded != here[what]:
+            raise LedgerRefused(
+                f"The ledger {ledger.path} belongs to {what} {recorded}, and this run is for {here[what]}.",
+                means="A ledger never acts anywhere but where its things are.",
+                advice=("Use the matching --profile, --region or --endpoint-url, or another --state PATH.",),
+            )
+
+
+def cannot_write(path: Path, error: OSError) -> LedgerRefused:
+    """What an OSError means for the state file, or for what is kept beside it."""
+    return LedgerRefused(
+        f"The ledger {path} cannot be written: {error.strerror}.",
+        means="The program stops before its next call, so that nothing is made that is not recorded.",
+        advice=(
+            ("Put its folder back, and run the same command again;", "if it is lost, add --recover.")
+            if error.errno == errno.ENOENT
+            else ("Make room or give write permission, then run the same command again.",)
+        ),
+        exit_code=outcome.ENVIRONMENT,
     )
 
 

@@ -108,3 +108,42 @@ class TwoOfOurs(outcome.Stop):
             means="One is enough, and which of them to keep is not for a program to guess.",
             advice=("Remove one by hand, then run the same command again.",),
         )
+
+
+def can_be_tagged(kind: str, found: Mapping[str, Any]) -> bool:
+    """Whether it should carry our tag. Event source mappings can carry none in some partitions."""
+    return kind != "lambda:event-source-mapping" or "Tags" in found
+
+
+def goes_on(recorded: Resource, found: Mapping[str, Any]) -> bool:
+    """Whether what has no mark is the recorded thing, whose tags somebody took away. Nothing is deleted here.
+
+    What is adopted and on its way out of the ledger lost its mark last: it is its owner's again.
+    """
+    if not is_the_recorded(recorded, found) or (recorded.is_adopted and recorded.status == "deleting"):
+        return False
+    return found.get("Tags") is not None or recorded.status == "created"
+
+
+def is_to_be_deleted(deployment: str, resource: Resource, found: Mapping[str, Any]) -> bool:
+    """Whether what was found under a recorded identity is this deployment's to delete, and not a namesake.
+
+    The mark decides. Raises UnknownOwner when it cannot be read, MarkLost when it is missing from what has the
+    recorded id: that is neither deleted nor forgotten.
+    """
+    if "Tags" not in found:  # it can carry none: its id decides, or the parent, verified by the caller
+        return immutable_id(resource.kind, found) in (None, resource.outputs.get("id"))
+    if found["Tags"] is None:
+        raise UnknownOwner(resource.kind, resource.identity)
+    mark = found["Tags"].get(TAG)
+    if mark == deployment:
+        return True
+    if not is_the_recorded(resource, found):
+        return False
+    if resource.kind == "lambda:function" and (mark or resource.status == "deleted"):
+        return False  # the same code is no proof where another mark speaks, or of something deleted
+    going = found.get("TableStatus") == "DELETING" or found.get("State") == "Deleting"
+    if going or resource.status == "deleted":
+        return True  # its tags are gone already, and nothing remains to be done but to wait
+    theirs = f"the mark of deployment {mark}" if mark else "no mark"
+    raise MarkLost(resource.kind, resource.identity, theirs, deployment)

@@ -8,17 +8,12 @@ the folder; one backup of what a run found; a checksum of the content.
 from __future__ import annotations
 
 import copy
-import errno
 import json
-import os
 import secrets
-import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, TypeVar
-
-import portalocker
 
 from provision.aws.answers import AnswerLost, Call
 from provision.aws.calls import UnpromisedWrite
@@ -27,24 +22,36 @@ from provision.state.entries import TAG, Happened, Making, NotYetMade, Resource
 from provision.state.file import (
     SCHEMA,
     LedgerRefused,
-    _is_held,
-    _now,
-    _text_of,
+    cannot_write,
+    check_bound_to,
     checksum,
     in_file,
+    now,
     parse,
+    read_bytes,
+    release_lock,
     remove_leavings,
+    take_lock,
 )
-from provision.state.ownership import MarkLost, MarkNotYetSeen, NotOurs, UnknownOwner, described, is_the_recorded
+from provision.state.ownership import (
+    MarkNotYetSeen,
+    NotOurs,
+    UnknownOwner,
+    can_be_tagged,
+    described,
+    goes_on,
+    is_to_be_deleted,
+)
 from provision.state.resources import TYPES, immutable_id
-from provision.terminal import outcome
-from provision.terminal.disk import make_folder_durably, write_durably
+from provision.terminal.disk import write_durably
 
 L = TypeVar("L", bound="Ledger")
 
 
 class Ledger:
     """The state file of one deployment. Made by `Ledger.open`, which holds its lock until `close`."""
+
+    writes = True  # a plan's does not, and takes no lock: it is read once, and who writes it replaces it whole
 
     def __init__(self, path: Path, content: dict[str, Any], saved: bytes | None, lock: IO[str] | None) -> None:
         self.path = path
@@ -81,9 +88,9 @@ class Ledger:
         """
         if path.is_symlink():  # else the link would be replaced, and each name of the file had a lock of its own
             path = path.resolve()
-        lock = cls._take_lock(path)
+        lock = take_lock(path) if cls.writes else None
         try:
-            saved = cls._read_bytes(path)
+            saved = read_bytes(path)
             if lock is not None:
                 remove_leavings(path)
             if saved is None:
@@ -98,92 +105,22 @@ class Ledger:
                 }
                 return cls(path, content, None, lock)
             ledger = cls(path, parse(saved, path), saved, lock)
-            ledger._check_bound_to(account, region, endpoint)
+            check_bound_to(ledger, account, region, endpoint)
             return ledger
         except BaseException:
-            cls._release(lock)
+            release_lock(lock)
             raise
 
     @classmethod
     def check(cls, path: Path) -> None:
         """Raise LedgerRefused when the file at `path` cannot be read or is damaged; that there is none is no fault."""
-        saved = cls._read_bytes(path) if path.parent.is_dir() else None
+        saved = read_bytes(path) if path.parent.is_dir() else None
         if saved is not None:
             parse(saved, path)
 
     def close(self) -> None:
         lock, self._lock = self._lock, None
-        self._release(lock)
-
-    @classmethod
-    def _take_lock(cls, path: Path) -> IO[str] | None:
-        lock_path = path.with_name(path.name + ".lock")
-        try:
-            make_folder_durably(path.parent)
-            lock = lock_path.open("a+", encoding="utf-8")
-        except OSError as error:
-            raise LedgerRefused(
-                f"The ledger's folder {path.parent} cannot be written: {error.strerror}.",
-                means="Without a ledger nothing is built: what was made could not be found again.",
-                advice=("Choose another place with --state PATH.",),
-                exit_code=outcome.ENVIRONMENT,
-            ) from error
-        try:
-            portalocker.lock(lock, portalocker.LOCK_EX | portalocker.LOCK_NB)
-        except (portalocker.LockException, OSError) as error:
-            held = _is_held(error)
-            holder = (_text_of(lock) if held else "") or "another process"
-            lock.close()
-            if held:
-                raise LedgerRefused(
-                    f"The ledger {path} is in use by {holder}.",
-                    means="Two programs at work on one deployment would undo each other's work.",
-                    advice=("Wait until it has ended, or end it, then run the same command again.",),
-                ) from error
-            raise LedgerRefused(
-                f"The ledger {path} cannot be locked: {error}.",
-                means="This file system knows no locks, so a second program could not be kept out.",
-                advice=("Choose a place on a local disk with --state PATH.",),
-            ) from error
-        with suppress(OSError):  # for a message only; a full disk is told of where it matters
-            os.ftruncate(lock.fileno(), 0)
-            os.write(lock.fileno(), f"process {os.getpid()} on {socket.gethostname()}, started {_now()}\n".encode())
-        return lock
-
-    @staticmethod
-    def _release(lock: IO[str] | None) -> None:
-        if lock is not None:
-            with suppress(OSError):
-                os.ftruncate(lock.fileno(), 0)
-            portalocker.unlock(lock)
-            lock.close()
-
-    @staticmethod
-    def _read_bytes(path: Path) -> bytes | None:
-        try:
-            return path.read_bytes()
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise LedgerRefused(
-                f"The ledger {path} cannot be read: {error.strerror}.",
-                means="What it records may still exist in the account.",
-                advice=("Make it readable, then run the same command again.",),
-                exit_code=outcome.ENVIRONMENT,
-            ) from error
-
-    def _check_bound_to(self, account: str, region: str, endpoint: str | None) -> None:
-        mine = {"account": self.account, "Region": self.region, "endpoint": self.endpoint or "AWS"}
-        here = {"account": account, "Region": region, "endpoint": endpoint or "AWS"}
-        for what, recorded in mine.items():
-            if what == "endpoint" and recorded.startswith("sandbox:") and here[what].startswith("sandbox:"):
-                continue  # another sandbox: the one that was recorded is gone, and the caller says so
-            if recorded != here[what]:
-                raise LedgerRefused(
-                    f"The ledger {self.path} belongs to {what} {recorded}, and this run is for {here[what]}.",
-                    means="A ledger never acts anywhere but where its things are.",
-                    advice=("Use the matching --profile, --region or --endpoint-url, or another --state PATH.",),
-                )
+        release_lock(lock)
 
     # Reading.
 
@@ -261,7 +198,7 @@ class Ledger:
             raise self._made_for_another(recorded, identity)
         how = "created"
         if found is not None:
-            how = self._prove_ours(key, recorded, kind, identity, found, parent)
+            how = self._whose(key, recorded, kind, identity, found, parent)
         made = Making(self._promise(recorded, key, kind, identity, found, how), found, self.deployment)
         made.resource.parent = parent
         self._open.append(made)
@@ -295,7 +232,7 @@ class Ledger:
     ) -> Resource:
         """The entry as it will be: the recorded one when the thing is there, else one that begins anew."""
         if found is not None:
-            resource = Resource(key, kind, self.step, dict(identity), since=_now())
+            resource = Resource(key, kind, self.step, dict(identity), since=now())
             if how == "adopted":
                 resource.origin = "adopted"
             elif recorded is not None:
@@ -307,7 +244,7 @@ class Ledger:
                 resource.status = "created"
             resource.identity = dict(identity)
             return resource
-        return Resource(key, kind, self.step, dict(identity), since=_now())
+        return Resource(key, kind, self.step, dict(identity), since=now())
 
     def check_names(self, names: Mapping[str, Mapping[str, str]]) -> None:
         """Raise LedgerRefused where something recorded has another identity than `names` says of its key.
@@ -327,7 +264,7 @@ class Ledger:
             advice=("Name the --learner that it was made for, or another --state PATH.",),
         )
 
-    def _prove_ours(
+    def _whose(
         self,
         key: str,
         recorded: Resource | None,
@@ -348,15 +285,15 @@ class Ledger:
             if owner is None:
                 raise NotOurs(kind, identity, "no parent of this deployment", self.deployment, key=key)
             return "adopted" if standing is None and owner.is_adopted else ours
-        marks = found.get("Tags")
-        mark = (marks or {}).get(TAG) or None
+        mark = (found.get("Tags") or {}).get(TAG) or None
         if mark == self.deployment:
             return ours
-        if mark is None and standing is not None and self._goes_on(standing, found):
+        if mark is None and standing is not None and goes_on(standing, found):
             return "ours"
-        if marks is None and (kind != "lambda:event-source-mapping" or "Tags" in found):
+        if can_be_tagged(kind, found) and found.get("Tags") is None:
             raise UnknownOwner(kind, identity)
-        if "Tags" not in found and standing is not None and standing.status == "creating" and not standing.is_adopted:
+        is_promised = standing is not None and standing.status == "creating" and not standing.is_adopted
+        if "Tags" not in found and is_promised:
             # It can carry no tags here. AWS allows one trigger between two, and there was none when it was promised.
             return ours
         theirs = described(kind, found, mark)
@@ -364,19 +301,8 @@ class Ledger:
             return "adopted"
         known = recorded.outputs.get("id") if recorded is not None else None
         mine = f"{self.deployment}, {TYPES[kind].id_field} {known}" if known else self.deployment
-        promised = standing is not None and standing.status == "creating" and not standing.is_adopted
-        refused = MarkNotYetSeen if promised and mark is None and known is None else NotOurs
+        refused = MarkNotYetSeen if is_promised and mark is None and known is None else NotOurs
         raise refused(kind, identity, theirs, mine, key=key, mark=mark)
-
-    @staticmethod
-    def _goes_on(recorded: Resource, found: Mapping[str, Any]) -> bool:
-        """Whether what has no mark is the recorded thing, whose tags somebody took away. Nothing is deleted here.
-
-        What is adopted and on its way out of the ledger lost its mark last: it is its owner's again.
-        """
-        if not is_the_recorded(recorded, found) or (recorded.is_adopted and recorded.status == "deleting"):
-            return False
-        return found.get("Tags") is not None or recorded.status == "created"
 
     def _may_adopt(
         self, key: str, kind: str, identity: Mapping[str, str], found: Mapping[str, Any], theirs: str
@@ -405,27 +331,8 @@ class Ledger:
         return True
 
     def is_ours(self, resource: Resource, found: Mapping[str, Any]) -> bool:
-        """Whether what was found under a recorded identity is this deployment's to delete, and not a namesake.
-
-        The mark decides. Raises UnknownOwner when it cannot be read, MarkLost when it is missing from what has the
-        recorded id: that is neither deleted nor forgotten.
-        """
-        if "Tags" not in found:  # it can carry none: its id decides, or the parent, verified by the caller
-            return immutable_id(resource.kind, found) in (None, resource.outputs.get("id"))
-        if found["Tags"] is None:
-            raise UnknownOwner(resource.kind, resource.identity)
-        mark = found["Tags"].get(TAG)
-        if mark == self.deployment:
-            return True
-        if not is_the_recorded(resource, found):
-            return False
-        if resource.kind == "lambda:function" and (mark or resource.status == "deleted"):
-            return False  # the same code is no proof where another mark speaks, or of something deleted
-        going = found.get("TableStatus") == "DELETING" or found.get("State") == "Deleting"
-        if going or resource.status == "deleted":
-            return True  # its tags are gone already, and nothing remains to be done but to wait
-        theirs = f"the mark of deployment {mark}" if mark else "no mark"
-        raise MarkLost(resource.kind, resource.identity, theirs, self.deployment)
+        """Whether what was found under a recorded identity is this deployment's to delete: see ownership.py."""
+        return is_to_be_deleted(self.deployment, resource, found)
 
     # Deleting and trying.
 
@@ -434,7 +341,7 @@ class Ledger:
         """Record that `resource` is being deleted, then, when the block ends well, that it is."""
         if resource.status != "deleting" or self._unsaved:
             resource.status = "deleting"
-            resource.since = _now()
+            resource.since = now()
             self.save()
         self._deleting.append(resource)
         try:
@@ -442,7 +349,7 @@ class Ledger:
         finally:
             self._deleting.pop()
         resource.status = "deleted"
-        resource.since = _now()
+        resource.since = now()
         self.save()
 
     @contextmanager
@@ -469,7 +376,7 @@ class Ledger:
     def gone(self, resource: Resource) -> None:
         """Record that somebody else deleted `resource`, or that it never came to be."""
         resource.status = "deleted"
-        resource.since = _now()
+        resource.since = now()
         self.save()
 
     @contextmanager
@@ -528,7 +435,7 @@ class Ledger:
     def close_books(self, receipt: dict[str, Any]) -> None:
         """Drop what is deleted, keep the rest, and keep the receipt."""
         self.resources = self.standing
-        self.receipt = {"at": _now(), **receipt}
+        self.receipt = {"at": now(), **receipt}
         self.save()
         if not any(resource.kind == "lambda:function" for resource in self.resources):
             with suppress(OSError):  # it harms nobody
@@ -548,19 +455,7 @@ class Ledger:
         try:
             write_durably(self.kept_code, package)
         except OSError as error:
-            raise self._cannot_write(self.kept_code, error) from error
-
-    def _cannot_write(self, path: Path, error: OSError) -> LedgerRefused:
-        return LedgerRefused(
-            f"The ledger {path} cannot be written: {error.strerror}.",
-            means="The program stops before its next call, so that nothing is made that is not recorded.",
-            advice=(
-                ("Put its folder back, and run the same command again;", "if it is lost, add --recover.")
-                if error.errno == errno.ENOENT
-                else ("Make room or give write permission, then run the same command again.",)
-            ),
-            exit_code=outcome.ENVIRONMENT,
-        )
+            raise cannot_write(self.kept_code, error) from error
 
     def content(self) -> dict[str, Any]:
         content: dict[str, Any] = {
@@ -591,7 +486,7 @@ class Ledger:
             self._backed_up = True
             write_durably(self.path, data)
         except OSError as error:
-            raise self._cannot_write(self.path, error) from error
+            raise cannot_write(self.path, error) from error
         self._saved = data
         self._unsaved = False
         self.saved()

@@ -229,7 +229,7 @@ def checksums_are_not_checked(world: World) -> None:
 @mutant("ledgers")
 def places_are_not_compared(world: World) -> None:
     """A ledger of another account, Region or endpoint is used here."""
-    put(Ledger, "_check_bound_to", lambda *arguments: None)
+    put(provision.state.state, "check_bound_to", lambda *arguments: None)
 
 
 @mutant("mend", "killed before", "eventual")
