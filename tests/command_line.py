@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from deployment import REGION, Deployment
+from deployment import CONNECTIONS, REGION, Deployment
 from screens import memory_screen
 
 import provision.__main__
@@ -18,7 +18,7 @@ import provision.cli.deployment
 import teardown.__main__
 from provision.aws.answers import Call
 from provision.aws.calls import Tap
-from provision.aws.clients import Clients, Target, connect
+from provision.aws.clients import Clients, Target
 from provision.cli.ending import run_program
 from provision.settings import Settings
 from sandbox import Sandbox
@@ -55,15 +55,16 @@ class CommandLine(Deployment):
         self.on_connect: Callable[[Clients], None] = lambda aws: None
 
         def connect_and_prepare(target: Target, tap: Tap) -> Clients:
-            aws = connect(target, tap)
+            aws = CONNECTIONS.lend(target, tap)
             self.on_connect(aws)
             return aws
 
         monkeypatch.setattr(provision.cli.deployment, "connect", connect_and_prepare)
         monkeypatch.setattr(teardown.__main__, "connect", connect_and_prepare)
 
-    def connect(self) -> Clients:
-        return connect(Target(endpoint_url=self.url, region=REGION), Tap(waiting=self.waiting))
+    @property
+    def target(self) -> Target:
+        return Target(endpoint_url=self.url, region=REGION)
 
     @property
     def where(self) -> list[str]:
@@ -96,6 +97,7 @@ def run(program: Callable[..., int], name: str, *arguments: str) -> Ended:
         return program(list(arguments), screen, tap)
 
     code = run_program(body, screen, tap, again=f"python -m {name}")
+    CONNECTIONS.give_back(tap)
     return Ended(code, talk.getvalue(), data.getvalue(), tap.calls)
 
 

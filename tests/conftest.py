@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 import gc
+import inspect
 import os
 import socket
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,16 @@ import moto.core.responses
 import pytest
 from clock import Clock
 from deployment import Deployment
+from programs import end_warm_server
 from screens import memory_screen
+from tiers import pytest_addoption, pytest_collection_modifyitems
 from warm_aws import WarmAws
 
 from provision.terminal.screen import Screen
 from sandbox import Sandbox
 from teardown import backwards
+
+__all__ = ["pytest_addoption", "pytest_collection_modifyitems"]
 
 # moto and botocore keep hundreds of thousands of objects alive; Python would go through all of them again and again.
 gc.set_threshold(100_000, 20, 100)
@@ -30,41 +34,16 @@ gc.set_threshold(100_000, 20, 100)
 # moto finds out anew at each request which methods a class has.
 moto.core.responses.method_names_from_class = functools.cache(moto.core.responses.method_names_from_class)
 
-# What botocore knows of the names of its events, each of the many clients here would find out for itself.
-ALIASES: dict[str, str] = {}
-make_aliaser = botocore.hooks.EventAliaser.__init__
+# botocore looks at the signature of each handler that each of the many clients here is given.
+looks_at_signature = botocore.hooks.accepts_kwargs
 
 
-def make_aliaser_that_knows(self: Any, event_emitter: Any, event_aliases: Any = None) -> None:
-    make_aliaser(self, event_emitter, event_aliases)
-    if self._event_aliases == botocore.hooks.EVENT_ALIASES:
-        self._alias_name_cache = ALIASES
+def accepts_kwargs(handler: Any) -> Any:
+    code = getattr(getattr(handler, "__func__", handler), "__code__", None)
+    return looks_at_signature(handler) if code is None else code.co_flags & inspect.CO_VARKEYWORDS
 
 
-botocore.hooks.EventAliaser.__init__ = make_aliaser_that_knows
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--write-golden", action="store_true", help="write tests/golden anew from what is shown now")
-    parser.addoption("--whole", action="store_true", help="every case of the sweeps, of which a sample runs otherwise")
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Of a test marked `sweep(n)` every n-th case, unless all are wanted, or one is named."""
-    if config.getoption("--whole"):
-        return
-    cases: Counter[str] = Counter()
-    left = []
-    for item in items:
-        marker = item.get_closest_marker("sweep")
-        if marker is not None:
-            name = item.nodeid.partition("[")[0]
-            if cases[name] % marker.args[0]:
-                left.append(item)
-            cases[name] += 1
-    config.hook.pytest_deselected(items=left)
-    items[:] = [item for item in items if item not in set(left)]
-
+botocore.hooks.accepts_kwargs = accepts_kwargs
 
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
@@ -147,6 +126,12 @@ def warm_aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WarmAws]:
     """The real `aws` command without its start, for what calls it a hundred times."""
     with WarmAws(tmp_path_factory.mktemp("warm")) as served:
         yield served
+
+
+@pytest.fixture(scope="session", autouse=True)
+def programs_that_wait_to_be_forked() -> Iterator[None]:
+    yield
+    end_warm_server()
 
 
 @pytest.fixture

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import os
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -27,6 +32,89 @@ from teardown.backwards import Left, prove, receipt, take_down
 
 ACCOUNT = "123456789012"
 REGION = "us-east-1"
+
+
+class Noting(Tap):
+    """A tap that knows what has been registered on a client since it was put on it."""
+
+    def put_on(self, client: Any) -> None:
+        note(client)
+        super().put_on(client)
+
+
+NOTED: dict[int, tuple[dict[str, Any], list[tuple[Any, ...]]]] = {}  # by client: what it was, and what came to it
+REGISTERING = ("register", "register_first", "register_last")
+
+
+def note(client: Any) -> None:
+    """From now on it is known what is done to this client, so that it can be undone."""
+    events = client.meta.events
+    came: list[tuple[Any, ...]] = []
+    NOTED[id(client)] = (dict(vars(client)), came)
+
+    def noting(register: Callable[..., None]) -> Callable[..., None]:
+        def registered(name: str, handler: Any, *more: Any) -> None:
+            came.append((name, handler))
+            register(name, handler, *more)
+
+        return registered
+
+    for name in REGISTERING:
+        setattr(events, name, noting(getattr(events, name)))
+
+
+def undo(client: Any) -> None:
+    was, came = NOTED.pop(id(client))
+    events = client.meta.events
+    for name in REGISTERING:
+        delattr(events, name)
+    for name, handler in came:
+        events.unregister(name, handler)
+    vars(client).clear()
+    vars(client).update(was)
+
+
+class Connections:
+    """Clients that the next run uses again, as they take most of a run's time here; a run's traces on them are undone.
+
+    Who connects while such a run goes on gets clients of its own.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[str, Clients] = {}
+        self._lent: dict[str, Tap] = {}
+        self._lock = threading.Lock()
+
+    def lend(self, target: Target, tap: Tap) -> Clients:
+        """As `connect` makes them, until `give_back`."""
+        key = repr((target, sorted(item for item in os.environ.items() if item[0].startswith("AWS_"))))
+        with self._lock:
+            if key in self._lent:
+                return connect(target, tap)
+            self._lent[key] = tap
+        try:
+            if key not in self._kept:
+                for old in list(self._kept)[:-1]:
+                    del self._kept[old]
+                self._kept[key] = connect(target, Noting(waiting=tap.waiting))
+            kept = self._kept[key]
+            for client in kept.clients:
+                undo(client)
+                note(client)
+                tap.put_on(client)
+            kept.sts.get_caller_identity()  # as whoever connects does
+        except Exception:  # noqa: BLE001  # whatever it is, `connect` has the words for it
+            self.give_back(tap)
+            tap.calls.clear()
+            return connect(target, tap)
+        return replace(kept, tap=tap)
+
+    def give_back(self, tap: Tap) -> None:
+        with self._lock:
+            self._lent = {key: lent for key, lent in self._lent.items() if lent is not tap}
+
+
+CONNECTIONS = Connections()
 
 
 class Deployment:
@@ -56,8 +144,21 @@ class Deployment:
     ) -> None:
         self.aws.close()
 
+    @property
+    def target(self) -> Target:
+        return Target(sandbox=(self.sandbox_id, self.url))
+
     def connect(self) -> Clients:
-        return connect(Target(sandbox=(self.sandbox_id, self.url)), Tap(waiting=self.waiting))
+        return connect(self.target, Tap(waiting=self.waiting))
+
+    @contextmanager
+    def connected(self) -> Iterator[Clients]:
+        """The same for one run, with clients that runs before it have used."""
+        tap = Tap(waiting=self.waiting)
+        try:
+            yield CONNECTIONS.lend(self.target, tap)
+        finally:
+            CONNECTIONS.give_back(tap)
 
     def open(self, aws: Clients) -> Ledger:
         ledger = Ledger.open(self.path, account=aws.account_id, region=aws.region, endpoint=aws.endpoint)
@@ -67,29 +168,29 @@ class Deployment:
 
     def build(self, settings: Settings | None = None) -> list[Happened]:
         """Run the eight steps; what they did."""
-        aws = self.connect()
-        ledger = self.open(aws)
-        try:
-            run_steps(
-                aws,
-                settings or self.settings,
-                ledger,
-                started=lambda step: None,
-                ended=lambda step, happened: None,
-            )
-        finally:
-            self.happened, self.calls = ledger.happened, aws.tap.calls
-            ledger.close()
+        with self.connected() as aws:
+            ledger = self.open(aws)
+            try:
+                run_steps(
+                    aws,
+                    settings or self.settings,
+                    ledger,
+                    started=lambda step: None,
+                    ended=lambda step, happened: None,
+                )
+            finally:
+                self.happened, self.calls = ledger.happened, aws.tap.calls
+                ledger.close()
         return self.happened
 
     def plan(self, settings: Settings | None = None) -> dict[str, Planned]:
         """What a build would do, by key."""
-        aws = self.connect()
-        ledger = DryLedger.open(self.path, account=aws.account_id, region=aws.region, endpoint=aws.endpoint)
-        try:
-            return {one.key: one for one in make_plan(aws, settings or self.settings, ledger)}
-        finally:
-            ledger.close()
+        with self.connected() as aws:
+            ledger = DryLedger.open(self.path, account=aws.account_id, region=aws.region, endpoint=aws.endpoint)
+            try:
+                return {one.key: one for one in make_plan(aws, settings or self.settings, ledger)}
+            finally:
+                ledger.close()
 
     def build_as_planned(self, settings: Settings | None = None) -> list[Happened]:
         """Build, and hold what was done, thing by thing and attribute by attribute, against the plan made before.
@@ -110,26 +211,26 @@ class Deployment:
 
     def trials(self, settings: Settings | None = None) -> list[Trial]:
         """Run the walkthrough's tests."""
-        aws = self.connect()
-        ledger = self.open(aws)
-        try:
-            return list(try_all(aws, settings or self.settings, ledger))
-        finally:
-            self.calls = aws.tap.calls
-            ledger.close()
+        with self.connected() as aws:
+            ledger = self.open(aws)
+            try:
+                return list(try_all(aws, settings or self.settings, ledger))
+            finally:
+                self.calls = aws.tap.calls
+                ledger.close()
 
     def tear_down(self, *, include_adopted: bool = False) -> list[Left]:
         """Remove what the ledger records; what is left."""
-        aws = self.connect()
-        ledger = self.open(aws)
-        try:
-            left = take_down(aws, ledger, tell=lambda word, resource, remark: None, include_adopted=include_adopted)
-            left += prove(aws, ledger)
-            ledger.close_books(receipt(ledger))
-            return left
-        finally:
-            self.calls = aws.tap.calls
-            ledger.close()
+        with self.connected() as aws:
+            ledger = self.open(aws)
+            try:
+                left = take_down(aws, ledger, tell=lambda word, resource, remark: None, include_adopted=include_adopted)
+                left += prove(aws, ledger)
+                ledger.close_books(receipt(ledger))
+                return left
+            finally:
+                self.calls = aws.tap.calls
+                ledger.close()
 
     @property
     def ledger(self) -> dict[str, Any]:
@@ -170,16 +271,21 @@ def agrees(planned: Planned, event: Happened) -> bool:
     return event.outcome in outcomes and planned.differences == event.differences
 
 
+@functools.lru_cache(maxsize=2)
+def strange_clients(url: str, region: str, attempts: int) -> dict[str, Any]:
+    session = boto3.Session(aws_access_key_id="stranger", aws_secret_access_key="stranger", region_name=region)
+    config = Config(retries={"total_max_attempts": attempts})
+    return {
+        service: session.client(service, endpoint_url=url, config=config)
+        for service in ("iam", "dynamodb", "sqs", "lambda", "apigateway", "logs", "sts")
+    }
+
+
 class Stranger:
     """Plain boto3 clients on a local endpoint, as anybody might use them; the suite's guard knows nothing of them."""
 
     def __init__(self, url: str, region: str = REGION, *, attempts: int = 1) -> None:
-        session = boto3.Session(aws_access_key_id="stranger", aws_secret_access_key="stranger", region_name=region)
-        config = Config(retries={"total_max_attempts": attempts})
-        self._clients = {
-            service: session.client(service, endpoint_url=url, config=config)
-            for service in ("iam", "dynamodb", "sqs", "lambda", "apigateway", "logs", "sts")
-        }
+        self._clients = strange_clients(url, region, attempts)
         self.iam = self._clients["iam"]
         self.dynamodb = self._clients["dynamodb"]
         self.sqs = self._clients["sqs"]

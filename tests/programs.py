@@ -2,23 +2,69 @@
 
 from __future__ import annotations
 
+import functools
 import http.client
 import json
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import threading
+from collections.abc import Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+
+from warm import AT_START, PROGRAMS, Child, Server
 
 from provision.aws import sandbox_process
 
 SCRIPTS = sysconfig.get_path("scripts")
 SYSTEM_FOLDERS = "/usr/local/bin:/usr/bin:/bin"
 DEAD = "http://127.0.0.1:9"  # nobody listens on the port of RFC 863's discard service
+
+
+def start(
+    *command: str, folder: Path, environ: Mapping[str, str], fresh: bool = False, python: str = sys.executable
+) -> subprocess.Popen[str] | Child:
+    """A program with pipes: a fork of a process that has imported it already, unless it has to be `fresh`."""
+    if not fresh and is_warm(command, environ, python):
+        return Child(warm_server(), command, folder=folder, environ=environ)
+    return subprocess.Popen(
+        [python, "-m", *command],
+        cwd=folder,
+        env=environ,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def end(child: subprocess.Popen[str] | Child) -> subprocess.CompletedProcess[str]:
+    """What a program has said when it has ended by itself."""
+    try:
+        out, talk = child.communicate(timeout=90)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        out, talk = child.communicate()
+        raise AssertionError(f"{child.args} did not end:\n{out}\n{talk}") from None
+    assert child.returncode is not None
+    return subprocess.CompletedProcess(child.args, child.returncode, out, talk)
+
+
+def plain_environ() -> dict[str, str]:
+    """This process's environment, without what would change how Python starts."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(AT_START)}
+    return {**kept, "LANG": "C.UTF-8"}
+
+
+def is_warm(command: Sequence[str], environ: Mapping[str, str], python: str = sys.executable) -> bool:
+    """Whether a fork does for this command."""
+    return hasattr(os, "fork") and python == sys.executable and command[0] in PROGRAMS and warm_server().fits(environ)
 
 
 class Folder:
@@ -47,29 +93,18 @@ class Folder:
         if running is not None:
             sandbox_process.stop(running)
 
-    def start(self, *command: str, **environ: str | None) -> subprocess.Popen[str]:
-        """A program with pipes. `environ` changes the environment; None takes a variable away."""
-        changed = {**self.environ, **environ}
-        return subprocess.Popen(
-            [self.python, "-m", *command],
-            cwd=self.path,
-            env={name: value for name, value in changed.items() if value is not None},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+    def start(self, *command: str, fresh: bool = False, **environ: str | None) -> subprocess.Popen[str] | Child:
+        """A program with pipes. `environ` changes the environment; None takes a variable away.
 
-    def run(self, *command: str, **environ: str | None) -> subprocess.CompletedProcess[str]:
+        It is a fork of a process that has imported it already, unless it has to be `fresh`.
+        """
+        changed = {**self.environ, **environ}
+        variables = {name: value for name, value in changed.items() if value is not None}
+        return start(*command, folder=self.path, environ=variables, fresh=fresh, python=self.python)
+
+    def run(self, *command: str, fresh: bool = False, **environ: str | None) -> subprocess.CompletedProcess[str]:
         """A program's whole run: its exit code, stdout and stderr."""
-        child = self.start(*command, **environ)
-        try:
-            out, talk = child.communicate(timeout=90)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            out, talk = child.communicate()
-            raise AssertionError(f"{' '.join(command)} did not end:\n{out}\n{talk}") from None
-        return subprocess.CompletedProcess(command, child.returncode, out, talk)
+        return end(self.start(*command, fresh=fresh, **environ))
 
     def shell(self, line: str) -> subprocess.CompletedProcess[str]:
         """A line pasted into a shell in this folder."""
@@ -93,6 +128,20 @@ class Folder:
     def ledger(self, name: str = "sandbox-us-east-1.json") -> dict[str, Any]:
         content: dict[str, Any] = json.loads((self.path / ".provision" / name).read_bytes())
         return content
+
+
+@functools.cache
+def warm_server() -> Server:
+    """The one from which this process's programs are forked. conftest.py ends it."""
+    folder = Path(tempfile.mkdtemp(prefix="warm-"))
+    return Server(folder / "calls", "programs", {"PATH": SYSTEM_FOLDERS, "HOME": str(folder), "LANG": "C.UTF-8"})
+
+
+def end_warm_server() -> None:
+    if warm_server.cache_info().currsize:
+        warm_server().close()
+        shutil.rmtree(Path(warm_server().address).parent)
+        warm_server.cache_clear()
 
 
 def is_running(pid: int) -> bool:

@@ -16,7 +16,8 @@ import time
 from collections.abc import Sequence
 from types import TracebackType
 
-from programs import Folder
+from programs import Folder, is_warm, warm_server
+from warm import Child
 
 ESCAPE = re.compile(r"\x1b(?:\[[\d;?]*[A-Za-z]|[()][A-Z0-9]|[=>78])")
 
@@ -31,21 +32,32 @@ class Terminal:
         *command: str,
         rows: int = 40,
         program: Sequence[str] = (),
+        fresh: bool = False,
         **environ: str,
     ) -> None:
-        """`command` is a module with its arguments, unless another `program` is to run them."""
+        """`command` is a module with its arguments, unless another `program` is to run them.
+
+        It is a fork of a process that has imported it already, unless it has to be `fresh`.
+        """
         self.written = b""
         self._master, slave = pty.openpty()
         self.resize(columns, rows)
-        self.child = subprocess.Popen(
-            [*(program or [folder.python, "-m"]), *command],
-            cwd=folder.path,
-            env={**folder.environ, "TERM": "xterm-256color", **environ},
-            stdin=slave,
-            stdout=slave,
-            stderr=slave,
-            start_new_session=True,
-        )
+        variables = {**folder.environ, "TERM": "xterm-256color", **environ}
+        self.child: subprocess.Popen[bytes] | Child
+        if not program and not fresh and is_warm(command, variables, folder.python):
+            self.child = Child(
+                warm_server(), command, folder=folder.path, environ=variables, streams=[slave] * 3, session=True
+            )
+        else:
+            self.child = subprocess.Popen(
+                [*(program or [folder.python, "-m"]), *command],
+                cwd=folder.path,
+                env=variables,
+                stdin=slave,
+                stdout=slave,
+                stderr=slave,
+                start_new_session=True,
+            )
         os.close(slave)
 
     def __enter__(self) -> Terminal:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from clock import eventually
 from deployment import Stranger
 from programs import DEAD, Folder, Gate, is_running
 from rich.console import Console
@@ -278,10 +279,7 @@ def test_the_round_trip_in_the_sandbox(folder: Folder) -> None:
 
 
 def wait_until_ended(pid: int) -> None:
-    until = time.monotonic() + 20
-    while is_running(pid):
-        assert time.monotonic() < until, f"process {pid} goes on"
-        time.sleep(0.05)
+    eventually(lambda: not is_running(pid), 20)
 
 
 def test_with_everything_of_the_user_broken_the_sandbox_is_built_and_tried(folder: Folder) -> None:

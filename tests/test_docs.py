@@ -312,12 +312,23 @@ def lesson(folder: Folder) -> None:
         assert guide.end() == 0
 
 
+def test_the_tutorial_begins_as_it_is_written(folder: Folder) -> None:
+    """To the run that has nothing to do any more."""
+    follow_the_tutorial(folder, commands=2)
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 def test_the_tutorial_works_as_it_is_written(folder: Folder) -> None:
+    follow_the_tutorial(folder)
+
+
+def follow_the_tutorial(folder: Folder, commands: int | None = None) -> None:
+    """Run its blocks of commands, or the first few of them, and hold what the page shows against what was said."""
     text = (DOCS / "tutorial.md").read_text(encoding="utf-8")
     shell = Shell(folder)
-    said, address, api = "", None, None
+    said, address, api, left = "", None, None, commands
     try:
         for block in BLOCK.finditer(text):
             if block["kind"] == "text":
@@ -327,11 +338,14 @@ def test_the_tutorial_works_as_it_is_written(folder: Folder) -> None:
             elif (block["note"] or "").startswith("a person"):
                 lesson(folder)
                 said = ""
+            elif left == 0:
+                break
             else:
-                commands = block["text"]
+                lines = block["text"]
                 if address and api:  # those of one's own screen in the place of the page's
-                    commands = API.sub(api[0], ADDRESS.sub(address[0], commands))
-                said = shell.run(commands)
+                    lines = API.sub(api[0], ADDRESS.sub(address[0], lines))
+                said = shell.run(lines)
+                left = None if left is None else left - 1
                 address, api = ADDRESS.search(said) or address, API.search(said) or api
     finally:
         shell.close()

@@ -1,6 +1,6 @@
 """What a person ends up seeing, screen by screen, held against files that a person has looked at: `tests/golden`.
 
-One life of a deployment for each width of the terminal, from the first build to its end. Its bytes are played to an
+One life of a deployment in a terminal of 80 columns, from the first build to its end. Its bytes are played to an
 emulator, so that colours and places are compared, and no escape codes; what was drawn for a while must be gone.
 """
 
@@ -10,11 +10,12 @@ import difflib
 import functools
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from deployment import Stranger
-from emulator import Emulator, text
+from emulator import FOLD, Emulator, text
 from programs import SCRIPTS, Folder
 from terminal import Terminal
 from test_timeline import HEADER, call, done, ended, step, wait
@@ -87,7 +88,7 @@ class Life:
 
     def open(self, *command: str, **environ: str) -> Terminal:
         environ = {"PYTHON_COLORS": "0", **environ}  # argparse's own, from Python 3.14 on
-        rows, program = SIZES[self.columns], (self.python, "-m")
+        rows, program = SIZES[self.columns], () if self.python == self.folder.python else (self.python, "-m")
         return Terminal(self.folder, self.columns, *command, rows=rows, program=program, **environ)
 
     def text(self, session: str, *, coloured: bool) -> str:
@@ -212,20 +213,123 @@ def in_the_way(stranger: Stranger, learner: str) -> None:
 
 
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("columns", SIZES)
-def test_a_life_looks_as_it_should(columns: int, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_a_life_looks_as_it_should(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     write = request.config.getoption("--write-golden")
     with Folder(tmp_path) as folder:
-        life = Life(folder, columns)
+        life = Life(folder, 80)
         live(life)
     shown = {
-        f"{session}-{columns}{'-colour' * coloured}.txt": life.text(session, coloured=coloured)
+        f"{session}-80{'-colour' * coloured}.txt": life.text(session, coloured=coloured)
         for session in life.sessions
         for coloured in (False, True)
     }
     differences = [compared(name, words, GOLDEN, write=write) for name, words in shown.items()]
     if any(differences):
         pytest.fail("".join(differences) + f"\nWhere it should look so, write it anew and look at it:\n    {AGAIN}")
+
+
+# Other widths have no files: what is seen there is what is seen at 80, folded otherwise.
+
+RULE = re.compile(r"={9,}|[─│┌┐└┘├┤┬┴┼█▏▎▍▌▋▊▉░]+")  # what is drawn as wide as the window
+PROMPT = re.compile(r"(?m)^More of page [^>]*>")  # comes the more often, the fewer rows there are
+COMMAND = re.compile(r"(?m)^\$ (.*)\n")
+# What a person copies, or a value as it is, is one line, which the terminal itself may fold.
+NEVER_DIVIDED = re.compile(r"https?://|\barn:aws:|\.provision/|^ *(curl|AWS_|python|--[a-z])|^ +(was|wanted|found) ")
+# Other words, too: the list has other runs in it, an axis has other marks, of a long value each part says where it is.
+OTHER_WORDS = ("drift", "replay")
+
+
+def unlike_at_80(session: str, words: str, coloured: str, folder: Path = GOLDEN) -> list[str]:
+    """In what the screens of a session in another width differ from those at 80, other than by folding."""
+    at_80 = screens((folder / f"{session}-80.txt").read_text(encoding="utf-8"))
+    unlike = []
+    for command, screen in screens(words):
+        unlike += [f"divided by the terminal: {line}" for line in folded(screen) if not NEVER_DIVIDED.search(line)]
+        wanted = next((other for name, other in at_80 if name == command), None)
+        if wanted is None:
+            unlike.append(f"not at 80: {command}")
+        elif session in OTHER_WORDS:
+            unlike += [
+                f"no word of {command} at 80: {word}" for word in sorted(plain_words(screen) - plain_words(wanted))
+            ]
+        elif characters(screen) != characters(wanted):
+            unlike.append("".join(difflib.unified_diff(folds(wanted), folds(screen), "at 80", "seen now", n=1)))
+    styles = re.findall(r"\{([a-z ]+):", (folder / f"{session}-80-colour.txt").read_text(encoding="utf-8"))
+    unlike += [f"not coloured so at 80: {style}" for style in set(re.findall(r"\{([a-z ]+):", coloured)) - set(styles)]
+    return unlike
+
+
+def screens(text: str) -> Iterator[tuple[str, str]]:
+    """The commands of a session, each with what was seen."""
+    parts = COMMAND.split(text)[1:]
+    return zip(parts[::2], parts[1::2], strict=True)
+
+
+def folded(screen: str) -> list[str]:
+    """The lines that the terminal has folded, whole."""
+    return [line.replace(FOLD, "") for line in screen.replace(f"{FOLD}\n", FOLD).splitlines() if FOLD in line]
+
+
+def folds(screen: str) -> list[str]:
+    """One word a line, so that it does not matter where lines end."""
+    return [f"{word}\n" for word in PROMPT.sub("", RULE.sub(" ", screen.replace(f"{FOLD}\n", ""))).split()]
+
+
+def characters(screen: str) -> str:
+    return "".join(folds(screen)).replace("\n", "")
+
+
+def plain_words(screen: str) -> set[str]:
+    return {word for one in folds(screen) for word in re.findall(r"\w{3,}", one) if not word.isdigit()}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("columns", [60, 200])
+def test_a_life_in_another_width_is_the_same_folded_otherwise(columns: int, tmp_path: Path) -> None:
+    with Folder(tmp_path) as folder:
+        life = Life(folder, columns)
+        live(life)
+    assert len(life.sessions) > 6
+    unlike = [
+        f"{session}: {one}"
+        for session in life.sessions
+        for one in unlike_at_80(session, life.text(session, coloured=False), life.text(session, coloured=True))
+    ]
+    assert unlike == []
+
+
+@pytest.mark.parametrize("columns", [60, 200])
+def test_a_page_in_another_width_is_the_same_folded_otherwise(columns: int, tmp_path: Path) -> None:
+    with Folder(tmp_path) as folder:
+        life = Life(folder, columns)
+        life.run("errata", "provision", "errata")
+    shown = life.text("errata", coloured=False)
+    assert unlike_at_80("errata", shown, life.text("errata", coloured=True)) == []
+    assert max(map(len, shown.splitlines())) <= columns
+
+
+@pytest.mark.parametrize(
+    ("now", "told"),
+    [
+        ("    created    table\n               name of it\n", []),
+        ("    created    table name\n               of it\n", []),
+        ("    created    table name\n", ["-of\n-it\n"]),
+        ("    created    table nam…\n               of it\n", ["+nam…\n"]),
+        ("1/8 going on\n    created    table name\n               of it\n", ["+going\n+on\n"]),
+        ("    created    table↩\n name of it\n", ["divided by the terminal:     created    table name of it"]),
+        ("    {red:created}    table name of it\n", ["not coloured so at 80: red"]),
+    ],
+    ids=["the same", "folded otherwise", "cut", "shortened", "a remnant", "divided", "another colour"],
+)
+def test_what_is_unlike_at_80_is_told(now: str, told: list[str], tmp_path: Path) -> None:
+    screen = "$ python -m provision\n    {}    table name of it\n"
+    (tmp_path / "x-80.txt").write_text(screen.format("created"), encoding="utf-8")
+    (tmp_path / "x-80-colour.txt").write_text(screen.format("{green:created}"), encoding="utf-8")
+    words = re.sub(r"\{[a-z]+:(\w+)\}", r"\1", now)
+    unlike = unlike_at_80("x", f"$ python -m provision\n{words}", now, tmp_path)
+    assert len(unlike) == len(told)
+    assert all(one in said for one, said in zip(told, unlike, strict=True))
 
 
 # That the comparison can fail.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import errno
 import io
 import json
@@ -50,7 +51,7 @@ def started(folder: Folder, encoding: str, *command: str) -> tuple[int, str, str
     return ended.returncode, out, talk
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+@pytest.mark.parametrize("encoding", [pytest.param("ascii", marks=pytest.mark.slow), "cp1252"])
 def test_every_command_says_all_that_it_has_to_say_in_any_encoding(tmp_path: Path, encoding: str) -> None:
     (tmp_path / FOLDER).mkdir()
     with Folder(tmp_path / FOLDER) as folder:
@@ -223,7 +224,21 @@ def test_no_program_reads_another_one_in_the_encoding_of_the_day() -> None:
     """ruff's PLW1514 sees open, read_text and write_text; not what a child process writes."""
     for room in ("provision", "teardown", "sandbox"):
         for module in (CHECKOUT / room).rglob("*.py"):
-            assert not re.search(r"text=True|universal_newlines", module.read_text(encoding="utf-8")), module
+            assert not reads_a_program_as_text(module.read_text(encoding="utf-8")), module
+    assert reads_a_program_as_text("subprocess.run(words, text=True)")
+    assert reads_a_program_as_text("Popen(words, universal_newlines=True)")
+    assert not reads_a_program_as_text("subprocess.run(words, encoding='utf-8')  # not text=True")
+
+
+def reads_a_program_as_text(source: str) -> bool:
+    """Whether a call of it has `text=True`, or the older name of that."""
+    calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    return any(
+        word.arg == "universal_newlines"
+        or (word.arg == "text" and isinstance(word.value, ast.Constant) and word.value.value is True)
+        for call in calls
+        for word in call.keywords
+    )
 
 
 # What a person asked to have in a file.

@@ -5,13 +5,12 @@ from __future__ import annotations
 import io
 import json
 import re
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from clock import Clock
+from clock import Clock, eventually, never
 from emulator import Emulator, text
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -126,7 +125,7 @@ def test_a_long_silence_ends_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
     with screen.progress(run.progress):
         run.call("CreateFunction")
         run.clock.sleep(25)
-        until(lambda: "lambda:CreateFunction, 25 s" in said(screen))
+        eventually(lambda: "lambda:CreateFunction, 25 s" in said(screen))
     assert said(screen).startswith("    still      ")
 
 
@@ -142,13 +141,6 @@ def test_without_a_silence_there_is_no_such_line() -> None:
 def said(screen: Screen) -> str:
     assert isinstance(screen.talk.file, io.StringIO)
     return screen.talk.file.getvalue()
-
-
-def until(happened: Any) -> None:
-    end = time.monotonic() + 10
-    while not happened():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 class Window(io.StringIO):
@@ -232,8 +224,7 @@ def test_what_was_typed_before_the_question_is_no_answer(folder: Folder, sandbox
         terminal.read_until("Ledger")
         terminal.type("y\n")
         terminal.read_until("which is not AWS? [y/N]")
-        time.sleep(0.5)
-        assert terminal.child.poll() is None, "it waits for an answer"
+        never(lambda: terminal.child.poll() is not None, 0.5)  # it waits for an answer
         terminal.type("n\n")
         assert terminal.end() == 1
 

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 import boto3
 import pytest
+from clock import never
 from deployment import REGION, Deployment
 
 from provision.settings import Settings
@@ -370,8 +371,6 @@ def test_messages_that_mean_nothing_stay_in_the_queue_to_be_tried_again(own: Dep
         own.aws.sqs.send_message(QueueUrl=queue_url, MessageBody=body)
     own.aws.sqs.send_message(QueueUrl=queue_url, MessageBody=json.dumps(create(own, "behind them")))
     soon(lambda: item(own, "behind them"))
-    until = time.monotonic() + 3  # longer than a batch takes, shorter than the messages stay invisible
-    while time.monotonic() < until:
-        assert waiting_in(own, queue_url) >= len(nothing)
-        time.sleep(0.2)
+    # longer than a batch takes, shorter than the messages stay invisible
+    never(lambda: waiting_in(own, queue_url) < len(nothing), 3)
     assert waiting_in(own, queue_url) == len(nothing)

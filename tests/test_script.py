@@ -124,6 +124,7 @@ def post(url: str, event: dict[str, Any]) -> Any:
     return json.loads(answer.stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)  # more than a hundred times the aws command
 def test_the_shell_script_builds_the_same_in_any_weather(
     deployment: CommandLine, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, warm_aws: WarmAws

@@ -1,7 +1,9 @@
-"""What the default run leaves out of a sweep, and how all of it is run. docs/testing.md says the same."""
+"""What the default run leaves out, and how all of it is run. docs/testing.md says the same."""
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,22 +21,25 @@ def test_swept(case):
 @pytest.mark.parametrize("case", range(2))
 def test_not_swept(case):
     pass
+
+@pytest.mark.slow
+def test_slow():
+    pass
 """
+TESTS = Path(__file__).parent
+MARKERS = "    sweep(n): swept\n    slow: slow\n"
 
 
 def ran(folder: Path, *arguments: str) -> list[str]:
-    """The cases that run, in a folder of their own with this project's conftest."""
-    conftest = Path(__file__).parent / "conftest.py"
-    (folder / "test_swept.py").write_text(SWEPT, encoding="utf-8")
-    (folder / "pytest.ini").write_text("[pytest]\nmarkers = sweep(n): swept\n", encoding="utf-8")
-    source = conftest.read_text(encoding="utf-8")
-    begin = source.index("def pytest_addoption")
-    hooks = source[begin : source.index("\n\n\n", source.index("def pytest_collection_modifyitems"))]
-    heads = "from __future__ import annotations\nfrom collections import Counter\nimport pytest\n"
-    (folder / "conftest.py").write_text(f"{heads}\n{hooks}\n", encoding="utf-8")
+    """The cases that run, in a folder of their own with this project's tiers."""
+    (folder / "test_any.py").write_text(SWEPT, encoding="utf-8")
+    (folder / "test_golden.py").write_text("def test_first():\n    pass\n", encoding="utf-8")
+    (folder / "pytest.ini").write_text(f"[pytest]\npythonpath = {TESTS}\nmarkers =\n{MARKERS}", encoding="utf-8")
+    (folder / "conftest.py").write_text("from tiers import *\n", encoding="utf-8")
     ended = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:xdist", "-p", "no:cacheprovider", "-q", "-rA", *arguments],
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", "-rA", *arguments],
         cwd=folder,
+        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         capture_output=True,
         text=True,
         timeout=60,
@@ -44,8 +49,9 @@ def ran(folder: Path, *arguments: str) -> list[str]:
     return [line.split()[1].partition("::")[2] for line in lines]
 
 
-def test_every_third_case_runs_and_all_of_what_is_not_swept(tmp_path: Path) -> None:
+def test_every_third_case_runs_and_all_of_what_is_not_swept_and_nothing_slow(tmp_path: Path) -> None:
     assert ran(tmp_path) == [
+        "test_first",
         "test_swept[0]",
         "test_swept[3]",
         "test_swept[6]",
@@ -56,9 +62,48 @@ def test_every_third_case_runs_and_all_of_what_is_not_swept(tmp_path: Path) -> N
 
 def test_with_whole_every_case_runs(tmp_path: Path) -> None:
     cases = [f"test_swept[{case}]" for case in range(8)]
-    assert sorted(ran(tmp_path, "--whole")) == sorted([*cases, "test_not_swept[0]", "test_not_swept[1]"])
+    wanted = ["test_first", *cases, "test_not_swept[0]", "test_not_swept[1]", "test_slow"]
+    assert sorted(ran(tmp_path, "--whole")) == sorted(wanted)
+
+
+def test_what_is_slow_runs_where_it_is_named(tmp_path: Path) -> None:
+    assert ran(tmp_path, "test_any.py::test_slow") == ["test_slow"]
+    assert "test_slow" not in ran(tmp_path, "test_any.py", "test_golden.py::test_first")
 
 
 @pytest.mark.parametrize("case", [4, 7])
 def test_a_case_that_is_named_runs(tmp_path: Path, case: int) -> None:
-    assert ran(tmp_path, f"test_swept.py::test_swept[{case}]") == [f"test_swept[{case}]"]
+    assert ran(tmp_path, f"test_any.py::test_swept[{case}]") == [f"test_swept[{case}]"]
+
+
+# .ci/whole.
+
+PYTHON = """#!/bin/sh
+case "$*" in
+*pytest*) echo "===== 3 passed, 1 skipped in 3.2s =====" ;;
+*$SILENT) echo nothing ;;
+*$FAILS) echo "$2: points 3; 1 failed; 1 s"; exit 1 ;;
+*) echo "$2: points 3; 0 failed; 1 s" ;;
+esac
+"""
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash here")
+@pytest.mark.parametrize(
+    ("silent", "fails", "code"), [("none", "none", 0), ("none", "mutants", 1), ("chaos", "none", 1)]
+)
+def test_the_whole_run_goes_through_all_parts_and_fails_with_any(
+    tmp_path: Path, silent: str, fails: str, code: int
+) -> None:
+    python = tmp_path / "python"
+    python.write_text(PYTHON, encoding="utf-8")
+    python.chmod(0o755)
+    environ = {**os.environ, "PYTHON": str(python), "SILENT": silent, "FAILS": fails}
+    ended = subprocess.run(
+        ["bash", str(TESTS.parent / ".ci" / "whole"), str(tmp_path / "said")],
+        env=environ, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert ended.returncode == code, ended.stdout + ended.stderr
+    told = [line.split() for line in ended.stdout.partition("== figures\n")[2].splitlines()]
+    assert [line[0] for line in told[:-1]] == ["tests", "api", "files", "double", "chaos", "ledgers", "mutants"]
+    assert [line[0] for line in told[:-1] if line[3] == "FAILED"] == [one for one in (silent, fails) if one != "none"]

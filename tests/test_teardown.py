@@ -20,7 +20,7 @@ import botocore.waiter
 import pytest
 from botocore.exceptions import ReadTimeoutError
 from botocore.httpsession import URLLib3Session
-from deployment import ACCOUNT, REGION, Deployment
+from deployment import ACCOUNT, CONNECTIONS, REGION, Deployment
 from screens import memory_screen
 
 import provision.state.state
@@ -28,7 +28,7 @@ import teardown.__main__ as program
 from provision import STEPS
 from provision.aws import sandbox_process
 from provision.aws.calls import Tap
-from provision.aws.clients import Clients, Target, connect
+from provision.aws.clients import Clients, Target
 from provision.aws.reasons import STILL_ATTACHED
 from provision.aws.waiting import Waiting
 from provision.cli.ending import run_program
@@ -72,8 +72,9 @@ class AtEndpoint(Deployment):
     `prepare` is also called with the clients of the command line's own runs.
     """
 
-    def connect(self) -> Clients:
-        return connect(Target(endpoint_url=self.url, region=REGION), Tap(waiting=self.waiting))
+    @property
+    def target(self) -> Target:
+        return Target(endpoint_url=self.url, region=REGION)
 
     @property
     def arguments(self) -> list[str]:
@@ -90,7 +91,7 @@ def deployment(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         made.waiting.sleep = short_sleep
 
         def connect_and_prepare(target: Target, tap: Tap) -> Clients:
-            aws = connect(target, tap)
+            aws = CONNECTIONS.lend(target, tap)
             made.prepare(aws, None)  # type: ignore[arg-type]
             made.calls = tap.calls
             return aws
@@ -121,6 +122,7 @@ def tear_down(*arguments: str, tap: Tap | None = None) -> Ended:
         return program.teardown(list(arguments), screen, tap)
 
     code = run_program(body, screen, tap, again="python -m teardown")
+    CONNECTIONS.give_back(tap)
     assert isinstance(screen.talk.file, io.StringIO)
     return Ended(code, screen.talk.file.getvalue())
 

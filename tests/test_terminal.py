@@ -6,10 +6,10 @@ import io
 import json
 import re
 import shutil
-import time
 from collections.abc import Iterator
 
 import pytest
+from clock import eventually
 from deployment import ACCOUNT, REGION, Stranger
 from programs import Folder
 from rich.text import Text
@@ -113,10 +113,7 @@ def test_the_lines_to_paste_work_as_they_stand_on_the_screen(
     stranger.dynamodb.delete_item(TableName="name-paste", Key={"id": {"S": "1"}})
     answer = folder.shell(by_queue)
     assert "MessageId" in answer.stdout
-    until = time.monotonic() + 30
-    while not stranger.dynamodb.scan(TableName="name-paste")["Items"]:
-        assert time.monotonic() < until
-        time.sleep(0.1)
+    eventually(lambda: stranger.dynamodb.scan(TableName="name-paste")["Items"])
 
     # The last line is a command, too: it shows what would go, and asks, as it should.
     asked = folder.shell(terminal.lines[-1])

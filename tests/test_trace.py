@@ -6,10 +6,11 @@ import json
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from clock import eventually
 from command_line import CommandLine, Ended, refuse, run
 
 import provision.__main__
@@ -216,21 +217,14 @@ def test_nothing_is_sent_where_nobody_takes_messages(deployment: CommandLine) ->
     lambda_ = deployment.aws.lambda_
     (mapping,) = lambda_.list_event_source_mappings(FunctionName=deployment.settings.function)["EventSourceMappings"]
     lambda_.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
-    wait_until(lambda: lambda_.get_event_source_mapping(UUID=mapping["UUID"])["State"] == "Disabled")
+    eventually(lambda: lambda_.get_event_source_mapping(UUID=mapping["UUID"])["State"] == "Disabled")
     for arguments in ([], ["--poison"]):
         ended = follow(deployment, *arguments)
         assert ended.code == outcome.LEFT and "The SQS trigger is disabled" in ended.flat
         assert ended.writes == [] and ended.told == ""
     lambda_.delete_event_source_mapping(UUID=mapping["UUID"])
-    wait_until(lambda: not lambda_.list_event_source_mappings()["EventSourceMappings"])
+    eventually(lambda: not lambda_.list_event_source_mappings()["EventSourceMappings"])
     assert "The SQS trigger is gone" in follow(deployment).flat
-
-
-def wait_until(is_so: Callable[[], bool]) -> None:
-    until = time.monotonic() + 30
-    while not is_so():
-        assert time.monotonic() < until
-        time.sleep(0.2)
 
 
 def test_a_message_that_does_not_become_an_item_is_told_with_the_functions_words(

@@ -102,6 +102,7 @@ def test_the_sandbox_extra_asks_for_what_the_sandbox_imports(wheel: Path) -> Non
     }
 
 
+@pytest.mark.slow
 def test_the_modules_come_from_the_wheel(installed: Folder, tmp_path: Path) -> None:
     """Without this the round trip below could pass on the checkout's own files."""
     modules = "provision, teardown, sandbox, lambda_function"
@@ -120,6 +121,7 @@ def test_the_modules_come_from_the_wheel(installed: Folder, tmp_path: Path) -> N
         assert Path(line).is_relative_to(environment), line
 
 
+@pytest.mark.slow
 def test_from_an_empty_folder_it_builds_and_takes_down_in_the_sandbox(installed: Folder) -> None:
     assert {path.name for path in installed.path.iterdir()} == {"home"}
     built = installed.run("provision", "--sandbox", "--no-try")

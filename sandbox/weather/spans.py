@@ -32,7 +32,7 @@ class TooEarly(Exception):
         self.why, self.still, self.words = why, still, words
 
 
-SEEN = "sandbox.weather.weather.seen"
+SEEN = "sandbox.weather.seen"
 
 
 TABLE_DATA = frozenset({"GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query", "Scan"})

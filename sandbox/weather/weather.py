@@ -110,7 +110,7 @@ TROUBLES_IN_A_ROW = 2
 REMEMBERED = 1000
 
 
-FATE = "sandbox.weather.weather.fate"
+FATE = "sandbox.weather.fate"
 
 
 class Weather:

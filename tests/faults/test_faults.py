@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).resolve().parent
+SLOW = pytest.mark.slow
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="the sweep forks in the middle of a call"),
@@ -26,20 +27,20 @@ def sweep(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-# Of each part every so manieth point, so that it is some dozens of them, and without --whole a few.
-SAMPLES = {"api": (211, 633), "files": (211, 422), "double": (211, 422), "chaos": (130, 390), "ledgers": (60, 180)}
+# Of each part every so manieth point, so that it is some dozens of them; of one part a few with every run of the tests.
+SAMPLES = {"api": 211, "files": 211, "double": 211, "chaos": 130, "ledgers": 60}
+FEW = ("files", 422)
 
 
-@pytest.mark.parametrize("part", SAMPLES)
-def test_after_any_fault_nothing_is_lost_doubled_or_taken_from_others(part: str, pytestconfig: pytest.Config) -> None:
-    whole, few = SAMPLES[part]
-    ended = sweep(part, "--sample", str(whole if pytestconfig.getoption("--whole") else few))
+@pytest.mark.parametrize(("part", "sample"), [FEW, *(pytest.param(*one, marks=SLOW) for one in SAMPLES.items())])
+def test_after_any_fault_nothing_is_lost_doubled_or_taken_from_others(part: str, sample: int) -> None:
+    ended = sweep(part, "--sample", str(sample))
     assert ended.returncode == 0, ended.stdout[-6000:] + ended.stderr[-2000:]
     points = int(re.search(rf"^{part}: .*? (\d+)", ended.stdout, re.MULTILINE)[1])  # type: ignore[index]
     assert points >= 3, ended.stdout
 
 
-@pytest.mark.sweep(3)
+@SLOW
 @pytest.mark.parametrize(
     "name", ["intent_after_the_call", "marks_are_not_looked_at_in_teardown", "log_groups_are_left"]
 )
@@ -49,6 +50,13 @@ def test_the_sweep_catches_a_broken_suite(name: str) -> None:
     assert "mutants caught 1" in ended.stdout
 
 
+def test_a_point_at_which_a_strangers_things_were_changed_fails() -> None:
+    ended = sweep("--replay", "build:20:killed-after", "--spoil")
+    assert ended.returncode == 1
+    assert "FAILED build:20:killed-after" in ended.stdout and "after teardown /sqs:queue/spoilt" in ended.stdout
+
+
+@SLOW
 def test_a_failure_is_reported_with_the_command_that_replays_it_and_the_same_seed_gives_the_same_digest() -> None:
     """A point that must fail: the strangers' things are changed behind the sweep's back."""
     first, second = (sweep("--replay", "build:20:killed-after", "--spoil") for _ in range(2))

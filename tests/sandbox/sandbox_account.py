@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import itertools
 import json
-import time
 import zipfile
-from collections.abc import Callable
 from typing import Any
 
 import boto3
 from botocore.config import Config
+from clock import eventually
+
+__all__ = ["ACCOUNT", "REGION", "Account", "eventually", "zipped"]
 
 REGION = "us-east-1"
 ACCOUNT = "123456789012"
@@ -28,17 +29,6 @@ def zipped(code: str, name: str = "lambda_function.py") -> bytes:
     with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr(name, code)
     return packed.getvalue()
-
-
-def eventually(claim: Callable[[], Any], seconds: float = 15.0) -> Any:
-    """What the claim returns, once that is something; the test fails when it never is."""
-    deadline = time.monotonic() + seconds
-    while True:
-        found = claim()
-        if found:
-            return found
-        assert time.monotonic() < deadline, f"not within {seconds} s"
-        time.sleep(0.03)
 
 
 class Account:

@@ -16,12 +16,13 @@ from typing import Any
 
 import jsonschema
 import pytest
+from programs import end, plain_environ, start
 from sandbox_account import Account, eventually
 
 import sandbox.commands
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-ENVIRON = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
+ENVIRON = plain_environ()
 SCHEMA = json.loads((CHECKOUT / "docs" / "output.schema.json").read_text(encoding="utf-8"))
 
 
@@ -29,16 +30,7 @@ class Told:
     """What a command answered."""
 
     def __init__(self, folder: Path, *arguments: str, **environ: str) -> None:
-        ended = subprocess.run(
-            [sys.executable, "-m", "sandbox", *arguments],
-            cwd=folder,
-            env={**ENVIRON, **environ},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            timeout=60,
-            check=False,
-        )
+        ended = end(start("sandbox", *arguments, folder=folder, environ={**ENVIRON, **environ}))
         self.code, self.out, self.err = ended.returncode, ended.stdout, ended.stderr
         assert "Traceback" not in self.err
 
@@ -276,10 +268,7 @@ def test_a_reader_that_has_seen_enough_is_no_failure(folder: Path, command: list
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 130)])
 def test_a_followed_log_is_ended_by_a_signal_without_a_word(folder: Path, number: int, code: int) -> None:
     Told(folder, "start")
-    with subprocess.Popen(
-        [sys.executable, "-m", "sandbox", "logs", "-f"],
-        cwd=folder, env=ENVIRON, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8",
-    ) as following:  # fmt: skip
+    with start("sandbox", "logs", "-f", folder=folder, environ=ENVIRON) as following:
         assert following.stdout is not None
         assert following.stdout.readline().startswith("http://127.0.0.1:")
         following.send_signal(number)
@@ -300,14 +289,7 @@ def test_a_log_that_begins_anew_is_read_from_its_beginning_and_no_character_is_t
 
 def test_a_followed_log_goes_on_until_the_sandbox_ends(folder: Path) -> None:
     account = Account(Told(folder, "start").out.strip())
-    with subprocess.Popen(
-        [sys.executable, "-m", "sandbox", "logs", "--follow"],
-        cwd=folder,
-        env=ENVIRON,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as following:
+    with start("sandbox", "logs", "--follow", folder=folder, environ=ENVIRON) as following:
         assert following.stdout is not None
         assert following.stdout.readline().startswith("http://127.0.0.1:")
         account.sqs.list_queues()
@@ -322,16 +304,7 @@ def test_a_followed_log_goes_on_until_the_sandbox_ends(folder: Path) -> None:
 def test_what_was_started_by_hand_is_not_stopped_by_teardown(folder: Path) -> None:
     Told(folder, "start")
     for program in (["provision", "--sandbox", "--no-try"], ["teardown", "--sandbox", "--yes"]):
-        ended = subprocess.run(
-            [sys.executable, "-m", *program],
-            cwd=folder,
-            env=ENVIRON,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=100,
-            check=False,
-        )
+        ended = end(start(*program, folder=folder, environ=ENVIRON))
         assert ended.returncode == 0, ended.stderr
     assert "The sandbox goes on, as it was started by hand" in ended.stderr
     assert Told(folder, "status").code == 0

@@ -14,10 +14,11 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from clock import never
+from sandbox.functions import Functions
 from sandbox_account import ACCOUNT, REGION, Account, eventually, zipped
 
 from sandbox import Sandbox
-from sandbox.lambda_.functions import Functions
 from sandbox.lambda_.requests import NoSuchFunction
 
 # What AWS's client does otherwise, and why that is as it should be.
@@ -61,7 +62,7 @@ def echo(account: Account) -> str:
 
 @pytest.fixture(scope="module")
 def plane(sandbox: Sandbox) -> Functions:
-    return sandbox.lambda_.functions
+    return sandbox.functions
 
 
 def refused(call: Any, **parameters: Any) -> tuple[int, str, str]:
@@ -375,8 +376,7 @@ def test_what_a_timed_out_handler_started_dies_with_it(account: Account, tmp_pat
         Timeout=1,
     )
     account.invoke(function)
-    time.sleep(1.5)
-    assert not mark.exists()
+    never(mark.exists, 1.5)
 
 
 def test_memory_beyond_the_setting_is_not_to_be_had(account: Account) -> None:

@@ -14,6 +14,7 @@ import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from sandbox.functions import Functions
 from sandbox_account import ACCOUNT, REGION, TRUST, Account, zipped
 from werkzeug.test import EnvironBuilder
 from werkzeug.wrappers import Request
@@ -22,7 +23,6 @@ from sandbox import Sandbox
 from sandbox.backend import Backend
 from sandbox.iam.iam import Guard, needs
 from sandbox.iam.permissions import conditions_hold, matches
-from sandbox.lambda_.functions import Functions
 from sandbox.protocol.operations import Operation, operation_of
 
 ROOT = f"arn:aws:iam::{ACCOUNT}:root"
@@ -472,10 +472,10 @@ def test_a_check_costs_no_more_than_five_milliseconds(sandbox: Sandbox, account:
         },
     ).get_environ()
     request = Request(environ)
-    backend = sandbox.lambda_.functions._backend
-    guard = Guard(backend, sandbox.lambda_.functions.roles, sandbox.lambda_.functions)
+    backend = sandbox.functions._backend
+    guard = Guard(backend, sandbox.functions.roles, sandbox.lambda_.functions)
     assert isinstance(backend, Backend)
-    assert isinstance(sandbox.lambda_.functions, Functions)
+    assert isinstance(sandbox.functions, Functions)
     times = []
     for _ in range(50):
         began = time.perf_counter()

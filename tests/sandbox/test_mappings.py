@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from clock import never
+from sandbox.mappings import failures
 from sandbox_account import ACCOUNT, QUEUE_READING, REGION, Account, eventually
 
 from sandbox import Sandbox
-from sandbox.lambda_.mappings import failures
 
 # Keeps each batch it was given as one item; then its ending says what becomes of bodies that start with "bad".
 KEEPER = """
@@ -133,8 +134,7 @@ def test_a_mapping_can_be_made_disabled(account: Account) -> None:
     identity = keeper.map(Enabled=False)
     assert account.functions.get_event_source_mapping(UUID=identity)["State"] == "Disabled"
     keeper.send("a")
-    time.sleep(0.6)
-    assert keeper.batches() == []
+    never(keeper.batches, 0.6)
     account.functions.update_event_source_mapping(UUID=identity, Enabled=True)
     eventually(lambda: keeper.seen() == [("a", "1")])
 
@@ -443,8 +443,8 @@ def test_after_the_mapping_is_deleted_messages_stay(account: Account, gone: Any)
     account.functions.delete_event_source_mapping(UUID=identity)
     eventually(lambda: gone(identity))
     keeper.send("kept")
-    time.sleep(0.5)
-    assert (keeper.left(), keeper.batches()) == (1, [])
+    never(keeper.batches, 0.5)
+    assert keeper.left() == 1
 
 
 def test_without_its_function_a_mapping_stays_and_so_do_the_messages(account: Account) -> None:
@@ -478,8 +478,8 @@ def test_a_role_that_lost_its_permission_receives_nothing(account: Account) -> N
     account.iam.delete_role_policy(RoleName=role, PolicyName="all")
     time.sleep(1)  # a poller may be in the middle of a receive that was still allowed
     keeper.send("kept")
-    time.sleep(0.5)
-    assert (keeper.left(), keeper.batches()) == (1, [])
+    never(keeper.batches, 0.5)
+    assert keeper.left() == 1
 
 
 def test_sending_does_not_wait_for_the_function(account: Account) -> None:
@@ -495,9 +495,9 @@ def test_a_batch_can_be_pumped_by_hand(sandbox: Sandbox, account: Account) -> No
     keeper = Keeper(account, PARTIAL)
     identity = keeper.map(Enabled=False)
     keeper.send("by hand")
-    assert sandbox.lambda_.mappings.pump(identity) == 1
+    assert sandbox.mappings.pump(identity) == 1
     assert keeper.seen() == [("by hand", "1")]
-    assert sandbox.lambda_.mappings.pump(identity) == 0
+    assert sandbox.mappings.pump(identity) == 0
 
 
 # The rules for partial batch responses, one by one

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from programs import end, plain_environ, start
 from sandbox_account import Account, eventually
 
 from sandbox import Sandbox
@@ -51,10 +51,7 @@ def without_sizes(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def provision(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    module, *rest = words
-    return subprocess.run(
-        [sys.executable, "-m", module, *rest], cwd=folder, capture_output=True, text=True, timeout=100, check=False
-    )
+    return end(start(*words, folder=folder, environ=plain_environ()))
 
 
 def sandbox(folder: Path, *words: str) -> str:

@@ -1054,6 +1054,7 @@ def test_a_lost_call_closes_the_connection_without_an_answer() -> None:
         assert [one["what"] for one in told(sandbox)] == ["closed the connection"] * TROUBLES_IN_A_ROW
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_the_suite_comes_through_the_weather(tmp_path: Path) -> None:
     with Sandbox(weather="aws,seed=3,scale=0.05") as sandbox, Folder(tmp_path) as folder:
