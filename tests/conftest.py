@@ -15,16 +15,16 @@ import botocore.hooks
 import botocore.session
 import moto.core.responses
 import pytest
-from clock import Clock
-from deployment import Deployment
-from programs import end_warm_server
-from screens import memory_screen
-from tiers import pytest_addoption, pytest_collection_modifyitems
-from warm_aws import WarmAws
 
 from provision.terminal.screen import Screen
 from sandbox import Sandbox
 from teardown import backwards
+from tests.rig.clock import Clock
+from tests.rig.deployment import Deployment
+from tests.rig.programs import end_warm_server
+from tests.rig.screens import memory_screen
+from tests.rig.tiers import pytest_addoption, pytest_collection_modifyitems
+from tests.rig.warm_aws import WarmAws
 
 __all__ = ["pytest_addoption", "pytest_collection_modifyitems"]
 
@@ -90,7 +90,7 @@ def models_read_once() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def no_wait_for_the_disk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody cuts the power here. The ledger's own tests and programs in processes of their own do wait."""
-    if request.module.__name__ != "test_ledger":
+    if not request.module.__name__.endswith("test_ledger"):
         monkeypatch.setattr(os, "fsync", os.fstat)  # which refuses a descriptor that is none, too
 
 

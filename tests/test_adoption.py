@@ -17,7 +17,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from deployment import ACCOUNT, REGION, Deployment, Stranger
 
 from provision.aws.answers import Call
 from provision.aws.clients import Clients
@@ -29,6 +28,7 @@ from provision.state.state import Ledger
 from provision.terminal import outcome
 from sandbox import Sandbox
 from teardown import VERBS, backwards
+from tests.rig.deployment import ACCOUNT, REGION, Deployment, Stranger
 
 pytestmark = pytest.mark.usefixtures("one_look")
 

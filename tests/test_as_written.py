@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from deployment import Deployment
 
 from provision.account.smoke_tests import Trial
 from provision.aws.clients import Clients
@@ -22,6 +21,7 @@ from provision.settings import Settings
 from provision.state.entries import Happened
 from sandbox import Sandbox
 from teardown.backwards import Left
+from tests.rig.deployment import Deployment
 
 AS_WRITTEN = Settings(as_written=True)
 

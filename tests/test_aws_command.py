@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from deployment import ACCOUNT, REGION, Deployment
 
 from sandbox import Sandbox
+from tests.rig.deployment import ACCOUNT, REGION, Deployment
 
 AWS = Path(sysconfig.get_path("scripts")) / "aws"
 CREATE_BOB = {"operation": "create", "tableName": "name", "payload": {"Item": {"id": "1", "name": "Bob"}}}

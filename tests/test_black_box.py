@@ -32,15 +32,15 @@ from urllib.parse import parse_qs
 
 import botocore.session
 import pytest
-from answers import region_of
 from botocore.exceptions import ClientError
-from clock import never
-from deployment import Stranger
-from programs import Folder
 
 from provision.aws.operations import READS
 from provision.state.file import parse
 from sandbox import Sandbox
+from tests.rig.answers import region_of
+from tests.rig.clock import never
+from tests.rig.deployment import Stranger
+from tests.rig.programs import Folder
 
 # What can happen to a call that writes. "Before" is before the call was passed on, "after" is after it was carried out.
 RESET_BEFORE = "the connection is reset before"

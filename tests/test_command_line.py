@@ -17,9 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from clock import eventually
-from deployment import Stranger
-from programs import DEAD, Folder, Gate, is_running
 from rich.console import Console
 
 import provision.__main__
@@ -30,6 +27,9 @@ from provision.state.file import parse
 from provision.terminal import outcome
 from provision.terminal.screen import Screen
 from sandbox import Sandbox
+from tests.rig.clock import eventually
+from tests.rig.deployment import Stranger
+from tests.rig.programs import DEAD, Folder, Gate, is_running
 
 SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"  # the one that AWS's own documentation uses
 

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from programs import Folder
-from terminal import Terminal
 
 from provision import STEPS
 from provision.state.resources import ADOPTABLE
+from tests.rig.programs import Folder
+from tests.rig.terminal import Terminal
 
 
 @pytest.fixture(scope="module")

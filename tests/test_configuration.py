@@ -6,13 +6,13 @@ import argparse
 from pathlib import Path
 
 import pytest
-from programs import Folder
-from terminal import Terminal
 
 import provision.__main__
 import teardown.__main__
 from provision.cli.configuration import NAMES, BadConfiguration, open_options, settle
 from provision.terminal import outcome
+from tests.rig.programs import Folder
+from tests.rig.terminal import Terminal
 
 
 def settled(arguments: list[str], environ: dict[str, str], file: str | None = None) -> argparse.Namespace:

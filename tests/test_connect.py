@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from answers import RESET, Answer, Asked, Server, caller_identity, in_turn, refusal
-from deployment import Deployment
 
 from provision.__main__ import main as provision_main
 from provision.account.smoke_tests import try_all
@@ -28,6 +26,8 @@ from provision.state.file import LedgerRefused
 from provision.state.state import Ledger
 from provision.terminal import outcome
 from provision.terminal.screen import Screen
+from tests.rig.answers import RESET, Answer, Asked, Server, caller_identity, in_turn, refusal
+from tests.rig.deployment import Deployment
 
 
 @pytest.fixture

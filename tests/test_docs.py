@@ -13,12 +13,12 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from lesson import Lesson
-from programs import Folder
 
 import teardown.__main__
 from provision.errata import ERRATA
 from provision.terminal import outcome
+from tests.rig.lesson import Lesson
+from tests.rig.programs import Folder
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"

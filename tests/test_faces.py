@@ -16,7 +16,6 @@ import awscli.clidriver
 import boto3
 import pytest
 from botocore import xform_name
-from deployment import ACCOUNT, REGION, Deployment, Stranger
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -28,6 +27,7 @@ from provision.settings import Settings
 from provision.state.resources import TYPES
 from provision.state.state import Ledger
 from sandbox import Sandbox
+from tests.rig.deployment import ACCOUNT, REGION, Deployment, Stranger
 
 # What is text in the transcript, and bytes to the service.
 BLOBS = {("lambda", "Invoke"): "Payload"}

@@ -14,13 +14,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from deployment import Stranger
-from emulator import FOLD, Emulator, text
-from programs import SCRIPTS, Folder
-from terminal import Terminal
-from test_timeline import HEADER, call, done, ended, step, wait
 
 from sandbox import Sandbox
+from tests.rig.deployment import Stranger
+from tests.rig.emulator import FOLD, Emulator, text
+from tests.rig.programs import SCRIPTS, Folder
+from tests.rig.terminal import Terminal
+from tests.test_timeline import HEADER, call, done, ended, step, wait
 
 GOLDEN = Path(__file__).parent / "golden"
 TURN, MORE = "turn to that page\n> ", "it > "  # where a lesson waits

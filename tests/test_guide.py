@@ -8,13 +8,13 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from lesson import LESSON, PAUSE, PROMPT, Lesson
-from programs import Folder
-from screens import memory_screen
-from terminal import Terminal
 
 from provision.record.recording import read, transcripts_in
 from provision.terminal import outcome
+from tests.rig.lesson import LESSON, PAUSE, PROMPT, Lesson
+from tests.rig.programs import Folder
+from tests.rig.screens import memory_screen
+from tests.rig.terminal import Terminal
 
 
 @pytest.fixture

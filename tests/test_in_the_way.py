@@ -12,8 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from command_line import CommandLine, Ended, refuse, run
-from deployment import ACCOUNT, Stranger
 
 import provision.__main__
 import teardown.__main__
@@ -22,6 +20,8 @@ from provision.settings import Settings
 from provision.state.entries import TAG
 from provision.state.resources import ADOPTABLE
 from sandbox import Sandbox
+from tests.rig.command_line import CommandLine, Ended, refuse, run
+from tests.rig.deployment import ACCOUNT, Stranger
 
 pytestmark = pytest.mark.usefixtures("one_look")
 

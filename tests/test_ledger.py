@@ -18,7 +18,6 @@ from typing import Any
 
 import portalocker
 import pytest
-from deployment import Deployment
 
 from provision.aws.answers import AnswerLost, Call
 from provision.aws.calls import UnpromisedWrite
@@ -36,6 +35,7 @@ from provision.state.state import Ledger
 from provision.terminal import outcome
 from provision.terminal.disk import write_durably
 from sandbox import Sandbox
+from tests.rig.deployment import Deployment
 
 TRUST = (Path(__file__).parents[1] / "policies" / "trust-lambda.json").read_text()
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from deployment import ACCOUNT, REGION, Deployment
 
 from provision import STEPS
 from provision.errata import ERRATA
@@ -19,6 +18,7 @@ from provision.lesson.picture import as_text
 from provision.settings import Settings
 from provision.state.state import Ledger
 from sandbox import Sandbox
+from tests.rig.deployment import ACCOUNT, REGION, Deployment
 
 VARIANTS = {
     "corrected": Settings(),

@@ -11,8 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from command_line import CommandLine, refuse
-from programs import Folder
 
 from provision.record import log
 from provision.record.recording import NoTranscript, read, transcripts_in
@@ -20,6 +18,8 @@ from provision.record.transcript import VERSION
 from provision.terminal import outcome
 from provision.terminal.redaction import without_secrets
 from sandbox import Sandbox
+from tests.rig.command_line import CommandLine, refuse
+from tests.rig.programs import Folder
 
 pytestmark = pytest.mark.usefixtures("one_look")
 

@@ -19,7 +19,6 @@ from typing import Any
 from unittest.mock import ANY
 
 import pytest
-from deployment import ACCOUNT, REGION, Deployment, Stranger
 
 from provision.account.smoke_tests import TrialFailed
 from provision.aws.api_definition import behaviour
@@ -29,6 +28,7 @@ from provision.state.entries import TAG, CannotMend, Difference, Happened
 from provision.state.ownership import NotOurs, TwoOfOurs
 from provision.terminal.outcome import Interrupted
 from sandbox import Sandbox
+from tests.rig.deployment import ACCOUNT, REGION, Deployment, Stranger
 
 HANDLER = Path(__file__).resolve().parent.parent / "lambda_function.py"
 DIRECT = "/dynamodbmanager"

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from deployment import Deployment
-from test_adoption import KEYS, build_by_hand, consent, world
 
 from provision.settings import Settings
 from provision.state.file import checksum
 from sandbox import Sandbox
+from tests.rig.deployment import Deployment
+from tests.test_adoption import KEYS, build_by_hand, consent, world
 
 FILES = Path(__file__).parent / "state_files"
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import jsonschema
 import pytest
-from command_line import CommandLine, Ended, refuse, run
-from programs import Folder
 
 import provision.__main__
 from provision.terminal import outcome
 from sandbox import Sandbox
+from tests.rig.command_line import CommandLine, Ended, refuse, run
+from tests.rig.programs import Folder
 
 pytestmark = pytest.mark.usefixtures("one_look")
 

@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from command_line import CommandLine
-from deployment import ACCOUNT, Deployment, Stranger, agrees
 
 from provision import STEPS
 from provision.account.plan import Planned
@@ -16,6 +14,8 @@ from provision.settings import Settings
 from provision.state.entries import TAG, Difference, Happened
 from provision.terminal import outcome
 from sandbox import Sandbox
+from tests.rig.command_line import CommandLine
+from tests.rig.deployment import ACCOUNT, Deployment, Stranger, agrees
 
 pytestmark = pytest.mark.usefixtures("one_look")
 

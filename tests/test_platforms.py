@@ -15,9 +15,7 @@ from typing import IO, Any
 
 import portalocker
 import pytest
-from programs import Folder
 from rich.console import Console
-from screens import memory_screen
 
 from provision.aws.waiting import Waiting
 from provision.cli.options import ledger_path
@@ -28,6 +26,8 @@ from provision.terminal import disk, outcome, shell
 from provision.terminal.screen import Screen
 from provision.terminal.shell import interpreter
 from provision.terminal.writing import write_file
+from tests.rig.programs import Folder
+from tests.rig.screens import memory_screen
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 # Neither cp1252 nor ASCII has all of these; file names on Windows may.

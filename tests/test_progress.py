@@ -10,14 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from clock import Clock, eventually, never
-from emulator import Emulator, text
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from programs import Folder
 from rich.console import Console
-from screens import memory_screen
-from terminal import ESCAPE, Terminal
 
 from provision import STEPS
 from provision.aws.answers import Call
@@ -28,6 +23,11 @@ from provision.record.durations import FILES, RUNS, typical
 from provision.terminal import screen as screen_module
 from provision.terminal.screen import Screen
 from sandbox import Sandbox
+from tests.rig.clock import Clock, eventually, never
+from tests.rig.emulator import Emulator, text
+from tests.rig.programs import Folder
+from tests.rig.screens import memory_screen
+from tests.rig.terminal import ESCAPE, Terminal
 
 PARTS = {step.name: f"{step.number}/8 {step.title}" for step in STEPS} | {"tests": "Tests of the walkthrough"}
 ROLE = Wait("the role to be seen", "IAM lags behind.", "cannot be assumed", 4.0, 120.0)

@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import CommandLine, refuse, run
-from deployment import ACCOUNT, Stranger
 
 import provision.__main__
 import provision.state.state
@@ -19,6 +17,8 @@ from provision.cli.runner import run_step
 from provision.settings import Settings
 from provision.state.entries import ADOPTED_TAG, TAG
 from sandbox import Sandbox
+from tests.rig.command_line import CommandLine, refuse, run
+from tests.rig.deployment import ACCOUNT, Stranger
 
 pytestmark = pytest.mark.usefixtures("one_look")
 
@@ -344,7 +344,7 @@ def test_what_does_not_matter_to_these_names_may_be_unreadable(deployment: Comma
 
 
 def refuse_only_prefix(prefix: str) -> Any:
-    from command_line import refusal
+    from tests.rig.command_line import refusal
 
     def before_call(params: dict[str, Any], **event: Any) -> Any:
         return refusal() if json.loads(params["body"]).get("logGroupNamePrefix") == prefix else None

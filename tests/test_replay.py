@@ -10,11 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import CommandLine
-from emulator import Emulator, text
-from programs import DEAD, Folder
-from screens import memory_screen
-from terminal import ESCAPE, Terminal
 
 from provision import STEPS
 from provision.record.recording import FIELDS, NoTranscript, Recording, read, transcripts_in
@@ -23,6 +18,11 @@ from provision.replay.player import Player, Show, print_all, times
 from provision.replay.scenes import existing, scenes
 from provision.terminal import outcome
 from sandbox import Sandbox
+from tests.rig.command_line import CommandLine
+from tests.rig.emulator import Emulator, text
+from tests.rig.programs import DEAD, Folder
+from tests.rig.screens import memory_screen
+from tests.rig.terminal import ESCAPE, Terminal
 
 
 @pytest.fixture(scope="module")

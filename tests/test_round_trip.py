@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from deployment import Deployment
-
 from provision.settings import Settings
+from tests.rig.deployment import Deployment
 
 
 def test_the_round_trip_leaves_the_account_as_it_was(deployment: Deployment) -> None:

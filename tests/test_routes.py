@@ -17,11 +17,11 @@ from typing import Any, TypeVar
 
 import boto3
 import pytest
-from clock import never
-from deployment import REGION, Deployment
 
 from provision.settings import Settings
 from sandbox import Sandbox
+from tests.rig.clock import never
+from tests.rig.deployment import REGION, Deployment
 
 T = TypeVar("T")
 

@@ -22,10 +22,6 @@ from typing import Any
 import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ConnectionClosedError
-from command_line import CommandLine, Ended, run
-from deployment import ACCOUNT, Stranger
-from programs import Folder
-from warm_aws import WarmAws
 
 import provision.__main__
 from provision.aws.call_text import shell_word
@@ -38,6 +34,10 @@ from provision.replay.script import BUSY, GONE, LOST, NOT_SENT, THERE, CannotScr
 from provision.state.entries import TAG
 from provision.terminal import outcome
 from sandbox import Sandbox
+from tests.rig.command_line import CommandLine, Ended, run
+from tests.rig.deployment import ACCOUNT, Stranger
+from tests.rig.programs import Folder
+from tests.rig.warm_aws import WarmAws
 
 pytestmark = pytest.mark.usefixtures("one_look")
 

@@ -7,13 +7,13 @@ import re
 
 import boto3
 import pytest
-from deployment import Deployment
 
 from provision import STEPS
 from provision.aws.waiting import Waiting
 from provision.errata import ERRATA
 from provision.settings import DEFAULT_RUNTIME, DEPRECATED_ON, BadSetting, Settings, check_region, runtime_warning
 from provision.terminal import outcome
+from tests.rig.deployment import Deployment
 
 # What each service allows as a name, as its API reference has it.
 LEGAL = {

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from command_line import CommandLine
 
 from provision import STEPS
 from provision.terminal import outcome
 from sandbox import Sandbox
+from tests.rig.command_line import CommandLine
 
 pytestmark = pytest.mark.usefixtures("one_look")
 

@@ -11,9 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from command_line import CommandLine, Ended, run
-from programs import DEAD, Folder
-from screens import memory_screen
 
 import provision.__main__
 from provision.account.cost import idle_sentence, prices, use_sentence
@@ -24,6 +21,9 @@ from provision.state.entries import Resource
 from provision.terminal import outcome
 from provision.terminal.shell import interpreter
 from sandbox import Sandbox
+from tests.rig.command_line import CommandLine, Ended, run
+from tests.rig.programs import DEAD, Folder
+from tests.rig.screens import memory_screen
 
 pytestmark = pytest.mark.usefixtures("one_look")
 

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from deployment import ACCOUNT, REGION, Deployment
 
 from provision import STEPS, Step
 from provision.api import find_api, list_apis
@@ -25,6 +24,7 @@ from provision.state.entries import TAG, Resource
 from provision.state.file import checksum
 from sandbox import Sandbox
 from teardown import VERBS
+from tests.rig.deployment import ACCOUNT, REGION, Deployment
 
 HANDLER = Path(__file__).resolve().parent.parent / "lambda_function.py"
 

@@ -17,7 +17,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from deployment import ACCOUNT, Deployment, Stranger
 
 from provision import STEPS
 from provision.aws.clients import Clients
@@ -26,6 +25,7 @@ from provision.settings import Settings
 from provision.state.entries import TAG
 from provision.state.state import Ledger
 from sandbox import Sandbox
+from tests.rig.deployment import ACCOUNT, Deployment, Stranger
 
 pytestmark = pytest.mark.usefixtures("one_look")
 

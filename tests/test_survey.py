@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 from botocore.exceptions import ClientError
-from command_line import CommandLine, refuse
-from deployment import ACCOUNT
 
 from provision.account.inventory import Survey, survey, survey_iam
 from provision.aws.clients import Clients
 from provision.state.entries import ADOPTED_TAG, TAG
 from provision.state.resources import ADOPTABLE, PLACES
 from sandbox import Sandbox
+from tests.rig.command_line import CommandLine, refuse
+from tests.rig.deployment import ACCOUNT
 
 TRUST = json.dumps(
     {

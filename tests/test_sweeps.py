@@ -26,7 +26,7 @@ def test_not_swept(case):
 def test_slow():
     pass
 """
-TESTS = Path(__file__).parent
+CHECKOUT = Path(__file__).resolve().parents[1]
 MARKERS = "    sweep(n): swept\n    slow: slow\n"
 
 
@@ -34,8 +34,8 @@ def ran(folder: Path, *arguments: str) -> list[str]:
     """The cases that run, in a folder of their own with this project's tiers."""
     (folder / "test_any.py").write_text(SWEPT, encoding="utf-8")
     (folder / "test_golden.py").write_text("def test_first():\n    pass\n", encoding="utf-8")
-    (folder / "pytest.ini").write_text(f"[pytest]\npythonpath = {TESTS}\nmarkers =\n{MARKERS}", encoding="utf-8")
-    (folder / "conftest.py").write_text("from tiers import *\n", encoding="utf-8")
+    (folder / "pytest.ini").write_text(f"[pytest]\npythonpath = {CHECKOUT}\nmarkers =\n{MARKERS}", encoding="utf-8")
+    (folder / "conftest.py").write_text("from tests.rig.tiers import *\n", encoding="utf-8")
     ended = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", "-rA", *arguments],
         cwd=folder,
@@ -82,8 +82,8 @@ PYTHON = """#!/bin/sh
 case "$*" in
 *pytest*) echo "===== 3 passed, 1 skipped in 3.2s =====" ;;
 *$SILENT) echo nothing ;;
-*$FAILS) echo "$2: points 3; 1 failed; 1 s"; exit 1 ;;
-*) echo "$2: points 3; 0 failed; 1 s" ;;
+*$FAILS) echo "$3: points 3; 1 failed; 1 s"; exit 1 ;;
+*) echo "$3: points 3; 0 failed; 1 s" ;;
 esac
 """
 
@@ -100,7 +100,7 @@ def test_the_whole_run_goes_through_all_parts_and_fails_with_any(
     python.chmod(0o755)
     environ = {**os.environ, "PYTHON": str(python), "SILENT": silent, "FAILS": fails}
     ended = subprocess.run(
-        ["bash", str(TESTS.parent / ".ci" / "whole"), str(tmp_path / "said")],
+        ["bash", str(CHECKOUT / ".ci" / "whole"), str(tmp_path / "said")],
         env=environ, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert ended.returncode == code, ended.stdout + ended.stderr

@@ -14,11 +14,8 @@ from typing import Any
 import boto3
 import botocore.session
 import pytest
-from answers import RESET, SILENCE, Answer, Asked, Faults, Server, caller_identity, in_turn, refusal
 from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionClosedError, EndpointConnectionError, ReadTimeoutError
-from clock import Clock
-from deployment import Deployment
 
 from provision import STEPS
 from provision.account.inventory import survey
@@ -34,6 +31,9 @@ from provision.settings import Settings
 from provision.state.entries import Happened
 from provision.terminal import outcome
 from sandbox import Sandbox
+from tests.rig.answers import RESET, SILENCE, Answer, Asked, Faults, Server, caller_identity, in_turn, refusal
+from tests.rig.clock import Clock
+from tests.rig.deployment import Deployment
 
 
 @pytest.fixture

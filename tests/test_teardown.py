@@ -20,8 +20,6 @@ import botocore.waiter
 import pytest
 from botocore.exceptions import ReadTimeoutError
 from botocore.httpsession import URLLib3Session
-from deployment import ACCOUNT, CONNECTIONS, REGION, Deployment
-from screens import memory_screen
 
 import provision.state.state
 import teardown.__main__ as program
@@ -39,6 +37,8 @@ from provision.state.entries import MARKS
 from provision.state.state import Ledger
 from sandbox import Sandbox
 from teardown import backwards
+from tests.rig.deployment import ACCOUNT, CONNECTIONS, REGION, Deployment
+from tests.rig.screens import memory_screen
 
 pytestmark = pytest.mark.usefixtures("one_look")
 

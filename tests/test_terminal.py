@@ -9,17 +9,17 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
-from clock import eventually
-from deployment import ACCOUNT, REGION, Stranger
-from programs import Folder
 from rich.text import Text
-from terminal import Terminal
 
 from provision.aws.waiting import Wait
 from provision.terminal.differences import difference_lines
 from provision.terminal.screen import Screen
 from provision.terminal.text import folded, kept
 from sandbox import Sandbox
+from tests.rig.clock import eventually
+from tests.rig.deployment import ACCOUNT, REGION, Stranger
+from tests.rig.programs import Folder
+from tests.rig.terminal import Terminal
 
 WIDTHS = (60, 80, 200)
 COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3[0-7]|38;[\d;]+|4[0-7]|48;[\d;]+|9[0-7]|10[0-7])(?:;\d+)*m")

@@ -13,15 +13,15 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from programs import DEAD, Folder
 from rich.text import Text
-from terminal import Terminal
 
 from provision import STEPS
 from provision.record.recording import Recording, masked, read, transcripts_in
 from provision.replay.chart import BLOCKS, as_svg, as_text, bar, lines_of, remarks, summary
 from provision.replay.timeline import Timeline, timeline
 from provision.terminal import outcome
+from tests.rig.programs import DEAD, Folder
+from tests.rig.terminal import Terminal
 
 SVG = "{http://www.w3.org/2000/svg}"
 ROLE = "arn:aws:iam::123456789012:role/SQS-Lambda-DynamoDB-Role"

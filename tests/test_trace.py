@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from clock import eventually
-from command_line import CommandLine, Ended, refuse, run
 
 import provision.__main__
 from provision.account import request_trace
@@ -21,6 +19,8 @@ from provision.record.recording import read, transcripts_in
 from provision.terminal import outcome
 from provision.terminal.screen import Screen
 from sandbox import Sandbox
+from tests.rig.clock import eventually
+from tests.rig.command_line import CommandLine, Ended, refuse, run
 
 pytestmark = pytest.mark.usefixtures("one_look")
 

@@ -13,11 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import answers
 import pytest
-from command_line import CommandLine, refuse
-from deployment import ACCOUNT
-from programs import Folder
 
 from provision import STEPS
 from provision.package import source, zipped
@@ -29,6 +25,10 @@ from provision.terminal import outcome
 from provision.terminal.json_values import bounded, plain
 from provision.terminal.redaction import without_strangers_secrets
 from sandbox import Sandbox
+from tests.rig import answers
+from tests.rig.command_line import CommandLine, refuse
+from tests.rig.deployment import ACCOUNT
+from tests.rig.programs import Folder
 
 pytestmark = pytest.mark.usefixtures("one_look")
 

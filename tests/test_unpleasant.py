@@ -12,11 +12,8 @@ from typing import Any
 
 import boto3
 import pytest
-from answers import RESET, SILENCE, Answer, Asked, Faults, Server, caller_identity, in_turn, refusal, refuse
 from botocore.config import Config
 from botocore.exceptions import ClientError, WaiterError
-from clock import Clock
-from deployment import Deployment
 
 from provision.account.smoke_tests import TrialFailed
 from provision.aws.answers import AnswerLost, Call
@@ -42,6 +39,9 @@ from provision.state.entries import TAG
 from provision.state.ownership import NotOurs
 from provision.terminal import outcome
 from sandbox import Sandbox
+from tests.rig.answers import RESET, SILENCE, Answer, Asked, Faults, Server, caller_identity, in_turn, refusal, refuse
+from tests.rig.clock import Clock
+from tests.rig.deployment import Deployment
 
 NO_APIS = Answer(200, b'{"item": []}', {"Content-Type": "application/json"})
 

@@ -10,10 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from answers import Answer, Faults, refusal, refuse
 from botocore.exceptions import ClientError
-from clock import Clock
-from deployment import Deployment, Stranger
 
 from provision.aws import reasons
 from provision.aws.answers import Call
@@ -42,6 +39,9 @@ from provision.aws.waiting import SURE, GaveUp, Wait, Waiting, WaitingCannotHelp
 from provision.settings import Settings
 from provision.terminal import outcome
 from sandbox import Sandbox
+from tests.rig.answers import Answer, Faults, refusal, refuse
+from tests.rig.clock import Clock
+from tests.rig.deployment import Deployment, Stranger
 
 
 @pytest.fixture

@@ -11,13 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import programs
 import pytest
-from clock import Clock
-from deployment import CONNECTIONS, Deployment
-from programs import Folder, is_warm, warm_server
-from terminal import Terminal
-from warm import Child
 
 from provision.aws.calls import Tap, UnpromisedWrite
 from provision.aws.clients import Target
@@ -25,6 +19,12 @@ from provision.aws.credentials import CannotConnect
 from provision.aws.waiting import Waiting
 from provision.settings import Settings
 from sandbox import Sandbox
+from tests.rig import programs
+from tests.rig.clock import Clock
+from tests.rig.deployment import CONNECTIONS, Deployment
+from tests.rig.programs import Folder, is_warm, warm_server
+from tests.rig.terminal import Terminal
+from tests.rig.warm import Child
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here, so each program is started")
 

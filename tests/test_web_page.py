@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from deployment import ACCOUNT
-from programs import Folder
 
 from provision import STEPS
 from provision.lesson.call import faces
 from provision.record.recording import Recording, callers, invented, masked, read, transcripts_in
 from provision.replay.web_page import web_page
 from provision.terminal import outcome
+from tests.rig.deployment import ACCOUNT
+from tests.rig.programs import Folder
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,8 @@ from email.message import Message
 from pathlib import Path
 
 import pytest
-from programs import SYSTEM_FOLDERS, Folder
+
+from tests.rig.programs import SYSTEM_FOLDERS, Folder
 
 ROOT = Path(__file__).parents[1]
 NOT_SOURCE = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "dist", "*.pyc")

@@ -1,9 +1,9 @@
-"""python tests/faults: play every fault at every call and file operation, and judge what is left.
+"""python -m tests.faults: play every fault at every call and file operation, and judge what is left.
 
-python tests/faults                      everything; some hours on two cores
-python tests/faults api files            some parts: api, files, double, chaos, ledgers, mutants
-python tests/faults --replay POINT       one point again, with what its runs said
-python tests/faults --sample 20          every twentieth point
+python -m tests.faults                      everything; some hours on two cores
+python -m tests.faults api files            some parts: api, files, double, chaos, ledgers, mutants
+python -m tests.faults --replay POINT       one point again, with what its runs said
+python -m tests.faults --sample 20          every twentieth point
 """
 
 from __future__ import annotations
@@ -14,17 +14,12 @@ import time
 import zlib
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent.parent)]
-
-import parts
-import report
-import sweep
-from sweep import digest
+from tests.faults import parts, report, sweep
+from tests.faults.sweep import digest
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python tests/faults", allow_abbrev=False)
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", allow_abbrev=False)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(parts.PARTS)}; default: all")
     parser.add_argument("--seed", type=int, default=0, help="of everything random; the same gives the same digest")
     parser.add_argument("--sample", type=int, default=1, metavar="N", help="every N-th point only")
@@ -62,7 +57,7 @@ def main() -> int:
             for failure in result.failures[:6]:
                 print(f"    {failure}")
             seed = f" --seed {options.seed}" if options.seed else ""
-            print(f"    again: python tests/faults --replay {result.point}{seed}", flush=True)
+            print(f"    again: python -m tests.faults --replay {result.point}{seed}", flush=True)
     ordered = [played[name] for name in parts.PARTS if name in played]
     print(f"digest {digest([one for part in ordered for one in part.results])}, seed {options.seed}")
     if options.write:

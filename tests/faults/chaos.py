@@ -8,11 +8,10 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-import account as accounts
-import disk
-import weather
-from sweep import LEDGER, Result, Sweep, last_words
-from world import Sent
+from tests.faults import account as accounts
+from tests.faults import disk, weather
+from tests.faults.sweep import LEDGER, Result, Sweep, last_words
+from tests.faults.world import Sent
 
 
 @dataclasses.dataclass

@@ -7,11 +7,10 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-import account as accounts
-from sweep import LEDGER, Result, Sweep
-from world import Ended
-
 from provision.state.file import checksum
+from tests.faults import account as accounts
+from tests.faults.sweep import LEDGER, Result, Sweep
+from tests.faults.world import Ended
 
 Content = dict[str, Any]
 

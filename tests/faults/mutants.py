@@ -17,7 +17,6 @@ from typing import Any
 
 import botocore.endpoint
 from botocore.config import Config
-from world import TOKEN, World
 
 import provision.api
 import provision.aws.calls
@@ -36,6 +35,7 @@ import teardown.api
 import teardown.backwards
 from provision.state.entries import Making
 from provision.state.state import Ledger
+from tests.faults.world import TOKEN, World
 
 
 @dataclass(frozen=True)

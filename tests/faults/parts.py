@@ -13,13 +13,11 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
-import ledgers
-import strangers
-import weather
-from chaos import chaos
-from mutants import MUTANTS, Mutant
-from sweep import Result, Sweep
-from world import Ended, Sent
+from tests.faults import ledgers, strangers, weather
+from tests.faults.chaos import chaos
+from tests.faults.mutants import MUTANTS, Mutant
+from tests.faults.sweep import Result, Sweep
+from tests.faults.world import Ended, Sent
 
 Select = Callable[[str], bool]
 

@@ -8,8 +8,8 @@ import os
 from collections import Counter
 from pathlib import Path
 
-from parts import Played
-from sweep import Result, digest
+from tests.faults.parts import Played
+from tests.faults.sweep import Result, digest
 
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from account import Account
-
 from provision.package import source, zipped
 from provision.settings import Settings
+from tests.faults.account import Account
 
 OTHERS_MARK = "poc-0ther000"  # another deployment of the suite in the same account
 

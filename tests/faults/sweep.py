@@ -21,14 +21,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import account as accounts
-import disk
-import strangers
-import weather
-from disk import FOLDER
-from world import SECRET, TOKEN, Ended, Sent, World, copy_folder, lay_out
-
 from provision.state.entries import TAG
+from tests.faults import account as accounts
+from tests.faults import disk, strangers, weather
+from tests.faults.disk import FOLDER
+from tests.faults.world import SECRET, TOKEN, Ended, Sent, World, copy_folder, lay_out
 
 LEDGER = Path(FOLDER) / "sandbox-us-east-1.json"
 MEMORY = Path("/dev/shm")  # a disk that costs nothing; what it would lose without power is reckoned, not tried

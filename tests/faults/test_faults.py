@@ -1,4 +1,4 @@
-"""A representative part of the sweep, with the tests; `python tests/faults` plays the whole of it.
+"""A representative part of the sweep, with the tests; `python -m tests.faults` plays the whole of it.
 
 Each part runs as a process of its own: it forks, and its account is the one of its process.
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-HERE = Path(__file__).resolve().parent
+CHECKOUT = Path(__file__).resolve().parents[2]
 SLOW = pytest.mark.slow
 
 pytestmark = [
@@ -23,7 +23,12 @@ pytestmark = [
 
 def sweep(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, str(HERE), *arguments], capture_output=True, text=True, timeout=280, check=False
+        [sys.executable, "-m", "tests.faults", *arguments],
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
     )
 
 
@@ -61,7 +66,7 @@ def test_a_failure_is_reported_with_the_command_that_replays_it_and_the_same_see
     """A point that must fail: the strangers' things are changed behind the sweep's back."""
     first, second = (sweep("--replay", "build:20:killed-after", "--spoil") for _ in range(2))
     assert first.returncode == 1
-    assert "again: python tests/faults --replay build:20:killed-after" in first.stdout
+    assert "again: python -m tests.faults --replay build:20:killed-after" in first.stdout
     assert digest_of(first.stdout) == digest_of(second.stdout)
     calm = sweep("--replay", "build:20:killed-after")
     assert calm.returncode == 0, calm.stdout
@@ -74,8 +79,7 @@ def digest_of(text: str) -> str:
 
 def test_the_inventory_covers_every_kind_that_teardown_can_undo() -> None:
     code = (
-        f"import sys; sys.path[:0] = {[str(HERE), str(HERE.parent), str(HERE.parent.parent)]!r}\n"
-        "from account import Account; from teardown import VERBS\n"
+        "from tests.faults.account import Account; from teardown import VERBS\n"
         "print(sorted(Account().inventory()) == sorted(VERBS))"
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)

@@ -10,7 +10,6 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from account import URL, Body
 from botocore.awsrequest import AWSResponse
 from botocore.exceptions import (
     ConnectionClosedError,
@@ -18,9 +17,10 @@ from botocore.exceptions import (
     HTTPClientError,
     ReadTimeoutError,
 )
-from world import Clock, Sent
 
 from provision.aws.operations import READS
+from tests.faults.account import URL, Body
+from tests.faults.world import Clock, Sent
 
 QUERY = frozenset({"iam", "sts"})
 

@@ -17,9 +17,7 @@ from typing import Any
 
 import boto3
 import botocore.waiter
-from account import REGION, SERVICES, URL, Account, environment
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
-from disk import FOLDER, Disk
 
 import provision.__main__
 import provision.account.smoke_tests
@@ -33,6 +31,8 @@ from provision.aws.calls import Tap
 from provision.aws.clients import Sourced, client_config
 from provision.aws.operations import READS
 from provision.aws.waiting import Waiting
+from tests.faults.account import REGION, SERVICES, URL, Account, environment
+from tests.faults.disk import FOLDER, Disk
 
 SANDBOX = "sb-faults"
 PROGRAMS = {"provision": provision.__main__.main, "teardown": teardown.__main__.main}

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from clock import never
-from sandbox.mappings import failures
-from sandbox_account import ACCOUNT, QUEUE_READING, REGION, Account, eventually
 
 from sandbox import Sandbox
+from sandbox.lambda_.mappings import failures
+from tests.local_aws.sandbox_account import ACCOUNT, QUEUE_READING, REGION, Account, eventually
+from tests.rig.clock import never
 
 # Keeps each batch it was given as one item; then its ending says what becomes of bodies that start with "bad".
 KEEPER = """

@@ -16,8 +16,8 @@ import time
 from collections.abc import Sequence
 from types import TracebackType
 
-from programs import Folder, is_warm, warm_server
-from warm import Child
+from tests.rig.programs import Folder, is_warm, warm_server
+from tests.rig.warm import Child
 
 ESCAPE = re.compile(r"\x1b(?:\[[\d;?]*[A-Za-z]|[()][A-Z0-9]|[=>78])")
 

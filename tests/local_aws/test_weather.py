@@ -17,9 +17,6 @@ import pytest
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionClosedError
-from clock import Clock
-from programs import Folder
-from sandbox_account import ACCOUNT, QUEUE_READING, REGION, TRUST, Account, zipped
 from werkzeug.wrappers import Request, Response
 
 from sandbox import Sandbox
@@ -30,6 +27,9 @@ from sandbox.protocol.operations import operation_of
 from sandbox.server import Front, front
 from sandbox.weather.forecast import AWS, CALM, parse
 from sandbox.weather.weather import TROUBLES_IN_A_ROW, Lost, Weather
+from tests.local_aws.sandbox_account import ACCOUNT, QUEUE_READING, REGION, TRUST, Account, zipped
+from tests.rig.clock import Clock
+from tests.rig.programs import Folder
 
 URL = "http://127.0.0.1:4599"  # nobody listens there: no request of these tests reaches a socket
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/"

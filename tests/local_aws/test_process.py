@@ -17,10 +17,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sandbox_account import Account, eventually
 
 import provision.aws.sandbox_process
 from provision.aws.sandbox_process import Running, SandboxFailed, find, forget, start, stop
+from tests.local_aws.sandbox_account import Account, eventually
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 

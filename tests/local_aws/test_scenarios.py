@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sandbox_account import ACCOUNT, REGION, TRUST, eventually
-from warm_aws import WarmAws
 
 from provision.package import source, zipped
 from provision.settings import Settings
 from sandbox import Sandbox
+from tests.local_aws.sandbox_account import ACCOUNT, REGION, TRUST, eventually
+from tests.rig.warm_aws import WarmAws
 
 JAVASCRIPT = Path(__file__).parent / "javascript"
 FUNCTION_ARN = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:curl-function"

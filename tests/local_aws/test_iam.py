@@ -14,8 +14,6 @@ import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
-from sandbox.functions import Functions
-from sandbox_account import ACCOUNT, REGION, TRUST, Account, zipped
 from werkzeug.test import EnvironBuilder
 from werkzeug.wrappers import Request
 
@@ -23,7 +21,9 @@ from sandbox import Sandbox
 from sandbox.backend import Backend
 from sandbox.iam.iam import Guard, needs
 from sandbox.iam.permissions import conditions_hold, matches
+from sandbox.lambda_.functions import Functions
 from sandbox.protocol.operations import Operation, operation_of
+from tests.local_aws.sandbox_account import ACCOUNT, REGION, TRUST, Account, zipped
 
 ROOT = f"arn:aws:iam::{ACCOUNT}:root"
 
@@ -473,7 +473,7 @@ def test_a_check_costs_no_more_than_five_milliseconds(sandbox: Sandbox, account:
     ).get_environ()
     request = Request(environ)
     backend = sandbox.functions._backend
-    guard = Guard(backend, sandbox.functions.roles, sandbox.lambda_.functions)
+    guard = Guard(backend, sandbox.functions.roles, sandbox.functions)
     assert isinstance(backend, Backend)
     assert isinstance(sandbox.functions, Functions)
     times = []

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from programs import end, plain_environ, start
-from sandbox_account import Account, eventually
 
 from sandbox import Sandbox
 from sandbox.state import JOURNAL, CannotComeBack
+from tests.local_aws.sandbox_account import Account, eventually
+from tests.rig.programs import end, plain_environ, start
 
 
 def seen(account: Account) -> dict[str, Any]:

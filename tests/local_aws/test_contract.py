@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 from botocore import xform_name
 from botocore.exceptions import ClientError
-from sandbox_account import ACCOUNT, REGION, TRUST, Account, zipped
 
 from sandbox.protocol.constraints import model_of
+from tests.local_aws.sandbox_account import ACCOUNT, REGION, TRUST, Account, zipped
 
 Line = tuple[str, dict[str, Any], int, str, str]
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from sandbox_account import Account
+
+from tests.local_aws.sandbox_account import Account
 
 POLICY = {
     "Version": "2012-10-17",

@@ -18,9 +18,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from warm import AT_START, PROGRAMS, Child, Server
-
 from provision.aws import sandbox_process
+from tests.rig.warm import AT_START, PROGRAMS, Child, Server
 
 SCRIPTS = sysconfig.get_path("scripts")
 SYSTEM_FOLDERS = "/usr/local/bin:/usr/bin:/bin"

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from types import TracebackType
 
-from warm import Server
+from tests.rig.warm import Server
 
 CLIENT = """#!{python} -IS
 import json, os, socket, sys

@@ -10,8 +10,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from deployment import CONNECTIONS, REGION, Deployment
-from screens import memory_screen
 
 import provision.__main__
 import provision.cli.deployment
@@ -22,6 +20,8 @@ from provision.aws.clients import Clients, Target
 from provision.cli.ending import run_program
 from provision.settings import Settings
 from sandbox import Sandbox
+from tests.rig.deployment import CONNECTIONS, REGION, Deployment
+from tests.rig.screens import memory_screen
 
 
 @dataclass

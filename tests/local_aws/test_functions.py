@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from clock import never
-from sandbox.functions import Functions
-from sandbox_account import ACCOUNT, REGION, Account, eventually, zipped
 
 from sandbox import Sandbox
+from sandbox.lambda_.functions import Functions
 from sandbox.lambda_.requests import NoSuchFunction
+from tests.local_aws.sandbox_account import ACCOUNT, REGION, Account, eventually, zipped
+from tests.rig.clock import never
 
 # What AWS's client does otherwise, and why that is as it should be.
 DIFFERENT = {

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 from moto.iam.models import iam_backends
-from sandbox_account import ACCOUNT, Account, eventually
 
 from sandbox import Sandbox
+from tests.local_aws.sandbox_account import ACCOUNT, Account, eventually
 
 
 def ask(sandbox: Sandbox, method: str, path: str, **headers: str) -> tuple[int, dict[str, Any]]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from sandbox_account import Account
 
 from sandbox import Sandbox
+from tests.local_aws.sandbox_account import Account
 
 
 @pytest.fixture(scope="module")

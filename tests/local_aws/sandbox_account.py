@@ -10,7 +10,8 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
-from clock import eventually
+
+from tests.rig.clock import eventually
 
 __all__ = ["ACCOUNT", "REGION", "Account", "eventually", "zipped"]
 

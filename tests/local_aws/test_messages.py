@@ -16,9 +16,9 @@ from xml.etree import ElementTree
 
 import pytest
 from botocore.exceptions import ClientError
-from sandbox_account import ACCOUNT, REGION, Account
 
 from sandbox.sqs.messages import Definition, Messages, Refused
+from tests.local_aws.sandbox_account import ACCOUNT, REGION, Account
 
 NAMESPACE = "{http://queue.amazonaws.com/doc/2012-11-05/}"
 ARN = f"arn:aws:sqs:{REGION}:{ACCOUNT}:queue"

@@ -16,10 +16,10 @@ from typing import Any
 
 import jsonschema
 import pytest
-from programs import end, plain_environ, start
-from sandbox_account import Account, eventually
 
 import sandbox.commands
+from tests.local_aws.sandbox_account import Account, eventually
+from tests.rig.programs import end, plain_environ, start
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 ENVIRON = plain_environ()

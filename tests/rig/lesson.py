@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from programs import Folder
-from terminal import Terminal
+from tests.rig.programs import Folder
+from tests.rig.terminal import Terminal
 
 LESSON = ("provision", "--sandbox", "--step")
 PROMPT = "turn to that page\n> "

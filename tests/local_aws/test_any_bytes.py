@@ -17,10 +17,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
-from sandbox_account import ACCOUNT, REGION, Account
 
 from sandbox import Sandbox
 from sandbox.protocol.constraints import model_of
+from tests.local_aws.sandbox_account import ACCOUNT, REGION, Account
 
 EXAMPLES = int(os.environ.get("HYPOTHESIS_EXAMPLES", "120"))
 PATIENT = 10.0
