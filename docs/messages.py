@@ -145,9 +145,8 @@ def words(node: ast.AST) -> str:
 
 
 def screen_of(stop: outcome.Stop) -> str:
-    """What a person sees of it, in a pipe."""
-    console = Console(file=io.StringIO(), width=WIDTH, force_terminal=False, color_system=None, emoji=False)
+    """What a person sees of it in a terminal, without colours."""
+    console = Console(file=io.StringIO(), width=WIDTH, force_terminal=True, color_system=None, emoji=False)
     shown = Screen(talk=console, data=console)
-    shown.in_terminal = True  # so that it is folded
     shown.stopped(stop)
     return str(console.file.getvalue()).strip("\n")  # type: ignore[attr-defined]

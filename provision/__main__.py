@@ -27,16 +27,14 @@ from provision.aws.calls import Tap
 from provision.aws.clients import Clients
 from provision.cli.commands import COMMANDS, PARSERS
 from provision.cli.completion import complete
-from provision.cli.deployment import connected, deployment, took_before
-from provision.cli.ending import begin, explained, run_program
+from provision.cli.deployment import connected, deployment, path_before_connecting, path_of_ledger, took_before
+from provision.cli.ending import explained, run_program
 from provision.cli.options import (
     Parser,
     add_plan_options,
     add_target_options,
     add_variant_options,
     check_target,
-    path_before_connecting,
-    path_of_ledger,
     settings_of,
     step_named,
     target_arguments,
@@ -44,13 +42,21 @@ from provision.cli.options import (
 )
 from provision.cli.progress import Progress
 from provision.cli.runner import run_steps
+from provision.cli.session import Session
+from provision.cli.views.banner import hide_ids, show_place, show_warnings
+from provision.cli.views.build import show_built, show_built_to, show_cost, show_counts, show_what_else
+from provision.cli.views.errata import show_errata
+from provision.cli.views.plan import show_plan
+from provision.cli.views.things import show_recovered
+from provision.record.recording import calls_that_made
+from provision.record.views import show_step_ended, show_step_started, show_test, show_tests_started, show_took
 from provision.settings import Settings, runtime_warning
 from provision.state.entries import Happened
 from provision.state.file import LedgerRefused
 from provision.state.ownership import NotOurs
 from provision.state.resources import ADOPTABLE, name_of, noun_of
 from provision.state.state import Ledger
-from provision.terminal import outcome
+from provision.terminal import outcome, prompts
 from provision.terminal.screen import Screen
 from provision.terminal.shell import program, write_any_text
 
@@ -129,26 +135,26 @@ def check_adoption(parser: argparse.ArgumentParser, options: argparse.Namespace)
 def main(arguments: list[str] | None = None) -> int:
     complete(parser(), PARSERS)
     write_any_text()
-    screen = Screen(name="provision")
-    tap = Tap()
+    session = Session(Screen(name="provision"), Tap())
     again = program("provision", sys.argv[1:] if arguments is None else arguments)
-    return run_program(lambda: provision(arguments, screen, tap), screen, tap, again=again)
+    return run_program(lambda: provision(arguments, session), session, again=again)
 
 
-def provision(arguments: list[str] | None, screen: Screen, tap: Tap) -> int:
+def provision(arguments: list[str] | None, session: Session) -> int:
+    screen = session.screen
     given = sys.argv[1:] if arguments is None else arguments
     command_line = parser()
     if given and given[0] in COMMANDS:
-        return COMMANDS[given[0]](given[1:], screen, tap)
+        return COMMANDS[given[0]](given[1:], session)
     what = command_line.parse_known_args(given)[0].what
     if what in COMMANDS:  # behind options
         at = next(place for place, word in enumerate(given) if word is what)
-        return COMMANDS[what]([*given[:at], *given[at + 1 :]], screen, tap)
+        return COMMANDS[what]([*given[:at], *given[at + 1 :]], session)
     options = command_line.parse_args(given)
     options.arguments = given
-    begin(options, screen, tap)
+    session.begin(options)
     if options.what == "errata":
-        screen.errata()
+        show_errata(screen)
         return outcome.DONE
     check_target(command_line, options)
     check_adoption(command_line, options)
@@ -156,12 +162,12 @@ def provision(arguments: list[str] | None, screen: Screen, tap: Tap) -> int:
         check_that_somebody_is_there()
     settings = settings_of(options)
     if options.recover:
-        return write_anew(options, settings, screen, tap)
+        return write_anew(options, settings, session)
     if options.dry_run:
-        return dry_run(options, settings, screen, tap)
+        return dry_run(options, settings, session)
 
     began = time.monotonic()
-    with deployment("provision", given, options, settings, screen, tap, kind=Ledger) as (aws, ledger):
+    with deployment("provision", given, options, settings, session, kind=Ledger) as (aws, ledger):
         warning = runtime_warning(settings.runtime, list(aws.runtimes), datetime.date.today())
         if warning:
             screen.warn(warning)
@@ -169,32 +175,32 @@ def provision(arguments: list[str] | None, screen: Screen, tap: Tap) -> int:
         ledger.adopt = adoption(screen, options)
         run = run_of(options, aws, settings, ledger)
         if options.step:
-            return lead(run, options, screen)
+            return lead(run, options, session)
         steps = STEPS[: options.to.number] if options.to else STEPS
         trials = steps == STEPS and options.trials is not False
-        with screen.progress(progress_of(run, screen, steps, trials=trials)):
-            build(run, screen, steps, asking=asks_for_adoption(options))
+        with session.progress(progress_of(run, screen, steps, trials=trials)):
+            build(run, session, steps, asking=asks_for_adoption(options))
             changed = [event for event in ledger.happened if event.outcome != "unchanged"]
             if options.trials or (trials and changed):
-                try_it(run, screen)
-        screen.counts(tap, time.monotonic() - began)
+                try_it(run, session)
+        show_counts(screen, session.tap, time.monotonic() - began)
         if not changed:
             screen.say("Nothing to do: everything is as it should be.", "bold green")
         if steps == STEPS:
-            screen.built(aws, settings, ledger, target_arguments(options, aws))
+            show_built(screen, aws, settings, ledger, target_arguments(options, aws))
         else:
-            screen.built_to(steps[-1], target_arguments(options, aws))
+            show_built_to(screen, steps[-1], target_arguments(options, aws))
     return outcome.DONE
 
 
-def dry_run(options: argparse.Namespace, settings: Settings, screen: Screen, tap: Tap) -> int:
+def dry_run(options: argparse.Namespace, settings: Settings, session: Session) -> int:
     """`--dry-run`: what a run would do. Nothing is written, in the account or in the ledger."""
-    with deployment("provision", options.arguments, options, settings, screen, tap, kind=DryLedger) as (aws, ledger):
+    with deployment("provision", options.arguments, options, settings, session, kind=DryLedger) as (aws, ledger):
         ledger.adopt = lambda key, kind, identity, theirs: key in (options.adopt or [])
         steps = STEPS[: options.to.number] if options.to else STEPS
         with explained(aws, ledger):
             planned = make_plan(aws, settings, ledger, steps)
-        screen.plan(planned, aws)
+        show_plan(session.screen, planned, aws)
         ledger.resources = ledger.as_opened  # without the plan's own promises
         run = run_of(options, aws, settings, ledger)
     if any(one.word == "in the way" for one in planned):
@@ -211,44 +217,52 @@ def progress_of(run: conflicts.Run, screen: Screen, steps: Sequence[Step], *, tr
     return Progress(parts, lambda: "tests" if run.ledger.step == "trials" else run.ledger.step, run.aws.tap, took)
 
 
-def try_it(run: conflicts.Run, screen: Screen) -> None:
+def try_it(run: conflicts.Run, session: Session) -> None:
     """The walkthrough's own tests of the result."""
     run.ledger.step = "trials"
-    screen.trials_started()
+    session.waits.begin()
+    show_tests_started(session.screen)
     with explained(run.aws, run.ledger):
         for trial in try_all(run.aws, run.settings, run.ledger):
-            screen.trial(trial)
-            run.aws.tap.transcript.trial(trial.title, trial.saw)
+            show_test(session.screen, trial.title, trial.saw)
+            session.transcript.trial(trial.title, trial.saw)
 
 
-def lead(run: conflicts.Run, options: argparse.Namespace, screen: Screen) -> int:
+def lead(run: conflicts.Run, options: argparse.Namespace, session: Session) -> int:
     """`--step`: lead through the lesson. With --to the steps up to there are built first."""
-    from provision.lesson.guide import Guide
+    from provision.lesson.guide import Guide  # what reads its pages takes a tenth of a second to import
 
+    screen = session.screen
     asking = asks_for_adoption(options)
     if options.to:
         steps = STEPS[: options.to.number]
-        with screen.progress(progress_of(run, screen, steps)):
-            build(run, screen, steps, asking=asking)
+        with session.progress(progress_of(run, screen, steps)):
+            build(run, session, steps, asking=asking)
 
     def run_step(step: Step) -> None:
-        with screen.progress(progress_of(run, screen, [step])):
-            build(run, screen, [step], asking=asking)
+        with session.progress(progress_of(run, screen, [step])):
+            build(run, session, [step], asking=asking)
 
     def try_all() -> None:
-        with screen.progress(progress_of(run, screen, [], trials=True)):
-            try_it(run, screen)
+        with session.progress(progress_of(run, screen, [], trials=True)):
+            try_it(run, session)
 
     def made_by(step: Step) -> list[dict[str, Any]]:
-        from provision.record.recording import calls_that_made  # what nobody needs who does not ask for it
-
-        path = run.aws.tap.transcript.path
+        path = session.transcript.path
         return [] if path is None else calls_that_made(step.name, path, run.ledger.endpoint)
 
-    guide = Guide(run, screen, run_step=run_step, try_all=try_all, made_by=made_by)
+    guide = Guide(
+        run,
+        screen,
+        session.transcript,
+        run_step=run_step,
+        try_all=try_all,
+        made_by=made_by,
+        stopped=session.stopped,
+    )
     if guide.lead(after=options.to):
-        screen.built(run.aws, run.settings, run.ledger, run.where)
-        screen.what_else(run.where)
+        show_built(screen, run.aws, run.settings, run.ledger, run.where)
+        show_what_else(screen, run.where)
     return outcome.DONE
 
 
@@ -273,9 +287,9 @@ def consent(screen: Screen, aws: Clients, settings: Settings, *, ask: bool) -> C
                 question = f"Build at {aws.endpoint}, which is not AWS?"
             else:
                 screen.say()
-                screen.cost(aws, settings)
+                show_cost(screen, aws, settings)
                 question = f"Build in account {aws.account_id}, Region {aws.region}?"
-            screen.ask(question, flag="--yes")
+            prompts.ask(screen, question, flag="--yes")
             given = True
 
     return before_write
@@ -294,7 +308,7 @@ def adoption(screen: Screen, options: argparse.Namespace) -> Callable[[str, str,
         if not asks_for_adoption(options):
             return False
         name = f"{noun_of(kind).capitalize()} {name_of(kind, dict(identity))}"
-        return screen.agrees(f"{name} exists already ({theirs}). Take it over?")
+        return prompts.agrees(screen, f"{name} exists already ({theirs}). Take it over?")
 
     return consents
 
@@ -316,23 +330,22 @@ def run_of(options: argparse.Namespace, aws: Clients, settings: Settings, ledger
     )
 
 
-def build(run: conflicts.Run, screen: Screen, steps: Sequence[Step] = STEPS, *, asking: bool) -> None:
+def build(run: conflicts.Run, session: Session, steps: Sequence[Step] = STEPS, *, asking: bool) -> None:
     """Run the steps. What is somebody else's is told in one message, and before the first write where it can."""
-
-    transcript = run.aws.tap.transcript
-
+    screen, transcript = session.screen, session.transcript
     began: dict[str, float] = {}
 
     def started(step: Step) -> None:
         began[step.name] = run.aws.waiting.clock()
-        screen.step_started(step)
+        session.waits.begin()
+        show_step_started(screen, step)
         transcript.step(step.name)
 
     def ended(step: Step, happened: list[Happened]) -> None:
-        screen.hide_ids(run.aws, run.ledger)
-        screen.step_ended(step, happened, run.settings)
+        hide_ids(screen, run.aws, run.ledger)
+        show_step_ended(screen, step, happened, run.settings)
         if screen.presenting:
-            screen.took(run.aws.waiting.clock() - began[step.name])
+            show_took(screen, run.aws.waiting.clock() - began[step.name])
         transcript.done(step.name, happened)
 
     with explained(run.aws, run.ledger):
@@ -345,18 +358,18 @@ def build(run: conflicts.Run, screen: Screen, steps: Sequence[Step] = STEPS, *, 
             raise conflicts.in_the_way(run, met) from met
 
 
-def write_anew(options: argparse.Namespace, settings: Settings, screen: Screen, tap: Tap) -> int:
+def write_anew(options: argparse.Namespace, settings: Settings, session: Session) -> int:
     """`--recover`: look up what there is, show it, and write the lost ledger anew. Nothing in the account changes."""
     refuse_where_there_is_a_ledger(path_before_connecting(options))
-    aws = connected(options, screen, tap, start=False)
+    screen = session.screen
+    aws = connected(options, session, start=False)
     path = path_of_ledger(options, aws)
     refuse_where_there_is_a_ledger(path)
     ledger = Ledger.open(path, account=aws.account_id, region=aws.region, endpoint=aws.endpoint)
     try:
-        screen.place(aws)
+        show_place(screen, aws, options.sources)
         screen.keep(f"Ledger         {ledger.path} (lost)")
-        for warning in aws.warnings:
-            screen.warn(warning)
+        show_warnings(screen, aws)
         screen.say()
         screen.say("Looking in the account ...")
         with explained(aws, step="looking in the account"):
@@ -369,9 +382,9 @@ def write_anew(options: argparse.Namespace, settings: Settings, screen: Screen, 
                 raise
         ledger.deployment = recovered.deployment
         ledger.resources = recovered.resources
-        screen.recovered(recovered)
+        show_recovered(screen, recovered)
         if not (options.yes or options.sandbox):
-            screen.ask(f"Write the ledger {path} with these {len(ledger.resources)} things?", flag="--yes")
+            prompts.ask(screen, f"Write the ledger {path} with these {len(ledger.resources)} things?", flag="--yes")
         ledger.save()
     finally:
         ledger.close()

@@ -11,38 +11,43 @@ if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from provision import STEPS, Step
 from provision.account.inventory import survey
 from provision.account.plan import DryLedger, Planned, changes
 from provision.account.recovery import TIMES, ledgers_in
+from provision.aws import sandbox_process
 from provision.aws.calls import Tap
 from provision.aws.clients import SANDBOX_ACCOUNT, Clients, Target, connect
 from provision.cli.completion import complete
-from provision.cli.deployment import took_before
-from provision.cli.ending import begin, explained, run_program, write_down
+from provision.cli.deployment import check_ledger, path_of_ledger, took_before
+from provision.cli.ending import explained, run_program
 from provision.cli.options import (
     FOLDER,
     Parser,
     add_plan_options,
     add_target_options,
-    check_ledger,
     check_target,
     ledger_path,
-    path_of_ledger,
     settings_of,
     step_named,
     target_arguments,
 )
 from provision.cli.progress import Progress
+from provision.cli.session import Session
+from provision.cli.views.banner import hide_ids, show_banner
+from provision.cli.views.build import show_counts
+from provision.cli.views.plan import show_plan
+from provision.cli.views.things import show_removed, show_things
+from provision.lesson.place import Place
 from provision.settings import DEFAULT_REGION, Settings
 from provision.state.entries import Resource
 from provision.state.file import parse
 from provision.state.resources import TYPES, name_of
 from provision.state.state import Ledger
-from provision.terminal import outcome
+from provision.terminal import outcome, prompts
 from provision.terminal.screen import Screen
 from provision.terminal.shell import program, write_any_text
 from provision.terminal.text import plural
@@ -54,10 +59,9 @@ GOOD = "bold green"
 def main(arguments: list[str] | None = None) -> int:
     complete(parser())
     write_any_text()
-    screen = Screen(name="teardown")
-    tap = Tap()
+    session = Session(Screen(name="teardown"), Tap())
     again = program("teardown", sys.argv[1:] if arguments is None else arguments)
-    return run_program(lambda: teardown(arguments, screen, tap), screen, tap, again=again)
+    return run_program(lambda: teardown(arguments, session), session, again=again)
 
 
 def parser() -> Parser:
@@ -75,29 +79,28 @@ def parser() -> Parser:
     return parser
 
 
-def teardown(arguments: list[str] | None, screen: Screen, tap: Tap) -> int:
+def teardown(arguments: list[str] | None, session: Session) -> int:
     command_line = parser()
     options = command_line.parse_args(arguments)
     options.arguments = arguments
-    begin(options, screen, tap)
+    session.begin(options)
     check_target(command_line, options)
     if options.detailed_exitcode and not options.dry_run:
         command_line.error("--detailed-exitcode only goes with --dry-run")
     settings = settings_of(options)
     check_ledger(options)
     if options.sandbox:
-        return teardown_sandbox(options, settings, screen, tap)
+        return teardown_sandbox(options, settings, session)
     target = Target(
         profile=options.profile, region=options.region, endpoint_url=options.endpoint_url, sources=options.sources
     )
-    aws = connect(target, tap)
-    return teardown_at(path_of_ledger(options, aws), aws, options, settings, screen)
+    aws = connect(target, session.tap)
+    return teardown_at(path_of_ledger(options, aws), aws, options, settings, session)
 
 
-def teardown_sandbox(options: argparse.Namespace, settings: Settings, screen: Screen, tap: Tap) -> int:
+def teardown_sandbox(options: argparse.Namespace, settings: Settings, session: Session) -> int:
     """The sandbox's own ending: when it is gone its things are, too; when nobody else uses it, it is stopped."""
-    from provision.aws import sandbox_process
-
+    screen = session.screen
     region = options.region or DEFAULT_REGION
     path = options.state or ledger_path(SANDBOX_ACCOUNT, region, "sandbox:", options.learner, FOLDER)
     folder = path.absolute().parent
@@ -105,8 +108,8 @@ def teardown_sandbox(options: argparse.Namespace, settings: Settings, screen: Sc
     if running is None:
         return close_without_sandbox(path, region, options, screen)
     target = Target(region=options.region, sandbox=(running.id, running.url), sources=options.sources)
-    aws = connect(target, tap)
-    code = teardown_at(path, aws, options, settings, screen)
+    aws = connect(target, session.tap)
+    code = teardown_at(path, aws, options, settings, session)
     if options.dry_run:
         return code
     users = [other for other in ledgers_in(folder) if uses_sandbox(other, f"sandbox:{running.id}")]
@@ -158,7 +161,8 @@ def close_as_gone(ledger: Ledger, screen: Screen) -> None:
     ledger.close_books({"looks": 0, "things": [], "sandbox": "gone"})
 
 
-def teardown_at(path: Path, aws: Clients, options: argparse.Namespace, settings: Settings, screen: Screen) -> int:
+def teardown_at(path: Path, aws: Clients, options: argparse.Namespace, settings: Settings, session: Session) -> int:
+    screen = session.screen
     Ledger.check(path)
     if not path.exists():
         name_other_ledgers(path, screen)
@@ -167,9 +171,9 @@ def teardown_at(path: Path, aws: Clients, options: argparse.Namespace, settings:
     ledger = kind_of_ledger(options).open(path, account=aws.account_id, region=aws.region, endpoint=aws.endpoint)
     aws.tap.permit = ledger.permit
     try:
-        write_down("teardown", options.arguments, aws, settings, ledger, keep=not options.dry_run)
-        screen.hide_ids(aws, ledger)
-        screen.banner(aws, settings, ledger)
+        session.write_down("teardown", options.arguments, aws, settings, ledger, keep=not options.dry_run)
+        hide_ids(screen, aws, ledger)
+        show_banner(screen, aws, settings, ledger, options.sources)
         if ledger.endpoint != aws.endpoint:
             close_as_gone(ledger, screen)
             return outcome.DONE
@@ -180,7 +184,7 @@ def teardown_at(path: Path, aws: Clients, options: argparse.Namespace, settings:
         if ledger.resources and isinstance(ledger, DryLedger):
             return dry_run(aws, ledger, options, screen)
         if ledger.resources:
-            return remove_all(aws, ledger, options, screen, began)
+            return remove_all(aws, ledger, options, session, began)
         if ledger.receipt:
             screen.say(f"Nothing to do: everything was removed already ({ledger.receipt.get('at')}).", GOOD)
             return outcome.DONE
@@ -202,8 +206,6 @@ def steps_before(step: Step | None) -> list[str]:
 
 def turn_back(ledger: Ledger, step: Step | None) -> None:
     """A lesson that was begun goes on with the first of the steps that were taken down; None means all of them."""
-    from provision.lesson.place import Place  # what only a lesson needs
-
     place = Place.read(ledger.path)
     if not place.is_new and not isinstance(ledger, DryLedger):
         place.note(step or STEPS[0])
@@ -226,22 +228,25 @@ def dry_run(aws: Clients, ledger: DryLedger, options: argparse.Namespace, screen
     with explained(aws, ledger):
         keep = steps_before(options.back_to)
         take_down(aws, ledger, tell=note, include_adopted=options.include_adopted, keep=keep)
-    screen.plan(planned, aws)
+    show_plan(screen, planned, aws)
     return outcome.CHANGES if options.detailed_exitcode and any(map(changes, planned)) else outcome.DONE
 
 
 PROOF = "proof"
 
 
-def progress_of(aws: Clients, ledger: Ledger, screen: Screen, backwards: Sequence[Resource]) -> Progress:
+def progress_of(
+    aws: Clients, ledger: Ledger, screen: Screen, backwards: Sequence[Resource], now: Callable[[], str]
+) -> Progress:
     """What is shown while it is removed, with what earlier teardowns here took where that can be seen."""
     took = took_before("teardown", aws, ledger, screen)
     titles = {step.name: step.title for step in STEPS}
     parts = {resource.step: titles.get(resource.step, resource.step) for resource in backwards}
-    return Progress(parts | {PROOF: "Reading back what was removed"}, lambda: ledger.step, aws.tap, took)
+    return Progress(parts | {PROOF: "Reading back what was removed"}, now, aws.tap, took)
 
 
-def remove_all(aws: Clients, ledger: Ledger, options: argparse.Namespace, screen: Screen, began: float) -> int:
+def remove_all(aws: Clients, ledger: Ledger, options: argparse.Namespace, session: Session, began: float) -> int:
+    screen = session.screen
     with explained(aws, ledger):
         stays = what_stays(aws, ledger, include_adopted=options.include_adopted)
         backwards = steps_from(ledger, options.back_to)
@@ -249,12 +254,12 @@ def remove_all(aws: Clients, ledger: Ledger, options: argparse.Namespace, screen
         to_put_back = [one for one in to_go if is_to_be_left(ledger, one, options.include_adopted)]
         to_go = [resource for resource in to_go if resource not in to_put_back]
         if to_put_back:
-            screen.resources("Adopted: to be put back as it was found, and left", to_put_back, {})
+            show_things(screen, "Adopted: to be put back as it was found, and left", to_put_back, {})
         if to_go:
-            screen.resources("To be removed", to_go, contents(aws, ledger))
+            show_things(screen, "To be removed", to_go, contents(aws, ledger))
         if stays:
             to_stay = [resource for resource in backwards if resource.key in stays]
-            screen.resources("To stay as it is", to_stay, stays)
+            show_things(screen, "To stay as it is", to_stay, stays)
         if options.back_to:
             for sentence in dict.fromkeys(TYPES[resource.kind].made_again for resource in reversed(to_go)):
                 if sentence:
@@ -262,26 +267,27 @@ def remove_all(aws: Clients, ledger: Ledger, options: argparse.Namespace, screen
         if (to_go or to_put_back) and not (options.yes or options.sandbox):
             where = aws.endpoint or f"account {aws.account_id}, Region {aws.region}"
             put_back = f", and put back {len(to_put_back)}" if to_put_back else ""
-            screen.ask(f"Remove {plural(len(to_go), 'thing')} from {where}{put_back}?", flag="--yes")
+            prompts.ask(screen, f"Remove {plural(len(to_go), 'thing')} from {where}{put_back}?", flag="--yes")
 
         def tell(word: str, resource: Resource, remark: str) -> None:
-            aws.tap.transcript.removed(word, resource, remark)
-            screen.removed(word, resource, remark, told=word == "kept" and resource.key in stays)
+            session.transcript.removed(word, resource, remark)
+            show_removed(screen, word, resource, remark, told=word == "kept" and resource.key in stays)
 
         screen.say()
         screen.say("Removing", "bold")
         turn_back(ledger, options.back_to)
         keep = steps_before(options.back_to)
-        progress = progress_of(aws, ledger, screen, backwards)
-        with screen.progress(progress):
+        proving = False
+        progress = progress_of(aws, ledger, screen, backwards, lambda: PROOF if proving else ledger.step)
+        with session.progress(progress):
             left = take_down(aws, ledger, tell=tell, stays=stays, include_adopted=options.include_adopted, keep=keep)
-            progress.now = lambda: PROOF
+            proving = True
             left += prove(aws, ledger)
     things = [entry for entry in ledger.resources if entry.status == "deleted"]
     close(ledger, left)
     if left:
-        screen.resources("Left", [one.resource for one in left], {one.resource.key: one.why for one in left})
-    screen.counts(aws.tap, time.monotonic() - began)
+        show_things(screen, "Left", [one.resource for one in left], {one.resource.key: one.why for one in left})
+    show_counts(screen, aws.tap, time.monotonic() - began)
     if left:
         raise outcome.Stop(
             f"{len(left)} of the recorded things {'is' if len(left) == 1 else 'are'} left.",
@@ -334,7 +340,7 @@ def look_in_account(path: Path, aws: Clients, options: argparse.Namespace, setti
             "    " + program("provision", [*target_arguments(options, aws), "--recover"]),
         )
         can_recover = not path.exists() and any(thing.key and thing.mark for thing in seen.things)
-        stop = outcome.Stop(
+        raise outcome.Stop(
             f"{plural(len(seen.things), 'thing')} with the suite's names or marks in {where}, and no ledger here says "
             "whose.",
             means="Nothing was changed." + (f" Not everything could be looked at: {unanswered}." if unanswered else ""),
@@ -343,9 +349,8 @@ def look_in_account(path: Path, aws: Clients, options: argparse.Namespace, setti
                 "If they were made for another --learner, name that one.",
                 *(recover if can_recover else ()),
             ),
+            things=tuple((thing.kind, thing.identity, thing.described) for thing in seen.things),
         )
-        stop.things = tuple((thing.kind, thing.identity, thing.described) for thing in seen.things)
-        raise stop
     if seen.unanswered:
         raise outcome.Stop(
             f"Not everything in {where} could be looked at: {unanswered}.",

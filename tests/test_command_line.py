@@ -23,6 +23,7 @@ import provision.__main__
 import provision.cli.ending
 import teardown.__main__
 from provision.aws.calls import Tap
+from provision.cli.session import Session
 from provision.state.file import parse
 from provision.terminal import outcome
 from provision.terminal.screen import Screen
@@ -664,7 +665,7 @@ def test_ctrl_c_in_the_middle_of_a_line_is_no_failure(tmp_path: Path) -> None:
         screen.say("A line that Ctrl-C interrupts.")
         return 0
 
-    assert provision.cli.ending.run_program(body, screen, tap) == 0
+    assert provision.cli.ending.run_program(body, Session(screen, tap)) == 0
     talk.close()
     assert tap.stopping
     said = (tmp_path / "talk").read_text()

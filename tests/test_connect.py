@@ -21,6 +21,7 @@ from provision.aws.credentials import CannotConnect
 from provision.aws.waiting import Waiting
 from provision.cli.options import ledger_path
 from provision.cli.runner import run_steps
+from provision.cli.views.banner import show_place
 from provision.settings import BadSetting, Settings
 from provision.state.file import LedgerRefused
 from provision.state.state import Ledger
@@ -460,7 +461,7 @@ def test_credentials_that_end_say_when_and_are_warned_of_when_it_is_soon(
     sts: Server, keys: None, monkeypatch: pytest.MonkeyPatch, screen: Screen, minutes: float, warned: bool
 ) -> None:
     ending(monkeypatch, minutes)
-    screen.place(connected(endpoint_url=sts.url))
+    show_place(screen, connected(endpoint_url=sts.url), {})
     assert isinstance(screen.talk.file, io.StringIO)
     said = screen.talk.file.getvalue()
     assert f"Credentials    env, which end in {int(minutes)} min" in said

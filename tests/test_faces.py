@@ -23,6 +23,7 @@ from provision.aws.call_text import aws_command, boto3_lines, shell_word
 from provision.aws.console_links import CONSOLES, console_url, look, look_command
 from provision.lesson.picture import as_text
 from provision.package import source, zipped
+from provision.record.transcript import Transcript
 from provision.settings import Settings
 from provision.state.resources import TYPES
 from provision.state.state import Ledger
@@ -51,8 +52,10 @@ class Recorded:
         self.calls = [call for call in self.calls if call["type"] == "call"]
 
     def listen(self, aws: Any, ledger: Ledger) -> None:
-        aws.tap.transcript.begin("provision", ledger)
-        aws.tap.transcript.events = self.calls
+        transcript = Transcript(aws.waiting)
+        aws.tap.listeners.append(transcript.call)
+        transcript.begin("provision", ledger)
+        transcript.events = self.calls
 
     def look(self, entry: dict[str, Any], sandbox: Sandbox, folder: Path) -> str:
         """What shows a thing: asked with boto3, and, of two, with the very command, as a person would."""

@@ -11,6 +11,7 @@ import pytest
 
 from provision.record.recording import read, transcripts_in
 from provision.terminal import outcome
+from provision.terminal.prompts import in_parts
 from tests.rig.lesson import LESSON, PAUSE, PROMPT, Lesson
 from tests.rig.programs import Folder
 from tests.rig.screens import memory_screen
@@ -160,7 +161,7 @@ def test_at_a_stop_a_learner_reads_on_to_the_end_or_no_more(folder: Folder) -> N
 def test_in_a_pipe_no_page_stops() -> None:
     screen = memory_screen()
     lines = [partial(screen.say, f"part {number}") for number in range(100)]
-    screen.in_parts(lines, "never asked", below=15)
+    in_parts(screen, lines, "never asked", below=15)
     assert screen.talk.file.getvalue().split("\n")[:-1] == [  # type: ignore[attr-defined]
         f"part {number}" for number in range(100)
     ]

@@ -15,6 +15,7 @@ from provision.errata import ERRATA
 from provision.lesson.call import faces
 from provision.lesson.page import SECTIONS, BadPage, Page, names, read
 from provision.lesson.picture import as_text
+from provision.record.transcript import Transcript
 from provision.settings import Settings
 from provision.state.state import Ledger
 from sandbox import Sandbox
@@ -49,8 +50,10 @@ def writes(deployment: Deployment) -> list[dict[str, Any]]:
         heard: list[list[dict[str, Any]]] = []
 
         def prepare(aws: Any, ledger: Ledger) -> None:
-            aws.tap.transcript.begin("provision", ledger)
-            heard.append(aws.tap.transcript.events)
+            transcript = Transcript(aws.waiting)
+            aws.tap.listeners.append(transcript.call)
+            transcript.begin("provision", ledger)
+            heard.append(transcript.events)
 
         deployment.prepare = prepare
         deployment.build()

@@ -14,6 +14,7 @@ import pytest
 
 import provision.__main__
 from provision.account.cost import idle_sentence, prices, use_sentence
+from provision.cli.views.status import show_still_running
 from provision.lesson.diagram import Recorded, form_of, links_of
 from provision.lesson.picture import as_mermaid, as_svg, boxes, lines_of
 from provision.settings import Settings
@@ -67,7 +68,7 @@ def test_before_the_first_write_on_aws_and_at_its_end_the_cost_is_said(deploymen
     screen = memory_screen()
     with pytest.raises(outcome.Stop, match="Nobody is there to be asked"):
         provision.__main__.consent(screen, on_aws, deployment.settings, ask=True)()
-    screen.still_running(on_aws, deployment.settings, [], to_mend=[])
+    show_still_running(screen, on_aws, deployment.settings, [], to_mend=[])
     assert isinstance(screen.talk.file, io.StringIO)
     said = " ".join(screen.talk.file.getvalue().split())
     assert said.count(idle_sentence()) == 2 and said.count(use_sentence(by_queue=True)) == 2

@@ -32,6 +32,7 @@ from provision.aws.waiting import Waiting
 from provision.cli.ending import run_program
 from provision.cli.options import ledger_path
 from provision.cli.runner import run_step
+from provision.cli.session import Session
 from provision.settings import Settings
 from provision.state.entries import MARKS
 from provision.state.state import Ledger
@@ -114,14 +115,14 @@ class Ended:
 
 def tear_down(*arguments: str, tap: Tap | None = None) -> Ended:
     """`python -m teardown ARGUMENTS`, in this process, with short sleeps."""
-    tap = tap or Tap()
     screen = memory_screen()
+    session = Session(screen, tap or Tap())
 
     def body() -> int:
-        tap.waiting.sleep = short_sleep
-        return program.teardown(list(arguments), screen, tap)
+        session.tap.waiting.sleep = short_sleep
+        return program.teardown(list(arguments), session)
 
-    code = run_program(body, screen, tap, again="python -m teardown")
+    code = run_program(body, session, again="python -m teardown")
     CONNECTIONS.give_back(tap)
     assert isinstance(screen.talk.file, io.StringIO)
     return Ended(code, screen.talk.file.getvalue())

@@ -12,6 +12,7 @@ import pytest
 from rich.text import Text
 
 from provision.aws.waiting import Wait
+from provision.record.views import WaitLines
 from provision.terminal.differences import difference_lines
 from provision.terminal.screen import Screen
 from provision.terminal.text import folded, kept
@@ -211,8 +212,9 @@ def test_colour_is_for_those_who_want_it(folder: Folder, environ: dict[str, str]
 
 def test_a_wait_is_told_when_it_begins_and_every_fifteen_seconds(screen: Screen) -> None:
     refusal = "InvalidParameterValueException: The role defined for the function cannot be assumed by Lambda."
+    waits = WaitLines(screen)
     for elapsed in (0.0, 2.0, 14.0, 15.0, 17.0, 31.0):
-        screen.wait(Wait("role not yet assumable", "Lambda cannot see yet that it is trusted.", refusal, elapsed, 120))
+        waits.show(Wait("role not yet assumable", "Lambda cannot see yet that it is trusted.", refusal, elapsed, 120))
     lines = said(screen).splitlines()
     assert [line.split("(")[1].split(")")[0] for line in lines if "waiting" in line] == [
         "at most 120 s",
@@ -223,7 +225,7 @@ def test_a_wait_is_told_when_it_begins_and_every_fifteen_seconds(screen: Screen)
 
 
 def test_a_wait_for_what_was_asked_for_says_for_what(screen: Screen) -> None:
-    screen.wait(Wait("the trigger to be enabled", "", "", 0.0, 300))
+    WaitLines(screen).show(Wait("the trigger to be enabled", "", "", 0.0, 300))
     assert said(screen) == "    waiting    for the trigger to be enabled (at most 300 s).\n"
 
 

@@ -16,10 +16,11 @@ from typing import Any
 import pytest
 
 from provision import STEPS
+from provision.aws.clients import Clients
 from provision.package import source, zipped
 from provision.record.recording import ACCOUNT as MASK
 from provision.record.recording import NoTranscript, Recording, masked, read, transcripts_in, up_to
-from provision.record.transcript import folder_of
+from provision.record.transcript import Transcript, folder_of
 from provision.settings import Settings
 from provision.terminal import outcome
 from provision.terminal.json_values import bounded, plain
@@ -251,8 +252,15 @@ def test_signed_addresses_and_strangers_variables_are_not_in_it() -> None:
     assert '"TABLE_NAME": "name"' in text and '"PASSWORD": "<PASSWORD>"' in text
 
 
+def transcript_of(aws: Clients) -> Transcript:
+    """That of the run whose clients these are: it listens to their calls."""
+    (heard,) = [listener.__self__ for listener in aws.tap.listeners if hasattr(listener, "__self__")]
+    assert isinstance(heard, Transcript)
+    return heard
+
+
 def test_what_cannot_be_encoded_is_written_all_the_same(deployment: CommandLine) -> None:
-    deployment.on_connect = lambda aws: aws.tap.transcript.trial("a lone surrogate \udc80", "ü")
+    deployment.on_connect = lambda aws: transcript_of(aws).trial("a lone surrogate \udc80", "ü")
     deployment.provision("--yes", "--no-try")
     (trial,) = last(deployment).of("trial")
     assert trial["title"].startswith("a lone surrogate") and trial["saw"] == "ü"

@@ -20,7 +20,6 @@ from provision.aws.answers import EXPECTED, AnswerLost, Call, NotAWS, came_from_
 from provision.aws.operations import NEVER_SENT, NO_ANSWER, READS, WAITED_FOR
 from provision.aws.retries import Retries
 from provision.aws.waiting import Wait, Waiting
-from provision.record.transcript import Transcript
 from provision.terminal import outcome
 
 
@@ -34,8 +33,7 @@ class Tap:
 
     `doubt` is asked before each write and may raise to hold it back: whoever runs the steps may know that it could be
     a repetition. `permit` is asked after it and raises to stop the write; until a ledger sets it none leaves at all.
-    `listeners` are told of each call when it has ended, the transcript first. `stopping` makes the next call raise
-    Interrupted.
+    `listeners` are told of each call when it has ended. `stopping` makes the next call raise Interrupted.
     """
 
     waiting: Waiting = field(default_factory=Waiting)
@@ -49,8 +47,6 @@ class Tap:
     _waiter: Waiter | None = None
 
     def __post_init__(self) -> None:
-        self.transcript = Transcript(self.waiting)
-        self.listeners.insert(0, self.transcript.call)
         self.retries = Retries(lambda: self.waiting, lambda: self._current, lambda: self.stopping)
 
     @property

@@ -12,31 +12,31 @@ from pathlib import Path
 from provision.account.plan import DryLedger, make_plan
 from provision.account.request_trace import follow_all, follow_poison, poison_takes, refuse_unless_built
 from provision.account.status import State, is_as_built, states, waiting_messages
-from provision.aws.calls import Tap
-from provision.cli.deployment import connected, deployment
-from provision.cli.ending import begin, explained
+from provision.cli.deployment import check_ledger, connected, deployment, path_before_connecting, path_of_ledger
+from provision.cli.ending import explained
 from provision.cli.options import (
     Parser,
     add_screen_options,
     add_target_options,
     add_variant_options,
-    check_ledger,
     check_target,
-    path_before_connecting,
-    path_of_ledger,
     settings_of,
     target_arguments,
     variant_arguments,
 )
+from provision.cli.session import Session
+from provision.cli.views.status import show_status, show_still_running
+from provision.lesson import diagram as pictures
+from provision.record.views import show_hop
 from provision.state.entries import Resource
+from provision.state.resources import where_to_see
 from provision.state.state import Ledger
 from provision.terminal import outcome
-from provision.terminal.screen import Screen
 from provision.terminal.writing import write_file
 
 
 def replay_parser() -> Parser:
-    from provision.replay.command import add_options
+    from provision.replay.command import add_options  # what it reads and writes takes a tenth of a second to import
 
     parser = Parser(
         prog="python -m provision replay",
@@ -48,13 +48,13 @@ def replay_parser() -> Parser:
     return parser
 
 
-def replay(given: list[str], screen: Screen, tap: Tap) -> int:
-    from provision.replay import command
+def replay(given: list[str], session: Session) -> int:
+    from provision.replay import command  # as above
 
     command_line = replay_parser()
     options = command_line.parse_args(given)
-    begin(options, screen, tap)
-    return command.replay(options, screen)
+    session.begin(options)
+    return command.replay(options, session.screen)
 
 
 def trace_parser() -> Parser:
@@ -72,14 +72,15 @@ def trace_parser() -> Parser:
     return parser
 
 
-def trace(given: list[str], screen: Screen, tap: Tap) -> int:
+def trace(given: list[str], session: Session) -> int:
     """`trace`: nothing is built, and what is sent is taken away again."""
+    screen = session.screen
     command_line = trace_parser()
     options = command_line.parse_args(given)
-    begin(options, screen, tap)
+    session.begin(options)
     check_target(command_line, options)
     settings = settings_of(options)
-    with deployment("trace", given, options, settings, screen, tap, kind=Ledger) as (aws, ledger):
+    with deployment("trace", given, options, settings, session, kind=Ledger) as (aws, ledger):
         ledger.step = "trace"
         with explained(aws, ledger):
             refuse_unless_built(ledger)
@@ -94,8 +95,8 @@ def trace(given: list[str], screen: Screen, tap: Tap) -> int:
                 hops = follow_all(aws, settings, ledger)
             with closing(hops):  # when the screen fails, what was sent is taken away all the same
                 for hop in hops:
-                    screen.hop(hop)
-                    tap.transcript.hop(**vars(hop))
+                    show_hop(screen, **vars(hop))
+                    session.transcript.hop(**vars(hop))
     screen.say()
     screen.say("Times count from when the client sent. What was sent is gone again.", "dim")
     return outcome.DONE
@@ -111,31 +112,28 @@ def status_parser() -> Parser:
     return parser
 
 
-def status(given: list[str], screen: Screen, tap: Tap) -> int:
+def status(given: list[str], session: Session) -> int:
     """`status`: what a plan means for what is there. Exit code 1 where something has drifted or is missing."""
-    from provision.state.resources import where_to_see
-
+    screen = session.screen
     command_line = status_parser()
     options = command_line.parse_args(given)
-    begin(options, screen, tap)
+    session.begin(options)
     check_target(command_line, options)
     settings = settings_of(options)
     with (
-        deployment("status", given, options, settings, screen, tap, kind=DryLedger) as (aws, ledger),
+        deployment("status", given, options, settings, session, kind=DryLedger) as (aws, ledger),
         explained(aws, ledger),
     ):
         found = states(make_plan(aws, settings, ledger), ledger)
         waiting = waiting_messages(aws, settings, found)
     built = [entry for entry in ledger.as_opened if entry.status == "created"]
-    seen = (
-        {entry.key: where_to_see(entry.kind, entry.identity, entry.outputs, aws) for entry in built}
-        if aws.endpoint is None
-        else {}
-    )
-    screen.status(found, waiting, seen, url=invoke_url(found, built))
+    seen = {}
+    if aws.endpoint is None:
+        seen = {entry.key: where_to_see(entry.kind, entry.identity, entry.outputs, aws) for entry in built}
+    show_status(screen, found, waiting, seen, url=invoke_url(found, built))
     where, good = target_arguments(options, aws), is_as_built(found)
     if any(state.since for state in found):
-        screen.still_running(aws, settings, where, to_mend=[] if good else [*where, *variant_arguments(options)])
+        show_still_running(screen, aws, settings, where, to_mend=[] if good else [*where, *variant_arguments(options)])
     return outcome.DONE if good else outcome.LEFT
 
 
@@ -146,32 +144,29 @@ def invoke_url(found: Sequence[State], built: Sequence[Resource]) -> str:
 
 
 def diagram_parser() -> Parser:
-    from provision.lesson.diagram import FORMATS
-
     parser = Parser(
         prog="python -m provision diagram",
         description="The architecture as a picture, with what is there by the ledger.",
     )
     add_target_options(parser, asks=False, documents=False)
     parser.add_argument("--as-written", action="store_true", help="it was built so")
-    parser.add_argument("--format", choices=FORMATS, help="default: by the ending of OUT, else text")
+    parser.add_argument("--format", choices=pictures.FORMATS, help="default: by the ending of OUT, else text")
     parser.add_argument("--out", metavar="OUT", type=Path, help="a file in the place of stdout")
     return parser
 
 
-def diagram(given: list[str], screen: Screen, tap: Tap) -> int:
+def diagram(given: list[str], session: Session) -> int:
     """`diagram`: from the ledger alone, where its place is known without asking for the account."""
-    from provision.lesson import diagram as pictures
-
+    screen = session.screen
     command_line = diagram_parser()
     options = command_line.parse_args(given)
-    begin(options, screen, tap)
+    session.begin(options)
     check_target(command_line, options)
     settings = settings_of(options)
     check_ledger(options)
     path = path_before_connecting(options)
     if path is None:  # it bears the account's number, which nothing else is asked for
-        path = path_of_ledger(options, connected(options, screen, tap))
+        path = path_of_ledger(options, connected(options, session))
     form = pictures.form_of(options.out, options.format)
     drawn = pictures.diagram(settings, pictures.read(path), form, width=screen.width)
     if options.out:
@@ -183,7 +178,7 @@ def diagram(given: list[str], screen: Screen, tap: Tap) -> int:
     return outcome.DONE
 
 
-COMMANDS: dict[str, Callable[[list[str], Screen, Tap], int]] = {
+COMMANDS: dict[str, Callable[[list[str], Session], int]] = {
     "replay": replay,
     "trace": trace,
     "status": status,

@@ -22,7 +22,7 @@ def complete(
     if "_ARGCOMPLETE" not in os.environ:
         return
     try:
-        import argcomplete
+        import argcomplete  # an extra, and only for a shell that asks
     except ImportError:
         sys.exit(1)
     program = int(os.environ["_ARGCOMPLETE"])
@@ -41,19 +41,19 @@ def complete(
 
 
 def profiles(**asked: Any) -> list[str]:
-    import botocore.session
+    import botocore.session  # it takes a fifth of a second to import, which a shell need not wait for elsewhere
 
     return list(botocore.session.Session().available_profiles)
 
 
 def regions(**asked: Any) -> list[str]:
-    import botocore.session
+    import botocore.session  # as above
 
     return list(botocore.session.Session().get_available_regions("lambda"))
 
 
 def keys(**asked: Any) -> list[str]:
-    from provision.state.resources import ADOPTABLE
+    from provision.state.resources import ADOPTABLE  # with boto3, which the sandbox's commands complete without
 
     return list(ADOPTABLE)
 

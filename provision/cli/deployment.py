@@ -7,15 +7,39 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from provision.aws.calls import Tap
-from provision.aws.clients import Clients, Target, connect
-from provision.cli.ending import write_down
-from provision.cli.options import FOLDER, check_ledger, path_of_ledger
-from provision.settings import Settings
+from provision.aws import sandbox_process
+from provision.aws.clients import SANDBOX_ACCOUNT, Clients, Target, connect
+from provision.cli.options import FOLDER, ledger_path
+from provision.cli.session import Session
+from provision.cli.views.banner import hide_ids, show_banner
+from provision.record.durations import typical
+from provision.record.recording import transcripts_in
+from provision.settings import DEFAULT_REGION, Settings
 from provision.state.state import L, Ledger
 from provision.terminal import outcome
 from provision.terminal.screen import Screen
 from provision.terminal.shell import program
+
+
+def path_of_ledger(options: argparse.Namespace, aws: Clients) -> Path:
+    path: Path = options.state or ledger_path(aws.account_id, aws.region, aws.endpoint, options.learner, FOLDER)
+    return path
+
+
+def path_before_connecting(options: argparse.Namespace) -> Path | None:
+    """Where the ledger is, as far as that is known without asking AWS for the account."""
+    if options.state:
+        return Path(options.state)
+    if options.sandbox:
+        return ledger_path(SANDBOX_ACCOUNT, options.region or DEFAULT_REGION, "sandbox:", options.learner, FOLDER)
+    return None
+
+
+def check_ledger(options: argparse.Namespace) -> None:
+    """Refuse a damaged ledger before the first call, where its place is known by then. Raises LedgerRefused."""
+    path = path_before_connecting(options)
+    if path is not None:
+        Ledger.check(path)
 
 
 @contextmanager
@@ -24,8 +48,7 @@ def deployment(
     given: list[str],
     options: argparse.Namespace,
     settings: Settings,
-    screen: Screen,
-    tap: Tap,
+    session: Session,
     *,
     kind: type[L],
 ) -> Iterator[tuple[Clients, L]]:
@@ -36,12 +59,14 @@ def deployment(
     """
     check_ledger(options)
     builds = command == "provision"
-    aws = connected(options, screen, tap, start=builds)
+    screen = session.screen
+    aws = connected(options, session, start=builds)
     ledger = open_ledger(aws, options, screen, kind)
     try:
-        write_down(command, given if builds else [command, *given], aws, settings, ledger, keep=kind is Ledger)
-        screen.hide_ids(aws, ledger)
-        screen.banner(aws, settings, ledger)
+        words = given if builds else [command, *given]
+        session.write_down(command, words, aws, settings, ledger, keep=kind is Ledger)
+        hide_ids(screen, aws, ledger)
+        show_banner(screen, aws, settings, ledger, options.sources)
         yield aws, ledger
     finally:
         ledger.close()
@@ -60,9 +85,9 @@ def open_ledger(aws: Clients, options: argparse.Namespace, screen: Screen, kind:
     return ledger
 
 
-def connected(options: argparse.Namespace, screen: Screen, tap: Tap, *, start: bool = True) -> Clients:
+def connected(options: argparse.Namespace, session: Session, *, start: bool = True) -> Clients:
     """Clients for what the options mean; with `start` a sandbox that is asked for and not running is started."""
-    return connect(resolve_target(options, screen, start=start), tap)
+    return connect(resolve_target(options, session.screen, start=start), session.tap)
 
 
 def resolve_target(options: argparse.Namespace, screen: Screen, *, start: bool) -> Target:
@@ -81,8 +106,6 @@ def resolve_target(options: argparse.Namespace, screen: Screen, *, start: bool) 
 
 def find_sandbox(folder: Path) -> tuple[str, str]:
     """Id and URL of the sandbox of this folder. Raises Stop: a new one has nothing in it that could be recovered."""
-    from provision.aws import sandbox_process
-
     running = sandbox_process.find(folder)
     if running is None:
         raise outcome.Stop(
@@ -95,8 +118,6 @@ def find_sandbox(folder: Path) -> tuple[str, str]:
 
 def start_sandbox(folder: Path, screen: Screen) -> tuple[str, str]:
     """Id and URL of the sandbox of this folder, started if absent."""
-    from provision.aws import sandbox_process
-
     try:
         running = sandbox_process.find(folder)
         if running is None:
@@ -117,7 +138,4 @@ def took_before(program: str, aws: Clients, ledger: Ledger, screen: Screen) -> d
     is drawn that could say so."""
     if not screen.draws:
         return {}
-    from provision.record.durations import typical
-    from provision.record.recording import transcripts_in
-
     return typical(transcripts_in(ledger.path.parent), program, aws.endpoint)

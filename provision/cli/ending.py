@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import datetime
 import signal
-import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from types import FrameType
 
 from botocore.exceptions import ConnectionError as BotocoreConnectionError
@@ -19,24 +16,21 @@ from botocore.exceptions import HTTPClientError
 from provision import STEPS
 from provision.aws.calls import Tap
 from provision.aws.clients import Clients
-from provision.aws.waiting import Wait
 from provision.cli.errors import explain
 from provision.cli.options import FOLDER
+from provision.cli.session import Session
 from provision.record import log
-from provision.settings import Settings
 from provision.state.state import Ledger
 from provision.terminal import outcome
 from provision.terminal.redaction import without_secrets
-from provision.terminal.screen import Screen
-from provision.terminal.writing import writing
 
 
-def run_program(body: Callable[[], int], screen: Screen, tap: Tap, *, again: str = "") -> int:
+def run_program(body: Callable[[], int], session: Session, *, again: str = "") -> int:
     """Run a program's body; turn every ending into words on the screen and an exit code.
 
     `again` is the command line that goes on after an interruption.
     """
-
+    screen, tap, transcript = session.screen, session.tap, session.transcript
     at_a_question = False
 
     def stop_softly(number: int, frame: FrameType | None) -> None:
@@ -47,28 +41,22 @@ def run_program(body: Callable[[], int], screen: Screen, tap: Tap, *, again: str
         tap.stopping = True
         screen.say_at_once("Stopping after the call in flight. Press Ctrl-C again to stop at once.")
 
-    def waits(wait: Wait) -> None:
-        log.ROOM.debug("waiting %s", wait)
-        screen.wait(wait)
-        tap.transcript.wait(wait, tap.under_way)
-
     def ended(stop: outcome.Stop) -> int:
         for number in previous:  # it ends already: a burst of them must not spoil its last words
             signal.signal(number, signal.SIG_IGN)
-        screen.stopped(stop, tap.transcript.path)
-        tap.transcript.ended(stop.exit_code, len(tap.calls), len(tap.writes()), stop)
+        session.stopped(stop, transcript.path)
+        transcript.ended(stop.exit_code, len(tap.calls), len(tap.writes()), stop)
         with suppress(OSError):  # stdout may be what failed
             screen.finish(stop.exit_code)
         return stop.exit_code
 
-    tap.waiting.tell = waits
+    tap.waiting.tell = session.wait
     tap.waiting.sleep = Sleep(tap)
-    tap.transcript.warn = screen.warn
     previous = {number: signal.signal(number, stop_softly) for number in (signal.SIGINT, signal.SIGTERM)}
     go_on = f"Go on with: {again}" if again else "Running the same command again goes on where this run stopped."
     try:
         code = body()
-        tap.transcript.ended(code, len(tap.calls), len(tap.writes()), None)
+        transcript.ended(code, len(tap.calls), len(tap.writes()), None)
         screen.finish(code)
         return code
     except KeyboardInterrupt:
@@ -137,58 +125,3 @@ def explained(aws: Clients, ledger: Ledger | None = None, *, step: str = "") -> 
             stop.means = f"The local AWS, {aws.endpoint}, does not answer: most likely it was stopped."
             stop.advice = ("Run the same command again, when this one has ended: it finds or starts a sandbox.",)
         raise stop from error
-
-
-def begin(options: argparse.Namespace, screen: Screen, tap: Tap) -> None:
-    """What the command line says about how it looks, and about what is written beside it. Raises Stop."""
-    events: Path | None = getattr(options, "events", None)
-    takes_stdout = str(events) == "-" or getattr(options, "step", False)
-    output = getattr(options, "output", "text")
-    if takes_stdout and options.sources.get("output") != "--output":
-        options.output = output = "text"  # a setting for all commands is none for one that has no document
-    screen.use(plain=options.plain, presenting=options.present, color=options.color, output=output)
-    screen.sources = options.sources
-    for warning in options.warnings:
-        screen.warn(warning)
-    if events is not None and str(events) == "-":
-        if output == "json":
-            raise outcome.Stop(
-                "--events - and --output json both write to stdout.",
-                means="Nothing was done.",
-                advice=("Name a file: --events FILE",),
-                exit_code=outcome.USAGE,
-            )
-        tap.transcript.share(screen.give_stdout_away())
-    elif events is not None:
-        with writing(events):
-            file = events.open("w", encoding="utf-8", newline="\n", buffering=1)
-        tap.transcript.share(file.write)
-    if getattr(options, "debug", False):
-        state: Path | None = options.state
-        beside = state.parent if state else FOLDER
-        with writing(beside / log.FOLDER):
-            screen.log = log.begin(beside, screen.document["program"])
-        tap.listeners.append(lambda call: log.ROOM.debug("%s %s ended: %s", call.service, call.operation, call.error))
-        screen.keep(f"Log            {screen.log}")
-
-
-def write_down(
-    program: str,
-    arguments: list[str] | None,
-    aws: Clients,
-    settings: Settings,
-    ledger: Ledger,
-    *,
-    keep: bool = True,
-) -> None:
-    """Begin the run's transcript, beside the ledger; without `keep` only for whoever listens to its events."""
-    aws.tap.transcript.begin(
-        program,
-        ledger,
-        keep=keep,
-        partition=aws.partition,
-        arguments=sys.argv[1:] if arguments is None else arguments,
-        learner=settings.learner,
-        as_written=settings.as_written,
-        runtime=settings.runtime,
-    )

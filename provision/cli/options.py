@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from provision import STEPS, Step, __version__
 from provision.cli.configuration import BadConfiguration, open_options, settle
-from provision.settings import DEFAULT_REGION, BadSetting, Settings, check_region
+from provision.settings import BadSetting, Settings, check_region
 from provision.terminal import outcome
 
 if TYPE_CHECKING:  # boto3 takes a quarter of a second to import, and the sandbox's commands need none
@@ -184,31 +184,3 @@ def settings_of(options: argparse.Namespace) -> Settings:
 def variant_arguments(options: argparse.Namespace) -> list[str]:
     """The options that another run needs to build the same."""
     return [*(["--runtime", options.runtime] if options.runtime else []), *(["--as-written"] * options.as_written)]
-
-
-def path_of_ledger(options: argparse.Namespace, aws: Clients) -> Path:
-    from provision.cli.options import ledger_path
-
-    path: Path = options.state or ledger_path(aws.account_id, aws.region, aws.endpoint, options.learner, FOLDER)
-    return path
-
-
-def path_before_connecting(options: argparse.Namespace) -> Path | None:
-    """Where the ledger is, as far as that is known without asking AWS for the account."""
-    from provision.aws.clients import SANDBOX_ACCOUNT
-    from provision.cli.options import ledger_path
-
-    if options.state:
-        return Path(options.state)
-    if options.sandbox:
-        return ledger_path(SANDBOX_ACCOUNT, options.region or DEFAULT_REGION, "sandbox:", options.learner, FOLDER)
-    return None
-
-
-def check_ledger(options: argparse.Namespace) -> None:
-    """Refuse a damaged ledger before the first call, where its place is known by then. Raises LedgerRefused."""
-    from provision.state.state import Ledger
-
-    path = path_before_connecting(options)
-    if path is not None:
-        Ledger.check(path)

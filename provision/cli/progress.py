@@ -56,6 +56,10 @@ class Progress:
         self._part, self._since = "", self.began
         self._wait: tuple[Wait, float, Call | None] | None = None
 
+    def note(self, notice: str) -> None:
+        """Draw this from now on, too."""
+        self.notice = notice
+
     def wait(self, wait: Wait) -> None:
         """A wait begins, or goes on."""
         self._wait = (wait, self.clock(), self._last_call)

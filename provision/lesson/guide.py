@@ -20,13 +20,23 @@ from provision.lesson import picture
 from provision.lesson.call import faces
 from provision.lesson.page import ConsoleFace, Page, names, read
 from provision.lesson.place import Place, step_called
+from provision.lesson.views import (
+    CONSOLE_MARKS,
+    show_call,
+    show_change,
+    show_code,
+    show_drawing,
+    show_markdown,
+    show_page,
+)
 from provision.package import source_file
 from provision.record.recording import invented_ids
+from provision.record.transcript import Transcript
 from provision.state.entries import Resource
 from provision.state.resources import where_to_see
 from provision.terminal import outcome
-from provision.terminal.prompts import forget_typed_ahead
-from provision.terminal.screen import CONSOLE_MARKS, Screen
+from provision.terminal.prompts import choose, forget_typed_ahead, in_parts, pause
+from provision.terminal.screen import Screen
 from provision.terminal.shell import program
 
 # By step, the key of what it makes last: when that is made, the step is done.
@@ -60,27 +70,32 @@ KEYS = {
 
 
 class Guide:
-    """One sitting of a lesson: the run, the screen, and where the learner is.
+    """One sitting of a lesson: the run, the screen, the run's transcript, and where the learner is.
 
-    `run_step` runs one step of the walkthrough and tells the screen, `try_all` the tests of the result. `made_by` looks
-    up the calls that made what there is of a step, as `call` events of transcripts; it may find none.
+    `run_step` runs one step of the walkthrough and tells the screen, `try_all` the tests of the result, `stopped` says
+    how one of them ended. `made_by` looks up the calls that made what there is of a step, as `call` events of
+    transcripts; it may find none.
     """
 
     def __init__(
         self,
         run: conflicts.Run,
         screen: Screen,
+        transcript: Transcript,
         *,
         run_step: Callable[[Step], None],
         try_all: Callable[[], None],
         made_by: Callable[[Step], list[dict[str, Any]]],
+        stopped: Callable[[outcome.Stop], None],
         lessons: Path | None = None,
     ) -> None:
         self.run = run
         self.screen = screen
+        self.transcript = transcript
         self.run_step = run_step
         self.try_all = try_all
         self.made_by = made_by
+        self.stopped = stopped
         self.lessons = lessons
         self.place = Place.read(run.ledger.path)
         if self.place.endpoint != run.ledger.endpoint:  # a sandbox that is gone took along what the place was in
@@ -143,7 +158,7 @@ class Guide:
         self.show(step, page)
         while True:
             title = f"Step {step.number} of 8, {step.title}"
-            choice = self.screen.choose(title, self.choices(step), KEYS, numbers=len(STEPS))
+            choice = choose(self.screen, title, self.choices(step), KEYS, numbers=len(STEPS))
             if choice.isdigit():
                 return STEPS[int(choice) - 1]
             if choice == "quit":
@@ -166,18 +181,18 @@ class Guide:
             if choice == "run":
                 self.do(step, page)
             elif choice == "code":
-                self.screen.code(code_of(step), "python")
+                show_code(self.screen, code_of(step), "python")
                 self.screen.keep(f"It is in {inspect.getsourcefile(step.load())}.", "dim")
                 if step.name == "function":
                     self.screen.keep(f"What it sends to Lambda is {source_file(self.run.settings)}.", "dim")
             elif choice == "calls":
                 self.show_calls(step, page)
             elif choice == "answer":
-                self.screen.markdown(page.answer)
+                show_markdown(self.screen, page.answer)
             elif choice == "words":
-                self.screen.markdown((BESIDE / "lessons" / "words.md").read_text(encoding="utf-8"))
+                show_markdown(self.screen, (BESIDE / "lessons" / "words.md").read_text(encoding="utf-8"))
             elif choice == "notes":
-                self.screen.markdown(page.presenter)
+                show_markdown(self.screen, page.presenter)
             elif choice == "test":
                 self.test()
 
@@ -242,15 +257,15 @@ class Guide:
         """One part after the other, in a terminal no more than there is room for; `what` is what there is more of."""
         prompt = f"{what}. Enter: go on; e: to its end; x: no more of it > "
         menu = len(self.choices(step)) + 4  # its title, the line with the pages' numbers, and the prompt
-        self.screen.in_parts(parts, prompt, below=menu)
+        in_parts(self.screen, parts, prompt, below=menu)
 
     def show_beginning(self, step: Step, page: Page) -> None:
-        self.screen.page(f"Step {step.number} of 8: {page.title}")
+        show_page(self.screen, f"Step {step.number} of 8: {page.title}")
         self.show_section("What it is for", page.purpose)
 
     def show_section(self, title: str, text: str) -> None:
         self.screen.heading(title)
-        self.screen.markdown(text)
+        show_markdown(self.screen, text)
 
     def show_erratum(self, erratum: Erratum) -> None:
         self.screen.heading(f"Erratum {erratum.number} of the walkthrough")
@@ -260,7 +275,7 @@ class Guide:
 
     def show_picture(self) -> None:
         self.screen.heading("What there is so far")
-        self.screen.drawing(picture.as_text(self.run.settings, self.existing(), width=self.screen.width))
+        show_drawing(self.screen, picture.as_text(self.run.settings, self.existing(), width=self.screen.width))
 
     def show_question(self, step: Step, page: Page) -> None:
         self.show_section("To think about", page.question)
@@ -301,7 +316,7 @@ class Guide:
 
     def do(self, step: Step, page: Page) -> None:
         """Run the step, then show each call that changed something, what it left in the ledger, and where to see it."""
-        transcript = self.run.aws.tap.transcript
+        transcript = self.transcript
         first = len(transcript.events)
         began = time.monotonic()
         try:
@@ -309,7 +324,7 @@ class Guide:
         except outcome.Interrupted:
             raise
         except outcome.Stop as stop:
-            self.screen.stopped(stop)
+            self.stopped(stop)
             return
         finally:
             forget_typed_ahead()  # an Enter of impatience would turn the page, and run what is there
@@ -328,7 +343,7 @@ class Guide:
         took = self.seconds[step.name]
         self.screen.say(f"Step {step.number} is done ({took:.1f} s).", "bold green")
         self.screen.heading("To think about")
-        self.screen.markdown(page.question)
+        show_markdown(self.screen, page.question)
 
     def say_how_to_try(self) -> None:
         """What the `aws` commands of a page need on an emulator, which asks for no credentials."""
@@ -346,11 +361,11 @@ class Guide:
         stopping = True
         for number, call in enumerate(calls, start=1):
             shown = faces(call, page, region=aws.region, endpoint_url=aws.base_url, profile=aws.profile)
-            self.screen.call(call, shown)
+            show_call(self.screen, call, shown)
             if not stopping or number == len(calls):
                 continue
             prompt = f"Call {number} of {len(calls)}. Enter: the next; e: all; x: no more of them > "
-            answer = self.screen.pause(prompt, ("", "e", "x", "q"))
+            answer = pause(self.screen, prompt, ("", "e", "x", "q"))
             if answer in ("x", "q"):
                 return
             stopping = answer != "e"
@@ -361,7 +376,7 @@ class Guide:
         except outcome.Interrupted:
             raise
         except outcome.Stop as stop:
-            self.screen.stopped(stop)
+            self.stopped(stop)
         finally:
             forget_typed_ahead()
 
@@ -375,7 +390,9 @@ class Guide:
         for entries in changes.values():
             entry = Resource(**{**entries[-1], "before": {}})
             words = ", then ".join(dict.fromkeys(WORDS.get(one["status"], one["status"]) for one in entries))
-            self.screen.change(entry, words, where_to_see(entry.kind, entry.identity, entry.outputs, self.run.aws))
+            show_change(
+                self.screen, entry, words, where_to_see(entry.kind, entry.identity, entry.outputs, self.run.aws)
+            )
 
 
 def code_of(step: Step) -> str:

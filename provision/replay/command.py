@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import copy
 import math
 import shlex
 import sys
@@ -64,13 +63,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def replay(options: argparse.Namespace, screen: Screen) -> int:
     """Ctrl-C ends it at once and without a word, as it ends any player: no call is under way."""
-    screen.asking = True
     try:
-        return shown(options, screen)
+        with screen.interruptible():
+            return shown(options, screen)
     except KeyboardInterrupt:
         return outcome.INTERRUPTED
-    finally:
-        screen.asking = False
 
 
 def shown(options: argparse.Namespace, screen: Screen) -> int:
@@ -95,8 +92,7 @@ def shown(options: argparse.Namespace, screen: Screen) -> int:
     if options.script:
         scripted(recording, options.script, screen)
         return outcome.DONE
-    stage = copy.copy(screen)
-    stage.talk, stage.in_terminal = screen.data, screen.data_in_terminal  # what is played was asked for: it is data
+    stage = screen.with_talk_as_data()  # what is played was asked for
     show = Show(recording, stage, with_faces=options.faces)
     if sys.stdin.isatty() and stage.draws:
         play(show, speed=options.speed)

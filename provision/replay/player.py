@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
+from rich.text import Text
+
 from provision import Step
-from provision.account.request_trace import Hop
-from provision.account.smoke_tests import Trial
 from provision.aws.waiting import Wait
 from provision.lesson.call import faces
 from provision.lesson.page import Page, names, read
 from provision.lesson.picture import as_text
+from provision.lesson.views import show_call, show_drawing, show_markdown, show_page
 from provision.record.recording import Recording, invented
+from provision.record.views import WaitLines, show_hop, show_outcome, show_step_ended, show_test, show_took
 from provision.replay.scenes import LONGEST_SILENCE, Scene, existing, happened, is_seen, scenes, seconds_of
-from provision.state.resources import name_of, noun_of
 from provision.terminal.screen import Screen
 
 SPEEDS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
@@ -52,6 +54,7 @@ class Show:
     def __init__(self, recording: Recording, screen: Screen, *, with_faces: bool = False) -> None:
         self.recording = recording
         self.screen = screen
+        self.waits = WaitLines(screen)
         self.with_faces = with_faces
         header = recording.header
         for value, name in invented(recording).items():
@@ -59,6 +62,10 @@ class Show:
         self.names = names(
             recording.settings, account=header["account"], region=header["region"], partition=header["partition"]
         )
+
+    def turn_faces(self) -> None:
+        """From here on calls with their faces, or again without."""
+        self.with_faces = not self.with_faces
 
     def opening(self) -> None:
         header, screen = self.recording.header, self.screen
@@ -71,10 +78,10 @@ class Show:
             screen.warn("The run was killed: what it did last may be missing.")
 
     def begin(self, scene: Scene) -> None:
-        self.screen.page(scene.title)
+        show_page(self.screen, scene.title)
         if scene.step is not None and self.recording.header["program"] == "provision":
-            self.screen.markdown(self.page(scene.step).purpose)
-        self.screen.begin_waits()
+            show_markdown(self.screen, self.page(scene.step).purpose)
+        self.waits.begin()
 
     def page(self, step: Step) -> Page:
         return read(step.name, self.names)
@@ -84,20 +91,20 @@ class Show:
         if kind == "call":
             self.call(scene, event)
         elif kind == "wait":
-            self.screen.wait(Wait(**{name: event[name] for name in ("reason", "means", "words", "elapsed", "budget")}))
+            self.waits.show(Wait(**{name: event[name] for name in ("reason", "means", "words", "elapsed", "budget")}))
         elif kind == "done" and scene.step is not None:
-            self.screen.step_ended(scene.step, [happened(one) for one in event["happened"]], self.recording.settings)
+            made = [happened(one) for one in event["happened"]]
+            show_step_ended(self.screen, scene.step, made, self.recording.settings)
             took = seconds_of(scene)
             if self.screen.presenting and took is not None:
-                self.screen.took(took)
+                show_took(self.screen, took)
         elif kind == "hop":
-            self.hop(event)
+            hop = {name: event[name] for name in ("route", "place", "after", "took", "source", "saw")}
+            show_hop(self.screen, **hop)
         elif kind == "trial":
-            self.screen.trial(Trial(event["title"], event["saw"]))
+            show_test(self.screen, event["title"], event["saw"])
         elif kind == "removed":
-            remark = f"  ({event['remark']})" if event["remark"] else ""
-            name = name_of(event["kind"], event["identity"])
-            self.screen.line(event["word"], noun_of(event["kind"]), f"{name}{remark}")
+            show_outcome(self.screen, event["word"], event["kind"], event["identity"], event["remark"])
         elif kind == "ended":
             self.ended(event)
 
@@ -106,7 +113,7 @@ class Show:
             return
         if self.with_faces:
             page = self.page(scene.step) if scene.step is not None else None
-            self.screen.call(event, faces(event, page, region=self.recording.header["region"]))
+            show_call(self.screen, event, faces(event, page, region=self.recording.header["region"]))
         else:
             sent = f", sent {event['sent']} times" if event["sent"] > 1 else ""
             error = f"  refused: {event['error']['code']}" if event["error"] else ""
@@ -115,13 +122,10 @@ class Show:
                 "dim",
             )
 
-    def hop(self, event: dict[str, Any]) -> None:
-        self.screen.hop(Hop(**{name: event[name] for name in ("route", "place", "after", "took", "source", "saw")}))
-
     def picture(self, so_far: list[dict[str, Any]]) -> None:
         self.screen.heading("What there is so far")
         there = existing(self.recording, so_far)
-        self.screen.drawing(as_text(self.recording.settings, there, width=self.screen.width))
+        show_drawing(self.screen, as_text(self.recording.settings, there, width=self.screen.width))
 
     def lesson(self, scene: Scene, key: str) -> None:
         """What the lesson has for a key of a step; elsewhere it has nothing."""
@@ -131,7 +135,7 @@ class Show:
         page = self.page(scene.step)
         for heading, part in LESSON[key].items():
             self.screen.heading(heading)
-            self.screen.markdown(getattr(page, part))
+            show_markdown(self.screen, getattr(page, part))
 
     def ended(self, event: dict[str, Any]) -> None:
         stop = event.get("stop")
@@ -270,7 +274,7 @@ class Player:
         elif key == "-":
             self.speed = next((speed for speed in reversed(SPEEDS) if speed < self.speed), self.speed)
         elif key == "f":
-            self.show.with_faces = not self.show.with_faces
+            self.show.turn_faces()
             self.redraw()
         elif key == "d":
             self.show.picture(self.shown())
@@ -337,7 +341,7 @@ def times(all_scenes: list[Scene]) -> list[list[float]]:
 
 def play(show: Show, *, speed: float = 1.0) -> None:
     """In a terminal: with keys, until the person quits."""
-    import blessed
+    import blessed  # it takes time to import, which only a terminal needs
 
     # blessed reads keys only where the stream is the real one; a mask may stand before it. It is here for its keys:
     # with styling it would ask the terminal what it can, which some show as text, and a late answer would be keys.
@@ -348,5 +352,14 @@ def play(show: Show, *, speed: float = 1.0) -> None:
         key = terminal.inkey(timeout=seconds)
         return key.name or str(key)
 
-    with terminal.cbreak(), show.screen.state_line() as tell_state:
+    with terminal.cbreak(), state_line(show.screen) as tell_state:
         Player(show, next_key, speed=speed).play(tell_state)
+
+
+@contextmanager
+def state_line(screen: Screen) -> Iterator[Callable[[str], None]]:
+    """A line that stays below everything else inside the block, and a function that changes it."""
+    from rich.live import Live  # as above
+
+    with Live(Text(""), console=screen.talk, auto_refresh=False, transient=True) as live:
+        yield lambda text: live.update(Text(text, style="reverse", no_wrap=True, overflow="ellipsis"), refresh=True)

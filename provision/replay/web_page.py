@@ -20,6 +20,7 @@ from provision.errata import ERRATA
 from provision.lesson.call import Faces, faces
 from provision.lesson.page import Page, names, read
 from provision.lesson.picture import as_svg
+from provision.lesson.views import CONSOLE_MARKS
 from provision.record.recording import ACCOUNT, Recording, masked
 from provision.replay.chart import as_svg as chart_as_svg
 from provision.replay.scenes import Scene, existing, scenes, seconds_of
@@ -27,7 +28,6 @@ from provision.replay.timeline import timeline
 from provision.settings import Settings
 from provision.state.resources import name_of, noun_of
 from provision.terminal import outcome
-from provision.terminal.screen import CONSOLE_MARKS
 
 # What the bar of links says of a page that is no step's; its whole title is read out, and shown when pointed at.
 SHORT = {

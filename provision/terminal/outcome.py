@@ -25,17 +25,27 @@ class Stop(Exception):
     """
 
     exit_code = LEFT
-    things: tuple[tuple[str, dict[str, str], str], ...] = ()
 
     def __init__(
-        self, what: str, *, means: str = "", advice: tuple[str, ...] = (), exit_code: int | None = None
+        self,
+        what: str,
+        *,
+        means: str = "",
+        advice: tuple[str, ...] = (),
+        things: tuple[tuple[str, dict[str, str], str], ...] = (),
+        exit_code: int | None = None,
     ) -> None:
         super().__init__(what)
         self.what = what
         self.means = means
         self.advice = advice
+        self.things = things
         if exit_code is not None:
             self.exit_code = exit_code
+
+
+class Declined(Stop):
+    """A person was asked and did not say yes."""
 
 
 class Interrupted(Stop):

@@ -18,6 +18,7 @@ from provision.aws.answers import Call
 from provision.aws.calls import Tap
 from provision.aws.clients import Clients, Target
 from provision.cli.ending import run_program
+from provision.cli.session import Session
 from provision.settings import Settings
 from sandbox import Sandbox
 from tests.rig.deployment import CONNECTIONS, REGION, Deployment
@@ -87,18 +88,18 @@ def short_sleep(seconds: float) -> None:
 
 def run(program: Callable[..., int], name: str, *arguments: str) -> Ended:
     """`python -m NAME ARGUMENTS`."""
-    tap, screen = Tap(), memory_screen(name)
-
+    screen = memory_screen(name)
+    session = Session(screen, Tap())
     talk, data = screen.talk.file, screen.data.file  # whatever the program then puts in their places
     assert isinstance(talk, io.StringIO) and isinstance(data, io.StringIO)
 
     def body() -> int:
-        tap.waiting.sleep = short_sleep
-        return program(list(arguments), screen, tap)
+        session.tap.waiting.sleep = short_sleep
+        return program(list(arguments), session)
 
-    code = run_program(body, screen, tap, again=f"python -m {name}")
-    CONNECTIONS.give_back(tap)
-    return Ended(code, talk.getvalue(), data.getvalue(), tap.calls)
+    code = run_program(body, session, again=f"python -m {name}")
+    CONNECTIONS.give_back(session.tap)
+    return Ended(code, talk.getvalue(), data.getvalue(), session.tap.calls)
 
 
 def refusal(code: str = "AccessDeniedException", status: int = 403) -> Any:

@@ -1,0 +1,127 @@
+"""One start of a program: its screen, its calls to AWS, and what is written down of both."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from provision.aws.calls import Tap
+from provision.aws.clients import Clients
+from provision.aws.waiting import Wait
+from provision.cli.options import FOLDER
+from provision.cli.progress import Progress
+from provision.record import log
+from provision.record.transcript import Transcript
+from provision.record.views import WaitLines
+from provision.settings import Settings
+from provision.state.resources import name_of, noun_of
+from provision.state.state import Ledger
+from provision.terminal import outcome
+from provision.terminal.screen import Screen
+from provision.terminal.writing import writing
+
+
+class Session:
+    """What a program has before it reads its command line, and hands to the command that it is.
+
+    The transcript is the first that hears of a call which has ended. `log` is where `--debug` writes.
+    """
+
+    def __init__(self, screen: Screen, tap: Tap) -> None:
+        self.screen = screen
+        self.tap = tap
+        self.transcript = Transcript(tap.waiting, screen.warn)
+        tap.listeners.insert(0, self.transcript.call)
+        self.waits = WaitLines(screen)
+        self.log: Path | None = None
+        self._progress: Progress | None = None
+
+    def begin(self, options: argparse.Namespace) -> None:
+        """What the command line says about how it looks, and about what is written beside it. Raises Stop."""
+        screen = self.screen
+        events: Path | None = getattr(options, "events", None)
+        takes_stdout = str(events) == "-" or getattr(options, "step", False)
+        output = getattr(options, "output", "text")
+        if takes_stdout and options.sources.get("output") != "--output":
+            options.output = output = "text"  # a setting for all commands is none for one that has no document
+        screen.use(plain=options.plain, presenting=options.present, color=options.color, output=output)
+        for warning in options.warnings:
+            screen.warn(warning)
+        if events is not None:
+            self._share(events, output)
+        if getattr(options, "debug", False):
+            state: Path | None = options.state
+            beside = state.parent if state else FOLDER
+            with writing(beside / log.FOLDER):
+                self.log = log.begin(beside, screen.document["program"])
+            self.tap.listeners.append(
+                lambda call: log.ROOM.debug("%s %s ended: %s", call.service, call.operation, call.error)
+            )
+            screen.keep(f"Log            {self.log}")
+
+    def _share(self, events: Path, output: str) -> None:
+        """`--events`: each line of the transcript at once, in a file or on stdout."""
+        if str(events) != "-":
+            with writing(events):
+                file = events.open("w", encoding="utf-8", newline="\n", buffering=1)
+            self.transcript.share(file.write)
+            return
+        if output == "json":
+            raise outcome.Stop(
+                "--events - and --output json both write to stdout.",
+                means="Nothing was done.",
+                advice=("Name a file: --events FILE",),
+                exit_code=outcome.USAGE,
+            )
+        self.transcript.share(self.screen.give_stdout_away())
+
+    def write_down(
+        self,
+        program: str,
+        arguments: list[str] | None,
+        aws: Clients,
+        settings: Settings,
+        ledger: Ledger,
+        *,
+        keep: bool = True,
+    ) -> None:
+        """Begin the transcript, beside the ledger; without `keep` only for whoever listens to its events."""
+        self.transcript.begin(
+            program,
+            ledger,
+            keep=keep,
+            partition=aws.partition,
+            arguments=sys.argv[1:] if arguments is None else arguments,
+            learner=settings.learner,
+            as_written=settings.as_written,
+            runtime=settings.runtime,
+        )
+
+    @contextmanager
+    def progress(self, progress: Progress) -> Iterator[None]:
+        """Show how the run gets on while the block lasts; it is told of each wait."""
+        self._progress = progress
+        try:
+            with self.screen.progress(progress):
+                yield
+        finally:
+            self._progress = None
+
+    def wait(self, wait: Wait) -> None:
+        """AWS is waited for: said, drawn and written down."""
+        log.ROOM.debug("waiting %s", wait)
+        if self._progress is not None:
+            self._progress.wait(wait)
+        self.waits.show(wait)
+        self.transcript.wait(wait, self.tap.under_way)
+
+    def stopped(self, stop: outcome.Stop, transcript: Path | None = None) -> None:
+        """Say how it ended; `transcript` is its file, where that tells more."""
+        self.screen.stopped(
+            stop,
+            things=[(noun_of(kind), name_of(kind, identity), remark) for kind, identity, remark in stop.things],
+            files={"Transcript": transcript, "Log": self.log},
+        )

@@ -1,0 +1,1 @@
+"""What the commands show: a view takes the screen, then what is shown."""

@@ -1,0 +1,102 @@
+"""Before anything is done: where it will be done, by whom, and from where each of that is known."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+
+from provision.aws.clients import Clients
+from provision.settings import Settings
+from provision.state.state import Ledger
+from provision.terminal.screen import Screen
+from provision.terminal.text import plural
+
+IN_BANNER = ("region", "profile", "endpoint_url", "state", "learner")  # options with a line of their own there
+
+ENOUGH = 10  # minutes that credentials should last at least: on AWS a build takes two or three, more in a class
+
+
+def show_banner(screen: Screen, aws: Clients, settings: Settings, ledger: Ledger, sources: Mapping[str, str]) -> None:
+    """The deployment and its place. `sources` says of each option that is no default where its value came from."""
+    show_place(screen, aws, sources)
+    screen.document.update(
+        {
+            "deployment": ledger.deployment,
+            "ledger": str(ledger.path),
+            "learner": settings.learner,
+            "as_written": settings.as_written,
+        }
+    )
+    state = "new" if ledger.is_new else f"{plural(len(ledger.standing), 'thing')} recorded"
+    screen.keep(f"Deployment     {ledger.deployment} ({state})")
+    screen.keep(f"Ledger         {ledger.path}{in_brackets(sources.get('state'))}")
+    if settings.learner:
+        screen.say(f"Learner        {settings.learner}{in_brackets(sources.get('learner'))}")
+    if settings.as_written:
+        screen.prose("As written     ", "what the walkthrough literally says, with its faults", "yellow")
+    show_warnings(screen, aws)
+
+
+def show_place(screen: Screen, aws: Clients, sources: Mapping[str, str]) -> None:
+    """Account, caller and Region, each with where it came from."""
+    screen.document.update(
+        {
+            "account": aws.account_id,
+            "caller": aws.caller,
+            "region": aws.region,
+            "endpoint": aws.endpoint,
+            "warnings": list(aws.warnings),
+        }
+    )
+    if aws.endpoint and aws.endpoint.startswith("sandbox:"):
+        screen.prose("Local AWS      ", f"{aws.base_url} on this machine ({aws.endpoint})", "bold")
+    else:
+        show_account(screen, aws)
+    screen.prose("Region         ", f"{aws.region} ({aws.region_from.source})")
+    for source in sorted(set(sources.values())):
+        names = [name for name, where in sources.items() if where == source and name not in IN_BANNER]
+        if names and not source.startswith("--"):
+            screen.keep(f"Setting        {', '.join(sorted(names)).replace('_', '-')} ({source})")
+
+
+def show_account(screen: Screen, aws: Clients) -> None:
+    """Whose account it is, who calls, and for how long the credentials last."""
+    if aws.endpoint:
+        where = f"{aws.endpoint}, which is NOT AWS ({aws.endpoint_from})"
+        screen.prose("Endpoint       ", where, "bold yellow")
+    alias = f" ({aws.alias})" if aws.alias else ""
+    screen.keep(f"Account        {aws.account_id}{alias}", "bold")
+    screen.keep(f"Caller         {aws.caller}")
+    left = "" if aws.expires is None else f", which end in {minutes_until(aws.expires)} min"
+    if aws.profile_from:
+        screen.keep(f"Profile        {aws.profile_from.value} ({aws.profile_from.source})")
+    screen.keep(f"Credentials    {aws.credentials_from}{left}")
+    if aws.expires is not None and minutes_until(aws.expires) < ENOUGH:
+        screen.warn(
+            f"These credentials end in {minutes_until(aws.expires)} minutes. A run that they end goes on "
+            "when it is started again with new ones."
+        )
+
+
+def show_warnings(screen: Screen, aws: Clients) -> None:
+    for warning in aws.warnings:
+        screen.warn(warning)
+
+
+def hide_ids(screen: Screen, aws: Clients, ledger: Ledger) -> None:
+    """When presenting: what an audience could misuse is shown by its name only."""
+    screen.hide(aws.account_id, "account")
+    if aws.alias:
+        screen.hide(aws.alias, "alias")
+    screen.hide(aws.caller, "caller")
+    for entry in ledger.resources:
+        screen.hide(entry.outputs.get("id", ""), f"id of {entry.key}")
+
+
+def in_brackets(source: str | None) -> str:
+    """Where an option's value came from; "" of a default."""
+    return "" if source is None else f" ({source})"
+
+
+def minutes_until(moment: datetime.datetime) -> int:
+    return max(0, int((moment - datetime.datetime.now(datetime.timezone.utc)).total_seconds() // 60))

@@ -1,0 +1,86 @@
+"""What a lesson shows: pages, code, calls and what became of them. A player shows the same of a recorded run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.text import Text
+
+from provision.lesson.call import Faces
+from provision.state.entries import Resource
+from provision.state.resources import name_of, noun_of
+from provision.terminal.screen import INDENT, Screen
+
+# Where a call has no page of its own in the console.
+CONSOLE_MARKS = {
+    "unasked": "the console does this unasked",
+    "not in the walkthrough": "not in the walkthrough; in the console it would be",
+}
+
+
+def show_page(screen: Screen, title: str) -> None:
+    """The beginning of a page; of a clear screen, when presenting."""
+    if screen.presenting:
+        screen.clear()
+    screen.say()
+    screen.say("=" * (screen.width - 1) if screen.in_terminal else "")
+    screen.say(title, "bold")
+
+
+def show_markdown(screen: Screen, text: str) -> None:
+    """A text of a lesson: laid out in a terminal, as it stands in a pipe."""
+    from rich.markdown import Markdown  # it takes a tenth of a second to import, which only a terminal needs
+    from rich.theme import Theme  # as above
+
+    screen.say()
+    if screen.in_terminal:
+        # Without rich's black behind it, which is a bar across a light terminal.
+        with screen.talk.use_theme(Theme({"markdown.code": "bold cyan"})):
+            screen.talk.print(Markdown(text), width=screen.width, soft_wrap=False)
+    else:
+        screen.keep(text)
+
+
+def show_drawing(screen: Screen, drawing: Text) -> None:
+    screen.say()
+    screen.talk.print(drawing, soft_wrap=True)
+
+
+def show_code(screen: Screen, code: str, language: str, indent: str = "") -> None:
+    """Code without padding, so that it can be copied as it is."""
+    from rich.syntax import Syntax  # Pygments takes a tenth of a second to import, and not every page has code
+
+    text = Syntax("", language, theme="ansi_dark", background_color="default").highlight(code.rstrip("\n"))
+    for line in text.split("\n"):
+        screen.talk.print(Text(indent) + line, soft_wrap=True)
+
+
+def show_call(screen: Screen, call: Mapping[str, Any], faces: Faces) -> None:
+    """One call, as console page, as boto3 and as `aws` command; then what matters of its answer."""
+    screen.say()
+    seconds = f"{call['seconds']:.2f} s" + (f", sent {call['sent']} times" if call["sent"] > 1 else "")
+    screen.keep(f"  {faces.title}  ({seconds})", "bold")
+    screen.say(f"    Console{f' ({CONSOLE_MARKS[faces.mark]})' if faces.mark else ''}", "cyan")
+    looks = "nothing: the console looks by itself" if call["read"] else "nothing: the lesson has no page for it"
+    for line in faces.console or [looks]:
+        screen.keep(f"      {line}")
+    screen.say("    boto3", "cyan")
+    show_code(screen, faces.boto3, "python", "      ")
+    screen.say("    aws", "cyan")
+    show_code(screen, faces.aws, "bash", "      ")
+    if call["error"]:
+        screen.keep(f"    Refused   {call['error']['code']}: {call['error']['message']}", "red")
+    if faces.answer:
+        screen.say("    Answer", "cyan")
+    for found, words in faces.answer:
+        screen.keep(f"      {found}")
+        screen.prose("      ", words, "dim")
+
+
+def show_change(screen: Screen, entry: Resource, words: str, where: str) -> None:
+    """One entry of the ledger: what became of it, what AWS calls it, and where to see the thing."""
+    screen.line("", noun_of(entry.kind), f"{name_of(entry.kind, entry.identity)}  ({words})")
+    for name, value in entry.outputs.items():
+        screen.keep(f"{INDENT}{name}: {value}", "dim")
+    screen.keep(f"{INDENT}see {where}", "dim")

@@ -1,0 +1,151 @@
+"""What happens in a run, on the screen: in the run itself, and when its transcript is played."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.text import Text
+
+from provision import Step
+from provision.aws.waiting import Wait
+from provision.errata import ERRATA
+from provision.settings import Settings
+from provision.state.entries import Happened
+from provision.state.resources import name_of, noun_of
+from provision.terminal.differences import difference_lines
+from provision.terminal.screen import INDENT, Screen
+from provision.terminal.text import folded
+
+HEARTBEAT = 15.0  # seconds between two lines about one wait
+
+# By outcome, of a step and of a teardown.
+STYLES = {
+    "created": "green",
+    "recovered": "green",
+    "mended": "yellow",
+    "adopted": "yellow",
+    "unchanged": "dim",
+    "deleted": "green",
+    "gone": "green",
+    "left": "green",
+    "kept": "red",
+    "failed": "red",
+}
+
+
+def show_step_started(screen: Screen, step: Step) -> None:
+    screen.heading(f"{step.number}/8 {step.title}")
+
+
+def show_step_ended(screen: Screen, step: Step, happened: Sequence[Happened], settings: Settings) -> None:
+    """What the step did; and, unless there was nothing to do, the errata that have to do with it."""
+    for event in happened:
+        note_thing(screen, event, outcome=event.outcome, step=step.name)
+        show_outcome(screen, event.outcome, event.kind, event.identity)
+        for difference in event.differences:
+            room = screen.talk.width - len(INDENT) - 1
+            for line in difference_lines(difference.attribute, difference.found, difference.wanted, room):
+                screen.keep(INDENT + line, "dim")
+        for note in event.notes:
+            screen.prose(INDENT, note, "dim")
+    if all(event.outcome == "unchanged" for event in happened):
+        return
+    for erratum in ERRATA:
+        if erratum.step == step.name and erratum.as_written:
+            screen.prose(f"    erratum {erratum.number:<2} It says: ", erratum.says, "dim")
+            screen.prose(f"{INDENT}Done:    ", erratum.done_here(settings), "dim")
+
+
+def show_took(screen: Screen, seconds: float) -> None:
+    """How long a step took."""
+    screen.say(f"    {'took':<11}{seconds:.1f} s", "dim")
+
+
+def show_outcome(screen: Screen, word: str, kind: str, identity: Mapping[str, str], remark: str = "") -> None:
+    """What became of one thing, in a word; a transcript may name a kind that nobody knows here."""
+    name = name_of(kind, dict(identity))
+    screen.line(word, noun_of(kind), f"{name}  ({remark})" if remark else name, STYLES.get(word, ""))
+
+
+def note_thing(screen: Screen, thing: Any, **more: Any) -> None:
+    """One more thing in the document, with what is known of it."""
+    known = {name: getattr(thing, name) for name in ("key", "kind", "identity")}
+    differences = [vars(difference) for difference in getattr(thing, "differences", ())]
+    notes = list(getattr(thing, "notes", ()))
+    screen.document.setdefault("things", []).append(
+        {
+            **known,
+            **more,
+            **({"differences": differences} if differences else {}),
+            **({"notes": notes} if notes else {}),
+        }
+    )
+
+
+def show_tests_started(screen: Screen) -> None:
+    screen.heading("Tests of the walkthrough")
+
+
+def show_test(screen: Screen, title: str, saw: str) -> None:
+    """One of the walkthrough's own tests, which passed."""
+    screen.document.setdefault("tests", []).append({"title": title, "saw": saw})
+    text = Text("    ")
+    text.append(f"{'OK':<11}", style="green")
+    text.append(title)
+    if screen.in_terminal:
+        text = folded(text, screen.talk.width - 1, len(INDENT))
+    screen.talk.print(text, soft_wrap=True)
+    screen.say(INDENT + saw, "dim")
+
+
+def show_hop(
+    screen: Screen,
+    *,
+    route: str,
+    place: str,
+    after: float | None,
+    took: float | None,
+    source: str,
+    saw: str,
+) -> None:
+    """One place that a request came to: when, how long it took there, who says so, and what was seen. Data."""
+    hops = screen.document.setdefault("hops", [])
+    if not hops or hops[-1]["route"] != route:
+        screen.tell()
+        screen.data.print(Text(route, style="bold"), soft_wrap=True)
+    hops.append({"route": route, "place": place, "after": after, "took": took, "source": source, "saw": saw})
+    told = "" if after is None else f"{after:.3f} s"
+    so_long = "" if took is None else f"took {took:.3f} s; "
+    begin = f"    {told:>9}  {place:<18}"
+    screen.prose(begin, f"{so_long}{saw}", "dim" if after is None else "", data=True)
+    if source:
+        screen.prose(" " * len(begin), f"by {source}", "dim", data=True)
+
+
+class WaitLines:
+    """A line when a wait begins, and one again every fifteen seconds while it lasts, unless it is drawn."""
+
+    def __init__(self, screen: Screen) -> None:
+        self.screen = screen
+        self._told: dict[str, float] = {}
+
+    def begin(self) -> None:
+        """From here on each wait is told anew."""
+        self._told.clear()
+
+    def show(self, wait: Wait) -> None:
+        last = self._told.get(wait.reason)
+        if last is not None and wait.elapsed < last:
+            last = None  # the same reason, and another wait
+        every = wait.budget if self.screen.is_drawing else HEARTBEAT
+        if last is not None and 0 <= wait.elapsed - last < every:
+            return
+        self._told[wait.reason] = wait.elapsed
+        most = f"at most {wait.budget:.0f} s"
+        so_far = most if last is None else f"{wait.elapsed:.0f} s so far, {most}"
+        # Without words of AWS nothing was refused: something that was asked for is still to come.
+        what = wait.reason if wait.words else f"for {wait.reason}"
+        self.screen.prose("    waiting    ", f"{what} ({so_far}). {wait.means}".rstrip(), "cyan")
+        if wait.words and last is None:
+            self.screen.prose(f"{INDENT}AWS says: ", wait.words, "dim")

@@ -1,0 +1,46 @@
+"""Which room may import which: the contracts in setup.cfg hold, and a breach of each is noticed."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PROGRAMS = ("provision", "teardown", "sandbox")
+LINT = "from importlinter.cli import lint_imports_command; lint_imports_command(['--no-cache'])"
+
+
+def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", LINT], cwd=folder, capture_output=True, encoding="utf-8")
+
+
+def test_each_room_imports_only_what_it_may() -> None:
+    ended = lint_imports(ROOT)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("path", "line", "contract"),
+    [
+        ("provision/terminal/disk.py", "import provision.aws.calls", "only what stands below it"),
+        ("provision/record/log.py", "def late(): import provision.cli.progress", "only what stands below it"),
+        ("provision/package.py", "if TYPE_CHECKING: import provision.state.state", "only what stands below it"),
+        ("provision/cli/runner.py", "import sandbox.state", "neither teardown nor sandbox"),
+        ("teardown/table.py", "import sandbox.state", "do not know each other"),
+        ("sandbox/dynamodb.py", "import provision.state.state", "The sandbox takes four things"),
+    ],
+)
+def test_an_import_that_may_not_be_is_noticed(tmp_path: Path, path: str, line: str, contract: str) -> None:
+    for name in PROGRAMS:
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "setup.cfg", tmp_path)
+    with (tmp_path / path).open("a", encoding="utf-8") as file:
+        file.write(f"\n{line}\n")
+    ended = lint_imports(tmp_path)
+    assert ended.returncode != 0
+    broken = [told for told in ended.stdout.splitlines() if " BROKEN" in told]
+    assert any(contract in told for told in broken), ended.stdout + ended.stderr
