@@ -117,19 +117,19 @@ def check_adoption(parser: argparse.ArgumentParser, options: argparse.Namespace)
         parser.error("--try tests the whole architecture, and --to builds a part of it")
     if options.detailed_exitcode and not options.dry_run:
         parser.error("--detailed-exitcode only goes with --dry-run")
-    if options.dry_run:
-        for option, given in (("--step", options.step), ("--try", options.trials), ("--recover", options.recover)):
-            if given:
-                parser.error(f"--dry-run does nothing, and does not go with {option}")
-    if options.recover:
-        for option, given in (
-            ("--adopt", options.adopt),
-            ("--try", options.trials),
-            ("--to", options.to),
-            ("--step", options.step),
-        ):
-            if given:
-                parser.error(f"--recover builds nothing, and does not go with {option}")
+    given = {
+        "--adopt": options.adopt,
+        "--try": options.trials,
+        "--to": options.to,
+        "--step": options.step,
+        "--recover": options.recover,
+    }
+    for option in ("--step", "--try", "--recover"):
+        if options.dry_run and given[option]:
+            parser.error(f"--dry-run does nothing, and does not go with {option}")
+    for option in ("--adopt", "--try", "--to", "--step"):
+        if options.recover and given[option]:
+            parser.error(f"--recover builds nothing, and does not go with {option}")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -11,7 +11,7 @@ if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_
 import argparse
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from provision import STEPS, Step
@@ -51,7 +51,7 @@ from provision.terminal import outcome, prompts
 from provision.terminal.screen import Screen
 from provision.terminal.shell import program, write_any_text
 from provision.terminal.text import plural
-from teardown.backwards import close, contents, is_to_be_left, prove, take_down, what_stays
+from teardown.backwards import Left, close, contents, is_to_be_left, prove, take_down, what_stays
 
 GOOD = "bold green"
 
@@ -246,43 +246,13 @@ def progress_of(
 
 
 def remove_all(aws: Clients, ledger: Ledger, options: argparse.Namespace, session: Session, began: float) -> int:
+    """Show what will go and ask once; then delete it, the last first, and read it back."""
     screen = session.screen
     with explained(aws, ledger):
         stays = what_stays(aws, ledger, include_adopted=options.include_adopted)
         backwards = steps_from(ledger, options.back_to)
-        to_go = [resource for resource in backwards if resource.key not in stays]
-        to_put_back = [one for one in to_go if is_to_be_left(ledger, one, options.include_adopted)]
-        to_go = [resource for resource in to_go if resource not in to_put_back]
-        if to_put_back:
-            show_things(screen, "Adopted: to be put back as it was found, and left", to_put_back, {})
-        if to_go:
-            show_things(screen, "To be removed", to_go, contents(aws, ledger))
-        if stays:
-            to_stay = [resource for resource in backwards if resource.key in stays]
-            show_things(screen, "To stay as it is", to_stay, stays)
-        if options.back_to:
-            for sentence in dict.fromkeys(TYPES[resource.kind].made_again for resource in reversed(to_go)):
-                if sentence:
-                    screen.say(sentence)
-        if (to_go or to_put_back) and not (options.yes or options.sandbox):
-            where = aws.endpoint or f"account {aws.account_id}, Region {aws.region}"
-            put_back = f", and put back {len(to_put_back)}" if to_put_back else ""
-            prompts.ask(screen, f"Remove {plural(len(to_go), 'thing')} from {where}{put_back}?", flag="--yes")
-
-        def tell(word: str, resource: Resource, remark: str) -> None:
-            session.transcript.removed(word, resource, remark)
-            show_removed(screen, word, resource, remark, told=word == "kept" and resource.key in stays)
-
-        screen.say()
-        screen.say("Removing", "bold")
-        turn_back(ledger, options.back_to)
-        keep = steps_before(options.back_to)
-        proving = False
-        progress = progress_of(aws, ledger, screen, backwards, lambda: PROOF if proving else ledger.step)
-        with session.progress(progress):
-            left = take_down(aws, ledger, tell=tell, stays=stays, include_adopted=options.include_adopted, keep=keep)
-            proving = True
-            left += prove(aws, ledger)
+        show_and_ask(aws, ledger, options, screen, backwards, stays)
+        left = remove_and_prove(aws, ledger, options, session, backwards, stays)
     things = [entry for entry in ledger.resources if entry.status == "deleted"]
     close(ledger, left)
     if left:
@@ -294,6 +264,69 @@ def remove_all(aws: Clients, ledger: Ledger, options: argparse.Namespace, sessio
             means="They stay in the ledger; the list above says why each of them is still there.",
             advice=("Remove what stands in the way, then run the same command again.",),
         )
+    tell_the_end(aws, ledger, options, screen, things)
+    return outcome.DONE
+
+
+def show_and_ask(
+    aws: Clients,
+    ledger: Ledger,
+    options: argparse.Namespace,
+    screen: Screen,
+    backwards: Sequence[Resource],
+    stays: Mapping[str, str],
+) -> None:
+    """What will be put back, removed, and left. Asks before the first change, unless that was answered beforehand."""
+    to_go = [resource for resource in backwards if resource.key not in stays]
+    to_put_back = [one for one in to_go if is_to_be_left(ledger, one, options.include_adopted)]
+    to_go = [resource for resource in to_go if resource not in to_put_back]
+    if to_put_back:
+        show_things(screen, "Adopted: to be put back as it was found, and left", to_put_back, {})
+    if to_go:
+        show_things(screen, "To be removed", to_go, contents(aws, ledger))
+    if stays:
+        show_things(screen, "To stay as it is", [one for one in backwards if one.key in stays], stays)
+    if options.back_to:
+        for sentence in dict.fromkeys(TYPES[resource.kind].made_again for resource in reversed(to_go)):
+            if sentence:
+                screen.say(sentence)
+    if (to_go or to_put_back) and not (options.yes or options.sandbox):
+        where = aws.endpoint or f"account {aws.account_id}, Region {aws.region}"
+        put_back = f", and put back {len(to_put_back)}" if to_put_back else ""
+        prompts.ask(screen, f"Remove {plural(len(to_go), 'thing')} from {where}{put_back}?", flag="--yes")
+
+
+def remove_and_prove(
+    aws: Clients,
+    ledger: Ledger,
+    options: argparse.Namespace,
+    session: Session,
+    backwards: Sequence[Resource],
+    stays: Mapping[str, str],
+) -> list[Left]:
+    """Delete it, and read back what was deleted; what is left."""
+    screen = session.screen
+
+    def tell(word: str, resource: Resource, remark: str) -> None:
+        session.transcript.removed(word, resource, remark)
+        show_removed(screen, word, resource, remark, told=word == "kept" and resource.key in stays)
+
+    screen.say()
+    screen.say("Removing", "bold")
+    turn_back(ledger, options.back_to)
+    keep = steps_before(options.back_to)
+    proving = False
+    progress = progress_of(aws, ledger, screen, backwards, lambda: PROOF if proving else ledger.step)
+    with session.progress(progress):
+        left = take_down(aws, ledger, tell=tell, stays=stays, include_adopted=options.include_adopted, keep=keep)
+        proving = True
+        return left + prove(aws, ledger)
+
+
+def tell_the_end(
+    aws: Clients, ledger: Ledger, options: argparse.Namespace, screen: Screen, things: Sequence[Resource]
+) -> None:
+    """Nothing is left: what was proved, and what was somebody else's."""
     namesakes = [name_of(entry.kind, entry.identity) for entry in things if "namesake" in entry.outputs]
     if namesakes:
         screen.say(f"Somebody else's, and not touched: what is called {', '.join(namesakes)} by now.")
@@ -308,15 +341,13 @@ def remove_all(aws: Clients, ledger: Ledger, options: argparse.Namespace, sessio
         )
         go_on = program("provision", [*target_arguments(options, aws), *screen.look, "--step"])
         screen.keep(f"To go on from there: {go_on}")
-        return outcome.DONE
-    count = len(things) - len(were_there)
+        return
     of_ours = " of ours" if were_there else ""
     screen.say(
-        f"Nothing{of_ours} is left: all {count} recorded things{of_ours} were read back, each from its own "
-        "service, and none is there. The receipt is in the ledger.",
+        f"Nothing{of_ours} is left: all {len(things) - len(were_there)} recorded things{of_ours} were read back, each "
+        "from its own service, and none is there. The receipt is in the ledger.",
         GOOD,
     )
-    return outcome.DONE
 
 
 def name_other_ledgers(path: Path, screen: Screen) -> None:

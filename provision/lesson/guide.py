@@ -159,42 +159,46 @@ class Guide:
         while True:
             title = f"Step {step.number} of 8, {step.title}"
             choice = choose(self.screen, title, self.choices(step), KEYS, numbers=len(STEPS))
-            if choice.isdigit():
-                return STEPS[int(choice) - 1]
-            if choice == "quit":
-                self.say_how_to_go_on()
-                return None
-            if choice == "next":
-                if step == STEPS[-1]:
-                    self.finished = True
-                    return None
-                return STEPS[step.number]
-            if choice == "skip":
-                if step == STEPS[-1]:
-                    self.say_how_to_go_on()
-                    return None
-                return STEPS[step.number]
-            if choice == "back":
-                return self.back(step)
-            if choice == "needed":
-                return self.ahead(step)[0]
-            if choice == "run":
-                self.do(step, page)
-            elif choice == "code":
-                show_code(self.screen, code_of(step), "python")
-                self.screen.keep(f"It is in {inspect.getsourcefile(step.load())}.", "dim")
-                if step.name == "function":
-                    self.screen.keep(f"What it sends to Lambda is {source_file(self.run.settings)}.", "dim")
-            elif choice == "calls":
-                self.show_calls(step, page)
-            elif choice == "answer":
-                show_markdown(self.screen, page.answer)
-            elif choice == "words":
-                show_markdown(self.screen, (BESIDE / "lessons" / "words.md").read_text(encoding="utf-8"))
-            elif choice == "notes":
-                show_markdown(self.screen, page.presenter)
-            elif choice == "test":
-                self.test()
+            if choice in self.at_a_page:
+                self.at_a_page[choice](step, page)
+            else:
+                return self.turn(step, choice)
+
+    @property
+    def at_a_page(self) -> dict[str, Callable[[Step, Page], None]]:
+        """What a choice does that stays on the page."""
+        return {
+            "run": self.do,
+            "code": lambda step, page: self.code(step),
+            "calls": self.show_calls,
+            "answer": lambda step, page: show_markdown(self.screen, page.answer),
+            "words": lambda step, page: show_markdown(self.screen, read_words()),
+            "notes": lambda step, page: show_markdown(self.screen, page.presenter),
+            "test": lambda step, page: self.test(),
+        }
+
+    def turn(self, step: Step, choice: str) -> Step | None:
+        """The page that a choice turns to; None to stop."""
+        if choice.isdigit():
+            return STEPS[int(choice) - 1]
+        if choice == "back":
+            return self.back(step)
+        if choice == "needed":
+            return self.ahead(step)[0]
+        if choice in ("next", "skip") and step != STEPS[-1]:
+            return STEPS[step.number]
+        if choice == "next":
+            self.finished = True
+        else:
+            self.say_how_to_go_on()
+        return None
+
+    def code(self, step: Step) -> None:
+        """The step's module, and for the function what it sends."""
+        show_code(self.screen, code_of(step), "python")
+        self.screen.keep(f"It is in {inspect.getsourcefile(step.load())}.", "dim")
+        if step.name == "function":
+            self.screen.keep(f"What it sends to Lambda is {source_file(self.run.settings)}.", "dim")
 
     def choices(self, step: Step) -> dict[str, str]:
         """What can be chosen on a page, by the word that returns it; the first is what Enter does."""
@@ -393,6 +397,11 @@ class Guide:
             show_change(
                 self.screen, entry, words, where_to_see(entry.kind, entry.identity, entry.outputs, self.run.aws)
             )
+
+
+def read_words() -> str:
+    """What the words of the lesson mean."""
+    return (BESIDE / "lessons" / "words.md").read_text(encoding="utf-8")
 
 
 def code_of(step: Step) -> str:
