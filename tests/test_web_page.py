@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import html.parser
 import json
 import re
@@ -200,12 +202,22 @@ def test_how_a_run_ended_is_not_embellished(built: Recording) -> None:
         assert words in web_page(Recording(built.header, [*built.events[:-1], ended]))
 
 
-def test_where_the_time_went_is_in_the_page_in_its_colours(page: Path) -> None:
+def test_where_the_time_went_is_in_the_page_as_a_table_with_bars(page: Path, built: Recording) -> None:
     text = page.read_text(encoding="utf-8")
-    chart = text.partition('<svg class="timeline"')[2].partition("</svg>")[0]
-    assert "Tests of the result" in chart and "Where the time went" in chart
-    assert "prefers-color-scheme" not in chart  # else the button for light or dark would leave it behind
+    chart = text.partition('<table class="time">')[2].partition("</table>")[0]
+    assert "Tests, and the end" in chart and "4 Queue with access policy" in chart
+    assert chart.count('class="call"') >= len(built.calls)
+    bars = [tuple(map(float, one)) for one in re.findall(r"left: ([\d.]+)%; width: ([\d.]+)%", chart)]
+    assert len(bars) == chart.count("<i ") and all(left >= 0 and left + width <= 100.1 for left, width in bars)
     assert "It took " in text.partition('id="page-2"')[2].partition("</section>")[0]
+
+
+def test_its_policy_allows_nothing_from_elsewhere_and_its_own_script_only(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', text)
+    script = text.partition("<script>")[2].partition("</script>")[0]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert policy.split("; ") == ["default-src 'none'", "style-src 'unsafe-inline'", f"script-src 'sha256-{digest}'"]
 
 
 def test_a_place_that_cannot_be_written_is_refused(folder: Folder, page: Path) -> None:

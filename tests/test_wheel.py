@@ -96,6 +96,7 @@ def test_the_sandbox_extra_asks_for_what_the_sandbox_imports(wheel: Path) -> Non
     assert {line.split("<")[0].split(">")[0] for line in needed} == {
         "blessed",
         "boto3",
+        "jinja2",
         "jmespath",
         "markdown-it-py",
         "portalocker",

@@ -19,11 +19,5 @@ def text(name: str, x: float, y: float, words: str) -> str:
     return f'<text class="{name}" x="{x:g}" y="{y:g}">{escaped(words)}</text>'
 
 
-def rect(name: str, x: float, y: float, width: float, height: float, title: str) -> str:
-    """A bar that says what it is when it is pointed at."""
-    place = f'x="{x:.1f}" y="{y:g}" width="{width:.1f}" height="{height:g}"'
-    return f'<rect class="{name}" {place}><title>{escaped(title)}</title></rect>'
-
-
 def escaped(words: str) -> str:
     return html.escape(NOT_XML.sub("?", words))

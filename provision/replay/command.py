@@ -10,14 +10,13 @@ from pathlib import Path
 
 from rich.text import Text
 
-from provision.record.recording import NoTranscript, Recording, invented, masked, read, transcripts_in, up_to
+from provision.record.recording import NoTranscript, Recording, invented, read, transcripts_in, up_to
 from provision.record.transcript import folder_of
-from provision.replay.bash_script import shell_script
-from provision.replay.boto3_script import python_script
-from provision.replay.chart import as_svg, print_chart
 from provision.replay.player import Show, play, print_all
 from provision.replay.script import plan
+from provision.replay.script_text import script_text
 from provision.replay.timeline import timeline
+from provision.replay.timeline_table import print_timeline
 from provision.replay.web_page import web_page
 from provision.terminal import outcome
 from provision.terminal.screen import Screen
@@ -26,7 +25,6 @@ from provision.terminal.writing import write_file
 
 FOLDER = Path(".provision")
 MADE = ("created", "recovered", "adopted")
-TO_SCREEN = Path("-")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -45,18 +43,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="write the whole deployment, as it was after that run, as a script instead: OUT.py in boto3, any other in "
         "aws commands",
     )
-    written.add_argument(
-        "--timeline",
-        metavar="OUT.svg",
-        nargs="?",
-        type=Path,
-        const=TO_SCREEN,
-        help="where the time went, as a chart; with OUT.svg as a picture in a file",
-    )
+    written.add_argument("--timeline", action="store_true", help="show where the time went, as a table with bars")
     parser.add_argument(
-        "--unmasked",
-        action="store_true",
-        help="leave account numbers and the bodies of messages in that page or picture",
+        "--unmasked", action="store_true", help="leave account numbers and the bodies of messages in that page"
     )
     parser.add_argument("--faces", action="store_true", help="each call as console page, boto3 and aws command")
 
@@ -80,14 +69,14 @@ def shown(options: argparse.Namespace, screen: Screen) -> int:
         paths = transcripts_in(FOLDER)
     if options.list:
         return name_transcripts(paths, screen)
-    if options.timeline:
-        check_picture(options.timeline)
     recording = read(options.file) if options.file else last_built(paths, folder)
     if options.html:
         write_file(options.html, web_page(recording, unmasked=options.unmasked), screen)
         return outcome.DONE
     if options.timeline:
-        charted(recording, options.timeline, screen, unmasked=options.unmasked)
+        for value, name in invented(recording).items():
+            screen.hide(value, name)
+        print_timeline(timeline(recording), screen)
         return outcome.DONE
     if options.script:
         scripted(recording, options.script, screen)
@@ -120,37 +109,11 @@ def scripted(recording: Recording, path: Path, screen: Screen) -> None:
             advice=("A transcript's name comes before it: replay FILE --script OUT",),
             exit_code=outcome.USAGE,
         )
-    in_python = path.suffix == ".py"
-    wanted = plan(up_to(recording))
-    write_file(path, (python_script if in_python else shell_script)(wanted, path.name), screen)
-    runs = "python" if in_python else "bash"
+    write_file(path, script_text(plan(up_to(recording)), path.name), screen)
+    runs = "python" if path.suffix == ".py" else "bash"
     command = f"{runs} {shlex.quote(str(path))}"
     screen.keep(f"It builds with        {command}")
     screen.keep(f"It takes down with    {command} teardown")
-
-
-def check_picture(path: Path) -> None:
-    """That what stands behind --timeline is not the transcript, which would be overwritten. Raises Stop."""
-    if path.suffix != ".svg" and path != TO_SCREEN:
-        raise outcome.Stop(
-            f"--timeline writes an SVG, and {path} does not end in .svg.",
-            means="Nothing was written.",
-            advice=("A transcript's name comes before it: replay FILE --timeline",),
-            exit_code=outcome.USAGE,
-        )
-
-
-def charted(recording: Recording, path: Path, screen: Screen, *, unmasked: bool) -> None:
-    """Where the time of a run went: in a file as SVG, else as text."""
-    if path != TO_SCREEN:
-        shown = timeline(recording if unmasked else masked(recording))
-        write_file(path, as_svg(shown), screen)
-        return
-    for value, name in invented(recording).items():
-        screen.hide(value, name)
-    # A line that fills a terminal's last column makes some add an empty one.
-    width = screen.data.width - 1 if screen.data_in_terminal else 80
-    print_chart(timeline(recording), screen, width=width)
 
 
 def name_transcripts(paths: list[Path], screen: Screen) -> int:

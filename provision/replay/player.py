@@ -22,13 +22,12 @@ from provision.terminal.screen import Screen
 
 SPEEDS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 
-HELP = "space: pause or play; n and b, or right and left: next and previous step; 1-8: that step; "
-
-HELP += ". and , or down and up: one event on or back; + and -: faster and slower; f: faces of the calls; "
-
-HELP += "t: the lesson's text and its question; a: the answer; d: diagram of what there is so far; "
-
-HELP += "p: notes for the presenter; q: quit"
+HELP = (
+    "space: pause or play; n and b, or right and left: next and previous step; 1-8: that step; "
+    ". and , or down and up: one event on or back; + and -: faster and slower; f: faces of the calls; "
+    "t: the lesson's text and its question; a: the answer; d: diagram of what there is so far; "
+    "p: notes for the presenter; q: quit"
+)
 
 # What stands behind the state, as much of it as there is room for.
 KEYS = (
@@ -186,6 +185,20 @@ class Player:
         self.now = 0.0  # seconds of the shortened recording
         self.paused = False
         self.over = False
+        by_keys: dict[tuple[str, ...], Callable[[], None]] = {
+            ("q",): self.quit,
+            (" ",): self.pause,
+            ("n", "KEY_RIGHT", "KEY_PGDOWN"): lambda: self.go_to(self.scene + 1),
+            ("b", "KEY_LEFT", "KEY_PGUP"): lambda: self.go_to(self.scene - 1),
+            (".", "KEY_DOWN"): self.step_forward,
+            (",", "KEY_UP"): self.step_back,
+            ("+", "="): self.faster,
+            ("-",): self.slower,
+            ("f",): self.turn_faces,
+            ("d",): lambda: self.show.picture(self.shown()),
+            ("h", "?"): lambda: self.screen.say(HELP, "dim"),
+        }
+        self.actions = {key: action for keys, action in by_keys.items() for key in keys}
 
     def play(self, tell_state: Callable[[str], None]) -> None:
         """Until the person quits. At the end the recording stays where it is, to be gone back in.
@@ -257,37 +270,30 @@ class Player:
     # What a person may do.
 
     def press(self, key: str) -> None:
-        if key == "q":
-            self.over = True
-        elif key == " ":
-            self.paused = not self.paused
-        elif key in ("n", "KEY_RIGHT", "KEY_PGDOWN"):
-            self.go_to(self.scene + 1)
-        elif key in ("b", "KEY_LEFT", "KEY_PGUP"):
-            self.go_to(self.scene - 1)
-        elif key in (".", "KEY_DOWN"):
-            self.step_forward()
-        elif key in (",", "KEY_UP"):
-            self.step_back()
-        elif key in ("+", "="):
-            self.speed = next((speed for speed in SPEEDS if speed > self.speed), self.speed)
-        elif key == "-":
-            self.speed = next((speed for speed in reversed(SPEEDS) if speed < self.speed), self.speed)
-        elif key == "f":
-            self.show.turn_faces()
-            self.redraw()
-        elif key == "d":
-            self.show.picture(self.shown())
+        if key in self.actions:
+            self.actions[key]()
         elif key in LESSON:
             self.show.lesson(self.scenes[self.scene], key)
-        elif key in ("h", "?"):
-            self.screen.say(HELP, "dim")
         elif key.isdigit():
-            wanted = [
-                number for number, scene in enumerate(self.scenes) if scene.step and str(scene.step.number) == key
-            ]
-            if wanted:
-                self.go_to(wanted[0])
+            steps = [number for number, scene in enumerate(self.scenes) if scene.step and str(scene.step.number) == key]
+            if steps:
+                self.go_to(steps[0])
+
+    def quit(self) -> None:
+        self.over = True
+
+    def pause(self) -> None:
+        self.paused = not self.paused
+
+    def faster(self) -> None:
+        self.speed = next((speed for speed in SPEEDS if speed > self.speed), self.speed)
+
+    def slower(self) -> None:
+        self.speed = next((speed for speed in reversed(SPEEDS) if speed < self.speed), self.speed)
+
+    def turn_faces(self) -> None:
+        self.show.turn_faces()
+        self.redraw()
 
     def step_forward(self) -> None:
         """Pause, and show what is next to be seen."""

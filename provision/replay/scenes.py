@@ -24,8 +24,11 @@ class Scene:
     events: list[dict[str, Any]]
 
 
-def scenes(recording: Recording) -> list[Scene]:
-    """The pages of a run, in its order. Of a teardown the steps are those whose things were removed."""
+def scenes(recording: Recording, *, unseen: bool = False) -> list[Scene]:
+    """The pages of a run, in its order. Of a teardown the steps are those whose things were removed.
+
+    `unseen`: also those before and between the steps that have nothing but looks.
+    """
     if recording.header["program"] == "teardown":
         return list(scenes_of_teardown(recording))
     if recording.header["program"] == "trace":
@@ -33,7 +36,7 @@ def scenes(recording: Recording) -> list[Scene]:
     found: list[Scene] = []
     parts = list(recording.steps())
     for number, (name, events) in enumerate(parts, start=1):
-        if not name and not any(map(is_seen, events)):
+        if not name and not unseen and not any(map(is_seen, events)):
             continue
         step = next((step for step in STEPS if step.name == name), None)
         if step is not None:
