@@ -11,6 +11,6 @@ It listens on loopback only.
 ``import sandbox`` loads neither moto nor werkzeug; starting a :class:`Sandbox` does.
 """
 
-from sandbox.server import Sandbox
+from sandbox.lifecycle import Sandbox
 
 __all__ = ["Sandbox"]

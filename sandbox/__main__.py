@@ -32,7 +32,7 @@ from provision.settings import check_region
 from provision.terminal import outcome
 from provision.terminal.shell import write_any_text
 from sandbox import commands
-from sandbox.server import Sandbox
+from sandbox.lifecycle import Sandbox
 from sandbox.weather.forecast import parse as parse_weather
 
 if TYPE_CHECKING:

@@ -10,7 +10,6 @@ moto's state belongs to the process, not to the application object: two backends
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import random
@@ -19,17 +18,20 @@ import threading
 import urllib.parse
 import uuid
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
+from xml.etree import ElementTree
 
-from sandbox.protocol.scope import DEFAULT_REGION, MODULES, service_of
+from werkzeug.wrappers import Request, Response
+
+from sandbox.protocol.operations import FORM, Operation, environ_again, operation_of
+from sandbox.protocol.scope import DEFAULT_REGION, MODULES, Scope, environ_of, last, signed
 from sandbox.sqs.messages import Messages
 from sandbox.sqs.sqs import Sqs
 
-if TYPE_CHECKING:
-    from werkzeug.wrappers import Request, Response
-
+T = TypeVar("T")
 
 JSON_TARGETS = {
     "sqs": ("AmazonSQS", "application/x-amz-json-1.0"),
@@ -119,12 +121,10 @@ class Backend:
         self._locks: dict[str, threading.RLock] = {}
         self._locks_guard = threading.Lock()
         self._listeners: list[Callable[[], None]] = []
-        self._role_ids: dict[str, tuple[int, str | None]] = {}
-        self._sqs = Sqs(
-            lambda environ: self._serve_once(environ, "sqs"), self._lock("sqs"), self._announce, self.role_id
-        )
-        # Raised by every request that may change IAM, so that what was read from it can be kept until then.
-        self.iam_serial = 0
+        # Raised by every request that may change the service, so that what was read from it can be kept until then.
+        self._writes: Counter[str] = Counter()
+        self._kept: dict[tuple[str, ...], tuple[int, Any]] = {}
+        self._sqs = Sqs(self._ask_sqs, self._lock("sqs"), self._announce, self.role_id)
 
     def open(self) -> None:
         """Import moto (about a second) and empty whatever an earlier sandbox of this process left in it."""
@@ -137,7 +137,7 @@ class Backend:
 
         self._dispatcher = DomainDispatcherApplication(create_backend_app)
         self._create_app = create_backend_app
-        answer = self._run(self.environ("POST", "/moto-api/reset", "", {}, b""), "moto-api")
+        answer = self.call("moto-api", "POST", "/moto-api/reset")
         if not answer.ok:
             raise BackendError("moto-api", "reset", answer)
         self._read_managed_policies()
@@ -176,30 +176,35 @@ class Backend:
         signer = credentials or Credentials()
         sent = {
             "Host": f"{service}.{region}.amazonaws.com",
-            "Authorization": (
-                f"AWS4-HMAC-SHA256 Credential={signer.access_key}/20260101/{region}/{service}/aws4_request, "
-                "SignedHeaders=host;x-amz-date, Signature=0"
-            ),
+            "Authorization": signed(Scope(signer.access_key, region, service)),
             "X-Amz-Date": "20260101T000000Z",
         }
         if signer.session_token:
             sent["X-Amz-Security-Token"] = signer.session_token
-        sent.update(headers or {})
-        return self._run(self.environ(method, path, query, sent, body), service)
+        environ = environ_of(method, path, query, {**sent, **(headers or {})}, body)
+        if service == "sqs":
+            operation = operation_of(Request(environ))
+            assert operation is not None
+            response = self._sqs.serve(operation)
+        else:
+            response = self._serve(environ, service, changes=method != "GET" and not READS_IAM.search(body))
+        return Answer(response.status_code, dict(response.headers), response.get_data())
 
-    def forward(self, request: Request) -> Response:
+    def forward(self, operation: Operation) -> Response:
         """The client's request, unchanged, and moto's response, with nothing added."""
-        from werkzeug.wrappers import Response
+        if operation.service == "sqs":
+            return self._sqs.serve(operation)
+        changes = operation.method != "GET" and not READS_IAM.search(operation.body)
+        return self._serve(environ_again(operation), operation.service, changes=changes)
 
-        body = request.get_data(cache=True)
-        environ = {key: value for key, value in request.environ.items() if not key.startswith("werkzeug.")}
-        environ["wsgi.input"] = io.BytesIO(body)
-        environ["CONTENT_LENGTH"] = str(len(body))
-        # The body is whole by now; moto would wait for chunks that never come.
-        environ.pop("HTTP_TRANSFER_ENCODING", None)
-        environ.pop("wsgi.input_terminated", None)
-        status, headers, answered = self._serve(environ, service_of(request) or "unsigned", body)
-        return Response(answered, status=status, headers=headers)
+    def kept(self, service: str, *key: str, read: Callable[[], T]) -> T:
+        """What ``read`` gives, and gave since the last write to the service."""
+        place, writes = (service, *key), self._writes[service]
+        known = self._kept.get(place)
+        if known is None or known[0] != writes:
+            known = self._kept[place] = (writes, read())
+        found: T = known[1]
+        return found
 
     def listen_for_messages(self, listener: Callable[[], None]) -> None:
         """``listener`` is called, from the sender's thread, after each SQS request that may have sent a message."""
@@ -242,7 +247,7 @@ class Backend:
             service,
             "POST",
             "/",
-            headers={"Content-Type": "application/x-www-form-urlencoded; charset=utf-8"},
+            headers={"Content-Type": f"{FORM}; charset=utf-8"},
             body=urllib.parse.urlencode(form).encode(),
             region=region,
             credentials=credentials,
@@ -253,28 +258,29 @@ class Backend:
 
     def assume_role(self, role_arn: str, session_name: str, *, region: str = DEFAULT_REGION) -> Credentials:
         """Credentials of a role, as AWS gives them to a Lambda function or to API Gateway."""
-        answered = self.query(
-            "sts", "AssumeRole", {"RoleArn": role_arn, "RoleSessionName": session_name}, region=region
-        ).decode()
+        asked = {"RoleArn": role_arn, "RoleSessionName": session_name}
+        names = ("AccessKeyId", "SecretAccessKey", "SessionToken")
+        tree = ElementTree.fromstring(self.query("sts", "AssumeRole", asked, region=region))
+        return Credentials(*(next(iter(texts(tree, name)), "").strip() for name in names))
 
-        def element(name: str) -> str:
-            return answered.partition(f"<{name}>")[2].partition(f"</{name}>")[0].strip()
-
-        return Credentials(element("AccessKeyId"), element("SecretAccessKey"), element("SessionToken"))
+    def iam(self, action: str, element: str, parameters: Mapping[str, str]) -> list[str]:
+        """The texts of an element in IAM's answer; none where there is no such thing."""
+        try:
+            return texts(ElementTree.fromstring(self.query("iam", action, parameters)), element)
+        except BackendError as error:
+            if error.answer.status != 404:
+                raise
+            return []
 
     def role_id(self, arn: str) -> str | None:
         """The unique id (AROA...) of the role that has this ARN now; None where there is none."""
-        kept = self._role_ids.get(arn)
-        if kept is None or kept[0] != self.iam_serial:
-            serial = self.iam_serial
-            try:
-                answered = self.query("iam", "GetRole", {"RoleName": arn.rpartition("/")[2]}).decode()
-            except BackendError:
-                answered = ""
-            there = f"<Arn>{arn}</Arn>" in answered
-            identity = answered.partition("<RoleId>")[2].partition("</RoleId>")[0] if there else None
-            kept = self._role_ids[arn] = (serial, identity)
-        return kept[1]
+
+        def read() -> str | None:
+            named = {"RoleName": last(arn, "/")}
+            there = self.iam("GetRole", "Arn", named) == [arn]
+            return next(iter(self.iam("GetRole", "RoleId", named)), None) if there else None
+
+        return self.kept("iam", "id", arn, read=read)
 
     def _json(
         self,
@@ -301,49 +307,19 @@ class Backend:
 
     # Inside
 
-    @staticmethod
-    def environ(method: str, path: str, query: str, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
-        environ: dict[str, Any] = {
-            "REQUEST_METHOD": method,
-            "SCRIPT_NAME": "",
-            # WSGI wants the bytes of the path dressed as latin-1 (PEP 3333).
-            "PATH_INFO": path.encode().decode("latin-1"),
-            "RAW_URI": urllib.parse.quote(path) + (f"?{query}" if query else ""),
-            "QUERY_STRING": query,
-            "SERVER_NAME": "127.0.0.1",
-            "SERVER_PORT": "80",
-            "SERVER_PROTOCOL": "HTTP/1.1",
-            "REMOTE_ADDR": "127.0.0.1",
-            "wsgi.version": (1, 0),
-            "wsgi.url_scheme": "http",
-            "wsgi.input": io.BytesIO(body),
-            "wsgi.errors": io.StringIO(),
-            "wsgi.multithread": True,
-            "wsgi.multiprocess": False,
-            "wsgi.run_once": False,
-            "CONTENT_LENGTH": str(len(body)),
-        }
-        environ["REQUEST_URI"] = environ["RAW_URI"]
-        for name, value in headers.items():
-            key = name.upper().replace("-", "_")
-            environ[key if key == "CONTENT_TYPE" else f"HTTP_{key}"] = value
-        return environ
-
-    def _run(self, environ: dict[str, Any], service: str) -> Answer:
-        body = environ["wsgi.input"].getvalue()
-        status, headers, answered = self._serve(environ, service, body)
-        return Answer(status, dict(headers), answered)
-
-    def _serve(self, environ: dict[str, Any], service: str, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
-        if service == "sqs":
-            return self._sqs.serve(environ, body)
+    def _serve(self, environ: dict[str, Any], service: str, *, changes: bool) -> Response:
         with self._lock(service):
-            answer = self._serve_once(environ, service)
-        if service == "iam" and not READS_IAM.search(body):
-            self.iam_serial += 1
-        return answer
+            response = self._serve_once(environ, service)
+        if changes:
+            self._writes[service] += 1
+        return response
 
-    def _serve_once(self, environ: dict[str, Any], service: str) -> tuple[int, list[tuple[str, str]], bytes]:
+    def _ask_sqs(self, environ: dict[str, Any], changes: bool) -> Response:
+        response = self._serve_once(environ, "sqs")
+        self._writes["sqs"] += changes
+        return response
+
+    def _serve_once(self, environ: dict[str, Any], service: str) -> Response:
         if self._number is not None and service != "moto-api":
             self._seed(environ)
         started: list[Any] = []
@@ -365,7 +341,7 @@ class Backend:
         except Exception as error:
             raise MotoFailed(type(error).__name__) from error
         status, headers = started
-        return int(status.split(None, 1)[0]), list(headers), body
+        return Response(body, status=int(status.split(None, 1)[0]), headers=headers)
 
     def _app_of(self, service: str, environ: Mapping[str, Any]) -> Any:
         """moto's application for the service, made when it is first asked for."""
@@ -418,7 +394,7 @@ class Backend:
         """Anew for each call: how many reads come before a write depends on what is remembered of earlier ones."""
         asked = (environ["REQUEST_METHOD"], environ["PATH_INFO"], environ["wsgi.input"].getvalue())
         seed = zlib.crc32(repr((self._number, *asked)).encode())
-        answer = self._run(self.environ("POST", "/moto-api/seed", f"a={seed}", {}, b""), "moto-api")
+        answer = self.call("moto-api", "POST", "/moto-api/seed", query=f"a={seed}")
         if not answer.ok:
             raise BackendError("moto-api", "seed", answer)
 
@@ -434,3 +410,8 @@ class Backend:
     def _announce(self) -> None:
         for listener in self._listeners:
             listener()
+
+
+def texts(tree: ElementTree.Element, name: str) -> list[str]:
+    """Of all elements of this name, whatever their namespace."""
+    return [node.text or "" for node in tree.iter() if last(node.tag, "}") == name]

@@ -11,7 +11,8 @@ from typing import Any
 
 from sandbox.backend import Backend
 from sandbox.protocol.operations import Operation
-from sandbox.protocol.refusals import AMZ_JSON, Words, last
+from sandbox.protocol.refusals import AMZ_JSON, Words
+from sandbox.protocol.scope import last
 
 TABLE_NAME = re.compile(r"[A-Za-z0-9_.-]{3,255}")
 NOT_A_NAME = (

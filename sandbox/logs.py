@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from sandbox.backend import Backend
-from sandbox.protocol.operations import Operation, operation_of
+from sandbox.protocol.operations import Operation
 from sandbox.protocol.refusals import Words
-
-if TYPE_CHECKING:
-    from werkzeug.wrappers import Request
 
 # API_PutRetentionPolicy.html, retentionInDays
 RETENTIONS = (
@@ -52,10 +47,9 @@ class LogGroups:
                 return Words(400, "ResourceNotFoundException", "The specified log stream does not exist.")
         return None
 
-    def take_tags_along(self, request: Request) -> None:
+    def take_tags_along(self, operation: Operation) -> None:
         """With a log group its tags go. moto would give them to the next one of the same name."""
-        operation = operation_of(request)
-        if operation is None or operation.name != "DeleteLogGroup":
+        if operation.name != "DeleteLogGroup":
             return
         asked = {"logGroupNamePrefix": operation.text("logGroupName")}
         for group in self._backend.logs("DescribeLogGroups", asked, region=operation.region)["logGroups"]:

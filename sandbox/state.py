@@ -24,22 +24,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 from urllib.parse import unquote
 
 import portalocker
+from werkzeug.wrappers import Request, Response
 
 from provision.terminal import disk, outcome
+from sandbox.backend import Backend
 from sandbox.protocol.operations import Operation, operation_of
-from sandbox.protocol.scope import MODULES, credential_scope
+from sandbox.protocol.scope import MODULES, Scope, environ_of, signed
 from sandbox.sqs.messages import Message, Messages
 
-if TYPE_CHECKING:
-    from werkzeug.wrappers import Request, Response
-
-    from sandbox.backend import Backend
-
-    Ask = Callable[[Request, Operation], Response]
+Ask = Callable[[Operation], Response]
 
 log = logging.getLogger(__name__)
 
@@ -121,26 +118,26 @@ class State:
 
     # Writing
 
-    def record(self, backend: Backend, request: Request, operation: Operation, ask: Ask) -> Response:
+    def record(self, backend: Backend, operation: Operation, ask: Ask) -> Response:
         """Carry the request out, and keep it where it changed something."""
         if READS.fullmatch(operation.name) or is_of_messages(operation) or not operation.name:
-            return ask(request, operation)
+            return ask(operation)
         with backend.one_lock():  # also about the order of the lines
             self._number += 1
             number, at = self._number, time.time()
             for service in MODULES:
                 backend.wake(service, operation.region)
-            response = carried_out(backend, number, at, lambda: ask(request, operation))
+            response = carried_out(backend, number, at, lambda: ask(operation))
             if response.status_code < 300:
                 self._append(
                     {
                         "number": number,
                         "at": at,
-                        "call": f"{operation.service} {operation.name}",
-                        "method": request.method,
-                        "uri": str(request.environ.get("RAW_URI", request.full_path)),
-                        "headers": kept_headers(request),
-                        "body": base64.b64encode(request.get_data(cache=True)).decode(),
+                        "call": operation.called,
+                        "method": operation.method,
+                        "uri": str(operation.request.environ.get("RAW_URI", operation.request.full_path)),
+                        "headers": kept_headers(operation),
+                        "body": base64.b64encode(operation.body).decode(),
                         "answer": digest(response),
                     }
                 )
@@ -185,8 +182,10 @@ class State:
         if self._head and (self._head.get("version") != VERSION or not isinstance(self._head.get("id"), str)):
             raise CannotComeBack(f"The journal {self.path} is not one that this version of the sandbox wrote.")
 
-    def replay(self, backend: Backend, messages: Messages, ask: Ask) -> None:
-        """Raises CannotComeBack where an answer is not what it was."""
+    def replay(self, backend: Backend, ask: Ask) -> None:
+        """Raises CannotComeBack where an answer is not what it was. Messages are kept from then on."""
+        messages = backend.messages
+        messages.kept, messages.dropped = self.keep_message, self.drop_message
         self._replaying = True
         try:
             for line in self._lines:
@@ -201,19 +200,16 @@ class State:
             self._replaying = False
 
     def _again(self, backend: Backend, line: Mapping[str, Any], ask: Ask) -> None:
-        from werkzeug.wrappers import Request
-
         path, _, query = str(line["uri"]).partition("?")
         body = base64.b64decode(line["body"])
-        environ = backend.environ(line["method"], unquote(path), query, line["headers"], body)
+        environ = environ_of(line["method"], unquote(path), query, line["headers"], body)
         environ["RAW_URI"] = environ["REQUEST_URI"] = line["uri"]
-        request = Request(environ)
-        operation = operation_of(request)
+        operation = operation_of(Request(environ))
         if operation is None:
             raise ValueError("a request without a signature")
         for service in MODULES:
             backend.wake(service, operation.region)
-        response = carried_out(backend, line["number"], line["at"], lambda: ask(request, operation))
+        response = carried_out(backend, line["number"], line["at"], lambda: ask(operation))
         if response.status_code >= 300 or digest(response) != line["answer"]:
             now, then = metadata.version("moto"), self._head.get("moto")
             when = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(line["at"]))
@@ -226,7 +222,7 @@ class State:
 
 def carried_out(backend: Backend, number: int, at: float, act: Callable[[], Response]) -> Response:
     """With the seed and the time that belong to this write."""
-    import time_machine
+    import time_machine  # late: only who comes back needs it
 
     with backend.ids_from(number), time_machine.travel(at, tick=False):
         return act()
@@ -246,15 +242,11 @@ def bring_back(messages: Messages, line: Mapping[str, Any]) -> None:
         messages.remove(line["queue"], line["gone"])
 
 
-def kept_headers(request: Request) -> dict[str, str]:
+def kept_headers(operation: Operation) -> dict[str, str]:
     """Those that decide about the answer; of the signature only its scope."""
-    kept = {name: value for name, value in request.headers.items() if name.lower() in ("host", "content-type")}
-    kept |= {name: value for name, value in request.headers.items() if name.lower().startswith("x-amz-target")}
-    scope = credential_scope(request.headers.get("Authorization", ""))
-    if scope is not None:
-        signed = f"{scope.access_key}/20260101/{scope.region}/{scope.service}/aws4_request"
-        kept["Authorization"] = f"AWS4-HMAC-SHA256 Credential={signed}, Signature=0"
-    return kept
+    given = operation.request.headers
+    kept = {name: value for name, value in given.items() if name.lower() in ("host", "content-type", "x-amz-target")}
+    return {**kept, "Authorization": signed(Scope(operation.access_key, operation.region, operation.service))}
 
 
 def digest(response: Response) -> str:

@@ -39,10 +39,6 @@ UNKNOWN_OF_CALLER = (
 )
 
 
-class NotSimulated(Exception):
-    """Something AWS would do and the sandbox does not; the text is one sentence saying what."""
-
-
 class GatewayResponse(Exception):
     """An answer API Gateway makes up itself instead of the integration.
 

@@ -25,7 +25,7 @@ from urllib.parse import parse_qsl, unquote
 from werkzeug.wrappers import Request, Response
 
 from sandbox.apigateway import templates
-from sandbox.apigateway.apis import Apis, Caller, Refusal, error_answer, json_answer
+from sandbox.apigateway.apis import Apis, Caller
 from sandbox.apigateway.execution import (
     HEADER_NAME,
     TEST_STAGE,
@@ -35,16 +35,17 @@ from sandbox.apigateway.execution import (
     GatewayResponse,
     IntegrationRequest,
     IntegrationResponse,
-    NotSimulated,
     Reply,
     Resource,
     Snapshot,
     configuration_error,
     grouped,
 )
-from sandbox.apigateway.integrations import IntegrationRoles, Integrations
+from sandbox.apigateway.integrations import Integrations
 from sandbox.backend import Backend
 from sandbox.lambda_.functions import Functions
+from sandbox.protocol.operations import Operation
+from sandbox.protocol.refusals import NotSimulated, Refused, answer_json
 
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-execution-service-limits-table.html
 MAX_PAYLOAD = 10 * 1024 * 1024
@@ -58,9 +59,8 @@ class Gateway:
 
     def __init__(self, backend: Backend, functions: Functions) -> None:
         self._backend = backend
-        self._roles = IntegrationRoles(backend)
-        self._apis = Apis(backend, self._roles)
-        self._integrations = Integrations(backend, functions, self._roles)
+        self._apis = Apis(backend, functions.permissions)
+        self._integrations = Integrations(backend, functions)
 
     def serve(self, request: Request) -> Response | None:
         """The answer of a deployed API; None for a request that is not to one."""
@@ -69,25 +69,10 @@ class Gateway:
             return self._serve(request)
         return None
 
-    def notice(self, request: Request) -> None:
-        """A request to SQS passes: what is known of the queues' policies may be void."""
-        self._roles.notice(request)
-
-    def handle(self, request: Request) -> Response | None:
-        """The answer to a call of the control plane; None for what moto answers well."""
-        segments = [segment for segment in request.path.split("/") if segment]
-        if not segments or segments[0] not in ("restapis", "tags", "account"):
-            return None
-        caller = Caller(self._backend, request)
-        try:
-            match (request.method, segments):
-                case ("POST", ["restapis", api, "resources", resource, "methods", verb]):
-                    return self._test(caller, api, resource, verb)
-            return self._apis.handle(caller, segments)
-        except Refusal as refusal:
-            return error_answer(refusal.status, refusal.error_type, refusal.message)
-        except (NotSimulated, templates.UnknownConstruct) as lacking:
-            return error_answer(501, "NotImplementedException", str(lacking))
+    def handle(self, operation: Operation) -> Response | None:
+        """The answer to a call of the control plane; None for what moto answers well. Raises Refused, NotSimulated."""
+        caller = Caller(self._backend, operation)
+        return self._test(caller) if operation.name == "TestInvokeMethod" else self._apis.handle(caller)
 
     # -- a deployed API
 
@@ -97,7 +82,7 @@ class Gateway:
             reply = self._execute(self._receive(request, request_id, extended_id))
         except GatewayResponse as own:
             reply = _own_reply(own.status, own.error_type, own.message)
-        except (NotSimulated, templates.UnknownConstruct) as lacking:
+        except NotSimulated as lacking:
             reply = _own_reply(501, "NotImplementedException", str(lacking))
         headers = [
             ("x-amzn-RequestId", request_id),
@@ -149,20 +134,21 @@ class Gateway:
 
     # -- TestInvokeMethod
 
-    def _test(self, caller: Caller, api: str, resource_id: str, verb: str) -> Response:
+    def _test(self, caller: Caller) -> Response:
         """https://docs.aws.amazon.com/apigateway/latest/api/API_TestInvokeMethod.html
 
         The definition as it stands now, deployed or not, without authorization. Outside the control plane's lock:
         the function may run for as long as it likes.
         """
-        asked = caller.json()
-        snapshot, binary_media_types = self._apis.as_it_stands(caller, api)
-        resource = next((item for item in snapshot.resources if item.id == resource_id), None)
+        asked, text = caller.document, caller.operation.text
+        verb = text("http_method")
+        snapshot, binary_media_types = self._apis.as_it_stands(caller, caller.api)
+        resource = next((item for item in snapshot.resources if item.id == text("resource_id")), None)
         if resource is None:
-            raise Refusal(404, "NotFoundException", "Invalid Resource identifier specified")
+            raise Refused(404, "NotFoundException", "Invalid Resource identifier specified")
         method = resource.methods.get(verb)
         if method is None:
-            raise Refusal(404, "NotFoundException", "Invalid Method identifier specified")
+            raise Refused(404, "NotFoundException", "Invalid Method identifier specified")
         path, _, query = str(asked.get("pathWithQueryString") or resource.path).partition("?")
         headers = list((asked.get("headers") or {}).items())
         for name, values in (asked.get("multiValueHeaders") or {}).items():
@@ -197,7 +183,7 @@ class Gateway:
             log(own.reason)
         log("Method completed with status: {}", reply.status)
         answered = grouped([*reply.headers, ("X-Amzn-Trace-Id", _trace_id())])
-        return json_answer(
+        return answer_json(
             200,
             {
                 "status": reply.status,
@@ -212,7 +198,7 @@ class Gateway:
     # -- one method request, start to end
 
     def _execute(self, call: Call) -> Reply:
-        """Request mapping, integration, response mapping. Raises GatewayResponse, NotSimulated, UnknownConstruct."""
+        """Request mapping, integration, response mapping. Raises GatewayResponse, NotSimulated."""
         if not call.integration:
             raise configuration_error("No integration defined for method")
         if call.method.get("requestValidatorId"):

@@ -9,16 +9,13 @@ import base64
 import json
 import re
 import threading
-import time
 import uuid
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from concurrent import futures
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlencode
-
-from werkzeug.wrappers import Request
 
 from sandbox.apigateway.execution import (
     HEADER_NAME,
@@ -26,41 +23,25 @@ from sandbox.apigateway.execution import (
     GatewayResponse,
     IntegrationRequest,
     IntegrationResponse,
-    NotSimulated,
     Reply,
     configuration_error,
     grouped,
 )
-from sandbox.apigateway.templates import parse_json
-from sandbox.backend import Backend, BackendError
-from sandbox.iam.permissions import Roles, Statement, allowed, matches
+from sandbox.backend import Backend, texts
+from sandbox.iam.permissions import Need, Principal
 from sandbox.lambda_.functions import Functions, Invocation
-from sandbox.lambda_.requests import NoSuchFunction, Refused
-from sandbox.protocol.scope import ACCOUNT, as_list, parse_document, service_of
+from sandbox.lambda_.requests import NoSuchFunction
+from sandbox.protocol.operations import FORM, parse_json
+from sandbox.protocol.refusals import AMZ_JSON, NotSimulated, Refused
+from sandbox.protocol.scope import ACCOUNT, FunctionName
+
+GATEWAY = "apigateway.amazonaws.com"
 
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-execution-service-limits-table.html
 DEFAULT_TIMEOUT_MS = 29_000
 
-# A queue's policy is read again after any change to a queue that passes by here, and at the latest after this many
-# seconds: the change is noticed when it arrives, a moment before moto has carried it out.
-QUEUE_POLICY_KEPT = 1.0
-
 # The name of API Gateway's sessions, as it stands in SQS's refusals (field reports).
 SESSION = "BackplaneAssumeRoleSession"
-
-# What can be asked of SQS without changing what a role may do with a queue.
-SQS_MESSAGE_TARGETS = (
-    "AmazonSQS.SendMessage",
-    "AmazonSQS.SendMessageBatch",
-    "AmazonSQS.ReceiveMessage",
-    "AmazonSQS.DeleteMessage",
-    "AmazonSQS.DeleteMessageBatch",
-    "AmazonSQS.ChangeMessageVisibility",
-    "AmazonSQS.ChangeMessageVisibilityBatch",
-    "AmazonSQS.GetQueueUrl",
-    "AmazonSQS.GetQueueAttributes",
-)
-SQS_JSON = "application/x-amz-json-1.0"
 
 # The members of SendMessageResult, in the order of API Gateway's JSON; those without a value are null.
 SEND_MESSAGE_RESULT = (
@@ -99,10 +80,10 @@ class Queue:
 class Integrations:
     """Runs the integration of a call. Raises GatewayResponse and NotSimulated."""
 
-    def __init__(self, backend: Backend, functions: Functions, roles: IntegrationRoles) -> None:
+    def __init__(self, backend: Backend, functions: Functions) -> None:
         self._backend = backend
         self._functions = functions
-        self._roles = roles
+        self._permissions = functions.permissions
 
     def run(self, call: Call, request: IntegrationRequest) -> IntegrationResponse:
         """An integration of type AWS or MOCK."""
@@ -128,8 +109,8 @@ class Integrations:
         result = self._invoke(call, function[1], payload)
         call.log("Endpoint response body before transformations: {}", result.payload)
         try:
-            if result.status >= 400 or result.function_error:
-                raise ValueError(result.status)
+            if result.function_error:
+                raise ValueError(result.function_error)
             return _proxy_reply(result.payload, binary=bool(call.binary_media_types))
         except (TypeError, ValueError, AttributeError, OverflowError):
             raise GatewayResponse(
@@ -156,8 +137,6 @@ class Integrations:
                 "Execution failed due to configuration error: Could not parse request body into json",
             ) from None
         result = self._invoke(call, function, payload)
-        if result.status >= 400:
-            raise configuration_error(f"Lambda answered with status {result.status}")
         response = IntegrationResponse(result.status, result.payload, {"Content-Type": "application/json"})
         if result.function_error:
             response.headers["X-Amz-Function-Error"] = result.function_error
@@ -170,14 +149,14 @@ class Integrations:
         call.log("Endpoint request URI: {}", endpoint)
         credentials = call.integration.get("credentials")
         if credentials:
-            # With a role the function's own policy is not asked.
-            may = self._roles.may(credentials, "lambda:InvokeFunction", function)
+            trusted = self._permissions.trusts(credentials, GATEWAY)
+            may = trusted and self._permissions.allows(credentials, "lambda:InvokeFunction", function)
         else:
             snapshot = call.snapshot
             place = f"{snapshot.api_id}/{call.stage}/{call.verb}/{call.resource.path.lstrip('/')}"
             source = f"arn:{partition}:execute-api:{snapshot.region}:{ACCOUNT}:{place}"
             # AWS refuses so for a function that is gone as well: its policy went with it.
-            may = self._functions.policy_allows(name, region, source)
+            may = self._permissions.invokes(GATEWAY, FunctionName.parse(name, region), source)
         if not may:
             raise configuration_error("Invalid permissions on Lambda function")
         call.log("Sending request to {}", endpoint)
@@ -197,7 +176,7 @@ class Integrations:
         except NoSuchFunction:
             raise configuration_error("Invalid permissions on Lambda function") from None
         except Refused as refused:
-            raise NotSimulated(refused.message) from None
+            raise configuration_error(f"Lambda answered with status {refused.words.status}") from None
         except futures.TimeoutError:
             raise GatewayResponse(
                 504,
@@ -205,8 +184,6 @@ class Integrations:
                 "Endpoint request timed out",
                 "Execution failed due to a timeout error",
             ) from None
-        if result.status == 501:  # what the sandbox's Lambda does not do, said in its words
-            raise NotSimulated(_member(result.payload, "message"))
         return result
 
     # -- SQS
@@ -216,7 +193,7 @@ class Integrations:
         credentials = call.integration.get("credentials")
         if credentials and "::*:" in credentials:
             raise NotSimulated("The sandbox does not pass the caller's own identity on to an integration.")
-        if credentials and not self._roles.assumable(credentials):
+        if credentials and not self._permissions.trusts(credentials, GATEWAY):
             raise configuration_error("API Gateway does not have permission to assume the provided role")
         call.log("Sending request to {}", queue.url)
         if request.headers.get("x-amz-target"):
@@ -226,7 +203,7 @@ class Integrations:
     def _sqs_by_query(self, queue: Queue, credentials: str | None, request: IntegrationRequest) -> IntegrationResponse:
         """The query protocol; SQS answers XML, of which API Gateway makes JSON."""
         form = list(request.query.items())
-        if request.headers.get("content-type", "").split(";")[0].strip().lower() == "application/x-www-form-urlencoded":
+        if request.headers.get("content-type", "").split(";")[0].strip().lower() == FORM:
             form.extend(parse_qsl(request.body.decode("utf-8", "replace"), keep_blank_values=True, errors="replace"))
         fields = dict(form)
         action = fields.get("Action")
@@ -235,7 +212,7 @@ class Integrations:
             return _sqs_response(404, b"<UnknownOperationException/>", "application/xml")
         if action != "SendMessage":
             raise NotSimulated(f"The sandbox lets API Gateway send messages to SQS; it does not do {action}.")
-        refused = self._roles.refusal(credentials, "sqs:SendMessage", queue)
+        refused = self._refusal(credentials, "sqs:SendMessage", queue)
         if refused is not None:
             return _sqs_error(403, "AccessDenied", refused)
         try:
@@ -243,7 +220,7 @@ class Integrations:
                 "sqs",
                 "POST",
                 f"/{queue.account}/{queue.name}",
-                headers={"Content-Type": "application/x-www-form-urlencoded"},
+                headers={"Content-Type": FORM},
                 body=urlencode(form, errors="replace").encode(),
                 region=queue.region,
             )
@@ -275,7 +252,7 @@ class Integrations:
         named = [part for part in str(sent.get("QueueUrl") or "").split("/") if part]
         if len(named) >= 2 and re.fullmatch(r"\d{12}", named[-2]) and re.fullmatch(r"[\w-]+(\.fifo)?", named[-1]):
             queue = Queue(queue.partition, queue.region, named[-2], named[-1])
-        refused = self._roles.refusal(credentials, f"sqs:{action}", queue)
+        refused = self._refusal(credentials, f"sqs:{action}", queue)
         if refused is not None:
             return _sqs_fault(403, "com.amazon.coral.service#AccessDeniedException", Message=refused)
         try:
@@ -283,112 +260,24 @@ class Integrations:
                 "sqs",
                 "POST",
                 "/",
-                headers={"Content-Type": request.headers.get("content-type") or SQS_JSON, "X-Amz-Target": target},
+                headers={"Content-Type": request.headers.get("content-type") or AMZ_JSON, "X-Amz-Target": target},
                 body=request.body,
                 region=queue.region,
             )
         except Exception:
             # moto breaks on members of a wrong type, which SQS refuses while it reads them.
             return _sqs_fault(400, "com.amazon.coral.service#SerializationException")
-        return _sqs_response(answer.status, answer.body, SQS_JSON)
+        return _sqs_response(answer.status, answer.body, AMZ_JSON)
 
-
-class IntegrationRoles(Roles):
-    """Whether a role may do for API Gateway what an integration asks of it.
-
-    Role and queue are in one account here, where the role's policies or the queue's suffice and a denial in either
-    wins: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html
-    """
-
-    def __init__(self, backend: Backend) -> None:
-        super().__init__(backend)
-        self._queues: dict[str, tuple[float, list[Statement]]] = {}
-
-    def notice(self, request: Request) -> None:
-        """Of a request to another service: a write to a queue's attributes may change what a role may do with it."""
-        if service_of(request) == "sqs" and request.headers.get("X-Amz-Target") not in SQS_MESSAGE_TARGETS:
-            self._queues = {}
-
-    def may(self, role_arn: str, action: str, resource: str | None) -> bool:
-        return self.assumable(role_arn) and self.allows(role_arn, action, resource)
-
-    def assumable(self, role_arn: str) -> bool:
-        """Whether the role exists and trusts API Gateway."""
-        return self.trusts(role_arn, "apigateway.amazonaws.com")
-
-    def refusal(self, role_arn: str | None, action: str, queue: Queue) -> str | None:
-        """SQS's words when neither the role's policies nor the queue's allow it; None when one does."""
-        of_queue = self._queue_statements(queue)
-        if role_arn is None:
-            if allowed(_about(of_queue), action, queue.arn):
-                return None
-            return f"Access to the resource https://sqs.{queue.region}.amazonaws.com/ is denied."
-        session = f"{role_arn.rpartition('/')[2]}/{SESSION}"
-        assumed = f"arn:{queue.partition}:sts::{role_arn.split(':')[4]}:assumed-role/{session}"
-        context = {"aws:PrincipalArn": role_arn}
-        spoken = {
-            kind: {one.get("Effect") for one in held if matches(one, action, queue.arn, context)}
-            for kind, held in (
-                ("an identity-based", self._statements(role_arn)),
-                ("a resource-based", _about(of_queue, role_arn)),
-            )
-        }
-        word = action.lower()
-        refused = f"User: {assumed} is not authorized to perform: {word} on resource: {queue.arn}"
-        for kind, effects in spoken.items():
-            if "Deny" in effects:
-                return f"{refused} with an explicit deny in {kind} policy"
-        if any("Allow" in effects for effects in spoken.values()):
-            return None
-        return f"{refused} because no identity-based policy allows the {word} action"
-
-    def _queue_statements(self, queue: Queue) -> list[Statement]:
-        known = self._queues
-        kept = known.get(queue.arn)
-        if kept is not None and kept[0] > time.monotonic():
-            return kept[1]
-        asked = {"QueueUrl": queue.url, "AttributeNames": ["Policy"]}
-        try:
-            read = self._backend.sqs("GetQueueAttributes", asked, region=queue.region)
-        except BackendError:
-            return []  # no such queue: SQS says so itself, once the role may ask
-        statements = _statements(read.get("Attributes", {}).get("Policy") or "{}")
-        # Into the dictionary as it was before reading: what was read before a write is not kept past it.
-        known[queue.arn] = (time.monotonic() + QUEUE_POLICY_KEPT, statements)
-        return statements
-
-
-def _statements(document: str) -> list[Statement]:
-    """Of a policy document; one that cannot be read allows nothing."""
-    try:
-        parsed = parse_document(document)
-    except ValueError:
-        return []
-    return as_list(parsed.get("Statement")) if isinstance(parsed, dict) else []
-
-
-def _about(statements: Iterable[Statement], who: str = "*") -> list[Statement]:
-    """The statements whose Principal names `who` (a role's ARN) or everyone.
-
-    One that names the account (root) is not among them: it leaves the word to the role's own policies.
-    """
-    named = []
-    for statement in statements:
-        principal = statement.get("Principal")
-        if principal == "*":
-            named.append(statement)
-        elif isinstance(principal, dict):
-            if {"*", who} & set(as_list(principal.get("AWS"))):
-                named.append(statement)
-        elif "NotPrincipal" in statement:
-            raise NotSimulated("The sandbox's API Gateway does not evaluate NotPrincipal in policies.")
-    return named
+    def _refusal(self, role_arn: str | None, action: str, queue: Queue) -> str | None:
+        """SQS's words where neither the role's policies nor the queue's allow it; without a role only the queue's."""
+        who = Principal.of_role(role_arn, SESSION) if role_arn else Principal()
+        return self._permissions.refusal(who, Need(action, queue.arn))
 
 
 def _element(tree: ElementTree.Element, name: str) -> str:
     """The text of the first element of this name, whatever its namespace; empty where there is none."""
-    texts = ((found.text or "").strip() for found in tree.iter() if found.tag.rpartition("}")[2] == name)
-    return next(texts, "")
+    return next(iter(texts(tree, name)), "").strip()
 
 
 def _mock(body: bytes) -> IntegrationResponse:
@@ -480,4 +369,4 @@ def _sqs_error(status: int, code: str, message: str, fault: str = "Sender") -> I
 
 def _sqs_fault(status: int, kind: str, **words: str) -> IntegrationResponse:
     """In the JSON protocol."""
-    return _sqs_response(status, json.dumps({"__type": kind, **words}).encode(), SQS_JSON)
+    return _sqs_response(status, json.dumps({"__type": kind, **words}).encode(), AMZ_JSON)

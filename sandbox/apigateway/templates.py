@@ -24,8 +24,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from operator import add, ge, gt, le, lt, mul, sub
-from typing import Any, NoReturn
+from typing import Any
 from urllib.parse import quote_plus, unquote_to_bytes
+
+from sandbox.protocol.operations import parse_json
+from sandbox.protocol.refusals import NotSimulated
 
 Value = Any
 """What a template computes with: str, int, float, bool, None, list and dict, and the three objects below."""
@@ -37,7 +40,7 @@ MAX_DEPTH = 50
 """Of nested directives, parentheses and JSON: far above any real template, far below Python's recursion limit."""
 
 
-class UnknownConstruct(Exception):
+class UnknownConstruct(NotSimulated):
     """A construct this evaluator does not know; the text is one sentence naming it."""
 
 
@@ -46,18 +49,6 @@ class TemplateError(Exception):
 
 
 # ----------------------------------------------------------------------------------------------------------- JSON
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
-
-
-def parse_json(text: str | bytes) -> Value:
-    """JSON as AWS's parser takes it: without Python's NaN and Infinity. Raises ValueError, for depth as well."""
-    try:
-        return json.loads(text, parse_constant=_no_constant)
-    except RecursionError:
-        raise ValueError("too deeply nested") from None
 
 
 def to_json(value: Value) -> str:

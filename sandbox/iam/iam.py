@@ -2,38 +2,24 @@
 
 Sessions of roles (a function's, API Gateway's, anybody's who called AssumeRole) are always held to their policies,
 users where that was asked for. Credentials that IAM never issued are the administrator's, whom nothing is refused.
-
-A policy of the identity or of the resource (a queue's, a function's) has to allow the call, and none may deny it; a
-boundary of the identity has to allow it, too. Within one account, which is all there is here, that is the whole rule:
-https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html
-Libraries for policies check documents or ask AWS; none that is kept decides a call, so the deciding is ours.
 """
 
 from __future__ import annotations
 
 import re
-import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from xml.etree import ElementTree
 
-from sandbox.backend import Backend, BackendError, Credentials
-from sandbox.iam.permissions import Context, Held, Roles, Statement, matches
-from sandbox.lambda_.functions import Functions
+from sandbox.backend import Backend, BackendError, Credentials, texts
+from sandbox.iam.permissions import Need, Permissions, Principal
 from sandbox.protocol.operations import Operation
-from sandbox.protocol.refusals import Words, last, refusal
-from sandbox.protocol.scope import ACCOUNT, FunctionName, as_list, parse_document
-
-if TYPE_CHECKING:
-    from werkzeug.wrappers import Request, Response
+from sandbox.protocol.refusals import Words
+from sandbox.protocol.scope import ACCOUNT, as_list
 
 REMEMBERED = 1000
-
-# A queue's policy is read again after so many seconds: a write is seen passing a moment before moto has done it.
-KEPT = 1.0
 
 # Of the services whose refusals are not 403.
 # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html
@@ -46,241 +32,77 @@ SESSION = re.compile(r"arn:(?P<partition>[^:]+):sts::(?P<account>\d+):assumed-ro
 USER = re.compile(r"arn:[^:]+:iam::\d+:user/(?:.+/)?(?P<user>[^/]+)")
 
 
-@dataclass(frozen=True)
-class Principal:
-    """Who calls: ``arn`` as GetCallerIdentity says it, ``kind`` Role or User with its name, ``user_id`` AWS's id."""
-
-    arn: str
-    kind: str
-    name: str
-    user_id: str
-
-    @property
-    def policy_arn(self) -> str:
-        """As policies name it: the role of a session, the user itself."""
-        session = SESSION.fullmatch(self.arn)
-        return self.arn if session is None else f"arn:{session['partition']}:iam::{session['account']}:role/{self.name}"
-
-    def is_named_by(self, principal: Any, *, account_too: bool) -> bool:
-        """Whether a Principal element speaks of it. ``account_too``: also where it names the whole account."""
-        # moto writes the bare text where AddPermission was given an ARN, and AWS {"AWS": ...}.
-        named = as_list(principal.get("AWS") if isinstance(principal, dict) else principal)
-        account = self.arn.split(":")[4]
-        accounts = (account, f"arn:{self.arn.split(':')[1]}:iam::{account}:root") if account_too else ()
-        return any(one in ("*", self.arn, self.policy_arn, *accounts) for one in named)
-
-
-@dataclass(frozen=True)
-class Need:
-    """One permission that a call takes, with condition keys of its own."""
-
-    action: str
-    resource: str
-    context: Mapping[str, str | list[str]] = field(default_factory=dict)
-
-
 class Guard:
     """The front's gate. ``enforced_users`` are names of IAM users that are held to their policies, "*" for all.
 
     ``refusals`` are the last thousand: time (ISO 8601), principal, action, resource, and AWS's words.
     """
 
-    def __init__(
-        self, backend: Backend, roles: Roles, functions: Functions, enforced_users: Collection[str] = ()
-    ) -> None:
+    def __init__(self, backend: Backend, permissions: Permissions, enforced_users: Collection[str] = ()) -> None:
         self.refusals: deque[dict[str, str]] = deque(maxlen=REMEMBERED)
         self._backend = backend
-        self._roles = roles
-        self._functions = functions
+        self._permissions = permissions
         self._enforced = frozenset(enforced_users)
-        self._principals: dict[str, tuple[int, Principal | None]] = {}
-        self._queues: dict[str, tuple[float, list[Statement]]] = {}
-        self._trusts: dict[str, tuple[int, list[Statement]]] = {}
 
-    def check(self, request: Request, operation: Operation) -> Response | None:
+    def check(self, operation: Operation) -> Words | None:
         """The refusal, or None."""
         # https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html: no permission is required.
         if operation.name == "GetCallerIdentity":
             return None
-        principal = self._principal(operation.access_key)
-        if principal is None:
+        key = operation.access_key
+        who = self._backend.kept("iam", "principal", key, read=lambda: self._identify(key))
+        if who is None:
             return None
-        context = self._context(request, operation, principal)
+        context = of_request(operation)
         for need in needs(operation):
-            why = self._refused(principal, need, {**context, **need.context})
-            if why is not None:
-                return self._refuse(request, operation, principal, need, why)
+            message = self._permissions.refusal(who, Need(need.action, need.resource, {**context, **need.context}))
+            if message is not None:
+                return self._refuse(operation, who, need, message)
         return None
 
-    def _refuse(self, request: Request, operation: Operation, principal: Principal, need: Need, why: str) -> Response:
-        action = need.action
-        if action.startswith("sqs:"):
-            action = action.lower()  # SQS alone writes its actions so (field reports)
-            why = why.replace(need.action, action)
-        message = f"User: {principal.arn} is not authorized to perform: {action} on resource: {need.resource}{why}"
+    def _refuse(self, operation: Operation, who: Principal, need: Need, message: str) -> Words:
         code = "AccessDenied" if operation.service in PLAIN else "AccessDeniedException"
         self.refusals.append(
             {
                 "time": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
-                "principal": principal.arn,
+                "principal": who.arn,
                 "action": need.action,
-                "resource": need.resource,
+                "resource": str(need.resource),
                 "message": message,
             }
         )
-        return refusal(request, operation, Words(STATUS.get(operation.service, 403), code, message))
-
-    # Who
-
-    def _principal(self, access_key: str) -> Principal | None:
-        """The role's session or the enforced user behind an access key; None for everybody else."""
-        serial = self._backend.iam_serial
-        kept = self._principals.get(access_key)
-        if kept is None or kept[0] != serial:
-            kept = self._principals[access_key] = (serial, self._identify(access_key))
-        return kept[1]
+        return Words(STATUS.get(operation.service, 403), code, message)
 
     def _identify(self, access_key: str) -> Principal | None:
+        """The role's session or the enforced user behind an access key; None for everybody else."""
         try:
             answer = self._backend.query("sts", "GetCallerIdentity", {}, credentials=Credentials(access_key))
         except BackendError:
             return None
-        told = {
-            node.tag.rpartition("}")[2]: (node.text or "").strip() for node in ElementTree.fromstring(answer).iter()
-        }
-        arn, user_id = told.get("Arn", ""), told.get("UserId", "")
+        tree = ElementTree.fromstring(answer)
+        arn, user_id = ("".join(texts(tree, name)).strip() for name in ("Arn", "UserId"))
         session, user = SESSION.fullmatch(arn), USER.fullmatch(arn)
         if session is not None:
-            return Principal(arn, "Role", session["role"], user_id)
+            role = f"arn:{session['partition']}:iam::{session['account']}:role/{session['role']}"
+            return Principal(arn, role, "Role", session["role"], user_id)
         if user is not None and {"*", user["user"]} & self._enforced:
-            return Principal(arn, "User", user["user"], user_id)
+            return Principal(arn, arn, "User", user["user"], user_id)
         return None
 
-    def _context(self, request: Request, operation: Operation, principal: Principal) -> dict[str, str | list[str]]:
-        """https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html"""
-        now = time.time()
-        context: dict[str, str | list[str]] = {
-            "aws:PrincipalArn": principal.policy_arn,
-            "aws:PrincipalAccount": ACCOUNT,
-            "aws:PrincipalType": "AssumedRole" if principal.kind == "Role" else "User",
-            "aws:userid": principal.user_id,
-            "aws:SourceIp": request.remote_addr or "127.0.0.1",
-            "aws:SecureTransport": "false",
-            "aws:RequestedRegion": operation.region,
-            "aws:UserAgent": request.headers.get("User-Agent", ""),
-            "aws:CurrentTime": datetime.fromtimestamp(now, timezone.utc).isoformat(timespec="seconds"),
-            "aws:EpochTime": str(int(now)),
-        }
-        if principal.kind == "User":
-            context["aws:username"] = principal.name
-        tags = tags_given(operation)
-        if tags:
-            context["aws:TagKeys"] = list(tags)
-            context |= {f"aws:RequestTag/{key}": value for key, value in tags.items()}
-        return context
 
-    # Whether
-
-    def _refused(self, principal: Principal, need: Need, context: Context) -> str | None:
-        """How AWS's sentence goes on when the need is not granted; None when it is."""
-        held = self._roles.held(principal.kind, principal.name)
-        of_resource = self._resource_policy(need)
-
-        def effects(statements: Iterable[Statement]) -> set[Any]:
-            return {one.get("Effect") for one in statements if matches(one, need.action, need.resource, context)}
-
-        by_identity = effects(held.statements)
-        by_resource = effects(one for one in of_resource if _grants(one, principal))
-        denied_there = effects(one for one in of_resource if _denies(one, principal))
-        if "Deny" in by_identity:
-            return " with an explicit deny in an identity-based policy"
-        if "Deny" in denied_there:
-            return " with an explicit deny in a resource-based policy"
-        within = _within(held, need, context)
-        if within == "Deny":
-            return " with an explicit deny in a permissions boundary"
-        if need.action == "sts:AssumeRole":
-            # A trust policy that names the account leaves the word to the identity's own policies.
-            trusting = effects(
-                one for one in of_resource if principal.is_named_by(one.get("Principal"), account_too=True)
-            )
-            trusted = "Allow" in by_resource or ("Allow" in trusting and "Allow" in by_identity)
-            return None if trusted else ""
-        if "Allow" in by_resource:
-            return None
-        if "Allow" not in by_identity:
-            return f" because no identity-based policy allows the {need.action} action"
-        return None if within == "Allow" else f" because no permissions boundary allows the {need.action} action"
-
-    def _resource_policy(self, need: Need) -> list[Statement]:
-        if need.action.startswith("sqs:") and need.resource.count(":") == 5:
-            return self._queue_policy(need.resource)
-        if need.action == "lambda:InvokeFunction":
-            return list(self._functions.resource_policy(FunctionName.parse(need.resource, need.resource.split(":")[3])))
-        if need.action == "sts:AssumeRole":
-            return self._trust(need.resource)
-        return []
-
-    def _queue_policy(self, arn: str) -> list[Statement]:
-        kept = self._queues.get(arn)
-        if kept is not None and kept[0] > time.monotonic():
-            return kept[1]
-        _, _, _, region, account, name = arn.split(":")
-        url = f"http://sqs.{region}.amazonaws.com/{account}/{name}"
-        try:
-            read = self._backend.sqs(
-                "GetQueueAttributes", {"QueueUrl": url, "AttributeNames": ["Policy"]}, region=region
-            )
-        except BackendError:
-            return []  # no such queue: SQS says so itself, to those who may ask
-        statements = _statements(str((read.get("Attributes") or {}).get("Policy") or "{}"))
-        self._queues[arn] = (time.monotonic() + KEPT, statements)
-        return statements
-
-    def _trust(self, role_arn: str) -> list[Statement]:
-        serial = self._backend.iam_serial
-        kept = self._trusts.get(role_arn)
-        if kept is None or kept[0] != serial:
-            try:
-                answer = self._backend.query("iam", "GetRole", {"RoleName": last(role_arn, "/")})
-            except BackendError:
-                return []
-            texts = [
-                node.text or ""
-                for node in ElementTree.fromstring(answer).iter()
-                if node.tag.rpartition("}")[2] == "AssumeRolePolicyDocument"
-            ]
-            kept = self._trusts[role_arn] = (serial, [one for text in texts for one in _statements(text)])
-        return kept[1]
-
-
-def _statements(document: str) -> list[Statement]:
-    """Of a policy document; one that cannot be read allows nothing."""
-    try:
-        return as_list(parse_document(document).get("Statement"))
-    except (ValueError, AttributeError):
-        return []
-
-
-def _grants(statement: Statement, principal: Principal) -> bool:
-    return principal.is_named_by(statement.get("Principal"), account_too=False)
-
-
-def _denies(statement: Statement, principal: Principal) -> bool:
-    """An explicit deny reaches everybody of an account that it names, and everybody whom it does not spare."""
-    if statement.get("Effect") != "Deny":
-        return False
-    if "NotPrincipal" in statement:
-        return not principal.is_named_by(statement["NotPrincipal"], account_too=True)
-    return principal.is_named_by(statement.get("Principal"), account_too=True)
-
-
-def _within(held: Held, need: Need, context: Context) -> str:
-    """What the boundary says: Allow (also where there is none), Deny, or nothing."""
-    if held.boundary is None:
-        return "Allow"
-    effects = {one.get("Effect") for one in held.boundary if matches(one, need.action, need.resource, context)}
-    return "Deny" if "Deny" in effects else "Allow" if "Allow" in effects else ""
+def of_request(operation: Operation) -> dict[str, str | list[str]]:
+    """The condition keys that the request itself gives."""
+    context: dict[str, str | list[str]] = {
+        "aws:SourceIp": operation.request.remote_addr or "127.0.0.1",
+        "aws:SecureTransport": "false",
+        "aws:RequestedRegion": operation.region,
+        "aws:UserAgent": operation.request.headers.get("User-Agent", ""),
+    }
+    tags = tags_given(operation)
+    if tags:
+        context["aws:TagKeys"] = list(tags)
+        context |= {f"aws:RequestTag/{key}": value for key, value in tags.items()}
+    return context
 
 
 # Which permissions a call takes
@@ -385,10 +207,7 @@ def leading_key(parameters: Mapping[str, Any]) -> dict[str, str | list[str]]:
 
 
 def of_sqs(operation: Operation) -> Iterator[Need]:
-    name = operation.text("QueueName") or last(operation.text("QueueUrl").rstrip("/"), "/")
-    if not name and operation.path.count("/") == 2:
-        name = last(operation.path, "/")  # the query protocol lets the path name the queue
-    action = operation.name.removesuffix("Batch") if operation.name.endswith("Batch") else operation.name
+    name, action = operation.queue, operation.name.removesuffix("Batch")
     if operation.name == "ListQueues" or not name:
         yield Need(f"sqs:{action}", "*")
     else:
@@ -400,7 +219,7 @@ INVOKING = ("Invoke", "InvokeAsync", "InvokeWithResponseStream")
 
 def of_lambda(operation: Operation) -> Iterator[Need]:
     name, text = operation.name, operation.text
-    function = FunctionName.parse(text("FunctionName"), operation.region).arn if text("FunctionName") else "*"
+    function = operation.function.arn if operation.function and text("FunctionName") else "*"
     context: dict[str, str | list[str]] = {}
     if name in ("CreateEventSourceMapping", "ListEventSourceMappings"):
         resource, context = "*", {"lambda:FunctionArn": function} if function != "*" else {}
@@ -451,9 +270,4 @@ def tags_given(operation: Operation) -> dict[str, str]:
         return {str(key): str(value) for key, value in given.items()}
     if isinstance(given, list):
         return {str(one.get("Key")): str(one.get("Value", "")) for one in given if isinstance(one, dict)}
-    numbered = re.compile(r"Tags?\.(?:member\.)?(\d+)\.Key")
-    return {
-        str(value): str(parameters.get(name.removesuffix("Key") + "Value", ""))
-        for name, value in parameters.items()
-        if numbered.fullmatch(name)
-    }
+    return {}

@@ -11,10 +11,10 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from sandbox.backend import Backend, BackendError
+from sandbox.backend import Backend
 from sandbox.protocol.operations import Operation
-from sandbox.protocol.refusals import Words, last
-from sandbox.protocol.scope import ACCOUNT, as_list, parse_document
+from sandbox.protocol.refusals import Words
+from sandbox.protocol.scope import ACCOUNT, as_list, last, statements
 
 LARGEST_TRUST = 2048
 MOST_VERSIONS = 5
@@ -32,65 +32,50 @@ def absent(message: str) -> Words:
 
 
 class Identities:
-    """In front of moto\'s IAM and STS."""
+    """In front of moto's IAM and STS."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
 
     def refused(self, operation: Operation) -> Words | None:
         """AWS's words for the call, where moto would not refuse it."""
-        name = operation.name
-        if name == "CreateRole":
-            return self._trust(operation.text("AssumeRolePolicyDocument"))
-        if name == "UpdateAssumeRolePolicy":
-            return self._role(operation) or self._trust(operation.text("PolicyDocument"))
-        if name == "CreatePolicy":
-            return self._document(operation.text("PolicyDocument"))
-        if name == "CreatePolicyVersion":
-            return self._document(operation.text("PolicyDocument")) or self._another_version(operation)
-        if name == "AttachRolePolicy" or name == "ListInstanceProfilesForRole":
-            return self._role(operation)
-        if name == "ListEntitiesForPolicy":
-            return self._policy(operation)
-        if name == "DeletePolicy":
-            return self._versions(operation)
-        if name == "DeleteRole":
-            return self._inline(operation)
-        if name == "AssumeRole":
-            return self._assumption(operation)
+        text = operation.text
+        match operation.name:
+            case "CreateRole":
+                return self._trust(text("AssumeRolePolicyDocument"))
+            case "UpdateAssumeRolePolicy":
+                return self._role(operation) or self._trust(text("PolicyDocument"))
+            case "CreatePolicy":
+                return document_refused(text("PolicyDocument"))
+            case "CreatePolicyVersion":
+                return document_refused(text("PolicyDocument")) or self._another_version(text("PolicyArn"))
+            case "AttachRolePolicy" | "ListInstanceProfilesForRole":
+                return self._role(operation)
+            case "ListEntitiesForPolicy" if not self._asked("GetPolicy", "Arn", PolicyArn=text("PolicyArn")):
+                return absent(f"Policy {text('PolicyArn')} was not found.")
+            case "DeletePolicy":
+                return self._versions(text("PolicyArn"))
+            case "DeleteRole":
+                return self._inline(text("RoleName"))
+            case "AssumeRole":
+                return self._assumption(text("RoleArn"))
         return None
 
-    def _asked(self, action: str, **parameters: str) -> str | None:
-        """moto's answer, None where there is no such thing."""
-        try:
-            return self._backend.query("iam", action, parameters).decode()
-        except BackendError as error:
-            if error.code != "NoSuchEntity":
-                raise
-            return None
+    def _asked(self, action: str, element: str, **parameters: str) -> list[str]:
+        """What moto answers; nothing where there is no such thing."""
+        return self._backend.iam(action, element, parameters)
 
     def _role(self, operation: Operation) -> Words | None:
         name = operation.text("RoleName")
-        if self._asked("GetRole", RoleName=name) is None:
-            return absent(f"The role with name {name} cannot be found.")
-        return None
+        if self._asked("GetRole", "Arn", RoleName=name):
+            return None
+        return absent(f"The role with name {name} cannot be found.")
 
-    def _policy(self, operation: Operation) -> Words | None:
-        arn = operation.text("PolicyArn")
-        if self._asked("GetPolicy", PolicyArn=arn) is None:
-            return absent(f"Policy {arn} was not found.")
-        return None
-
-    def _versions(self, operation: Operation) -> Words | None:
+    def _versions(self, arn: str) -> Words | None:
         """API_DeletePolicy.html: attachments first, then the versions that are not the default."""
-        arn = operation.text("PolicyArn")
-        entities = self._asked("ListEntitiesForPolicy", PolicyArn=arn)
-        if entities is None:
-            return None  # moto refuses it
-        if "<member>" in entities:
+        if self._asked("ListEntitiesForPolicy", "member", PolicyArn=arn):
             return Words(409, "DeleteConflict", "Cannot delete a policy attached to entities.")
-        listed = self._asked("ListPolicyVersions", PolicyArn=arn)
-        if listed is None or listed.count("<VersionId>") < 2:
+        if len(self._asked("ListPolicyVersions", "VersionId", PolicyArn=arn)) < 2:
             return None
         return Words(
             409,
@@ -99,9 +84,8 @@ class Identities:
             "versions. The default version is deleted with the policy.",
         )
 
-    def _another_version(self, operation: Operation) -> Words | None:
-        listed = self._asked("ListPolicyVersions", PolicyArn=operation.text("PolicyArn")) or ""
-        if listed.count("<VersionId>") < MOST_VERSIONS:
+    def _another_version(self, arn: str) -> Words | None:
+        if len(self._asked("ListPolicyVersions", "VersionId", PolicyArn=arn)) < MOST_VERSIONS:
             return None
         return Words(
             409,
@@ -110,20 +94,17 @@ class Identities:
             "delete an existing version.",
         )
 
-    def _inline(self, operation: Operation) -> Words | None:
+    def _inline(self, name: str) -> Words | None:
         """Inline policies are deleted, attached ones detached; moto names the second remedy for both."""
-        name = operation.text("RoleName")
-        inline = self._asked("ListRolePolicies", RoleName=name) or ""
-        attached = self._asked("ListAttachedRolePolicies", RoleName=name) or ""
-        if "<member>" in inline and "<member>" not in attached:
+        inline = self._asked("ListRolePolicies", "member", RoleName=name)
+        if inline and not self._asked("ListAttachedRolePolicies", "member", RoleName=name):
             return Words(409, "DeleteConflict", "Cannot delete entity, must delete policies first.")
         return None
 
-    def _assumption(self, operation: Operation) -> Words | None:
+    def _assumption(self, arn: str) -> Words | None:
         """A missing role is refused like one that trusts nobody of this account; what policies say is not asked."""
-        arn = operation.text("RoleArn")
         # moto makes another account's roles up, which is how one gets into that account.
-        if f":{ACCOUNT}:" not in arn or self._asked("GetRole", RoleName=last(arn, "/")) is not None:
+        if f":{ACCOUNT}:" not in arn or self._asked("GetRole", "Arn", RoleName=last(arn, "/")):
             return None
         return Words(
             403,
@@ -132,13 +113,6 @@ class Identities:
         )
 
     # Documents
-
-    def _document(self, text: str) -> Words | None:
-        if len(re.sub(r"\s", "", text)) > LARGEST_POLICY:
-            return Words(409, "LimitExceeded", f"Cannot exceed quota for PolicySize: {LARGEST_POLICY}")
-        if any({"Principal", "NotPrincipal"} & set(one) for one in statements(text) or ()):
-            return malformed("Policy document should not specify a principal.")
-        return None
 
     def _trust(self, text: str) -> Words | None:
         if len(re.sub(r"\s", "", text)) > LARGEST_TRUST:
@@ -173,18 +147,15 @@ class Identities:
                 kind != "AWS" or who == "*" or re.fullmatch(r"\d{12}|arn:[\w-]+:(iam|sts)::\d{12}:.+", who) is not None
             )
         what, name = found.groups()
-        return self._asked(f"Get{what.title()}", **{f"{what.title()}Name": last(name, "/")}) is not None
+        return bool(self._asked(f"Get{what.title()}", "Arn", **{f"{what.title()}Name": last(name, "/")}))
 
 
-def statements(text: str) -> list[dict[str, Any]] | None:
-    """A document's statements, None where it is no JSON object."""
-    try:
-        document = parse_document(text)
-    except ValueError:
-        return None
-    if not isinstance(document, dict):
-        return None
-    return [one for one in as_list(document.get("Statement")) if isinstance(one, dict)]
+def document_refused(text: str) -> Words | None:
+    if len(re.sub(r"\s", "", text)) > LARGEST_POLICY:
+        return Words(409, "LimitExceeded", f"Cannot exceed quota for PolicySize: {LARGEST_POLICY}")
+    if any({"Principal", "NotPrincipal"} & set(one) for one in statements(text) or ()):
+        return malformed("Policy document should not specify a principal.")
+    return None
 
 
 def principals(statement: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -1,7 +1,11 @@
-"""What a policy says about one action on one resource: enough of IAM for the places where our layers ask.
+"""Whether policies allow a call: the one place that decides, for clients, functions and services alike.
 
-Policies are read from moto each time they may have changed, and kept otherwise: reading a role's policies takes
-several calls. An explicit Deny wins, then any Allow (IAM User Guide, "Policy evaluation logic").
+A policy of the identity or of the resource (a queue's, a function's, a role's trust policy) has to allow the call, and
+none may deny it; a boundary of the identity has to allow it, too. Within one account, which is all there is here, that
+is the whole rule: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html
+Libraries for policies check documents or ask AWS; none that is kept decides a call, so the deciding is ours.
+
+Policies are read from moto each time they may have changed, and kept otherwise: reading a role's takes several calls.
 """
 
 from __future__ import annotations
@@ -11,14 +15,14 @@ import functools
 import ipaddress
 import operator
 import re
-import xml.etree.ElementTree as ElementTree
+import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
 from sandbox.backend import Backend, BackendError
-from sandbox.protocol.scope import as_list, parse_document
+from sandbox.protocol.scope import ACCOUNT, FunctionName, as_list, last, statements
 
 Statement = Mapping[str, Any]
 
@@ -182,17 +186,6 @@ def _is_named(resource: str, patterns: Any, context: Context) -> bool:
     return any(text is not None and like(resource, text) for text in texts)
 
 
-def allowed(
-    statements: Iterable[Statement],
-    action: str,
-    resource: str | None,
-    context: Context | None = None,
-) -> bool:
-    """Allowed by these statements together: some Allow, and no Deny."""
-    spoken = [one.get("Effect") for one in statements if matches(one, action, resource, context or {})]
-    return "Allow" in spoken and "Deny" not in spoken
-
-
 @dataclass(frozen=True)
 class Held:
     """What an identity holds: the statements of its policies, and those of its boundary (None: it has none)."""
@@ -201,90 +194,211 @@ class Held:
     boundary: tuple[Statement, ...] | None = None
 
 
-class Roles:
-    """The identity policies of roles and users, inline and attached, as moto's IAM holds them."""
+@dataclass(frozen=True)
+class Principal:
+    """Who calls: ``arn`` as GetCallerIdentity says it, ``policy_arn`` as policies name it (the role of a session).
+
+    ``kind`` is Role, User or Service, with its name; a principal without any is nobody in particular.
+    """
+
+    arn: str = ""
+    policy_arn: str = ""
+    kind: str = ""
+    name: str = ""
+    user_id: str = ""
+
+    @classmethod
+    def of_role(cls, arn: str, session: str = "sandbox") -> Principal:
+        parts, name = arn.split(":"), last(arn, "/")
+        partition, account = (parts[1], parts[4]) if len(parts) > 5 else ("aws", ACCOUNT)
+        return cls(f"arn:{partition}:sts::{account}:assumed-role/{name}/{session}", arn, "Role", name)
+
+    @classmethod
+    def of_service(cls, name: str) -> Principal:
+        """A service that calls for itself, for example ``lambda.amazonaws.com``; it is in no account."""
+        return cls(kind="Service", name=name)
+
+    def context(self) -> dict[str, str | list[str]]:
+        """https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html"""
+        now = time.time()
+        known: dict[str, str | list[str]] = {
+            "aws:CurrentTime": datetime.fromtimestamp(now, timezone.utc).isoformat(timespec="seconds"),
+            "aws:EpochTime": str(int(now)),
+        }
+        if self.arn:
+            known["aws:PrincipalArn"] = self.policy_arn
+            known["aws:PrincipalAccount"] = ACCOUNT
+            known["aws:PrincipalType"] = "AssumedRole" if self.kind == "Role" else "User"
+            known["aws:userid"] = self.user_id
+        if self.kind == "User":
+            known["aws:username"] = self.name
+        return known
+
+    def is_named_by(self, principal: Any, *, account_too: bool) -> bool:
+        """Whether a Principal element speaks of it. ``account_too``: also where it names the whole account."""
+        # moto writes the bare text where AddPermission was given an ARN, and AWS {"AWS": ...}.
+        named = as_list(principal.get("AWS") if isinstance(principal, dict) else principal)
+        if self.kind == "Service":
+            return "*" in named or (isinstance(principal, dict) and self.name in as_list(principal.get("Service")))
+        names = ["*", self.arn, self.policy_arn]
+        if account_too and self.arn:
+            account = self.arn.split(":")[4]
+            names += [account, f"arn:{self.arn.split(':')[1]}:iam::{account}:root"]
+        return any(one in names for one in named)
+
+    def is_denied_by(self, statement: Statement) -> bool:
+        """An explicit deny reaches everybody of an account that it names, and everybody whom it does not spare."""
+        if "NotPrincipal" in statement:
+            return not self.is_named_by(statement["NotPrincipal"], account_too=True)
+        return self.is_named_by(statement.get("Principal"), account_too=True)
+
+
+@dataclass(frozen=True)
+class Need:
+    """One permission that a call takes, with condition keys of its own; ``resource`` None: on any at all."""
+
+    action: str
+    resource: str | None
+    context: Mapping[str, str | list[str]] = field(default_factory=dict)
+
+
+class Permissions:
+    """What the policies in moto allow."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
-        self._known: dict[tuple[str, str], tuple[int, Held]] = {}
-        self._trusted: dict[tuple[str, str], tuple[int, bool]] = {}
 
     def allows(self, role_arn: str, action: str, resource: str | None) -> bool:
         """Whether the role may; a role that is gone may nothing."""
-        held = self.held("Role", role_arn.rpartition("/")[2])
-        within = held.boundary is None or allowed(held.boundary, action, resource)
-        return within and allowed(held.statements, action, resource)
+        return self._why_not(Principal.of_role(role_arn), Need(action, resource)) is None
 
     def trusts(self, role_arn: str, service: str) -> bool:
         """Whether the role is there and a service may assume it, for example ``lambda.amazonaws.com``."""
-        serial = self._backend.iam_serial
-        kept = self._trusted.get((role_arn, service))
-        if kept is None or kept[0] != serial:
-            kept = self._trusted[role_arn, service] = (serial, self._is_trusted(role_arn, service))
-        return kept[1]
+        return self._why_not(Principal.of_service(service), Need("sts:AssumeRole", role_arn)) is None
 
-    def _is_trusted(self, role_arn: str, service: str) -> bool:
-        asked = {"RoleName": role_arn.rpartition("/")[2]}
+    def invokes(self, service: str, function: FunctionName, source_arn: str) -> bool:
+        """Whether the function's policy lets a service invoke it on behalf of what has this ARN.
+
+        A service calling for itself is in no account, so only the resource's policy can allow it (Lambda guide,
+        "Using resource-based policies").
+        """
+        account = source_arn.split(":")[4:5]
+        # The account is left out of an S3 ARN; an empty value would match nothing that a policy can say.
+        context = {"aws:SourceArn": source_arn, **({"aws:SourceAccount": account[0]} if any(account) else {})}
+        need = Need("lambda:InvokeFunction", function.arn, context)
+        return self._why_not(Principal.of_service(service), need) is None
+
+    def refusal(self, who: Principal, need: Need) -> str | None:
+        """AWS's sentence where the need is not granted; None where it is."""
+        why = self._why_not(who, need)
+        if why is None:
+            return None
+        action = need.action
+        if action.startswith("sqs:"):
+            if not who.arn:
+                region = str(need.resource).split(":")[3]
+                return f"Access to the resource https://sqs.{region}.amazonaws.com/ is denied."
+            action = action.lower()  # SQS alone writes its actions so (field reports)
+            why = why.replace(need.action, action)
+        return f"User: {who.arn} is not authorized to perform: {action} on resource: {need.resource}{why}"
+
+    def _why_not(self, who: Principal, need: Need) -> str | None:
+        """How AWS's sentence goes on where the need is not granted; None where it is."""
+        context = {**who.context(), **need.context}
+        held = self._held(who.kind, who.name)
+        of_resource = self.resource_policy(need)
+
+        def effects(some: Iterable[Statement]) -> set[Any]:
+            return {one.get("Effect") for one in some if matches(one, need.action, need.resource, context)}
+
+        by_identity = effects(held.statements)
+        within = {"Allow"} if held.boundary is None else effects(held.boundary)
+        granted = effects(one for one in of_resource if who.is_named_by(one.get("Principal"), account_too=False))
+        denials = {
+            "an identity-based policy": by_identity,
+            "a resource-based policy": effects(one for one in of_resource if who.is_denied_by(one)),
+            "a permissions boundary": within,
+        }
+        for kind, spoken in denials.items():
+            if "Deny" in spoken:
+                return f" with an explicit deny in {kind}"
+        if "Allow" in granted:
+            return None
+        if need.action == "sts:AssumeRole":
+            # A trust policy that names the account leaves the word to the identity's own policies.
+            trusting = effects(one for one in of_resource if who.is_named_by(one.get("Principal"), account_too=True))
+            return None if "Allow" in trusting and "Allow" in by_identity else ""
+        if "Allow" not in by_identity:
+            return f" because no identity-based policy allows the {need.action} action"
+        return None if "Allow" in within else f" because no permissions boundary allows the {need.action} action"
+
+    # Policies
+
+    def resource_policy(self, need: Need) -> list[Statement]:
+        """The statements that the resource itself has about who may use it."""
+        resource = need.resource or ""
+        if need.action.startswith("sqs:") and resource.count(":") == 5:
+            return self._backend.kept("sqs", "policy", resource, read=lambda: self._of_queue(resource))
+        if need.action == "lambda:InvokeFunction":
+            return self.of_function(FunctionName.parse(resource, resource.split(":")[3] if ":" in resource else ""))
+        if need.action == "sts:AssumeRole":
+            return self._backend.kept("iam", "trust", resource, read=lambda: self._of_role(resource))
+        return []
+
+    def of_function(self, name: FunctionName) -> list[Statement]:
+        def read() -> list[Statement]:
+            path = f"/2015-03-31/functions/{name.name}/policy"
+            answer = self._backend.call("lambda", "GET", path, region=name.region)
+            return list(statements(answer.json()["Policy"]) or ()) if answer.ok else []
+
+        return self._backend.kept("lambda", "policy", name.region, name.account, name.name, read=read)
+
+    def _of_queue(self, arn: str) -> list[Statement]:
+        _, _, _, region, account, name = arn.split(":")
+        asked = {"QueueUrl": f"http://sqs.{region}.amazonaws.com/{account}/{name}", "AttributeNames": ["Policy"]}
         try:
-            if role_arn not in self._texts("GetRole", asked, "Arn"):
-                return False
-            documents = self._texts("GetRole", asked, "AssumeRolePolicyDocument")
-        except BackendError as error:
-            if error.code == "NoSuchEntity":
-                return False
-            raise
-        statements = [one for text in documents for one in as_list(parse_document(text).get("Statement"))]
-        return allowed([one for one in statements if _names_service(one, service)], "sts:AssumeRole", None)
+            answer = self._backend.sqs("GetQueueAttributes", asked, region=region)
+        except BackendError:
+            return []  # no such queue: SQS says so itself, to those who may ask
+        return list(statements(str((answer.get("Attributes") or {}).get("Policy") or "{}")) or ())
 
-    def held(self, kind: str, name: str) -> Held:
-        """Of a "Role" or a "User"; nothing where there is none of this name."""
-        serial = self._backend.iam_serial
-        kept = self._known.get((kind, name))
-        if kept is None or kept[0] != serial:
-            kept = self._known[kind, name] = (serial, self._read(kind, name))
-        return kept[1]
+    def _of_role(self, arn: str) -> list[Statement]:
+        named = {"RoleName": last(arn, "/")}
+        if self._backend.iam("GetRole", "Arn", named) != [arn]:
+            return []
+        return self._in(self._backend.iam("GetRole", "AssumeRolePolicyDocument", named))
 
-    def _statements(self, role_arn: str) -> tuple[Statement, ...]:
-        return self.held("Role", role_arn.rpartition("/")[2]).statements
+    def _held(self, kind: str, name: str) -> Held:
+        """Of a Role or a User; nothing where there is none of this name."""
+        if kind not in ("Role", "User"):
+            return Held()
+        return self._backend.kept("iam", "held", kind, name, read=lambda: self._read(kind, name))
 
     def _read(self, kind: str, name: str) -> Held:
-        try:
-            statements = self._policies(kind, name)
-            if kind == "User":
-                for group in self._texts("ListGroupsForUser", {"UserName": name}, "GroupName"):
-                    statements += self._policies("Group", group)
-            boundaries = self._texts(f"Get{kind}", {f"{kind}Name": name}, "PermissionsBoundaryArn")
-            bounds = [one for arn in boundaries for one in self._managed(arn)]
-        except BackendError as error:
-            if error.answer.status == 404:
-                return Held()
-            raise
-        return Held(tuple(statements), tuple(bounds) if boundaries else None)
+        found = self._policies(kind, name)
+        if kind == "User":
+            for group in self._backend.iam("ListGroupsForUser", "GroupName", {"UserName": name}):
+                found += self._policies("Group", group)
+        boundaries = self._backend.iam(f"Get{kind}", "PermissionsBoundaryArn", {f"{kind}Name": name})
+        bounds = [one for arn in boundaries for one in self._managed(arn)]
+        return Held(tuple(found), tuple(bounds) if boundaries else None)
 
     def _policies(self, kind: str, name: str) -> list[Statement]:
-        statements: list[Statement] = []
-        named = {f"{kind}Name": name}
-        for policy in self._texts(f"List{kind}Policies", named, "member"):
-            for document in self._texts(f"Get{kind}Policy", {**named, "PolicyName": policy}, "PolicyDocument"):
-                statements += as_list(parse_document(document).get("Statement"))
-        for arn in self._texts(f"ListAttached{kind}Policies", named, "PolicyArn"):
-            statements += self._managed(arn)
-        return statements
+        iam, named = self._backend.iam, {f"{kind}Name": name}
+        found: list[Statement] = []
+        for policy in iam(f"List{kind}Policies", "member", named):
+            found += self._in(iam(f"Get{kind}Policy", "PolicyDocument", {**named, "PolicyName": policy}))
+        for arn in iam(f"ListAttached{kind}Policies", "PolicyArn", named):
+            found += self._managed(arn)
+        return found
 
     def _managed(self, arn: str) -> list[Statement]:
-        statements: list[Statement] = []
-        for version in self._texts("GetPolicy", {"PolicyArn": arn}, "DefaultVersionId"):
-            for document in self._texts("GetPolicyVersion", {"PolicyArn": arn, "VersionId": version}, "Document"):
-                statements += as_list(parse_document(document).get("Statement"))
-        return statements
+        found: list[Statement] = []
+        for version in self._backend.iam("GetPolicy", "DefaultVersionId", {"PolicyArn": arn}):
+            asked = {"PolicyArn": arn, "VersionId": version}
+            found += self._in(self._backend.iam("GetPolicyVersion", "Document", asked))
+        return found
 
-    def _texts(self, action: str, parameters: Mapping[str, str], element: str) -> list[str]:
-        tree = ElementTree.fromstring(self._backend.query("iam", action, parameters))
-        return [node.text or "" for node in tree.iter() if node.tag.rpartition("}")[2] == element]
-
-
-def _names_service(statement: Statement, service: str) -> bool:
-    principal = statement.get("Principal")
-    if isinstance(principal, dict):
-        return "*" in as_list(principal.get("AWS")) or service in as_list(principal.get("Service"))
-    return principal == "*"
+    def _in(self, documents: Iterable[str]) -> list[Statement]:
+        """Their statements; a document that cannot be read allows nothing."""
+        return [one for text in documents for one in statements(text) or ()]

@@ -28,31 +28,29 @@ import uuid
 import zipfile
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
-from sandbox.backend import Backend, BackendError, Credentials
-from sandbox.iam.permissions import Roles, allowed
+from werkzeug.wrappers import Request, Response
+
+from sandbox.backend import Backend, BackendError
+from sandbox.iam.permissions import Permissions
 from sandbox.lambda_.log_writer import Journal
 from sandbox.lambda_.requests import (
     NoSuchFunction,
-    Refused,
     check_configuration,
     check_payload,
-    decode,
     decode_client_context,
     invalid,
     read_archive,
     stored_principal,
 )
 from sandbox.lambda_.worker import Outcome, Task, Worker, WorkerGone
-from sandbox.protocol.scope import DEFAULT_REGION, FunctionName, as_list, region_of
-
-if TYPE_CHECKING:
-    from werkzeug.wrappers import Request, Response
-
+from sandbox.protocol.operations import Operation
+from sandbox.protocol.refusals import NotSimulated, Refused, answer_json
+from sandbox.protocol.scope import DEFAULT_REGION, FunctionName, as_list, last
 
 log = logging.getLogger(__name__)
 
@@ -65,9 +63,6 @@ CONCURRENCY = 10
 IDLE_SECONDS = 300.0
 
 NOT_ASSUMABLE = "The role defined for the function cannot be assumed by Lambda."
-
-JSON = {"Content-Type": "application/json"}
-
 
 # Lambda quotas page: request and response 6 MB for a synchronous call, 1 MB for an asynchronous one.
 LARGEST_PAYLOAD = 6 * 1024 * 1024
@@ -97,17 +92,11 @@ DEFAULT_MEMORY = 128
 CODE = "/_sandbox/code/"
 
 
-FUNCTION_PATH = re.compile(
-    r"/(?P<version>\d{4}-\d{2}-\d{2})/functions(?:/(?P<name>.+?))??"
-    r"(?P<what>/code|/configuration|/invocations|/invoke-async|/response-streaming-invocations)?/?"
-)
-
-
 @dataclass(frozen=True)
 class Invocation:
     """An invocation as its caller sees it: ``function_error`` None, or "Unhandled" with the error as payload.
 
-    ``status`` 429 means that it was not run at all; ``log`` is the whole log, not only its tail.
+    ``log`` is the whole log, not only its tail.
     """
 
     status: int
@@ -160,10 +149,8 @@ class Functions:
         self._stopping = threading.Event()
         self._events = ThreadPoolExecutor(CONCURRENCY, thread_name_prefix="lambda-event")
         self._reaper = threading.Thread(target=self._reap, name="lambda-reaper", daemon=True)
-        self._policies: dict[tuple[str, str, str], tuple[int, list[dict[str, Any]]]] = {}
-        self._policy_serial = 0
-        self.roles = Roles(backend)
-        self.journal = Journal(backend, self.roles)
+        self.permissions = Permissions(backend)
+        self.journal = Journal(backend, self.permissions)
 
     def start(self) -> None:
         self._reaper.start()
@@ -198,7 +185,10 @@ class Functions:
         client_context: str | None = None,
         request_id: str | None = None,
     ) -> Invocation:
-        """Run the function and wait for it. ``payload`` is JSON text; raises :class:`NoSuchFunction`."""
+        """Run the function and wait for it. ``payload`` is JSON text.
+
+        Raises :class:`NoSuchFunction`, NotSimulated, and Refused with 429 where too many run already.
+        """
         function = self._find(FunctionName.parse(name_or_arn, region))
         task = Task(
             request_id=request_id or str(uuid.uuid4()),
@@ -209,17 +199,11 @@ class Functions:
         )
         runtime = str(function.configuration.get("Runtime", ""))
         if not runtime.startswith("python"):
-            refusal = Refused(501, "NotImplementedException", f"The sandbox runs Python only, not {runtime}.")
-            return Invocation(501, refusal.body(), None, "", task.request_id)
+            raise NotSimulated(f"The sandbox runs Python only, not {runtime}.")
         with self._guard:
             if function.running >= CONCURRENCY:
-                too_many = Refused(
-                    429,
-                    "TooManyRequestsException",
-                    "Rate Exceeded.",
-                    Reason="ConcurrentInvocationLimitExceeded",
-                )
-                return Invocation(429, too_many.body(), None, "", task.request_id)
+                reason = "ConcurrentInvocationLimitExceeded"
+                raise Refused(429, "TooManyRequestsException", "Rate Exceeded.", Reason=reason)
             function.running += 1
         try:
             return self._run(function, task)
@@ -227,98 +211,53 @@ class Functions:
             with self._guard:
                 function.running -= 1
 
-    def policy_allows(
-        self,
-        function_name: str,
-        region: str,
-        source_arn: str,
-        principal: str = "apigateway.amazonaws.com",
-    ) -> bool:
-        """Whether the function's resource policy lets a service invoke it on behalf of ``source_arn``.
-
-        A service calling for itself is in no account, so only the resource policy can allow it (Lambda guide,
-        "Using resource-based policies").
-        """
-        name = FunctionName.parse(function_name, region)
-        statements = [
-            one
-            for one in self.resource_policy(name)
-            if one.get("Principal") == "*"
-            or (isinstance(one.get("Principal"), dict) and principal in as_list(one["Principal"].get("Service")))
-        ]
-        parts = source_arn.split(":")
-        context = {
-            "aws:SourceArn": source_arn,
-            "aws:SourceAccount": parts[4] if len(parts) > 4 else "",
-        }
-        # The account is left out of an S3 ARN; an empty value would match nothing that a policy can say.
-        return allowed(statements, "lambda:InvokeFunction", name.arn, {k: v for k, v in context.items() if v})
-
     # The front's door
 
-    def handle(self, request: Request) -> Response | None:
+    def handle(self, operation: Operation) -> Response | None:
         """Lambda's calls about functions that need more than moto; None for what moto answers alone."""
-        found = FUNCTION_PATH.fullmatch(request.path)
-        if found is None:
-            return None
-        name, what, verb = found["name"], found["what"] or "", request.method
-        try:
-            if not what and verb == "GET" and name and "/" not in name:
-                return self._get(request, name)
-            if what in ("/invocations", "/invoke-async") and verb == "POST" and name:
-                return self._answer_invoke(request, name, what == "/invoke-async")
-            if what == "/response-streaming-invocations":
-                raise Refused(501, "NotImplementedException", "The sandbox does not stream responses.")
-            if not name and not what and verb == "POST":
-                return self._create(request)
-            if what == "/code" and verb == "PUT" and name:
-                return self._update_code(request, name)
-            if what == "/configuration" and verb == "PUT" and name:
-                return self._update_configuration(request, name)
-            if not what and verb == "DELETE" and name and "/" not in name:
-                return self._delete(request, name)
-            if name and "/policy" in name:
-                return self._policy(request, name.partition("/")[0])
-            if name and name.endswith("/versions") and verb == "GET":
-                self._find(FunctionName.parse(name.removesuffix("/versions"), region_of(request)))
-        except Refused as refusal:
-            return refusal.response()
-        except NoSuchFunction as missing:
-            return Refused(404, "ResourceNotFoundException", str(missing)).response()
-        return None
+        acts: dict[str, Callable[[Operation], Response | None]] = {
+            "CreateFunction": self._create,
+            "GetFunction": self._get,
+            "UpdateFunctionCode": self._update_code,
+            "UpdateFunctionConfiguration": self._update_configuration,
+            "DeleteFunction": self._delete,
+            "Invoke": self._answer_invoke,
+            "InvokeAsync": self._answer_invoke,
+            "InvokeWithResponseStream": self._stream,
+            "AddPermission": self._policy,
+            "GetPolicy": self._policy,
+            "RemovePermission": self._policy,
+            "ListVersionsByFunction": self._versions,
+        }
+        act = acts.get(operation.name)
+        return None if act is None else act(operation)
 
     # Control plane: moto answers, we look at what passes
 
-    def _create(self, request: Request) -> Response:
-        wanted = decode(request)
+    def _create(self, operation: Operation) -> Response:
+        wanted = operation.parameters
         check_configuration(wanted, creating=True)
         given = wanted.get("Code") or {}
         if not any(given.get(one) for one in ("ZipFile", "ImageUri", "S3Bucket")):
             raise invalid("Please provide a source for function code.")
         archive = read_archive(given)
-        response = self._backend.forward(request)
+        response = self._backend.forward(operation)
         if response.status_code < 300:
             self._shelve(json.loads(response.get_data()), archive)
         return response
 
-    def _get(self, request: Request, name: str) -> Response:
+    def _get(self, operation: Operation) -> Response:
         """GetFunction, with an address at which the zip really is."""
-        from werkzeug.wrappers import Response
-
-        response = self._backend.forward(request)
-        parsed = FunctionName.parse(name, region_of(request))
-        with self._guard:
-            function = self._shelf.get((parsed.region, parsed.account, parsed.name))
+        response = self._backend.forward(operation)
+        function = self._there(named(operation))
         if response.status_code >= 300 or function is None:
             return response
         described = json.loads(response.get_data())
         described.setdefault("Code", {})["Location"] = f"{self._endpoint()}{CODE}{function.code.name}.zip"
-        return Response(json.dumps(described).encode(), status=200, headers={"Content-Type": "application/json"})
+        return answer_json(200, described)
 
     def code(self, request: Request) -> Response | None:
         """A function's zip, at the address that GetFunction told; who knows it needs no signature."""
-        from werkzeug.wrappers import Response
-
         if request.method != "GET" or not request.path.startswith(CODE):
             return None
         kept = self._folder / Path(request.path).name
@@ -326,65 +265,58 @@ class Functions:
             return Response(b"", status=404)
         return Response(kept.read_bytes(), status=200, headers={"Content-Type": "application/zip"})
 
-    def _update_code(self, request: Request, name: str) -> Response:
-        wanted = decode(request)
-        parsed = FunctionName.parse(name, region_of(request))
-        function = self._find(parsed)
-        archive = read_archive(wanted)
-        response = self._backend.forward(request)
-        if response.status_code < 300 and not wanted.get("DryRun"):
+    def _versions(self, operation: Operation) -> None:
+        self._find(named(operation))
+
+    def _stream(self, operation: Operation) -> None:
+        raise NotSimulated("The sandbox does not stream responses.")
+
+    def _update_code(self, operation: Operation) -> Response:
+        function = self._find(named(operation))
+        archive = read_archive(operation.parameters)
+        response = self._backend.forward(operation)
+        if response.status_code < 300 and not operation.parameters.get("DryRun"):
             self._replace(function, self._unpack(function.name, archive))
         return response
 
-    def _update_configuration(self, request: Request, name: str) -> Response:
-        wanted = decode(request)
-        function = self._find(FunctionName.parse(name, region_of(request)))
-        check_configuration(wanted, creating=False)
-        role = wanted.get("Role")
-        if (
-            role
-            and role != function.configuration.get("Role")
-            and not self.roles.trusts(str(role), "lambda.amazonaws.com")
-        ):
+    def _update_configuration(self, operation: Operation) -> Response:
+        function = self._find(named(operation))
+        check_configuration(operation.parameters, creating=False)
+        role = operation.text("Role")
+        changed = role and role != function.configuration.get("Role")
+        if changed and not self.permissions.trusts(role, "lambda.amazonaws.com"):
             raise invalid(NOT_ASSUMABLE)
-        response = self._backend.forward(request)
+        response = self._backend.forward(operation)
         if response.status_code < 300:
             self._replace(function, None)
         return response
 
-    def _delete(self, request: Request, name: str) -> Response:
-        response = self._backend.forward(request)
-        parsed = FunctionName.parse(name, region_of(request))
-        qualifier = request.args.get("Qualifier") or parsed.qualifier
-        if response.status_code < 300 and qualifier in (None, "$LATEST"):
+    def _delete(self, operation: Operation) -> Response:
+        response = self._backend.forward(operation)
+        name = named(operation)
+        if response.status_code < 300 and name.qualifier in (None, "$LATEST"):
             with self._guard:
-                function = self._shelf.pop((parsed.region, parsed.account, parsed.name), None)
+                function = self._shelf.pop((name.region, name.account, name.name), None)
             if function is not None:
                 self._retire(function, deleted=True)
-        self._policy_serial += 1
         return response
 
-    def _policy(self, request: Request, name: str) -> Response:
+    def _policy(self, operation: Operation) -> Response:
         """AddPermission, GetPolicy, RemovePermission: principals as Lambda stores them, and no statement id twice."""
-        from werkzeug.wrappers import Response
-
-        function = self._find(FunctionName.parse(name, region_of(request)))
-        if request.method == "POST":
-            wanted = decode(request)
-            identity, principal = wanted.get("StatementId"), str(wanted.get("Principal") or "")
-            if identity in [one.get("Sid") for one in self.resource_policy(function.name)]:
+        function = self._find(FunctionName.parse(operation.text("FunctionName"), operation.region))
+        if operation.name == "AddPermission":
+            identity = operation.parameters.get("StatementId")
+            if identity in [one.get("Sid") for one in self.permissions.of_function(function.name)]:
                 raise Refused(
                     409,
                     "ResourceConflictException",
                     f"The statement id ({identity}) provided already exists. Please provide a new statement id, or "
                     "remove the existing statement.",
                 )
-            if not self._is_principal(principal):
+            if not self._is_principal(str(operation.parameters.get("Principal") or "")):
                 raise invalid("The provided principal was invalid. Please check the principal and try again.")
-        response = self._backend.forward(request)
-        if request.method != "GET":
-            self._policy_serial += 1  # what was read of the policy before is void
-        if response.status_code >= 300 or request.method == "DELETE":
+        response = self._backend.forward(operation)
+        if response.status_code >= 300 or operation.name == "RemovePermission":
             return response
         answered = json.loads(response.get_data())
         for member in ("Policy", "Statement"):
@@ -393,7 +325,7 @@ class Functions:
                 for statement in as_list(document["Statement"]) if member == "Policy" else [document]:
                     statement["Principal"] = stored_principal(statement["Principal"])
                 answered[member] = json.dumps(document)
-        return Response(json.dumps(answered).encode(), status=response.status_code, headers=JSON)
+        return answer_json(response.status_code, answered)
 
     def _is_principal(self, principal: str) -> bool:
         """AddPermission takes a service, an account, or an identity that exists."""
@@ -404,19 +336,14 @@ class Functions:
             return False
         if found[1]:
             return True
-        action, kind = f"Get{found[2].title()}", f"{found[2].title()}Name"
-        try:
-            self._backend.query("iam", action, {kind: found[3].rpartition("/")[2]})
-        except BackendError:
-            return False
-        return True
+        kind = found[2].title()
+        return bool(self._backend.iam(f"Get{kind}", "Arn", {f"{kind}Name": last(found[3], "/")}))
 
     def _shelve(self, configuration: dict[str, Any], archive: zipfile.ZipFile) -> None:
         name = FunctionName.parse(configuration["FunctionArn"], DEFAULT_REGION)
         function = _Function(name, configuration, self._unpack(name, archive))
         with self._guard:
             self._shelf[(name.region, name.account, name.name)] = function
-        self._policy_serial += 1
 
     def _replace(self, function: _Function, code: Path | None) -> None:
         """New code or configuration: who is busy finishes with the old one and is then let go."""
@@ -456,9 +383,12 @@ class Functions:
         folder.with_name(f"{folder.name}.zip").write_bytes(archive.fp.read())
         return folder
 
-    def _find(self, name: FunctionName) -> _Function:
+    def _there(self, name: FunctionName) -> _Function | None:
         with self._guard:
-            function = self._shelf.get((name.region, name.account, name.name))
+            return self._shelf.get((name.region, name.account, name.name))
+
+    def _find(self, name: FunctionName) -> _Function:
+        function = self._there(name)
         if function is None:
             suffix = f":{name.qualifier}" if name.qualifier else ""
             raise NoSuchFunction(name.arn + suffix)
@@ -472,32 +402,16 @@ class Functions:
             )
             if not read.ok:
                 raise NoSuchFunction(f"{name.arn}:{name.qualifier}")
-            raise Refused(501, "NotImplementedException", "The sandbox executes $LATEST only, no versions or aliases.")
+            raise NotSimulated("The sandbox executes $LATEST only, no versions or aliases.")
         return function
-
-    def resource_policy(self, name: FunctionName) -> list[dict[str, Any]]:
-        key = (name.region, name.account, name.name)
-        serial = self._policy_serial
-        kept = self._policies.get(key)
-        if kept is None or kept[0] != serial:
-            read = self._backend.call(
-                "lambda", "GET", f"/2015-03-31/functions/{quote(name.name)}/policy", region=name.region
-            )
-            document = json.loads(read.json()["Policy"]) if read.ok else {}
-            kept = self._policies[key] = (serial, as_list(document.get("Statement")))
-        return kept[1]
 
     # Data plane
 
-    def _answer_invoke(self, request: Request, name: str, old_async: bool) -> Response:
-        from werkzeug.wrappers import Response
-
-        parsed = FunctionName.parse(name, region_of(request))
-        qualifier = request.args.get("Qualifier") or parsed.qualifier
-        parsed = FunctionName(parsed.region, parsed.account, parsed.name, qualifier)
-        function = self._find(parsed)
-        payload = request.get_data()
-        kind = "Event" if old_async else request.headers.get("X-Amz-Invocation-Type", "RequestResponse")
+    def _answer_invoke(self, operation: Operation) -> Response:
+        asked, payload = operation.request.headers, operation.body
+        function = self._find(named(operation))
+        usual = "Event" if operation.name == "InvokeAsync" else "RequestResponse"
+        kind = asked.get("X-Amz-Invocation-Type", usual)
         limit = LARGEST_EVENT if kind == "Event" else LARGEST_PAYLOAD
         if len(payload) > limit:
             raise Refused(
@@ -507,49 +421,42 @@ class Functions:
             )
         check_payload(payload)
         request_id = str(uuid.uuid4())
-        headers = {"Content-Type": "application/json", "x-amzn-RequestId": request_id}
-        client_context = decode_client_context(request.headers.get("X-Amz-Client-Context"))
+        headers = {"x-amzn-RequestId": request_id}
+        client_context = decode_client_context(asked.get("X-Amz-Client-Context"))
         if kind == "DryRun":
-            return Response(b"", status=204, headers=headers)
+            return answer_json(204, headers=headers)
         if kind == "Event":
             self._events.submit(self._run_event, function.name.arn, payload, client_context, request_id)
-            return Response(b"", status=202, headers=headers)
+            return answer_json(202, headers=headers)
         if kind != "RequestResponse":
             raise invalid(
                 f"1 validation error detected: Value '{kind}' at 'invocationType' failed to satisfy constraint: "
                 "Member must satisfy enum value set: [Event, RequestResponse, DryRun]"
             )
-        done = self.invoke(
-            function.name.arn,
-            payload,
-            region=function.name.region,
-            client_context=client_context,
-            request_id=request_id,
-        )
-        if done.status == 429:
-            headers["x-amzn-ErrorType"] = "TooManyRequestsException"
-        elif done.status == 501:
-            headers["x-amzn-ErrorType"] = "NotImplementedException"
-        else:
-            headers["X-Amz-Executed-Version"] = "$LATEST"
+        done = self.invoke(function.name.arn, payload, client_context=client_context, request_id=request_id)
+        headers["X-Amz-Executed-Version"] = "$LATEST"
         if done.function_error:
             headers["X-Amz-Function-Error"] = done.function_error
-        if request.headers.get("X-Amz-Log-Type") == "Tail":
+        if asked.get("X-Amz-Log-Type") == "Tail":
             headers["X-Amz-Log-Result"] = base64.b64encode(done.log.encode()[-TAIL:]).decode()
-        return Response(done.payload, status=done.status, headers=headers)
+        return Response(done.payload, done.status, {"Content-Type": "application/json", **headers})
 
     def _run_event(self, arn: str, payload: bytes, client_context: str | None, request_id: str) -> None:
         """An asynchronous invocation: waits while throttled. AWS would run a failed one twice more; we do not."""
         while not self._stopping.is_set():
             try:
                 done = self.invoke(arn, payload, client_context=client_context, request_id=request_id)
+            except NotSimulated as lacking:
+                log.warning("asynchronous invocation %s of %s failed: %s", request_id, arn, lacking)
+                return
             except NoSuchFunction:
                 return  # deleted meanwhile
-            if done.status != 429:
-                if done.function_error:
-                    log.warning("asynchronous invocation %s of %s failed: %s", request_id, arn, done.payload[:500])
-                return
-            self._stopping.wait(0.2)
+            except Refused:
+                self._stopping.wait(0.2)
+                continue
+            if done.function_error:
+                log.warning("asynchronous invocation %s of %s failed: %s", request_id, arn, done.payload[:500])
+            return
 
     def _run(self, function: _Function, task: Task) -> Invocation:
         while True:
@@ -658,6 +565,12 @@ class Functions:
                 worker.kill()
 
 
+def named(operation: Operation) -> FunctionName:
+    """The function of a call, with the qualifier that stands in its name or beside it."""
+    name = FunctionName.parse(operation.text("FunctionName"), operation.region)
+    return replace(name, qualifier=operation.text("Qualifier") or name.qualifier)
+
+
 # How an invocation ends
 
 
@@ -718,6 +631,3 @@ def report(request_id: str, outcome: Outcome, memory: int) -> str:
     if outcome.kind in ("timeout", "exit", "init-error"):
         fields.append(f"Status: {'timeout' if outcome.kind == 'timeout' else 'error'}")
     return "\t".join(fields) + "\t"
-
-
-__all__ = ["Credentials", "Functions", "Invocation", "NoSuchFunction"]

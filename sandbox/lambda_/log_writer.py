@@ -8,7 +8,7 @@ import threading
 import time
 
 from sandbox.backend import Backend, BackendError
-from sandbox.iam.permissions import Roles
+from sandbox.iam.permissions import Permissions
 from sandbox.protocol.scope import FunctionName
 
 log = logging.getLogger(__name__)
@@ -21,9 +21,9 @@ class Journal:
     without logs:PutLogEvents no events (Lambda guide, "Sending Lambda function logs to CloudWatch Logs").
     """
 
-    def __init__(self, backend: Backend, roles: Roles) -> None:
+    def __init__(self, backend: Backend, permissions: Permissions) -> None:
         self._backend = backend
-        self._roles = roles
+        self._permissions = permissions
         self._waiting: queue.Queue[tuple[FunctionName, str, str, str, int] | None] = queue.Queue()
         self._thread = threading.Thread(target=self._write_all, name="lambda-logs", daemon=True)
 
@@ -49,7 +49,7 @@ class Journal:
         group = f"/aws/lambda/{name.name}"
         arn = f"arn:aws:logs:{name.region}:{name.account}:log-group:{group}"
         stream_arn = f"{arn}:log-stream:{stream}"
-        if not self._roles.allows(role, "logs:PutLogEvents", stream_arn):
+        if not self._permissions.allows(role, "logs:PutLogEvents", stream_arn):
             return
         # CloudWatch refuses an empty message.
         events = [{"timestamp": moment, "message": line} for line in text.split("\n") if line.strip()]
@@ -65,7 +65,7 @@ class Journal:
 
     def _prepare(self, name: FunctionName, role: str, arn: str, stream_arn: str, group: str, stream: str) -> bool:
         """The stream, and the group where the role may make one. False: this log has no place to go."""
-        if not self._roles.allows(role, "logs:CreateLogStream", stream_arn):
+        if not self._permissions.allows(role, "logs:CreateLogStream", stream_arn):
             return False
         wanted = {"logGroupName": group, "logStreamName": stream}
         try:
@@ -73,7 +73,7 @@ class Journal:
         except BackendError as error:
             if error.code != "ResourceNotFoundException":
                 raise
-            if not self._roles.allows(role, "logs:CreateLogGroup", f"{arn}:*"):
+            if not self._permissions.allows(role, "logs:CreateLogGroup", f"{arn}:*"):
                 return False
             self._backend.logs("CreateLogGroup", {"logGroupName": group}, region=name.region)
             self._backend.logs("CreateLogStream", wanted, region=name.region)

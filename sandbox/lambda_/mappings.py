@@ -15,24 +15,21 @@ import logging
 import re
 import threading
 import time
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
+from typing import Any
+
+from werkzeug.wrappers import Response
 
 from sandbox.backend import Backend, BackendError
 from sandbox.lambda_.functions import Functions
-from sandbox.lambda_.requests import NoSuchFunction, Refused, decode, invalid
-from sandbox.protocol.scope import FunctionName, region_of
-
-if TYPE_CHECKING:
-    from werkzeug.wrappers import Request, Response
+from sandbox.lambda_.requests import NoSuchFunction, invalid
+from sandbox.protocol.operations import Operation
+from sandbox.protocol.refusals import NotSimulated, Refused, answer_json
+from sandbox.protocol.scope import FunctionName, last
 
 log = logging.getLogger(__name__)
 
-MAPPINGS_PATH = re.compile(r"/2015-03-31/event-source-mappings(?:/(?P<uuid>[^/]+))?/?")
-TAGS_PATH = re.compile(r"/2017-03-31/tags/(?P<arn>arn:[^/]+:event-source-mapping:(?P<uuid>[^/]+))")
 QUEUE_ARN = re.compile(r"arn:[a-z-]+:sqs:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]+(?:\.fifo)?")
 
 # AWS starts with five pollers for a queue (Lambda guide, "Scaling behavior"); two keep two cores busy.
@@ -160,48 +157,31 @@ class Mappings:
 
     # The front's door
 
-    def handle(self, request: Request) -> Response | None:
-        from werkzeug.wrappers import Response
-
-        def answer(status: int, body: Mapping[str, Any] | None) -> Response:
-            text = b"" if body is None else json.dumps(body).encode()
-            headers = {"Content-Type": "application/json", "x-amzn-RequestId": str(uuid.uuid4())}
-            return Response(text, status=status, headers=headers)
-
-        found = MAPPINGS_PATH.fullmatch(request.path)
-        tagged = TAGS_PATH.fullmatch(unquote(request.path))
-        if found is None and tagged is None:
-            return None
-        try:
-            if tagged is not None:
-                mapping = self._get(tagged["uuid"], region_of(request))
-                return answer(*self._tags(request, mapping))
-            assert found is not None
-            identity, verb = found["uuid"], request.method
-            if identity is None and verb == "POST":
-                return answer(202, self._create(decode(request), region_of(request)))
-            if identity is None and verb == "GET":
-                return answer(200, self._list(request.args, region_of(request)))
-            if identity is not None and verb == "GET":
-                return answer(200, self._get(identity, region_of(request)).shape())
-            if identity is not None and verb == "PUT":
-                return answer(202, self._update(self._get(identity, region_of(request)), decode(request)))
-            if identity is not None and verb == "DELETE":
-                return answer(202, self._delete(self._get(identity, region_of(request))))
-            raise Refused(405, "MethodNotAllowedException", f"{verb} is not a call on event source mappings.")
-        except Refused as refusal:
-            return refusal.response()
-        except NoSuchFunction as missing:
-            return Refused(404, "ResourceNotFoundException", str(missing)).response()
+    def handle(self, operation: Operation) -> Response | None:
+        region, identity = operation.region, operation.text("UUID")
+        match operation.name:
+            case "CreateEventSourceMapping":
+                return answer_json(202, self._create(operation.parameters, region))
+            case "ListEventSourceMappings":
+                return answer_json(200, self._list(operation.parameters, region))
+            case "GetEventSourceMapping":
+                return answer_json(200, self._get(identity, region).shape())
+            case "UpdateEventSourceMapping":
+                return answer_json(202, self._update(self._get(identity, region), operation.parameters))
+            case "DeleteEventSourceMapping":
+                return answer_json(202, self._delete(self._get(identity, region)))
+            case "ListTags" | "TagResource" | "UntagResource" if ":event-source-mapping:" in operation.text("Resource"):
+                return self._tags(operation, self._get(last(operation.text("Resource"), ":"), region))
+        return None
 
     # Control plane
 
-    def _create(self, wanted: dict[str, Any], region: str) -> dict[str, Any]:
+    def _create(self, wanted: Mapping[str, Any], region: str) -> dict[str, Any]:
         queue_arn = str(wanted.get("EventSourceArn") or "")
         function = FunctionName.parse(str(wanted.get("FunctionName") or ""), region)
         if QUEUE_ARN.fullmatch(queue_arn) is None:
             if re.match(r"arn:[a-z-]+:(?!sqs:)", queue_arn):
-                raise Refused(501, "NotImplementedException", "The sandbox maps SQS queues only.")
+                raise NotSimulated("The sandbox maps SQS queues only.")
             raise invalid("Unrecognized event source.")
         for name in NOT_FOR_QUEUES:
             if wanted.get(name) is not None:
@@ -221,7 +201,7 @@ class Mappings:
         self._engage(mapping)
         return answer
 
-    def _update(self, mapping: EventSourceMapping, wanted: dict[str, Any]) -> dict[str, Any]:
+    def _update(self, mapping: EventSourceMapping, wanted: Mapping[str, Any]) -> dict[str, Any]:
         for name in NOT_FOR_QUEUES:
             if wanted.get(name) is not None:
                 raise invalid(f"{name} is not valid for SQS event sources.")
@@ -269,7 +249,7 @@ class Mappings:
             raise Refused(404, "ResourceNotFoundException", "The resource you requested does not exist.")
         return mapping
 
-    def _list(self, asked: Mapping[str, str], region: str) -> dict[str, Any]:
+    def _list(self, asked: Mapping[str, Any], region: str) -> dict[str, Any]:
         with self._guard:
             self._sweep()
             found = [one for one in self._shelf.values() if one.function.region == region]
@@ -293,24 +273,23 @@ class Mappings:
             listed["NextMarker"] = str(first + most)
         return listed
 
-    def _tags(self, request: Request, mapping: EventSourceMapping) -> tuple[int, dict[str, Any] | None]:
+    def _tags(self, operation: Operation, mapping: EventSourceMapping) -> Response:
         with self._guard:
-            if request.method == "GET":
-                return 200, {"Tags": dict(mapping.tags)}
-            if request.method == "POST":
-                mapping.tags.update({str(k): str(v) for k, v in (decode(request).get("Tags") or {}).items()})
-                return 204, None
-            if request.method == "DELETE":
-                for key in request.args.getlist("tagKeys"):
+            if operation.name == "ListTags":
+                return answer_json(200, {"Tags": dict(mapping.tags)})
+            if operation.name == "TagResource":
+                given = operation.parameters.get("Tags") or {}
+                mapping.tags.update({str(key): str(value) for key, value in given.items()})
+            else:
+                for key in operation.request.args.getlist("tagKeys"):
                     mapping.tags.pop(key, None)
-                return 204, None
-        raise Refused(405, "MethodNotAllowedException", f"{request.method} is not a call on tags.")
+        return answer_json(204)
 
     def _check_source(self, queue_arn: str, configuration: Mapping[str, Any]) -> None:
         """What Lambda looks at before it accepts a queue: that it is there, may be read, and waits long enough."""
         role = str(configuration.get("Role", ""))
         for action in ROLE_ACTIONS:
-            if not self._functions.roles.allows(role, f"sqs:{action}", queue_arn):
+            if not self._functions.permissions.allows(role, f"sqs:{action}", queue_arn):
                 raise invalid(f"The function execution role does not have permissions to call {action} on SQS")
         try:
             visibility = self._queue_attribute(queue_arn, "VisibilityTimeout")
@@ -406,7 +385,9 @@ class Mappings:
             mapping.last_result = "PROBLEM: Function not found"
             return 0
         role = str(configuration.get("Role", ""))
-        if not all(self._functions.roles.allows(role, f"sqs:{action}", mapping.queue_arn) for action in ROLE_ACTIONS):
+        if not all(
+            self._functions.permissions.allows(role, f"sqs:{action}", mapping.queue_arn) for action in ROLE_ACTIONS
+        ):
             mapping.last_result = "PROBLEM: The function execution role may not read the queue"
             return 0
         try:
@@ -456,14 +437,16 @@ class Mappings:
 
     def _deliver(self, mapping: EventSourceMapping, messages: list[dict[str, Any]]) -> None:
         event = {"Records": [record(message, mapping.queue_arn) for message in messages]}
+        payload, region = json.dumps(event).encode(), mapping.function.region
         try:
-            done = self._functions.invoke(
-                mapping.function_arn, json.dumps(event).encode(), region=mapping.function.region
-            )
+            done = self._functions.invoke(mapping.function_arn, payload, region=region)
         except NoSuchFunction:
             mapping.last_result = "PROBLEM: Function not found"
             return
-        if done.status != 200 or done.function_error:
+        except (Refused, NotSimulated):
+            mapping.last_result = "PROBLEM: Function call failed"
+            return
+        if done.function_error:
             mapping.last_result = "PROBLEM: Function call failed"
             return
         sent = [message["MessageId"] for message in messages]
@@ -501,7 +484,7 @@ def configure(mapping: EventSourceMapping, wanted: Mapping[str, Any]) -> Any:
     """Check what a create or update asks for; the function returned puts it in place."""
     for name in NOT_HERE:
         if wanted.get(name):
-            raise Refused(501, "NotImplementedException", f"The sandbox has no {name} for event source mappings.")
+            raise NotSimulated(f"The sandbox has no {name} for event source mappings.")
     fifo = mapping.queue_arn.endswith(".fifo")
     batch_size = int(wanted["BatchSize"]) if wanted.get("BatchSize") is not None else mapping.batch_size
     window = wanted.get("MaximumBatchingWindowInSeconds")

@@ -7,15 +7,12 @@ import binascii
 import io
 import json
 import re
-import uuid
 import zipfile
 from collections.abc import Mapping
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from werkzeug.wrappers import Request, Response
-
+from sandbox.protocol.operations import model, parse_json
+from sandbox.protocol.refusals import NotSimulated, Refused
 
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 LONGEST_NAME = 64
@@ -45,41 +42,11 @@ RESERVED = frozenset({
 })  # fmt: skip
 
 
-class NoSuchFunction(Exception):
-    """No function of this name in this Region; the message is AWS's."""
+class NoSuchFunction(Refused):
+    """No function of this name in this Region."""
 
     def __init__(self, arn: str) -> None:
-        super().__init__(f"Function not found: {arn}")
-        self.arn = arn
-
-
-class Refused(Exception):
-    """What Lambda's API answers instead of doing it."""
-
-    def __init__(self, status: int, code: str, message: str, **more: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = code
-        self.message = message
-        self.more = more
-
-    def body(self) -> bytes:
-        kind = "User" if self.status < 500 else "Service"
-        # API models disagree on the case of `message`; every SDK reads both.
-        return json.dumps({"Type": kind, "Message": self.message, "message": self.message, **self.more}).encode()
-
-    def response(self) -> Response:
-        from werkzeug.wrappers import Response
-
-        return Response(
-            self.body(),
-            status=self.status,
-            headers={
-                "Content-Type": "application/json",
-                "x-amzn-ErrorType": self.code,
-                "x-amzn-RequestId": str(uuid.uuid4()),
-            },
-        )
+        super().__init__(404, "ResourceNotFoundException", f"Function not found: {arn}")
 
 
 def invalid(message: str) -> Refused:
@@ -89,28 +56,12 @@ def invalid(message: str) -> Refused:
 # What a request must look like
 
 
-def decode(request: Request) -> dict[str, Any]:
-    try:
-        body = json.loads(request.get_data(cache=True) or b"{}")
-    except ValueError as error:
-        raise Refused(400, "SerializationException", f"Could not parse request body into json: {error}") from error
-    if not isinstance(body, dict):
-        raise Refused(400, "SerializationException", "Start of structure or map expected.")
-    return body
-
-
 def check_payload(payload: bytes) -> None:
-    def refuse(constant: str) -> None:
-        raise ValueError(f"{constant} is not JSON")
-
-    if not payload:
-        return
     try:
-        json.loads(payload, parse_constant=refuse)
-    except (ValueError, RecursionError) as error:
-        raise Refused(
-            400, "InvalidRequestContentException", f"Could not parse request body into json: {error}"
-        ) from error
+        parse_json(payload or b"{}")
+    except ValueError as error:
+        said = f"Could not parse request body into json: {error}"
+        raise Refused(400, "InvalidRequestContentException", said) from error
 
 
 def decode_client_context(header: str | None) -> str | None:
@@ -129,13 +80,9 @@ def decode_client_context(header: str | None) -> str | None:
     return json.dumps(json.loads(decoded))
 
 
-@lru_cache(maxsize=1)
 def runtimes() -> tuple[str, ...]:
     """Every runtime that AWS ever had, from the API model that botocore brings along."""
-    from botocore.loaders import Loader
-
-    # Not through a Session, which reads the user's profile and fails when that is broken.
-    return tuple(Loader().load_service_model("lambda", "service-2")["shapes"]["Runtime"]["enum"])
+    return tuple(model("lambda")["shapes"]["Runtime"]["enum"])
 
 
 def stored_principal(principal: Any) -> Any:
@@ -198,7 +145,7 @@ def not_valid(what: str, constraint: str) -> Refused:
 def read_archive(code: Mapping[str, Any]) -> zipfile.ZipFile:
     """The zip of a request, looked through to its last byte: a damaged one is refused before moto hears of it."""
     if code.get("ImageUri") or code.get("S3Bucket"):
-        raise Refused(501, "NotImplementedException", "The sandbox takes a function's code as ZipFile only.")
+        raise NotSimulated("The sandbox takes a function's code as ZipFile only.")
     unreadable = "Could not unzip uploaded file. Please check your file, then try to upload again."
     try:
         archive = zipfile.ZipFile(io.BytesIO(base64.b64decode(code.get("ZipFile") or "")))

@@ -7,17 +7,15 @@ it alike; botocore brings those models along, so they are checked here from the 
 from __future__ import annotations
 
 import functools
-import json
 import re
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from sandbox.protocol.operations import BY_PATH, Operation, in_order, json_object, nested
-from sandbox.protocol.refusals import Words, refusal
+from botocore.model import OperationNotFoundError, ServiceModel
+
+from sandbox.protocol.operations import BY_PATH, Operation, model, parse_json
+from sandbox.protocol.refusals import Words
 from sandbox.protocol.scope import MODULES
-
-if TYPE_CHECKING:
-    from werkzeug.wrappers import Request, Response
 
 # The error code with which each service refuses (their API references, "Common Errors"; Logs: InvalidParameter).
 CODES = {
@@ -39,45 +37,53 @@ ELSEWHERE = {
 NAME_PATTERN = r"[\w+=,.@-]+"
 
 
-def check(request: Request, operation: Operation) -> Response | None:
+def check(operation: Operation) -> Words | None:
     """The refusal of a request that its model does not allow; None where it does, or there is no such model."""
-    shape = input_of(operation.service, operation.name) if operation.service in MODULES else None
+    service = operation.service
+    shape = input_of(service, operation.name) if service in MODULES else None
     if shape is None:
         return None
-    unreadable = unread(request, operation, shape)
+    unreadable = unread(operation, shape)
     if unreadable is not None:
-        return refusal(request, operation, Words(400, "SerializationException", unreadable))
-    if operation.service not in CODES:
+        return Words(400, "SerializationException", unreadable)
+    if service not in CODES:
         return None
-    given = unfolded(operation.parameters) if operation.service in ("iam", "sts") else operation.parameters
-    within = f"{operation.name[0].lower()}{operation.name[1:]}Input." if operation.service == "apigateway" else ""
-    found = list(violations(shape, given, operation.service, within))
+    within = f"{operation.name[0].lower()}{operation.name[1:]}Input." if service == "apigateway" else ""
+    found = list(violations(shape, operation.parameters, service, within))
     if not found:
         return None
     said = found[0] if len(found) == 1 and found[0].startswith("The specified value") else counted(found)
-    return refusal(request, operation, Words(400, CODES[operation.service], said))
+    return Words(400, CODES[service], said)
 
 
-def unread(request: Request, operation: Operation, shape: Any) -> str | None:
+def unread(operation: Operation, shape: Any) -> str | None:
     """What a service that reads JSON says of a body that is none, or of a value of another type; None: it is read.
 
     A REST service reads path and query by itself, and some bodies (Invoke's) are not its own.
     """
-    body = request.get_data(cache=True)
-    if operation.service in BY_PATH:
-        if shape.serialization.get("payload") or not body:
-            return None
-        own = {name: one for name, one in shape.members.items() if "location" not in one.serialization}
-        given = {one.serialization.get("name", name): one for name, one in own.items()}
-        values = json_object(body)
-        return next((said for name, one in given.items() if (said := mistyped(one, values.get(name)))), None)
-    if "X-Amz-Target" not in request.headers:
+    if operation.protocol == "query":
         return None
+    members = dict(shape.members)
+    if operation.protocol == "rest":
+        members = {name: one for name, one in members.items() if "location" not in one.serialization}
+        if shape.serialization.get("payload") or not members or not operation.body.strip():
+            return None
     try:
-        decoded = json.loads(body or b"{}")
-    except (ValueError, RecursionError):
-        return "Unable to parse the request body as JSON."
-    return mistyped(shape, decoded)
+        decoded = parse_json(operation.body or b"{}")
+    except ValueError as error:
+        of_rest = {
+            "lambda": f"Could not parse request body into json: {error}",
+            "apigateway": "Invalid JSON in request",
+        }
+        return of_rest.get(operation.service, "Unable to parse the request body as JSON.")
+    if not isinstance(decoded, dict) and operation.protocol == "rest":
+        return "Start of structure or map expected."
+    return mistyped(shape, decoded) if operation.protocol == "json" else first_mistyped(members, decoded)
+
+
+def first_mistyped(members: Mapping[str, Any], values: Mapping[str, Any]) -> str | None:
+    named = ((one, values.get(one.serialization.get("name", name))) for name, one in members.items())
+    return next((said for one, value in named if (said := mistyped(one, value))), None)
 
 
 NAMES_OF_VALUES = {str: "STRING_VALUE", bool: "TRUE_VALUE", int: "NUMBER_VALUE", float: "DECIMAL_VALUE"}
@@ -188,31 +194,13 @@ def compiled(pattern: str) -> re.Pattern[str]:
 
 @functools.cache
 def model_of(service: str) -> Any:
-    from botocore.loaders import Loader
-    from botocore.model import ServiceModel
-
-    return ServiceModel(Loader().load_service_model(service, "service-2"), service)
+    return ServiceModel(model(service), service)
 
 
 @functools.cache
 def input_of(service: str, name: str) -> Any:
     """The shape of an operation's parameters; None where there is no such operation, or it takes none."""
-    from botocore.model import OperationNotFoundError
-
     try:
         return model_of(service).operation_model(name).input_shape
     except OperationNotFoundError:
         return None
-
-
-def unfolded(form: Mapping[str, Any]) -> dict[str, Any]:
-    """A form of the query protocol as nested parameters."""
-    return {name: listed(value) for name, value in nested(form).items()}
-
-
-def listed(value: Any) -> Any:
-    if not isinstance(value, dict):
-        return value
-    if set(value) == {"member"} and isinstance(value["member"], dict):
-        return [listed(one) for one in in_order(value["member"])]
-    return {name: listed(one) for name, one in value.items()}

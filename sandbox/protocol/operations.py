@@ -1,29 +1,46 @@
-"""Which operation of which service a request asks for, and with which parameters.
+"""Which operation of which service a request asks for, and with which parameters: read once, at the front.
 
 The REST services (Lambda, API Gateway) tell it by verb and path, so those are looked up in the API models that
-botocore brings along; the others name it in a header or in the form. What stands here decides nothing: IAM and the
-weather look at it, and the front answers 501 to an operation that nobody knows.
+botocore brings along; the others name it in a header or in the form. What stands here decides nothing: the front
+answers 501 to an operation that nobody knows.
 """
 
 from __future__ import annotations
 
 import functools
+import io
 import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple, NoReturn
 from urllib.parse import parse_qsl, unquote
 
-from sandbox.protocol.scope import DEFAULT_REGION, credential_scope
+from botocore.loaders import Loader
+from werkzeug.wrappers import Request
 
-if TYPE_CHECKING:
-    from werkzeug.wrappers import Request
+from sandbox.protocol.scope import DEFAULT_REGION, FunctionName, credential_scope, last
 
 # Services whose operation is told by verb and path.
 BY_PATH = ("lambda", "apigateway")
-
+FORM = "application/x-www-form-urlencoded"
 LABEL = re.compile(r"\{([^}]+)\}")
+
+# What SQS's forms call the lists of its API model; the second ones are maps of Name to Value.
+LISTS = {
+    "AttributeName": "AttributeNames",
+    "MessageAttributeName": "MessageAttributeNames",
+    "MessageSystemAttributeName": "MessageSystemAttributeNames",
+    "SendMessageBatchRequestEntry": "Entries",
+    "DeleteMessageBatchRequestEntry": "Entries",
+    "ChangeMessageVisibilityBatchRequestEntry": "Entries",
+    "Tag": "Tags",
+}
+MAPS = {
+    "Attribute": "Attributes",
+    "MessageAttribute": "MessageAttributes",
+    "MessageSystemAttribute": "MessageSystemAttributes",
+}
 
 
 @dataclass(frozen=True)
@@ -31,9 +48,10 @@ class Operation:
     """One call as its SDK would name it.
 
     ``service`` is the signing name (iam, sts, dynamodb, sqs, lambda, apigateway, logs, ...), ``name`` the API's
-    (CreateRole), empty where no operation fits. ``parameters`` has them by the API's names for JSON services, by
-    the form's (``Tags.member.1.Key``) for the query protocol, and for REST services what stands in path, query
-    string and, where that is a JSON object, body.
+    (CreateRole), empty where no operation fits. ``parameters`` are those of the API model, nested, whatever the
+    protocol; ``document`` is the body where that is a JSON object, which for REST services is not all of them.
+    ``protocol`` is json, query or rest; ``success`` the status of the answer in the API model, None where it has
+    none. ``request`` is the request itself, for those who pass it on.
     """
 
     service: str
@@ -43,19 +61,45 @@ class Operation:
     access_key: str = ""
     method: str = "POST"
     path: str = "/"
+    protocol: str = "json"
+    success: int | None = None
+    body: bytes = b""
+    document: dict[str, Any] = field(default_factory=dict)
+    request: Request = field(default_factory=lambda: Request({}), compare=False, repr=False)
 
     def text(self, parameter: str) -> str:
         """A parameter as text, empty where it is absent or something else."""
         value = self.parameters.get(parameter)
         return value if isinstance(value, str) else ""
 
+    @property
+    def called(self) -> str:
+        return f"{self.service} {self.name}"
 
-@dataclass(frozen=True)
-class Route:
-    """An operation of a REST service: its verb, how its path looks, and the status of its success."""
+    @property
+    def queue(self) -> str:
+        """The name of the queue; forms may have it in the path instead."""
+        url = self.text("QueueUrl").rstrip("/") or (self.path if self.path.count("/") == 2 else "")
+        return self.text("QueueName") or last(url, "/")
+
+    @property
+    def table(self) -> str:
+        """The name of the table, also where its ARN stands in its place."""
+        return last(self.text("TableName") or self.text("ResourceArn"), "/")
+
+    @property
+    def function(self) -> FunctionName | None:
+        """The function that a call of Lambda is about, however it is named."""
+        named = self.text("FunctionName") or self.text("Resource")
+        if not named or ":event-source-mapping:" in named:
+            return None
+        return FunctionName.parse(named, self.region)
+
+
+class Route(NamedTuple):
+    """An operation of a REST service: how its path looks, and the status of its success."""
 
     name: str
-    method: str
     pattern: re.Pattern[str]
     labels: tuple[str, ...]
     status: int | None
@@ -66,25 +110,69 @@ def operation_of(request: Request) -> Operation | None:
     scope = credential_scope(request.headers.get("Authorization", ""))
     if scope is None:
         return None
-    path = unquote(request.path)
     body = request.get_data(cache=True)
     target = request.headers.get("X-Amz-Target", "")
+    form = request.mimetype == FORM or scope.service in ("iam", "sts", "sqs")
+    document = {} if form and not target else json_object(body)
+    success = None
     if scope.service in BY_PATH:
-        name, parameters = _by_path(scope.service, request, body)
-    elif target:
-        name, parameters = target.rpartition(".")[2], json_object(body)
+        protocol = "rest"
+        name, parameters, success = _by_path(scope.service, request, document)
+    elif target or not form:
+        protocol, name, parameters = "json", last(target, "."), document
     else:
-        form = body.decode("utf-8", "replace") or request.query_string.decode("latin-1")
-        parameters = dict(parse_qsl(form, keep_blank_values=True))
-        name = str(parameters.get("Action", ""))
-    return Operation(scope.service, name, parameters, scope.region, scope.access_key, request.method, path)
+        protocol = "query"
+        fields = dict(
+            parse_qsl(body.decode("utf-8", "replace") or request.query_string.decode("latin-1"), keep_blank_values=True)
+        )
+        name = fields.get("Action", "")
+        parameters = renamed(nested(fields)) if scope.service == "sqs" else listed(nested(fields))
+    return Operation(
+        scope.service,
+        name,
+        parameters,
+        scope.region,
+        scope.access_key,
+        request.method,
+        unquote(request.path),
+        protocol,
+        success,
+        body,
+        document,
+        request,
+    )
+
+
+def environ_again(operation: Operation, body: bytes | None = None) -> dict[str, Any]:
+    """The client's request once more, as whoever reads it does so to its end; with another body where one is given."""
+    sent = operation.body if body is None else body
+    # The body is whole by now; moto would wait for chunks that never come.
+    gone = ("HTTP_TRANSFER_ENCODING", "wsgi.input_terminated")
+    kept = {
+        name: value
+        for name, value in operation.request.environ.items()
+        if name not in gone and not name.startswith("werkzeug.")
+    }
+    return {**kept, "wsgi.input": io.BytesIO(sent), "CONTENT_LENGTH": str(len(sent))}
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def parse_json(text: str | bytes) -> Any:
+    """JSON as AWS's parsers take it: without Python's NaN and Infinity. Raises ValueError, for depth as well."""
+    try:
+        return json.loads(text, parse_constant=_no_constant)
+    except RecursionError:
+        raise ValueError("too deeply nested") from None
 
 
 def json_object(body: bytes) -> dict[str, Any]:
     """The body as a JSON object; empty for anything else, whose refusal is for the service to word."""
     try:
-        decoded = json.loads(body or b"{}")
-    except (ValueError, RecursionError):
+        decoded = parse_json(body or b"{}")
+    except ValueError:
         return {}
     return decoded if isinstance(decoded, dict) else {}
 
@@ -110,49 +198,62 @@ def in_order(numbered: Mapping[str, Any]) -> list[Any]:
     return [numbered[number] for number in sorted(numbered, key=lambda text: (len(text), text))]
 
 
-def success_of(operation: Operation) -> int | None:
-    """The HTTP status of its success as the API model has it; None where it has none, or several as for Invoke."""
-    if operation.service not in BY_PATH:
-        return None
-    return next((route.status for route in routes(operation.service) if route.name == operation.name), None)
+def listed(value: Any) -> Any:
+    """A nested form of IAM or STS, with lists for their ``member``."""
+    if not isinstance(value, dict):
+        return value
+    if set(value) == {"member"} and isinstance(value["member"], dict):
+        return [listed(one) for one in in_order(value["member"])]
+    return {name: listed(one) for name, one in value.items()}
 
 
-def _by_path(service: str, request: Request, body: bytes) -> tuple[str, dict[str, Any]]:
+def renamed(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """A nested form of SQS by the names of its API model."""
+    found: dict[str, Any] = {}
+    for name, value in tree.items():
+        if name in LISTS and isinstance(value, dict):
+            found[LISTS[name]] = [renamed(one) if isinstance(one, dict) else one for one in in_order(value)]
+        elif name in MAPS and isinstance(value, dict):
+            pairs = [one for one in in_order(value) if isinstance(one, dict)]
+            found[MAPS[name]] = {str(one.get("Name", "")): one.get("Value") for one in pairs}
+        else:
+            found[name] = value
+    return found
+
+
+def _by_path(service: str, request: Request, document: Mapping[str, Any]) -> tuple[str, dict[str, Any], int | None]:
     # As it was sent: a quoted slash inside an ARN is no border between two parts of the path.
-    sent = str(request.environ.get("RAW_URI", request.path)).partition("?")[0]
-    sent = sent.rstrip("/") or "/"
-    given: dict[str, Any] = {**json_object(body), **request.args.to_dict()}
-    for route in routes(service):
-        found = route.pattern.fullmatch(sent) if route.method == request.method else None
+    sent = str(request.environ.get("RAW_URI", request.path)).partition("?")[0].rstrip("/") or "/"
+    given: dict[str, Any] = {**document, **request.args.to_dict()}
+    for route in routes(service).get(request.method, ()):
+        found = route.pattern.fullmatch(sent)
         if found is not None:
             labels = dict(zip(route.labels, map(unquote, found.groups()), strict=True))
-            return route.name, {**given, **labels}
-    return "", given
-
-
-def tells_status(model: Mapping[str, Any], operation: Mapping[str, Any]) -> bool:
-    """Whether the status is part of the answer, as it may be one or another."""
-    shape = model["shapes"].get(operation.get("output", {}).get("shape"), {})
-    return any(member.get("location") == "statusCode" for member in shape.get("members", {}).values())
+            return route.name, {**given, **labels}, route.status
+    return "", given, None
 
 
 @functools.cache
-def routes(service: str) -> tuple[Route, ...]:
-    """The operations of a REST service, those with the fewest labels first, so that a word beats a placeholder."""
-    from botocore.loaders import Loader
-
+def model(service: str) -> Any:
     # Not through a Session, which reads the user's profile and fails when that is broken.
-    model = Loader().load_service_model(service, "service-2")
-    found = []
-    for name, operation in model["operations"].items():
-        uri = str(operation["http"]["requestUri"]).partition("?")[0].rstrip("/") or "/"
+    return Loader().load_service_model(service, "service-2")
+
+
+@functools.cache
+def routes(service: str) -> Mapping[str, tuple[Route, ...]]:
+    """By verb, the operations of a REST service, those with the fewest labels first, so that a word beats a label."""
+    found: dict[str, list[Route]] = {}
+    for name, operation in model(service)["operations"].items():
+        http = operation["http"]
+        uri = str(http["requestUri"]).partition("?")[0].rstrip("/") or "/"
         labels = tuple(label.rstrip("+") for label in LABEL.findall(uri))
-        pieces = LABEL.split(uri)
         pattern = "".join(
             re.escape(piece) if position % 2 == 0 else ("(.+)" if piece.endswith("+") else "([^/]+)")
-            for position, piece in enumerate(pieces)
+            for position, piece in enumerate(LABEL.split(uri))
         )
-        http = operation["http"]
-        status = None if tells_status(model, operation) else int(http.get("responseCode", 200))
-        found.append(Route(name, str(http["method"]), re.compile(pattern), labels, status))
-    return tuple(sorted(found, key=lambda route: len(route.labels)))
+        # Of Invoke the status is part of the answer, as it may be one or another.
+        members = model(service)["shapes"].get(operation.get("output", {}).get("shape"), {}).get("members", {})
+        told = any(member.get("location") == "statusCode" for member in members.values())
+        status = None if told else int(http.get("responseCode", 200))
+        found.setdefault(http["method"], []).append(Route(name, re.compile(pattern), labels, status))
+    return {verb: tuple(sorted(some, key=lambda route: len(route.labels))) for verb, some in found.items()}

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 from xml.sax.saxutils import escape
 
-from sandbox.protocol.operations import Operation, operation_of
+from werkzeug.wrappers import Response
 
-if TYPE_CHECKING:
-    from werkzeug.wrappers import Request, Response
+from sandbox.protocol.operations import Operation
+from sandbox.protocol.scope import last
 
 AMZ_JSON = "application/x-amz-json-1.0"
 
@@ -30,16 +30,29 @@ class Words(NamedTuple):
     message: str
 
 
-def by_json(request: Request) -> bool:
-    return "X-Amz-Target" in request.headers
+class Refused(Exception):
+    """The service refuses the call; ``more`` are members of the error beside its message."""
+
+    def __init__(self, status: int, code: str, message: str, **more: str) -> None:
+        super().__init__(message)
+        self.words = Words(status, code, message)
+        self.more = more
 
 
-def last(text: str, separator: str) -> str:
-    """The last part of an ARN, a path or a URL."""
-    return text.rpartition(separator)[2]
+class NotSimulated(Exception):
+    """Something AWS would do and the sandbox does not; the text is one sentence saying what."""
 
 
-def refusal(request: Request, operation: Operation, words: Words, headers: Mapping[str, str] | None = None) -> Response:
+def not_here(message: str) -> Words:
+    return Words(501, "NotImplementedException", message)
+
+
+def refusal(
+    operation: Operation,
+    words: Words,
+    headers: Mapping[str, str] | None = None,
+    more: Mapping[str, str] | None = None,
+) -> Response:
     """A refusal in the protocol of the service; the code is what boto3 shows as the error's code."""
     service, request_id = operation.service, str(uuid.uuid4())
     status, code, message = words
@@ -48,20 +61,19 @@ def refusal(request: Request, operation: Operation, words: Words, headers: Mappi
     if service == "s3":
         body = f"<Error><Code>{escape(code)}</Code><Message>{escape(message)}</Message></Error>"
         return answer(status, body, "application/xml", named)
-    if request.mimetype == "application/x-www-form-urlencoded" or (service == "sqs" and not by_json(request)):
+    if operation.protocol == "query":
         namespace = XML_NAMESPACES.get(service, "")
         body = (
             f'<ErrorResponse xmlns="{namespace}"><Error><Type>{fault}</Type><Code>{escape(code)}</Code>'
             f"<Message>{escape(message)}</Message></Error><RequestId>{request_id}</RequestId></ErrorResponse>"
         )
         return answer(status, body, "text/xml", named)
-    if service == "apigateway":
-        return answer(status, json.dumps({"message": message}), "application/json", {"x-amzn-ErrorType": code, **named})
-    if service == "lambda":
-        fields = {"Type": "User" if status < 500 else "Service", "message": message}
-        if status == 429:
-            fields["Reason"] = "CallerRateLimitExceeded"
-        return answer(status, json.dumps(fields), "application/json", {"x-amzn-ErrorType": code, **named})
+    if operation.protocol == "rest":
+        fields = {"message": message, **(more or {})}
+        if service == "lambda":
+            # API models disagree on the case of `message`; every SDK reads both.
+            fields |= {"Type": "User" if status < 500 else "Service", "Message": message}
+        return answer_json(status, fields, {"x-amzn-ErrorType": code, **named})
     shape = last(code, ".")
     if service == "sqs":
         named["x-amzn-query-error"] = f"{code};{fault}"
@@ -73,20 +85,11 @@ def refusal(request: Request, operation: Operation, words: Words, headers: Mappi
     return answer(status, body, "application/x-amz-json-1.1" if service == "logs" else AMZ_JSON, named)
 
 
-def refusing(words_of: Callable[[Operation], Words | None]) -> Callable[[Request], Response | None]:
-    """A plane that only refuses: None for all that ``words_of`` has no words for."""
-
-    def handle(request: Request) -> Response | None:
-        operation = operation_of(request)
-        words = words_of(operation) if operation is not None else None
-        if operation is None or words is None:
-            return None
-        return refusal(request, operation, words)
-
-    return handle
-
-
 def answer(status: int, body: str, content_type: str, headers: Mapping[str, str] | None = None) -> Response:
-    from werkzeug.wrappers import Response
-
     return Response(body.encode(), status=status, headers={"Content-Type": content_type, **(headers or {})})
+
+
+def answer_json(status: int, body: Any = None, headers: Mapping[str, str] | None = None) -> Response:
+    """``body`` None: none."""
+    named = {"x-amzn-RequestId": str(uuid.uuid4()), **(headers or {})}
+    return answer(status, "" if body is None else json.dumps(body), "application/json", named)

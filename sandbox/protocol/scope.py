@@ -1,20 +1,17 @@
-"""Who asks for which service in which Region: the credential scope of a signed request.
+"""Who asks for which service in which Region, and how AWS names functions and policies.
 
-The signature itself is never checked; the scope is what moto and our layers go by.
+The signature itself is never checked; its credential scope is what moto and our layers go by.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:
-    from werkzeug.wrappers import Request
-
 import json
 import re
 import urllib.parse
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from io import BytesIO, StringIO
+from typing import Any, NamedTuple
 
 # moto's own names of the services that this architecture uses. Its dispatcher, which serves the others, lists moto's
 # folders at every request.
@@ -28,10 +25,69 @@ MODULES = {
     "sts": "sts",
 }
 
+# The account moto uses for access keys it has not issued itself.
+ACCOUNT = "123456789012"
+
+DEFAULT_REGION = "us-east-1"
+
 FUNCTION_NAME = re.compile(
     r"(?:arn:[a-z-]+:lambda:(?P<region>[a-z0-9-]+):)?(?:(?P<account>\d{12}):)?(?:function:)?"
     r"(?P<name>[A-Za-z0-9_-]+)(?::(?P<qualifier>\$LATEST|[A-Za-z0-9_-]+))?"
 )
+
+
+class Scope(NamedTuple):
+    """What an Authorization header says about itself."""
+
+    access_key: str
+    region: str
+    service: str
+
+
+def credential_scope(authorization: str) -> Scope | None:
+    """The credential scope of a SigV4 header; None for anything else, an absent header included."""
+    credential = authorization.partition("Credential=")[2].split(",")[0].split(" ")[0].strip()
+    parts = credential.split("/")
+    if len(parts) < 5:
+        return None
+    # An access key may hold slashes of its own when somebody invents one; the scope is always the last four.
+    _, region, service, _ = parts[-4:]
+    return Scope("/".join(parts[:-4]), region, service.lower())
+
+
+def signed(scope: Scope) -> str:
+    """An Authorization header with this scope, which is all that moto looks at."""
+    credential = f"{scope.access_key}/20260101/{scope.region}/{scope.service}/aws4_request"
+    return f"AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders=host;x-amz-date, Signature=0"
+
+
+def environ_of(method: str, path: str, query: str, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
+    """A request of our own as WSGI has it; ``path`` is unquoted."""
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": method,
+        "SCRIPT_NAME": "",
+        # WSGI wants the bytes of the path dressed as latin-1 (PEP 3333).
+        "PATH_INFO": path.encode().decode("latin-1"),
+        "RAW_URI": urllib.parse.quote(path) + (f"?{query}" if query else ""),
+        "QUERY_STRING": query,
+        "SERVER_NAME": "127.0.0.1",
+        "SERVER_PORT": "80",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "REMOTE_ADDR": "127.0.0.1",
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": "http",
+        "wsgi.input": BytesIO(body),
+        "wsgi.errors": StringIO(),
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": False,
+        "wsgi.run_once": False,
+        "CONTENT_LENGTH": str(len(body)),
+    }
+    environ["REQUEST_URI"] = environ["RAW_URI"]
+    for name, value in headers.items():
+        key = name.upper().replace("-", "_")
+        environ[key if key == "CONTENT_TYPE" else f"HTTP_{key}"] = value
+    return environ
 
 
 @dataclass(frozen=True)
@@ -54,6 +110,11 @@ class FunctionName:
         return cls(parts["region"] or region, parts["account"] or ACCOUNT, parts["name"], parts["qualifier"])
 
 
+def last(text: str, separator: str) -> str:
+    """The last part of an ARN, a path or a URL."""
+    return text.rpartition(separator)[2]
+
+
 def as_list(value: Any) -> list[Any]:
     """AWS lets a policy write one thing without the brackets of a list."""
     if value is None:
@@ -61,44 +122,13 @@ def as_list(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list) else [value]
 
 
-def parse_document(text: str) -> dict[str, Any]:
-    """A policy document as IAM answers it, URL-quoted or (moto, here and there) plain."""
+def statements(text: str) -> list[dict[str, Any]] | None:
+    """Of a policy document, as IAM answers it, URL-quoted or (moto, here and there) plain; None: no JSON object."""
     plain = text if text.lstrip().startswith("{") else urllib.parse.unquote(text)
-    parsed: dict[str, Any] = json.loads(plain)
-    return parsed
-
-
-# The account moto uses for access keys it has not issued itself.
-ACCOUNT = "123456789012"
-
-DEFAULT_REGION = "us-east-1"
-
-
-class Scope(NamedTuple):
-    """What an Authorization header says about itself."""
-
-    access_key: str
-    region: str
-    service: str
-
-
-def credential_scope(authorization: str) -> Scope | None:
-    """The credential scope of a SigV4 header; None for anything else, an absent header included."""
-    credential = authorization.partition("Credential=")[2].split(",")[0].split(" ")[0].strip()
-    parts = credential.split("/")
-    if len(parts) < 5:
+    try:
+        document = json.loads(plain)
+    except (ValueError, RecursionError):
         return None
-    # An access key may hold slashes of its own when somebody invents one; the scope is always the last four.
-    _, region, service, _ = parts[-4:]
-    return Scope("/".join(parts[:-4]), region, service.lower())
-
-
-def service_of(request: Request) -> str | None:
-    scope = credential_scope(request.headers.get("Authorization", ""))
-    return scope.service if scope else None
-
-
-def region_of(request: Request) -> str:
-    """The Region that the caller signed for; an unsigned request gets the default one."""
-    scope = credential_scope(request.headers.get("Authorization", ""))
-    return scope.region if scope else DEFAULT_REGION
+    if not isinstance(document, dict):
+        return None
+    return [one for one in as_list(document.get("Statement")) if isinstance(one, dict)]

@@ -11,15 +11,13 @@ import functools
 import json
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 from xml.etree import ElementTree
+
+from werkzeug.wrappers import Response
 
 from sandbox.protocol.operations import Operation
 from sandbox.protocol.refusals import Words, refusal
-
-if TYPE_CHECKING:
-    from werkzeug.wrappers import Request, Response
-
 
 GAP = re.compile(r"\{(\w+)\}")
 
@@ -62,7 +60,7 @@ REWORDINGS = (
 )  # fmt: skip
 
 
-def reworded(request: Request, operation: Operation, response: Response) -> Response:
+def reworded(operation: Operation, response: Response) -> Response:
     """The response, or its refusal in AWS's words."""
     if response.status_code < 400:
         return response
@@ -77,7 +75,7 @@ def reworded(request: Request, operation: Operation, response: Response) -> Resp
             named = {name: str(value) for name, value in operation.parameters.items()}
             named |= {str(number): group for number, group in enumerate(found.groups(), 1)}
             message = GAP.sub(functools.partial(filled, named), one.message)
-            return refusal(request, operation, Words(said.status, one.code or said.code, message))
+            return refusal(operation, Words(said.status, one.code or said.code, message))
     return response
 
 

@@ -28,7 +28,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from sandbox.protocol.refusals import Words, last
+from sandbox.protocol.refusals import Refused, Words
+from sandbox.protocol.scope import last
 
 # API_SendMessage.html: XML's characters, as its note has them.
 NOT_IN_A_MESSAGE = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -52,16 +53,8 @@ NO_QUEUE = Words(400, f"{LEGACY}NonExistentQueue", "The specified queue does not
 Attributes = Mapping[str, Mapping[str, Any]]
 
 
-class Refused(Exception):
-    """SQS would refuse the call, or this entry of a batch."""
-
-    def __init__(self, words: Words) -> None:
-        super().__init__(words.message)
-        self.words = words
-
-
 def invalid(message: str) -> Refused:
-    return Refused(Words(400, "InvalidParameterValue", message))
+    return Refused(400, "InvalidParameterValue", message)
 
 
 def invalid_value(name: str, value: object, reason: str) -> Refused:
@@ -69,7 +62,7 @@ def invalid_value(name: str, value: object, reason: str) -> Refused:
 
 
 def missing(name: str) -> Refused:
-    return Refused(Words(400, "MissingParameter", f"The request must contain the parameter {name}."))
+    return Refused(400, "MissingParameter", f"The request must contain the parameter {name}.")
 
 
 class Definition(NamedTuple):
@@ -242,13 +235,8 @@ class Messages:
         entries = checked_entries("SendMessage", given)
         weight = sum(weight_of(entry) for entry in entries)
         if weight > LARGEST_BATCH:
-            raise Refused(
-                Words(
-                    400,
-                    f"{LEGACY}BatchRequestTooLong",
-                    f"Batch requests cannot be longer than {LARGEST_BATCH} bytes. You have sent {weight} bytes.",
-                )
-            )
+            said = f"Batch requests cannot be longer than {LARGEST_BATCH} bytes. You have sent {weight} bytes."
+            raise Refused(400, f"{LEGACY}BatchRequestTooLong", said)
         return one_by_one(entries, lambda entry: self._send(queue, entry))
 
     def _put(self, queue: Definition, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -298,7 +286,7 @@ class Messages:
         while True:
             now = self._clock()
             if self._queues.get(queue.arn) is not contents:
-                raise Refused(NO_QUEUE)  # deleted while this call waited
+                raise Refused(*NO_QUEUE)  # deleted while this call waited
             taken = self._take(queue, contents, most, now + visibility)
             if taken or now >= ends:
                 break
@@ -381,7 +369,7 @@ class Messages:
         identity = message_of(str(handle), queue.arn)
         if identity is None:
             words = f'The input receipt handle "{handle}" is not a valid receipt handle.'
-            raise Refused(Words(400, "ReceiptHandleIsInvalid", words))
+            raise Refused(400, "ReceiptHandleIsInvalid", words)
         contents = self._contents(queue.arn)
         return contents, str(handle), contents.messages.get(identity)
 
@@ -390,7 +378,7 @@ class Messages:
         if now < contents.purged + PURGE_PAUSE:
             name = last(queue.arn, ":")
             words = f"Only one PurgeQueue operation on {name} is allowed every {PURGE_PAUSE} seconds."
-            raise Refused(Words(403, f"{LEGACY}PurgeQueueInProgress", words))
+            raise Refused(403, f"{LEGACY}PurgeQueueInProgress", words)
         contents.messages.clear()
         contents.purged = now
         self.dropped(queue.arn, None)
@@ -482,10 +470,10 @@ def checked_entries(operation: str, given: Mapping[str, Any]) -> list[Mapping[st
     entries = given.get("Entries") or []
     if not entries:
         words = f"There should be at least one {operation}BatchRequestEntry in the request."
-        raise Refused(Words(400, f"{LEGACY}EmptyBatchRequest", words))
+        raise Refused(400, f"{LEGACY}EmptyBatchRequest", words)
     if len(entries) > MOST_ENTRIES:
         words = f"Maximum number of entries per request are {MOST_ENTRIES}. You have sent {len(entries)}."
-        raise Refused(Words(400, f"{LEGACY}TooManyEntriesInBatchRequest", words))
+        raise Refused(400, f"{LEGACY}TooManyEntriesInBatchRequest", words)
     seen: set[str] = set()
     for entry in entries:
         identity = str(entry.get("Id") or "")
@@ -494,9 +482,9 @@ def checked_entries(operation: str, given: Mapping[str, Any]) -> list[Mapping[st
                 "A batch entry id can only contain alphanumeric characters, hyphens and underscores. "
                 "It can be at most 80 letters long."
             )
-            raise Refused(Words(400, f"{LEGACY}InvalidBatchEntryId", words))
+            raise Refused(400, f"{LEGACY}InvalidBatchEntryId", words)
         if identity in seen:
-            raise Refused(Words(400, f"{LEGACY}BatchEntryIdsNotDistinct", f"Id {identity} repeated."))
+            raise Refused(400, f"{LEGACY}BatchEntryIdsNotDistinct", f"Id {identity} repeated.")
         seen.add(identity)
     return list(entries)
 
@@ -528,7 +516,7 @@ def check_message(given: Mapping[str, Any], largest: int) -> None:
             f"Invalid binary character '#x{ord(unsound[0]):X}' was found in the message body, the set of allowed "
             "characters is #x9 | #xA | #xD | #x20 to #xD7FF | #xE000 to #xFFFD | #x10000 to #x10FFFF"
         )
-        raise Refused(Words(400, "InvalidMessageContents", words))
+        raise Refused(400, "InvalidMessageContents", words)
     attributes = given.get("MessageAttributes") or {}
     check_attributes(attributes)
     check_system_attributes(given.get("MessageSystemAttributes") or {})

@@ -10,18 +10,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from werkzeug.wrappers import Response
 
 from sandbox.backend import Backend, BackendError
-from sandbox.protocol.operations import operation_of
-from sandbox.protocol.refusals import AMZ_JSON, Words, refusal
-from sandbox.protocol.scope import as_list, region_of
-from sandbox.sqs.sqs import Asked
-
-if TYPE_CHECKING:
-    from werkzeug.wrappers import Request, Response
-
-SET_ATTRIBUTES = "AmazonSQS.SetQueueAttributes"
+from sandbox.protocol.operations import Operation
+from sandbox.protocol.refusals import AMZ_JSON, Words
+from sandbox.protocol.scope import as_list, last, statements
 
 # API_SetQueueAttributes.html: the least and the most of each.
 RANGES = {
@@ -75,41 +71,32 @@ class Queues:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
 
-    def handle(self, request: Request) -> Response | None:
-        operation = operation_of(request)
-        asked = Asked(request.environ, request.get_data(cache=True))
-        if operation is None:
-            return None
-        words = self._refused(asked, region_of(request))
-        if words is not None:
-            return refusal(request, operation, words)
-        return self._with_policy(request) if request.headers.get("X-Amz-Target") == SET_ATTRIBUTES else None
+    def handle(self, operation: Operation) -> Response | Words | None:
+        words = self._refused(operation)
+        if words is not None or operation.name != "SetQueueAttributes" or operation.protocol != "json":
+            return words
+        return self._with_policy(operation)
 
-    def _refused(self, asked: Asked, region: str) -> Words | None:
-        if asked.action == "GetQueueAttributes":
-            names = asked.parameters.get("AttributeNames")
+    def _refused(self, operation: Operation) -> Words | None:
+        if operation.name == "GetQueueAttributes":
+            names = operation.parameters.get("AttributeNames")
             return self._unknown(names if isinstance(names, list) else [], READABLE)
-        if asked.action == "RemovePermission":
-            return self._unlabelled(asked, region)
-        if asked.action not in ("CreateQueue", "SetQueueAttributes"):
-            return None
-        attributes = asked.parameters.get("Attributes")
-        if not isinstance(attributes, dict):
+        if operation.name == "RemovePermission":
+            return self._unlabelled(operation)
+        attributes = operation.parameters.get("Attributes")
+        if operation.name not in ("CreateQueue", "SetQueueAttributes") or not isinstance(attributes, dict):
             return None
         words = self._unknown(attributes, SETTABLE)
-        if words is None and asked.action == "CreateQueue":
-            words = self._differs(str(asked.parameters.get("QueueName")), attributes, region)
+        if words is None and operation.name == "CreateQueue":
+            words = self._differs(operation.queue, attributes, operation.region)
         for name, value in attributes.items():
-            if words is not None:
-                return words
-            words = self._unfit(name, str(value), region)
+            words = words or self._unfit(name, str(value), operation.region)
         return words
 
-    def _unlabelled(self, asked: Asked, region: str) -> Words | None:
-        there = self._attributes(f"http://sqs/{asked.queue}", "All", region)
-        label = asked.parameters.get("Label")
-        statements = as_list(json.loads(there.get("Policy") or "{}").get("Statement"))
-        if not there or label in [one.get("Sid") for one in statements]:
+    def _unlabelled(self, operation: Operation) -> Words | None:
+        there = self._attributes(operation.queue, "All", operation.region)
+        label = operation.parameters.get("Label")
+        if not there or label in [one.get("Sid") for one in statements(there.get("Policy") or "{}") or ()]:
             return None
         said = f"Value {label} for parameter Label is invalid. Reason: can't find label on existing policy."
         return Words(400, "InvalidParameterValue", said)
@@ -133,7 +120,7 @@ class Queues:
 
     def _differs(self, name: str, attributes: Mapping[str, Any], region: str) -> Words | None:
         """CreateQueue of a queue that is there is refused where a given attribute has another value."""
-        there = self._attributes(f"http://sqs/{name}", "All", region)
+        there = self._attributes(name, "All", region)
         for one, value in attributes.items():
             if there and one in RANGES and there.get(one) != str(value):
                 said = f"A queue already exists with the same name and a different value for attribute {one}"
@@ -173,11 +160,7 @@ class Queues:
             return ACCOUNT_PRINCIPAL.fullmatch(principal) is not None
         if found[1] == "role":
             return self._backend.role_id(principal) is not None
-        try:
-            self._backend.query("iam", "GetUser", {"UserName": found[2].rpartition("/")[2]})
-        except BackendError:
-            return False
-        return True
+        return bool(self._backend.iam("GetUser", "Arn", {"UserName": last(found[2], "/")}))
 
     def _redrive(self, text: str, region: str) -> Words | None:
         try:
@@ -198,39 +181,34 @@ class Queues:
             )
             return invalid_redrive(text, said)
         target = str(policy["deadLetterTargetArn"])
-        if not self._attributes(f"http://sqs/{target.rpartition(':')[2]}", "QueueArn", region):
+        if not self._attributes(last(target, ":"), "QueueArn", region):
             return invalid_redrive(text, "Dead letter target does not exist.")
         return None
 
-    def _attributes(self, url: str, name: str, region: str) -> dict[str, str]:
+    def _attributes(self, queue: str, name: str, region: str) -> dict[str, str]:
         """Of a queue; nothing where there is none."""
+        asked = {"QueueUrl": f"http://sqs/{queue}", "AttributeNames": [name]}
         try:
-            answer = self._backend.sqs("GetQueueAttributes", {"QueueUrl": url, "AttributeNames": [name]}, region=region)
+            answer = self._backend.sqs("GetQueueAttributes", asked, region=region)
         except BackendError:
             return {}
         return dict(answer.get("Attributes") or {})
 
-    def _with_policy(self, request: Request) -> Response | None:
+    def _with_policy(self, operation: Operation) -> Response | None:
         """SetQueueAttributes with the access policy that it does not name."""
-        try:
-            asked = json.loads(request.get_data(cache=True))
-            url, attributes = asked["QueueUrl"], dict(asked["Attributes"])
-        except (ValueError, KeyError, TypeError):
-            return None  # moto refuses it in SQS's words
-        policy = self._attributes(url, "Policy", region_of(request)).get("Policy")
-        if "Policy" in attributes or not policy:
+        attributes = operation.parameters.get("Attributes")
+        if not isinstance(attributes, dict) or "Policy" in attributes:
             return None
-        return self._set(request, {**asked, "Attributes": {**attributes, "Policy": policy}})
-
-    def _set(self, request: Request, asked: dict[str, object]) -> Response:
-        from werkzeug.wrappers import Response
-
+        policy = self._attributes(operation.queue, "Policy", operation.region).get("Policy")
+        if not policy:
+            return None
+        asked = {**operation.parameters, "Attributes": {**attributes, "Policy": policy}}
         answer = self._backend.call(
             "sqs",
             "POST",
             "/",
-            headers={"Content-Type": AMZ_JSON, "X-Amz-Target": SET_ATTRIBUTES},
+            headers={"Content-Type": AMZ_JSON, "X-Amz-Target": "AmazonSQS.SetQueueAttributes"},
             body=json.dumps(asked).encode(),
-            region=region_of(request),
+            region=operation.region,
         )
         return Response(answer.body, status=answer.status, headers=dict(answer.headers))

@@ -6,35 +6,32 @@ messages. One lock is held while moto or the messages are asked; a long poll let
 
 from __future__ import annotations
 
-import copy
-import io
 import json
 import re
 import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import parse_qsl, urlencode
 from xml.sax.saxutils import escape
 
-from sandbox.protocol.operations import Operation, in_order, json_object, nested
-from sandbox.protocol.refusals import AMZ_JSON, XML_NAMESPACES, Words, last, refusal
-from sandbox.protocol.scope import DEFAULT_REGION, credential_scope
+from werkzeug.wrappers import Response
+
+from sandbox.protocol.operations import Operation, environ_again
+from sandbox.protocol.refusals import AMZ_JSON, XML_NAMESPACES, Refused, answer, not_here, refusal
+from sandbox.protocol.scope import Scope, environ_of, signed
 from sandbox.sqs.messages import (
     LONGEST_POLL,
     NO_QUEUE,
     Definition,
     Messages,
-    Refused,
     check_message,
     checked_entries,
     missing,
 )
 
-if TYPE_CHECKING:
-    Served = tuple[int, list[tuple[str, str]], bytes]
-    Environ = dict[str, Any]
+Environ = dict[str, Any]
 
 # How long a long poll of a FIFO queue sleeps at most before it looks again: messages also become visible without
 # anybody sending one, and moto does not announce that.
@@ -44,20 +41,6 @@ READS = ("GetQueueAttributes", "GetQueueUrl", "ListQueues", "ListQueueTags", "Li
 MOVES = ("StartMessageMoveTask", "CancelMessageMoveTask", "ListMessageMoveTasks")
 SENDS = ("SendMessage", "SendMessageBatch")
 
-# What the query protocol calls the lists of the JSON protocol; the second ones are maps of Name to Value.
-LISTS = {
-    "AttributeName": "AttributeNames",
-    "MessageAttributeName": "MessageAttributeNames",
-    "MessageSystemAttributeName": "MessageSystemAttributeNames",
-    "SendMessageBatchRequestEntry": "Entries",
-    "DeleteMessageBatchRequestEntry": "Entries",
-    "ChangeMessageVisibilityBatchRequestEntry": "Entries",
-}
-MAPS = {
-    "Attribute": "Attributes",
-    "MessageAttribute": "MessageAttributes",
-    "MessageSystemAttribute": "MessageSystemAttributes",
-}
 # The elements of its answers.
 ELEMENTS = {"Messages": "Message", "Failed": "BatchResultErrorEntry"}
 
@@ -66,8 +49,8 @@ COUNT = re.compile(rb"<Name>(ApproximateNumberOfMessages\w*)</Name>(\s*)<Value>\
 
 
 class Sqs:
-    """``moto`` answers one request (a WSGI environ); ``lock`` guards it and must be reentrant; ``role_id`` tells the
-    unique id of the role that an ARN names now.
+    """``moto`` answers one request (a WSGI environ, and whether it may change a queue); ``lock`` guards it and must be
+    reentrant; ``role_id`` tells the unique id of the role that an ARN names now.
 
     ``definitions`` are kept until a call that may change one; they are told by access key, Region and queue, as the
     account hangs on the key.
@@ -75,7 +58,7 @@ class Sqs:
 
     def __init__(
         self,
-        moto: Callable[[Environ], Served],
+        moto: Callable[[Environ, bool], Response],
         lock: threading.RLock,
         announce: Callable[[], None],
         role_id: Callable[[str], str | None],
@@ -90,235 +73,155 @@ class Sqs:
         self._arns: dict[str, bool] = {}
         self.messages = Messages(lock, self._exists)
 
-    def serve(self, environ: Environ, body: bytes) -> Served:
-        asked = Asked(environ, body)
+    def serve(self, operation: Operation) -> Response:
         try:
-            if asked.action in MOVES:
-                words = f"The sandbox has no {asked.action} of sqs."
-                return asked.refuse(Words(501, "NotImplementedException", words))
-            if self.messages.does(asked.action):
-                return self._on_messages(asked)
-            return self._on_queues(asked)
+            if operation.name in MOVES:
+                return refusal(operation, not_here(f"The sandbox has no {operation.name} of sqs."))
+            if self.messages.does(operation.name):
+                return self._on_messages(operation)
+            return self._on_queues(operation)
         except Refused as refused:
-            return asked.refuse(refused.words)
+            return refusal(operation, refused.words)
 
-    def _on_messages(self, asked: Asked) -> Served:
-        if not asked.queue:
+    def _on_messages(self, operation: Operation) -> Response:
+        if not operation.queue:
             raise missing("QueueUrl")
         with self._lock:
-            queue = self._definition(asked)
+            queue = self._definition(operation, operation.queue)
             if queue is None:
-                raise Refused(NO_QUEUE)
+                raise Refused(*NO_QUEUE)
             if not queue.fifo:
-                answer = self.messages.answer(asked.action, queue, asked.parameters)
+                result = self.messages.answer(operation.name, queue, operation.parameters)
         if queue.fifo:
-            return self._on_fifo(asked, queue)
-        if asked.action in SENDS:
+            return self._on_fifo(operation, queue)
+        if operation.name in SENDS:
             self._announce()
-        return asked.answer(answer)
+        return answered(operation, result)
 
-    def _on_fifo(self, asked: Asked, queue: Definition) -> Served:
-        if asked.action == "SendMessage":
-            check_message(asked.parameters, queue.largest)
-        elif asked.action == "SendMessageBatch":
-            for entry in checked_entries("SendMessage", asked.parameters):
+    def _on_fifo(self, operation: Operation, queue: Definition) -> Response:
+        given, body = operation.parameters, operation.body
+        if operation.name == "SendMessage":
+            check_message(given, queue.largest)
+        elif operation.name == "SendMessageBatch":
+            for entry in checked_entries("SendMessage", given):
                 check_message(entry, queue.largest)
         deadline = time.monotonic()
-        if asked.action == "ReceiveMessage":
-            wait = asked.parameters.get("WaitTimeSeconds", queue.wait)
+        if operation.name == "ReceiveMessage":
+            wait = given.get("WaitTimeSeconds", queue.wait)
             if str(wait).isdecimal() and int(wait) <= LONGEST_POLL:
                 deadline += int(wait)
-                asked = asked.without_waiting()
+                body = without_waiting(operation)
         while True:
             with self._lock:
-                served = self._moto(asked.environ_again())
-            if asked.action in SENDS:
+                served = self._moto(environ_again(operation, body), False)
+            if operation.name in SENDS:
                 with self.messages.arrival:
                     self.messages.arrival.notify_all()
                 self._announce()
             left = deadline - time.monotonic()
-            if left <= 0 or served[0] != 200 or b"ReceiptHandle" in served[2]:
+            if left <= 0 or served.status_code != 200 or b"ReceiptHandle" in served.get_data():
                 return served
             with self.messages.arrival:
                 self.messages.arrival.wait(min(left, FIFO_LOOK))
 
-    def _on_queues(self, asked: Asked) -> Served:
+    def _on_queues(self, operation: Operation) -> Response:
+        name = operation.name
         with self._lock:
-            queue = self._definition(asked) if asked.action in ("DeleteQueue", "GetQueueAttributes") else None
-            served = self._moto(asked.environ_again())
-            if asked.action not in READS:
+            asks = name in ("DeleteQueue", "GetQueueAttributes")
+            queue = self._definition(operation, operation.queue) if asks else None
+            served = self._moto(environ_again(operation), name not in READS)
+            if name not in READS:
                 self._definitions.clear()
                 self._arns.clear()
-            if served[0] != 200:
+            if served.status_code != 200:
                 return served
-            if asked.action in ("CreateQueue", "SetQueueAttributes"):
-                self._remember(asked)
+            if name in ("CreateQueue", "SetQueueAttributes"):
+                self._remember(operation)
             if queue is None:
                 return served
-            if asked.action == "DeleteQueue":
+            if name == "DeleteQueue":
                 self._named.pop(queue.arn, None)
                 self.messages.forget(queue.arn)
                 return served
-            if asked.by_json:
-                served = self._with_principals(served, queue.arn)
-            return served if queue.fifo else with_counts(served, self.messages.counts(queue.arn), asked.by_json)
+            by_json = operation.protocol == "json"
+            if by_json:
+                self._show_principals(served, queue.arn)
+            if not queue.fifo:
+                put_counts(served, self.messages.counts(queue.arn), by_json)
+            return served
 
     # AWS keeps a role in a policy by its unique id, and shows that once the role is gone, also when another of its
     # name has come (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html).
 
-    def _remember(self, asked: Asked) -> None:
-        attributes = asked.parameters.get("Attributes")
+    def _remember(self, operation: Operation) -> None:
+        attributes = operation.parameters.get("Attributes")
         policy = attributes.get("Policy") if isinstance(attributes, dict) else None
-        queue = self._definition(asked.about(str(asked.parameters.get("QueueName") or asked.queue)))
+        queue = self._definition(operation, operation.queue)
         if policy is None or queue is None:
             return
         ids = {arn: self._role_id(arn) for arn in ROLE_ARN.findall(str(policy))}
         self._named[queue.arn] = {arn: identity for arn, identity in ids.items() if identity}
 
-    def _with_principals(self, served: Served, arn: str) -> Served:
+    def _show_principals(self, served: Response, arn: str) -> None:
         gone = {one: identity for one, identity in self._named.get(arn, {}).items() if self._role_id(one) != identity}
-        answered = json.loads(served[2] or b"{}")
-        policy = (answered.get("Attributes") or {}).get("Policy")
+        body = json.loads(served.get_data() or b"{}")
+        policy = (body.get("Attributes") or {}).get("Policy")
         if not gone or not policy:
-            return served
+            return
         for one, identity in gone.items():
             policy = policy.replace(f'"{one}"', f'"{identity}"')
-        answered["Attributes"]["Policy"] = policy
-        return (
-            served[0],
-            [one for one in served[1] if one[0].lower() != "content-length"],
-            json.dumps(answered).encode(),
-        )
+        body["Attributes"]["Policy"] = policy
+        served.set_data(json.dumps(body))
 
-    def _definition(self, asked: Asked) -> Definition | None:
-        key = (asked.operation.access_key, asked.operation.region, asked.queue)
+    def _definition(self, operation: Operation, queue: str) -> Definition | None:
+        key = (operation.access_key, operation.region, queue)
         if key not in self._definitions:
-            attributes = self._attributes(asked)
+            attributes = self._attributes(*key)
             if attributes is None:
                 return None
             self._definitions[key] = Definition.of(attributes)
         return self._definitions[key]
 
-    def _attributes(self, asked: Asked) -> dict[str, str] | None:
+    def _attributes(self, access_key: str, region: str, queue: str) -> dict[str, str] | None:
         """The queue's, in the caller's account; None where there is no such queue."""
-        wanted = json.dumps({"QueueUrl": f"http://sqs/{asked.queue}", "AttributeNames": ["All"]}).encode()
-        environ = {
-            **asked.environ,
-            "REQUEST_METHOD": "POST",
-            "PATH_INFO": "/",
-            "RAW_URI": "/",
-            "REQUEST_URI": "/",
-            "QUERY_STRING": "",
-            "CONTENT_TYPE": AMZ_JSON,
-            "CONTENT_LENGTH": str(len(wanted)),
-            "HTTP_X_AMZ_TARGET": "AmazonSQS.GetQueueAttributes",
-            "wsgi.input": io.BytesIO(wanted),
+        wanted = json.dumps({"QueueUrl": f"http://sqs/{queue}", "AttributeNames": ["All"]}).encode()
+        headers = {
+            "Host": f"sqs.{region}.amazonaws.com",
+            "Authorization": signed(Scope(access_key, region, "sqs")),
+            "Content-Type": AMZ_JSON,
+            "X-Amz-Target": "AmazonSQS.GetQueueAttributes",
         }
-        status, _, body = self._moto(environ)
-        return dict(json.loads(body)["Attributes"]) if status == 200 else None
+        served = self._moto(environ_of("POST", "/", "", headers, wanted), False)
+        return dict(json.loads(served.get_data())["Attributes"]) if served.status_code == 200 else None
 
     def _exists(self, arn: str) -> bool:
         """Whether a dead-letter queue is there; it is in the account and Region of its source."""
         if arn not in self._arns:
-            _, _, _, region, account, name = arn.split(":")
-            header = f"AWS4-HMAC-SHA256 Credential=sandbox/20260101/{region}/sqs/aws4_request, Signature=0"
-            environ = {"HTTP_AUTHORIZATION": header, "HTTP_HOST": f"sqs.{region}.amazonaws.com", **BARE}
-            asked = Asked({**environ, "PATH_INFO": f"/{account}/{name}"}, b"")
-            self._arns[arn] = self._attributes(asked) is not None
+            _, _, _, region, _, name = arn.split(":")
+            self._arns[arn] = self._attributes("sandbox", region, name) is not None
         return self._arns[arn]
 
 
-BARE: Environ = {
-    "SCRIPT_NAME": "",
-    "REQUEST_METHOD": "POST",
-    "SERVER_NAME": "127.0.0.1",
-    "SERVER_PORT": "80",
-    "SERVER_PROTOCOL": "HTTP/1.1",
-    "wsgi.version": (1, 0),
-    "wsgi.url_scheme": "http",
-    "wsgi.errors": io.StringIO(),
-    "wsgi.multithread": True,
-    "wsgi.multiprocess": False,
-    "wsgi.run_once": False,
-}
+def without_waiting(operation: Operation) -> bytes:
+    """The body of a ReceiveMessage that comes back at once."""
+    if operation.protocol == "json":
+        return json.dumps({**operation.parameters, "WaitTimeSeconds": 0}).encode()
+    fields = dict(parse_qsl(operation.body.decode("utf-8", "replace"), keep_blank_values=True))
+    return urlencode({**fields, "WaitTimeSeconds": "0"}).encode()
 
 
-class Asked:
-    """One request to SQS, read in either protocol.
-
-    ``parameters`` go by the JSON protocol's names; ``queue`` is the name at the end of the queue's URL, which the
-    query protocol may have in the path instead.
-    """
-
-    def __init__(self, environ: Environ, body: bytes) -> None:
-        self.environ = environ
-        self.body = body
-        target = str(environ.get("HTTP_X_AMZ_TARGET", ""))
-        self.by_json = bool(target)
-        if self.by_json:
-            self.action = target.rpartition(".")[2]
-            self.parameters: Mapping[str, Any] = json_object(body)
-        else:
-            form = body.decode("utf-8", "replace") or str(environ.get("QUERY_STRING", ""))
-            fields = dict(parse_qsl(form, keep_blank_values=True))
-            self.action = fields.get("Action", "")
-            self.parameters = renamed(nested(fields))
-        url = self.parameters.get("QueueUrl")
-        self.queue = last(url if isinstance(url, str) and url else str(environ.get("PATH_INFO", "")), "/")
-        scope = credential_scope(str(environ.get("HTTP_AUTHORIZATION", "")))
-        region, key = (scope.region, scope.access_key) if scope else (DEFAULT_REGION, "")
-        self.operation = Operation("sqs", self.action, self.parameters, region, key)
-
-    def environ_again(self) -> Environ:
-        """For one more asking of moto, which reads the body to its end."""
-        return {**self.environ, "wsgi.input": io.BytesIO(self.body), "CONTENT_LENGTH": str(len(self.body))}
-
-    def about(self, queue: str) -> Asked:
-        """The same caller, about another queue."""
-        other = copy.copy(self)
-        other.queue = queue
-        return other
-
-    def without_waiting(self) -> Asked:
-        if self.by_json:
-            body = json.dumps({**self.parameters, "WaitTimeSeconds": 0}).encode()
-        else:
-            fields = dict(parse_qsl(self.body.decode("utf-8", "replace"), keep_blank_values=True))
-            body = urlencode({**fields, "WaitTimeSeconds": "0"}).encode()
-        return Asked(self.environ, body)
-
-    def answer(self, result: Mapping[str, Any]) -> Served:
-        request_id = str(uuid.uuid4())
-        if self.by_json:
-            headers = [("Content-Type", AMZ_JSON), ("x-amzn-RequestId", request_id)]
-            return 200, headers, json.dumps(result).encode()
-        inside = "".join(element(self.action, name, value) for name, value in result.items())
-        inside = f"<{self.action}Result>{inside}</{self.action}Result>" if inside else ""
-        text = (
-            f'<?xml version="1.0"?><{self.action}Response xmlns="{XML_NAMESPACES["sqs"]}">{inside}'
-            f"<ResponseMetadata><RequestId>{request_id}</RequestId></ResponseMetadata></{self.action}Response>"
-        )
-        return 200, [("Content-Type", "text/xml"), ("x-amzn-RequestId", request_id)], text.encode()
-
-    def refuse(self, words: Words) -> Served:
-        from werkzeug.wrappers import Request
-
-        response = refusal(Request(self.environ), self.operation, words)
-        return response.status_code, list(response.headers.items()), response.get_data()
-
-
-def renamed(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """A form's parameters by the JSON protocol's names."""
-    found: dict[str, Any] = {}
-    for name, value in tree.items():
-        if name in LISTS and isinstance(value, dict):
-            found[LISTS[name]] = [renamed(one) if isinstance(one, dict) else one for one in in_order(value)]
-        elif name in MAPS and isinstance(value, dict):
-            pairs = [one for one in in_order(value) if isinstance(one, dict)]
-            found[MAPS[name]] = {str(one.get("Name", "")): one.get("Value") for one in pairs}
-        else:
-            found[name] = value
-    return found
+def answered(operation: Operation, result: Mapping[str, Any]) -> Response:
+    headers = {"x-amzn-RequestId": str(uuid.uuid4())}
+    if operation.protocol == "json":
+        return answer(200, json.dumps(result), AMZ_JSON, headers)
+    action = operation.name
+    inside = "".join(element(action, name, value) for name, value in result.items())
+    inside = f"<{action}Result>{inside}</{action}Result>" if inside else ""
+    text = (
+        f'<?xml version="1.0"?><{action}Response xmlns="{XML_NAMESPACES["sqs"]}">{inside}<ResponseMetadata>'
+        f"<RequestId>{headers['x-amzn-RequestId']}</RequestId></ResponseMetadata></{action}Response>"
+    )
+    return answer(200, text, "text/xml", headers)
 
 
 def element(action: str, name: str, value: Any) -> str:
@@ -343,20 +246,17 @@ def element(action: str, name: str, value: Any) -> str:
     return f"<{name}>{escape(text)}</{name}>"
 
 
-def with_counts(served: Served, counts: Mapping[str, str], by_json: bool) -> Served:
-    """moto's answer of GetQueueAttributes with our numbers in the place of its own."""
-    status, headers, body = served
+def put_counts(served: Response, counts: Mapping[str, str], by_json: bool) -> None:
+    """Into moto's answer of GetQueueAttributes, our numbers in the place of its own."""
     if by_json:
-        answered = json.loads(body or b"{}")
-        attributes = answered.get("Attributes") or {}
+        body = json.loads(served.get_data() or b"{}")
+        attributes = body.get("Attributes") or {}
         attributes.update({name: value for name, value in counts.items() if name in attributes})
-        body = json.dumps(answered).encode()
-    else:
+        served.set_data(json.dumps(body))
+        return
 
-        def number(found: re.Match[bytes]) -> bytes:
-            value = counts[found[1].decode()].encode()
-            return b"<Name>" + found[1] + b"</Name>" + found[2] + b"<Value>" + value + b"</Value>"
+    def number(found: re.Match[bytes]) -> bytes:
+        value = counts[found[1].decode()].encode()
+        return b"<Name>" + found[1] + b"</Name>" + found[2] + b"<Value>" + value + b"</Value>"
 
-        body = COUNT.sub(number, body)
-    kept = [(name, value) for name, value in headers if name.lower() != "content-length"]
-    return status, [*kept, ("Content-Length", str(len(body)))], body
+    served.set_data(COUNT.sub(number, served.get_data()))

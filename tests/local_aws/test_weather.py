@@ -97,14 +97,16 @@ class Skies:
         return AWSResponse(request.url, answer.status_code, dict(answer.headers), Body(answer.get_data()))
 
     def ask(self, method: str, url: str, headers: dict[str, str], body: bytes = b"") -> Response:
-        """What the sandbox's front does with the weather: before, after, and serve for what is not signed."""
+        """What the sandbox's front does with the weather: around what is signed, before what is not."""
         request = Request(environ_of(method, url, headers, body))
         operation = operation_of(request)
-        refused = self.weather.serve(request) if operation is None else self.weather.before(request, operation)
-        if refused is not None:
-            return refused
-        answer = Response.from_app(self.front, environ_of(method, url, headers, body))
-        return answer if operation is None else self.weather.after(request, operation, answer)
+
+        def asked(*_: object) -> Response:
+            return Response.from_app(self.front, environ_of(method, url, headers, body))
+
+        if operation is None:
+            return self.weather.serve(request) or asked()
+        return self.weather.around(operation, asked)
 
     # What tests build with
 

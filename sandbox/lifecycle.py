@@ -1,0 +1,224 @@
+"""A sandbox's life: what it is asked to be, its start on a loopback port, what it says of itself, its end."""
+
+from __future__ import annotations
+
+import os
+import platform
+import secrets
+import threading
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import ExitStack, suppress
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from sandbox.protocol.wire import WireServer
+from sandbox.weather.forecast import parse
+
+if TYPE_CHECKING:
+    from sandbox.lambda_.functions import Functions
+    from sandbox.lambda_.mappings import Mappings
+    from sandbox.server import Interior
+    from sandbox.state import State
+
+
+class Sandbox:
+    """A local AWS, serving from :meth:`start` to :meth:`stop`.
+
+    ``port`` 0 takes a free one. ``weather`` is a text that :func:`sandbox.weather.forecast.parse` reads, which raises
+    ValueError; ``enforced_users`` are the IAM users who are held to their policies ("*": all of them), as sessions
+    of roles always are. ``runtime_client`` is what Python runs in an execution environment in the place of our own
+    client of the Lambda Runtime API. ``state_dir`` is a folder from which a sandbox comes back and that remembers
+    this one; :class:`sandbox.state.CannotComeBack` is raised where that cannot be. moto's state belongs to the
+    process: there can be one started sandbox in a process at a time, and without ``state_dir`` each begins empty.
+    """
+
+    _started: Sandbox | None = None
+    _started_guard = threading.Lock()
+
+    def __init__(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        id: str | None = None,
+        *,
+        weather: str = "calm",
+        enforced_users: Collection[str] = (),
+        runtime_client: tuple[str, ...] | None = None,
+        state_dir: Path | None = None,
+    ) -> None:
+        if host not in ("127.0.0.1", "localhost"):
+            raise ValueError(f"the sandbox listens on loopback only, not on {host}")
+
+        self._forecast = parse(weather)
+        self._weather_text = weather
+        self._enforced_users = tuple(enforced_users)
+        self._runtime_client = runtime_client
+        self._state_dir = state_dir
+        self.id = id or f"sb-{secrets.token_hex(4)}"
+        self._host = "127.0.0.1"
+        self._wanted_port = port
+        self._since = ""
+        self._server: WireServer | None = None
+        self._inside: Interior | None = None
+        self._ends = ExitStack()
+        self._stopped = threading.Event()
+        self._stop_guard = threading.Lock()
+
+    @property
+    def port(self) -> int:
+        if self._server is None:
+            raise RuntimeError("the sandbox has not been started")
+        return self._server.port
+
+    @property
+    def url(self) -> str:
+        return f"http://{self._host}:{self.port}"
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it has been stopped, by whoever it was; False also before the start."""
+        return self._stopped.is_set()
+
+    @property
+    def inside(self) -> Interior:
+        if self._inside is None:
+            raise RuntimeError("the sandbox has not been started")
+        return self._inside
+
+    @property
+    def mappings(self) -> Mappings:
+        return self.inside.mappings
+
+    @property
+    def functions(self) -> Functions:
+        return self.inside.functions
+
+    def start(self) -> Sandbox:
+        """Serve in the background. Raises OSError where the port is taken, ImportError without the extra."""
+        with Sandbox._started_guard:
+            if Sandbox._started is not None:
+                raise RuntimeError(f"{Sandbox._started.id} is running in this process; moto's state allows one")
+            Sandbox._started = self
+        try:
+            self._open()
+        except BaseException:
+            with Sandbox._started_guard:
+                Sandbox._started = None
+            raise
+        return self
+
+    def stop(self) -> None:
+        """Stop the pollers, the workers and the server, and wait for them. A second call does nothing."""
+        with self._stop_guard:
+            if self._stopped.is_set() or self._server is None:
+                return
+            self._ends.close()
+            with Sandbox._started_guard:
+                Sandbox._started = None
+            self._stopped.set()
+
+    def serve_forever(self) -> None:
+        """Start where that has not been done, and return when the sandbox has been stopped, by whoever it was."""
+        if self._server is None:
+            self.start()
+        while not self._stopped.wait(0.5):  # a wait without end would not let a signal's handler run everywhere
+            continue
+
+    def __enter__(self) -> Sandbox:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _open(self) -> None:
+        # Late: with these come werkzeug, botocore and moto, which take a second that `import sandbox` need not wait.
+        from sandbox.server import Interior
+        from sandbox.state import State
+
+        with ExitStack() as undo:
+            # The folder, then the port: if one is taken, nothing else needs to be started.
+            state = State(self._state_dir) if self._state_dir is not None else None
+            if state is not None:
+                undo.callback(state.close)
+                self.id = state.id or self.id
+            server = self._server = self._listen(state)
+            try:
+                inside = self._inside = Interior(
+                    lambda: self.url,
+                    self._own,
+                    forecast=self._forecast,
+                    enforced_users=self._enforced_users,
+                    runtime_client=self._runtime_client,
+                    state=state,
+                )
+                if state is not None:
+                    state.replay(inside.backend, inside.front.ask)
+                    state.open(self.id, self.port)
+                inside.start()
+            except BaseException:
+                server.server_close()
+                self._server = None
+                raise
+            self._since = datetime.now(timezone.utc).isoformat(timespec="seconds")
+            thread = threading.Thread(
+                target=server.serve_forever, kwargs={"poll_interval": 0.1}, name="sandbox", daemon=True
+            )
+            thread.start()
+            # Backwards: the pollers, the workers, the server, the journal.
+            undo.callback(thread.join, timeout=5)
+            undo.callback(server.stop)
+            undo.callback(inside.stop)
+            self._ends = undo.pop_all()
+
+    def _listen(self, state: State | None) -> WireServer:
+        if state is not None and not self._wanted_port:
+            with suppress(OSError):  # the port of its earlier life, unless somebody has it now
+                return WireServer(self._host, state.port, self._serve)
+        return WireServer(self._host, self._wanted_port, self._serve)
+
+    def _serve(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        return self.inside.front(environ, start_response)
+
+    def _own(self, method: str, path: str, headers: Mapping[str, str]) -> tuple[int, dict[str, Any]] | None:
+        """The sandbox's questions about itself; no AWS service answers at these paths."""
+        if not path.startswith("/_sandbox"):
+            return None
+        match method, path:
+            case "GET", "/_sandbox":
+                return 200, self.describe()
+            case "GET", "/_sandbox/weather":
+                return 200, self.inside.weather.describe()
+            case "GET", "/_sandbox/refusals":
+                return 200, {"refusals": list(self.inside.guard.refusals)}
+            case "POST", "/_sandbox/weather/renew":
+                self.inside.weather.renew()
+                return 200, {"renewed": True}
+            case "POST", "/_sandbox/stop" if headers.get("X-Sandbox-Id") != self.id:
+                return 403, {"message": "X-Sandbox-Id does not name this sandbox."}
+            case "POST", "/_sandbox/stop":
+                # Not in this thread, which has an answer to give first.
+                threading.Thread(target=self._stop_soon, name="sandbox-stop").start()
+                return 202, {"id": self.id, "stopping": True}
+        return 404, {"message": f"The sandbox has nothing at {method} {path}."}
+
+    def _stop_soon(self) -> None:
+        self._stopped.wait(0.1)
+        self.stop()
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "pid": os.getpid(),
+            "port": self.port,
+            "moto": metadata.version("moto"),
+            "python": platform.python_version(),
+            "started": self._since,
+            "weather": self._weather_text,
+            "enforced_users": list(self._enforced_users),
+            "state_dir": str(self._state_dir) if self._state_dir is not None else None,
+        }
