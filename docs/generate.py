@@ -47,7 +47,7 @@ from provision.terminal import outcome  # noqa: E402
 PROGRAMS: dict[Callable[[list[str]], int], tuple[str, ...]] = {
     provision.__main__.main: provision.__main__.WHAT,
     teardown.__main__.main: (),
-    sandbox.__main__.main: tuple(sandbox.__main__.PARSERS),
+    sandbox.__main__.main: tuple(sandbox.__main__.DESCRIPTIONS),
 }
 MADE = "<!-- Written by docs/generate.py. Change the program, and run it again. -->\n"
 
@@ -198,7 +198,7 @@ A program that cannot go on says so in one message of three parts, and ends with
 
 The first line says what happened. Where AWS refused a call these are AWS's own words, in the form in which the AWS CLI
 has them, with the error code and the name of the operation. "What it means" says at which step, and what that leaves:
-what was made is in the ledger. "What to do" has commands to copy, with your own options, and AWS's request id. Then
+what was made is in the state file. "What to do" has commands to copy, with your own options, and AWS's request id. Then
 come the files that tell more: the run's transcript, and with `--debug` the log. With `--output json` the parts are
 `what`, `means`, `advice`, `transcript` and `log`.
 
@@ -231,7 +231,7 @@ By exit code; what is only known in a run stands in <brackets>, and of two wordi
 SHORT_PAGE = """\
 ### In a list, or with the message around it
 
-These stand behind a thing in teardown's list, or need no way on.
+These stand behind a resource in teardown's list, or need no way on.
 
 """
 

@@ -28,13 +28,13 @@ class Message:
 
     module: str
     line: int
-    stop: outcome.Stop
+    stop: outcome.UserError
 
 
-def kinds_of_stop() -> dict[str, type[outcome.Stop]]:
+def kinds_of_stop() -> dict[str, type[outcome.UserError]]:
     """Stop and all that are made from it, by name, as far as their modules are imported."""
-    found: dict[str, type[outcome.Stop]] = {}
-    waiting: list[type[outcome.Stop]] = [outcome.Stop]
+    found: dict[str, type[outcome.UserError]] = {}
+    waiting: list[type[outcome.UserError]] = [outcome.UserError]
     while waiting:
         kind = waiting.pop()
         found[kind.__name__] = kind
@@ -56,11 +56,11 @@ def messages_in(source: str, name: str, known: dict[str, Any]) -> Iterator[Messa
     classes = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef) and node.name in kinds]
     for node in classes:
         for call in calls_in(node):
-            if ast.unparse(call.func) == "super().__init__" and node.name != "Stop":
+            if ast.unparse(call.func) == "super().__init__" and node.name != "UserError":
                 yield from message(call, kinds[node.name], name, known)
     for call in calls_in(tree):
         kind = kinds.get(ast.unparse(call.func).rpartition(".")[2])
-        if kind is not None and kind.__init__ is outcome.Stop.__init__:
+        if kind is not None and kind.__init__ is outcome.UserError.__init__:
             yield from message(call, kind, name, known)
 
 
@@ -68,7 +68,7 @@ def calls_in(node: ast.AST) -> list[ast.Call]:
     return [one for one in ast.walk(node) if isinstance(one, ast.Call)]
 
 
-def message(call: ast.Call, kind: type[outcome.Stop], module: str, known: dict[str, Any]) -> Iterator[Message]:
+def message(call: ast.Call, kind: type[outcome.UserError], module: str, known: dict[str, Any]) -> Iterator[Message]:
     """What the call makes; nothing where it only passes on another message."""
     if not call.args or ast.unparse(call.args[0]) == "stop.what":
         return
@@ -79,7 +79,7 @@ def message(call: ast.Call, kind: type[outcome.Stop], module: str, known: dict[s
     if isinstance(given.get("exit_code"), ast.Attribute):
         code = getattr(outcome, given["exit_code"].attr, code)
     what = text(call.args[0], known)
-    yield Message(module, call.lineno, outcome.Stop(what, means=means, advice=advice, exit_code=code))
+    yield Message(module, call.lineno, outcome.UserError(what, means=means, advice=advice, exit_code=code))
 
 
 def lines(node: ast.expr, known: dict[str, Any]) -> Iterator[str]:
@@ -144,7 +144,7 @@ def words(node: ast.AST) -> str:
     return "..."
 
 
-def screen_of(stop: outcome.Stop) -> str:
+def screen_of(stop: outcome.UserError) -> str:
     """What a person sees of it in a terminal, without colours."""
     console = Console(file=io.StringIO(), width=WIDTH, force_terminal=True, color_system=None, emoji=False)
     shown = Screen(talk=console, data=console)

@@ -1,6 +1,7 @@
 """The walkthrough as code: eight steps in its own order, one module for each console page.
 
-`python -m provision` runs them. Each is idempotent and recorded in a ledger; `python -m teardown` reads it backwards.
+`python -m provision` runs them. Each is idempotent and recorded in a state file; `python -m teardown` reads it
+backwards.
 """
 
 from __future__ import annotations

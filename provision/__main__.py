@@ -19,15 +19,15 @@ from typing import Any
 
 from provision import STEPS, Step
 from provision.account import conflicts
-from provision.account.inventory import survey
-from provision.account.plan import DryLedger, changes, make_plan
-from provision.account.recovery import TIMES, CannotRecover, ledgers_in, recover
-from provision.account.smoke_tests import try_all
-from provision.aws.calls import Tap
+from provision.account.inventory import take_inventory
+from provision.account.plan import DryState, changes, make_plan
+from provision.account.recovery import TIMES, CannotRecover, recover, state_files_in
+from provision.account.smoke_tests import run_smoke_tests
+from provision.aws.calls import Calls
 from provision.aws.clients import Clients
 from provision.cli.commands import COMMANDS, PARSERS
 from provision.cli.completion import complete
-from provision.cli.deployment import connected, deployment, path_before_connecting, path_of_ledger, took_before
+from provision.cli.deployment import connected, deployment, path_before_connecting, path_of_state, took_before
 from provision.cli.ending import explained, run_program
 from provision.cli.options import (
     Parser,
@@ -47,15 +47,15 @@ from provision.cli.views.banner import hide_ids, show_place, show_warnings
 from provision.cli.views.build import show_built, show_built_to, show_cost, show_counts, show_what_else
 from provision.cli.views.errata import show_errata
 from provision.cli.views.plan import show_plan
-from provision.cli.views.things import show_recovered
+from provision.cli.views.resources import show_recovered
 from provision.record.recording import calls_that_made
 from provision.record.views import show_step_ended, show_step_started, show_test, show_tests_started, show_took
 from provision.settings import Settings, runtime_warning
-from provision.state.entries import Happened
-from provision.state.file import LedgerRefused
+from provision.state.entries import ResourceResult
+from provision.state.file import StateRefused
 from provision.state.ownership import NotOurs
 from provision.state.resources import ADOPTABLE, name_of, noun_of
-from provision.state.state import Ledger
+from provision.state.state import State
 from provision.terminal import outcome, prompts
 from provision.terminal.screen import Screen
 from provision.terminal.shell import program, write_any_text
@@ -82,7 +82,7 @@ def parser() -> Parser:
     add_variant_options(parser)
     parser.add_argument(
         "--try",
-        dest="trials",
+        dest="smoke_tests",
         action=argparse.BooleanOptionalAction,
         help="run the walkthrough's tests (default: after a change)",
     )
@@ -97,7 +97,9 @@ def parser() -> Parser:
     parser.add_argument("--step", action="store_true", help="a lesson: one step at a time, each explained")
     parser.add_argument("--to", metavar="N", type=step_named, help="the steps up to N only, by number or name")
     add_plan_options(parser)
-    parser.add_argument("--recover", action="store_true", help="the ledger was lost: write it anew from the account")
+    parser.add_argument(
+        "--recover", action="store_true", help="the state file was lost: write it anew from the account"
+    )
     parser.add_argument("--deployment", metavar="ID", help="with --recover: which one, if there are several")
     return parser
 
@@ -111,15 +113,15 @@ def check_adoption(parser: argparse.ArgumentParser, options: argparse.Namespace)
         parser.error("--deployment only goes with --recover")
     if options.step and options.output == "json":
         parser.error("--step leads a person through a lesson, and does not go with --output json")
-    if options.trials and options.step:
+    if options.smoke_tests and options.step:
         parser.error("--step offers the tests on its last page, and does not go with --try")
-    if options.trials and options.to and options.to != STEPS[-1]:
+    if options.smoke_tests and options.to and options.to != STEPS[-1]:
         parser.error("--try tests the whole architecture, and --to builds a part of it")
     if options.detailed_exitcode and not options.dry_run:
         parser.error("--detailed-exitcode only goes with --dry-run")
     given = {
         "--adopt": options.adopt,
-        "--try": options.trials,
+        "--try": options.smoke_tests,
         "--to": options.to,
         "--step": options.step,
         "--recover": options.recover,
@@ -135,7 +137,7 @@ def check_adoption(parser: argparse.ArgumentParser, options: argparse.Namespace)
 def main(arguments: list[str] | None = None) -> int:
     complete(parser(), PARSERS)
     write_any_text()
-    session = Session(Screen(name="provision"), Tap())
+    session = Session(Screen(name="provision"), Calls())
     again = program("provision", sys.argv[1:] if arguments is None else arguments)
     return run_program(lambda: provision(arguments, session), session, again=again)
 
@@ -167,65 +169,65 @@ def provision(arguments: list[str] | None, session: Session) -> int:
         return dry_run(options, settings, session)
 
     began = time.monotonic()
-    with deployment("provision", given, options, settings, session, kind=Ledger) as (aws, ledger):
+    with deployment("provision", given, options, settings, session, kind=State) as (aws, state):
         warning = runtime_warning(settings.runtime, list(aws.runtimes), datetime.date.today())
         if warning:
             screen.warn(warning)
-        ledger.consent = consent(screen, aws, settings, ask=not (options.yes or options.sandbox))
-        ledger.adopt = adoption(screen, options)
-        run = run_of(options, aws, settings, ledger)
+        state.consent = consent(screen, aws, settings, ask=not (options.yes or options.sandbox))
+        state.adopt = adoption(screen, options)
+        run = run_of(options, aws, settings, state)
         if options.step:
             return lead(run, options, session)
         steps = STEPS[: options.to.number] if options.to else STEPS
-        trials = steps == STEPS and options.trials is not False
-        with session.progress(progress_of(run, screen, steps, trials=trials)):
+        smoke_tests = steps == STEPS and options.smoke_tests is not False
+        with session.progress(progress_of(run, screen, steps, smoke_tests=smoke_tests)):
             build(run, session, steps, asking=asks_for_adoption(options))
-            changed = [event for event in ledger.happened if event.outcome != "unchanged"]
-            if options.trials or (trials and changed):
+            changed = [event for event in state.results if event.outcome != "unchanged"]
+            if options.smoke_tests or (smoke_tests and changed):
                 try_it(run, session)
-        show_counts(screen, session.tap, time.monotonic() - began)
+        show_counts(screen, session.calls, time.monotonic() - began)
         if not changed:
             screen.say("Nothing to do: everything is as it should be.", "bold green")
         if steps == STEPS:
-            show_built(screen, aws, settings, ledger, target_arguments(options, aws))
+            show_built(screen, aws, settings, state, target_arguments(options, aws))
         else:
             show_built_to(screen, steps[-1], target_arguments(options, aws))
     return outcome.DONE
 
 
 def dry_run(options: argparse.Namespace, settings: Settings, session: Session) -> int:
-    """`--dry-run`: what a run would do. Nothing is written, in the account or in the ledger."""
-    with deployment("provision", options.arguments, options, settings, session, kind=DryLedger) as (aws, ledger):
-        ledger.adopt = lambda key, kind, identity, theirs: key in (options.adopt or [])
+    """`--dry-run`: what a run would do. Nothing is written, in the account or in the state file."""
+    with deployment("provision", options.arguments, options, settings, session, kind=DryState) as (aws, state):
+        state.adopt = lambda key, kind, identity, theirs: key in (options.adopt or [])
         steps = STEPS[: options.to.number] if options.to else STEPS
-        with explained(aws, ledger):
-            planned = make_plan(aws, settings, ledger, steps)
+        with explained(aws, state):
+            planned = make_plan(aws, settings, state, steps)
         show_plan(session.screen, planned, aws)
-        ledger.resources = ledger.as_opened  # without the plan's own promises
-        run = run_of(options, aws, settings, ledger)
+        state.resources = state.as_opened  # without the plan's own records
+        run = run_of(options, aws, settings, state)
     if any(one.word == "in the way" for one in planned):
         raise conflicts.in_the_way(run, None)
     return outcome.CHANGES if options.detailed_exitcode and any(map(changes, planned)) else outcome.DONE
 
 
-def progress_of(run: conflicts.Run, screen: Screen, steps: Sequence[Step], *, trials: bool = False) -> Progress:
+def progress_of(run: conflicts.Run, screen: Screen, steps: Sequence[Step], *, smoke_tests: bool = False) -> Progress:
     """What is shown of these steps while they run, with what earlier runs here took where that can be seen."""
-    took = took_before("provision", run.aws, run.ledger, screen)
+    took = took_before("provision", run.aws, run.state, screen)
     took.pop("", None)  # of whole runs, and lessons are among them
     parts = {step.name: f"{step.number}/8 {step.title}" for step in steps}
-    parts |= {"tests": "Tests of the walkthrough"} if trials else {}
-    return Progress(parts, lambda: "tests" if run.ledger.step == "trials" else run.ledger.step, run.aws.tap, took)
+    parts |= {"tests": "Tests of the walkthrough"} if smoke_tests else {}
+    return Progress(parts, lambda: "tests" if run.state.step == "trials" else run.state.step, run.aws.calls, took)
 
 
 def try_it(run: conflicts.Run, session: Session) -> None:
     """The walkthrough's own tests of the result."""
-    run.ledger.step = "trials"
+    run.state.step = "trials"
     session.waits.begin()
     show_tests_started(session.screen)
-    with explained(run.aws, run.ledger):
-        for trial in try_all(run.aws, run.settings, run.ledger):
-            show_test(session.screen, trial.title, trial.saw)
-            session.transcript.trial(trial.title, trial.saw)
+    with explained(run.aws, run.state):
+        for smoke_test in run_smoke_tests(run.aws, run.settings, run.state):
+            show_test(session.screen, smoke_test.title, smoke_test.saw)
+            session.transcript.smoke_test(smoke_test.title, smoke_test.saw)
 
 
 def lead(run: conflicts.Run, options: argparse.Namespace, session: Session) -> int:
@@ -243,32 +245,32 @@ def lead(run: conflicts.Run, options: argparse.Namespace, session: Session) -> i
         with session.progress(progress_of(run, screen, [step])):
             build(run, session, [step], asking=asking)
 
-    def try_all() -> None:
-        with session.progress(progress_of(run, screen, [], trials=True)):
+    def run_smoke_tests() -> None:
+        with session.progress(progress_of(run, screen, [], smoke_tests=True)):
             try_it(run, session)
 
     def made_by(step: Step) -> list[dict[str, Any]]:
         path = session.transcript.path
-        return [] if path is None else calls_that_made(step.name, path, run.ledger.endpoint)
+        return [] if path is None else calls_that_made(step.name, path, run.state.endpoint)
 
     guide = Guide(
         run,
         screen,
         session.transcript,
         run_step=run_step,
-        try_all=try_all,
+        run_smoke_tests=run_smoke_tests,
         made_by=made_by,
         stopped=session.stopped,
     )
     if guide.lead(after=options.to):
-        show_built(screen, run.aws, run.settings, run.ledger, run.where)
+        show_built(screen, run.aws, run.settings, run.state, run.where)
         show_what_else(screen, run.where)
     return outcome.DONE
 
 
 def check_that_somebody_is_there() -> None:
     if not sys.stdin.isatty():
-        raise outcome.Stop(
+        raise outcome.UserError(
             "--step leads through a lesson and asks at each step. Nobody is there to be asked: this is not a terminal.",
             means="Nothing was changed.",
             advice=("Leave --step out to build without questions, or name the last step wanted with --to N.",),
@@ -300,7 +302,7 @@ def asks_for_adoption(options: argparse.Namespace) -> bool:
 
 
 def adoption(screen: Screen, options: argparse.Namespace) -> Callable[[str, str, Mapping[str, str], str], bool]:
-    """Asked by the ledger whether to take over an unmarked thing: --adopt KEY says yes, or a person who is asked."""
+    """Whether to take over an untagged resource: --adopt KEY says yes, or a person who is asked."""
 
     def consents(key: str, kind: str, identity: Mapping[str, str], theirs: str) -> bool:
         if key in (options.adopt or []):
@@ -313,15 +315,15 @@ def adoption(screen: Screen, options: argparse.Namespace) -> Callable[[str, str,
     return consents
 
 
-def run_of(options: argparse.Namespace, aws: Clients, settings: Settings, ledger: Ledger) -> conflicts.Run:
+def run_of(options: argparse.Namespace, aws: Clients, settings: Settings, state: State) -> conflicts.Run:
     where = target_arguments(options, aws)
     variant = variant_arguments(options)
     beside = argparse.Namespace(**{**vars(options), "learner": None, "state": None})
-    others = {path: content for path, content in ledgers_in(ledger.path.parent).items() if path != ledger.path}
+    others = {path: content for path, content in state_files_in(state.path.parent).items() if path != state.path}
     return conflicts.Run(
         aws=aws,
         settings=settings,
-        ledger=ledger,
+        state=state,
         build=[*where, *variant],
         beside=[*target_arguments(beside, aws), *variant],
         where=where,
@@ -341,72 +343,76 @@ def build(run: conflicts.Run, session: Session, steps: Sequence[Step] = STEPS, *
         show_step_started(screen, step)
         transcript.step(step.name)
 
-    def ended(step: Step, happened: list[Happened]) -> None:
-        hide_ids(screen, run.aws, run.ledger)
-        show_step_ended(screen, step, happened, run.settings)
+    def ended(step: Step, results: list[ResourceResult]) -> None:
+        hide_ids(screen, run.aws, run.state)
+        show_step_ended(screen, step, results, run.settings)
         if screen.presenting:
             show_took(screen, run.aws.waiting.clock() - began[step.name])
-        transcript.done(step.name, happened)
+        transcript.done(step.name, results)
 
-    with explained(run.aws, run.ledger):
-        if not run.ledger.standing:
-            run.ledger.step = STEPS[0].name
+    with explained(run.aws, run.state):
+        if not run.state.standing:
+            run.state.step = STEPS[0].name
             conflicts.refuse_before_the_first_write(run, asking=asking)
         try:
-            run_steps(run.aws, run.settings, run.ledger, started=started, ended=ended, steps=steps)
+            run_steps(run.aws, run.settings, run.state, started=started, ended=ended, steps=steps)
         except NotOurs as met:
             raise conflicts.in_the_way(run, met) from met
 
 
 def write_anew(options: argparse.Namespace, settings: Settings, session: Session) -> int:
-    """`--recover`: look up what there is, show it, and write the lost ledger anew. Nothing in the account changes."""
-    refuse_where_there_is_a_ledger(path_before_connecting(options))
+    """`--recover`: look up what there is, show it, and write the lost state file anew. The account stays as it is."""
+    refuse_where_there_is_a_state_file(path_before_connecting(options))
     screen = session.screen
     aws = connected(options, session, start=False)
-    path = path_of_ledger(options, aws)
-    refuse_where_there_is_a_ledger(path)
-    ledger = Ledger.open(path, account=aws.account_id, region=aws.region, endpoint=aws.endpoint)
+    path = path_of_state(options, aws)
+    refuse_where_there_is_a_state_file(path)
+    state = State.open(path, account=aws.account_id, region=aws.region, endpoint=aws.endpoint)
     try:
         show_place(screen, aws, options.sources)
-        screen.keep(f"Ledger         {ledger.path} (lost)")
+        screen.keep(f"State file     {state.path} (lost)")
         show_warnings(screen, aws)
         screen.say()
         screen.say("Looking in the account ...")
         with explained(aws, step="looking in the account"):
-            seen = survey(aws, settings, times=TIMES)
-            others = {content["deployment"]: other for other, content in ledgers_in(path.parent).items()}
+            seen = take_inventory(aws, settings, times=TIMES)
+            others = {content["deployment"]: other for other, content in state_files_in(path.parent).items()}
             try:
                 recovered = recover(aws, settings, seen, options.deployment, others)
             except CannotRecover as stop:
-                stop.things = tuple((thing.kind, thing.identity, thing.described) for thing in seen.things)
+                stop.resources = tuple(
+                    (resource.kind, resource.identity, resource.described) for resource in seen.resources
+                )
                 raise
-        ledger.deployment = recovered.deployment
-        ledger.resources = recovered.resources
+        state.deployment = recovered.deployment
+        state.resources = recovered.resources
         show_recovered(screen, recovered)
         if not (options.yes or options.sandbox):
-            prompts.ask(screen, f"Write the ledger {path} with these {len(ledger.resources)} things?", flag="--yes")
-        ledger.save()
+            prompts.ask(
+                screen, f"Write the state file {path} with these {len(state.resources)} resources?", flag="--yes"
+            )
+        state.save()
     finally:
-        ledger.close()
+        state.close()
     arguments = target_arguments(options, aws)
     screen.say()
     screen.say(
-        f"The ledger of deployment {ledger.deployment} is written; nothing in the account was changed.", "bold green"
+        f"The state file of deployment {state.deployment} is written; nothing in the account was changed.", "bold green"
     )
-    screen.say("To complete and mend what it records", "bold")
+    screen.say("To complete and update what it records", "bold")
     screen.tell(program("provision", arguments))
     screen.say("To take everything down", "bold")
     screen.tell(program("teardown", arguments))
     return outcome.DONE
 
 
-def refuse_where_there_is_a_ledger(path: Path | None) -> None:
+def refuse_where_there_is_a_state_file(path: Path | None) -> None:
     if path is None or not os.path.lexists(path):
         return
     backup = path.with_name(path.name + ".backup")
     damaged = [f"If it is damaged, look at the state before the last run: {backup}"] if backup.exists() else []
-    raise LedgerRefused(
-        f"There is a ledger at {path}.",
+    raise StateRefused(
+        f"There is a state file at {path}.",
         means="To recover is for one that was lost. Nothing was overwritten.",
         advice=(
             "If it is the right one, leave --recover out.",

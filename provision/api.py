@@ -15,9 +15,9 @@ from provision.aws.api_definition import LISTED_SECONDS, find_method, is_empty, 
 from provision.aws.clients import Clients
 from provision.aws.reasons import JUST_MADE
 from provision.settings import Settings
-from provision.state.entries import TAG, Making
+from provision.state.entries import TAG, Entry
 from provision.state.ownership import TwoOfOurs
-from provision.state.state import Ledger
+from provision.state.state import State
 
 NEEDS = ("roles", "queue", "function")
 
@@ -52,69 +52,69 @@ class Place:
     resource_id: str
 
 
-def provision(aws: Clients, settings: Settings, ledger: Ledger) -> None:
+def provision(aws: Clients, settings: Settings, state: State) -> None:
     """The API with its routes, then the permission for the first of them."""
-    provision_api(aws, settings, ledger)
-    provision_permission(aws, settings, ledger)
+    provision_api(aws, settings, state)
+    provision_permission(aws, settings, state)
 
 
-def provision_api(aws: Clients, settings: Settings, ledger: Ledger) -> None:
+def provision_api(aws: Clients, settings: Settings, state: State) -> None:
     """Find the API by its tag; create it, or update it; then each resource and route in it; record its id."""
-    recorded = ledger.record("api")
+    recorded = state.record("api")
     known_id = recorded.outputs.get("id") if recorded else None
     apis = list_apis(aws.apigateway)
-    spare = find_spare_apis(aws.apigateway, apis, settings.api, ledger.deployment, known_id)
+    spare = find_spare_apis(aws.apigateway, apis, settings.api, state.deployment, known_id)
     apis = [api for api in apis if api not in spare]
-    api = find_api(apis, settings.api, ledger.deployment, known_id)
-    with ledger.making("api", "apigateway:rest-api", found=api, name=settings.api) as made:
-        note_namesakes(made, apis, api, settings.api)
-        delete_spare_apis(aws, made, spare)
+    api = find_api(apis, settings.api, state.deployment, known_id)
+    with state.resource("api", "apigateway:rest-api", found=api, name=settings.api) as entry:
+        note_namesakes(entry, apis, api, settings.api)
+        delete_spare_apis(aws, entry, spare)
         if api is None:
-            create_api(aws, settings, made)
+            create_api(aws, settings, entry)
         else:
-            update_api(aws, settings, made, api)
-        api_id = made["id"]
-        place = Place(api_id, provision_resource(aws, made, api_id, "/", settings.path_part))
-        provision_route(aws, made, place, direct_route(aws, settings, ledger))
+            update_api(aws, settings, entry, api)
+        api_id = entry["id"]
+        place = Place(api_id, provision_resource(aws, entry, api_id, "/", settings.path_part))
+        provision_route(aws, entry, place, direct_route(aws, settings, state))
         if settings.has_queue_route:
             parent = f"/{settings.path_part}"
-            place = Place(api_id, provision_resource(aws, made, api_id, parent, settings.queue_path_part))
-            provision_route(aws, made, place, queue_route(aws, settings, ledger))
+            place = Place(api_id, provision_resource(aws, entry, api_id, parent, settings.queue_path_part))
+            provision_route(aws, entry, place, queue_route(aws, settings, state))
 
 
-def provision_resource(aws: Clients, made: Making, api_id: str, parent: str, path_part: str) -> str:
+def provision_resource(aws: Clients, entry: Entry, api_id: str, parent: str, path_part: str) -> str:
     """The id of the resource `path_part` below the path `parent`; it is created where there is none."""
     path = f"{parent.rstrip('/')}/{path_part}"
     resources = aws.waiting.retry(lambda: wait_until_listed(aws, api_id, parent), JUST_MADE)
     if path in resources:
         return str(resources[path]["id"])
-    made.differs(f"resource {path}", found=None, wanted=path)
+    entry.drifted(f"resource {path}", found=None, wanted=path)
     return create_resource(aws, api_id, resources[parent]["id"], path_part)
 
 
-def provision_route(aws: Clients, made: Making, place: Place, route: Route) -> None:
+def provision_route(aws: Clients, entry: Entry, place: Place, route: Route) -> None:
     """Find the method; create what is missing of method, integration and responses, or update it."""
     method = find_method(aws.apigateway, place.api_id, place.resource_id, "POST")
     if method is None:
-        made.differs(f"POST {route.path} method", found=None, wanted="NONE")
+        entry.drifted(f"POST {route.path} method", found=None, wanted="NONE")
         create_method(aws, place)
     else:
-        update_method(aws, made, place, route, method)
+        update_method(aws, entry, place, route, method)
     method = method or {}
     integration = method.get("methodIntegration", {})
-    replaced = integration_differs(made, route, integration)
+    replaced = integration_differs(entry, route, integration)
     if replaced and route.credentials is None:
         integrate_function(aws, place, route)
     elif replaced:
         integrate_queue(aws, place, route)
     # To put an integration again takes its responses away.
     kept = {} if replaced else integration.get("integrationResponses", {})
-    provision_responses(aws, made, place, route, method.get("methodResponses", {}), kept, anew=replaced)
+    provision_responses(aws, entry, place, route, method.get("methodResponses", {}), kept, anew=replaced)
 
 
 def provision_responses(
     aws: Clients,
-    made: Making,
+    entry: Entry,
     place: Place,
     route: Route,
     method_responses: dict[str, Any],
@@ -129,19 +129,19 @@ def provision_responses(
     label = f"POST {route.path}"
     for status_code in route.responses:
         if status_code not in method_responses:
-            made.differs(f"{label} method response {status_code}", found=None, wanted="Empty")
+            entry.drifted(f"{label} method response {status_code}", found=None, wanted="Empty")
             create_method_response(aws, place, status_code)
     # What must go goes first: two integration responses cannot have the same pattern, not even for a moment.
     missing = []
     for status_code, pattern in route.responses.items():
         found = integration_responses.get(status_code)
-        if anew or response_differs(made, f"{label} integration response {status_code}", found, pattern):
+        if anew or response_differs(entry, f"{label} integration response {status_code}", found, pattern):
             missing.append(status_code)
             if found is not None:
                 delete_integration_response(aws, place, status_code)
     for status_code in sorted(integration_responses.keys() - route.responses.keys()):
         part = f"{label} integration response {status_code}"
-        made.differs(part, found=integration_responses[status_code], wanted=None)
+        entry.drifted(part, found=integration_responses[status_code], wanted=None)
         delete_integration_response(aws, place, status_code)
     for status_code in missing:
         pattern = route.responses[status_code]
@@ -150,24 +150,24 @@ def provision_responses(
         else:
             create_integration_response(aws, place, status_code, pattern)
     for status_code in sorted(method_responses.keys() - route.responses.keys()):
-        made.differs(f"{label} method response {status_code}", found=method_responses[status_code], wanted=None)
+        entry.drifted(f"{label} method response {status_code}", found=method_responses[status_code], wanted=None)
         delete_method_response(aws, place, status_code)
 
 
-def provision_permission(aws: Clients, settings: Settings, ledger: Ledger) -> None:
+def provision_permission(aws: Clients, settings: Settings, state: State) -> None:
     """Find the statement in the function's policy; add it, or add it anew where it says something else; record it."""
-    api_id = ledger.outputs("api")["id"]
+    api_id = state.outputs("api")["id"]
     source_arn = aws.arn("execute-api", f"{api_id}/*/POST/{settings.path_part}")
     permission = find_permission(aws.lambda_, settings.function, settings.permission)
-    with ledger.making(
+    with state.resource(
         "permission",
         "lambda:permission",
         found=permission,
         parent="function",
         FunctionName=settings.function,
         StatementId=settings.permission,
-    ) as made:
-        if permission is not None and permission_differs(made, permission, source_arn):
+    ) as entry:
+        if permission is not None and permission_differs(entry, permission, source_arn):
             # A statement cannot be changed, only removed and added again.
             remove_permission(aws, settings)
             permission = None
@@ -178,14 +178,14 @@ def provision_permission(aws: Clients, settings: Settings, ledger: Ledger) -> No
 # The console's seven calls.
 
 
-def create_api(aws: Clients, settings: Settings, made: Making) -> None:
+def create_api(aws: Clients, settings: Settings, entry: Entry) -> None:
     """An API with its root resource and nothing else. A second call would make a second API of the same name."""
     created = aws.apigateway.create_rest_api(
         name=settings.api,
         endpointConfiguration={"types": ["REGIONAL"]},
-        tags=made.tags,
+        tags=entry.tags,
     )
-    made.identify(created)
+    entry.identify(created)
 
 
 def create_resource(aws: Clients, api_id: str, parent_id: str, path_part: str) -> str:
@@ -287,9 +287,9 @@ def add_permission(aws: Clients, settings: Settings, source_arn: str) -> None:
 # What the two routes are.
 
 
-def direct_route(aws: Clients, settings: Settings, ledger: Ledger) -> Route:
+def direct_route(aws: Clients, settings: Settings, state: State) -> Route:
     """POST to the function."""
-    function_arn = ledger.outputs("function")["arn"]
+    function_arn = state.outputs("function")["arn"]
     return Route(
         path=f"/{settings.path_part}",
         # The path of Lambda's own Invoke API, with its date.
@@ -304,7 +304,7 @@ def direct_route(aws: Clients, settings: Settings, ledger: Ledger) -> Route:
     )
 
 
-def queue_route(aws: Clients, settings: Settings, ledger: Ledger) -> Route:
+def queue_route(aws: Clients, settings: Settings, state: State) -> Route:
     """POST to the queue: SendMessage by SQS's query protocol, with the role APIGateway-SQS.
 
     https://repost.aws/knowledge-center/api-gateway-rest-api-sqs-errors
@@ -313,7 +313,7 @@ def queue_route(aws: Clients, settings: Settings, ledger: Ledger) -> Route:
     return Route(
         path=f"/{settings.path_part}/{settings.queue_path_part}",
         uri=f"arn:{aws.partition}:apigateway:{aws.region}:sqs:path/{aws.account_id}/{settings.queue}",
-        credentials=ledger.outputs("api-role")["arn"],
+        credentials=state.outputs("api-role")["arn"],
         passthrough="NEVER",
         content_handling=None,
         # A single-quoted value is a literal to API Gateway.
@@ -328,29 +328,29 @@ def queue_route(aws: Clients, settings: Settings, ledger: Ledger) -> Route:
 # What is there, and what differs.
 
 
-def update_api(aws: Clients, settings: Settings, made: Making, api: dict[str, Any]) -> None:
+def update_api(aws: Clients, settings: Settings, entry: Entry, api: dict[str, Any]) -> None:
     """API Gateway changes attributes by patch operations, each with the path of one attribute.
 
     https://docs.aws.amazon.com/apigateway/latest/api/patch-operations.html
     """
-    if made.lacks_mark():
+    if entry.needs_tag():
         aws.apigateway.tag_resource(
             resourceArn=f"arn:{aws.partition}:apigateway:{aws.region}::/restapis/{api['id']}",
-            tags=made.tags,
+            tags=entry.tags,
         )
     changes = []
-    if made.differs("name", found=api["name"], wanted=settings.api):
+    if entry.drifted("name", found=api["name"], wanted=settings.api):
         changes.append({"op": "replace", "path": "/name", "value": settings.api})
     types = api.get("endpointConfiguration", {}).get("types")
-    if made.differs("endpoint type", found=types, wanted=["REGIONAL"]):
+    if entry.drifted("endpoint type", found=types, wanted=["REGIONAL"]):
         path = f"/endpointConfiguration/types/{types[0]}"
         changes.append({"op": "replace", "path": path, "value": "REGIONAL"})
     closed = api.get("disableExecuteApiEndpoint", False)
-    if made.differs("disableExecuteApiEndpoint", found=closed, wanted=False):
+    if entry.drifted("disableExecuteApiEndpoint", found=closed, wanted=False):
         changes.append({"op": "replace", "path": "/disableExecuteApiEndpoint", "value": "false"})
         # It takes effect with the next deployment: step 8 sees by this number that one is due.
         # https://docs.aws.amazon.com/apigateway/latest/developerguide/rest-api-disable-default-endpoint.html
-        made["reopened"] = int(made.get("reopened") or 0) + 1
+        entry["reopened"] = int(entry.get("reopened") or 0) + 1
     if changes:
         aws.apigateway.update_rest_api(
             restApiId=api["id"],
@@ -358,15 +358,15 @@ def update_api(aws: Clients, settings: Settings, made: Making, api: dict[str, An
         )
 
 
-def update_method(aws: Clients, made: Making, place: Place, route: Route, method: dict[str, Any]) -> None:
+def update_method(aws: Clients, entry: Entry, place: Place, route: Route, method: dict[str, Any]) -> None:
     """Authorization, API key and validator: each of them could turn callers away."""
     label = f"POST {route.path}"
     changes = []
-    if made.differs(f"{label} authorizationType", found=method["authorizationType"], wanted="NONE"):
+    if entry.drifted(f"{label} authorizationType", found=method["authorizationType"], wanted="NONE"):
         changes.append({"op": "replace", "path": "/authorizationType", "value": "NONE"})
-    if made.differs(f"{label} apiKeyRequired", found=method.get("apiKeyRequired", False), wanted=False):
+    if entry.drifted(f"{label} apiKeyRequired", found=method.get("apiKeyRequired", False), wanted=False):
         changes.append({"op": "replace", "path": "/apiKeyRequired", "value": "false"})
-    if made.differs(f"{label} requestValidatorId", found=method.get("requestValidatorId"), wanted=None):
+    if entry.drifted(f"{label} requestValidatorId", found=method.get("requestValidatorId"), wanted=None):
         changes.append({"op": "replace", "path": "/requestValidatorId"})
     if changes:
         aws.apigateway.update_method(
@@ -377,11 +377,11 @@ def update_method(aws: Clients, made: Making, place: Place, route: Route, method
         )
 
 
-def integration_differs(made: Making, route: Route, integration: dict[str, Any]) -> bool:
+def integration_differs(entry: Entry, route: Route, integration: dict[str, Any]) -> bool:
     """Whether the integration must be put (again)."""
     label = f"POST {route.path} integration"
     if not integration:
-        return made.differs(label, found=None, wanted=route.uri)
+        return entry.drifted(label, found=None, wanted=route.uri)
     wanted = {
         "type": "AWS",
         "httpMethod": "POST",
@@ -393,13 +393,13 @@ def integration_differs(made: Making, route: Route, integration: dict[str, Any])
         "requestTemplates": route.request_templates,
         "timeoutInMillis": INTEGRATION_TIMEOUT,
     }
-    return attributes_differ(made, label, {"timeoutInMillis": INTEGRATION_TIMEOUT, **integration}, wanted)
+    return attributes_differ(entry, label, {"timeoutInMillis": INTEGRATION_TIMEOUT, **integration}, wanted)
 
 
-def response_differs(made: Making, label: str, response: dict[str, Any] | None, pattern: str | None) -> bool:
+def response_differs(entry: Entry, label: str, response: dict[str, Any] | None, pattern: str | None) -> bool:
     """Whether the integration response must be put (again)."""
     if response is None:
-        return made.differs(label, found=None, wanted=pattern or "the default one")
+        return entry.drifted(label, found=None, wanted=pattern or "the default one")
     wanted: dict[str, Any] = {
         "selectionPattern": pattern,
         "responseParameters": {},
@@ -408,45 +408,45 @@ def response_differs(made: Making, label: str, response: dict[str, Any] | None, 
     }
     # The console leaves templates with nothing in them, {"application/json": None}.
     templates = {kind: text for kind, text in (response.get("responseTemplates") or {}).items() if text}
-    return attributes_differ(made, label, {**response, "responseTemplates": templates}, wanted)
+    return attributes_differ(entry, label, {**response, "responseTemplates": templates}, wanted)
 
 
-def attributes_differ(made: Making, label: str, found: dict[str, Any], wanted: dict[str, Any]) -> bool:
+def attributes_differ(entry: Entry, label: str, found: dict[str, Any], wanted: dict[str, Any]) -> bool:
     """Compare each attribute that is wanted; what is empty and what is missing are the same to API Gateway."""
-    differs = False
+    drifted = False
     for attribute, value in wanted.items():
         same = (found.get(attribute) or None) == (value or None)
-        differs |= made.differs(f"{label} {attribute}", found=found.get(attribute), wanted=value, same=same)
-    return differs
+        drifted |= entry.drifted(f"{label} {attribute}", found=found.get(attribute), wanted=value, same=same)
+    return drifted
 
 
-def permission_differs(made: Making, permission: dict[str, Any], source_arn: str) -> bool:
+def permission_differs(entry: Entry, permission: dict[str, Any], source_arn: str) -> bool:
     """Whether the statement must be added anew. One that a person made must be one that can be put back."""
     wanted = {
         "Action": "lambda:InvokeFunction",
         "Principal": {"Service": "apigateway.amazonaws.com"},
         "Condition": {"ArnLike": {"AWS:SourceArn": source_arn}},
     }
-    differing = [name for name in wanted if made.differs(name, found=permission.get(name), wanted=wanted[name])]
-    if differing and made.is_adopted:
+    differing = [name for name in wanted if entry.drifted(name, found=permission.get(name), wanted=wanted[name])]
+    if differing and entry.is_adopted:
         conditions = permission.get("Condition", {})
         others = set(conditions) - {"ArnLike", "StringEquals"}
         others |= set(conditions.get("StringEquals", {})) - {"AWS:SourceAccount"}
-        made.cannot_mend("conditions beside the source", found=sorted(others), wanted=[])
+        entry.must_be_replaced("conditions beside the source", found=sorted(others), wanted=[])
     return bool(differing)
 
 
-def note_namesakes(made: Making, apis: list[dict[str, Any]], ours: dict[str, Any] | None, name: str) -> None:
+def note_namesakes(entry: Entry, apis: list[dict[str, Any]], ours: dict[str, Any] | None, name: str) -> None:
     """Say which other APIs have the name."""
     for other in apis:
         if other is not ours and other["name"] == name:
-            made.note(f"another API called {name} (id {other['id']}) is somebody else's, and is left alone")
+            entry.note(f"another API called {name} (id {other['id']}) is somebody else's, and is left alone")
 
 
-def delete_spare_apis(aws: Clients, made: Making, spare: list[dict[str, Any]]) -> None:
+def delete_spare_apis(aws: Clients, entry: Entry, spare: list[dict[str, Any]]) -> None:
     """What a lost answer to CreateRestApi left behind."""
     for one in spare:
-        made.differs("APIs with this deployment's mark", found=f"one more, empty ({one['id']})", wanted="one")
+        entry.drifted("APIs with this deployment's tag", found=f"one more, empty ({one['id']})", wanted="one")
         aws.apigateway.delete_rest_api(
             restApiId=one["id"],
         )
@@ -490,7 +490,7 @@ def list_apis(apigateway: Any) -> list[dict[str, Any]]:
 
 
 def find_api(apis: list[dict[str, Any]], name: str, deployment: str, known_id: str | None) -> dict[str, Any] | None:
-    """This deployment's API: names repeat, so its tag says which it is; the id from the ledger, under any name.
+    """This deployment's API: names repeat, so its tag says which it is; the id from the state file, under any name.
 
     Others of the same name are somebody else's, and are left alone. Raises TwoOfOurs.
     """
@@ -505,7 +505,7 @@ def find_api(apis: list[dict[str, Any]], name: str, deployment: str, known_id: s
 def find_spare_apis(
     apigateway: Any, apis: list[dict[str, Any]], name: str, deployment: str, known_id: str | None
 ) -> list[dict[str, Any]]:
-    """Further APIs with our mark in which there is nothing at all.
+    """Further APIs with our tag in which there is nothing at all.
 
     Such a one is left when the answer to CreateRestApi is lost and the list does not show for long what was made. An
     API gets its resources only after its id was noted, so an empty one is never the one that serves. Two that have

@@ -225,7 +225,7 @@ ERRATA: tuple[Erratum, ...] = (
         "The clean-up deletes table, functions, queue and API, in that order.",
         "It leaves the trigger, both roles, both policies and the log group behind, and a public URL that fails "
         "until its last action.",
-        "Teardown removes everything the ledger records, in reverse order, and proves it; the log group is made by "
+        "Teardown removes everything the state file records, in reverse order, and proves it; the log group is made by "
         "the suite with a retention, so that it is the suite's to remove.",
         "Teardown is the same; the log group keeps its logs for ever until then.",
     ),

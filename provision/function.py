@@ -17,64 +17,64 @@ from provision.documents import policy_document, same_meaning
 from provision.package import code_sha256, fetched, source, zipped
 from provision.roles import find_role
 from provision.settings import Settings
-from provision.state.entries import Making
-from provision.state.state import Ledger
+from provision.state.entries import Entry
+from provision.state.state import State
 
 NEEDS = ("roles", "table")
 
 
-def provision(aws: Clients, settings: Settings, ledger: Ledger) -> None:
+def provision(aws: Clients, settings: Settings, state: State) -> None:
     """The log group comes first: Lambda makes one of its own where it finds none."""
-    provision_log_group(aws, settings, ledger)
-    provision_function(aws, settings, ledger)
+    provision_log_group(aws, settings, state)
+    provision_function(aws, settings, state)
 
 
-def provision_log_group(aws: Clients, settings: Settings, ledger: Ledger) -> None:
+def provision_log_group(aws: Clients, settings: Settings, state: State) -> None:
     """Find the log group; create it, or update how long it keeps its logs; record it."""
     name = settings.log_group
     group = find_log_group(aws.logs, name)
-    if ledger.leaves_alone("log-group", "logs:log-group", group, logGroupName=name):
+    if state.leaves_alone("log-group", "logs:log-group", group, logGroupName=name):
         return
-    with ledger.making("log-group", "logs:log-group", found=group, logGroupName=name) as made:
+    with state.resource("log-group", "logs:log-group", found=group, logGroupName=name) as entry:
         if group is None:
-            create_log_group(aws, made, name)
+            create_log_group(aws, entry, name)
             group = aws.waiting.poll_until(
                 "the log group to become visible", lambda: find_log_group(aws.logs, name), budget=30
             )
-            made.identify(group)
+            entry.identify(group)
             if settings.log_retention:
                 keep_logs_for(aws, name, settings.log_retention)
         else:
-            update_log_group(aws, settings, made, group)
+            update_log_group(aws, settings, entry, group)
 
 
-def provision_function(aws: Clients, settings: Settings, ledger: Ledger) -> None:
+def provision_function(aws: Clients, settings: Settings, state: State) -> None:
     """Find the function; create it, or update its code and configuration; wait until it is ready; record it."""
     package = zipped(source(settings))
-    role = ledger.outputs("function-role")
+    role = state.outputs("function-role")
     function = find_function(aws.lambda_, settings.function)
-    with ledger.making("function", "lambda:function", found=function, FunctionName=settings.function) as made:
+    with state.resource("function", "lambda:function", found=function, FunctionName=settings.function) as entry:
         if function is None:
             aws.waiting.retry(
-                lambda: create_function(aws, settings, made, role["arn"], package),
+                lambda: create_function(aws, settings, entry, role["arn"], package),
                 ROLE_NOT_YET_ASSUMABLE,
                 unless=lambda: role_does_not_trust_lambda(aws, settings),
             )
         else:
-            update_function(aws, settings, ledger, made, function, package)
-            update_configuration(aws, settings, made, function, role)
+            update_function(aws, settings, state, entry, function, package)
+            update_configuration(aws, settings, entry, function, role)
         if function is None or function.get("State") == "Pending":
             wait_until_ready(aws, settings)
-        made["arn"] = aws.arn("lambda", f"function:{settings.function}")
-        made["role_id"] = role["id"]
-        made["CodeSha256"] = code_sha256(package)
+        entry["arn"] = aws.arn("lambda", f"function:{settings.function}")
+        entry["role_id"] = role["id"]
+        entry["CodeSha256"] = code_sha256(package)
 
 
-def create_log_group(aws: Clients, made: Making, name: str) -> None:
+def create_log_group(aws: Clients, entry: Entry, name: str) -> None:
     """Lambda writes to the group of this name: /aws/lambda/ and the name of the function."""
     aws.logs.create_log_group(
         logGroupName=name,
-        tags=made.tags,
+        tags=entry.tags,
     )
 
 
@@ -89,7 +89,7 @@ def keep_logs_for(aws: Clients, name: str, days: int) -> None:
     )
 
 
-def create_function(aws: Clients, settings: Settings, made: Making, role_arn: str, package: bytes) -> None:
+def create_function(aws: Clients, settings: Settings, entry: Entry, role_arn: str, package: bytes) -> None:
     """The code travels as a zip. The function takes the role whenever it runs, so Lambda must be allowed to."""
     aws.lambda_.create_function(
         FunctionName=settings.function,
@@ -100,38 +100,38 @@ def create_function(aws: Clients, settings: Settings, made: Making, role_arn: st
         Timeout=settings.timeout,
         MemorySize=settings.memory_size,
         Environment={"Variables": settings.environment},
-        Tags=made.tags,
+        Tags=entry.tags,
     )
 
 
-def update_log_group(aws: Clients, settings: Settings, made: Making, group: dict[str, Any]) -> None:
+def update_log_group(aws: Clients, settings: Settings, entry: Entry, group: dict[str, Any]) -> None:
     """The tag, and how long the logs are kept."""
-    if made.lacks_mark():
+    if entry.needs_tag():
         aws.logs.tag_resource(
             resourceArn=group["arn"].removesuffix(":*"),
-            tags=made.tags,
+            tags=entry.tags,
         )
     found = group.get("retentionInDays")
-    if settings.log_retention and made.differs("retentionInDays", found=found, wanted=settings.log_retention):
+    if settings.log_retention and entry.drifted("retentionInDays", found=found, wanted=settings.log_retention):
         keep_logs_for(aws, settings.log_group, settings.log_retention)
 
 
 def update_function(
-    aws: Clients, settings: Settings, ledger: Ledger, made: Making, function: dict[str, Any], package: bytes
+    aws: Clients, settings: Settings, state: State, entry: Entry, function: dict[str, Any], package: bytes
 ) -> None:
     """The tag, then the code: Lambda compares nothing itself, so the hash of the zip says whether it must be sent.
 
     https://docs.aws.amazon.com/lambda/latest/api/API_UpdateFunctionCode.html
     """
-    made.cannot_mend("PackageType", found=function.get("PackageType", "Zip"), wanted="Zip")
-    if made.is_adopted and function["CodeSha256"] != code_sha256(package):
-        keep_code(aws, ledger, made, function)
-    if made.lacks_mark():
+    entry.must_be_replaced("PackageType", found=function.get("PackageType", "Zip"), wanted="Zip")
+    if entry.is_adopted and function["CodeSha256"] != code_sha256(package):
+        keep_code(aws, state, entry, function)
+    if entry.needs_tag():
         aws.lambda_.tag_resource(
             Resource=function["FunctionArn"],
-            Tags=made.tags,
+            Tags=entry.tags,
         )
-    if made.differs("CodeSha256", found=function["CodeSha256"], wanted=code_sha256(package)):
+    if entry.drifted("CodeSha256", found=function["CodeSha256"], wanted=code_sha256(package)):
         aws.lambda_.update_function_code(
             FunctionName=settings.function,
             ZipFile=package,
@@ -140,7 +140,7 @@ def update_function(
 
 
 def update_configuration(
-    aws: Clients, settings: Settings, made: Making, function: dict[str, Any], role: dict[str, str]
+    aws: Clients, settings: Settings, entry: Entry, function: dict[str, Any], role: dict[str, str]
 ) -> None:
     """Everything beside the code is changed by one call, once the change of the code is finished.
 
@@ -153,7 +153,7 @@ def update_configuration(
         "Timeout": function["Timeout"],
         "MemorySize": function["MemorySize"],
         "Environment": function.get("Environment", {}).get("Variables", {}),
-        "role id": made.get("role_id"),
+        "role id": entry.get("role_id"),
     }
     wanted = {
         "Runtime": settings.runtime,
@@ -165,7 +165,7 @@ def update_configuration(
         # A role that was deleted and made again is another one to Lambda, although its name is the same.
         "role id": role["id"],
     }
-    if [name for name in wanted if made.differs(name, found=found[name], wanted=wanted[name])]:
+    if [name for name in wanted if entry.drifted(name, found=found[name], wanted=wanted[name])]:
         aws.waiting.retry(
             lambda: put_configuration(aws, settings, role["arn"]),
             ROLE_NOT_YET_ASSUMABLE,
@@ -207,10 +207,10 @@ def find_function(lambda_: Any, name: str) -> dict[str, Any] | None:
     """
     try:
         answer = lambda_.get_function(FunctionName=name)
-        marks = answer.get("Tags") or tags_of_function(lambda_, answer["Configuration"]["FunctionArn"])
+        tags = answer.get("Tags") or tags_of_function(lambda_, answer["Configuration"]["FunctionArn"])
     except lambda_.exceptions.ResourceNotFoundException:
         return None
-    return {**answer["Configuration"], "Tags": marks}
+    return {**answer["Configuration"], "Tags": tags}
 
 
 def tags_of_function(lambda_: Any, arn: str) -> dict[str, str] | None:
@@ -252,13 +252,13 @@ def role_does_not_trust_lambda(aws: Clients, settings: Settings) -> str | None:
     return None
 
 
-def keep_code(aws: Clients, ledger: Ledger, made: Making, function: dict[str, Any]) -> None:
+def keep_code(aws: Clients, state: State, entry: Entry, function: dict[str, Any]) -> None:
     """Keep the code that somebody else wrote, before it is replaced; once for each adoption.
 
     GetFunction names an address from which the zip can be fetched for ten minutes.
     https://docs.aws.amazon.com/lambda/latest/api/API_FunctionCodeLocation.html
     """
-    if "CodeSha256" in made.resource.before:
+    if "CodeSha256" in entry.resource.before:
         return  # what is there now is no longer what was found
     code = aws.lambda_.get_function(FunctionName=function["FunctionName"])["Code"]
-    ledger.keep_code(fetched(function["FunctionName"], code.get("Location", ""), function["CodeSha256"]))
+    state.keep_code(fetched(function["FunctionName"], code.get("Location", ""), function["CodeSha256"]))

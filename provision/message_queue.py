@@ -15,62 +15,62 @@ from provision.aws.reasons import DEAD_LETTER_QUEUE_NOT_YET_VISIBLE, QUEUE_NAME_
 from provision.documents import policy_document, same_meaning
 from provision.roles import find_role
 from provision.settings import Settings
-from provision.state.entries import Making
-from provision.state.state import Ledger
+from provision.state.entries import Entry
+from provision.state.state import State
 
 NEEDS = ("roles",)
 
 
-def provision(aws: Clients, settings: Settings, ledger: Ledger) -> None:
+def provision(aws: Clients, settings: Settings, state: State) -> None:
     """The dead-letter queue comes first: the queue names it."""
     if settings.has_dead_letter_queue:
-        provision_dead_letter_queue(aws, settings, ledger)
-    provision_queue(aws, settings, ledger)
+        provision_dead_letter_queue(aws, settings, state)
+    provision_queue(aws, settings, state)
 
 
-def provision_dead_letter_queue(aws: Clients, settings: Settings, ledger: Ledger) -> None:
+def provision_dead_letter_queue(aws: Clients, settings: Settings, state: State) -> None:
     """Find the dead-letter queue; create it, or update how long it keeps a message; record it."""
     name = settings.dead_letter_queue
     attributes = {"MessageRetentionPeriod": str(settings.dead_letter_retention)}
     queue = find_queue(aws.sqs, name)
-    with ledger.making("dead-letter-queue", "sqs:queue", found=queue, QueueName=name) as made:
+    with state.resource("dead-letter-queue", "sqs:queue", found=queue, QueueName=name) as entry:
         if queue is None:
-            aws.waiting.retry(lambda: create_queue(aws, made, name, attributes), QUEUE_NAME_BLOCKED)
+            aws.waiting.retry(lambda: create_queue(aws, entry, name, attributes), QUEUE_NAME_BLOCKED)
             queue = wait_until_ready(aws, name, attributes)
-            made.identify(queue)
+            entry.identify(queue)
         else:
-            if made.lacks_mark():
-                tag_queue(aws, made, queue)
-            if attributes_differ(made, queue, attributes):
+            if entry.needs_tag():
+                tag_queue(aws, entry, queue)
+            if attributes_differ(entry, queue, attributes):
                 set_attributes(aws, queue, attributes)
-        made["arn"] = queue["QueueArn"]
-        made["url"] = queue["QueueUrl"]
+        entry["arn"] = queue["QueueArn"]
+        entry["url"] = queue["QueueUrl"]
 
 
-def provision_queue(aws: Clients, settings: Settings, ledger: Ledger) -> None:
+def provision_queue(aws: Clients, settings: Settings, state: State) -> None:
     """Find the queue; create it, or update its attributes; record it with the ids of the roles that it names."""
     name = settings.queue
-    attributes = queue_attributes(aws, settings, ledger)
+    attributes = queue_attributes(aws, settings, state)
     reasons = QUEUE_POLICY_NAMES_NEW_ROLE, DEAD_LETTER_QUEUE_NOT_YET_VISIBLE
     queue = find_queue(aws.sqs, name)
-    with ledger.making("queue", "sqs:queue", found=queue, QueueName=name) as made:
+    with state.resource("queue", "sqs:queue", found=queue, QueueName=name) as entry:
         # SQS keeps the unique ids of the roles that the policy names: it must be written again when a role was.
-        role_ids = " ".join(ledger.outputs(key)["id"] for key in ("api-role", "function-role"))
+        role_ids = " ".join(state.outputs(key)["id"] for key in ("api-role", "function-role"))
         if queue is None:
             aws.waiting.retry(
-                lambda: create_queue(aws, made, name, attributes),
+                lambda: create_queue(aws, entry, name, attributes),
                 QUEUE_NAME_BLOCKED,
                 *reasons,
                 unless=lambda: missing_role(aws, settings),
             )
             queue = wait_until_ready(aws, name, attributes)
-            made.identify(queue)
+            entry.identify(queue)
         else:
-            if made.lacks_mark():
-                tag_queue(aws, made, queue)
-            differs = attributes_differ(made, queue, attributes)
-            differs |= made.differs("roles named", found=made.get("role_ids"), wanted=role_ids)
-            if differs:
+            if entry.needs_tag():
+                tag_queue(aws, entry, queue)
+            drifted = attributes_differ(entry, queue, attributes)
+            drifted |= entry.drifted("roles named", found=entry.get("role_ids"), wanted=role_ids)
+            if drifted:
                 # All of them, whichever differs: some emulators forget a policy that is not sent along.
                 aws.waiting.retry(
                     lambda: set_attributes(aws, queue, attributes),
@@ -78,12 +78,12 @@ def provision_queue(aws: Clients, settings: Settings, ledger: Ledger) -> None:
                     unless=lambda: missing_role(aws, settings),
                 )
                 wait_until_ready(aws, name, attributes)
-        made["arn"] = queue["QueueArn"]
-        made["url"] = queue["QueueUrl"]
-        made["role_ids"] = role_ids
+        entry["arn"] = queue["QueueArn"]
+        entry["url"] = queue["QueueUrl"]
+        entry["role_ids"] = role_ids
 
 
-def queue_attributes(aws: Clients, settings: Settings, ledger: Ledger) -> dict[str, str]:
+def queue_attributes(aws: Clients, settings: Settings, state: State) -> dict[str, str]:
     """What the console's page asks for. SQS takes every attribute as text, documents as JSON text.
 
     A message is hidden from others while the function works on it (visibility timeout). What failed so many times
@@ -96,19 +96,19 @@ def queue_attributes(aws: Clients, settings: Settings, ledger: Ledger) -> dict[s
     if settings.has_dead_letter_queue:
         attributes["RedrivePolicy"] = json.dumps(
             {
-                "deadLetterTargetArn": ledger.outputs("dead-letter-queue")["arn"],
+                "deadLetterTargetArn": state.outputs("dead-letter-queue")["arn"],
                 "maxReceiveCount": settings.max_receive_count,
             }
         )
     return attributes
 
 
-def create_queue(aws: Clients, made: Making, name: str, attributes: dict[str, str]) -> None:
+def create_queue(aws: Clients, entry: Entry, name: str, attributes: dict[str, str]) -> None:
     """The answer is the queue's URL, by which it is called from then on. The same call again changes nothing."""
     aws.sqs.create_queue(
         QueueName=name,
         Attributes=attributes,
-        tags=made.tags,
+        tags=entry.tags,
     )
 
 
@@ -120,21 +120,21 @@ def set_attributes(aws: Clients, queue: Mapping[str, Any], attributes: dict[str,
     )
 
 
-def tag_queue(aws: Clients, made: Making, queue: Mapping[str, Any]) -> None:
+def tag_queue(aws: Clients, entry: Entry, queue: Mapping[str, Any]) -> None:
     """Tags that are not named stay as they are."""
     aws.sqs.tag_queue(
         QueueUrl=queue["QueueUrl"],
-        Tags=made.tags,
+        Tags=entry.tags,
     )
 
 
-def attributes_differ(made: Making, queue: Mapping[str, Any], attributes: dict[str, str]) -> bool:
+def attributes_differ(entry: Entry, queue: Mapping[str, Any], attributes: dict[str, str]) -> bool:
     """Whether one of these attributes must be set again."""
-    differs = False
+    drifted = False
     for attribute, wanted in attributes.items():
         found = queue.get(attribute, "")
-        differs |= made.differs(attribute, found=found, wanted=wanted, same=same_value(found, wanted))
-    return differs
+        drifted |= entry.drifted(attribute, found=found, wanted=wanted, same=same_value(found, wanted))
+    return drifted
 
 
 def find_queue(sqs: Any, name: str) -> dict[str, Any] | None:
@@ -142,10 +142,10 @@ def find_queue(sqs: Any, name: str) -> dict[str, Any] | None:
     try:
         url = sqs.get_queue_url(QueueName=name)["QueueUrl"]
         attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
-        marks = sqs.list_queue_tags(QueueUrl=url).get("Tags", {})
+        tags = sqs.list_queue_tags(QueueUrl=url).get("Tags", {})
     except sqs.exceptions.QueueDoesNotExist:
         return None
-    return {**attributes, "QueueUrl": url, "Tags": marks}
+    return {**attributes, "QueueUrl": url, "Tags": tags}
 
 
 def wait_until_ready(aws: Clients, name: str, attributes: dict[str, str]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ MODULE_IN_ZIP = "lambda_function.py"
 
 
 def source(settings: Settings) -> bytes:
+    """The handler's text."""
     return source_file(settings).read_bytes()
 
 
@@ -46,7 +47,7 @@ def code_sha256(package: bytes) -> str:
 
 
 def fetched(name: str, location: str, wanted_sha256: str) -> bytes:
-    """The package of the function `name` from the address that GetFunction tells. Raises Stop; the address is a secret.
+    """The package of the function `name` from the address that GetFunction tells, which is a secret. Raises UserError.
 
     https://docs.aws.amazon.com/lambda/latest/api/API_FunctionCodeLocation.html
     """
@@ -57,7 +58,7 @@ def fetched(name: str, location: str, wanted_sha256: str) -> bytes:
     except (OSError, ValueError, http.client.HTTPException) as error:
         how = str(getattr(error, "reason", "")) or type(error).__name__
     if how is not None:
-        raise outcome.Stop(
+        raise outcome.UserError(
             f"The code of the function {name} could not be fetched: {how}.",
             means="It was to be replaced, and could not be put back later. The function was not changed.",
             advice=(

@@ -14,44 +14,44 @@ from typing import Any
 from provision.aws.clients import Clients, tags
 from provision.documents import policy_document, same_meaning
 from provision.settings import Settings
-from provision.state.entries import Making
-from provision.state.state import Ledger
+from provision.state.entries import Entry
+from provision.state.state import State
 from provision.terminal import outcome
 
 NEEDS: tuple[str, ...] = ()
 
 
-def provision(aws: Clients, settings: Settings, ledger: Ledger) -> None:
+def provision(aws: Clients, settings: Settings, state: State) -> None:
     """One policy lets the function use the table and write its log, the other lets it read the queue."""
     write = policy_document("Lambda-Write-DynamoDB", aws, settings)
-    provision_policy(aws, ledger, "write-policy", settings.write_policy, write)
+    provision_policy(aws, state, "write-policy", settings.write_policy, write)
     read = policy_document("Lambda-Read-SQS", aws, settings)
-    provision_policy(aws, ledger, "read-policy", settings.read_policy, read)
+    provision_policy(aws, state, "read-policy", settings.read_policy, read)
 
 
-def provision_policy(aws: Clients, ledger: Ledger, key: str, name: str, document: dict[str, Any]) -> None:
+def provision_policy(aws: Clients, state: State, key: str, name: str, document: dict[str, Any]) -> None:
     """Find the policy; create it, or give it a new version; record it."""
     arn = aws.arn("iam", f"policy/{name}", region="")
     policy = find_policy(aws.iam, arn)
-    with ledger.making(key, "iam:policy", found=policy, PolicyArn=arn) as made:
+    with state.resource(key, "iam:policy", found=policy, PolicyArn=arn) as entry:
         if policy is None:
-            create_policy(aws, made, name, document)
+            create_policy(aws, entry, name, document)
             wait_until_ready(aws, arn)
         else:
-            update_policy(aws, made, policy, document)
+            update_policy(aws, entry, policy, document)
 
 
-def create_policy(aws: Clients, made: Making, name: str, document: dict[str, Any]) -> None:
+def create_policy(aws: Clients, entry: Entry, name: str, document: dict[str, Any]) -> None:
     """The document becomes the policy's version v1. It travels as JSON text."""
     created = aws.iam.create_policy(
         PolicyName=name,
         PolicyDocument=json.dumps(document),
-        Tags=made.tag_list,
+        Tags=entry.tag_list,
     )
-    made.identify(created["Policy"])
+    entry.identify(created["Policy"])
 
 
-def update_policy(aws: Clients, made: Making, policy: dict[str, Any], document: dict[str, Any]) -> None:
+def update_policy(aws: Clients, entry: Entry, policy: dict[str, Any], document: dict[str, Any]) -> None:
     """A changed document becomes a new version, which is made the default one. A policy holds five at most.
 
     https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_managed-versioning.html
@@ -63,21 +63,21 @@ def update_policy(aws: Clients, made: Making, policy: dict[str, Any], document: 
     found = default["PolicyVersion"]["Document"]
     same = same_meaning(found, document)
     versions = [] if same else aws.iam.list_policy_versions(PolicyArn=policy["Arn"])["Versions"]
-    if made.is_adopted and len(versions) >= 5:
-        raise outcome.Stop(
+    if entry.is_adopted and len(versions) >= 5:
+        raise outcome.UserError(
             f"The policy {policy['PolicyName']} holds five versions, and IAM keeps no sixth.",
             means="It was not made by the suite, so none of its versions is taken away. Nothing was changed on it.",
             advice=("Delete a version that is no longer needed, then run the same command again.",),
         )
-    if made.lacks_mark():
+    if entry.needs_tag():
         aws.iam.tag_policy(
             PolicyArn=policy["Arn"],
-            Tags=made.tag_list,
+            Tags=entry.tag_list,
         )
-    if made.differs("document", found=found, wanted=document, same=same):
-        note_version(made, versions, document)
+    if entry.drifted("document", found=found, wanted=document, same=same):
+        note_version(entry, versions, document)
         if len(versions) >= 5:
-            delete_oldest_version(aws, made, policy["Arn"], versions)
+            delete_oldest_version(aws, entry, policy["Arn"], versions)
         aws.iam.create_policy_version(
             PolicyArn=policy["Arn"],
             PolicyDocument=json.dumps(document),
@@ -85,7 +85,7 @@ def update_policy(aws: Clients, made: Making, policy: dict[str, Any], document: 
         )
 
 
-def delete_oldest_version(aws: Clients, made: Making, arn: str, versions: list[dict[str, Any]]) -> None:
+def delete_oldest_version(aws: Clients, entry: Entry, arn: str, versions: list[dict[str, Any]]) -> None:
     """IAM refuses a sixth version. The default one cannot be deleted, so the oldest of the others goes."""
     spare = [version for version in versions if not version["IsDefaultVersion"]]
     oldest = min(spare, key=lambda version: int(version["VersionId"].removeprefix("v")))
@@ -93,7 +93,7 @@ def delete_oldest_version(aws: Clients, made: Making, arn: str, versions: list[d
         PolicyArn=arn,
         VersionId=oldest["VersionId"],
     )
-    made.note(f"removed version {oldest['VersionId']}, the oldest, as a policy holds five at most")
+    entry.note(f"removed version {oldest['VersionId']}, the oldest, as a policy holds five at most")
 
 
 def find_policy(iam: Any, arn: str) -> dict[str, Any] | None:
@@ -113,10 +113,10 @@ def wait_until_ready(aws: Clients, arn: str) -> None:
     )
 
 
-def note_version(made: Making, versions: list[dict[str, Any]], document: dict[str, Any]) -> None:
+def note_version(entry: Entry, versions: list[dict[str, Any]], document: dict[str, Any]) -> None:
     """Note which version is about to be written, so that teardown can tell it from those of others."""
-    made.keep("versions", [version["VersionId"] for version in versions])
-    made["written"] = " ".join({*(made.get("written") or "").split(), document_digest(document)})
+    entry.keep("versions", [version["VersionId"] for version in versions])
+    entry["written"] = " ".join({*(entry.get("written") or "").split(), document_digest(document)})
 
 
 def document_digest(document: dict[str, Any]) -> str:

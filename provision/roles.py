@@ -13,42 +13,42 @@ from typing import Any
 from provision.aws.clients import Clients, tags
 from provision.documents import policy_document, same_meaning
 from provision.settings import Settings
-from provision.state.entries import Making
-from provision.state.state import Ledger
+from provision.state.entries import Entry
+from provision.state.state import State
 
 NEEDS = ("policies",)
 
 
-def provision(aws: Clients, settings: Settings, ledger: Ledger) -> None:
+def provision(aws: Clients, settings: Settings, state: State) -> None:
     """The function's role carries the two policies of step 1, API Gateway's role one of AWS's own."""
     role = settings.function_role
-    provision_role(aws, ledger, "function-role", role, policy_document("trust-lambda", aws, settings))
+    provision_role(aws, state, "function-role", role, policy_document("trust-lambda", aws, settings))
     for policy in ("write-policy", "read-policy"):
-        arn = ledger.identity(policy)["PolicyArn"]
-        provision_attachment(aws, ledger, f"function-role/{policy}", "function-role", role, arn)
+        arn = state.identity(policy)["PolicyArn"]
+        provision_attachment(aws, state, f"function-role/{policy}", "function-role", role, arn)
 
     role = settings.api_role
-    provision_role(aws, ledger, "api-role", role, policy_document("trust-apigateway", aws, settings))
+    provision_role(aws, state, "api-role", role, policy_document("trust-apigateway", aws, settings))
     arn = managed_policy_arn(aws, settings)
-    provision_attachment(aws, ledger, "api-role/logs-policy", "api-role", role, arn)
+    provision_attachment(aws, state, "api-role/logs-policy", "api-role", role, arn)
 
 
-def provision_role(aws: Clients, ledger: Ledger, key: str, name: str, trust: dict[str, Any]) -> None:
+def provision_role(aws: Clients, state: State, key: str, name: str, trust: dict[str, Any]) -> None:
     """Find the role; create it, or update whom it trusts; record it."""
     role = find_role(aws.iam, name)
-    with ledger.making(key, "iam:role", found=role, RoleName=name) as made:
+    with state.resource(key, "iam:role", found=role, RoleName=name) as entry:
         if role is None:
-            create_role(aws, made, name, trust)
+            create_role(aws, entry, name, trust)
             wait_until_ready(aws, name)
         else:
-            update_role(aws, made, role, trust)
-        made["arn"] = aws.arn("iam", f"role/{name}", region="")
+            update_role(aws, entry, role, trust)
+        entry["arn"] = aws.arn("iam", f"role/{name}", region="")
 
 
-def provision_attachment(aws: Clients, ledger: Ledger, key: str, parent: str, role: str, policy_arn: str) -> None:
+def provision_attachment(aws: Clients, state: State, key: str, parent: str, role: str, policy_arn: str) -> None:
     """Find the policy among those attached to the role; attach it if it is not there; record it."""
     attachment = find_attachment(aws.iam, role, policy_arn)
-    with ledger.making(
+    with state.resource(
         key,
         "iam:role-policy-attachment",
         found=attachment,
@@ -60,14 +60,14 @@ def provision_attachment(aws: Clients, ledger: Ledger, key: str, parent: str, ro
             attach_policy(aws, role, policy_arn)
 
 
-def create_role(aws: Clients, made: Making, name: str, trust: dict[str, Any]) -> None:
+def create_role(aws: Clients, entry: Entry, name: str, trust: dict[str, Any]) -> None:
     """The trust policy says who may take the role. What the role may do is attached afterwards."""
     created = aws.iam.create_role(
         RoleName=name,
         AssumeRolePolicyDocument=json.dumps(trust),
-        Tags=made.tag_list,
+        Tags=entry.tag_list,
     )
-    made.identify(created["Role"])
+    entry.identify(created["Role"])
 
 
 def attach_policy(aws: Clients, role: str, policy_arn: str) -> None:
@@ -81,18 +81,18 @@ def attach_policy(aws: Clients, role: str, policy_arn: str) -> None:
     )
 
 
-def update_role(aws: Clients, made: Making, role: dict[str, Any], trust: dict[str, Any]) -> None:
+def update_role(aws: Clients, entry: Entry, role: dict[str, Any], trust: dict[str, Any]) -> None:
     """The trust policy is replaced whole. The role stays the same one: its id does not change.
 
     https://docs.aws.amazon.com/IAM/latest/APIReference/API_UpdateAssumeRolePolicy.html
     """
-    if made.lacks_mark():
+    if entry.needs_tag():
         aws.iam.tag_role(
             RoleName=role["RoleName"],
-            Tags=made.tag_list,
+            Tags=entry.tag_list,
         )
     found = role["AssumeRolePolicyDocument"]
-    if made.differs("trust policy", found=found, wanted=trust, same=same_meaning(found, trust)):
+    if entry.drifted("trust policy", found=found, wanted=trust, same=same_meaning(found, trust)):
         aws.iam.update_assume_role_policy(
             RoleName=role["RoleName"],
             PolicyDocument=json.dumps(trust),

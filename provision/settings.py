@@ -32,7 +32,7 @@ DEPRECATED_ON = {
 }
 
 
-class BadSetting(outcome.Stop):
+class BadSetting(outcome.UserError):
     """A value on the command line that cannot be right, refused before any call."""
 
     exit_code = outcome.USAGE

@@ -12,31 +12,31 @@ from typing import Any
 from provision.aws.api_definition import LISTED_SECONDS, definition_digest
 from provision.aws.clients import Clients
 from provision.settings import Settings
-from provision.state.entries import Making
-from provision.state.state import Ledger
+from provision.state.entries import Entry
+from provision.state.state import State
 
 NEEDS = ("api",)
 
 
-def provision(aws: Clients, settings: Settings, ledger: Ledger) -> None:
+def provision(aws: Clients, settings: Settings, state: State) -> None:
     """Find the stage; deploy the API where what the stage serves is not what the API defines; record its URL."""
-    api_id = ledger.outputs("api")["id"]
+    api_id = state.outputs("api")["id"]
     description = definition(aws, settings, api_id)
     stage = find_stage(aws.apigateway, api_id, settings.stage)
-    with ledger.making(
+    with state.resource(
         "stage",
         "apigateway:stage",
         found=stage,
         parent="api",
         restApiId=api_id,
         stageName=settings.stage,
-    ) as made:
-        reopened = ledger.outputs("api").get("reopened", "")
-        if stage is None or is_outdated(made, stage, description, reopened):
+    ) as entry:
+        reopened = state.outputs("api").get("reopened", "")
+        if stage is None or is_outdated(entry, stage, description, reopened):
             deploy_api(aws, settings, api_id, description)
         if reopened:
-            made["reopened"] = reopened
-        made["url"] = aws.invoke_url(api_id, settings.stage, settings.path_part)
+            entry["reopened"] = reopened
+        entry["url"] = aws.invoke_url(api_id, settings.stage, settings.path_part)
 
 
 def deploy_api(aws: Clients, settings: Settings, api_id: str, description: str) -> None:
@@ -51,11 +51,11 @@ def deploy_api(aws: Clients, settings: Settings, api_id: str, description: str) 
     )
 
 
-def is_outdated(made: Making, stage: dict[str, Any], description: str, reopened: str) -> bool:
+def is_outdated(entry: Entry, stage: dict[str, Any], description: str, reopened: str) -> bool:
     """Whether the stage serves another definition, or the default endpoint was opened again since it was deployed."""
-    differs = made.differs("what it serves", found=stage["deployedAs"], wanted=description)
-    differs |= made.differs("default endpoint opened", found=made.get("reopened") or "", wanted=reopened)
-    return differs
+    drifted = entry.drifted("what it serves", found=stage["deployedAs"], wanted=description)
+    drifted |= entry.drifted("default endpoint opened", found=entry.get("reopened") or "", wanted=reopened)
+    return drifted
 
 
 def find_stage(apigateway: Any, api_id: str, name: str) -> dict[str, Any] | None:

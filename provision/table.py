@@ -10,51 +10,51 @@ from typing import Any
 
 from provision.aws.clients import Clients, tags
 from provision.settings import Settings
-from provision.state.entries import Making
-from provision.state.state import Ledger
+from provision.state.entries import Entry
+from provision.state.state import State
 
 NEEDS: tuple[str, ...] = ()
 
 
-def provision(aws: Clients, settings: Settings, ledger: Ledger) -> None:
+def provision(aws: Clients, settings: Settings, state: State) -> None:
     """Find the table; create it, or update what differs; wait until it is ACTIVE; record it."""
     table = find_table(aws.dynamodb, settings.table)
     if table is not None and table["TableStatus"] == "DELETING":
         wait_until_gone(aws, settings.table)
         table = None
-    with ledger.making("table", "dynamodb:table", found=table, TableName=settings.table) as made:
+    with state.resource("table", "dynamodb:table", found=table, TableName=settings.table) as entry:
         if table is None:
-            create_table(aws, settings, made)
+            create_table(aws, settings, entry)
         else:
-            update_table(aws, settings, made, table)
-        if table is None or table["TableStatus"] != "ACTIVE" or made.differences:
+            update_table(aws, settings, entry, table)
+        if table is None or table["TableStatus"] != "ACTIVE" or entry.differences:
             wait_until_ready(aws, settings.table)
-        made["arn"] = aws.arn("dynamodb", f"table/{settings.table}")
+        entry["arn"] = aws.arn("dynamodb", f"table/{settings.table}")
 
 
-def create_table(aws: Clients, settings: Settings, made: Making) -> None:
+def create_table(aws: Clients, settings: Settings, entry: Entry) -> None:
     """On demand, with one string as the partition key: only the attributes of keys are declared."""
     created = aws.dynamodb.create_table(
         TableName=settings.table,
         KeySchema=[{"AttributeName": settings.partition_key, "KeyType": "HASH"}],
         AttributeDefinitions=[{"AttributeName": settings.partition_key, "AttributeType": "S"}],
         BillingMode="PAY_PER_REQUEST",
-        Tags=made.tag_list,
+        Tags=entry.tag_list,
     )
-    made.identify(created["TableDescription"])
+    entry.identify(created["TableDescription"])
 
 
-def update_table(aws: Clients, settings: Settings, made: Making, table: dict[str, Any]) -> None:
+def update_table(aws: Clients, settings: Settings, entry: Entry, table: dict[str, Any]) -> None:
     """The key cannot be changed in place. The billing mode can, four times in 24 hours.
 
     https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_UpdateTable.html
     """
-    made.cannot_mend(
+    entry.must_be_replaced(
         "key",
         found=table["KeySchema"],
         wanted=[{"AttributeName": settings.partition_key, "KeyType": "HASH"}],
     )
-    made.cannot_mend(
+    entry.must_be_replaced(
         "key attribute",
         found=[
             attribute  # an index that somebody added declares attributes of its own
@@ -63,13 +63,13 @@ def update_table(aws: Clients, settings: Settings, made: Making, table: dict[str
         ],
         wanted=[{"AttributeName": settings.partition_key, "AttributeType": "S"}],
     )
-    if made.lacks_mark():
+    if entry.needs_tag():
         aws.dynamodb.tag_resource(
             ResourceArn=table["TableArn"],
-            Tags=made.tag_list,
+            Tags=entry.tag_list,
         )
     billing_mode = table.get("BillingModeSummary", {}).get("BillingMode", "PROVISIONED")
-    if made.differs("billing mode", found=billing_mode, wanted="PAY_PER_REQUEST"):
+    if entry.drifted("billing mode", found=billing_mode, wanted="PAY_PER_REQUEST"):
         aws.dynamodb.update_table(
             TableName=settings.table,
             BillingMode="PAY_PER_REQUEST",

@@ -18,47 +18,47 @@ from provision.message_queue import find_queue
 from provision.policies import find_policy
 from provision.roles import find_attachment
 from provision.settings import Settings
-from provision.state.entries import Making
-from provision.state.state import Ledger
+from provision.state.entries import Entry
+from provision.state.state import State
 
 NEEDS = ("policies", "queue", "function")
 
 
-def provision(aws: Clients, settings: Settings, ledger: Ledger) -> None:
+def provision(aws: Clients, settings: Settings, state: State) -> None:
     """Find the trigger; create it, or update it; wait until it is enabled; record it."""
-    queue_arn = ledger.outputs("queue")["arn"]
-    recorded = ledger.record("trigger")
+    queue_arn = state.outputs("queue")["arn"]
+    recorded = state.record("trigger")
     uuid = recorded.outputs.get("id") if recorded is not None else None
     trigger = find_trigger(aws.lambda_, queue_arn, settings.function, uuid)
     if trigger is not None and trigger["State"] == "Deleting":
         wait_until_gone(aws, queue_arn, settings.function, uuid)
         trigger = None
-    with ledger.making(
+    with state.resource(
         "trigger",
         "lambda:event-source-mapping",
         found=trigger,
         EventSourceArn=queue_arn,
         FunctionName=settings.function,
-    ) as made:
+    ) as entry:
         if trigger is None:
             aws.waiting.retry(
-                lambda: create_trigger(aws, settings, made, queue_arn),
+                lambda: create_trigger(aws, settings, entry, queue_arn),
                 ROLE_NOT_YET_PERMITTED,
                 VISIBILITY_TIMEOUT_NOT_YET_SEEN,
-                unless=lambda: waiting_cannot_help(aws, settings, ledger),
+                unless=lambda: waiting_cannot_help(aws, settings, state),
             )
-        elif update_trigger(aws, settings, made, trigger):
+        elif update_trigger(aws, settings, entry, trigger):
             aws.waiting.retry(
                 lambda: put_trigger(aws, settings, trigger["UUID"]),
                 ROLE_NOT_YET_PERMITTED,
                 VISIBILITY_TIMEOUT_NOT_YET_SEEN,
-                unless=lambda: waiting_cannot_help(aws, settings, ledger),
+                unless=lambda: waiting_cannot_help(aws, settings, state),
             )
         if trigger is None or trigger["State"] != "Enabled":
             wait_until_ready(aws, queue_arn, settings.function, uuid)
 
 
-def create_trigger(aws: Clients, settings: Settings, made: Making, queue_arn: str) -> None:
+def create_trigger(aws: Clients, settings: Settings, entry: Entry, queue_arn: str) -> None:
     """Lambda receives up to `BatchSize` messages at once, with the function's role, and calls the function with them.
 
     With ReportBatchItemFailures only the messages that the function names are delivered again.
@@ -70,25 +70,25 @@ def create_trigger(aws: Clients, settings: Settings, made: Making, queue_arn: st
         BatchSize=settings.batch_size,
         Enabled=True,
         FunctionResponseTypes=settings.function_response_types,
-        Tags=made.tags,
+        Tags=entry.tags,
     )
-    made.identify(created)
+    entry.identify(created)
 
 
-def update_trigger(aws: Clients, settings: Settings, made: Making, trigger: dict[str, Any]) -> bool:
+def update_trigger(aws: Clients, settings: Settings, entry: Entry, trigger: dict[str, Any]) -> bool:
     """Put the tag back where it is missing. Whether more must be updated; one that is being enabled counts as on."""
-    if made.lacks_mark():
+    if entry.needs_tag():
         aws.lambda_.tag_resource(
             Resource=trigger["EventSourceMappingArn"],
-            Tags=made.tags,
+            Tags=entry.tags,
         )
     state = "Enabled" if trigger["State"] in ("Creating", "Enabling", "Updating") else trigger["State"]
     response_types = trigger.get("FunctionResponseTypes", [])
-    differs = made.differs("State", found=state, wanted="Enabled")
-    differs |= made.differs("FunctionName", found=serves(trigger), wanted=settings.function)
-    differs |= made.differs("BatchSize", found=trigger["BatchSize"], wanted=settings.batch_size)
-    differs |= made.differs("FunctionResponseTypes", found=response_types, wanted=settings.function_response_types)
-    return differs
+    drifted = entry.drifted("State", found=state, wanted="Enabled")
+    drifted |= entry.drifted("FunctionName", found=serves(trigger), wanted=settings.function)
+    drifted |= entry.drifted("BatchSize", found=trigger["BatchSize"], wanted=settings.batch_size)
+    drifted |= entry.drifted("FunctionResponseTypes", found=response_types, wanted=settings.function_response_types)
+    return drifted
 
 
 def put_trigger(aws: Clients, settings: Settings, uuid: str) -> None:
@@ -174,7 +174,7 @@ def wait_until_gone(aws: Clients, queue_arn: str, function_name: str, uuid: str 
     )
 
 
-def waiting_cannot_help(aws: Clients, settings: Settings, ledger: Ledger) -> str | None:
+def waiting_cannot_help(aws: Clients, settings: Settings, state: State) -> str | None:
     """The timeouts may really not fit; the role's policy may really lack the permission, or not be attached."""
     queue = find_queue(aws.sqs, settings.queue)
     function = find_function(aws.lambda_, settings.function)
@@ -186,7 +186,7 @@ def waiting_cannot_help(aws: Clients, settings: Settings, ledger: Ledger) -> str
     distrust = role_does_not_trust_lambda(aws, settings)
     if distrust:
         return distrust
-    arn = ledger.identity("read-policy")["PolicyArn"]
+    arn = state.identity("read-policy")["PolicyArn"]
     if find_attachment(aws.iam, settings.function_role, arn) is None:
         return f"The policy {settings.read_policy} is not attached to {settings.function_role}."
     policy = find_policy(aws.iam, arn)

@@ -15,8 +15,10 @@ import argparse
 import contextlib
 import difflib
 import errno
+import functools
 import logging
 import os
+import re
 import signal
 import sys
 import threading
@@ -28,7 +30,6 @@ from typing import TYPE_CHECKING, Any
 from provision.aws.sandbox_process import FOREIGN, PLAIN_AWS, Running, Wish, forget, remember, who_is_at
 from provision.cli.completion import complete
 from provision.cli.options import FOLDER, Parser, add_screen_options
-from provision.settings import check_region
 from provision.terminal import outcome
 from provision.terminal.shell import write_any_text
 from sandbox import commands
@@ -39,7 +40,14 @@ if TYPE_CHECKING:
     from provision.terminal.screen import Screen
 
 PORT = 4566  # where programs that know of a local AWS look for it
-COMMANDS = ("run", "start", "stop", "status", "logs")
+REGION = re.compile(r"[a-z]{2,8}(?:-[a-z]{2,12}){1,3}-[0-9]{1,2}")
+DESCRIPTIONS = {
+    "run": "Run a local AWS in the foreground until Ctrl-C. Prints its URL on stdout.",
+    "start": "Start a local AWS in the background, where provision finds it. Prints its URL on stdout.",
+    "stop": "Stop the one in the background. What is in it is gone, unless it has a --state-dir.",
+    "status": "Say whether one is running in the background, where, and in which weather. Exits with 1 if none.",
+    "logs": "Show its log, a line for each call; or what a function in it wrote, as in CloudWatch Logs.",
+}
 
 
 def port_number(text: str) -> int:
@@ -58,18 +66,25 @@ def weather(text: str) -> str:
 
 def command_named(text: str) -> str:
     """One of the commands. Raises argparse's error with the nearest one, and all that there are."""
-    if text in COMMANDS:
+    if text in DESCRIPTIONS:
         return text
-    near = difflib.get_close_matches(text, COMMANDS, n=1)
+    near = difflib.get_close_matches(text, DESCRIPTIONS, n=1)
     meant = f"did you mean {near[0]}? There" if near else "there"
-    raise argparse.ArgumentTypeError(f"there is no command {text!r}; {meant} are {', '.join(COMMANDS)}")
+    raise argparse.ArgumentTypeError(f"there is no command {text!r}; {meant} are {', '.join(DESCRIPTIONS)}")
 
 
-def add_wishes(parser: argparse.ArgumentParser, port: int, what_port: str) -> None:
-    """The options of a sandbox that is to be, shared by `run` and `start`."""
-    parser.add_argument(
-        "--port", metavar="PORT", type=port_number, default=port, help=f"the port to listen on; {what_port}"
-    )
+def region(text: str) -> str:
+    if not REGION.fullmatch(text):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not the name of an AWS Region; Regions are called us-east-1, eu-central-1, ..."
+        )
+    return text
+
+
+def add_wishes(parser: argparse.ArgumentParser, command: str) -> None:
+    """The options of a sandbox that is to be."""
+    port, what = (PORT, "0: a free one (default: %(default)s)") if command == "run" else (0, "default: a free one")
+    parser.add_argument("--port", metavar="PORT", type=port_number, default=port, help=f"the port to listen on; {what}")
     parser.add_argument(
         "--weather",
         metavar="TEXT",
@@ -87,78 +102,28 @@ def add_wishes(parser: argparse.ArgumentParser, port: int, what_port: str) -> No
     parser.add_argument("--state-dir", metavar="DIR", type=Path, help="come back from this folder, and remember in it")
 
 
-def add_folder(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--folder", metavar="DIR", type=Path, default=FOLDER, help="where it is remembered (default: %(default)s)"
-    )
-
-
-def run_parser() -> Parser:
-    parser = Parser(
-        prog="python -m sandbox run",
-        usage="%(prog)s [OPTION ...]",
-        description="Run a local AWS in the foreground until Ctrl-C. Prints its URL on stdout.",
-    )
-    add_wishes(parser, PORT, "0: a free one (default: %(default)s)")
-    parser.add_argument("--verbose", action="store_true", help="a line on stderr for each call")
-    parser.add_argument("--record", metavar="FILE", type=Path, help="a file for id, url and pid, once it listens")
-    parser.add_argument("--stays", action="store_true", help=argparse.SUPPRESS)
-    add_screen_options(parser, presents=False, documents=False)
+def parser_of(command: str) -> Parser:
+    usage = "%(prog)s [FUNCTION] [OPTION ...]" if command == "logs" else "%(prog)s [OPTION ...]"
+    parser = Parser(prog=f"python -m sandbox {command}", usage=usage, description=DESCRIPTIONS[command])
+    if command in ("run", "start"):
+        add_wishes(parser, command)
+    if command == "run":
+        parser.add_argument("--verbose", action="store_true", help="a line on stderr for each call")
+        parser.add_argument("--record", metavar="FILE", type=Path, help="a file for id, url and pid, once it listens")
+        parser.add_argument("--stays", action="store_true", help=argparse.SUPPRESS)
+    if command == "status":
+        same = "the same as --output json"
+        parser.add_argument("--json", dest="output", action="store_const", const="json", help=same)
+    if command == "logs":
+        parser.add_argument("function", metavar="FUNCTION", nargs="?", help="the name of a function")
+        parser.add_argument("-f", "--follow", action="store_true", help="go on with what comes, until Ctrl-C")
+        whose = "the function's Region (default: %(default)s)"
+        parser.add_argument("--region", metavar="REGION", type=region, default="us-east-1", help=whose)
+    if command != "run":
+        where = "where it is remembered (default: %(default)s)"
+        parser.add_argument("--folder", metavar="DIR", type=Path, default=FOLDER, help=where)
+    add_screen_options(parser, presents=False, documents=command != "run")
     return parser
-
-
-def start_parser() -> Parser:
-    parser = Parser(
-        prog="python -m sandbox start",
-        usage="%(prog)s [OPTION ...]",
-        description="Start a local AWS in the background, where provision finds it. Prints its URL on stdout.",
-    )
-    add_wishes(parser, 0, "default: a free one")
-    add_folder(parser)
-    add_screen_options(parser, presents=False)
-    return parser
-
-
-def stop_parser() -> Parser:
-    parser = Parser(
-        prog="python -m sandbox stop",
-        usage="%(prog)s [OPTION ...]",
-        description="Stop the one in the background. What is in it is gone, unless it has a --state-dir.",
-    )
-    add_folder(parser)
-    add_screen_options(parser, presents=False)
-    return parser
-
-
-def status_parser() -> Parser:
-    parser = Parser(
-        prog="python -m sandbox status",
-        usage="%(prog)s [OPTION ...]",
-        description="Say whether one is running in the background, where, and in which weather. Exits with 1 if none.",
-    )
-    parser.add_argument("--json", dest="output", action="store_const", const="json", help="the same as --output json")
-    add_folder(parser)
-    add_screen_options(parser, presents=False)
-    return parser
-
-
-def logs_parser() -> Parser:
-    parser = Parser(
-        prog="python -m sandbox logs",
-        usage="%(prog)s [FUNCTION] [OPTION ...]",
-        description="Show its log, a line for each call; or what a function in it wrote, as in CloudWatch Logs.",
-    )
-    parser.add_argument("function", metavar="FUNCTION", nargs="?", help="the name of a function")
-    parser.add_argument("-f", "--follow", action="store_true", help="go on with what comes, until Ctrl-C")
-    parser.add_argument(
-        "--region", metavar="REGION", default="us-east-1", help="the function's Region (default: %(default)s)"
-    )
-    add_folder(parser)
-    add_screen_options(parser, presents=False)
-    return parser
-
-
-PARSERS = {"run": run_parser, "start": start_parser, "stop": stop_parser, "status": status_parser, "logs": logs_parser}
 
 
 def command_parser() -> Parser:
@@ -188,13 +153,11 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         arguments = arguments[1:]
     else:
         command = "run"
-    parser = PARSERS[command]()
+    parser = parser_of(command)
     options: argparse.Namespace = parser.parse_args(arguments)
     options.command = command
-    if command == "logs":
-        if options.follow and options.output == "json":
-            parser.error("--follow shows what comes, and --output json is one document at the end")
-        check_region(options.region, options.sources.get("region", "--region"))
+    if command == "logs" and options.follow and options.output == "json":
+        parser.error("--follow shows what comes, and --output json is one document at the end")
     return options
 
 
@@ -208,12 +171,12 @@ def screen_of(options: argparse.Namespace) -> Screen:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    complete(command_parser(), PARSERS)
+    complete(command_parser(), {name: functools.partial(parser_of, name) for name in DESCRIPTIONS})
     write_any_text()
     given = sys.argv[1:] if arguments is None else arguments
     try:
         options = parse(given)
-    except outcome.Stop as stop:
+    except outcome.UserError as stop:
         screen_of(argparse.Namespace(plain=False, color="auto")).stopped(stop)
         return stop.exit_code
     if options.command == "run":
@@ -240,12 +203,12 @@ def ended(body: Callable[[], int], screen: Callable[[], Screen]) -> int:
     try:
         try:
             code = body()
-        except outcome.Stop as stop:
+        except outcome.UserError as stop:
             code = stop.exit_code
             screen().stopped(stop)
         except KeyboardInterrupt:
             code = outcome.INTERRUPTED
-            screen().stopped(outcome.Stop("Interrupted.", exit_code=code))
+            screen().stopped(outcome.UserError("Interrupted.", exit_code=code))
         screen().finish(code)
     except (BrokenPipeError, SystemExit) as end:
         # Whoever read it has seen enough: rich makes an exit of that. Python would say so once more at its end.
@@ -336,10 +299,10 @@ def announce(sandbox: Sandbox, screen: Screen, *, in_background: bool) -> None:
     commands.say_how_to_use(sandbox.url, screen)
 
 
-def refusal(error: ImportError | OSError, options: argparse.Namespace) -> outcome.Stop:
+def refusal(error: ImportError | OSError, options: argparse.Namespace) -> outcome.UserError:
     """What it means for a person that the sandbox did not start."""
     if isinstance(error, ImportError):
-        return outcome.Stop(
+        return outcome.UserError(
             f"The sandbox is not installed ({error}).",
             means="What it is made of comes with an extra of this suite.",
             advice=("Install it with: pip install -e '.[sandbox]'",),
@@ -350,14 +313,14 @@ def refusal(error: ImportError | OSError, options: argparse.Namespace) -> outcom
     return cannot_listen(options.port, error)
 
 
-def cannot_listen(port: int, error: OSError) -> outcome.Stop:
+def cannot_listen(port: int, error: OSError) -> outcome.UserError:
     means = f"The system says: {error.strerror}."
     if error.errno in (errno.EADDRINUSE, getattr(errno, "WSAEADDRINUSE", errno.EADDRINUSE)):
         there = who_is_at(port)
         means = f"{f'The sandbox {there}' if there else 'Another program'} listens there already."
     elif isinstance(error, PermissionError):
         means = "The system keeps this port for itself, or for an administrator."
-    return outcome.Stop(
+    return outcome.UserError(
         f"The sandbox cannot listen on port {port}.",
         means=means,
         advice=("Choose another with --port, or --port 0 for any free one.",),

@@ -130,6 +130,7 @@ class Backend:
         """Import moto (about a second) and empty whatever an earlier sandbox of this process left in it."""
         # Older versions make boto3 clients to read the API models, and those look for credentials off this machine.
         os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")
+        # Late: it takes most of a second, and whether the port is free is known before.
         from moto.server import (  # type: ignore[attr-defined]
             DomainDispatcherApplication,
             create_backend_app,
@@ -222,6 +223,13 @@ class Backend:
     ) -> dict[str, Any]:
         return self._json("sqs", action, parameters, region, credentials)
 
+    def of_queue(self, action: str, arn: str, **parameters: Any) -> dict[str, Any]:
+        """Of the queue that has this ARN."""
+        _, _, _, region, account, name = arn.split(":")
+        # moto goes by the last parts of a queue's URL; the host is for the client to reach it by.
+        url = f"http://sqs.{region}.amazonaws.com/{account}/{name}"
+        return self.sqs(action, {"QueueUrl": url, **parameters}, region=region)
+
     def logs(
         self,
         action: str,
@@ -283,12 +291,7 @@ class Backend:
         return self.kept("iam", "id", arn, read=read)
 
     def _json(
-        self,
-        service: str,
-        action: str,
-        parameters: Mapping[str, Any],
-        region: str,
-        credentials: Credentials | None,
+        self, service: str, action: str, parameters: Mapping[str, Any], region: str, credentials: Credentials | None
     ) -> dict[str, Any]:
         target, content_type = JSON_TARGETS[service]
         answer = self.call(

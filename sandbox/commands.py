@@ -1,7 +1,7 @@
 """The commands about a sandbox in the background: ``start``, ``stop``, ``status`` and ``logs``.
 
-Data goes to stdout, talk to stderr. Each returns the exit code, or raises outcome.Stop; KeyboardInterrupt is for the
-caller.
+Data goes to stdout, talk to stderr. Each returns the exit code, or raises outcome.UserError; KeyboardInterrupt is for
+the caller.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from provision.aws import sandbox_process
 from provision.aws.sandbox_process import Running, Wish
 from provision.cli.options import FOLDER
 from provision.terminal import outcome
-from provision.terminal.shell import with_variables
+from provision.terminal.shell import program, with_variables
 
 if TYPE_CHECKING:
     from provision.terminal.screen import Screen
@@ -47,9 +47,9 @@ KEPT = {
 }
 
 
-def cannot_use(place: Path, error: OSError, option: str = "--folder") -> outcome.Stop:
+def cannot_use(place: Path, error: OSError, option: str = "--folder") -> outcome.UserError:
     """A folder, or something in it, that cannot be made, read or written."""
-    return outcome.Stop(
+    return outcome.UserError(
         f"{error.filename or place} cannot be used: {error.strerror or error}.",
         means=KEPT[option].format(place),
         advice=(f"Choose another place with {option}.",),
@@ -69,7 +69,7 @@ def usable(folder: Path) -> Iterator[None]:
 
 
 def start(folder: Path, wish: Wish, screen: Screen) -> int:
-    """Start one unless the folder's is running. Raises Stop where that one is not as wished."""
+    """Start one unless the folder's is running. Raises UserError where that one is not as wished."""
     with usable(folder):
         before = sandbox_process.find(folder)
         if before is None and (folder / sandbox_process.RECORD).exists():
@@ -77,7 +77,7 @@ def start(folder: Path, wish: Wish, screen: Screen) -> int:
         try:
             running = before or sandbox_process.start(folder, wish)
         except KeyboardInterrupt:
-            raise outcome.Stop(
+            raise outcome.UserError(
                 "Interrupted.",
                 means="The sandbox that was being started is ended again.",
                 exit_code=outcome.INTERRUPTED,
@@ -98,7 +98,7 @@ def start(folder: Path, wish: Wish, screen: Screen) -> int:
 def refuse_other_wishes(running: Running, described: dict[str, Any], wish: Wish, folder: Path) -> None:
     differences = differing(described, wish)
     if differences:
-        raise outcome.Stop(
+        raise outcome.UserError(
             f"{running.id} is running in {folder} already, and not as you asked: {'; '.join(differences)}.",
             means="A running sandbox is not changed: somebody may be at work in it.",
             advice=(
@@ -197,7 +197,7 @@ def logs(folder: Path, function: str | None, screen: Screen, *, region: str, fol
         if function is None:
             return own_log(folder, running, screen, follow=follow)
     if running is None:
-        raise outcome.Stop(
+        raise outcome.UserError(
             f"No sandbox is running in {folder}.",
             means="What functions wrote is gone with the sandbox that they ran in.",
             advice=(f"Start one: {command('start', folder)}",),
@@ -209,7 +209,7 @@ def logs(folder: Path, function: str | None, screen: Screen, *, region: str, fol
 def own_log(folder: Path, running: Running | None, screen: Screen, *, follow: bool) -> int:
     log = folder / sandbox_process.LOG
     if not log.exists():
-        raise outcome.Stop(
+        raise outcome.UserError(
             f"There is no log in {folder}.",
             means="No sandbox was started in the background there.",
             advice=(f"Start one: {command('start', folder)}",),
@@ -271,8 +271,8 @@ def new_text(path: Path) -> Callable[[], str]:
 
 
 def function_events(running: Running, function: str, region: str) -> Callable[[], str]:
-    """A reader of what the function's log group got since it was asked last. Raises Stop where there is no function."""
-    from botocore.exceptions import BotoCoreError, ClientError
+    """A reader of what the function's log group got since the last call. Raises UserError where there is none."""
+    from botocore.exceptions import BotoCoreError, ClientError  # late: only a function's log needs botocore
 
     client = client_of("logs", running, region)
     seen: set[str] = set()
@@ -295,21 +295,21 @@ def function_events(running: Running, function: str, region: str) -> Callable[[]
 
 
 def refuse_unless_it_exists(running: Running, function: str, region: str, error: Exception) -> None:
-    """Raises Stop unless the function is there, and has just not run yet."""
-    from botocore.exceptions import BotoCoreError, ClientError
+    """Raises UserError unless the function is there, and has just not run yet."""
+    from botocore.exceptions import BotoCoreError, ClientError  # late, see above
 
     try:
         pages = client_of("lambda", running, region).get_paginator("list_functions").paginate()
         names = [one["FunctionName"] for page in pages for one in page["Functions"]]
     except (BotoCoreError, ClientError) as refusal:
-        raise outcome.Stop(
+        raise outcome.UserError(
             str(refusal),
             means="The sandbox did not say which functions it has. In some weather that passes.",
             advice=("Try again.",),
             exit_code=outcome.SERVICE,
         ) from refusal
     if function not in names:
-        raise outcome.Stop(
+        raise outcome.UserError(
             f"There is no function {function} in {region}.",
             means=f"There are: {', '.join(names)}." if names else f"There is none at all in {region}.",
             advice=("Name one of them, or another Region with --region.",) if names else ("Build something first.",),
@@ -317,7 +317,7 @@ def refuse_unless_it_exists(running: Running, function: str, region: str, error:
 
 
 def client_of(service: str, running: Running, region: str) -> Any:
-    import boto3
+    import boto3  # late, see above
     from botocore.config import Config
 
     return boto3.session.Session().client(
@@ -345,6 +345,4 @@ def minutes(seconds: int) -> str:
 
 def command(name: str, folder: Path, *more: str) -> str:
     """A command line that means the same folder."""
-    from provision.terminal.shell import program
-
     return program("sandbox", [name, *more, *([] if folder == FOLDER else ["--folder", str(folder)])])

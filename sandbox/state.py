@@ -50,7 +50,7 @@ READS = re.compile(r"(Get|List|Describe|Filter|Simulate|Test|BatchGet|TransactGe
 PASSING = re.compile(rb'<RequestId>.*?</RequestId>|"LastProcessingResult": "[^"]*"')
 
 
-class CannotComeBack(outcome.Stop):
+class CannotComeBack(outcome.UserError):
     """The journal cannot be read, or replaying it gives something else than what was."""
 
     exit_code = outcome.ENVIRONMENT

@@ -8,7 +8,7 @@ from typing import Any
 
 from provision.aws.clients import Clients
 from provision.state.entries import Resource
-from provision.state.state import Ledger
+from provision.state.state import State
 from teardown import api, function, message_queue, policies, roles, stage, table, trigger
 
 Found = dict[str, Any]
@@ -26,11 +26,11 @@ class Verbs:
     is in it and goes with it, in words.
     """
 
-    find: Callable[[Clients, Ledger, Resource], Found | None]
-    delete: Callable[[Clients, Ledger, Resource, Found], None]
-    restore: Callable[[Clients, Ledger, Resource, Found], None] | None = None
-    others_on: Callable[[Clients, Ledger, Resource, Found], list[str]] | None = None
-    is_part: Callable[[Clients, Ledger, Resource, Found], bool] | None = None
+    find: Callable[[Clients, State, Resource], Found | None]
+    delete: Callable[[Clients, State, Resource, Found], None]
+    restore: Callable[[Clients, State, Resource, Found], None] | None = None
+    others_on: Callable[[Clients, State, Resource, Found], list[str]] | None = None
+    is_part: Callable[[Clients, State, Resource, Found], bool] | None = None
     contents: Callable[[Clients, Found], str] | None = None
 
 

@@ -15,14 +15,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from provision import STEPS, Step
-from provision.account.inventory import survey
-from provision.account.plan import DryLedger, Planned, changes
-from provision.account.recovery import TIMES, ledgers_in
+from provision.account.inventory import take_inventory
+from provision.account.plan import DryState, Planned, changes
+from provision.account.recovery import TIMES, state_files_in
 from provision.aws import sandbox_process
-from provision.aws.calls import Tap
+from provision.aws.calls import Calls
 from provision.aws.clients import SANDBOX_ACCOUNT, Clients, Target, connect
 from provision.cli.completion import complete
-from provision.cli.deployment import check_ledger, path_of_ledger, took_before
+from provision.cli.deployment import check_state, path_of_state, took_before
 from provision.cli.ending import explained, run_program
 from provision.cli.options import (
     FOLDER,
@@ -30,8 +30,8 @@ from provision.cli.options import (
     add_plan_options,
     add_target_options,
     check_target,
-    ledger_path,
     settings_of,
+    state_path,
     step_named,
     target_arguments,
 )
@@ -40,13 +40,13 @@ from provision.cli.session import Session
 from provision.cli.views.banner import hide_ids, show_banner
 from provision.cli.views.build import show_counts
 from provision.cli.views.plan import show_plan
-from provision.cli.views.things import show_removed, show_things
+from provision.cli.views.resources import show_removed, show_things
 from provision.lesson.place import Place
 from provision.settings import DEFAULT_REGION, Settings
 from provision.state.entries import Resource
 from provision.state.file import parse
 from provision.state.resources import TYPES, name_of
-from provision.state.state import Ledger
+from provision.state.state import State
 from provision.terminal import outcome, prompts
 from provision.terminal.screen import Screen
 from provision.terminal.shell import program, write_any_text
@@ -59,7 +59,7 @@ GOOD = "bold green"
 def main(arguments: list[str] | None = None) -> int:
     complete(parser())
     write_any_text()
-    session = Session(Screen(name="teardown"), Tap())
+    session = Session(Screen(name="teardown"), Calls())
     again = program("teardown", sys.argv[1:] if arguments is None else arguments)
     return run_program(lambda: teardown(arguments, session), session, again=again)
 
@@ -88,31 +88,31 @@ def teardown(arguments: list[str] | None, session: Session) -> int:
     if options.detailed_exitcode and not options.dry_run:
         command_line.error("--detailed-exitcode only goes with --dry-run")
     settings = settings_of(options)
-    check_ledger(options)
+    check_state(options)
     if options.sandbox:
         return teardown_sandbox(options, settings, session)
     target = Target(
         profile=options.profile, region=options.region, endpoint_url=options.endpoint_url, sources=options.sources
     )
-    aws = connect(target, session.tap)
-    return teardown_at(path_of_ledger(options, aws), aws, options, settings, session)
+    aws = connect(target, session.calls)
+    return teardown_at(path_of_state(options, aws), aws, options, settings, session)
 
 
 def teardown_sandbox(options: argparse.Namespace, settings: Settings, session: Session) -> int:
-    """The sandbox's own ending: when it is gone its things are, too; when nobody else uses it, it is stopped."""
+    """The sandbox's own ending: when it is gone its resources are, too; when nobody else uses it, it is stopped."""
     screen = session.screen
     region = options.region or DEFAULT_REGION
-    path = options.state or ledger_path(SANDBOX_ACCOUNT, region, "sandbox:", options.learner, FOLDER)
+    path = options.state or state_path(SANDBOX_ACCOUNT, region, "sandbox:", options.learner, FOLDER)
     folder = path.absolute().parent
     running = sandbox_process.find(folder)
     if running is None:
         return close_without_sandbox(path, region, options, screen)
     target = Target(region=options.region, sandbox=(running.id, running.url), sources=options.sources)
-    aws = connect(target, session.tap)
+    aws = connect(target, session.calls)
     code = teardown_at(path, aws, options, settings, session)
     if options.dry_run:
         return code
-    users = [other for other in ledgers_in(folder) if uses_sandbox(other, f"sandbox:{running.id}")]
+    users = [other for other in state_files_in(folder) if uses_sandbox(other, f"sandbox:{running.id}")]
     if users:
         here = Path.cwd()
         names = ", ".join(str(user.relative_to(here) if user.is_relative_to(here) else user) for user in users)
@@ -124,7 +124,7 @@ def teardown_sandbox(options: argparse.Namespace, settings: Settings, session: S
     try:
         sandbox_process.stop(running)
     except sandbox_process.SandboxFailed as error:
-        raise outcome.Stop(
+        raise outcome.UserError(
             "The sandbox did not stop.",
             means=f"Everything in it was removed. {error}",
             advice=("Run the same command again.",),
@@ -133,81 +133,81 @@ def teardown_sandbox(options: argparse.Namespace, settings: Settings, session: S
     return code
 
 
-def kind_of_ledger(options: argparse.Namespace) -> type[Ledger]:
-    return DryLedger if options.dry_run else Ledger
+def kind_of_state(options: argparse.Namespace) -> type[State]:
+    return DryState if options.dry_run else State
 
 
 def close_without_sandbox(path: Path, region: str, options: argparse.Namespace, screen: Screen) -> int:
     if not path.exists():
-        name_other_ledgers(path, screen)
+        name_other_state_files(path, screen)
         screen.say("Nothing to do: no sandbox is running, and a sandbox that is gone took everything along.", GOOD)
         return outcome.DONE
-    ledger = kind_of_ledger(options).open(path, account=SANDBOX_ACCOUNT, region=region, endpoint="sandbox:")
+    state = kind_of_state(options).open(path, account=SANDBOX_ACCOUNT, region=region, endpoint="sandbox:")
     try:
-        if ledger.resources:
-            close_as_gone(ledger, screen)
+        if state.resources:
+            close_as_gone(state, screen)
         else:
-            screen.say("Nothing to do: the ledger is empty, and no sandbox is running.", GOOD)
+            screen.say("Nothing to do: the state file is empty, and no sandbox is running.", GOOD)
     finally:
-        ledger.close()
+        state.close()
     return outcome.DONE
 
 
-def close_as_gone(ledger: Ledger, screen: Screen) -> None:
-    closed = "would be closed" if isinstance(ledger, DryLedger) else "is closed"
-    screen.say(f"The sandbox {ledger.endpoint} is gone, and everything in it, too. The ledger {closed}.", GOOD)
-    turn_back(ledger, None)
-    ledger.resources = []
-    ledger.close_books({"looks": 0, "things": [], "sandbox": "gone"})
+def close_as_gone(state: State, screen: Screen) -> None:
+    closed = "would be closed" if isinstance(state, DryState) else "is closed"
+    screen.say(f"The sandbox {state.endpoint} is gone, and everything in it, too. The state file {closed}.", GOOD)
+    turn_back(state, None)
+    state.resources = []
+    state.close_books({"looks": 0, "things": [], "sandbox": "gone"})
 
 
 def teardown_at(path: Path, aws: Clients, options: argparse.Namespace, settings: Settings, session: Session) -> int:
     screen = session.screen
-    Ledger.check(path)
+    State.check(path)
     if not path.exists():
-        name_other_ledgers(path, screen)
+        name_other_state_files(path, screen)
         return look_in_account(path, aws, options, settings, screen)
     began = time.monotonic()
-    ledger = kind_of_ledger(options).open(path, account=aws.account_id, region=aws.region, endpoint=aws.endpoint)
-    aws.tap.permit = ledger.permit
+    state = kind_of_state(options).open(path, account=aws.account_id, region=aws.region, endpoint=aws.endpoint)
+    aws.calls.permit = state.permit
     try:
-        session.write_down("teardown", options.arguments, aws, settings, ledger, keep=not options.dry_run)
-        hide_ids(screen, aws, ledger)
-        show_banner(screen, aws, settings, ledger, options.sources)
-        if ledger.endpoint != aws.endpoint:
-            close_as_gone(ledger, screen)
+        session.write_down("teardown", options.arguments, aws, settings, state, keep=not options.dry_run)
+        hide_ids(screen, aws, state)
+        show_banner(screen, aws, settings, state, options.sources)
+        if state.endpoint != aws.endpoint:
+            close_as_gone(state, screen)
             return outcome.DONE
-        if options.back_to and ledger.resources and not steps_from(ledger, options.back_to):
-            turn_back(ledger, options.back_to)
+        if options.back_to and state.resources and not steps_from(state, options.back_to):
+            turn_back(state, options.back_to)
             screen.say(f"Nothing to do: step {options.back_to.number} comes next already.", GOOD)
             return outcome.DONE
-        if ledger.resources and isinstance(ledger, DryLedger):
-            return dry_run(aws, ledger, options, screen)
-        if ledger.resources:
-            return remove_all(aws, ledger, options, session, began)
-        if ledger.receipt:
-            screen.say(f"Nothing to do: everything was removed already ({ledger.receipt.get('at')}).", GOOD)
+        if state.resources and isinstance(state, DryState):
+            return dry_run(aws, state, options, screen)
+        if state.resources:
+            return remove_all(aws, state, options, session, began)
+        if state.receipt:
+            screen.say(f"Nothing to do: everything was removed already ({state.receipt.get('at')}).", GOOD)
             return outcome.DONE
-        screen.say("The ledger is empty, and has no receipt of a teardown.", "bold")
+        screen.say("The state file is empty, and has no receipt of a teardown.", "bold")
         return look_in_account(path, aws, options, settings, screen)
     finally:
-        ledger.close()
+        state.close()
 
 
-def steps_from(ledger: Ledger, step: Step | None) -> list[Resource]:
+def steps_from(state: State, step: Step | None) -> list[Resource]:
     """What stands that is to go, the last first: of all steps, or of one and those after it."""
     keep = steps_before(step)
-    return [resource for resource in reversed(ledger.standing) if resource.step not in keep]
+    return [resource for resource in reversed(state.standing) if resource.step not in keep]
 
 
 def steps_before(step: Step | None) -> list[str]:
     return [one.name for one in STEPS if step is not None and one.number < step.number]
 
 
-def turn_back(ledger: Ledger, step: Step | None) -> None:
+def turn_back(state: State, step: Step | None) -> None:
     """A lesson that was begun goes on with the first of the steps that were taken down; None means all of them."""
-    place = Place.read(ledger.path)
-    if not place.is_new and not isinstance(ledger, DryLedger):
+    place = Place.read(state.path)
+    if not place.is_new and not isinstance(state, DryState):
         place.note(step or STEPS[0])
 
 
@@ -215,19 +215,19 @@ def turn_back(ledger: Ledger, step: Step | None) -> None:
 WORDS = {"deleted": "delete", "left": "put back", "kept": "stay"}
 
 
-def dry_run(aws: Clients, ledger: DryLedger, options: argparse.Namespace, screen: Screen) -> int:
-    """`--dry-run`: the same walk through the ledger, with every write held back."""
+def dry_run(aws: Clients, state: DryState, options: argparse.Namespace, screen: Screen) -> int:
+    """`--dry-run`: the same walk through the state file, with every write held back."""
     planned: list[Planned] = []
 
     def note(word: str, resource: Resource, remark: str) -> None:
-        calls = ledger.planned[resource.key].calls if resource.key in ledger.planned else ()
+        calls = state.planned[resource.key].calls if resource.key in state.planned else ()
         word = WORDS.get(word, word)
         notes = (remark,) if remark else ()
         planned.append(Planned(resource.key, resource.kind, resource.identity, word, calls=calls, notes=notes))
 
-    with explained(aws, ledger):
+    with explained(aws, state):
         keep = steps_before(options.back_to)
-        take_down(aws, ledger, tell=note, include_adopted=options.include_adopted, keep=keep)
+        take_down(aws, state, tell=note, include_adopted=options.include_adopted, keep=keep)
     show_plan(screen, planned, aws)
     return outcome.CHANGES if options.detailed_exitcode and any(map(changes, planned)) else outcome.DONE
 
@@ -236,41 +236,41 @@ PROOF = "proof"
 
 
 def progress_of(
-    aws: Clients, ledger: Ledger, screen: Screen, backwards: Sequence[Resource], now: Callable[[], str]
+    aws: Clients, state: State, screen: Screen, backwards: Sequence[Resource], now: Callable[[], str]
 ) -> Progress:
     """What is shown while it is removed, with what earlier teardowns here took where that can be seen."""
-    took = took_before("teardown", aws, ledger, screen)
+    took = took_before("teardown", aws, state, screen)
     titles = {step.name: step.title for step in STEPS}
     parts = {resource.step: titles.get(resource.step, resource.step) for resource in backwards}
-    return Progress(parts | {PROOF: "Reading back what was removed"}, now, aws.tap, took)
+    return Progress(parts | {PROOF: "Reading back what was removed"}, now, aws.calls, took)
 
 
-def remove_all(aws: Clients, ledger: Ledger, options: argparse.Namespace, session: Session, began: float) -> int:
+def remove_all(aws: Clients, state: State, options: argparse.Namespace, session: Session, began: float) -> int:
     """Show what will go and ask once; then delete it, the last first, and read it back."""
     screen = session.screen
-    with explained(aws, ledger):
-        stays = what_stays(aws, ledger, include_adopted=options.include_adopted)
-        backwards = steps_from(ledger, options.back_to)
-        show_and_ask(aws, ledger, options, screen, backwards, stays)
-        left = remove_and_prove(aws, ledger, options, session, backwards, stays)
-    things = [entry for entry in ledger.resources if entry.status == "deleted"]
-    close(ledger, left)
+    with explained(aws, state):
+        stays = what_stays(aws, state, include_adopted=options.include_adopted)
+        backwards = steps_from(state, options.back_to)
+        show_and_ask(aws, state, options, screen, backwards, stays)
+        left = remove_and_prove(aws, state, options, session, backwards, stays)
+    resources = [entry for entry in state.resources if entry.status == "deleted"]
+    close(state, left)
     if left:
         show_things(screen, "Left", [one.resource for one in left], {one.resource.key: one.why for one in left})
-    show_counts(screen, aws.tap, time.monotonic() - began)
+    show_counts(screen, aws.calls, time.monotonic() - began)
     if left:
-        raise outcome.Stop(
-            f"{len(left)} of the recorded things {'is' if len(left) == 1 else 'are'} left.",
-            means="They stay in the ledger; the list above says why each of them is still there.",
+        raise outcome.UserError(
+            f"{len(left)} of the recorded resources {'is' if len(left) == 1 else 'are'} left.",
+            means="They stay in the state file; the list above says why each of them is still there.",
             advice=("Remove what stands in the way, then run the same command again.",),
         )
-    tell_the_end(aws, ledger, options, screen, things)
+    tell_the_end(aws, state, options, screen, resources)
     return outcome.DONE
 
 
 def show_and_ask(
     aws: Clients,
-    ledger: Ledger,
+    state: State,
     options: argparse.Namespace,
     screen: Screen,
     backwards: Sequence[Resource],
@@ -278,12 +278,12 @@ def show_and_ask(
 ) -> None:
     """What will be put back, removed, and left. Asks before the first change, unless that was answered beforehand."""
     to_go = [resource for resource in backwards if resource.key not in stays]
-    to_put_back = [one for one in to_go if is_to_be_left(ledger, one, options.include_adopted)]
+    to_put_back = [one for one in to_go if is_to_be_left(state, one, options.include_adopted)]
     to_go = [resource for resource in to_go if resource not in to_put_back]
     if to_put_back:
         show_things(screen, "Adopted: to be put back as it was found, and left", to_put_back, {})
     if to_go:
-        show_things(screen, "To be removed", to_go, contents(aws, ledger))
+        show_things(screen, "To be removed", to_go, contents(aws, state))
     if stays:
         show_things(screen, "To stay as it is", [one for one in backwards if one.key in stays], stays)
     if options.back_to:
@@ -292,13 +292,13 @@ def show_and_ask(
                 screen.say(sentence)
     if (to_go or to_put_back) and not (options.yes or options.sandbox):
         where = aws.endpoint or f"account {aws.account_id}, Region {aws.region}"
-        put_back = f", and put back {len(to_put_back)}" if to_put_back else ""
-        prompts.ask(screen, f"Remove {plural(len(to_go), 'thing')} from {where}{put_back}?", flag="--yes")
+        restore_one = f", and put back {len(to_put_back)}" if to_put_back else ""
+        prompts.ask(screen, f"Remove {plural(len(to_go), 'resource')} from {where}{restore_one}?", flag="--yes")
 
 
 def remove_and_prove(
     aws: Clients,
-    ledger: Ledger,
+    state: State,
     options: argparse.Namespace,
     session: Session,
     backwards: Sequence[Resource],
@@ -313,30 +313,30 @@ def remove_and_prove(
 
     screen.say()
     screen.say("Removing", "bold")
-    turn_back(ledger, options.back_to)
+    turn_back(state, options.back_to)
     keep = steps_before(options.back_to)
     proving = False
-    progress = progress_of(aws, ledger, screen, backwards, lambda: PROOF if proving else ledger.step)
+    progress = progress_of(aws, state, screen, backwards, lambda: PROOF if proving else state.step)
     with session.progress(progress):
-        left = take_down(aws, ledger, tell=tell, stays=stays, include_adopted=options.include_adopted, keep=keep)
+        left = take_down(aws, state, tell=tell, stays=stays, include_adopted=options.include_adopted, keep=keep)
         proving = True
-        return left + prove(aws, ledger)
+        return left + prove(aws, state)
 
 
 def tell_the_end(
-    aws: Clients, ledger: Ledger, options: argparse.Namespace, screen: Screen, things: Sequence[Resource]
+    aws: Clients, state: State, options: argparse.Namespace, screen: Screen, resources: Sequence[Resource]
 ) -> None:
     """Nothing is left: what was proved, and what was somebody else's."""
-    namesakes = [name_of(entry.kind, entry.identity) for entry in things if "namesake" in entry.outputs]
+    namesakes = [name_of(entry.kind, entry.identity) for entry in resources if "namesake" in entry.outputs]
     if namesakes:
         screen.say(f"Somebody else's, and not touched: what is called {', '.join(namesakes)} by now.")
-    were_there = [name_of(entry.kind, entry.identity) for entry in things if "left" in entry.outputs]
+    were_there = [name_of(entry.kind, entry.identity) for entry in resources if "left" in entry.outputs]
     if were_there:
         screen.say(f"Adopted, put back as it was found, and left: {', '.join(were_there)}.")
-    if ledger.standing and options.back_to:
+    if state.standing and options.back_to:
         screen.say(
             f"Back to step {options.back_to.number}, {options.back_to.title}: what it and the steps after it made was "
-            "read back, each thing from its own service, and none is there.",
+            "read back, each resource from its own service, and none is there.",
             GOOD,
         )
         go_on = program("provision", [*target_arguments(options, aws), *screen.look, "--step"])
@@ -344,46 +344,46 @@ def tell_the_end(
         return
     of_ours = " of ours" if were_there else ""
     screen.say(
-        f"Nothing{of_ours} is left: all {len(things) - len(were_there)} recorded things{of_ours} were read back, each "
-        "from its own service, and none is there. The receipt is in the ledger.",
+        f"Nothing{of_ours} is left: all {len(resources) - len(were_there)} recorded resources{of_ours} were read back, "
+        "each from its own service, and none is there. The receipt is in the state file.",
         GOOD,
     )
 
 
-def name_other_ledgers(path: Path, screen: Screen) -> None:
-    """No ledger does not mean that there is nothing: say where it was looked for."""
-    screen.keep(f"There is no ledger at {path}.", "bold")
-    others = ledgers_in(path.absolute().parent)
+def name_other_state_files(path: Path, screen: Screen) -> None:
+    """No state file does not mean that there is nothing: say where it was looked for."""
+    screen.keep(f"There is no state file at {path}.", "bold")
+    others = state_files_in(path.absolute().parent)
     if others:
-        screen.keep("Other ledgers in that folder: " + ", ".join(other.name for other in others))
+        screen.keep("Other state files in that folder: " + ", ".join(other.name for other in others))
 
 
 def look_in_account(path: Path, aws: Clients, options: argparse.Namespace, settings: Settings, screen: Screen) -> int:
-    """Without a ledger, or with one that says nothing: is there anything of the suite? Reads only."""
+    """Without a state file, or with one that says nothing: is there anything of the suite? Reads only."""
     screen.say("Looking in the account ...")
     with explained(aws, step="looking in the account"):
-        seen = survey(aws, settings, times=TIMES)
+        seen = take_inventory(aws, settings, times=TIMES)
     where = f"account {aws.account_id}, Region {aws.region}"
     unanswered = ", ".join(map(str, seen.unanswered))
-    if seen.things:
+    if seen.resources:
         recover = (
-            "If the ledger is lost, write it anew and run this again:",
+            "If the state file is lost, write it anew and run this again:",
             "    " + program("provision", [*target_arguments(options, aws), "--recover"]),
         )
-        can_recover = not path.exists() and any(thing.key and thing.mark for thing in seen.things)
-        raise outcome.Stop(
-            f"{plural(len(seen.things), 'thing')} with the suite's names or marks in {where}, and no ledger here says "
-            "whose.",
+        can_recover = not path.exists() and any(resource.key and resource.tag for resource in seen.resources)
+        raise outcome.UserError(
+            f"{plural(len(seen.resources), 'resource')} with the suite's names or tags in {where}, and no state file "
+            "here says whose.",
             means="Nothing was changed." + (f" Not everything could be looked at: {unanswered}." if unanswered else ""),
             advice=(
-                "Run this where the ledger is, or name it with --state PATH.",
+                "Run this where the state file is, or name it with --state PATH.",
                 "If they were made for another --learner, name that one.",
                 *(recover if can_recover else ()),
             ),
-            things=tuple((thing.kind, thing.identity, thing.described) for thing in seen.things),
+            resources=tuple((resource.kind, resource.identity, resource.described) for resource in seen.resources),
         )
     if seen.unanswered:
-        raise outcome.Stop(
+        raise outcome.UserError(
             f"Not everything in {where} could be looked at: {unanswered}.",
             means="Whether something is left there is open.",
             advice=("Ask for the permission to read it, then run the same command again.",),
@@ -395,7 +395,7 @@ def look_in_account(path: Path, aws: Clients, options: argparse.Namespace, setti
 def uses_sandbox(path: Path, endpoint: str) -> bool:
     try:
         content = parse(path.read_bytes(), path)
-    except (OSError, outcome.Stop):
+    except (OSError, outcome.UserError):
         return True  # what cannot be read may still need it
     return content["endpoint"] == endpoint and any(entry["status"] != "deleted" for entry in content["resources"])
 

@@ -8,41 +8,45 @@ from provision.api import find_permission, list_apis
 from provision.aws.clients import Clients
 from provision.settings import Settings
 from provision.state.entries import TAG, Resource
-from provision.state.state import Ledger
+from provision.state.state import State
 
 
-def find(aws: Clients, ledger: Ledger, resource: Resource) -> dict[str, Any] | None:
-    """The API that carries this deployment's mark, whatever its name is by now; else the one whose id was noted."""
+def find(aws: Clients, state: State, resource: Resource) -> dict[str, Any] | None:
+    """The API that carries this deployment's tag, whatever its name is by now; else the one whose id was noted."""
     noted = resource.outputs.get("id")
     apis = list_apis(aws.apigateway)
-    found = next((api for api in apis if is_marked(ledger, api) and api["id"] == noted), None)
-    found = found or next((api for api in apis if is_marked(ledger, api)), None)
+    found = next((api for api in apis if has_our_tag(state, api) and api["id"] == noted), None)
+    found = found or next((api for api in apis if has_our_tag(state, api)), None)
     return found or next((api for api in apis if api["id"] == noted), None)
 
 
-def is_marked(ledger: Ledger, api: dict[str, Any]) -> bool:
-    return bool(api["Tags"].get(TAG) == ledger.deployment)
+def has_our_tag(state: State, api: dict[str, Any]) -> bool:
+    """Whether the API carries this deployment's tag."""
+    return bool(api["Tags"].get(TAG) == state.deployment)
 
 
-def find_permission_of(aws: Clients, ledger: Ledger, resource: Resource) -> dict[str, Any] | None:
+def find_permission_of(aws: Clients, state: State, resource: Resource) -> dict[str, Any] | None:
+    """The statement of the function's policy; None if it is gone."""
     return find_permission(aws.lambda_, resource.identity["FunctionName"], resource.identity["StatementId"])
 
 
-def permission_is_part(aws: Clients, ledger: Ledger, resource: Resource, function: dict[str, Any]) -> bool:
+def permission_is_part(aws: Clients, state: State, resource: Resource, function: dict[str, Any]) -> bool:
+    """Whether it is the statement that step 7 adds to our function."""
     return (
         resource.identity["FunctionName"] == function["FunctionName"]
         and resource.identity["StatementId"] == Settings().permission
     )
 
 
-def remove_permission(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:
+def remove_permission(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> None:
+    """Take the statement out of the function's policy."""
     aws.lambda_.remove_permission(
         FunctionName=resource.identity["FunctionName"],
         StatementId=resource.identity["StatementId"],
     )
 
 
-def restore_permission(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:
+def restore_permission(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> None:
     """The statement as it was. It cannot be changed, only removed and added again."""
     statement = resource.was("statement", resource.description)
     if not statement:
@@ -55,7 +59,7 @@ def restore_permission(aws: Clients, ledger: Ledger, resource: Resource, found: 
     }
     if same_permission(found, statement):
         return
-    remove_permission(aws, ledger, resource, found)
+    remove_permission(aws, state, resource, found)
     aws.lambda_.add_permission(
         FunctionName=resource.identity["FunctionName"],
         StatementId=resource.identity["StatementId"],
@@ -66,33 +70,32 @@ def restore_permission(aws: Clients, ledger: Ledger, resource: Resource, found: 
 
 
 def same_permission(found: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two statements say the same."""
     return all(found.get(part) == other.get(part) for part in ("Action", "Principal", "Condition"))
 
 
-def others_on(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> list[str]:
+def others_on(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> list[str]:
     """Stages that the suite did not make: an API is deleted with all its stages, at once and without a question."""
     ours = {
-        (entry.identity["restApiId"], Settings().stage)
-        for entry in ledger.resources
-        if entry.kind == "apigateway:stage"
+        (entry.identity["restApiId"], Settings().stage) for entry in state.resources if entry.kind == "apigateway:stage"
     }
     return [
         f"stage {stage['stageName']}"
         for api in list_apis(aws.apigateway)
-        if is_marked(ledger, api)
+        if has_our_tag(state, api)
         for stage in aws.apigateway.get_stages(restApiId=api["id"])["item"]
         if (api["id"], stage["stageName"]) not in ours
     ]
 
 
-def delete(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:
+def delete(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> None:
     """Deletes resources, methods, deployments and all, at once. AWS allows one such call in 30 seconds per account.
 
-    Names repeat, so an answer that was lost in an evil hour may have left a second API with our mark: all of them go.
+    Names repeat, so an answer that was lost in an evil hour may have left a second API with our tag: all of them go.
     https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html
     """
     for api in list_apis(aws.apigateway):
-        if is_marked(ledger, api):
+        if has_our_tag(state, api):
             aws.apigateway.delete_rest_api(
                 restApiId=api["id"],
             )
@@ -100,6 +103,8 @@ def delete(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, An
 
 
 def wait_until_gone(aws: Clients, api_id: str) -> None:
+    """GetRestApi still answers for a moment after the deletion."""
+
     def gone() -> bool:
         try:
             aws.apigateway.get_rest_api(restApiId=api_id)

@@ -1,4 +1,4 @@
-"""Walks the ledger backwards, then reads everything back to prove that nothing is left."""
+"""Walks the state file backwards, then reads everything back to prove that nothing is left."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from provision.aws.waiting import Wait
 from provision.cli.errors import explain
 from provision.cli.runner import TRIES, settle
 from provision.state.entries import TAG, Resource
-from provision.state.file import LedgerRefused
+from provision.state.file import StateRefused
 from provision.state.resources import PLACES, immutable_id
-from provision.state.state import Ledger
+from provision.state.state import State
 from provision.terminal import outcome
 from teardown import VERBS
 
 # How many times in a row everything must be found gone. One look may be answered from a place that lags behind.
-LOOKS = 3
+GONE_READS = 3
 # The same where a run ended in the middle of making it: it may have come to be, and not be seen yet.
-LOOKS_IF_UNSURE = 10
+GONE_READS_IF_UNSURE = 10
 
 # Seconds that the proof waits for what was deleted to vanish everywhere; AWS names up to 60 for a queue.
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_DeleteQueue.html
-VANISHING = 90.0
+GONE_WITHIN_SECONDS = 90.0
 
 # A log group comes back when an invocation writes after the group's deletion: while the function is there, and as
 # long after it as the longest invocation lasts.
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
-LATE = datetime.timedelta(minutes=15)
+LATE_WRITE = datetime.timedelta(minutes=15)
 # How far two clocks may differ: AWS refuses requests that are signed with a clock further off.
 CLOCKS = datetime.timedelta(minutes=5)
 
@@ -51,7 +51,7 @@ NOT_THERE = frozenset(
 # After these nothing else would succeed either, or be recorded.
 ENDINGS = (
     outcome.Interrupted,
-    LedgerRefused,
+    StateRefused,
     NotAWS,
     *CREDENTIAL_ERRORS,
     HTTPClientError,
@@ -59,55 +59,55 @@ ENDINGS = (
 )
 
 
-class StillInUse(outcome.Stop):
-    """Ours, and left as it is, since something of somebody else's would stop working. It stays in the ledger."""
+class StillInUse(outcome.UserError):
+    """Ours, and left as it is, since something of somebody else's would stop working. It stays in the state file."""
 
 
 @dataclass(frozen=True)
 class Left:
-    """A recorded thing that is still there, or may be, and why."""
+    """A recorded resource that is still there, or may be, and why."""
 
     resource: Resource
     why: str
 
 
-def what_stays(aws: Clients, ledger: Ledger, *, include_adopted: bool = False) -> dict[str, str]:
-    """By key, what will not be deleted as somebody else's things depend on it, and why. Reads only.
+def what_stays(aws: Clients, state: State, *, include_adopted: bool = False) -> dict[str, str]:
+    """By key, what will not be deleted as somebody else's resources depend on it, and why. Reads only.
 
     It is asked before anything is deleted: backwards, the stage and the permission come before the function, and
     whoever hangs on the function would lose them before it is seen that the function must stay.
     """
     stays: dict[str, str] = {}
-    for resource in ledger.standing:
-        if VERBS[resource.kind].others_on is None or is_to_be_left(ledger, resource, include_adopted):
+    for resource in state.standing:
+        if VERBS[resource.kind].others_on is None or is_to_be_left(state, resource, include_adopted):
             continue
-        ledger.step = resource.step
+        state.step = resource.step
         try:
-            found = VERBS[resource.kind].find(aws, ledger, resource)
-            if found is None or not is_ours(aws, ledger, resource, found):
+            found = VERBS[resource.kind].find(aws, state, resource)
+            if found is None or not is_ours(aws, state, resource, found):
                 continue
         except Exception as error:  # noqa: BLE001
             failure(aws, resource, error)
             continue  # the walk meets the same, and reports it
         try:
-            refuse_if_others_depend_on(aws, ledger, resource, found)
+            refuse_if_others_depend_on(aws, state, resource, found)
         except StillInUse as kept:
             stays[resource.key] = kept.what
         except Exception as error:  # noqa: BLE001
             stays[resource.key] = f"who else depends on it could not be read: {failure(aws, resource, error)}"
-    for resource in ledger.standing:
+    for resource in state.standing:
         if resource.key in stays:
-            stays = {**what_it_needs(ledger, resource), **stays}
+            stays = {**what_it_needs(state, resource), **stays}
     return stays
 
 
-def what_it_needs(ledger: Ledger, resource: Resource) -> dict[str, str]:
+def what_it_needs(state: State, resource: Resource) -> dict[str, str]:
     """By key, what must stay because `resource` does."""
     needed: dict[str, str] = {}
     keys = [resource.key]
     while keys:
         for key in needs_of(keys.pop()):
-            if key not in needed and ledger.record(key) is not None:
+            if key not in needed and state.record(key) is not None:
                 needed[key] = f"{resource.name} stays and needs it"
                 keys.append(key)
     return needed
@@ -120,32 +120,31 @@ def needs_of(key: str) -> tuple[str, ...]:
 
 def take_down(
     aws: Clients,
-    ledger: Ledger,
+    state: State,
     *,
     tell: Callable[[str, Resource, str], None],
     stays: Mapping[str, str] | None = None,
     include_adopted: bool = False,
     keep: Collection[str] = (),
 ) -> list[Left]:
-    """Delete what the ledger records, the last first, and go on past what fails. What the steps `keep` made stays.
+    """Delete what the state file records, the last first, and go on past what fails. What the steps `keep` made stays.
 
-    What was adopted is put back as it was and left, unless `include_adopted`.
-    `tell` gets a word ("deleted", "left", "gone", "kept", "failed"), the thing and a remark. `stays` is what
-    `what_stays` saw, where that was asked already. What is left over stays in the ledger. Expired credentials and the
-    like end it at once.
+    What was adopted is put back as it was and left, unless `include_adopted`. `tell` gets a word ("deleted", "left",
+    "gone", "kept", "failed"), the resource and a remark. `stays` is what `what_stays` saw, where that was asked
+    already. What is left over stays in the state file. Expired credentials and the like end it at once.
     """
     left: dict[str, Left] = {}
-    staying = dict(what_stays(aws, ledger, include_adopted=include_adopted) if stays is None else stays)
-    for resource in reversed(ledger.standing):
+    staying = dict(what_stays(aws, state, include_adopted=include_adopted) if stays is None else stays)
+    for resource in reversed(state.standing):
         if resource.step in keep:
             continue
-        ledger.step = resource.step
+        state.step = resource.step
         try:
-            leave = is_to_be_left(ledger, resource, include_adopted)
-            word, remark = remove(aws, ledger, resource, staying.get(resource.key), leave=leave)
+            leave = is_to_be_left(state, resource, include_adopted)
+            word, remark = remove(aws, state, resource, staying.get(resource.key), leave=leave)
         except StillInUse as kept:
             # Somebody may have come since `what_stays` looked: then at least what is not yet deleted stays, too.
-            staying = {**what_it_needs(ledger, resource), **staying}
+            staying = {**what_it_needs(state, resource), **staying}
             word, remark = "kept", kept.what
         except Exception as error:  # noqa: BLE001
             word, remark = "failed", failure(aws, resource, error)
@@ -155,7 +154,7 @@ def take_down(
         elif word != "left":
             for part in [one.resource for one in left.values() if one.resource.parent == resource.key]:
                 # A permission or a stage that could not be removed by itself went with the function or the API.
-                ledger.gone(part)
+                state.gone(part)
                 tell("gone", part, f"it went with {resource.name}")
                 del left[part.key]
     return list(left.values())
@@ -173,7 +172,7 @@ def failure(aws: Clients, resource: Resource, error: Exception) -> str:
     return stop.what
 
 
-def is_to_be_left(ledger: Ledger, resource: Resource, include_adopted: bool) -> bool:
+def is_to_be_left(state: State, resource: Resource, include_adopted: bool) -> bool:
     """Whether it is not to be deleted, as it was there before. An attachment goes at least with a policy of ours."""
     if include_adopted or not resource.is_adopted:
         return False
@@ -181,20 +180,20 @@ def is_to_be_left(ledger: Ledger, resource: Resource, include_adopted: bool) -> 
         entry.kind == "iam:policy"
         and entry.identity["PolicyArn"] == resource.identity["PolicyArn"]
         and not entry.is_adopted
-        for entry in ledger.resources
+        for entry in state.resources
     )
 
 
-def was_given_back(aws: Clients, ledger: Ledger, resource: Resource) -> bool:
-    """Whether what is adopted carries no mark of ours, and nothing but the mark was ever to come off it.
+def was_restored(aws: Clients, state: State, resource: Resource) -> bool:
+    """Whether what is adopted carries no tag of ours, and nothing but the tag was ever to come off it.
 
-    The mark is put on before anything is changed and taken off when all is put back. Tags may lag behind, so their
+    The tag is put on before anything is changed and taken off when all is put back. Tags may lag behind, so their
     absence is believed after several looks.
     """
     if set(resource.before) - {"tags"}:
         return False
-    for looks_left in reversed(range(LOOKS)):
-        found = VERBS[resource.kind].find(aws, ledger, resource)
+    for looks_left in reversed(range(GONE_READS)):
+        found = VERBS[resource.kind].find(aws, state, resource)
         if found is None or found.get("Tags") is None or found["Tags"].get(TAG):
             return False
         if looks_left:
@@ -202,41 +201,41 @@ def was_given_back(aws: Clients, ledger: Ledger, resource: Resource) -> bool:
     return True
 
 
-def refuse_while_parts_stand(ledger: Ledger, resource: Resource) -> None:
-    """Stop while something of ours is still on it: without the mark on its parent it would be nobody's."""
-    parts = [entry.name for entry in ledger.standing if entry.parent == resource.key]
+def refuse_while_parts_stand(state: State, resource: Resource) -> None:
+    """Stop while something of ours is still on it: without the tag on its parent it would be nobody's."""
+    parts = [entry.name for entry in state.standing if entry.parent == resource.key]
     if parts:
-        raise outcome.Stop(f"{', '.join(parts)} on it could not be taken away, so its mark stays, too")
+        raise outcome.UserError(f"{', '.join(parts)} on it could not be taken away, so its tag stays, too")
 
 
 def remove(
-    aws: Clients, ledger: Ledger, resource: Resource, stays: str | None, *, leave: bool = False
+    aws: Clients, state: State, resource: Resource, stays: str | None, *, leave: bool = False
 ) -> tuple[str, str]:
-    """Delete one thing, unless it is gone already, has become somebody else's, or `stays`. What happened; a remark.
+    """Delete one resource, unless it is gone already, has become somebody else's, or `stays`. What happened; a remark.
 
     With `leave` it is put back as it was before, and left.
     """
     how = "in an earlier run" if resource.status == "deleting" else None
     began = aws.waiting.clock()
     for tries_left in reversed(range(TRIES)):
-        found = look(aws, ledger, resource)
+        found = look(aws, state, resource)
         if found is None:
-            ledger.gone(resource)
+            state.gone(resource)
             return ("deleted", how) if how else ("gone", "it was not there any more")
-        over = nothing_to_do(aws, ledger, resource, found)
+        over = nothing_to_do(aws, state, resource, found)
         if over is not None:
             return over
         if stays:
             raise StillInUse(stays)
         if leave:
-            refuse_while_parts_stand(ledger, resource)
+            refuse_while_parts_stand(state, resource)
         else:
-            refuse_if_others_depend_on(aws, ledger, resource, found)
+            refuse_if_others_depend_on(aws, state, resource, found)
         known = immutable_id(resource.kind, found)
         if known is not None:
             resource.outputs["id"] = known  # what is deleted, and must be found gone, whatever the file said
         try:
-            return put_back(aws, ledger, resource, found) if leave else delete(aws, ledger, resource, found)
+            return restore_one(aws, state, resource, found) if leave else delete(aws, state, resource, found)
         except AnswerLost as lost:
             if not tries_left:
                 raise
@@ -252,66 +251,64 @@ def remove(
     raise AssertionError("unreachable")
 
 
-def nothing_to_do(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> tuple[str, str] | None:
+def nothing_to_do(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> tuple[str, str] | None:
     """What happened, and a remark, where nothing is to be done: it was given back already, or is somebody else's."""
-    if resource.is_adopted and was_given_back(aws, ledger, resource):
-        ledger.left(resource)
+    if resource.is_adopted and was_restored(aws, state, resource):
+        state.left(resource)
         return "left", "adopted, and as it was found"
-    if not is_ours(aws, ledger, resource, found):
+    if not is_ours(aws, state, resource, found):
         resource.outputs["namesake"] = immutable_id(resource.kind, found) or "without an id"
-        ledger.gone(resource)
+        state.gone(resource)
         return "gone", "what bears its name now is somebody else's, and was not touched"
     return None
 
 
-def delete(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> tuple[str, str]:
+def delete(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> tuple[str, str]:
     """Delete it, recorded before and after."""
-    with ledger.deleting(resource):
-        VERBS[resource.kind].delete(aws, ledger, resource, found)
+    with state.deleting(resource):
+        VERBS[resource.kind].delete(aws, state, resource, found)
     return "deleted", ""
 
 
-def put_back(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> tuple[str, str]:
+def restore_one(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> tuple[str, str]:
     """Give what was adopted back as it was, recorded before and after."""
     restore = VERBS[resource.kind].restore
     assert restore is not None, "only what can be put back is adopted"
-    with ledger.putting_back(resource):
-        restore(aws, ledger, resource, found)
+    with state.restoring(resource):
+        restore(aws, state, resource, found)
     return "left", "adopted, and put back as it was found"
 
 
-def look(aws: Clients, ledger: Ledger, resource: Resource) -> dict[str, Any] | None:
+def look(aws: Clients, state: State, resource: Resource) -> dict[str, Any] | None:
     """What is there under the recorded identity. "Nothing" is believed after several looks."""
-    for looks_left in reversed(range(LOOKS if resource.status != "creating" else LOOKS_IF_UNSURE)):
-        found = VERBS[resource.kind].find(aws, ledger, resource)
+    for looks_left in reversed(range(GONE_READS if resource.status != "creating" else GONE_READS_IF_UNSURE)):
+        found = VERBS[resource.kind].find(aws, state, resource)
         if found is not None or not looks_left:
             return found
         aws.waiting.sleep(1.0)
     return None
 
 
-def is_ours(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> bool:
-    """Whether it is what the ledger recorded: by its own mark, or, where it can carry none, by its parent's.
+def is_ours(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> bool:
+    """Whether it is what the state file recorded: by its own tag, or, where it can carry none, by its parent's.
 
     Which of the two is a matter of the kind and not of the entry, whose word is only a claim.
     """
     if resource.kind == "lambda:event-source-mapping" and "Tags" not in found:
-        return is_between_ours(aws, ledger, resource, found)
+        return is_between_ours(aws, state, resource, found)
     is_part = VERBS[resource.kind].is_part
     if is_part is None:
-        return ledger.is_ours(resource, found)
-    parent = ledger.record(resource.parent or "")
+        return state.is_ours(resource, found)
+    parent = state.record(resource.parent or "")
     if parent is None or VERBS[parent.kind].is_part is not None:
         return False
-    found_parent = look(aws, ledger, parent)
+    found_parent = look(aws, state, parent)
     return (
-        found_parent is not None
-        and ledger.is_ours(parent, found_parent)
-        and is_part(aws, ledger, resource, found_parent)
+        found_parent is not None and state.is_ours(parent, found_parent) and is_part(aws, state, resource, found_parent)
     )
 
 
-def is_between_ours(aws: Clients, ledger: Ledger, trigger: Resource, found: dict[str, Any]) -> bool:
+def is_between_ours(aws: Clients, state: State, trigger: Resource, found: dict[str, Any]) -> bool:
     """Whether a trigger joins our queue and our function: that decides where the partition knows no tags on triggers.
 
     There can be one between the two at most. Was its id noted, it must be that one, and not one made since by hand.
@@ -319,31 +316,31 @@ def is_between_ours(aws: Clients, ledger: Ledger, trigger: Resource, found: dict
     if trigger.outputs.get("id") not in (None, found["UUID"]):
         return False
     for key, arn in (("queue", found["EventSourceArn"]), ("function", found["FunctionArn"])):
-        end = ledger.record(key)
-        found_end = look(aws, ledger, end) if end is not None else None
-        if end is None or found_end is None or not ledger.is_ours(end, found_end):
+        end = state.record(key)
+        found_end = look(aws, state, end) if end is not None else None
+        if end is None or found_end is None or not state.is_ours(end, found_end):
             return False
         if arn not in (found_end.get("QueueArn"), found_end.get("FunctionArn")):
             return False
     return True
 
 
-def refuse_if_others_depend_on(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:
+def refuse_if_others_depend_on(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> None:
     """Raise StillInUse with the names of what somebody else hung on it."""
     others_on = VERBS[resource.kind].others_on
-    others = [] if others_on is None else others_on(aws, ledger, resource, found)
+    others = [] if others_on is None else others_on(aws, state, resource, found)
     if others:
         raise StillInUse(f"others depend on it: {', '.join(others)}")
 
 
-def contents(aws: Clients, ledger: Ledger) -> dict[str, str]:
+def contents(aws: Clients, state: State) -> dict[str, str]:
     """By key, a remark on what is in each recorded table and queue, and goes with it. Reads only."""
     remarks = {}
-    for resource in ledger.standing:
-        ledger.step = resource.step
+    for resource in state.standing:
+        state.step = resource.step
         if VERBS[resource.kind].contents is not None:
             try:
-                remarks[resource.key] = remark_on(aws, ledger, resource)
+                remarks[resource.key] = remark_on(aws, state, resource)
             except ClientError as error:
                 code = error.response.get("Error", {}).get("Code", "")
                 if code in EXPIRED | REFUSED:
@@ -352,19 +349,19 @@ def contents(aws: Clients, ledger: Ledger) -> dict[str, str]:
     return remarks
 
 
-def remark_on(aws: Clients, ledger: Ledger, resource: Resource) -> str:
+def remark_on(aws: Clients, state: State, resource: Resource) -> str:
     """What is in it, in words."""
     verbs = VERBS[resource.kind]
-    found = verbs.find(aws, ledger, resource)
+    found = verbs.find(aws, state, resource)
     if found is None:
         return "not there any more"
-    if found["Tags"] is not None and not is_ours(aws, ledger, resource, found):
+    if found["Tags"] is not None and not is_ours(aws, state, resource, found):
         return "somebody else's by now, and not touched"
     assert verbs.contents is not None
     return verbs.contents(aws, found)
 
 
-def prove(aws: Clients, ledger: Ledger) -> list[Left]:
+def prove(aws: Clients, state: State) -> list[Left]:
     """Read back everything that was deleted, each through its own service, several times. What is there after all?
 
     A log group can come back: a last invocation writes its line after the group was deleted. It is deleted again. So
@@ -372,43 +369,45 @@ def prove(aws: Clients, ledger: Ledger) -> list[Left]:
     """
     left: dict[str, Left] = {}
     unproved = {
-        entry.key: entry for entry in ledger.resources if entry.status == "deleted" and "left" not in entry.outputs
+        entry.key: entry for entry in state.resources if entry.status == "deleted" and "left" not in entry.outputs
     }
     misses = dict.fromkeys(unproved, 0)
     again = False
     began = aws.waiting.clock()
     while unproved:
         for key, resource in list(unproved.items()):
-            ledger.step = resource.step
+            state.step = resource.step
             try:
-                there = is_there(aws, ledger, resource)
+                there = is_there(aws, state, resource)
             except Exception as error:  # noqa: BLE001
                 left[key] = Left(resource, f"it could not be read back: {failure(aws, resource, error)}")
                 del unproved[key]
                 continue
             misses[key] = 0 if there else misses[key] + 1
-            if misses[key] == LOOKS:
+            if misses[key] == GONE_READS:
                 del unproved[key]
         waited = aws.waiting.clock() - began
         late = [resource for key, resource in unproved.items() if not misses[key]]
-        if late and waited > VANISHING and not again:
+        if late and waited > GONE_WITHIN_SECONDS and not again:
             again, began = True, aws.waiting.clock()
             for resource in late:
-                ledger.step = resource.step
-                # Now its mark decides again: to wait for something, its id was enough; to delete it, it is not.
+                state.step = resource.step
+                # Now its tag decides again: to wait for something, its id was enough; to delete it, it is not.
                 resource.status = "deleting"
                 try:
-                    remove(aws, ledger, resource, None)
+                    remove(aws, state, resource, None)
                 except Exception as error:  # noqa: BLE001
                     left[resource.key] = Left(resource, failure(aws, resource, error))
                     del unproved[resource.key]
             continue
-        if late and waited > VANISHING:
+        if late and waited > GONE_WITHIN_SECONDS:
             left.update((entry.key, Left(entry, "it is still there although it was deleted")) for entry in late)
             break
         if late:
             names = ", ".join(entry.name for entry in late)
-            aws.waiting.tell(Wait(f"{names} to be gone", "It was deleted and is still seen.", "", waited, VANISHING))
+            aws.waiting.tell(
+                Wait(f"{names} to be gone", "It was deleted and is still seen.", "", waited, GONE_WITHIN_SECONDS)
+            )
         if unproved:
             aws.waiting.sleep(1.0)
     for entry in left.values():
@@ -416,32 +415,32 @@ def prove(aws: Clients, ledger: Ledger) -> list[Left]:
     return list(left.values())
 
 
-def is_there(aws: Clients, ledger: Ledger, resource: Resource) -> bool:
+def is_there(aws: Clients, state: State, resource: Resource) -> bool:
     """Whether something deleted is seen. A namesake that somebody else made since is not it."""
-    found = VERBS[resource.kind].find(aws, ledger, resource)
+    found = VERBS[resource.kind].find(aws, state, resource)
     if found is None:
         return False
-    if resource.kind == "logs:log-group" and came_back(aws, ledger, resource, found):
-        with ledger.deleting(resource):
-            VERBS[resource.kind].delete(aws, ledger, resource, found)
+    if resource.kind == "logs:log-group" and came_back(aws, state, resource, found):
+        with state.deleting(resource):
+            VERBS[resource.kind].delete(aws, state, resource, found)
         return True
-    return is_ours(aws, ledger, resource, found)
+    return is_ours(aws, state, resource, found)
 
 
-def came_back(aws: Clients, ledger: Ledger, log_group: Resource, found: dict[str, Any]) -> bool:
+def came_back(aws: Clients, state: State, log_group: Resource, found: dict[str, Any]) -> bool:
     """Whether a log group found after its deletion can only be from the function that was just deleted.
 
     Lambda puts no tags on it (moto those of the one that was deleted). It came after ours was deleted, not long after
     the function was, and is not one that somebody else had made before.
     """
-    function = next((entry for entry in ledger.resources if entry.kind == "lambda:function"), None)
+    function = next((entry for entry in state.resources if entry.kind == "lambda:function"), None)
     if function is None or found["logGroupName"] != f"/aws/lambda/{function.identity['FunctionName']}":
         return False
-    if function.status != "deleted" or VERBS[function.kind].find(aws, ledger, function) is not None:
+    if function.status != "deleted" or VERBS[function.kind].find(aws, state, function) is not None:
         return False
     born = immutable_id(log_group.kind, found)
     if (
-        found["Tags"] not in ({}, ledger.tags)
+        found["Tags"] not in ({}, state.tags)
         or born is None
         or born in (log_group.outputs.get("namesake"), log_group.outputs.get("id"))
     ):
@@ -449,17 +448,17 @@ def came_back(aws: Clients, ledger: Ledger, log_group: Resource, found: dict[str
     at = datetime.datetime.fromtimestamp(int(born) / 1000, datetime.timezone.utc)
     try:
         ours_went, function_went = (datetime.datetime.fromisoformat(entry.since) for entry in (log_group, function))
-        return ours_went - CLOCKS <= at <= max(ours_went, function_went) + LATE
+        return ours_went - CLOCKS <= at <= max(ours_went, function_went) + LATE_WRITE
     except (ValueError, TypeError):  # the file says no time
         return False
 
 
-def receipt(ledger: Ledger) -> dict[str, object]:
+def receipt(state: State) -> dict[str, object]:
     """What was proved to be gone, and what was adopted and left.
 
-    Where somebody else's thing bears its name now, that is said.
+    Where somebody else's resource bears its name now, that is said.
     """
-    things = [
+    resources = [
         {
             "kind": entry.kind,
             "identity": entry.identity,
@@ -467,18 +466,18 @@ def receipt(ledger: Ledger) -> dict[str, object]:
             **({"adopted": "left as it was found"} if "left" in entry.outputs else {}),
             **({"namesake": entry.outputs["namesake"]} if "namesake" in entry.outputs else {}),
         }
-        for entry in ledger.resources
+        for entry in state.resources
         if entry.status == "deleted"
     ]
-    return {"looks": LOOKS, "things": things}
+    return {"looks": GONE_READS, "things": resources}
 
 
-def close(ledger: Ledger, left: list[Left]) -> None:
+def close(state: State, left: list[Left]) -> None:
     """End the run's books. While anything stands every entry stays, the deleted ones, too.
 
-    So a thing that is made again takes its old place, and the receipt, in the end, is of everything.
+    So a resource that is made again takes its old place, and the receipt, in the end, is of everything.
     """
-    if left or ledger.standing:
-        ledger.save()
+    if left or state.standing:
+        state.save()
     else:
-        ledger.close_books(receipt(ledger))
+        state.close_books(receipt(state))

@@ -7,17 +7,19 @@ from typing import Any
 from provision.account.status import messages
 from provision.aws.clients import Clients
 from provision.message_queue import find_queue, wait_until_ready
-from provision.state.entries import MARKS, Resource
-from provision.state.state import Ledger
+from provision.state.entries import TAG_KEYS, Resource
+from provision.state.state import State
 from teardown.trigger import others_hanging, refuse_while_ours_is_on
 
 
-def find(aws: Clients, ledger: Ledger, resource: Resource) -> dict[str, Any] | None:
+def find(aws: Clients, state: State, resource: Resource) -> dict[str, Any] | None:
+    """The queue's attributes; None if it is gone."""
     return find_queue(aws.sqs, resource.identity["QueueName"])
 
 
-def others_on(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> list[str]:
-    return others_hanging(aws, ledger, EventSourceArn=found["QueueArn"])
+def others_on(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> list[str]:
+    """The names of somebody else's triggers on the queue."""
+    return others_hanging(aws, state, EventSourceArn=found["QueueArn"])
 
 
 def contents(aws: Clients, found: dict[str, Any]) -> str:
@@ -25,22 +27,22 @@ def contents(aws: Clients, found: dict[str, Any]) -> str:
     return messages(found)
 
 
-def delete(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:
+def delete(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> None:
     """Deletion takes up to 60 seconds, in which the queue may still be seen now and then.
 
     https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_DeleteQueue.html
     """
     name = resource.identity["QueueName"]
-    refuse_while_ours_is_on(ledger, EventSourceArn=found["QueueArn"])
+    refuse_while_ours_is_on(state, EventSourceArn=found["QueueArn"])
     aws.sqs.delete_queue(
         QueueUrl=found["QueueUrl"],
     )
     aws.waiting.poll_until(f"queue {name} to be gone", lambda: find_queue(aws.sqs, name) is None, budget=120, times=2)
 
 
-def restore(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:
+def restore(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> None:
     """An attribute that was not set before is set to nothing, which removes it."""
-    refuse_while_ours_is_on(ledger, EventSourceArn=found["QueueArn"])
+    refuse_while_ours_is_on(state, EventSourceArn=found["QueueArn"])
     names = ("Policy", "VisibilityTimeout", "RedrivePolicy", "MessageRetentionPeriod")
     was = {name: resource.was(name, resource.description.get(name, "")) for name in names}
     # The steps set all attributes of a queue at once, whichever differed.
@@ -55,8 +57,8 @@ def restore(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, A
             Attributes=attributes,
         )
         wait_until_ready(aws, resource.identity["QueueName"], attributes)
-    ledger.is_put_back(resource)
+    state.is_restored(resource)
     aws.sqs.untag_queue(
         QueueUrl=found["QueueUrl"],
-        TagKeys=list(MARKS),
+        TagKeys=list(TAG_KEYS),
     )

@@ -8,54 +8,55 @@ from provision.aws.clients import Clients
 from provision.aws.reasons import STILL_ATTACHED
 from provision.policies import document_digest, find_policy
 from provision.roles import find_role
-from provision.state.entries import MARKS, TAG, Resource
-from provision.state.state import Ledger
+from provision.state.entries import TAG, TAG_KEYS, Resource
+from provision.state.state import State
 from provision.terminal import outcome
 
 
-def find(aws: Clients, ledger: Ledger, resource: Resource) -> dict[str, Any] | None:
+def find(aws: Clients, state: State, resource: Resource) -> dict[str, Any] | None:
+    """The policy; None if it is gone."""
     return find_policy(aws.iam, resource.identity["PolicyArn"])
 
 
-def others_on(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> list[str]:
+def others_on(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> list[str]:
     """Who else carries the policy: AWS would refuse to delete it, and to detach it would break their role.
 
     A role that was just deleted may still be listed, and is left out.
     https://docs.aws.amazon.com/IAM/latest/APIReference/API_ListEntitiesForPolicy.html
     """
     arn = found["Arn"]
-    ours = {entry.identity["RoleName"] for entry in attachments(ledger, arn)}
+    ours = {entry.identity["RoleName"] for entry in attachments(state, arn)}
     names = []
     for page in aws.iam.get_paginator("list_entities_for_policy").paginate(PolicyArn=arn):
         for listed in page["PolicyRoles"]:
             role = find_role(aws.iam, listed["RoleName"])
             if role is None:
                 continue
-            if role["RoleName"] not in ours or role["Tags"].get(TAG) != ledger.deployment:
+            if role["RoleName"] not in ours or role["Tags"].get(TAG) != state.deployment:
                 names.append(f"role {role['RoleName']}")
         names += [f"user {user['UserName']}" for user in page["PolicyUsers"]]
         names += [f"group {group['GroupName']}" for group in page["PolicyGroups"]]
     return names
 
 
-def attachments(ledger: Ledger, arn: str) -> list[Resource]:
+def attachments(state: State, arn: str) -> list[Resource]:
     """Where the suite itself attached the policy, whether that has been undone or not."""
     return [
         entry
-        for entry in ledger.resources
+        for entry in state.resources
         if entry.kind == "iam:role-policy-attachment" and entry.identity["PolicyArn"] == arn
     ]
 
 
-def delete(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:
+def delete(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> None:
     """Versions other than the default one must go first.
 
     https://docs.aws.amazon.com/IAM/latest/APIReference/API_DeletePolicy.html
     """
     arn = found["Arn"]
-    stuck = [entry.identity["RoleName"] for entry in attachments(ledger, arn) if entry.status != "deleted"]
+    stuck = [entry.identity["RoleName"] for entry in attachments(state, arn) if entry.status != "deleted"]
     if stuck:
-        raise outcome.Stop(f"it could not be detached from {', '.join(stuck)}")
+        raise outcome.UserError(f"it could not be detached from {', '.join(stuck)}")
     for page in aws.iam.get_paginator("list_policy_versions").paginate(PolicyArn=arn):
         for version in page["Versions"]:
             if not version["IsDefaultVersion"]:
@@ -70,7 +71,7 @@ def delete(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, An
             )
 
 
-def restore(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:
+def restore(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> None:
     """The former version becomes the default one again, and the versions that the suite wrote are deleted.
 
     A version that somebody else wrote meanwhile stays, and stays the default one if it is.
@@ -90,10 +91,10 @@ def restore(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, A
             PolicyArn=arn,
             VersionId=version["VersionId"],
         )
-    ledger.is_put_back(resource)
+    state.is_restored(resource)
     aws.iam.untag_policy(
         PolicyArn=arn,
-        TagKeys=list(MARKS),
+        TagKeys=list(TAG_KEYS),
     )
 
 

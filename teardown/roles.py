@@ -9,40 +9,43 @@ from provision.aws.clients import Clients
 from provision.aws.reasons import STILL_ATTACHED
 from provision.roles import find_attachment, find_role, managed_policy_arn
 from provision.settings import Settings
-from provision.state.entries import MARKS, Resource
-from provision.state.state import Ledger
+from provision.state.entries import TAG_KEYS, Resource
+from provision.state.state import State
 from provision.terminal import outcome
 
 
-def find(aws: Clients, ledger: Ledger, resource: Resource) -> dict[str, Any] | None:
+def find(aws: Clients, state: State, resource: Resource) -> dict[str, Any] | None:
+    """The role; None if it is gone."""
     return find_role(aws.iam, resource.identity["RoleName"])
 
 
-def find_attached(aws: Clients, ledger: Ledger, resource: Resource) -> dict[str, Any] | None:
+def find_attached(aws: Clients, state: State, resource: Resource) -> dict[str, Any] | None:
+    """The attachment; None if it is gone."""
     return find_attachment(aws.iam, resource.identity["RoleName"], resource.identity["PolicyArn"])
 
 
-def attachment_is_part(aws: Clients, ledger: Ledger, resource: Resource, role: dict[str, Any]) -> bool:
+def attachment_is_part(aws: Clients, state: State, resource: Resource, role: dict[str, Any]) -> bool:
     """Whether it is on the role it is recorded for, and of a policy that the suite attaches."""
-    policies = {entry.identity["PolicyArn"] for entry in ledger.resources if entry.kind == "iam:policy"}
+    policies = {entry.identity["PolicyArn"] for entry in state.resources if entry.kind == "iam:policy"}
     policies.add(managed_policy_arn(aws, Settings()))
     return resource.identity["RoleName"] == role["RoleName"] and resource.identity["PolicyArn"] in policies
 
 
-def detach_policy(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:
+def detach_policy(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> None:
+    """The policy itself stays."""
     aws.iam.detach_role_policy(
         RoleName=resource.identity["RoleName"],
         PolicyArn=resource.identity["PolicyArn"],
     )
 
 
-def others_on(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> list[str]:
+def others_on(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> list[str]:
     """What others put on the role. AWS would not delete a role with anything on it, and it is not ours to take away."""
     name = found["RoleName"]
     ours = {
         entry.identity["PolicyArn"]
-        for entry in attachments(ledger, name)
-        if attachment_is_part(aws, ledger, entry, found)
+        for entry in attachments(state, name)
+        if attachment_is_part(aws, state, entry, found)
     }
     names = []
     for page in aws.iam.get_paginator("list_attached_role_policies").paginate(RoleName=name):
@@ -56,20 +59,21 @@ def others_on(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str,
     return names
 
 
-def attachments(ledger: Ledger, role_name: str) -> list[Resource]:
+def attachments(state: State, role_name: str) -> list[Resource]:
     """What the suite itself attached to the role, whether that has been undone or not."""
     return [
         entry
-        for entry in ledger.resources
+        for entry in state.resources
         if entry.kind == "iam:role-policy-attachment" and entry.identity["RoleName"] == role_name
     ]
 
 
-def delete(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:
+def delete(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> None:
+    """AWS refuses while a policy is attached, and sees a detachment some seconds later."""
     name = found["RoleName"]
-    stuck = [entry.identity["PolicyArn"] for entry in attachments(ledger, name) if entry.status != "deleted"]
+    stuck = [entry.identity["PolicyArn"] for entry in attachments(state, name) if entry.status != "deleted"]
     if stuck:
-        raise outcome.Stop(f"{', '.join(stuck)} could not be detached from it")
+        raise outcome.UserError(f"{', '.join(stuck)} could not be detached from it")
     for attempt in aws.waiting.retry_while(STILL_ATTACHED):
         with attempt:
             aws.iam.delete_role(
@@ -77,7 +81,7 @@ def delete(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, An
             )
 
 
-def restore(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:
+def restore(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> None:
     """Our policies have been detached before: what hangs on it goes first."""
     name = found["RoleName"]
     trust = resource.was("trust policy")
@@ -86,12 +90,12 @@ def restore(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, A
             RoleName=name,
             PolicyDocument=json.dumps(trust),
         )
-    ledger.is_put_back(resource)
+    state.is_restored(resource)
     aws.iam.untag_role(
         RoleName=name,
-        TagKeys=list(MARKS),
+        TagKeys=list(TAG_KEYS),
     )
 
 
-def leave_attached(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:
+def leave_attached(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> None:
     """It hung there before, and nothing about it can be changed."""

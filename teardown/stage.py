@@ -8,18 +8,21 @@ from provision.aws.clients import Clients
 from provision.settings import Settings
 from provision.stage import find_stage
 from provision.state.entries import Resource
-from provision.state.state import Ledger
+from provision.state.state import State
 
 
-def find(aws: Clients, ledger: Ledger, resource: Resource) -> dict[str, Any] | None:
+def find(aws: Clients, state: State, resource: Resource) -> dict[str, Any] | None:
+    """The stage; None if it is gone."""
     return find_stage(aws.apigateway, resource.identity["restApiId"], resource.identity["stageName"])
 
 
-def is_part(aws: Clients, ledger: Ledger, resource: Resource, api: dict[str, Any]) -> bool:
+def is_part(aws: Clients, state: State, resource: Resource, api: dict[str, Any]) -> bool:
+    """Whether it is the stage that step 8 makes in our API."""
     return resource.identity["restApiId"] == api["id"] and resource.identity["stageName"] == Settings().stage
 
 
-def delete(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:
+def delete(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> None:
+    """Its URL answers no more. The deployments stay until the API goes."""
     aws.apigateway.delete_stage(
         restApiId=resource.identity["restApiId"],
         stageName=resource.identity["stageName"],

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from provision.aws.clients import Clients
-from provision.state.entries import MARKS, Resource
-from provision.state.state import Ledger
+from provision.state.entries import TAG_KEYS, Resource
+from provision.state.state import State
 from provision.table import find_table, wait_until_gone, wait_until_ready
 from provision.terminal.text import plural
 from teardown.trigger import others_hanging
@@ -14,15 +14,16 @@ from teardown.trigger import others_hanging
 COUNTED_ITEMS = 1000
 
 
-def find(aws: Clients, ledger: Ledger, resource: Resource) -> dict[str, Any] | None:
+def find(aws: Clients, state: State, resource: Resource) -> dict[str, Any] | None:
+    """The table; None if it is gone."""
     return find_table(aws.dynamodb, resource.identity["TableName"])
 
 
-def others_on(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> list[str]:
+def others_on(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> list[str]:
     """Triggers on the table's stream, which the suite never turns on."""
     if not found.get("LatestStreamArn"):
         return []
-    return others_hanging(aws, ledger, EventSourceArn=found["LatestStreamArn"])
+    return others_hanging(aws, state, EventSourceArn=found["LatestStreamArn"])
 
 
 def contents(aws: Clients, found: dict[str, Any]) -> str:
@@ -36,7 +37,8 @@ def contents(aws: Clients, found: dict[str, Any]) -> str:
     return more + plural(answer["Count"], "item") if answer["Count"] else "no items"
 
 
-def delete(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:
+def delete(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> None:
+    """All items go with it. DeleteTable answers while the table is still DELETING."""
     name = resource.identity["TableName"]
     if found["TableStatus"] != "DELETING":
         aws.dynamodb.delete_table(
@@ -45,7 +47,8 @@ def delete(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, An
     wait_until_gone(aws, name)
 
 
-def restore(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:
+def restore(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> None:
+    """The throughput that was provisioned before, of the table and of its indexes."""
     name = resource.identity["TableName"]
     if found["TableStatus"] != "ACTIVE":
         wait_until_ready(aws, name)
@@ -67,10 +70,10 @@ def restore(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, A
             **({"GlobalSecondaryIndexUpdates": updates} if updates else {}),
         )
         wait_until_ready(aws, name)
-    ledger.is_put_back(resource)
+    state.is_restored(resource)
     aws.dynamodb.untag_resource(
         ResourceArn=found["TableArn"],
-        TagKeys=list(MARKS),
+        TagKeys=list(TAG_KEYS),
     )
 
 

@@ -5,18 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from provision.aws.clients import Clients
-from provision.state.entries import MARKS, TAG, Resource
-from provision.state.state import Ledger
+from provision.state.entries import TAG, TAG_KEYS, Resource
+from provision.state.state import State
 from provision.terminal import outcome
 from provision.trigger import find_trigger, serves, with_tags
 
 
-def find(aws: Clients, ledger: Ledger, resource: Resource) -> dict[str, Any] | None:
+def find(aws: Clients, state: State, resource: Resource) -> dict[str, Any] | None:
+    """The mapping with the recorded UUID, else the one between queue and function; None if there is none."""
     between = resource.identity["EventSourceArn"], resource.identity["FunctionName"]
     return find_trigger(aws.lambda_, *between, uuid=resource.outputs.get("id"))
 
 
-def delete(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:
+def delete(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> None:
+    """It is Deleting for a while, until Lambda has stopped to receive."""
     if found["State"] != "Deleting":
         aws.lambda_.delete_event_source_mapping(
             UUID=found["UUID"],
@@ -34,7 +36,8 @@ def delete(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, An
     )
 
 
-def restore(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, Any]) -> None:
+def restore(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> None:
+    """Its former attributes, and whether it was on."""
     is_on = found["State"] not in ("Disabled", "Disabling")
     was_on = resource.was("State", "Enabled" if is_on else "Disabled") not in ("Disabled", "Disabling")
     if resource.before.keys() & {"State", "FunctionName", "BatchSize", "FunctionResponseTypes"}:
@@ -53,11 +56,11 @@ def restore(aws: Clients, ledger: Ledger, resource: Resource, found: dict[str, A
             ),
             budget=300,
         )
-    ledger.is_put_back(resource)
+    state.is_restored(resource)
     if "Tags" in found:
         aws.lambda_.untag_resource(
             Resource=found["EventSourceMappingArn"],
-            TagKeys=list(MARKS),
+            TagKeys=list(TAG_KEYS),
         )
 
 
@@ -75,22 +78,22 @@ def find_hanging(aws: Clients, **source_or_function: str) -> list[dict[str, Any]
     return hanging
 
 
-def others_hanging(aws: Clients, ledger: Ledger, **source_or_function: str) -> list[str]:
+def others_hanging(aws: Clients, state: State, **source_or_function: str) -> list[str]:
     """The names of somebody else's triggers on a source or a function."""
-    triggers = [entry for entry in ledger.resources if entry.kind == "lambda:event-source-mapping"]
+    triggers = [entry for entry in state.resources if entry.kind == "lambda:event-source-mapping"]
     recorded = {entry.outputs.get("id") for entry in triggers}
     # One that was adopted hung there, an orphan, before there was anything of ours; so it does again.
     left = {entry.outputs.get("id") for entry in triggers if "left" in entry.outputs}
     names = []
     for mapping in find_hanging(aws, **source_or_function):
-        ours = mapping["Tags"].get(TAG) == ledger.deployment if "Tags" in mapping else mapping["UUID"] in recorded
+        ours = mapping["Tags"].get(TAG) == state.deployment if "Tags" in mapping else mapping["UUID"] in recorded
         if not ours and mapping["UUID"] not in left:
             names.append(f"trigger {mapping['UUID']}")
     return names
 
 
-def refuse_while_ours_is_on(ledger: Ledger, **source_or_function: str) -> None:
-    """Stop while our own trigger hangs on it: AWS would delete the thing without a word and leave the trigger."""
-    for entry in ledger.standing:
+def refuse_while_ours_is_on(state: State, **source_or_function: str) -> None:
+    """Stop while our own trigger hangs on it: AWS would delete the resource without a word and leave the trigger."""
+    for entry in state.standing:
         if entry.kind == "lambda:event-source-mapping" and source_or_function.items() <= entry.identity.items():
-            raise outcome.Stop("its trigger is still there, and would be left behind")
+            raise outcome.UserError("its trigger is still there, and would be left behind")

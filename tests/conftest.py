@@ -23,10 +23,10 @@ from tests.rig.clock import Clock
 from tests.rig.deployment import Deployment
 from tests.rig.programs import end_warm_server
 from tests.rig.screens import memory_screen
-from tests.rig.tiers import pytest_addoption, pytest_collection_modifyitems
+from tests.rig.tiers import pytest_addoption, pytest_collection_modifyitems, pytest_xdist_auto_num_workers
 from tests.rig.warm_aws import WarmAws
 
-__all__ = ["pytest_addoption", "pytest_collection_modifyitems"]
+__all__ = ["pytest_addoption", "pytest_collection_modifyitems", "pytest_xdist_auto_num_workers"]
 
 # moto and botocore keep hundreds of thousands of objects alive; Python would go through all of them again and again.
 gc.set_threshold(100_000, 20, 100)
@@ -89,15 +89,15 @@ def models_read_once() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def no_wait_for_the_disk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody cuts the power here. The ledger's own tests and programs in processes of their own do wait."""
-    if not request.module.__name__.endswith("test_ledger"):
+    """Nobody cuts the power here. The state file's own tests and programs in processes of their own do wait."""
+    if not request.module.__name__.endswith("test_state"):
         monkeypatch.setattr(os, "fsync", os.fstat)  # which refuses a descriptor that is none, too
 
 
 @pytest.fixture
 def one_look(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing lags behind in a sandbox: once not there is gone."""
-    monkeypatch.setattr(backwards, "LOOKS", 1)
+    monkeypatch.setattr(backwards, "GONE_READS", 1)
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +116,7 @@ def empty_sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def deployment(empty_sandbox: Sandbox, tmp_path: Path) -> Iterator[Deployment]:
-    """The suite at work on an empty sandbox, with its ledger in a folder of this test's own."""
+    """The suite at work on an empty sandbox, with its state file in a folder of this test's own."""
     with Deployment(empty_sandbox.id, empty_sandbox.url, tmp_path / "ledger.json") as made:
         yield made
 

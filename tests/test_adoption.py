@@ -1,6 +1,6 @@
 """What a person made by hand: refused without consent, taken over with it, and put back as it was found.
 
-The world of most tests here is a build by hand, under the suite's names and without its marks, in which every
+The world of most tests here is a build by hand, under the suite's names and without its tags, in which every
 attribute that the suite compares differs from what it wants.
 """
 
@@ -21,10 +21,10 @@ import pytest
 from provision.aws.answers import Call
 from provision.aws.clients import Clients
 from provision.settings import Settings
-from provision.state.entries import ADOPTED_TAG, TAG, CannotMend
-from provision.state.file import LedgerRefused
-from provision.state.ownership import MarkNotYetSeen, NotOurs
-from provision.state.state import Ledger
+from provision.state.entries import ADOPTED_TAG, TAG, CannotUpdate
+from provision.state.file import StateRefused
+from provision.state.ownership import NotOurs, TagNotYetVisible
+from provision.state.state import State
 from provision.terminal import outcome
 from sandbox import Sandbox
 from teardown import VERBS, backwards
@@ -190,15 +190,15 @@ def consent(deployment: Deployment, *keys: str) -> list[tuple[str, str]]:
         asked.append((key, theirs))
         return key in keys
 
-    def prepare(aws: Clients, ledger: Ledger) -> None:
-        ledger.adopt = may_adopt
+    def prepare(aws: Clients, state: State) -> None:
+        state.adopt = may_adopt
 
     deployment.prepare = prepare
     return asked
 
 
 def entries(deployment: Deployment) -> dict[str, dict[str, Any]]:
-    return {entry["key"]: entry for entry in deployment.ledger["resources"]}
+    return {entry["key"]: entry for entry in deployment.state["resources"]}
 
 
 def adopted(deployment: Deployment) -> set[str]:
@@ -209,10 +209,10 @@ def only(inventory: dict[str, Any], settings: Settings) -> dict[str, Any]:
     """The part of an inventory that bears this learner's names."""
     assert settings.learner
     return {
-        kind: {name: thing for name, thing in things.items() if settings.learner in name}
-        if isinstance(things, dict)
-        else [thing for thing in things if settings.learner in str(thing)]
-        for kind, things in inventory.items()
+        kind: {name: resource for name, resource in resources.items() if settings.learner in name}
+        if isinstance(resources, dict)
+        else [resource for resource in resources if settings.learner in str(resource)]
+        for kind, resources in inventory.items()
     }
 
 
@@ -230,9 +230,9 @@ def kill_at(deployment: Deployment, number: int, *, after: bool = False) -> None
     prepare = deployment.prepare
     seen: list[str] = []
 
-    def with_kill(aws: Clients, ledger: Ledger) -> None:
-        prepare(aws, ledger)
-        permit = ledger.permit
+    def with_kill(aws: Clients, state: State) -> None:
+        prepare(aws, state)
+        permit = state.permit
 
         def count(call: Call) -> None:
             permit(call)
@@ -244,13 +244,13 @@ def kill_at(deployment: Deployment, number: int, *, after: bool = False) -> None
             if not call.is_read and len(seen) == number and after:
                 raise Killed
 
-        aws.tap.permit = count
-        aws.tap.listeners.append(ended)
+        aws.calls.permit = count
+        aws.calls.listeners.append(ended)
 
     deployment.prepare = with_kill
 
 
-# Refused, taken over, mended, put back.
+# Refused, taken over, updated, put back.
 
 
 @pytest.mark.parametrize("make", [one for one in MADE_BY_HAND if one is not make_log_group])
@@ -267,14 +267,14 @@ def test_what_a_person_made_is_refused_without_consent_and_not_touched(
     before = world(deployment)
     with pytest.raises(NotOurs) as refused:
         deployment.build()
-    assert refused.value.mark is None
+    assert refused.value.tag is None
     assert refused.value.key in KEYS
     now = world(deployment)
-    for kind, things in before.items():
-        if isinstance(things, dict):
-            assert {name: now[kind][name] for name in things} == things
+    for kind, resources in before.items():
+        if isinstance(resources, dict):
+            assert {name: now[kind][name] for name in resources} == resources
         else:
-            assert [thing for thing in now[kind] if thing in things] == things
+            assert [resource for resource in now[kind] if resource in resources] == resources
     if make is make_trigger:  # it hangs on our queue by now, and what hangs there keeps it
         assert {one.resource.key for one in tear_down_and_keep_the_books(deployment)} >= {"queue", "function"}
         consent(deployment, "trigger")
@@ -290,25 +290,25 @@ def leave_only_the_trigger(deployment: Deployment) -> None:
         aws.sqs.delete_queue(QueueUrl=aws.sqs.get_queue_url(QueueName=name)["QueueUrl"])
 
 
-def test_a_build_by_hand_is_taken_over_mended_and_put_back_byte_for_byte(deployment: Deployment) -> None:
+def test_a_build_by_hand_is_taken_over_updated_and_put_back_byte_for_byte(deployment: Deployment) -> None:
     build_by_hand(deployment)
     before = world(deployment)
     asked = consent(deployment, *KEYS)
     deployment.build()
 
     assert {key for key, theirs in asked} == KEYS
-    assert all(theirs.startswith("no mark of this suite") for key, theirs in asked)
+    assert all(theirs.startswith("no tag of this suite") for key, theirs in asked)
     assert next(theirs for key, theirs in asked if key == "trigger").endswith("State Disabled")
     assert adopted(deployment) == KEYS | {"function-role/read-policy"}
     assert {deployment.changed[key].outcome for key in KEYS} == {"adopted"}
-    mark = {TAG: deployment.ledger["deployment"], ADOPTED_TAG: "true"}
+    tag = {TAG: deployment.state["deployment"], ADOPTED_TAG: "true"}
     ours = world(deployment)
-    assert ours["tables"][deployment.settings.table]["tags"] == list_of({**THEIRS, **mark})
-    assert ours["queues"][deployment.settings.queue]["tags"] == {**THEIRS, **mark}
-    assert ours["functions"][deployment.settings.function]["tags"] == {**THEIRS, **mark}
+    assert ours["tables"][deployment.settings.table]["tags"] == list_of({**THEIRS, **tag})
+    assert ours["queues"][deployment.settings.queue]["tags"] == {**THEIRS, **tag}
+    assert ours["functions"][deployment.settings.function]["tags"] == {**THEIRS, **tag}
     assert ours["tables"][deployment.settings.table]["billing"] == "PAY_PER_REQUEST"
     assert ours["queues"][deployment.settings.queue]["visibility"] == "30"
-    assert len(deployment.trials()) == 5, "it works as one that the suite made"
+    assert len(deployment.smoke_tests()) == 5, "it works as one that the suite made"
 
     recorded = deployment.path.read_bytes()
     consent(deployment)
@@ -320,9 +320,9 @@ def test_a_build_by_hand_is_taken_over_mended_and_put_back_byte_for_byte(deploym
 
     assert deployment.tear_down() == []
     assert world(deployment) == before
-    assert deployment.ledger["resources"] == []
-    things = deployment.ledger["receipt"]["things"]
-    assert sum(thing["found"] for thing in things) == len(KEYS) + 1
+    assert deployment.state["resources"] == []
+    resources = deployment.state["receipt"]["things"]
+    assert sum(resource["found"] for resource in resources) == len(KEYS) + 1
     assert not list(deployment.path.parent.glob("*.zip"))
 
 
@@ -338,7 +338,7 @@ def test_told_to_teardown_deletes_what_was_adopted_like_everything_else(deployme
     now = world(deployment)
     assert list(now.pop("roles")) == [f"their-role-{settings.learner}"], "it was never adopted"
     assert not any(now.values())
-    assert not any(thing["found"] for thing in deployment.ledger["receipt"]["things"])
+    assert not any(resource["found"] for resource in deployment.state["receipt"]["things"])
 
 
 def test_ours_on_theirs_goes_and_theirs_stays(deployment: Deployment) -> None:
@@ -388,7 +388,7 @@ def test_what_carries_another_deployments_mark_is_never_asked_for(deployment: De
     asked = consent(deployment, *KEYS)
     with pytest.raises(NotOurs) as refused:
         deployment.build()
-    assert (refused.value.key, refused.value.mark) == ("table", "poc-other")
+    assert (refused.value.key, refused.value.tag) == ("table", "poc-other")
     assert asked == []
 
 
@@ -402,7 +402,7 @@ def test_a_table_with_another_key_is_not_adopted_and_not_even_tagged(deployment:
     )
     before = world(deployment)
     consent(deployment, "table")
-    with pytest.raises(CannotMend, match="key is"):
+    with pytest.raises(CannotUpdate, match="key is"):
         deployment.build()
     assert world(deployment)["tables"] == before["tables"]
     assert deployment.tear_down() == []
@@ -418,7 +418,7 @@ def test_a_policy_with_five_versions_loses_none_of_them(deployment: Deployment) 
         )
     before = world(deployment)
     consent(deployment, "write-policy", "read-policy")
-    with pytest.raises(outcome.Stop, match="five versions"):
+    with pytest.raises(outcome.UserError, match="five versions"):
         deployment.build()
     assert world(deployment) == before
 
@@ -452,12 +452,12 @@ def test_code_that_cannot_be_kept_is_not_replaced(deployment: Deployment) -> Non
     consent(deployment, "function")
     with_consent = deployment.prepare
 
-    def prepare(aws: Clients, ledger: Ledger) -> None:
-        with_consent(aws, ledger)
+    def prepare(aws: Clients, state: State) -> None:
+        with_consent(aws, state)
         aws.lambda_.meta.events.register_last("after-call.lambda.GetFunction", hide)
 
     deployment.prepare = prepare
-    with pytest.raises(outcome.Stop, match="could not be fetched"):
+    with pytest.raises(outcome.UserError, match="could not be fetched"):
         deployment.build()
     assert world(deployment)["functions"] == before
 
@@ -486,13 +486,13 @@ def test_the_former_code_is_kept_for_its_owner_alone_and_must_be_whole_to_be_put
 def tear_down_and_keep_the_books(deployment: Deployment) -> list[backwards.Left]:
     """As `python -m teardown` ends a run that leaves something."""
     aws = deployment.connect()
-    ledger = deployment.open(aws)
+    state = deployment.open(aws)
     try:
-        left = backwards.take_down(aws, ledger, tell=lambda word, resource, remark: None)
-        left += backwards.prove(aws, ledger)
-        backwards.close(ledger, left)
+        left = backwards.take_down(aws, state, tell=lambda word, resource, remark: None)
+        left += backwards.prove(aws, state)
+        backwards.close(state, left)
     finally:
-        ledger.close()
+        state.close()
     return left
 
 
@@ -503,12 +503,12 @@ def test_an_unmarked_log_group_is_used_and_left(deployment: Deployment) -> None:
     make_log_group(deployment.aws, deployment.settings)
     before = world(deployment)
     deployment.build()
-    told = next(event for event in deployment.happened if event.key == "log-group")
+    told = next(event for event in deployment.results if event.key == "log-group")
     assert told.outcome == "unchanged"
     assert "left as it is" in told.notes[0]
     assert "log-group" not in entries(deployment)
     assert world(deployment)["log groups"] == before["log groups"]
-    assert len(deployment.trials()) == 5
+    assert len(deployment.smoke_tests()) == 5
     deployment.build()
     assert deployment.writes == []
     assert deployment.tear_down() == []
@@ -516,7 +516,7 @@ def test_an_unmarked_log_group_is_used_and_left(deployment: Deployment) -> None:
 
 
 def test_a_log_group_that_is_made_late_still_comes_before_the_function(deployment: Deployment) -> None:
-    """Teardown reads the ledger backwards, and the group goes last of the function's things."""
+    """Teardown reads the state file backwards, and the group goes last of the function's resources."""
     aws, settings = deployment.aws, deployment.settings
     before = world(deployment)
     make_log_group(aws, settings)
@@ -545,7 +545,7 @@ def test_without_tags_on_triggers_the_promise_speaks_for_ours_and_nothing_for_an
         answer = {"Error": {"Code": "InvalidParameterValueException", "Message": "no"}, "ResponseMetadata": {}}
         return SimpleNamespace(status_code=400, headers={}, content=b""), answer
 
-    def prepare(clients: Clients, ledger: Ledger) -> None:
+    def prepare(clients: Clients, state: State) -> None:
         clients.lambda_.meta.events.register_last("before-call.lambda.ListTags", no_tags)
 
     deployment.prepare = prepare
@@ -569,7 +569,7 @@ def test_without_tags_on_triggers_the_promise_speaks_for_ours_and_nothing_for_an
     assert refused.value.key == "trigger"
     consent(deployment, "trigger")
     with_consent = deployment.prepare
-    deployment.prepare = lambda clients, ledger: (with_consent(clients, ledger), prepare(clients, ledger))[0]
+    deployment.prepare = lambda clients, state: (with_consent(clients, state), prepare(clients, state))[0]
     deployment.build()
     assert adopted(deployment) == {"trigger"}
     deployment.prepare = prepare
@@ -585,7 +585,7 @@ def number_of(deployment: Deployment, operation: str) -> int:
     return number
 
 
-# Our own, without their marks.
+# Our own, without their tags.
 
 
 def strip(deployment: Deployment) -> None:
@@ -617,7 +617,7 @@ def test_ours_without_its_mark_is_ours_and_gets_it_back_but_is_not_deleted_befor
     assert stripped != built
     why = {one.resource.key: one.why for one in tear_down_and_keep_the_books(deployment)}
     assert KEYS | {"api"} <= set(why)
-    assert "carries no mark" in why["function"]
+    assert "carries no tag" in why["function"]
     assert {**world(deployment), "apis": [], "functions": {}, "roles": {}} == {
         **stripped, "apis": [], "functions": {}, "roles": {}
     }  # fmt: skip
@@ -626,9 +626,9 @@ def test_ours_without_its_mark_is_ours_and_gets_it_back_but_is_not_deleted_befor
     assert world(deployment) == built
     for key in KEYS | {"api"}:
         event = deployment.changed[key]
-        assert event.outcome in ("mended", "recovered")
+        assert event.outcome in ("updated", "recovered")
         assert [(one.found, one.wanted) for one in event.differences if one.attribute == f"tag {TAG}"] == [
-            (None, deployment.ledger["deployment"])
+            (None, deployment.state["deployment"])
         ]
     assert deployment.tear_down() == []
     assert world(deployment) == empty
@@ -661,7 +661,9 @@ def test_a_role_that_somebody_deleted_and_made_again_is_not_ours(deployment: Dep
     assert deployment.writes == []
 
 
-def test_a_queue_policy_that_names_a_dead_role_is_mended_with_the_function_that_took_it(deployment: Deployment) -> None:
+def test_a_queue_policy_that_names_a_dead_role_is_updated_with_the_function_that_took_it(
+    deployment: Deployment,
+) -> None:
     """What SQS makes of an ARN whose role was deleted: the dead role's id."""
     aws, settings = deployment.aws, deployment.settings
     deployment.build()
@@ -698,10 +700,10 @@ def test_what_was_promised_and_has_no_mark_yet_is_looked_at_again(deployment: De
         if len(seen) < 4:
             parsed.get("Policy", {}).pop("Tags", None)
 
-    deployment.prepare = lambda clients, ledger: clients.iam.meta.events.register_last("after-call.iam.GetPolicy", lag)
+    deployment.prepare = lambda clients, state: clients.iam.meta.events.register_last("after-call.iam.GetPolicy", lag)
     deployment.build()
     assert deployment.changed["write-policy"].outcome == "recovered"
-    deployment.prepare = lambda clients, ledger: None
+    deployment.prepare = lambda clients, state: None
     assert deployment.tear_down() == []
 
     # One that stays without is somebody else's, after all.
@@ -709,8 +711,8 @@ def test_what_was_promised_and_has_no_mark_yet_is_looked_at_again(deployment: De
     with pytest.raises(Killed):
         deployment.build()
     make_policies(aws, settings)
-    deployment.prepare = lambda clients, ledger: None
-    with pytest.raises(MarkNotYetSeen):
+    deployment.prepare = lambda clients, state: None
+    with pytest.raises(TagNotYetVisible):
         deployment.build()
     assert deployment.writes == []
 
@@ -722,7 +724,7 @@ def test_what_was_promised_and_has_no_mark_yet_is_looked_at_again(deployment: De
 # configuration), 22 and 23 the trigger's.
 ADOPTING = [(1, False), (1, True), (2, False), (6, True), (12, True), (16, False), (20, False), (20, True), (23, False)]
 # The writes of its teardown: 1 to 3 are the API's, 4 and 5 the trigger's, 6 to 8 the function's, 9 to 16 the log
-# group's, queues' and table's, 17 to 22 the roles', 23 to 28 the policies'; the mark goes last of each.
+# group's, queues' and table's, 17 to 22 the roles', 23 to 28 the policies'; the tag goes last of each.
 PUTTING_BACK = [(4, True), (5, False), (5, True), (6, True), (8, False), (8, True), (12, True), (22, True), (26, False)]
 
 
@@ -744,7 +746,7 @@ def test_adoption_ended_at_a_write_is_completed_or_taken_back(
         assert adopted(deployment) >= KEYS
     assert deployment.tear_down() == []
     assert world(deployment) == before
-    assert deployment.ledger["resources"] == []
+    assert deployment.state["resources"] == []
 
 
 @pytest.mark.sweep(2)
@@ -768,7 +770,7 @@ def test_putting_back_ended_in_the_middle_can_be_followed_by_a_build(deployment:
     before = world(deployment)
     consent(deployment, *KEYS)
     deployment.build()
-    kill_at(deployment, 8, after=after)  # the function's mark
+    kill_at(deployment, 8, after=after)  # the function's tag
     with pytest.raises(Killed):
         deployment.tear_down()
     consent(deployment, *KEYS)
@@ -788,15 +790,15 @@ def test_what_was_found_is_on_the_disk_before_it_is_changed_and_its_first_value_
     with_consent = deployment.prepare
     on_disk: dict[str, dict[str, str]] = {}
 
-    def prepare(clients: Clients, ledger: Ledger) -> None:
-        with_consent(clients, ledger)
+    def prepare(clients: Clients, state: State) -> None:
+        with_consent(clients, state)
 
         def permit(call: Call) -> None:
-            ledger.permit(call)
+            state.permit(call)
             if str(call.parameters.get("QueueUrl")).endswith(settings.queue):
                 on_disk[call.operation] = entries(deployment)["queue"]["before"]
 
-        clients.tap.permit = permit
+        clients.calls.permit = permit
 
     deployment.prepare = prepare
     deployment.build()
@@ -812,7 +814,7 @@ def test_what_was_found_is_on_the_disk_before_it_is_changed_and_its_first_value_
     assert entries(deployment)["queue"]["before"] == first
 
 
-def test_a_ledger_without_former_values_is_read_and_one_with_nonsense_is_refused(deployment: Deployment) -> None:
+def test_a_state_file_without_former_values_is_read_and_one_with_nonsense_is_refused(deployment: Deployment) -> None:
     from provision.state.file import checksum
 
     make_table(deployment.aws, deployment.settings)
@@ -820,13 +822,13 @@ def test_a_ledger_without_former_values_is_read_and_one_with_nonsense_is_refused
     deployment.build()
     assert "before" not in entries(deployment)["queue"]
     for nonsense in ("text", {"tags": {}}, {"tags": "{"}, ["tags"]):
-        content = deployment.ledger
+        content = deployment.state
         next(entry for entry in content["resources"] if entry["key"] == "table")["before"] = nonsense
         content["checksum"] = checksum(content)
         other = deployment.path.with_name("other.json")
         other.write_text(json.dumps(content), encoding="utf-8")
-        with pytest.raises(LedgerRefused, match="malformed"):
-            Ledger.open(other, account=ACCOUNT, region=REGION, endpoint=f"sandbox:{deployment.sandbox_id}")
+        with pytest.raises(StateRefused, match="malformed"):
+            State.open(other, account=ACCOUNT, region=REGION, endpoint=f"sandbox:{deployment.sandbox_id}")
 
 
 def test_every_kind_can_be_put_back_save_those_that_are_never_adopted() -> None:

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from provision.account.smoke_tests import Trial
+from provision.account.smoke_tests import SmokeTest
 from provision.aws.clients import Clients
 from provision.errata import ERRATA
 from provision.settings import Settings
-from provision.state.entries import Happened
+from provision.state.entries import ResourceResult
 from sandbox import Sandbox
 from teardown.backwards import Left
 from tests.rig.deployment import Deployment
@@ -92,11 +92,11 @@ class Picture:
 class Played:
     """A run, what it made, and the same command once more. `answers` are what the function says to each of EVENTS."""
 
-    happened: list[Happened]
+    results: list[ResourceResult]
     picture: Picture
     answers: dict[str, Any]
-    trials: list[Trial]
-    again: list[Happened]
+    smoke_tests: list[SmokeTest]
+    again: list[ResourceResult]
     writes_again: list[str]
 
 
@@ -119,7 +119,7 @@ class Standing(Deployment):
     def connect(self) -> Clients:
         if self._clients is None:
             self._clients = super().connect()
-        self._clients.tap.calls = []
+        self._clients.calls.history = []
         return self._clients
 
 
@@ -156,13 +156,13 @@ def play(sandbox: Sandbox, folder: Path) -> Story:
 
 
 def run(deployment: Deployment, settings: Settings) -> Played:
-    happened = deployment.build(settings)
+    results = deployment.build(settings)
     answers = {name: answer(deployment, event) for name, event in EVENTS.items()}
     deployment.aws.dynamodb.delete_item(TableName="name", Key={"id": {"S": "fraction"}})
-    trials = deployment.trials(settings)
+    smoke_tests = deployment.smoke_tests(settings)
     picture = take(deployment)
     again = deployment.build(settings)
-    return Played(happened, picture, answers, trials, again, deployment.writes)
+    return Played(results, picture, answers, smoke_tests, again, deployment.writes)
 
 
 def take(deployment: Deployment) -> Picture:
@@ -229,7 +229,7 @@ def test_the_function_knows_nothing_of_its_deployment(story: Story) -> None:
 
 def test_what_works_in_the_walkthrough_works(story: Story) -> None:
     assert story.as_written.answers["ping"] == "pong"
-    titles = [trial.title for trial in story.as_written.trials]
+    titles = [smoke_test.title for smoke_test in story.as_written.smoke_tests]
     assert len(titles) == 3
     assert not any("queue" in title for title in titles), "nothing comes through the queue as it is written"
 
@@ -287,13 +287,13 @@ CORRECTIONS: dict[tuple[str, str], set[int]] = {
 }
 
 
-def reported(happened: list[Happened]) -> set[tuple[str, str]]:
-    found = {(event.key, one.attribute) for event in happened for one in event.differences}
-    return found | {(event.key, event.outcome) for event in happened if event.outcome not in ("mended", "unchanged")}
+def reported(results: list[ResourceResult]) -> set[tuple[str, str]]:
+    found = {(event.key, one.attribute) for event in results for one in event.differences}
+    return found | {(event.key, event.outcome) for event in results if event.outcome not in ("updated", "unchanged")}
 
 
-def test_a_plain_run_mends_the_differences_and_nothing_else(story: Story) -> None:
-    assert reported(story.corrected.happened) == set(CORRECTIONS)
+def test_a_plain_run_updates_the_differences_and_nothing_else(story: Story) -> None:
+    assert reported(story.corrected.results) == set(CORRECTIONS)
 
 
 def test_every_erratum_that_is_built_otherwise_as_written_is_corrected_by_the_plain_run() -> None:
@@ -314,7 +314,7 @@ def test_after_the_correction_the_handler_says_what_is_wrong(story: Story) -> No
     assert {name: said[name] for name in refused} == dict.fromkeys(refused, "EventRefused")
     assert said["fraction"]["ResponseMetadata"]["HTTPStatusCode"] == 200
     assert said["batch"] == {"batchItemFailures": []}
-    assert len(story.corrected.trials) == 5
+    assert len(story.corrected.smoke_tests) == 5
 
 
 # Taken down.

@@ -220,18 +220,18 @@ class Proxy:
                     page = b"<!DOCTYPE html><html><body>Please log in<br></body></html>"
                     self.answer(200, [("Content-Type", "text/html")], page)
                 elif kind == CUT:
-                    self.answer(status, headers, content[: len(content) // 2], promised=len(content) or 10)
+                    self.answer(status, headers, content[: len(content) // 2], is_recorded=len(content) or 10)
                     self.close_connection = True
                 else:
                     self.answer(status, headers, content)
 
             def answer(
-                self, status: int, headers: list[tuple[str, str]], content: bytes, promised: int | None = None
+                self, status: int, headers: list[tuple[str, str]], content: bytes, is_recorded: int | None = None
             ) -> None:
                 self.send_response(status)
                 for name, value in headers:
                     self.send_header(name, value)
-                self.send_header("Content-Length", str(len(content) if promised is None else promised))
+                self.send_header("Content-Length", str(len(content) if is_recorded is None else is_recorded))
                 self.end_headers()
                 self.wfile.write(content)
                 self.wfile.flush()
@@ -281,20 +281,20 @@ class Program:
         return subprocess.CompletedProcess(self.arguments(program), child.returncode, out, talk)
 
     @property
-    def ledger(self) -> dict[str, Any]:
-        """The one ledger, whole and with the right checksum."""
+    def state(self) -> dict[str, Any]:
+        """The one state file, whole and with the right checksum."""
         [path] = (self.folder.path / ".provision").glob("*.json")
         return parse(path.read_bytes(), path)
 
     def shape(self, stranger: Stranger) -> dict[str, Any]:
-        """What is in the account under this learner's name, the learner and the deployment's mark left out."""
+        """What is in the account under this learner's name, the learner and the deployment's tag left out."""
         mine = {}
-        for kind, things in inventory(stranger).items():
-            pairs = things.items() if isinstance(things, dict) else [(json.dumps(one), one) for one in things]
-            kept = {name: thing for name, thing in pairs if f"-{self.learner}" in str(name)}
-            mine[kind] = kept if isinstance(things, dict) else list(kept.values())
+        for kind, resources in inventory(stranger).items():
+            pairs = resources.items() if isinstance(resources, dict) else [(json.dumps(one), one) for one in resources]
+            kept = {name: resource for name, resource in pairs if f"-{self.learner}" in str(name)}
+            mine[kind] = kept if isinstance(resources, dict) else list(kept.values())
         text = json.dumps(mine, sort_keys=True, default=str).replace(f"-{self.learner}", "-SOMEBODY")
-        shape: dict[str, Any] = json.loads(text.replace(self.ledger["deployment"], "MARK"))
+        shape: dict[str, Any] = json.loads(text.replace(self.state["deployment"], "MARK"))
         return shape
 
 
@@ -399,17 +399,17 @@ def live(life: int, folder: Path, sandbox: Sandbox, stranger: Stranger, clean: C
                 assert ended.returncode in (0, 130, 253, -signal.SIGKILL), told
                 if ended.returncode == 130:
                     assert f"Go on with: python -m {name}" in ended.stderr, told
-                assert program.ledger["resources"] or name == "teardown", told
+                assert program.state["resources"] or name == "teardown", told
                 if ended.returncode == 0:
                     break
             assert ended.returncode == 0, told
             assert len(troubles.served) == len(troubles.planned), told
             if name == "provision":
                 assert program.shape(stranger) == clean.built, told
-                assert {entry["status"] for entry in program.ledger["resources"]} == {"created"}, told
+                assert {entry["status"] for entry in program.state["resources"]} == {"created"}, told
             else:
                 assert not any(program.shape(stranger).values()), told
-                assert program.ledger["resources"] == [], told
+                assert program.state["resources"] == [], told
             served += troubles.served
     return served
 
@@ -506,7 +506,7 @@ def test_interrupted_during_a_wait_it_ends_at_once(
     assert "The role defined for the function cannot be assumed by Lambda." in talk
     assert f"Go on with: python -m provision --endpoint-url {proxy.url}" in talk
     assert sum(asked.is_write for asked in proxy.seen) == writes
-    assert program.ledger["resources"][-1]["status"] == "creating"
+    assert program.state["resources"][-1]["status"] == "creating"
 
     monkeypatch.setattr(proxy, "pass_on", passed_on)
     ended = program.run("provision")
@@ -519,7 +519,7 @@ def test_interrupted_during_a_wait_it_ends_at_once(
 def test_a_call_that_hangs_is_left_at_the_second_ctrl_c_and_nobody_else_may_come_in_meanwhile(
     folder: Folder, proxy: Proxy, stranger: Stranger, clean: Clean
 ) -> None:
-    """It holds the ledger's lock while it hangs, is named by whoever else comes, and the lock vanishes with it."""
+    """It holds the state file's lock while it hangs, is named by whoever else comes, and the lock vanishes with it."""
     program = Program(folder, proxy, "hang")
     arrived = threading.Event()
     passed_on = proxy.pass_on
@@ -560,7 +560,7 @@ def test_a_call_that_hangs_is_left_at_the_second_ctrl_c_and_nobody_else_may_come
     assert child.returncode == 130, talk
     assert "Traceback" not in talk
     assert "Go on with: python -m provision" in talk
-    assert program.ledger["resources"][-1]["status"] == "creating"
+    assert program.state["resources"][-1]["status"] == "creating"
 
     ended = program.run("provision")
     assert ended.returncode == 0, ended.stderr

@@ -22,7 +22,7 @@ from rich.console import Console
 import provision.__main__
 import provision.cli.ending
 import teardown.__main__
-from provision.aws.calls import Tap
+from provision.aws.calls import Calls
 from provision.cli.session import Session
 from provision.state.file import parse
 from provision.terminal import outcome
@@ -129,14 +129,14 @@ def test_an_endpoint_where_nothing_answers_is_said_so(folder: Folder) -> None:
     assert "Traceback" not in talk
 
 
-def test_a_place_where_no_ledger_can_be_is_a_message_and_no_traceback(folder: Folder) -> None:
+def test_a_place_where_no_state_file_can_be_is_a_message_and_no_traceback(folder: Folder) -> None:
     (folder.path / ".provision").write_text("a file, not a folder")
     assert_message(folder.run("provision", "--sandbox"), 253, ".provision", "--state")
 
 
 @pytest.mark.parametrize("program", ["provision", "teardown"])
 @pytest.mark.parametrize("content", [b"", b'{"schema": 1, "depl', b'{"schema": 2}'], ids=["empty", "torn", "newer"])
-def test_a_ledger_that_cannot_be_used_is_refused_before_the_first_call_with_its_backup_named(
+def test_a_state_file_that_cannot_be_used_is_refused_before_the_first_call_with_its_backup_named(
     folder: Folder, sandbox: Sandbox, program: str, content: bytes
 ) -> None:
     path = folder.path / "ledger.json"
@@ -151,7 +151,7 @@ def test_a_ledger_that_cannot_be_used_is_refused_before_the_first_call_with_its_
     assert (path.read_bytes(), backup.read_bytes()) == (content, b"the state before")
 
 
-def test_a_damaged_ledger_of_the_sandbox_is_refused_before_a_sandbox_is_started(folder: Folder) -> None:
+def test_a_damaged_state_file_of_the_sandbox_is_refused_before_a_sandbox_is_started(folder: Folder) -> None:
     path = folder.path / ".provision" / "sandbox-us-east-1.json"
     path.parent.mkdir()
     path.write_bytes(b"{")
@@ -160,13 +160,13 @@ def test_a_damaged_ledger_of_the_sandbox_is_refused_before_a_sandbox_is_started(
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_a_folder_that_vanishes_during_the_run_is_one_message_and_the_ledger_can_be_recovered(
+def test_a_folder_that_vanishes_during_the_run_is_one_message_and_the_state_file_can_be_recovered(
     folder: Folder, sandbox: Sandbox, stranger: Stranger
 ) -> None:
     before = stranger.inventory()
     where = ("--endpoint-url", sandbox.url, "--learner", "vanished", "--state", "kept/ledger.json", "--yes")
     with Gate(sandbox.url, hold="CreateTable") as gate:
-        # The ledger is bound to the endpoint, so the run through the gate only shows what a lost folder does.
+        # The state file is bound to the endpoint, so the run through the gate only shows what a lost folder does.
         child = folder.start("provision", *where, "--endpoint-url", gate.url)
         assert gate.arrived.wait(60)
         (folder.path / "kept").rename(folder.path / "lost")
@@ -255,24 +255,24 @@ def test_the_round_trip_in_the_sandbox(folder: Folder) -> None:
     assert first.stderr.count("\n    OK ") == 5  # the walkthrough's tests
     assert "\x1b" not in first.stdout + first.stderr
 
-    before = folder.ledger()
+    before = folder.state()
     second = folder.run("provision", "--sandbox")
     assert (second.returncode, second.stdout) == (0, first.stdout)
     assert "Nothing to do" in second.stderr
     assert "    OK " not in second.stderr
     assert "    created" not in second.stderr
-    assert folder.ledger() == before
+    assert folder.state() == before
 
     pid = folder.sandbox["pid"]
     assert is_running(pid)
     end = folder.shell(take_down)
     assert (end.returncode, end.stdout) == (0, ""), end.stderr
-    assert "Nothing is left: all 16 recorded things" in end.stderr
+    assert "Nothing is left: all 16 recorded resources" in end.stderr
     assert "The sandbox is stopped." in end.stderr
     assert not (folder.path / ".provision" / "sandbox.json").exists()
     wait_until_ended(pid)
-    assert folder.ledger()["resources"] == []
-    assert len(folder.ledger()["receipt"]["things"]) == 16
+    assert folder.state()["resources"] == []
+    assert len(folder.state()["receipt"]["things"]) == 16
 
     again = folder.shell(take_down)
     assert (again.returncode, again.stdout) == (0, ""), again.stderr
@@ -310,7 +310,7 @@ def test_with_everything_of_the_user_broken_the_sandbox_is_built_and_tried(folde
     )
     assert ended.returncode == 0, ended.stderr
     assert ended.stderr.count("\n    OK ") == 5
-    assert folder.ledger()["region"] == "us-east-1"
+    assert folder.state()["region"] == "us-east-1"
 
 
 @pytest.fixture(scope="module")
@@ -360,13 +360,13 @@ def test_a_killed_sandbox_leaves_nobody_stuck(folder: Folder) -> None:
     assert anew.returncode == 0, anew.stderr
     assert f"{gone} is gone" in anew.stderr
     assert "unchanged" not in anew.stderr
-    assert folder.ledger()["endpoint"] == f"sandbox:{folder.sandbox['id']}" != f"sandbox:{gone}"
+    assert folder.state()["endpoint"] == f"sandbox:{folder.sandbox['id']}" != f"sandbox:{gone}"
 
     gone = kill_sandbox(folder)
     end = folder.run("teardown", "--sandbox")
     assert (end.returncode, end.stdout) == (0, ""), end.stderr
     assert f"{gone} is gone" in end.stderr
-    assert folder.ledger()["resources"] == []
+    assert folder.state()["resources"] == []
     again = folder.run("teardown", "--sandbox")
     assert again.returncode == 0
     assert "Nothing to do" in again.stderr
@@ -450,8 +450,8 @@ def test_interrupted_during_a_call_it_ends_after_it_and_goes_on_later(
         assert "4/8" not in said
         assert child.stdout is not None and child.stdout.read() == ""
 
-        ledger = only_ledger(folder)
-        assert [entry["key"] for entry in ledger["resources"]][-1] == "table"
+        state = only_ledger(folder)
+        assert [entry["key"] for entry in state["resources"]][-1] == "table"
         assert f"name-{learner}" in stranger.dynamodb.list_tables()["TableNames"]
 
         resume = re.search(r"Go on with: (.*)", said)
@@ -506,15 +506,15 @@ def test_a_second_ctrl_c_ends_it_at_once_and_what_was_in_flight_is_found_again(
 
 
 def only_ledger(folder: Folder) -> dict[str, Any]:
-    """The one ledger in the folder, whole and with the right checksum."""
+    """The one state file in the folder, whole and with the right checksum."""
     (path,) = (folder.path / ".provision").glob("*.json")
     return parse(path.read_bytes(), path)
 
 
-def assert_complete(ledger: dict[str, Any]) -> None:
-    keys = [entry["key"] for entry in ledger["resources"]]
+def assert_complete(state: dict[str, Any]) -> None:
+    keys = [entry["key"] for entry in state["resources"]]
     assert len(keys) == len(set(keys)) == 16
-    assert {entry["status"] for entry in ledger["resources"]} == {"created"}
+    assert {entry["status"] for entry in state["resources"]} == {"created"}
 
 
 # In this process, where the seconds between two looks can be shortened, and failures brought about.
@@ -524,7 +524,7 @@ def assert_complete(ledger: dict[str, Any]) -> None:
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working folder for programs that run in this process, and short sleeps."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(provision.cli.ending, "Sleep", lambda tap: lambda seconds: time.sleep(seconds / 20))
+    monkeypatch.setattr(provision.cli.ending, "Sleep", lambda calls: lambda seconds: time.sleep(seconds / 20))
     return tmp_path
 
 
@@ -537,7 +537,7 @@ def test_two_learners_share_a_sandbox_until_the_last_one_has_gone(
     assert provision.__main__.main([*bob, "--no-try"]) == 0
     take_down = capsys.readouterr().out.splitlines()[-1]
     assert shlex.split(take_down)[1:] == ["-m", "teardown", *bob]
-    assert folder.ledger("sandbox-us-east-1-alice.json")["endpoint"] == folder.ledger("the one of bob.json")["endpoint"]
+    assert folder.state("sandbox-us-east-1-alice.json")["endpoint"] == folder.state("the one of bob.json")["endpoint"]
     pid = folder.sandbox["pid"]
 
     stranger = Stranger(folder.sandbox["url"])
@@ -553,7 +553,7 @@ def test_two_learners_share_a_sandbox_until_the_last_one_has_gone(
     assert not (here / ".provision" / "sandbox.json").exists()
 
 
-def test_what_the_walkthrough_literally_says_is_built_mended_and_taken_down(
+def test_what_the_walkthrough_literally_says_is_built_updated_and_taken_down(
     here: Path, sandbox: Sandbox, stranger: Stranger, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = stranger.inventory()
@@ -592,7 +592,7 @@ def test_an_unforeseen_error_is_kept_in_a_file_without_any_secret(
     token = "IQoJb3JpZ2luX2VjE" * 20
     message = f"no foreseen error: {SECRET} and {other_secret} and {token}"
 
-    def fail(aws: object, settings: object, ledger: object) -> None:
+    def fail(aws: object, settings: object, state: object) -> None:
         raise RuntimeError(message)
 
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE")
@@ -625,7 +625,7 @@ def test_a_result_that_does_not_work_is_a_failure_with_what_was_expected_and_see
     said = capsys.readouterr()
     assert said.out == ""
     assert "expected the payload back, saw 'not what was sent'" in said.err
-    assert provision.__main__.main(where) == 0  # mended, and tried again
+    assert provision.__main__.main(where) == 0  # updated, and tried again
     assert capsys.readouterr().err.count("\n    OK ") == 5
 
 
@@ -659,15 +659,15 @@ def test_ctrl_c_in_the_middle_of_a_line_is_no_failure(tmp_path: Path) -> None:
         io.BufferedWriter(InterruptedWhileWriting(tmp_path / "talk")), encoding="utf-8", write_through=True
     )
     screen = Screen(talk=Console(file=talk))
-    tap = Tap()
+    calls = Calls()
 
     def body() -> int:
         screen.say("A line that Ctrl-C interrupts.")
         return 0
 
-    assert provision.cli.ending.run_program(body, Session(screen, tap)) == 0
+    assert provision.cli.ending.run_program(body, Session(screen, calls)) == 0
     talk.close()
-    assert tap.stopping
+    assert calls.stopping
     said = (tmp_path / "talk").read_text()
     assert "Stopping after the call in flight" in said
     assert "A line that Ctrl-C interrupts." in said

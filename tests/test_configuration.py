@@ -175,5 +175,5 @@ def test_both_programs_find_the_deployment_and_say_who_named_it(tmp_path: Path) 
         assert "Setting        plain (PROVISION_PLAIN)" in terminal.lines
         assert "created    policy     Lambda-Read-SQS-alice" in terminal.text
         gone = user.run("teardown")
-        assert gone.returncode == 0 and "Nothing is left: all 2 recorded things" in gone.stderr
+        assert gone.returncode == 0 and "Nothing is left: all 2 recorded resources" in gone.stderr
         assert "python -m teardown --sandbox --learner alice" in terminal.text

@@ -13,18 +13,18 @@ from typing import Any
 import pytest
 
 from provision.__main__ import main as provision_main
-from provision.account.smoke_tests import try_all
+from provision.account.smoke_tests import run_smoke_tests
 from provision.aws import sandbox_process
-from provision.aws.calls import Tap
+from provision.aws.calls import Calls
 from provision.aws.clients import Clients, Target, connect
 from provision.aws.credentials import CannotConnect
 from provision.aws.waiting import Waiting
-from provision.cli.options import ledger_path
+from provision.cli.options import state_path
 from provision.cli.runner import run_steps
 from provision.cli.views.banner import show_place
 from provision.settings import BadSetting, Settings
-from provision.state.file import LedgerRefused
-from provision.state.state import Ledger
+from provision.state.file import StateRefused
+from provision.state.state import State
 from provision.terminal import outcome
 from provision.terminal.screen import Screen
 from tests.rig.answers import RESET, Answer, Asked, Server, caller_identity, in_turn, refusal
@@ -57,9 +57,9 @@ def configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str
     return write
 
 
-def patient() -> Tap:
-    """A tap whose waits take no time."""
-    return Tap(waiting=Waiting(sleep=lambda seconds: None))
+def patient() -> Calls:
+    """A listener whose waits take no time."""
+    return Calls(waiting=Waiting(sleep=lambda seconds: None))
 
 
 def connected(**target: Any) -> Clients:
@@ -359,7 +359,7 @@ def test_variables_that_are_to_be_ignored_are_ignored(sts: Server, keys: None, m
     class Stopped(Exception):
         pass
 
-    class WatchingTap(Tap):
+    class WatchingTap(Calls):
         def put_on(self, client: Any) -> None:
             asked.append(client.meta.endpoint_url)
             if client.meta.service_model.service_name == "sts":
@@ -371,7 +371,7 @@ def test_variables_that_are_to_be_ignored_are_ignored(sts: Server, keys: None, m
     assert all("amazonaws.com" in url for url in asked)
 
 
-def test_services_at_different_places_are_warned_of_and_bind_the_ledger(
+def test_services_at_different_places_are_warned_of_and_bind_the_state_file(
     sts: Server, keys: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", sts.url)
@@ -392,18 +392,18 @@ def test_services_at_different_places_are_warned_of_and_bind_the_ledger(
 
     endpoints = [emulator.endpoint, mixed.endpoint, partly.endpoint, None]
     assert len(set(endpoints)) == 4
-    paths = {ledger_path("123456789012", "us-east-1", endpoint, None, tmp_path) for endpoint in endpoints}
-    assert len(paths) >= 3  # the two mixtures share a name, and are told apart by what is in the ledger
+    paths = {state_path("123456789012", "us-east-1", endpoint, None, tmp_path) for endpoint in endpoints}
+    assert len(paths) >= 3  # the two mixtures share a name, and are told apart by what is in the state file
     for endpoint in endpoints:
         path = tmp_path / "one.json"
         path.unlink(missing_ok=True)
-        ledger = Ledger.open(path, account="123456789012", region="us-east-1", endpoint=endpoint)
-        ledger.save()
-        ledger.close()
+        state = State.open(path, account="123456789012", region="us-east-1", endpoint=endpoint)
+        state.save()
+        state.close()
         for other in endpoints:
             if other != endpoint:
-                with pytest.raises(LedgerRefused):
-                    Ledger.open(path, account="123456789012", region="us-east-1", endpoint=other)
+                with pytest.raises(StateRefused):
+                    State.open(path, account="123456789012", region="us-east-1", endpoint=other)
 
 
 def test_a_local_emulator_needs_no_credentials_and_a_distant_one_does(
@@ -443,7 +443,7 @@ def test_account_caller_and_partition_are_what_aws_says(
 
 def test_the_secret_stays_out_of_what_is_shown(sts: Server, keys: None) -> None:
     aws = connected(endpoint_url=sts.url)
-    assert "secret" not in repr(aws.account) + aws.caller + aws.credentials_from + repr(aws.tap.calls)
+    assert "secret" not in repr(aws.account) + aws.caller + aws.credentials_from + repr(aws.calls.history)
     assert aws.credentials_from == "env"
 
 
@@ -519,12 +519,12 @@ def test_a_sandbox_reads_nothing_of_the_users_aws_and_leaves_it_alone(
     running = sandbox_process.start(tmp_path)
     try:
         aws = connected(sandbox=(running.id, running.url))
-        ledger = Ledger.open(tmp_path / "l.json", account=aws.account_id, region=aws.region, endpoint=aws.endpoint)
-        aws.tap.permit = ledger.permit
-        run_steps(aws, Settings(), ledger, started=lambda step: None, ended=lambda step, happened: None)
-        assert {event.outcome for event in ledger.happened} == {"created"}
-        assert len(list(try_all(aws, Settings(), ledger))) == 5
-        ledger.close()
+        state = State.open(tmp_path / "l.json", account=aws.account_id, region=aws.region, endpoint=aws.endpoint)
+        aws.calls.permit = state.permit
+        run_steps(aws, Settings(), state, started=lambda step: None, ended=lambda step, results: None)
+        assert {event.outcome for event in state.results} == {"created"}
+        assert len(list(run_smoke_tests(aws, Settings(), state))) == 5
+        state.close()
     finally:
         sandbox_process.stop(running)
     assert aws.region == "us-east-1"
@@ -541,10 +541,10 @@ def test_a_sandbox_takes_the_region_of_the_flag_only(deployment: Deployment, mon
         connected(region="the moon", sandbox=(deployment.sandbox_id, deployment.url))
 
 
-# The ledger's place.
+# The state file's place.
 
 
-def test_every_place_has_a_ledger_of_its_own(tmp_path: Path) -> None:
+def test_every_place_has_a_state_file_of_its_own(tmp_path: Path) -> None:
     places = [
         ("123456789012", "us-east-1", None, None),
         ("999999999999", "us-east-1", None, None),
@@ -556,11 +556,11 @@ def test_every_place_has_a_ledger_of_its_own(tmp_path: Path) -> None:
         ("123456789012", "us-east-1", "sqs=http://127.0.0.1:9324", None),
         ("123456789012", "us-east-1", "sandbox:sb-1", None),
     ]
-    paths = [ledger_path(*place, tmp_path) for place in places]
+    paths = [state_path(*place, tmp_path) for place in places]
     assert len(set(paths)) == len(places)
     assert paths[0].name == "123456789012-us-east-1.json"
     assert paths[3].name == "123456789012-us-east-1-alice.json"
-    assert ledger_path("1", "us-east-1", "sandbox:sb-2", None, tmp_path) == paths[-1]  # whichever sandbox it is
+    assert state_path("1", "us-east-1", "sandbox:sb-2", None, tmp_path) == paths[-1]  # whichever sandbox it is
     for path in paths:
         assert path.parent == tmp_path
         assert re.fullmatch(r"[\w.-]+\.json", path.name)

@@ -45,7 +45,7 @@ messages = script("messages")
 
 @pytest.mark.parametrize("page", generate.PAGES)
 def test_a_generated_page_is_what_the_programs_say_now(page: str) -> None:
-    assert (DOCS / page).read_text(encoding="utf-8") == generate.PAGES[page](), "python docs/generate.py mends it"
+    assert (DOCS / page).read_text(encoding="utf-8") == generate.PAGES[page](), "python docs/generate.py updates it"
 
 
 def test_check_passes_on_fresh_pages_and_names_a_stale_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -172,7 +172,7 @@ def site(folder: Path, page: str = OWN, style: str = "body { color: red }") -> P
     return folder
 
 
-def test_a_site_of_its_own_things_passes(tmp_path: Path) -> None:
+def test_a_site_of_its_own_resources_passes(tmp_path: Path) -> None:
     assert check.main([str(site(tmp_path))]) == 0
 
 
@@ -363,7 +363,7 @@ def test_the_site_is_built_by_a_command_of_the_readme_into_a_folder_that_git_ign
 
 
 @pytest.mark.skipif(importlib.util.find_spec("furo") is None, reason="the docs extra is not installed")
-def test_the_site_is_built_without_a_warning_and_of_its_own_things(tmp_path: Path) -> None:
+def test_the_site_is_built_without_a_warning_and_of_its_own_resources(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-n", str(DOCS), str(tmp_path)]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=110, check=False)
     assert ended.returncode == 0, ended.stderr
@@ -374,7 +374,7 @@ def test_the_site_is_built_without_a_warning_and_of_its_own_things(tmp_path: Pat
 
 A_NEW_MESSAGE = """
 def give_up(path):
-    raise outcome.Stop(
+    raise outcome.UserError(
         f"{path} is {'not' if path else 'never'} there.",
         means=MEANS,
         advice=(f"Run {program('provision', ['--sandbox'])}", *more),

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from provision import BESIDE
-from provision.aws.calls import Tap
+from provision.aws.calls import Calls
 from provision.aws.clients import Clients, Target, connect
 from provision.documents import PLACEHOLDER, fill, policy_document, same_meaning
 from provision.settings import Settings
@@ -157,7 +157,7 @@ def test_keys_are_never_filled() -> None:
 @pytest.fixture(scope="module")
 def aws() -> Iterator[Clients]:
     with Sandbox() as running:
-        yield connect(Target(sandbox=(running.id, running.url)), Tap())
+        yield connect(Target(sandbox=(running.id, running.url)), Calls())
 
 
 NAMES = ["Lambda-Write-DynamoDB", "Lambda-Read-SQS", "POC-Queue", "trust-lambda", "trust-apigateway"]
@@ -181,11 +181,11 @@ def test_every_file_of_policies_is_one_of_these() -> None:
     assert written <= files
 
 
-def test_corrected_policies_name_this_deployments_things_and_the_pasted_ones_do_not(aws: Clients) -> None:
-    for name, thing in (("Lambda-Write-DynamoDB", "table/name-alice"), ("Lambda-Read-SQS", "POC-Queue-alice")):
+def test_corrected_policies_name_this_deployments_resources_and_the_pasted_ones_do_not(aws: Clients) -> None:
+    for name, resource in (("Lambda-Write-DynamoDB", "table/name-alice"), ("Lambda-Read-SQS", "POC-Queue-alice")):
         corrected = policy_document(name, aws, Settings(learner="alice"))
         assert all(statement["Resource"] != "*" for statement in corrected["Statement"])
-        assert thing in json.dumps(corrected)
+        assert resource in json.dumps(corrected)
         pasted = policy_document(name, aws, Settings(as_written=True))
         assert "*" in [statement["Resource"] for statement in pasted["Statement"]]
         assert not same_meaning(corrected, pasted)

@@ -32,13 +32,13 @@ from provision.aws.answers import AnswerLost, Call, NotAWS
 from provision.aws.credentials import EXPIRED, REFUSED
 from provision.aws.waiting import GaveUp, WaitingCannotHelp
 from provision.cli.errors import AGAIN, DENIED, explain
-from provision.state.entries import CannotMend
-from provision.state.file import LedgerRefused
+from provision.state.entries import CannotUpdate
+from provision.state.file import StateRefused
 from provision.state.ownership import NotOurs, TwoOfOurs, UnknownOwner
 from provision.terminal import outcome
 
 
-def explained(error: Exception, profile: str | None = "lab") -> outcome.Stop:
+def explained(error: Exception, profile: str | None = "lab") -> outcome.UserError:
     stop = explain(error, step="5 (Function)", profile=profile)
     assert stop is not None
     return stop
@@ -58,8 +58,8 @@ CALL = Call(1, "lambda", "CreateFunction", {}, False, 0.0)
         NotOurs("dynamodb:table", {"TableName": "name"}, "no mark", "poc-1"),
         UnknownOwner("dynamodb:table", {"TableName": "name"}),
         TwoOfOurs("apigateway:rest-api", "POC-API", ["a", "b"]),
-        CannotMend("dynamodb:table", "name", "key", "x", "y"),
-        LedgerRefused("no"),
+        CannotUpdate("dynamodb:table", "name", "key", "x", "y"),
+        StateRefused("no"),
         GaveUp("no"),
         WaitingCannotHelp("no"),
         NotAWS(CALL, "no"),
@@ -67,7 +67,7 @@ CALL = Call(1, "lambda", "CreateFunction", {}, False, 0.0)
     ],
     ids=lambda stop: type(stop).__name__,
 )
-def test_an_ending_of_our_own_is_passed_on_as_it_is(stop: outcome.Stop) -> None:
+def test_an_ending_of_our_own_is_passed_on_as_it_is(stop: outcome.UserError) -> None:
     assert explain(stop, step="1", profile=None) is stop
     assert stop.exit_code != outcome.DONE
     assert stop.what
@@ -117,11 +117,11 @@ def test_a_runtime_that_lambda_does_not_take_leads_to_the_option(message: str) -
     assert "--runtime" in stop.advice[0]
 
 
-def test_an_answer_lost_again_and_again_says_that_the_ledger_knows() -> None:
+def test_an_answer_lost_again_and_again_says_that_the_state_file_knows() -> None:
     stop = explained(AnswerLost(CALL, "no answer"))
     assert "CreateFunction" in stop.what
     assert "no answer" in stop.what
-    assert "ledger" in stop.means
+    assert "state file" in stop.means
     assert stop.advice == (AGAIN,)
     assert stop.exit_code == outcome.ENVIRONMENT
 

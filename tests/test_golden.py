@@ -130,7 +130,7 @@ def compared(name: str, shown: str, folder: Path, *, write: bool) -> str:
 
 
 def live(life: Life) -> None:
-    """Build, look, drift, mend, be refused, be asked, learn, and take everything down."""
+    """Build, look, drift, update, be refused, be asked, learn, and take everything down."""
     here = ("--sandbox",)
     life.run("build", "provision", *here)
     life.run("diagram", "provision", "diagram", *here)

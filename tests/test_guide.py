@@ -25,8 +25,8 @@ def folder(tmp_path: Path) -> Iterator[Folder]:
 
 
 def entries(folder: Folder) -> list[str]:
-    """The steps that the ledger has things of."""
-    return list(dict.fromkeys(entry["step"] for entry in folder.ledger()["resources"]))
+    """The steps that the state file has resources of."""
+    return list(dict.fromkeys(entry["step"] for entry in folder.state()["resources"]))
 
 
 def test_a_lesson_from_its_first_page_to_its_last(folder: Folder) -> None:
@@ -50,14 +50,14 @@ def test_a_lesson_from_its_first_page_to_its_last(folder: Folder) -> None:
         assert plan.endswith(" --dry-run --to 1")
         assert "aws iam create-policy" in folder.run(*plan.split()).stdout  # while the lesson goes on
         code = lesson.turn("code\n")
-        assert "def provision(aws: Clients, settings: Settings, ledger: Ledger)" in code
+        assert "def provision(aws: Clients, settings: Settings, state: State)" in code
         assert "provision/policies.py" in code
         assert code.index("def provision") < code.index("aws.iam.create_policy(")
         assert "event source mapping polls the queue" in " ".join(lesson.turn("a\n").split())
         assert "Point at Resource" in lesson.turn("p\n")
         assert "'xyz' is none of them" in lesson.ask("xyz\n", "> ")
         assert "r or Enter run this step" in lesson.turn("?\n")
-        assert "the full name of a thing in AWS" in lesson.turn("w\n")
+        assert "the full name of a resource in AWS" in lesson.turn("w\n")
         assert not (folder.path / ".provision" / "sandbox-us-east-1.json").exists()  # nothing was made until now
 
         # Run it: each call when the learner is ready for it.
@@ -69,7 +69,7 @@ def test_a_lesson_from_its_first_page_to_its_last(folder: Folder) -> None:
         assert "Policy.Arn: arn:aws:iam::123456789012:policy/Lambda-Write-DynamoDB" in face
         assert "'later' is none of them" in lesson.ask("later\n", "Call 1 of 2")
         rest = lesson.turn("\n")
-        assert "Lambda-Read-SQS  (promised, then made)" in rest
+        assert "Lambda-Read-SQS  (recorded, then made)" in rest
         assert "--policy-arn arn:aws:iam::123456789012:policy/Lambda-Read-SQS" in rest
         assert "Step 1 is done" in rest
         assert "AWS_ACCESS_KEY_ID" not in face and rest.count("AWS_ACCESS_KEY_ID") == 1  # once a page
@@ -116,7 +116,7 @@ def test_a_lesson_from_its_first_page_to_its_last(folder: Folder) -> None:
         ended = lesson.ask("n\n", None)
         assert "Invoke URL:" in ended and "provision trace --sandbox" in ended and "replay --html" in ended
         assert lesson.child.wait(30) == outcome.DONE
-    assert len(folder.ledger()["resources"]) == 16
+    assert len(folder.state()["resources"]) == 16
     runs = [read(path) for path in transcripts_in(folder.path / ".provision")]
     assert [run.ended is not None and run.ended["exit_code"] for run in runs] == [0, 0]
     assert folder.run("provision", "--sandbox", "--no-try").stderr.count("created") == 0
@@ -334,7 +334,7 @@ def test_where_consent_is_asked_a_no_leads_back_to_the_page_and_the_commands_bea
 def test_an_error_of_aws_does_not_end_the_lesson(folder: Folder) -> None:
     with Lesson(folder, 100) as lesson:
         lesson.turn()
-        (folder.path / ".provision" / "sandbox-us-east-1.json").mkdir()  # no ledger can be written in its place
+        (folder.path / ".provision" / "sandbox-us-east-1.json").mkdir()  # no state file can be written in its place
         failed = lesson.turn("r\n")
         assert "What to do:" in failed and "Step 1 is done" not in failed
         (folder.path / ".provision" / "sandbox-us-east-1.json").rmdir()
@@ -383,7 +383,7 @@ def test_plain_has_no_escape_and_present_shows_no_account_or_id(folder: Folder) 
         lesson.ask("q\n", None)
     with Terminal(folder, 100, "provision", "--sandbox", "--present") as shown:
         shown.read_until(None)
-        api = next(entry for entry in folder.ledger()["resources"] if entry["key"] == "api")
+        api = next(entry for entry in folder.state()["resources"] if entry["key"] == "api")
         assert "123456789012" not in shown.text and api["outputs"]["id"] not in shown.text
         assert "<id of api>" in shown.text
     told = folder.run("provision", "--sandbox")

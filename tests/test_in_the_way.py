@@ -1,4 +1,4 @@
-"""Somebody else's things under our names: one message with all of them, whose they are, and commands that work."""
+"""Somebody else's resources under our names: one message with all of them, whose they are, and commands that work."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def commands(ended: Ended, program: str) -> list[list[str]]:
     return [shlex.split(line.partition(f" -m {program} ")[2]) for line in lines]
 
 
-# Without a mark.
+# Without a tag.
 
 
 def test_what_the_clean_up_by_hand_leaves_is_told_in_one_message_whose_commands_work(deployment: CommandLine) -> None:
@@ -86,10 +86,10 @@ def test_what_the_clean_up_by_hand_leaves_is_told_in_one_message_whose_commands_
     left_behind = stranger.inventory()
     ended = deployment.provision("--yes", "--no-try", "--runtime", "python3.12")
     assert_one_message(
-        ended, "5 things", "the walkthrough's own clean-up leaves behind", "Nothing was changed", "--learner NAME"
+        ended, "5 resources", "the walkthrough's own clean-up leaves behind", "Nothing was changed", "--learner NAME"
     )
     role_id = stranger.iam.get_role(RoleName=settings.api_role)["Role"]["RoleId"]
-    assert f"role {settings.api_role} no mark, RoleId {role_id}, made 20" in ended.flat
+    assert f"role {settings.api_role} no tag, RoleId {role_id}, made 20" in ended.flat
     assert ended.writes == []
     assert not deployment.path.exists()
     assert stranger.inventory() == left_behind
@@ -100,7 +100,7 @@ def test_what_the_clean_up_by_hand_leaves_is_told_in_one_message_whose_commands_
     assert adopt[adopt.index("--runtime") + 1] == "python3.12"
     built = run(provision.__main__.provision, "provision", *adopt, "--yes", "--no-try")
     assert built.code == 0, built.said
-    assert {entry["key"] for entry in deployment.ledger["resources"] if entry["origin"] == "adopted"} >= set(keys)
+    assert {entry["key"] for entry in deployment.state["resources"] if entry["origin"] == "adopted"} >= set(keys)
     [remove] = commands(ended, "teardown")
     removed = run(teardown.__main__.teardown, "teardown", *remove, "--yes")
     assert removed.code == 0, removed.said
@@ -111,7 +111,7 @@ def test_where_a_table_is_as_well_it_is_not_what_the_clean_up_leaves(deployment:
     follow_by_hand_and_clean_up(deployment.aws, deployment.settings)
     make_table(deployment.aws, deployment.settings.table)
     ended = deployment.provision("--yes")
-    assert_one_message(ended, "6 things", "nobody can tell whose they are")
+    assert_one_message(ended, "6 resources", "nobody can tell whose they are")
     assert "clean-up" not in ended.flat
 
 
@@ -130,11 +130,11 @@ def test_found_half_way_what_was_built_stays_and_the_next_run_goes_on(deployment
     theirs = stranger.inventory()["tables"][settings.table]
     ended = deployment.provision("--yes", "--no-try")
     assert_one_message(
-        ended, f"Table {settings.table} exists", "What was built so far (7 things) stays and is recorded"
+        ended, f"Table {settings.table} exists", "What was built so far (7 resources) stays and is recorded"
     )
-    assert deployment.ledger["deployment"] in ended.flat
+    assert deployment.state["deployment"] in ended.flat
     assert commands(ended, "provision")[0][-2:] == ["--adopt", "table"]
-    assert len(deployment.ledger["resources"]) == 7
+    assert len(deployment.state["resources"]) == 7
     assert stranger.inventory()["tables"][settings.table] == theirs
 
     stranger.dynamodb.delete_table(TableName=settings.table)
@@ -164,13 +164,13 @@ def test_on_a_terminal_each_is_asked_for(deployment: CommandLine, monkeypatch: p
     monkeypatch.setattr("builtins.input", lambda: answers.pop(0))
     ended = deployment.provision("--yes", "--no-try", "--adopt")
     assert answers == []
-    questions = re.findall(r"(\w+) (\S+) exists already \((no mark.*?)\)\. Take it over\? \[y/N\]", ended.flat)
+    questions = re.findall(r"(\w+) (\S+) exists already \((no tag.*?)\)\. Take it over\? \[y/N\]", ended.flat)
     assert [(kind, name) for kind, name, _ in questions] == [
         ("Policy", settings.write_policy),
         ("Table", settings.table),
     ]
     assert_one_message(ended, f"Table {settings.table} exists already and is not")
-    origins = {entry["key"]: entry["origin"] for entry in deployment.ledger["resources"]}
+    origins = {entry["key"]: entry["origin"] for entry in deployment.state["resources"]}
     assert origins["write-policy"] == "adopted"
     assert "table" not in origins
 
@@ -187,10 +187,10 @@ def test_an_api_of_the_same_name_is_mentioned_left_alone_and_blocks_nothing(depl
     assert stranger.inventory() == there
 
 
-# With the mark of another deployment.
+# With the tag of another deployment.
 
 
-def test_a_second_region_is_refused_before_the_first_write_with_the_reason_and_the_other_ledger(
+def test_a_second_region_is_refused_before_the_first_write_with_the_reason_and_the_other_state_file(
     deployment: CommandLine,
 ) -> None:
     assert deployment.provision("--yes", "--no-try").code == 0
@@ -199,9 +199,9 @@ def test_a_second_region_is_refused_before_the_first_write_with_the_reason_and_t
     ended = deployment.provision("--yes", "--region", "eu-west-1", "--state", str(elsewhere))
     assert_one_message(
         ended,
-        "4 things with these names exist already and belong to deployment " + deployment.ledger["deployment"],
+        "4 resources with these names exist already and belong to deployment " + deployment.state["deployment"],
         "IAM is global",
-        f"has the ledger {deployment.path}, for Region us-east-1",
+        f"has the state file {deployment.path}, for Region us-east-1",
         "--learner NAME",
     )
     assert "--adopt" not in ended.said
@@ -233,9 +233,9 @@ def test_what_carries_another_deployments_mark_is_never_taken_over(deployment: C
     make_table(stranger, settings.table, {"Key": TAG, "Value": "poc-theirs"})
     theirs = stranger.inventory()["tables"][settings.table]
     ended = deployment.provision("--yes", "--no-try", "--adopt", "table")
-    assert_one_message(ended, "belongs to deployment poc-theirs", "Another ledger is responsible", "--learner NAME")
+    assert_one_message(ended, "belongs to deployment poc-theirs", "Another state file is responsible", "--learner NAME")
     assert "--adopt" not in ended.said
-    assert "--recover" not in ended.said, "it refuses where a ledger is, and there is one by now"
+    assert "--recover" not in ended.said, "it refuses where a state file is, and there is one by now"
     assert stranger.inventory()["tables"][settings.table] == theirs
 
 
@@ -258,14 +258,14 @@ def test_what_could_not_be_looked_at_is_said(deployment: CommandLine) -> None:
     assert_one_message(ended, "Not everything could be looked at: triggers on", "--adopt table")
 
 
-@pytest.mark.parametrize("program", ["provision", "again", "teardown", "teardown without a ledger"])
-def test_expired_credentials_stop_every_program_keep_the_ledger_and_name_the_renewing_command(
+@pytest.mark.parametrize("program", ["provision", "again", "teardown", "teardown without a state file"])
+def test_expired_credentials_stop_every_program_keep_the_state_file_and_name_the_renewing_command(
     deployment: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str
 ) -> None:
     config = tmp_path / "config"
     config.write_text("[profile lab]\naws_access_key_id = any\naws_secret_access_key = any\n")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
-    if program == "teardown without a ledger":
+    if program == "teardown without a state file":
         make_table(deployment.aws, deployment.settings.table)
     if program in ("again", "teardown"):
         assert deployment.provision("--yes", "--no-try").code == 0
@@ -276,11 +276,11 @@ def test_expired_credentials_stop_every_program_keep_the_ledger_and_name_the_ren
     assert_one_message(ended, "ExpiredToken", "aws sso login --profile lab", code=253)
     if program == "provision":
         assert "4/8 Queue" in ended.said
-        assert [entry["key"] for entry in deployment.ledger["resources"]][-1] == "table"
+        assert [entry["key"] for entry in deployment.state["resources"]][-1] == "table"
     deployment.on_connect = lambda aws: None
-    assert go("--profile", "lab", *more).code == (1 if program == "teardown without a ledger" else 0)
+    assert go("--profile", "lab", *more).code == (1 if program == "teardown without a state file" else 0)
     if not program.startswith("teardown"):
-        assert len(deployment.ledger["resources"]) == 16
+        assert len(deployment.state["resources"]) == 16
 
 
 def test_credentials_that_expire_while_it_surveys_what_is_in_the_way_are_the_message(deployment: CommandLine) -> None:
@@ -288,7 +288,7 @@ def test_credentials_that_expire_while_it_surveys_what_is_in_the_way_are_the_mes
     deployment.on_connect = lambda aws: refuse(aws, "lambda_", "GetFunction", "ExpiredTokenException")
     ended = deployment.provision("--yes", "--no-try")
     assert_one_message(ended, "ExpiredTokenException", "aws sso login", code=253)
-    assert len(deployment.ledger["resources"]) == 7
+    assert len(deployment.state["resources"]) == 7
 
 
 def test_the_account_in_the_tests_is_the_sandboxs() -> None:

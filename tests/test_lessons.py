@@ -17,7 +17,7 @@ from provision.lesson.page import SECTIONS, BadPage, Page, names, read
 from provision.lesson.picture import as_text
 from provision.record.transcript import Transcript
 from provision.settings import Settings
-from provision.state.state import Ledger
+from provision.state.state import State
 from sandbox import Sandbox
 from tests.rig.deployment import ACCOUNT, REGION, Deployment
 
@@ -49,10 +49,10 @@ def writes(deployment: Deployment) -> list[dict[str, Any]]:
     with deployment:
         heard: list[list[dict[str, Any]]] = []
 
-        def prepare(aws: Any, ledger: Ledger) -> None:
+        def prepare(aws: Any, state: State) -> None:
             transcript = Transcript(aws.waiting)
-            aws.tap.listeners.append(transcript.call)
-            transcript.begin("provision", ledger)
+            aws.calls.listeners.append(transcript.call)
+            transcript.begin("provision", state)
             heard.append(transcript.events)
 
         deployment.prepare = prepare
@@ -76,14 +76,14 @@ def test_every_writing_call_has_a_face_with_its_own_values(
 
 def test_what_the_pages_say_of_an_answer_is_in_the_answer(recorded: dict[str, list[dict[str, Any]]]) -> None:
     lesson = pages(VARIANTS["corrected"])
-    promised = seen = 0
+    is_recorded = seen = 0
     for call in recorded["corrected"]:
         face = lesson[call["step"]].console_face(call["operation"], call["parameters"])
         assert face is not None
-        promised += len(face.answer)
+        is_recorded += len(face.answer)
         seen += len(faces(call, lesson[call["step"]]).answer)
-    assert promised >= 15
-    assert promised - seen <= 1  # moto's answer to CreateTable has no TableId
+    assert is_recorded >= 15
+    assert is_recorded - seen <= 1  # moto's answer to CreateTable has no TableId
 
 
 def test_the_names_of_a_learner_are_in_the_text() -> None:
@@ -111,11 +111,11 @@ def test_each_variant_has_its_own_sentences() -> None:
 
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.name)
 def test_every_write_in_the_code_of_a_step_has_a_heading_in_its_page(step: Any) -> None:
-    """Mends, too, which a fresh build does not make."""
+    """Updates, too, which a fresh build does not make."""
     source = Path(step.load().__file__).read_text(encoding="utf-8")
     written = {
         method
-        for method in re.findall(r"aws\.(?!waiting|tap)[a-z_]+\.([a-z_]+)\(", source)
+        for method in re.findall(r"aws\.(?!waiting|listener)[a-z_]+\.([a-z_]+)\(", source)
         if not method.startswith(("get_", "list_", "describe_"))
     }
     page = pages(Settings())[step.name]
@@ -132,8 +132,8 @@ def test_a_fresh_build_makes_the_calls_that_the_page_has_first(
     for step, page in pages(VARIANTS[variant]).items():
         calls = [call for call in recorded[variant] if call["step"] == step]
         made = [page.console_face(call["operation"], call["parameters"]) for call in calls]
-        assert [face for face in page.console_faces if not face.mends and face not in made] == [], step
-        assert not any(face is not None and face.mends for face in made), step
+        assert [face for face in page.console_faces if not face.updates and face not in made] == [], step
+        assert not any(face is not None and face.updates for face in made), step
 
 
 def test_a_page_whose_value_is_not_the_calls_has_no_face_for_it(

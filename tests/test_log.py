@@ -101,7 +101,7 @@ def test_whoever_reads_what_is_said_may_go_away(tmp_path: Path, stream: str) -> 
         said = (running.stderr if stream == "stdout" else running.stdout).read()  # type: ignore[union-attr]
         assert running.wait(60) == 0, said
         assert "Traceback" not in said and "Broken" not in said
-        assert len(user.ledger()["resources"]) == 16
+        assert len(user.state()["resources"]) == 16
         assert user.run("teardown", "--sandbox").returncode == 0
 
 

@@ -35,7 +35,7 @@ def learners(empty_sandbox: Sandbox, tmp_path: Path) -> Iterator[Deployment]:
 def put_in_place(deployment: Deployment, name: str) -> dict[str, Any]:
     """The older file in the place of the one just written, with the ids of what there is; its content."""
     content: dict[str, Any] = json.loads((FILES / name).read_bytes())
-    now = deployment.ledger
+    now = deployment.state
     ids = {entry["key"]: entry["outputs"] for entry in now["resources"]}
     for entry in content["resources"]:
         entry["outputs"] |= {field: ids[entry["key"]][field] for field in ("id", "url") if field in entry["outputs"]}

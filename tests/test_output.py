@@ -40,7 +40,7 @@ def document(ended: Ended, code: int = outcome.DONE) -> dict[str, Any]:
 
 
 def outcomes(found: dict[str, Any]) -> list[str]:
-    return [thing["outcome"] for thing in found["things"]]
+    return [resource["outcome"] for resource in found["things"]]
 
 
 def test_a_life_of_a_deployment_in_documents(deployment: CommandLine) -> None:
@@ -51,14 +51,14 @@ def test_a_life_of_a_deployment_in_documents(deployment: CommandLine) -> None:
     built = document(deployment.provision("--yes", *as_json))
     assert outcomes(built) == ["created"] * 16 and len(built["tests"]) == 5
     assert built["invoke_url"].endswith("/dynamodbmanager") and built["writing_calls"] > 30
-    assert built["deployment"] == deployment.ledger["deployment"] and built["ledger"] == str(deployment.path)
+    assert built["deployment"] == deployment.state["deployment"] and built["ledger"] == str(deployment.path)
     healthy = document(run(provision.__main__.provision, "provision", "status", *deployment.where, *as_json))
     assert outcomes(healthy) == ["healthy"] * 16
-    assert {thing["messages"] for thing in healthy["things"] if "messages" in thing} == {"no messages"}
+    assert {resource["messages"] for resource in healthy["things"] if "messages" in resource} == {"no messages"}
     url = deployment.aws.sqs.get_queue_url(QueueName=deployment.settings.queue)["QueueUrl"]
     deployment.aws.sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": "77"})
     mended = document(deployment.provision("--no-try", "--yes", *as_json))
-    (queue,) = [thing for thing in mended["things"] if thing["outcome"] == "mended"]
+    (queue,) = [resource for resource in mended["things"] if resource["outcome"] == "updated"]
     assert queue["differences"] == [{"attribute": "VisibilityTimeout", "found": "77", "wanted": "30"}]
     traced = document(run(provision.__main__.provision, "provision", "trace", *deployment.where, *as_json))
     assert [hop["place"] for hop in traced["hops"]][:2] == ["client", "API Gateway"]
@@ -76,7 +76,7 @@ def test_a_failure_is_a_document_too(deployment: CommandLine) -> None:
 def test_what_is_in_the_way_is_in_the_document(deployment: CommandLine) -> None:
     deployment.aws.sqs.create_queue(QueueName=deployment.settings.queue)
     met = document(deployment.provision("--yes", "--output", "json"), outcome.LEFT)
-    assert {"QueueName": deployment.settings.queue} in [thing["identity"] for thing in met["error"]["things"]]
+    assert {"QueueName": deployment.settings.queue} in [resource["identity"] for resource in met["error"]["things"]]
     deployment.aws.sqs.delete_queue(
         QueueUrl=deployment.aws.sqs.get_queue_url(QueueName=deployment.settings.queue)["QueueUrl"]
     )
@@ -109,6 +109,6 @@ def test_what_is_for_people_only_is_refused(arguments: tuple[str, ...], capsys: 
 
 def test_a_document_of_another_form_would_be_refused() -> None:
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate({"schema": 1, "program": "provision", "exit_code": 7}, SCHEMA)
+        jsonschema.validate({"schema": 2, "program": "provision", "exit_code": 7}, SCHEMA)
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate({"schema": 2, "program": "provision", "exit_code": 0}, SCHEMA)
+        jsonschema.validate({"schema": 1, "program": "provision", "exit_code": 0}, SCHEMA)

@@ -11,7 +11,7 @@ import pytest
 from provision import STEPS
 from provision.account.plan import Planned
 from provision.settings import Settings
-from provision.state.entries import TAG, Difference, Happened
+from provision.state.entries import TAG, Difference, ResourceResult
 from provision.terminal import outcome
 from sandbox import Sandbox
 from tests.rig.command_line import CommandLine
@@ -30,7 +30,7 @@ def words(deployment: Deployment) -> dict[str, str]:
     return {key: one.word for key, one in deployment.plan().items()}
 
 
-# What the plan says is what the run then does. tests/test_mends.py holds it for every drift and loss.
+# What the plan says is what the run then does. tests/test_updates.py holds it for every drift and loss.
 
 
 @pytest.mark.parametrize("done", range(9))
@@ -42,7 +42,7 @@ def test_of_a_half_built_account_the_plan_is_what_the_run_does(deployment: Comma
     assert deployment.aws.inventory() == before
     built = [key for key, one in planned.items() if one.word == "OK"]
     assert len(built) == {0: 0, 1: 2, 2: 7, 3: 8, 4: 10, 5: 12, 6: 13, 7: 15, 8: 16}[done]
-    assert "mend" not in words(deployment).values()
+    assert "update" not in words(deployment).values()
     deployment.build_as_planned()
     assert set(words(deployment).values()) == {"OK"}
 
@@ -53,10 +53,10 @@ def test_of_an_interrupted_run_the_plan_is_what_the_next_one_does(deployment: Co
 
     def end_after(aws: object) -> None:
         def count(call: object) -> None:
-            if len(aws.tap.writes()) == number:  # type: ignore[attr-defined]
-                aws.tap.stopping = True  # type: ignore[attr-defined]
+            if len(aws.calls.writes()) == number:  # type: ignore[attr-defined]
+                aws.calls.stopping = True  # type: ignore[attr-defined]
 
-        aws.tap.listeners.append(count)  # type: ignore[attr-defined]
+        aws.calls.listeners.append(count)  # type: ignore[attr-defined]
 
     deployment.on_connect = end_after  # type: ignore[assignment]
     assert deployment.provision("--yes", "--no-try").code == outcome.INTERRUPTED
@@ -96,18 +96,20 @@ def test_what_a_person_made_is_planned_as_taken_over(deployment: CommandLine) ->
     taken = deployment.provision("--dry-run", "--adopt", "table")
     assert taken.code == outcome.DONE, taken.said
     assert "billing mode: found PROVISIONED, wanted PAY_PER_REQUEST" in taken.told
-    assert "1 to take over and mend" in taken.told
+    assert "1 to take over and update" in taken.told
     assert deployment.provision("--yes", "--no-try", "--adopt", "table").code == outcome.DONE
     deployment.take_down("--include-adopted")
 
 
 def test_a_plan_that_does_not_agree_would_be_seen() -> None:
     """The checker's other side."""
-    mend = Planned("queue", "sqs:queue", {}, "mend", (Difference("VisibilityTimeout", "77", "30"),))
-    same = Happened("queue", "sqs:queue", {}, "mended", mend.differences)
+    mend = Planned("queue", "sqs:queue", {}, "update", (Difference("VisibilityTimeout", "77", "30"),))
+    same = ResourceResult("queue", "sqs:queue", {}, "updated", mend.differences)
     assert agrees(mend, same)
-    assert not agrees(mend, Happened("queue", "sqs:queue", {}, "unchanged"))
-    assert not agrees(mend, Happened("queue", "sqs:queue", {}, "mended", (Difference("VisibilityTimeout", "77", "3"),)))
+    assert not agrees(mend, ResourceResult("queue", "sqs:queue", {}, "unchanged"))
+    assert not agrees(
+        mend, ResourceResult("queue", "sqs:queue", {}, "updated", (Difference("VisibilityTimeout", "77", "3"),))
+    )
     assert not agrees(Planned("queue", "sqs:queue", {}, "OK"), same)
     assert not agrees(Planned("queue", "sqs:queue", {}, "create"), same)
 
@@ -125,11 +127,11 @@ def test_it_writes_nothing_and_its_exit_code_says_whether_there_is_anything_to_d
     assert "Build in account" not in planned.said  # nobody is asked
 
     deployment.provision("--yes", "--no-try")
-    ledger = deployment.path.read_bytes()
+    state = deployment.path.read_bytes()
     nothing = deployment.provision("--dry-run", "--detailed-exitcode")
     assert nothing.code == outcome.DONE
     assert "Nothing to do" in nothing.told and nothing.told.count("    OK ") == 16
-    assert deployment.path.read_bytes() == ledger and nothing.writes == []
+    assert deployment.path.read_bytes() == state and nothing.writes == []
 
     spoil(deployment.aws, deployment.settings)
     found = deployment.provision("--dry-run", "--detailed-exitcode")
@@ -137,8 +139,8 @@ def test_it_writes_nothing_and_its_exit_code_says_whether_there_is_anything_to_d
     assert "VisibilityTimeout: found 77, wanted 30" in found.told
     assert "aws sqs set-queue-attributes" in found.told
     assert f"tag {TAG}: found nothing" in found.told
-    assert "2 to mend. Nothing was changed." in found.told
-    assert deployment.path.read_bytes() == ledger
+    assert "2 to update. Nothing was changed." in found.told
+    assert deployment.path.read_bytes() == state
 
 
 def spoil(aws: Stranger, settings: Settings) -> None:
@@ -184,8 +186,8 @@ def test_it_does_not_go_with_what_does_something(
 # Teardown.
 
 
-def things(told: str) -> list[tuple[str, str]]:
-    """Word and name of each line about a thing; a line about a wait, which a slow machine may need, is none."""
+def resources(told: str) -> list[tuple[str, str]]:
+    """Word and name of each line about a resource; a line about a wait, which a slow machine may need, is none."""
     lines = [line[4:] for line in told.splitlines() if line.startswith("    ") and line[4:5].strip()]
     named = [(line[:11].strip(), line[11:].partition("  (")[0]) for line in lines]
     return [(word, name) for word, name in named if word != "waiting"]
@@ -196,21 +198,21 @@ def test_a_teardown_does_what_its_plan_says(deployment: CommandLine) -> None:
     settings, aws = deployment.settings, deployment.aws
     aws.dynamodb.delete_table(TableName=settings.table)
     aws.iam.attach_role_policy(RoleName=settings.api_role, PolicyArn="arn:aws:iam::aws:policy/AWSLambda_ReadOnlyAccess")
-    before, ledger = aws.inventory(), deployment.path.read_bytes()
+    before, state = aws.inventory(), deployment.path.read_bytes()
     planned = deployment.take_down("--dry-run", "--detailed-exitcode")
     assert planned.code == outcome.CHANGES and planned.writes == []
-    assert aws.inventory() == before and deployment.path.read_bytes() == ledger
+    assert aws.inventory() == before and deployment.path.read_bytes() == state
     words = {"deleted": "delete", "kept": "stay"}
     done = deployment.take_down()
     assert done.code == outcome.LEFT  # a role stays
-    removed = things(done.said.partition("Removing")[2])
+    removed = resources(done.said.partition("Removing")[2])
     expected = [(words.get(word, word), name) for word, name in removed]
-    stays = [one for one in things(planned.told) if one[0] == "stay"]
+    stays = [one for one in resources(planned.told) if one[0] == "stay"]
     assert [name for _, name in stays] == [
         f"attachment AmazonAPIGatewayPushToCloudWatchLogs to {settings.api_role}",
         f"role       {settings.api_role}",
     ]
-    assert [one for one in things(planned.told) if one[0] != "stay"] == expected
+    assert [one for one in resources(planned.told) if one[0] != "stay"] == expected
     assert ("gone", f"table      {settings.table}") in expected
     assert planned.told.count("aws ") == sum(word == "delete" for word, _ in expected)
     aws.iam.detach_role_policy(RoleName=settings.api_role, PolicyArn="arn:aws:iam::aws:policy/AWSLambda_ReadOnlyAccess")
@@ -222,7 +224,7 @@ def test_a_teardown_does_what_its_plan_says(deployment: CommandLine) -> None:
 def test_back_to_a_step_is_planned_as_such(deployment: CommandLine) -> None:
     deployment.provision("--yes", "--to", "4")
     told = deployment.take_down("--dry-run", "--back-to", "3").told
-    assert [name for _, name in things(told)] == [
+    assert [name for _, name in resources(told)] == [
         f"queue      {deployment.settings.queue}",
         f"queue      {deployment.settings.dead_letter_queue}",
         f"table      {deployment.settings.table}",

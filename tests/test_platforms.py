@@ -18,10 +18,10 @@ import pytest
 from rich.console import Console
 
 from provision.aws.waiting import Waiting
-from provision.cli.options import ledger_path
+from provision.cli.options import state_path
 from provision.record.transcript import Transcript
-from provision.state.file import LedgerRefused, text_of
-from provision.state.state import Ledger
+from provision.state.file import StateRefused, text_of
+from provision.state.state import State
 from provision.terminal import disk, outcome, shell
 from provision.terminal.screen import Screen
 from provision.terminal.shell import interpreter
@@ -59,7 +59,7 @@ def test_every_command_says_all_that_it_has_to_say_in_any_encoding(tmp_path: Pat
         here = ("--sandbox", "--state", kept)
         written = kept.encode(encoding, "backslashreplace").decode(encoding)
         code, out, talk = started(folder, encoding, "provision", *here, "--no-try")
-        assert (code, f"Ledger         {written}" in talk) == (0, True)
+        assert (code, f"State file     {written}" in talk) == (0, True)
         assert out.splitlines()[-1] == f"python -m teardown --sandbox --state '{written}'"
         document = json.loads(started(folder, encoding, "provision", "status", *here, "--output", "json")[1])
         assert document["ledger"] == kept
@@ -182,14 +182,14 @@ def test_a_held_lock_that_cannot_be_read_is_told_all_the_same(tmp_path: Path, mo
 
     monkeypatch.setattr(portalocker, "lock", held)
     monkeypatch.setattr("provision.state.file.text_of", lambda lock, read=text_of: read(Unreadable()))
-    with pytest.raises(LedgerRefused, match="is in use by another process") as refused:
-        Ledger.open(tmp_path / "ledger.json", account="1", region="us-east-1", endpoint=None)
+    with pytest.raises(StateRefused, match="is in use by another process") as refused:
+        State.open(tmp_path / "ledger.json", account="1", region="us-east-1", endpoint=None)
     assert refused.value.exit_code == outcome.LEFT
 
 
 @pytest.mark.parametrize("endpoint", ["http://[::1]:4566", "http://localhost:4566", "sandbox:sb-1", None])
-def test_a_ledgers_name_is_one_on_every_file_system(endpoint: str | None) -> None:
-    name = ledger_path("123456789012", "us-east-1", endpoint, "ana", Path()).name
+def test_a_state_files_name_is_one_on_every_file_system(endpoint: str | None) -> None:
+    name = state_path("123456789012", "us-east-1", endpoint, "ana", Path()).name
     assert re.fullmatch(r"[A-Za-z0-9.-]+", name)
     assert not re.match(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\.|$)", name)
 
@@ -210,7 +210,7 @@ def test_what_is_made_for_bash_has_no_carriage_return_whatever_the_system(
 
 
 def test_a_transcripts_lines_end_as_they_do_everywhere(tmp_path: Path) -> None:
-    opened = Ledger.open(tmp_path / "l.json", account="1", region="us-east-1", endpoint=None)
+    opened = State.open(tmp_path / "l.json", account="1", region="us-east-1", endpoint=None)
     transcript = Transcript(Waiting())
     transcript.begin("provision", opened)
     transcript.ended(0, 0, 0, None)

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from provision import STEPS
 from provision.aws.answers import Call
-from provision.aws.calls import Tap
+from provision.aws.calls import Calls
 from provision.aws.waiting import Wait, Waiting
 from provision.cli.progress import Progress
 from provision.record.durations import FILES, RUNS, typical
@@ -38,14 +38,14 @@ class Run:
 
     def __init__(self, step: str = "", typical: dict[str, float] | None = None) -> None:
         self.clock = Clock()
-        self.tap = Tap(waiting=Waiting(clock=self.clock))
+        self.calls = Calls(waiting=Waiting(clock=self.clock))
         self.step = step
-        self.progress = Progress(PARTS, lambda: self.step, self.tap, typical or {})
+        self.progress = Progress(PARTS, lambda: self.step, self.calls, typical or {})
 
     def call(self, operation: str) -> None:
-        call = Call(len(self.tap.calls) + 1, "lambda", operation, {}, False, self.clock())
-        self.tap.calls.append(call)
-        self.tap._current = call
+        call = Call(len(self.calls.history) + 1, "lambda", operation, {}, False, self.clock())
+        self.calls.history.append(call)
+        self.calls._current = call
 
     def drawn(self, width: int = 80, encoding: str = "utf-8") -> list[str]:
         file = io.TextIOWrapper(io.BytesIO(), encoding=encoding, newline="")
@@ -221,7 +221,7 @@ def test_a_pipe_that_is_called_a_terminal_gets_no_drawing(folder: Folder, sandbo
 
 def test_what_was_typed_before_the_question_is_no_answer(folder: Folder, sandbox: Sandbox) -> None:
     with Terminal(folder, 80, "provision", "--endpoint-url", sandbox.url, "--learner", "hasty") as terminal:
-        terminal.read_until("Ledger")
+        terminal.read_until("State file")
         terminal.type("y\n")
         terminal.read_until("which is not AWS? [y/N]")
         never(lambda: terminal.child.poll() is not None, 0.5)  # it waits for an answer

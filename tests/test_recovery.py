@@ -1,4 +1,4 @@
-"""The ledger is lost: what `--recover` writes anew, what it leaves out, and when it writes nothing."""
+"""The state file is lost: what `--recover` writes anew, what it leaves out, and when it writes nothing."""
 
 from __future__ import annotations
 
@@ -44,24 +44,24 @@ def deployment(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def build_only(deployment: CommandLine, *names: str, settings: Settings | None = None) -> None:
     """Some of the steps, where the others would only take time."""
     aws = deployment.connect()
-    ledger = deployment.open(aws)
+    state = deployment.open(aws)
     for step in STEPS:
         if step.name in names:
-            ledger.step = step.name
-            run_step(step, aws, settings or deployment.settings, ledger)
-    ledger.close()
+            state.step = step.name
+            run_step(step, aws, settings or deployment.settings, state)
+    state.close()
 
 
 def lose(deployment: CommandLine) -> dict[str, Any]:
-    """Delete the ledger, its backup and its lock; what it said."""
-    said = deployment.ledger
+    """Delete the state file, its backup and its lock; what it said."""
+    said = deployment.state
     for path in deployment.path.parent.iterdir():
         path.unlink()
     return said
 
 
 def recorded(deployment: CommandLine) -> list[str]:
-    return [entry["key"] for entry in deployment.ledger["resources"]]
+    return [entry["key"] for entry in deployment.state["resources"]]
 
 
 def table_arn(name: str) -> str:
@@ -80,7 +80,7 @@ def make_table(stranger: Stranger, name: str) -> None:
 # What is written.
 
 
-def test_the_new_ledger_says_what_the_lost_one_said_and_the_account_stays_as_it_is(deployment: CommandLine) -> None:
+def test_the_new_state_file_says_what_the_lost_one_said_and_the_account_stays_as_it_is(deployment: CommandLine) -> None:
     aws = deployment.aws
     before = aws.inventory()
     deployment.build()
@@ -91,7 +91,7 @@ def test_the_new_ledger_says_what_the_lost_one_said_and_the_account_stays_as_it_
     assert ended.writes == []
     assert aws.inventory() == built
 
-    now = deployment.ledger
+    now = deployment.state
     assert (now["deployment"], now["serial"]) == (lost["deployment"], 1)
     for field in ("account", "region", "endpoint"):
         assert now[field] == lost[field]
@@ -115,7 +115,7 @@ def test_teardown_at_once_leaves_the_account_as_it_was(deployment: CommandLine) 
     assert [line.split(" -m ")[1].split()[0] for line in ended.told.splitlines()] == ["provision", "teardown"]
     assert deployment.take_down().code == 0
     assert deployment.aws.inventory() == before
-    assert deployment.ledger["receipt"]
+    assert deployment.state["receipt"]
 
 
 @pytest.mark.parametrize("steps", [("policies",), ("policies", "roles"), ("policies", "roles", "table", "queue")])
@@ -155,7 +155,7 @@ def test_two_deployments_in_one_account_stay_apart(
         lose(deployment)
         assert deployment.recover("--yes").code == 0
         assert len(recorded(deployment)) == 16
-        assert other.ledger["deployment"] not in deployment.path.read_text()
+        assert other.state["deployment"] not in deployment.path.read_text()
         assert deployment.take_down().code == 0
         assert deployment.aws.inventory() == theirs
         assert other.tear_down() == []
@@ -166,8 +166,8 @@ def test_what_a_person_made_and_the_deployment_took_over_is_not_recovered_as_mad
 ) -> None:
     stranger, settings = deployment.aws, deployment.settings
     build_only(deployment, "policies", "table")
-    mark = deployment.ledger["deployment"]
-    tags = [{"Key": TAG, "Value": mark}, {"Key": ADOPTED_TAG, "Value": "true"}]
+    tag = deployment.state["deployment"]
+    tags = [{"Key": TAG, "Value": tag}, {"Key": ADOPTED_TAG, "Value": "true"}]
     stranger.iam.create_role(RoleName=settings.function_role, AssumeRolePolicyDocument=TRUST, Tags=tags)
     stranger.iam.create_role(RoleName=settings.api_role, AssumeRolePolicyDocument=TRUST, Tags=tags)
     arn = f"arn:aws:iam::{ACCOUNT}:policy/{settings.write_policy}"
@@ -178,7 +178,7 @@ def test_what_a_person_made_and_the_deployment_took_over_is_not_recovered_as_mad
     ended = deployment.recover("--yes")
     assert ended.code == 0, ended.said
     assert "it was adopted" in ended.flat
-    assert {entry["key"]: entry["origin"] for entry in deployment.ledger["resources"]} == {
+    assert {entry["key"]: entry["origin"] for entry in deployment.state["resources"]} == {
         "write-policy": "created",
         "read-policy": "created",
         "function-role": "adopted",
@@ -200,7 +200,7 @@ def test_a_trigger_that_can_carry_no_tags_is_ours_between_our_queue_and_our_func
     lost = lose(deployment)
     deployment.on_connect = lambda aws: refuse(aws, "lambda_", "ListTags", "InvalidParameterValueException")
     assert deployment.recover("--yes").code == 0
-    trigger = next(entry for entry in deployment.ledger["resources"] if entry["key"] == "trigger")
+    trigger = next(entry for entry in deployment.state["resources"] if entry["key"] == "trigger")
     assert trigger["outputs"] == next(one["outputs"] for one in lost["resources"] if one["key"] == "trigger")
 
     # Is one of its ends somebody else's, nobody can say.
@@ -220,7 +220,7 @@ def test_an_api_is_recovered_under_any_name(deployment: CommandLine) -> None:
     )
     lose(deployment)
     assert deployment.recover("--yes").code == 0
-    entry = next(entry for entry in deployment.ledger["resources"] if entry["key"] == "api")
+    entry = next(entry for entry in deployment.state["resources"] if entry["key"] == "api")
     assert (entry["identity"], entry["outputs"]) == ({"name": deployment.settings.api}, {"id": api_id})
 
 
@@ -237,8 +237,8 @@ def test_what_carries_no_mark_is_shown_and_neither_recorded_nor_taken_down(deplo
     ended = deployment.recover("--yes")
     assert ended.code == 0
     left_out = ended.flat.partition("Not to be recorded")[2]
-    assert f"table {settings.table} (no mark of this suite)" in left_out
-    assert f"REST API {settings.api} (no mark of this suite)" in left_out
+    assert f"table {settings.table} (no tag of this suite)" in left_out
+    assert f"REST API {settings.api} (no tag of this suite)" in left_out
     assert not {"table", "api"} & set(recorded(deployment))
     assert deployment.take_down().code == 0
     assert stranger.inventory() == theirs
@@ -254,8 +254,8 @@ def test_of_two_deployments_under_the_same_names_one_must_be_chosen_and_the_othe
     mine = lose(deployment)["deployment"]
     ended = deployment.recover("--yes")
     assert ended.code == 1
-    assert f"{mine} (9 things)" in ended.flat
-    assert "poc-theirs (1 things)" in ended.flat
+    assert f"{mine} (9 resources)" in ended.flat
+    assert "poc-theirs (1 resources)" in ended.flat
     assert f"--deployment {mine}" in ended.flat
     assert not deployment.path.exists()
 
@@ -282,18 +282,20 @@ def assert_nothing_written(deployment: CommandLine, ended: Any, *fragments: str)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"{", b'{"schema": 99}'], ids=["good", "empty", "torn", "newer"])
-def test_where_a_ledger_file_is_it_is_refused_before_any_call(deployment: CommandLine, content: bytes | None) -> None:
+def test_where_a_state_file_file_is_it_is_refused_before_any_call(
+    deployment: CommandLine, content: bytes | None
+) -> None:
     build_only(deployment, "table")
     if content is not None:
         deployment.path.write_bytes(content)
     found = deployment.path.read_bytes()
     ended = deployment.recover("--yes")
     assert (ended.code, ended.calls) == (1, [])
-    assert f"There is a ledger at {deployment.path}" in ended.flat
+    assert f"There is a state file at {deployment.path}" in ended.flat
     assert deployment.path.read_bytes() == found
 
 
-def test_where_a_ledger_is_at_the_default_place_too(deployment: CommandLine) -> None:
+def test_where_a_state_file_is_at_the_default_place_too(deployment: CommandLine) -> None:
     assert deployment.settings.learner
     where = ["--endpoint-url", deployment.url, "--learner", deployment.settings.learner]
     first = run(provision.__main__.provision, "provision", *where, "--yes", "--no-try")
@@ -318,7 +320,7 @@ def test_where_nobody_can_be_asked_yes_is_needed(deployment: CommandLine) -> Non
 def test_where_nothing_carries_a_mark_there_is_nothing_to_recover(deployment: CommandLine) -> None:
     make_table(deployment.aws, deployment.settings.table)
     ended = deployment.recover("--yes")
-    assert_nothing_written(deployment, ended, "nothing to recover", f"table {deployment.settings.table} no mark")
+    assert_nothing_written(deployment, ended, "nothing to recover", f"table {deployment.settings.table} no tag")
 
 
 def test_what_cannot_be_read_might_be_ours_and_so_nothing_is_written(deployment: CommandLine) -> None:
@@ -387,7 +389,7 @@ def test_roles_and_policies_that_name_no_region_must_be_asked_for_by_name(deploy
     assert recorded(deployment) == ["write-policy", "read-policy"]
 
 
-def test_a_deployment_that_has_a_ledger_under_another_name_gets_no_second_one(deployment: CommandLine) -> None:
+def test_a_deployment_that_has_a_state_file_under_another_name_gets_no_second_one(deployment: CommandLine) -> None:
     build_only(deployment, "table")
     other = deployment.path.with_name("under-another-name.json")
     deployment.path.rename(other)
@@ -397,10 +399,10 @@ def test_a_deployment_that_has_a_ledger_under_another_name_gets_no_second_one(de
 def test_two_apis_with_the_mark_are_shown_unless_one_is_empty(deployment: CommandLine) -> None:
     stranger, settings = deployment.aws, deployment.settings
     build_only(deployment, "policies", "roles", "table", "queue", "function", "api")
-    mark = {TAG: deployment.ledger["deployment"]}
+    tag = {TAG: deployment.state["deployment"]}
     api_id = deployment.outputs("api")["id"]
     lose(deployment)
-    second = stranger.apigateway.create_rest_api(name=settings.api, tags=mark)["id"]
+    second = stranger.apigateway.create_rest_api(name=settings.api, tags=tag)["id"]
     assert deployment.recover("--yes").code == 0
     assert deployment.outputs("api")["id"] == api_id
 
@@ -426,7 +428,7 @@ def test_expired_credentials_stop_it_and_name_the_command_that_renews_them(
     assert deployment.recover("--yes", "--profile", "lab").code == 0
 
 
-def test_a_full_disk_is_one_message_and_no_ledger(deployment: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_one_message_and_no_state_file(deployment: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     build_only(deployment, "table")
     lose(deployment)
 

@@ -360,12 +360,12 @@ def test_a_refused_and_stopped_run_is_shown_with_its_reason(
 
 
 def written(folder: Path, number: int, program: str, *outcomes: str, writes: int = 0) -> Path:
-    """A run's transcript, whose step made or found these things."""
+    """A run's transcript, whose step made or found these resources."""
     header = {"at": 0, "type": "transcript", "version": 1, "program": program, "endpoint": None}
     header |= {"account": "123456789012", "region": "us-east-1", "deployment": "poc-1", "partition": "aws"}
     header |= {"started": "2026-11-24T10:00:00.000+00:00"}
-    happened = [{"key": "table", "kind": "dynamodb:table", "identity": {}, "outcome": one} for one in outcomes]
-    done = {"at": 2, "type": "done", "step": "table", "happened": happened}
+    results = [{"key": "table", "kind": "dynamodb:table", "identity": {}, "outcome": one} for one in outcomes]
+    done = {"at": 2, "type": "done", "step": "table", "happened": results}
     events = [header, done, *[call(1, "trials", "PutItem")] * writes]
     path = folder / f"{number}.jsonl"
     path.write_text("".join(json.dumps(event) + "\n" for event in events), encoding="utf-8")
@@ -375,7 +375,7 @@ def written(folder: Path, number: int, program: str, *outcomes: str, writes: int
 def test_without_a_file_the_last_run_is_played_that_made_something(tmp_path: Path) -> None:
     runs = [
         written(tmp_path, 1, "provision", "created"),
-        written(tmp_path, 2, "provision", "mended", writes=8),
+        written(tmp_path, 2, "provision", "updated", writes=8),
         written(tmp_path, 3, "provision", "unchanged"),
         written(tmp_path, 4, "teardown", writes=16),
     ]

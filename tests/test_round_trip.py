@@ -14,19 +14,19 @@ def test_the_round_trip_leaves_the_account_as_it_was(deployment: Deployment) -> 
     assert deployment.aws.inventory() == before
 
 
-def test_a_second_run_writes_nothing_and_leaves_ledger_and_account_as_they_were(deployment: Deployment) -> None:
+def test_a_second_run_writes_nothing_and_leaves_state_file_and_account_as_they_were(deployment: Deployment) -> None:
     deployment.build()
-    ledger, account = deployment.path.read_bytes(), deployment.aws.inventory()
-    happened = deployment.build()
-    assert {event.outcome for event in happened} == {"unchanged"}
+    state, account = deployment.path.read_bytes(), deployment.aws.inventory()
+    results = deployment.build()
+    assert {event.outcome for event in results} == {"unchanged"}
     assert deployment.writes == []
-    assert deployment.path.read_bytes() == ledger
+    assert deployment.path.read_bytes() == state
     assert deployment.aws.inventory() == account
 
 
 def test_every_trial_passes_and_takes_its_item_away_again(deployment: Deployment) -> None:
     deployment.build()
-    assert len(deployment.trials()) == 5
+    assert len(deployment.smoke_tests()) == 5
     assert deployment.aws.inventory()["tables"]["name"]["items"] == []
 
 
@@ -46,7 +46,7 @@ def test_two_learners_share_one_account(deployment: Deployment) -> None:
         deployment.sandbox_id, deployment.url, deployment.path.with_name("alice.json"), Settings(learner="alice")
     )
     other.build()
-    assert len(other.trials()) == 5
+    assert len(other.smoke_tests()) == 5
     assert other.tear_down() == []
     assert deployment.aws.inventory() == alone
     assert deployment.tear_down() == []

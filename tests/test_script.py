@@ -66,7 +66,7 @@ def built_and_scripted(deployment: CommandLine, out: Path, *arguments: str) -> t
     inventory = deployment.aws.inventory()
     ended = export(deployment, out)
     assert ended.code == outcome.DONE, ended.said
-    name = str(deployment.ledger["deployment"])
+    name = str(deployment.state["deployment"])
     assert deployment.take_down().code == outcome.DONE
     return f"{name}-script-us-east-1", json.loads(
         json.dumps(inventory).replace(f'"{name}"', f'"{name}-script-us-east-1"')
@@ -369,7 +369,7 @@ def commands(deployment: CommandLine) -> str:
 def test_several_runs_make_the_script_of_one(
     deployment: CommandLine, empty_sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Built in parts, taken down to a step, spoiled and mended, interrupted: the same script as of one run."""
+    """Built in parts, taken down to a step, spoiled and updated, interrupted: the same script as of one run."""
     other = tmp_path / "other" / "ledger.json"
     other.parent.mkdir()
     with CommandLine(empty_sandbox, other, f"o{secrets.token_hex(3)}", monkeypatch) as at_once:
@@ -394,9 +394,9 @@ def test_an_interrupted_run_is_gone_on_with_in_the_script_too(deployment: Comman
 
     def stop_after_the_queue(aws: Any) -> None:
         def seen(parsed: Any, model: Any, **event: Any) -> None:
-            if not stopped and aws.tap.calls[-1].parameters.get("QueueName") == deployment.settings.queue:
+            if not stopped and aws.calls.history[-1].parameters.get("QueueName") == deployment.settings.queue:
                 stopped.append(model.name)
-                aws.tap.stopping = True
+                aws.calls.stopping = True
 
         aws.sqs.meta.events.register_last("after-call.sqs.CreateQueue", seen)
 
@@ -473,7 +473,7 @@ def test_a_deployment_that_was_taken_down_once_begins_anew(deployment: CommandLi
     assert export(deployment, tmp_path / "poc.sh").code == outcome.DONE
 
 
-def test_the_ledger_that_is_named_is_the_one_that_counts(
+def test_the_state_file_that_is_named_is_the_one_that_counts(
     deployment: CommandLine, empty_sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deployment.provision("--yes", "--no-try")

@@ -24,7 +24,7 @@ def deployment(empty_sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def standing(deployment: CommandLine) -> list[str]:
-    """The steps whose things the ledger records, each once, in the order of the entries."""
+    """The steps whose resources the state file records, each once, in the order of the entries."""
     entries = json.loads(deployment.path.read_bytes())["resources"]
     return list(dict.fromkeys(entry["step"] for entry in entries if entry["status"] == "created"))
 

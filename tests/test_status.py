@@ -40,7 +40,7 @@ def status(deployment: CommandLine, *arguments: str) -> Ended:
 
 
 def words(told: str) -> dict[str, str]:
-    """The word for each thing, by its kind and name."""
+    """The word for each resource, by its kind and name."""
     lines = re.findall(r"^    (\w[\w ]{10})(\w[\w ]{10})(.+?)(?:  .*)?$", told, re.MULTILINE)
     return {f"{kind.strip()} {name}": word.strip() for word, kind, name in lines}
 
@@ -49,12 +49,12 @@ def test_what_is_built_is_healthy_and_the_rest_is_no_fault(deployment: CommandLi
     nothing = status(deployment)
     assert nothing.code == outcome.DONE and "16 not built." in nothing.told
     deployment.provision("--yes", "--to", "4")
-    before, ledger = deployment.aws.inventory(), deployment.path.read_bytes()
+    before, state = deployment.aws.inventory(), deployment.path.read_bytes()
     part = status(deployment)
     assert part.code == outcome.DONE and "10 healthy, 6 not built." in part.told
     assert "Invoke URL" not in part.told
     assert part.writes == []
-    assert deployment.aws.inventory() == before and deployment.path.read_bytes() == ledger
+    assert deployment.aws.inventory() == before and deployment.path.read_bytes() == state
     deployment.provision("--yes", "--no-try")
     whole = status(deployment)
     assert whole.code == outcome.DONE and "16 healthy." in whole.told
@@ -66,7 +66,7 @@ def test_what_is_built_is_healthy_and_the_rest_is_no_fault(deployment: CommandLi
 def test_before_the_first_write_on_aws_and_at_its_end_the_cost_is_said(deployment: CommandLine) -> None:
     on_aws = replace(deployment.connect(), endpoint=None, base_url=None)
     screen = memory_screen()
-    with pytest.raises(outcome.Stop, match="Nobody is there to be asked"):
+    with pytest.raises(outcome.UserError, match="Nobody is there to be asked"):
         provision.__main__.consent(screen, on_aws, deployment.settings, ask=True)()
     show_still_running(screen, on_aws, deployment.settings, [], to_mend=[])
     assert isinstance(screen.talk.file, io.StringIO)
@@ -89,19 +89,20 @@ def test_what_was_changed_has_drifted_and_what_is_gone_is_missing(deployment: Co
     assert list(found.values()).count("healthy") == 14
     assert "VisibilityTimeout: found 77, wanted 30" in seen.told
     assert "14 healthy, 1 missing, 1 drifted." in seen.told
-    assert f"To mend what is not as it should be python -m provision {' '.join(deployment.where)}" in seen.flat.replace(
-        interpreter(), "python"
+    assert (
+        f"To update what is not as it should be python -m provision {' '.join(deployment.where)}"
+        in seen.flat.replace(interpreter(), "python")
     )
 
 
 def test_it_looks_while_another_program_works(deployment: CommandLine) -> None:
     aws = deployment.connect()
-    ledger = deployment.open(aws)  # with its lock
+    state = deployment.open(aws)  # with its lock
     try:
         assert status(deployment).code == outcome.DONE
         assert deployment.provision("--dry-run").code == outcome.DONE
     finally:
-        ledger.close()
+        state.close()
 
 
 def test_messages_that_wait_and_dead_ones_are_counted(deployment: CommandLine) -> None:
@@ -126,7 +127,7 @@ def test_where_no_sandbox_runs_none_is_started(tmp_path: Path) -> None:
 # The picture.
 
 
-def test_the_picture_is_drawn_from_the_ledger_without_any_network(deployment: CommandLine, tmp_path: Path) -> None:
+def test_the_picture_is_drawn_from_the_state_file_without_any_network(deployment: CommandLine, tmp_path: Path) -> None:
     deployment.provision("--yes", "--to", "4")
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -147,7 +148,7 @@ def test_the_picture_is_drawn_from_the_ledger_without_any_network(deployment: Co
         assert refused.returncode == outcome.ENVIRONMENT and "cannot be written" in refused.stderr
 
 
-def test_without_a_ledger_nothing_is_there(tmp_path: Path) -> None:
+def test_without_a_state_file_nothing_is_there(tmp_path: Path) -> None:
     with Folder(tmp_path) as folder:
         drawn = folder.run("provision", "diagram", "--sandbox")
         assert drawn.returncode == outcome.DONE

@@ -28,7 +28,7 @@ from tests.rig.deployment import ACCOUNT, REGION, Deployment
 
 HANDLER = Path(__file__).resolve().parent.parent / "lambda_function.py"
 
-# Where each step's things stand in Stranger.inventory(), for comparing names.
+# Where each step's resources stand in Stranger.inventory(), for comparing names.
 NAMED = ("policies", "roles", "tables", "queues", "functions")
 
 
@@ -65,7 +65,7 @@ def arn(service: str, resource: str, region: str = REGION) -> str:
     return f"arn:aws:{service}:{region}:{ACCOUNT}:{resource}"
 
 
-def marks(listed: list[dict[str, str]]) -> dict[str, str]:
+def tags(listed: list[dict[str, str]]) -> dict[str, str]:
     return {tag["Key"]: tag["Value"] for tag in listed}
 
 
@@ -122,7 +122,7 @@ def test_step_1_makes_each_policy_in_one_version_with_the_document_of_the_walkth
     iam, policy_arn = built.aws.iam, arn("iam", f"policy/{name}", region="")
     policy = iam.get_policy(PolicyArn=policy_arn)["Policy"]
     assert (policy["PolicyName"], policy["Path"]) == (name, "/")
-    assert marks(iam.list_policy_tags(PolicyArn=policy_arn)["Tags"]) == {TAG: built.ledger["deployment"]}
+    assert tags(iam.list_policy_tags(PolicyArn=policy_arn)["Tags"]) == {TAG: built.state["deployment"]}
     versions = iam.list_policy_versions(PolicyArn=policy_arn)["Versions"]
     assert [(version["VersionId"], version["IsDefaultVersion"]) for version in versions] == [("v1", True)]
     document = iam.get_policy_version(PolicyArn=policy_arn, VersionId="v1")["PolicyVersion"]["Document"]
@@ -165,7 +165,7 @@ def test_step_2_makes_each_role_as_the_console_does_for_an_aws_service(
         "Statement": [{"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}],
     }
     assert (role["Path"], role["MaxSessionDuration"]) == ("/", 3600)
-    assert marks(iam.list_role_tags(RoleName=name)["Tags"]) == {TAG: built.ledger["deployment"]}
+    assert tags(iam.list_role_tags(RoleName=name)["Tags"]) == {TAG: built.state["deployment"]}
     listed = iam.list_attached_role_policies(RoleName=name)["AttachedPolicies"]
     assert sorted(policy["PolicyArn"] for policy in listed) == attached
     assert iam.list_role_policies(RoleName=name)["PolicyNames"] == []
@@ -182,8 +182,8 @@ def test_step_3_makes_the_table_on_demand_with_the_string_key_id(built: Deployme
     assert table["BillingModeSummary"]["BillingMode"] == "PAY_PER_REQUEST"
     assert table.get("GlobalSecondaryIndexes", []) == []
     assert not table["DeletionProtectionEnabled"]
-    tags = built.aws.dynamodb.list_tags_of_resource(ResourceArn=table["TableArn"])["Tags"]
-    assert marks(tags) == {TAG: built.ledger["deployment"]}
+    listed = built.aws.dynamodb.list_tags_of_resource(ResourceArn=table["TableArn"])["Tags"]
+    assert tags(listed) == {TAG: built.state["deployment"]}
 
 
 # Step 4: queue.
@@ -191,7 +191,7 @@ def test_step_3_makes_the_table_on_demand_with_the_string_key_id(built: Deployme
 
 def queue_attributes(built: Deployment, name: str) -> dict[str, str]:
     url = built.aws.sqs.get_queue_url(QueueName=name)["QueueUrl"]
-    assert built.aws.sqs.list_queue_tags(QueueUrl=url)["Tags"] == {TAG: built.ledger["deployment"]}
+    assert built.aws.sqs.list_queue_tags(QueueUrl=url)["Tags"] == {TAG: built.state["deployment"]}
     attributes: dict[str, str] = built.aws.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
     return attributes
 
@@ -264,7 +264,7 @@ def test_step_5_configures_the_function_as_the_console_does(built: Deployment) -
     assert function["PackageType"] == "Zip"
     assert function["Architectures"] == ["x86_64"]
     assert function["Environment"]["Variables"] == {"TABLE_NAME": "name"}
-    assert answer["Tags"] == {TAG: built.ledger["deployment"]}
+    assert answer["Tags"] == {TAG: built.state["deployment"]}
 
 
 def test_step_5_uploads_lambda_function_py_and_nothing_else(built: Deployment) -> None:
@@ -293,7 +293,7 @@ def test_step_5_makes_the_log_group_with_a_retention_before_lambda_can_make_one_
     group = next(group for group in groups if group["logGroupName"] == "/aws/lambda/POC-Lambda-1")
     assert group["retentionInDays"] == 14
     tags = built.aws.logs.list_tags_for_resource(resourceArn=group["arn"].removesuffix(":*"))["tags"]
-    assert tags == {TAG: built.ledger["deployment"]}
+    assert tags == {TAG: built.state["deployment"]}
     made = [call.operation for call in built.calls if call.operation in ("CreateLogGroup", "CreateFunction")]
     assert made == ["CreateLogGroup", "CreateFunction"]
 
@@ -312,7 +312,7 @@ def test_step_6_makes_one_enabled_trigger_of_ten_messages_that_reports_single_fa
     assert mapping["MaximumBatchingWindowInSeconds"] == 0
     assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
     tags = built.aws.lambda_.list_tags(Resource=mapping["EventSourceMappingArn"])["Tags"]
-    assert tags == {TAG: built.ledger["deployment"]}
+    assert tags == {TAG: built.state["deployment"]}
 
 
 # Step 7: API.
@@ -330,7 +330,7 @@ def method_of(built: Deployment, api_id: str, path: str) -> dict[str, Any]:
 def test_step_7_makes_a_regional_api_with_post_on_two_paths_and_nothing_else(built: Deployment, api_id: str) -> None:
     api = built.aws.apigateway.get_rest_api(restApiId=api_id)
     assert api["endpointConfiguration"]["types"] == ["REGIONAL"]
-    assert api["tags"] == {TAG: built.ledger["deployment"]}
+    assert api["tags"] == {TAG: built.state["deployment"]}
     resources = built.aws.apigateway.get_resources(restApiId=api_id)["items"]
     assert {resource["path"]: list(resource.get("resourceMethods", {})) for resource in resources} == {
         "/": [],
@@ -439,56 +439,56 @@ def test_everything_that_can_carry_a_tag_carries_it_from_its_creating_call_on(bu
         "CreateEventSourceMapping": 1,
         "CreateRestApi": 1,
     }
-    mark = built.ledger["deployment"]
+    tag = built.state["deployment"]
     for operation, times in creating.items():
         calls = [call.parameters for call in built.calls if call.operation == operation]
         assert len(calls) == times, operation
         for parameters in calls:
             given = parameters.get("Tags", parameters.get("tags"))
-            assert given in ({TAG: mark}, [{"Key": TAG, "Value": mark}]), operation
+            assert given in ({TAG: tag}, [{"Key": TAG, "Value": tag}]), operation
 
 
-def test_the_ledger_has_the_steps_in_the_order_of_the_walkthrough(built: Deployment) -> None:
-    order = [entry["step"] for entry in built.ledger["resources"]]
+def test_the_state_file_has_the_steps_in_the_order_of_the_walkthrough(built: Deployment) -> None:
+    order = [entry["step"] for entry in built.state["resources"]]
     assert list(dict.fromkeys(order)) == [step.name for step in STEPS]
     assert order == sorted(order, key=list(dict.fromkeys(order)).index), "no step comes back later"
 
 
-def test_the_log_group_is_promised_first_of_the_functions_things(built: Deployment) -> None:
-    keys = [entry["key"] for entry in built.ledger["resources"] if entry["step"] == "function"]
+def test_the_log_group_is_promised_first_of_the_functions_resources(built: Deployment) -> None:
+    keys = [entry["key"] for entry in built.state["resources"] if entry["step"] == "function"]
     assert keys == ["log-group", "function"]
 
 
-def test_every_entrys_identity_suffices_to_find_the_thing(built: Deployment) -> None:
+def test_every_entrys_identity_suffices_to_find_the_resource(built: Deployment) -> None:
     aws = built.connect()
-    ledger = built.open(aws)
+    state = built.open(aws)
     try:
-        assert len(ledger.resources) == 16
-        for entry in ledger.resources:
+        assert len(state.resources) == 16
+        for entry in state.resources:
             bare = Resource(entry.key, entry.kind, entry.step, entry.identity)
-            assert VERBS[entry.kind].find(aws, ledger, bare) is not None, entry.key
+            assert VERBS[entry.kind].find(aws, state, bare) is not None, entry.key
     finally:
-        ledger.close()
+        state.close()
 
 
 def test_an_identity_of_something_else_finds_nothing(built: Deployment) -> None:
     """The counterpart of the test above: a find that ignored the identity would pass that one."""
     aws = built.connect()
-    ledger = built.open(aws)
+    state = built.open(aws)
     try:
-        assert find_api(list_apis(aws.apigateway), "POC-API", "poc-00000000", None) is None, "another mark"
-        assert find_api(list_apis(aws.apigateway), "POC-API-elsewhere", ledger.deployment, None) is None
-        for entry in ledger.resources:
+        assert find_api(list_apis(aws.apigateway), "POC-API", "poc-00000000", None) is None, "another tag"
+        assert find_api(list_apis(aws.apigateway), "POC-API-elsewhere", state.deployment, None) is None
+        for entry in state.resources:
             if entry.kind == "apigateway:rest-api":
-                continue  # teardown finds it by its mark, under whatever name
+                continue  # teardown finds it by its tag, under whatever name
             if entry.kind == "apigateway:stage":
                 other = {**entry.identity, "stageName": "Nowhere"}
             else:
                 other = {name: f"{value}-elsewhere" for name, value in entry.identity.items()}
             bare = Resource(entry.key, entry.kind, entry.step, other)
-            assert VERBS[entry.kind].find(aws, ledger, bare) is None, entry.key
+            assert VERBS[entry.kind].find(aws, state, bare) is None, entry.key
     finally:
-        ledger.close()
+        state.close()
 
 
 def test_teardown_needs_no_output_of_any_step(empty_account: Sandbox, tmp_path: Path) -> None:
@@ -496,7 +496,7 @@ def test_teardown_needs_no_output_of_any_step(empty_account: Sandbox, tmp_path: 
     with Deployment(empty_account.id, empty_account.url, path, Settings(learner="bare")) as deployment:
         before = deployment.aws.inventory()
         deployment.build()
-        content = deployment.ledger
+        content = deployment.state
         for entry in content["resources"]:
             entry["outputs"] = {}
         content["checksum"] = checksum(content)
@@ -572,7 +572,7 @@ def test_every_step_needs_earlier_steps_only(step: Step) -> None:
 
 
 def keys_by_step() -> dict[str, set[str]]:
-    """The keys of the ledger's entries that each step makes, as the tests above have seen them in a real ledger."""
+    """The keys of the entries that each step makes, as the tests above have seen them in a real state file."""
     return {
         "policies": {"write-policy", "read-policy"},
         "roles": {"function-role", "api-role"},
@@ -586,7 +586,7 @@ def keys_by_step() -> dict[str, set[str]]:
 
 
 def needs_unsaid(tree: ast.Module, own: str, needs: tuple[str, ...]) -> set[str]:
-    """Steps whose entries a module asks the ledger for, by key, without naming them in NEEDS."""
+    """Steps whose entries a module asks the state file for, by key, without naming them in NEEDS."""
     asked = {
         argument.value
         for call in ast.walk(tree)
@@ -600,12 +600,12 @@ def needs_unsaid(tree: ast.Module, own: str, needs: tuple[str, ...]) -> set[str]
     return used - {own} - set(needs)
 
 
-def test_the_keys_of_the_ledger_are_those_that_this_module_thinks(built: Deployment) -> None:
-    made: dict[str, set[str]] = {step.name: set() for step in STEPS}
-    for entry in built.ledger["resources"]:
+def test_the_keys_of_the_state_file_are_those_that_this_module_thinks(built: Deployment) -> None:
+    keys: dict[str, set[str]] = {step.name: set() for step in STEPS}
+    for entry in built.state["resources"]:
         if entry["kind"] != "iam:role-policy-attachment":
-            made[entry["step"]].add(entry["key"])
-    assert made == keys_by_step()
+            keys[entry["step"]].add(entry["key"])
+    assert keys == keys_by_step()
 
 
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.name)
@@ -615,7 +615,7 @@ def test_every_step_says_which_steps_it_needs(step: Step) -> None:
 
 
 def test_a_need_that_is_not_said_is_noticed() -> None:
-    tree = ast.parse('arn = ledger.outputs("queue")["arn"]')
+    tree = ast.parse('arn = state.outputs("queue")["arn"]')
     assert needs_unsaid(tree, "trigger", ("function",)) == {"queue"}
     assert needs_unsaid(tree, "trigger", ("queue",)) == set()
 
@@ -674,7 +674,7 @@ def test_a_step_that_printed_slept_or_hid_arguments_would_be_noticed(line: str, 
     assert not_of_a_step(ast.parse(line)) == [f"line 1: {found}"]
 
 
-WRITE = re.compile(r"aws\.(?!waiting|tap)\w+\.(?!get_|list_|describe_)\w+")
+WRITE = re.compile(r"aws\.(?!waiting|listener)\w+\.(?!get_|list_|describe_)\w+")
 
 
 def crowded_writes(tree: ast.Module) -> list[str]:

@@ -25,17 +25,17 @@ import provision.state.state
 import teardown.__main__ as program
 from provision import STEPS
 from provision.aws import sandbox_process
-from provision.aws.calls import Tap
+from provision.aws.calls import Calls
 from provision.aws.clients import Clients, Target
 from provision.aws.reasons import STILL_ATTACHED
 from provision.aws.waiting import Waiting
 from provision.cli.ending import run_program
-from provision.cli.options import ledger_path
+from provision.cli.options import state_path
 from provision.cli.runner import run_step
 from provision.cli.session import Session
 from provision.settings import Settings
-from provision.state.entries import MARKS
-from provision.state.state import Ledger
+from provision.state.entries import TAG_KEYS
+from provision.state.state import State
 from sandbox import Sandbox
 from teardown import backwards
 from tests.rig.deployment import ACCOUNT, CONNECTIONS, REGION, Deployment
@@ -46,10 +46,10 @@ pytestmark = pytest.mark.usefixtures("one_look")
 
 @pytest.fixture
 def several_looks(one_look: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backwards, "LOOKS", AS_MANY_LOOKS_AS_FOR_A_USER)
+    monkeypatch.setattr(backwards, "GONE_READS", AS_MANY_LOOKS_AS_FOR_A_USER)
 
 
-AS_MANY_LOOKS_AS_FOR_A_USER = backwards.LOOKS
+AS_MANY_LOOKS_AS_FOR_A_USER = backwards.GONE_READS
 
 
 def short_sleep(seconds: float) -> None:
@@ -59,12 +59,12 @@ def short_sleep(seconds: float) -> None:
 def build_only(deployment: Deployment, *names: str) -> None:
     """Some of the steps, where the others would only take time."""
     aws = deployment.connect()
-    ledger = deployment.open(aws)
+    state = deployment.open(aws)
     for step in STEPS:
         if step.name in names:
-            ledger.step = step.name
-            run_step(step, aws, deployment.settings, ledger)
-    ledger.close()
+            state.step = step.name
+            run_step(step, aws, deployment.settings, state)
+    state.close()
 
 
 class AtEndpoint(Deployment):
@@ -87,14 +87,14 @@ class AtEndpoint(Deployment):
 def deployment(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AtEndpoint]:
     monkeypatch.chdir(tmp_path)
     learner = f"t{secrets.token_hex(3)}"
-    path = ledger_path(ACCOUNT, REGION, sandbox.url, learner, Path(".provision"))
+    path = state_path(ACCOUNT, REGION, sandbox.url, learner, Path(".provision"))
     with AtEndpoint(sandbox.id, sandbox.url, path, Settings(learner=learner)) as made:
         made.waiting.sleep = short_sleep
 
-        def connect_and_prepare(target: Target, tap: Tap) -> Clients:
-            aws = CONNECTIONS.lend(target, tap)
+        def connect_and_prepare(target: Target, calls: Calls) -> Clients:
+            aws = CONNECTIONS.lend(target, calls)
             made.prepare(aws, None)  # type: ignore[arg-type]
-            made.calls = tap.calls
+            made.calls = calls.history
             return aws
 
         monkeypatch.setattr(program, "connect", connect_and_prepare)
@@ -113,23 +113,23 @@ class Ended:
         return " ".join(self.said.split())
 
 
-def tear_down(*arguments: str, tap: Tap | None = None) -> Ended:
+def tear_down(*arguments: str, calls: Calls | None = None) -> Ended:
     """`python -m teardown ARGUMENTS`, in this process, with short sleeps."""
     screen = memory_screen()
-    session = Session(screen, tap or Tap())
+    session = Session(screen, calls or Calls())
 
     def body() -> int:
-        session.tap.waiting.sleep = short_sleep
+        session.calls.waiting.sleep = short_sleep
         return program.teardown(list(arguments), session)
 
     code = run_program(body, session, again="python -m teardown")
-    CONNECTIONS.give_back(tap)
+    CONNECTIONS.give_back(calls)
     assert isinstance(screen.talk.file, io.StringIO)
     return Ended(code, screen.talk.file.getvalue())
 
 
 def recorded(deployment: Deployment) -> list[str]:
-    return [entry["key"] for entry in deployment.ledger["resources"] if entry["status"] != "deleted"]
+    return [entry["key"] for entry in deployment.state["resources"] if entry["status"] != "deleted"]
 
 
 # Faults. A handler that answers "before-call" keeps the call from leaving; one that raises in "before-send" is a
@@ -175,13 +175,13 @@ DELETING = {
 # Everything goes.
 
 
-def test_everything_goes_with_all_that_aws_made_of_it_and_the_receipt_names_each_thing(
+def test_everything_goes_with_all_that_aws_made_of_it_and_the_receipt_names_each_resource(
     deployment: AtEndpoint,
 ) -> None:
     aws, settings = deployment.aws, deployment.settings
     before = aws.inventory()
     deployment.build()
-    identities = [entry["identity"] for entry in deployment.ledger["resources"]]
+    identities = [entry["identity"] for entry in deployment.state["resources"]]
     for default in (False, True):
         make_policy_version(deployment, default=default)
     for _ in range(2):
@@ -198,19 +198,19 @@ def test_everything_goes_with_all_that_aws_made_of_it_and_the_receipt_names_each
     assert f"{settings.table} (3 items)" in ended.flat
     assert f"{settings.queue} (no messages)" in ended.flat
     assert f"{settings.dead_letter_queue} (1 waiting message)" in ended.flat
-    assert f"Nothing is left: all {len(identities)} recorded things were read back" in ended.flat
-    receipt = deployment.ledger["receipt"]
-    assert deployment.ledger["resources"] == []
-    assert [thing["identity"] for thing in receipt["things"]] == identities
-    assert {thing["found"] for thing in receipt["things"]} == {False}
+    assert f"Nothing is left: all {len(identities)} recorded resources were read back" in ended.flat
+    receipt = deployment.state["receipt"]
+    assert deployment.state["resources"] == []
+    assert [resource["identity"] for resource in receipt["things"]] == identities
+    assert {resource["found"] for resource in receipt["things"]} == {False}
 
     # A second time there is nothing to do, and nothing to ask.
-    ledger = deployment.path.read_bytes()
+    state = deployment.path.read_bytes()
     ended = tear_down(*deployment.arguments)
     assert ended.code == 0
     assert "Nothing to do: everything was removed already" in ended.flat
     assert deployment.writes == []
-    assert deployment.path.read_bytes() == ledger
+    assert deployment.path.read_bytes() == state
 
 
 def make_policy_version(deployment: AtEndpoint, *, default: bool) -> None:
@@ -258,7 +258,7 @@ def test_what_somebody_deletes_between_our_look_and_our_call_counts_as_gone(depl
     }
     done: list[str] = []
 
-    def prepare(clients: Clients, ledger: Ledger | None) -> None:
+    def prepare(clients: Clients, state: State | None) -> None:
         for (service, operation), delete in by_hand.items():
             on(clients, service, f"before-call.{operation}", functools.partial(first, delete))
 
@@ -285,7 +285,7 @@ def test_a_log_group_that_a_late_invocation_makes_again_goes_again(deployment: A
             aws.logs.create_log_group(logGroupName=settings.log_group)
             back.append(settings.log_group)
 
-    deployment.prepare = lambda clients, ledger: on(clients, "logs", "after-call.DeleteLogGroup", come_back)
+    deployment.prepare = lambda clients, state: on(clients, "logs", "after-call.DeleteLogGroup", come_back)
     ended = tear_down(*deployment.arguments, "--yes")
     assert ended.code == 0, ended.said
     assert len(back) == 2
@@ -322,7 +322,7 @@ def test_what_is_deleted_in_the_background_is_waited_for(
     ends = {"lambda_": "DeleteEventSourceMapping", "dynamodb": "DeleteTable", "sqs": "DeleteQueue"}
     order: list[str] = []
 
-    def prepare(clients: Clients, ledger: Ledger | None) -> None:
+    def prepare(clients: Clients, state: State | None) -> None:
         for service in DELETING:
             on(clients, service, "after-call.*", note)
             for operation, answer in answers.get(service, {}).items():
@@ -333,7 +333,7 @@ def test_what_is_deleted_in_the_background_is_waited_for(
             order.append(model.name)
 
     def show(service: str, answer: dict[str, Any], model: Any, **event: Any) -> Any:
-        """The thing as it looks while it goes, to the first nine reads after its deletion."""
+        """The resource as it looks while it goes, to the first nine reads after its deletion."""
         if ends[service] not in order or order.count(service) >= 9:
             return None
         order.append(service)
@@ -350,20 +350,20 @@ def test_what_is_deleted_in_the_background_is_waited_for(
 
 
 @pytest.mark.usefixtures("several_looks")
-def test_one_stale_answer_that_a_thing_is_not_there_orphans_nothing(deployment: AtEndpoint) -> None:
+def test_one_stale_answer_that_a_resource_is_not_there_orphans_nothing(deployment: AtEndpoint) -> None:
     before = deployment.aws.inventory()
     build_only(deployment, "policies", "roles", "table")
     told: dict[str, int] = {}
 
     def lag(model: Any, params: dict[str, Any], **event: Any) -> Any:
-        """Each thing's first two looks, before the walk and in it, go to a place that does not know it yet."""
+        """Each resource's first two looks, before the walk and in it, go to a place that does not know it yet."""
         about = f"{model.name} {params['body']}"
         told[about] = told.get(about, 0) + 1
         if told[about] > 2:
             return None
         return refusal("ResourceNotFoundException" if model.name == "DescribeTable" else "NoSuchEntity", 400)
 
-    def prepare(clients: Clients, ledger: Ledger | None) -> None:
+    def prepare(clients: Clients, state: State | None) -> None:
         for service, operation in (("iam", "GetPolicy"), ("iam", "GetRole"), ("dynamodb", "DescribeTable")):
             on(clients, service, f"before-call.{operation}", lag)
 
@@ -389,7 +389,7 @@ def test_the_proof_waits_for_what_is_seen_a_little_longer(deployment: AtEndpoint
             return SimpleNamespace(status_code=200, headers={}, content=b""), {"Role": dict(shown)}
         return None
 
-    def prepare(clients: Clients, ledger: Ledger) -> None:
+    def prepare(clients: Clients, state: State) -> None:
         on(clients, "iam", "after-call.DeleteRole", lambda **event: deleted.append("role"))
         on(clients, "iam", "before-call.GetRole", lag)
 
@@ -412,7 +412,7 @@ def test_no_deleting_call_whose_answer_is_lost_is_sent_again(deployment: AtEndpo
         lost.append(event_name.rpartition(".")[2])
         raise ReadTimeoutError(endpoint_url=request.url)
 
-    def prepare(clients: Clients, ledger: Ledger) -> None:
+    def prepare(clients: Clients, state: State) -> None:
         for service, operations in DELETING.items():
             for operation in operations:
                 on(clients, service, f"before-send.{operation}", send_and_lose)
@@ -437,7 +437,7 @@ def test_deleting_calls_that_never_arrive_are_sent_again_after_another_look(depl
             lost.add(call)
             raise ReadTimeoutError(endpoint_url=request.url)
 
-    def prepare(clients: Clients, ledger: Ledger) -> None:
+    def prepare(clients: Clients, state: State) -> None:
         for service, operations in DELETING.items():
             for operation in operations:
                 on(clients, service, f"before-send.{operation}", lose_once)
@@ -451,13 +451,13 @@ def test_deleting_calls_that_never_arrive_are_sent_again_after_another_look(depl
 # Going on past a failure.
 
 
-def test_it_goes_on_past_what_fails_keeps_it_in_the_ledger_and_says_why(deployment: AtEndpoint) -> None:
+def test_it_goes_on_past_what_fails_keeps_it_in_the_state_file_and_says_why(deployment: AtEndpoint) -> None:
     """Whether AWS refuses, or one service is out of order."""
     before = deployment.aws.inventory()
     build_only(deployment, "policies", "roles", "table", "function")
     count, settings = len(recorded(deployment)), deployment.settings
 
-    def prepare(clients: Clients, ledger: Ledger | None) -> None:
+    def prepare(clients: Clients, state: State | None) -> None:
         refuse(clients, "dynamodb", "DeleteTable")
         broken = refusal("ServiceUnavailableException", 503)
         on(clients, "logs", "before-call.DeleteLogGroup", lambda **event: copy.deepcopy(broken))
@@ -466,7 +466,7 @@ def test_it_goes_on_past_what_fails_keeps_it_in_the_ledger_and_says_why(deployme
     ended = tear_down(*deployment.arguments, "--yes")
     assert ended.code == 1
     assert recorded(deployment) == ["table", "log-group"]
-    assert "2 of the recorded things are left" in ended.flat
+    assert "2 of the recorded resources are left" in ended.flat
     end = ended.flat.partition(" Left ")[2]
     assert f"table {settings.table} (An error occurred (AccessDeniedException) when calling the DeleteTable" in end
     assert f"log group {settings.log_group} (" in end
@@ -474,23 +474,23 @@ def test_it_goes_on_past_what_fails_keeps_it_in_the_ledger_and_says_why(deployme
     now = deployment.aws.inventory()
     assert {**now, "tables": {}, "log groups": []} == {**before, "tables": {}, "log groups": []}
 
-    deployment.prepare = lambda clients, ledger: None
+    deployment.prepare = lambda clients, state: None
     assert tear_down(*deployment.arguments, "--yes").code == 0
     assert deployment.aws.inventory() == before
     # The receipt is of everything, also of what the first run removed.
-    assert len(deployment.ledger["receipt"]["things"]) == count
+    assert len(deployment.state["receipt"]["things"]) == count
 
 
 def test_our_own_trigger_that_cannot_be_removed_keeps_its_queue_and_function(deployment: AtEndpoint) -> None:
     """AWS would delete both without a word, and the trigger would be left behind."""
     before = deployment.aws.inventory()
     build_only(deployment, "policies", "roles", "table", "queue", "function", "trigger")
-    deployment.prepare = lambda clients, ledger: refuse(clients, "lambda_", "DeleteEventSourceMapping")
+    deployment.prepare = lambda clients, state: refuse(clients, "lambda_", "DeleteEventSourceMapping")
     ended = tear_down(*deployment.arguments, "--yes")
     assert ended.code == 1
     assert recorded(deployment) == ["queue", "function", "trigger"]
     assert "others depend" not in ended.flat
-    deployment.prepare = lambda clients, ledger: None
+    deployment.prepare = lambda clients, state: None
     assert tear_down(*deployment.arguments, "--yes").code == 0
     assert deployment.aws.inventory() == before
 
@@ -501,14 +501,14 @@ def test_our_own_attachments_that_cannot_be_removed_keep_roles_and_policies_and_
     before = deployment.aws.inventory()
     deployment.build()
 
-    def prepare(clients: Clients, ledger: Ledger | None) -> None:
+    def prepare(clients: Clients, state: State | None) -> None:
         refuse(clients, "iam", "DetachRolePolicy")
         refuse(clients, "lambda_", "RemovePermission")
         refuse(clients, "apigateway", "DeleteStage")
 
     deployment.prepare = prepare
-    tap = Tap()
-    ended = tear_down(*deployment.arguments, "--yes", tap=tap)
+    calls = Calls()
+    ended = tear_down(*deployment.arguments, "--yes", calls=calls)
     assert ended.code == 1
     assert recorded(deployment) == [
         "write-policy", "read-policy", "function-role", "function-role/write-policy", "function-role/read-policy",
@@ -517,8 +517,8 @@ def test_our_own_attachments_that_cannot_be_removed_keep_roles_and_policies_and_
     assert "others depend" not in ended.flat
     assert "it went with" in ended.flat
     # AWS was not asked in vain for as long as a detachment may take.
-    assert STILL_ATTACHED.name not in {wait.reason for wait in tap.waiting.waited}
-    deployment.prepare = lambda clients, ledger: None
+    assert STILL_ATTACHED.name not in {wait.reason for wait in calls.waiting.waited}
+    deployment.prepare = lambda clients, state: None
     assert tear_down(*deployment.arguments, "--yes").code == 0
     assert deployment.aws.inventory() == before
 
@@ -534,7 +534,7 @@ def test_an_expired_token_ends_it_at_once_and_the_next_run_goes_on(deployment: A
             return refusal("ExpiredTokenException")
         return None
 
-    def prepare(clients: Clients, ledger: Ledger | None) -> None:
+    def prepare(clients: Clients, state: State | None) -> None:
         for service in DELETING:
             on(clients, service, "before-call.*", expire)
 
@@ -547,12 +547,12 @@ def test_an_expired_token_ends_it_at_once_and_the_next_run_goes_on(deployment: A
     assert "queue" not in left
     assert left[-1] == "table"
 
-    deployment.prepare = lambda clients, ledger: None
+    deployment.prepare = lambda clients, state: None
     assert tear_down(*deployment.arguments, "--yes").code == 0
     assert deployment.aws.inventory() == before
 
 
-def test_a_ledger_that_cannot_be_written_ends_it_before_the_next_call(
+def test_a_state_file_that_cannot_be_written_ends_it_before_the_next_call(
     deployment: AtEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = deployment.aws.inventory()
@@ -600,7 +600,7 @@ def test_the_proof_fails_for_what_is_still_there(deployment: AtEndpoint) -> None
     clock = Clock()
     deployment.waiting = Waiting(clock=clock, sleep=clock.sleep)
 
-    def prepare(clients: Clients, ledger: Ledger) -> None:
+    def prepare(clients: Clients, state: State) -> None:
         pretend(clients, "iam", "DeletePolicy")
         pretend(clients, "iam", "DeleteRole")
         pretend(clients, "logs", "DeleteLogGroup")
@@ -610,10 +610,10 @@ def test_the_proof_fails_for_what_is_still_there(deployment: AtEndpoint) -> None
     assert set(left) == {"write-policy", "read-policy", "function-role", "api-role", "log-group"}
     assert set(left.values()) == {"it is still there although it was deleted"}
     assert set(recorded(deployment)) == set(left)
-    assert "receipt" not in deployment.ledger
-    assert clock.now >= backwards.VANISHING
+    assert "receipt" not in deployment.state
+    assert clock.now >= backwards.GONE_WITHIN_SECONDS
 
-    deployment.prepare = lambda clients, ledger: None
+    deployment.prepare = lambda clients, state: None
     assert deployment.tear_down() == []
     assert deployment.aws.inventory() == before
 
@@ -629,23 +629,23 @@ def test_what_is_still_there_when_it_should_have_vanished_is_deleted_again_by_th
     deployment.rewrite(lambda entries: entries["api"].update(status="deleted"))
     assert deployment.tear_down() == []
     assert deployment.aws.inventory() == before
-    assert clock.now >= backwards.VANISHING
+    assert clock.now >= backwards.GONE_WITHIN_SECONDS
 
 
 def test_what_is_still_there_without_our_mark_is_waited_for_and_not_deleted_again(deployment: AtEndpoint) -> None:
-    """Its id was enough to wait for it: a ledger edited by hand may hold the id of somebody else's thing."""
+    """Its id was enough to wait for it: a state file edited by hand may hold the id of somebody else's resource."""
     build_only(deployment, "policies", "roles", "table")
     before = deployment.aws.inventory()
     clock = Clock()
     deployment.waiting = Waiting(clock=clock, sleep=clock.sleep)
     arn = deployment.aws.dynamodb.describe_table(TableName=deployment.settings.table)["Table"]["TableArn"]
-    deployment.aws.dynamodb.untag_resource(ResourceArn=arn, TagKeys=list(MARKS))
+    deployment.aws.dynamodb.untag_resource(ResourceArn=arn, TagKeys=list(TAG_KEYS))
     deployment.rewrite(lambda entries: entries["table"].update(status="deleted"))
     left = deployment.tear_down()
     assert [one.resource.key for one in left] == ["table"]
-    assert "carries no mark" in left[0].why
+    assert "carries no tag" in left[0].why
     assert deployment.aws.inventory()["tables"].keys() == before["tables"].keys()
-    assert clock.now >= backwards.VANISHING
+    assert clock.now >= backwards.GONE_WITHIN_SECONDS
 
 
 def test_a_log_group_of_another_function_never_counts_as_come_back(deployment: AtEndpoint) -> None:
@@ -654,24 +654,24 @@ def test_a_log_group_of_another_function_never_counts_as_come_back(deployment: A
 
     deployment.rewrite(lambda entries: entries["log-group"]["identity"].update(logGroupName=theirs))
     aws = deployment.connect()
-    ledger = deployment.open(aws)
+    state = deployment.open(aws)
     try:
-        backwards.take_down(aws, ledger, tell=lambda word, resource, remark: None)
+        backwards.take_down(aws, state, tell=lambda word, resource, remark: None)
         deployment.aws.logs.create_log_group(logGroupName=theirs)  # by somebody, for a function of theirs
-        backwards.prove(aws, ledger)
+        backwards.prove(aws, state)
     finally:
-        ledger.close()
+        state.close()
     assert theirs in deployment.aws.inventory()["log groups"]
 
 
-def test_what_cannot_be_read_back_is_not_proved_and_stays_in_the_ledger(deployment: AtEndpoint) -> None:
+def test_what_cannot_be_read_back_is_not_proved_and_stays_in_the_state_file(deployment: AtEndpoint) -> None:
     build_only(deployment, "policies", "table")
     deleted: list[str] = []
 
     def forbid(**event: Any) -> Any:
         return refusal() if len(deleted) == 2 else None
 
-    def prepare(clients: Clients, ledger: Ledger | None) -> None:
+    def prepare(clients: Clients, state: State | None) -> None:
         on(clients, "iam", "after-call.DeletePolicy", lambda **event: deleted.append("policy"))
         on(clients, "dynamodb", "before-call.DescribeTable", forbid)
 
@@ -680,11 +680,11 @@ def test_what_cannot_be_read_back_is_not_proved_and_stays_in_the_ledger(deployme
     assert ended.code == 1
     assert "it could not be read back: An error occurred (AccessDenied" in ended.flat
     assert recorded(deployment) == ["table"]
-    assert "receipt" not in deployment.ledger
+    assert "receipt" not in deployment.state
 
-    deployment.prepare = lambda clients, ledger: None
+    deployment.prepare = lambda clients, state: None
     assert tear_down(*deployment.arguments, "--yes").code == 0
-    assert "receipt" in deployment.ledger
+    assert "receipt" in deployment.state
 
 
 def test_a_run_that_ended_before_its_proof_is_proved_by_the_next(deployment: AtEndpoint) -> None:
@@ -695,7 +695,7 @@ def test_a_run_that_ended_before_its_proof_is_proved_by_the_next(deployment: AtE
     def expire(**event: Any) -> Any:
         return refusal("ExpiredToken") if len(deleted) == 2 else None
 
-    def prepare(clients: Clients, ledger: Ledger | None) -> None:
+    def prepare(clients: Clients, state: State | None) -> None:
         on(clients, "iam", "after-call.DeletePolicy", lambda **event: deleted.append("policy"))
         for service in DELETING:
             on(clients, service, "before-call.*", expire)
@@ -704,11 +704,11 @@ def test_a_run_that_ended_before_its_proof_is_proved_by_the_next(deployment: AtE
     assert tear_down(*deployment.arguments, "--yes").code == 253
     assert recorded(deployment) == []
 
-    deployment.prepare = lambda clients, ledger: None
+    deployment.prepare = lambda clients, state: None
     ended = tear_down(*deployment.arguments)  # nothing is removed, so nothing is asked
     assert ended.code == 0, ended.said
-    assert "Nothing is left: all 3 recorded things were read back" in ended.flat
-    assert len(deployment.ledger["receipt"]["things"]) == 3
+    assert "Nothing is left: all 3 recorded resources were read back" in ended.flat
+    assert len(deployment.state["receipt"]["things"]) == 3
 
 
 # Interrupted, and gone on with.
@@ -726,18 +726,18 @@ def test_killed_after_a_deletion_it_goes_on_and_the_receipt_is_of_everything(dep
     def kill(**event: Any) -> None:
         raise Killed
 
-    deployment.prepare = lambda clients, ledger: on(clients, "dynamodb", "after-call.DeleteTable", kill)
+    deployment.prepare = lambda clients, state: on(clients, "dynamodb", "after-call.DeleteTable", kill)
     with pytest.raises(Killed):
         tear_down(*deployment.arguments, "--yes")
     assert recorded(deployment) == order[: order.index("table") + 1]
     assert deployment.settings.table not in deployment.aws.inventory()["tables"]
 
-    deployment.prepare = lambda clients, ledger: None
+    deployment.prepare = lambda clients, state: None
     ended = tear_down(*deployment.arguments, "--yes")
     assert ended.code == 0, ended.said
     assert f"{deployment.settings.table} (in an earlier run)" in ended.flat
     assert deployment.aws.inventory() == before
-    assert len(deployment.ledger["receipt"]["things"]) == len(order)
+    assert len(deployment.state["receipt"]["things"]) == len(order)
 
 
 def test_provision_after_half_a_teardown_completes_and_keeps_the_order(deployment: AtEndpoint) -> None:
@@ -745,11 +745,11 @@ def test_provision_after_half_a_teardown_completes_and_keeps_the_order(deploymen
     before = deployment.aws.inventory()
     build_only(deployment, *steps)
     order, built = recorded(deployment), deployment.aws.inventory()
-    deployment.prepare = lambda clients, ledger: refuse(clients, "sqs", "DeleteQueue")
+    deployment.prepare = lambda clients, state: refuse(clients, "sqs", "DeleteQueue")
     assert tear_down(*deployment.arguments, "--yes").code == 1
     assert recorded(deployment) == ["dead-letter-queue", "queue"]
 
-    deployment.prepare = lambda clients, ledger: None
+    deployment.prepare = lambda clients, state: None
     build_only(deployment, *steps)
     assert recorded(deployment) == order
     assert deployment.aws.inventory() == built
@@ -760,19 +760,19 @@ def test_provision_after_half_a_teardown_completes_and_keeps_the_order(deploymen
 def test_an_interruption_names_the_command_that_goes_on(deployment: AtEndpoint) -> None:
     before = deployment.aws.inventory()
     build_only(deployment, "policies", "table")
-    tap = Tap()
+    calls = Calls()
 
     def press_ctrl_c(**event: Any) -> None:
-        tap.stopping = True  # as the handler of SIGINT does
+        calls.stopping = True  # as the handler of SIGINT does
 
-    deployment.prepare = lambda clients, ledger: on(clients, "dynamodb", "before-call.DeleteTable", press_ctrl_c)
-    ended = tear_down(*deployment.arguments, "--yes", tap=tap)
+    deployment.prepare = lambda clients, state: on(clients, "dynamodb", "before-call.DeleteTable", press_ctrl_c)
+    ended = tear_down(*deployment.arguments, "--yes", calls=calls)
     assert ended.code == 130
     assert "Go on with: python -m teardown" in ended.flat
-    assert tap.calls[-1].operation == "DeleteTable"  # the call in flight was the last
+    assert calls.history[-1].operation == "DeleteTable"  # the call in flight was the last
     assert deployment.settings.table not in deployment.aws.inventory()["tables"]
 
-    deployment.prepare = lambda clients, ledger: None
+    deployment.prepare = lambda clients, state: None
     assert tear_down(*deployment.arguments, "--yes").code == 0
     assert deployment.aws.inventory() == before
 
@@ -785,14 +785,14 @@ def test_consent_decides_and_where_nobody_can_give_it_yes_is_needed(
 ) -> None:
     before = deployment.aws.inventory()
     build_only(deployment, "policies", "table")
-    ledger, account = deployment.path.read_bytes(), deployment.aws.inventory()
+    state, account = deployment.path.read_bytes(), deployment.aws.inventory()
 
     monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
     ended = tear_down(*deployment.arguments)
     assert ended.code == 252
     assert "--yes" in ended.flat
     assert "Nothing was changed" in ended.flat
-    assert deployment.path.read_bytes() == ledger
+    assert deployment.path.read_bytes() == state
     assert deployment.aws.inventory() == account
 
     for answer, code in (("n", 1), ("", 1), ("yes", 0)):
@@ -804,12 +804,12 @@ def test_consent_decides_and_where_nobody_can_give_it_yes_is_needed(
         assert f"table {deployment.settings.table} (no items)" in ended.flat.partition("To be removed")[2]
         if code:
             assert deployment.writes == []
-            assert deployment.path.read_bytes() == ledger
+            assert deployment.path.read_bytes() == state
             assert deployment.aws.inventory() == account
     assert deployment.aws.inventory() == before
 
 
-def test_the_list_says_what_others_hung_on_our_things_and_counts_only_what_goes(
+def test_the_list_says_what_others_hung_on_our_resources_and_counts_only_what_goes(
     deployment: AtEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     aws, settings = deployment.aws, deployment.settings
@@ -822,7 +822,7 @@ def test_the_list_says_what_others_hung_on_our_things_and_counts_only_what_goes(
     listed, _, staying = ended.flat.partition("To stay as it is")
     assert f"policy {settings.write_policy} (others depend on it: user their-user)" in staying
     assert f"policy {settings.write_policy} " not in listed
-    assert "Remove 2 things from" in ended.flat
+    assert "Remove 2 resources from" in ended.flat
 
     ended = tear_down(*deployment.arguments, "--yes")
     assert ended.code == 1
@@ -836,7 +836,7 @@ def test_the_list_says_what_others_hung_on_our_things_and_counts_only_what_goes(
 
 def test_what_cannot_be_counted_is_said_to_be_uncounted(deployment: AtEndpoint) -> None:
     build_only(deployment, "table")
-    deployment.prepare = lambda clients, ledger: refuse(clients, "dynamodb", "Scan")
+    deployment.prepare = lambda clients, state: refuse(clients, "dynamodb", "Scan")
     ended = tear_down(*deployment.arguments, "--yes")
     assert ended.code == 0
     assert f"{deployment.settings.table} (what is in it could not be counted: AccessDeniedException)" in ended.flat
@@ -853,10 +853,12 @@ def test_many_items_are_counted_no_further_than_is_cheap(
     assert f"{deployment.settings.table} (more than 2 items)" in ended.flat
 
 
-# Which ledger.
+# Which state file.
 
 
-def test_state_names_the_ledger_and_the_default_one_is_not_looked_at(deployment: AtEndpoint, tmp_path: Path) -> None:
+def test_state_names_the_state_file_and_the_default_one_is_not_looked_at(
+    deployment: AtEndpoint, tmp_path: Path
+) -> None:
     before = deployment.aws.inventory()
     build_only(deployment, "policies")
     elsewhere = tmp_path / "elsewhere" / "mine.json"
@@ -867,11 +869,11 @@ def test_state_names_the_ledger_and_the_default_one_is_not_looked_at(deployment:
     assert not deployment.path.exists()
 
 
-def test_a_ledger_of_another_account_region_or_endpoint_is_refused(
+def test_a_state_file_of_another_account_region_or_endpoint_is_refused(
     deployment: AtEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     build_only(deployment, "policies")
-    ledger, account = deployment.path.read_bytes(), deployment.aws.inventory()
+    saved, account = deployment.path.read_bytes(), deployment.aws.inventory()
     state = ["--state", str(deployment.path), "--yes"]
 
     other_region = tear_down("--endpoint-url", deployment.url, "--region", "eu-central-1", *state)
@@ -890,27 +892,27 @@ def test_a_ledger_of_another_account_region_or_endpoint_is_refused(
         assert ended.code not in (0, 130)
         assert "belongs to" in ended.flat
         assert found in ended.flat
-    assert deployment.path.read_bytes() == ledger
+    assert deployment.path.read_bytes() == saved
     assert deployment.aws.inventory() == account
 
 
-# Without a ledger.
+# Without a state file.
 
 
-def test_without_a_ledger_and_with_nothing_in_the_account_there_is_nothing_to_do(deployment: AtEndpoint) -> None:
+def test_without_a_state_file_and_with_nothing_in_the_account_there_is_nothing_to_do(deployment: AtEndpoint) -> None:
     ended = tear_down(*deployment.arguments, "--region", "eu-west-1")
     assert ended.code == 0, ended.said
     assert str(deployment.path).replace(REGION, "eu-west-1") in ended.flat
     assert "Nothing with the suite's names was found" in ended.flat
 
 
-def test_without_a_ledger_everything_of_the_suite_is_found_and_nothing_changed(deployment: AtEndpoint) -> None:
+def test_without_a_state_file_everything_of_the_suite_is_found_and_nothing_changed(deployment: AtEndpoint) -> None:
     settings = deployment.settings
     deployment.build()
     lost = deployment.path.with_name("under-another-name.json")
     deployment.path.rename(lost)
     account = deployment.aws.inventory()
-    mark = json.loads(lost.read_bytes())["deployment"]
+    tag = json.loads(lost.read_bytes())["deployment"]
     ended = tear_down(*deployment.arguments, "--yes")
     assert ended.code == 1
     assert lost.name in ended.flat
@@ -919,13 +921,13 @@ def test_without_a_ledger_everything_of_the_suite_is_found_and_nothing_changed(d
         settings.write_policy, settings.read_policy, settings.function_role, settings.api_role, settings.table,
         settings.queue, settings.dead_letter_queue, settings.function, settings.log_group, settings.api,
     ):  # fmt: skip
-        assert f"{name} deployment {mark}" in ended.flat, name
+        assert f"{name} deployment {tag}" in ended.flat, name
 
-    # Who forgot the learner's name is told of the marks.
+    # Who forgot the learner's name is told of the tags.
     ended = tear_down("--endpoint-url", deployment.url, "--yes")
     assert ended.code == 1
-    assert f"{settings.log_group} deployment {mark}" in ended.flat
-    assert f"{settings.api} deployment {mark}" in ended.flat
+    assert f"{settings.log_group} deployment {tag}" in ended.flat
+    assert f"{settings.api} deployment {tag}" in ended.flat
     assert "--learner" in ended.flat
     assert "--recover" not in ended.flat, "for these names there is nothing to recover"
 
@@ -934,13 +936,13 @@ def test_without_a_ledger_everything_of_the_suite_is_found_and_nothing_changed(d
     assert tear_down(*deployment.arguments, "--yes", "--state", str(lost)).code == 0
 
 
-def test_without_a_ledger_a_trigger_that_outlived_its_function_and_queue_is_found(deployment: AtEndpoint) -> None:
+def test_without_a_state_file_a_trigger_that_outlived_its_function_and_queue_is_found(deployment: AtEndpoint) -> None:
     aws, settings = deployment.aws, deployment.settings
     build_only(deployment, "policies", "roles", "table", "queue", "function", "trigger")
     trigger, queue = deployment.outputs("trigger")["id"], deployment.outputs("queue")["url"]
-    deployment.prepare = lambda clients, ledger: refuse(clients, "lambda_", "DeleteEventSourceMapping")
+    deployment.prepare = lambda clients, state: refuse(clients, "lambda_", "DeleteEventSourceMapping")
     deployment.tear_down()
-    deployment.prepare = lambda clients, ledger: None
+    deployment.prepare = lambda clients, state: None
     aws.lambda_.delete_function(FunctionName=settings.function)
     aws.sqs.delete_queue(QueueUrl=queue)
     deployment.path.unlink()
@@ -950,24 +952,24 @@ def test_without_a_ledger_a_trigger_that_outlived_its_function_and_queue_is_foun
     aws.lambda_.delete_event_source_mapping(UUID=trigger)
 
 
-def test_without_a_ledger_what_cannot_be_looked_at_is_not_nothing(deployment: AtEndpoint) -> None:
-    deployment.prepare = lambda clients, ledger: refuse(clients, "iam", "GetRole")
+def test_without_a_state_file_what_cannot_be_looked_at_is_not_nothing(deployment: AtEndpoint) -> None:
+    deployment.prepare = lambda clients, state: refuse(clients, "iam", "GetRole")
     ended = tear_down(*deployment.arguments, "--region", "eu-west-1")
     assert ended.code == 1
     assert f"role {deployment.settings.api_role} (AccessDeniedException)" in ended.flat
     assert "Nothing to do" not in ended.said
 
 
-def test_an_empty_ledger_without_a_receipt_proves_nothing(deployment: AtEndpoint) -> None:
+def test_an_empty_state_file_without_a_receipt_proves_nothing(deployment: AtEndpoint) -> None:
     build_only(deployment, "table")
-    ledger = deployment.open(deployment.connect())
-    ledger.resources = []
-    ledger.save()
-    ledger.close()
+    state = deployment.open(deployment.connect())
+    state.resources = []
+    state.save()
+    state.close()
     ended = tear_down(*deployment.arguments)
     assert ended.code == 1
-    assert f"table {deployment.settings.table} deployment {deployment.ledger['deployment']}" in ended.flat
-    assert "--recover" not in ended.flat, "it would refuse: there is a ledger"
+    assert f"table {deployment.settings.table} deployment {deployment.state['deployment']}" in ended.flat
+    assert "--recover" not in ended.flat, "it would refuse: there is a state file"
 
 
 # The sandbox that the command line starts and stops.
@@ -988,20 +990,20 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def in_sandbox(folder: Path, learner: str | None = None) -> Deployment:
     """A deployment, begun, in the folder's sandbox, which is started where there is none."""
     running = sandbox_process.start(folder)
-    path = ledger_path(ACCOUNT, REGION, "sandbox:", learner, folder)
+    path = state_path(ACCOUNT, REGION, "sandbox:", learner, folder)
     begun = Deployment(running.id, running.url, path, Settings(learner=learner))
     build_only(begun, "policies")
     return begun
 
 
-def test_the_sandbox_goes_on_while_another_ledger_uses_it_and_is_stopped_with_the_last(folder: Path) -> None:
+def test_the_sandbox_goes_on_while_another_state_file_uses_it_and_is_stopped_with_the_last(folder: Path) -> None:
     ours, other = in_sandbox(folder), in_sandbox(folder, "alice")
     ended = tear_down("--sandbox")
     assert ended.code == 0, ended.said
     assert "The sandbox goes on" in ended.flat
     assert other.path.name in ended.flat
     assert set(other.aws.inventory()["policies"]) == {other.settings.write_policy, other.settings.read_policy}
-    assert ours.ledger["receipt"]["things"]
+    assert ours.state["receipt"]["things"]
 
     ended = tear_down("--sandbox", "--learner", "alice")
     assert ended.code == 0, ended.said
@@ -1021,8 +1023,8 @@ def test_a_sandbox_that_is_gone_took_everything_along(folder: Path) -> None:
     ended = tear_down("--sandbox")
     assert ended.code == 0, ended.said
     assert f"{gone.id} is gone, and everything in it" in ended.flat
-    assert ours.ledger["resources"] == []
-    assert ours.ledger["receipt"]["sandbox"] == "gone"
+    assert ours.state["resources"] == []
+    assert ours.state["receipt"]["sandbox"] == "gone"
 
     # Nor is anything ours in another sandbox that was started since; it goes on, as it is in use.
     bob = in_sandbox(folder, "bob")
@@ -1030,27 +1032,27 @@ def test_a_sandbox_that_is_gone_took_everything_along(folder: Path) -> None:
     ended = tear_down("--sandbox", "--learner", "alice")
     assert ended.code == 0, ended.said
     assert f"{gone.id} is gone, and everything in it" in ended.flat
-    assert alice.ledger["resources"] == []
+    assert alice.state["resources"] == []
     assert "The sandbox goes on" in ended.flat
     assert bob.aws.inventory() == account
 
 
-def test_without_sandbox_and_ledger_the_other_ledgers_of_the_folder_are_named(folder: Path) -> None:
-    ledger = Ledger.open(folder / "other.json", account=ACCOUNT, region=REGION, endpoint="sandbox:sb-gone")
-    ledger.save()
-    ledger.close()
+def test_without_sandbox_and_state_file_the_other_state_files_of_the_folder_are_named(folder: Path) -> None:
+    state = State.open(folder / "other.json", account=ACCOUNT, region=REGION, endpoint="sandbox:sb-gone")
+    state.save()
+    state.close()
     ended = tear_down("--sandbox")
     assert ended.code == 0
     assert "no sandbox is running" in ended.flat
     assert "other.json" in ended.flat
 
 
-def test_a_ledger_of_aws_is_not_closed_for_want_of_a_sandbox(folder: Path) -> None:
+def test_a_state_file_of_aws_is_not_closed_for_want_of_a_sandbox(folder: Path) -> None:
     path = folder / "real.json"
-    ledger = Ledger.open(path, account=ACCOUNT, region=REGION, endpoint=None)
-    with ledger.making("table", "dynamodb:table", found={"Tags": ledger.tags}, TableName="name"):
+    state = State.open(path, account=ACCOUNT, region=REGION, endpoint=None)
+    with state.resource("table", "dynamodb:table", found={"Tags": state.tags}, TableName="name"):
         pass
-    ledger.close()
+    state.close()
     saved = path.read_bytes()
     ended = tear_down("--sandbox", "--state", str(path))
     assert ended.code not in (0, 130)

@@ -55,7 +55,7 @@ def test_what_a_person_copies_is_never_divided(
     assert f"Invoke URL:   {url}" in terminal.lines
     assert curl in terminal.lines
     assert f"{curl}/queue" in terminal.lines
-    assert f"Ledger         {state} (--state)" in terminal.lines
+    assert f"State file     {state} (--state)" in terminal.lines
     last = terminal.lines[-1]
     assert last.startswith("python -m teardown ") and f"--state '{state}'" in last
     assert position(terminal, "Invoke URL:") < position(terminal, "curl -d") < position(terminal, "python -m teardown")
@@ -78,7 +78,7 @@ def test_what_a_person_copies_is_never_divided(
     )
     with Terminal(folder, columns, "provision", *where, "--no-try") as terminal:
         assert terminal.end() == 0, terminal.text
-    assert "mended     policy" in terminal.text
+    assert "updated    policy" in terminal.text
     assert f"arn:aws:sqs:{REGION}:{ACCOUNT}:POC-Queue-{learner}" in terminal.text
     assert "was [/aws] :key: [bold]" in terminal.text
 
@@ -175,7 +175,7 @@ def test_ctrl_c_in_the_terminal_spares_the_sandbox_and_the_next_run_goes_on(fold
     assert completed.returncode == 0, completed.stderr
     assert folder.sandbox == record
     assert "    unchanged  policy     Lambda-Write-DynamoDB" in completed.stderr
-    assert len(folder.ledger()["resources"]) == 16
+    assert len(folder.state()["resources"]) == 16
 
 
 def test_teardown_shows_what_goes_before_it_asks(folder: Folder, sandbox: Sandbox, stranger: Stranger) -> None:

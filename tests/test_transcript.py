@@ -60,7 +60,7 @@ def test_a_run_writes_down_every_call_with_its_step_and_what_it_was_for(deployme
         assert call["seconds"] >= 0 and call["sent"] == 1
     writes = [call for call in recording.calls if not call["read"]]
     made = {entry["key"] for entry in deployment_entries(deployment)}
-    assert {call["key"] for call in writes} == made  # each write belongs to an entry of the ledger
+    assert {call["key"] for call in writes} == made  # each write belongs to an entry of the state file
     steps = {entry["key"]: entry["step"] for entry in deployment_entries(deployment)}
     assert all(call["step"] == steps[call["key"]] for call in writes)
     assert [event["step"] for event in recording.of("step")] == [step.name for step in STEPS]
@@ -75,7 +75,7 @@ def deployment_entries(deployment: CommandLine) -> list[dict[str, Any]]:
     return entries
 
 
-def test_the_last_entry_of_each_thing_is_the_ledgers(deployment: CommandLine) -> None:
+def test_the_last_entry_of_each_resource_is_the_state_files(deployment: CommandLine) -> None:
     deployment.provision("--yes", "--no-try")
     told = {event["entry"]["key"]: event["entry"] for event in last(deployment).of("entry")}
     assert told == {entry["key"]: entry for entry in deployment_entries(deployment)}
@@ -254,16 +254,16 @@ def test_signed_addresses_and_strangers_variables_are_not_in_it() -> None:
 
 def transcript_of(aws: Clients) -> Transcript:
     """That of the run whose clients these are: it listens to their calls."""
-    (heard,) = [listener.__self__ for listener in aws.tap.listeners if hasattr(listener, "__self__")]
+    (heard,) = [listener.__self__ for listener in aws.calls.listeners if hasattr(listener, "__self__")]
     assert isinstance(heard, Transcript)
     return heard
 
 
 def test_what_cannot_be_encoded_is_written_all_the_same(deployment: CommandLine) -> None:
-    deployment.on_connect = lambda aws: transcript_of(aws).trial("a lone surrogate \udc80", "ü")
+    deployment.on_connect = lambda aws: transcript_of(aws).smoke_test("a lone surrogate \udc80", "ü")
     deployment.provision("--yes", "--no-try")
-    (trial,) = last(deployment).of("trial")
-    assert trial["title"].startswith("a lone surrogate") and trial["saw"] == "ü"
+    (smoke_test,) = last(deployment).of("trial")
+    assert smoke_test["title"].startswith("a lone surrogate") and smoke_test["saw"] == "ü"
     deployment.on_connect = lambda aws: None
 
 

@@ -1,5 +1,5 @@
 """AWS when it is unpleasant: reads that lag behind, services that are busy, credentials that expire, and tests of the
-result whose calls get lost. Each ends with one of each thing and nothing else, or at once with the reason."""
+result whose calls get lost. Each ends with one of each resource and nothing else, or at once with the reason."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError, WaiterError
 
 from provision.account.smoke_tests import TrialFailed
 from provision.aws.answers import AnswerLost, Call
-from provision.aws.calls import Tap
+from provision.aws.calls import Calls
 from provision.aws.clients import Target, client_config, connect
 from provision.aws.credentials import EXPIRED, REFUSED
 from provision.aws.reasons import (
@@ -34,7 +34,7 @@ from provision.aws.retries import CONNECTION_BUDGET, TRIES
 from provision.aws.waiting import GaveUp, Wait, Waiting
 from provision.cli import runner
 from provision.cli.errors import explain
-from provision.cli.runner import LOOKS, LOOKS_FOR_RECORDED, NotSeenYet
+from provision.cli.runner import GONE_READS, READS_IF_RECORDED, NotVisibleYet
 from provision.state.entries import TAG
 from provision.state.ownership import NotOurs
 from provision.terminal import outcome
@@ -53,7 +53,7 @@ def run(sandbox: Sandbox, tmp_path: Path) -> Iterator[Deployment]:
         made.waiting = Waiting(sleep=lambda seconds: None)
         before = made.aws.inventory()
         yield made
-        made.prepare = lambda aws, ledger: None
+        made.prepare = lambda aws, state: None
         if made.path.exists():
             assert made.tear_down() == []
         assert made.aws.inventory() == before
@@ -64,7 +64,7 @@ def apis(run: Deployment) -> list[str]:
 
 
 def untroubled(run: Deployment) -> None:
-    run.prepare = lambda aws, ledger: None
+    run.prepare = lambda aws, state: None
 
 
 class Stale:
@@ -99,7 +99,7 @@ def lose_first(operation: str, how: str, then: Callable[[], None] = lambda: None
     return decide
 
 
-@pytest.mark.parametrize("stale_looks", [0, 1, LOOKS - 1])
+@pytest.mark.parametrize("stale_looks", [0, 1, GONE_READS - 1])
 def test_an_api_whose_creation_got_lost_is_found_although_the_list_lags(run: Deployment, stale_looks: int) -> None:
     stale = Stale("GetRestApis", NO_APIS, stale_looks, from_now_on=False)
     run.prepare = Faults(lose_first("CreateRestApi", Faults.LOSE, lambda: setattr(stale, "on", True)), stale).put_on
@@ -115,9 +115,9 @@ def test_an_api_whose_creation_never_arrived_is_made_after_some_looks(run: Deplo
     run.build()
     assert len(apis(run)) == 1
     waits = [wait for wait in run.waiting.waited if "what may be there already" in wait.reason]
-    assert len(waits) == LOOKS
+    assert len(waits) == GONE_READS
     assert "CreateRestApi may have been carried out already" in waits[0].means
-    assert waits[0].budget == LOOKS * runner.LOOK_EVERY
+    assert waits[0].budget == GONE_READS * runner.READ_EVERY_SECONDS
 
 
 class Killed(BaseException):
@@ -137,8 +137,8 @@ def test_after_a_kill_at_the_creation_of_the_api_the_next_run_is_not_deceived_by
     run.prepare = Faults(die).put_on
     with pytest.raises(Killed):
         run.build()
-    assert [entry["status"] for entry in run.ledger["resources"] if entry["key"] == "api"] == ["creating"]
-    run.prepare = Faults(Stale("GetRestApis", NO_APIS, LOOKS - 1)).put_on
+    assert [entry["status"] for entry in run.state["resources"] if entry["key"] == "api"] == ["creating"]
+    run.prepare = Faults(Stale("GetRestApis", NO_APIS, GONE_READS - 1)).put_on
     outcomes = {event.key: event.outcome for event in run.build()}
     assert len(apis(run)) == 1
     assert outcomes["api"] == ("recovered" if carried_out else "created")
@@ -147,7 +147,7 @@ def test_after_a_kill_at_the_creation_of_the_api_the_next_run_is_not_deceived_by
 def test_a_recorded_api_that_one_look_does_not_show_is_not_made_again(run: Deployment) -> None:
     run.build()
     before = apis(run)
-    run.prepare = Faults(Stale("GetRestApis", NO_APIS, LOOKS_FOR_RECORDED)).put_on
+    run.prepare = Faults(Stale("GetRestApis", NO_APIS, READS_IF_RECORDED)).put_on
     assert {event.outcome for event in run.build()} == {"unchanged"}
     assert run.writes == []
     assert apis(run) == before
@@ -255,14 +255,14 @@ def test_what_is_never_seen_ends_in_awss_own_words(run: Deployment) -> None:
         run.build()
     untroubled(run)
     run.build()
-    assert {event.outcome for event in run.happened} == {"unchanged", "recovered"}
+    assert {event.outcome for event in run.results} == {"unchanged", "recovered"}
 
 
 def test_without_a_reason_to_doubt_nothing_is_held_back(run: Deployment) -> None:
     run.build()
     assert not any("may be there already" in wait.reason for wait in run.waiting.waited)
-    assert issubclass(NotSeenYet, Exception)
-    assert not issubclass(NotSeenYet, AnswerLost)
+    assert issubclass(NotVisibleYet, Exception)
+    assert not issubclass(NotVisibleYet, AnswerLost)
 
 
 # What a whole service says while it is busy.
@@ -338,12 +338,12 @@ def test_a_teardown_waits_for_services_that_are_busy(run: Deployment) -> None:
     assert {wait.reason for wait in run.waiting.waited} >= reasons
 
 
-# What the tap does with each single call, against a server that answers as told.
+# What the listener does with each single call, against a server that answers as told.
 
 
 @pytest.fixture
-def tap(clock: Clock) -> Tap:
-    return Tap(waiting=Waiting(clock=clock, sleep=clock.sleep), permit=lambda call: None)
+def calls(clock: Clock) -> Calls:
+    return Calls(waiting=Waiting(clock=clock, sleep=clock.sleep), permit=lambda call: None)
 
 
 @pytest.fixture
@@ -352,42 +352,44 @@ def server() -> Iterator[Server]:
         yield running
 
 
-def client(tap: Tap, service: str, url: str) -> Any:
+def client(calls: Calls, service: str, url: str) -> Any:
     session = boto3.Session(aws_access_key_id="testing", aws_secret_access_key="testing", region_name="us-east-1")
     made = session.client(service, endpoint_url=url, config=client_config().merge(Config(read_timeout=0.25)))
-    tap.put_on(made)
+    calls.put_on(made)
     return made
 
 
-def test_a_service_that_stays_busy_is_given_up_with_its_words(tap: Tap, clock: Clock, server: Server) -> None:
+def test_a_service_that_stays_busy_is_given_up_with_its_words(calls: Calls, clock: Clock, server: Server) -> None:
     server.respond = in_turn(refusal("iam", "ConcurrentModification", "submitted simultaneously", 409))
     began = clock.now
     with pytest.raises(GaveUp, match="IAM is busy with this already") as gave_up:
-        client(tap, "iam", server.url).create_role(RoleName="r", AssumeRolePolicyDocument="{}")
+        client(calls, "iam", server.url).create_role(RoleName="r", AssumeRolePolicyDocument="{}")
     assert "ConcurrentModification: submitted simultaneously" in gave_up.value.what
     assert IAM_BUSY.budget - 3 <= clock.now - began <= IAM_BUSY.budget
-    elapsed = [wait.elapsed for wait in tap.waiting.waited]
+    elapsed = [wait.elapsed for wait in calls.waiting.waited]
     assert elapsed == sorted(elapsed)
     assert elapsed[:3] == [0, 2, 4]
 
 
-def test_what_is_taken_away_and_not_there_is_not_waited_for(tap: Tap, server: Server) -> None:
+def test_what_is_taken_away_and_not_there_is_not_waited_for(calls: Calls, server: Server) -> None:
     server.respond = in_turn(refusal("iam", "NoSuchEntity", "gone", 404))
     with pytest.raises(ClientError, match="NoSuchEntity"):
-        client(tap, "iam", server.url).delete_role(RoleName="r")
+        client(calls, "iam", server.url).delete_role(RoleName="r")
     assert len(server.asked) == 1
 
 
-def test_a_try_again_says_how_long_it_has_lasted_and_when_it_ends(tap: Tap, server: Server) -> None:
+def test_a_try_again_says_how_long_it_has_lasted_and_when_it_ends(calls: Calls, server: Server) -> None:
     server.respond = in_turn(Answer(503))
     with pytest.raises(ClientError):
-        client(tap, "iam", server.url).get_role(RoleName="r")
-    assert [wait.elapsed for wait in tap.waiting.waited] == [0, 1, 3, 7]
-    assert {wait.budget for wait in tap.waiting.waited} == {CONNECTION_BUDGET}
-    assert tap.waiting.waited[0].means == f"Trying again, {TRIES - 1} times at most."
+        client(calls, "iam", server.url).get_role(RoleName="r")
+    assert [wait.elapsed for wait in calls.waiting.waited] == [0, 1, 3, 7]
+    assert {wait.budget for wait in calls.waiting.waited} == {CONNECTION_BUDGET}
+    assert calls.waiting.waited[0].means == f"Trying again, {TRIES - 1} times at most."
 
 
-def test_a_network_that_answers_nothing_is_given_up_after_its_budget(tap: Tap, clock: Clock, server: Server) -> None:
+def test_a_network_that_answers_nothing_is_given_up_after_its_budget(
+    calls: Calls, clock: Clock, server: Server
+) -> None:
     """Each try then takes a minute."""
 
     def silence(asked: Asked) -> str:
@@ -396,24 +398,24 @@ def test_a_network_that_answers_nothing_is_given_up_after_its_budget(tap: Tap, c
 
     server.respond = silence
     with pytest.raises(Exception, match="Read timeout"):
-        client(tap, "iam", server.url).get_role(RoleName="r")
+        client(calls, "iam", server.url).get_role(RoleName="r")
     assert len(server.asked) == 3
     assert clock.now - 500 <= CONNECTION_BUDGET + 60
 
 
-def test_a_waiter_of_botocore_is_told_from_its_second_look(tap: Tap, server: Server) -> None:
+def test_a_waiter_of_botocore_is_told_from_its_second_look(calls: Calls, server: Server) -> None:
     creating = Answer(body=b'{"Table": {"TableName": "name", "TableStatus": "CREATING"}}')
     active = Answer(body=b'{"Table": {"TableName": "name", "TableStatus": "ACTIVE"}}')
     waiter = {"Delay": 0, "MaxAttempts": 150}
-    dynamodb = client(tap, "dynamodb", server.url)
+    dynamodb = client(calls, "dynamodb", server.url)
     server.respond = in_turn(active)
     dynamodb.get_waiter("table_exists").wait(TableName="name", WaiterConfig=waiter)
-    assert tap.waiting.waited == []
+    assert calls.waiting.waited == []
     server.respond = in_turn(creating, creating, active)
     dynamodb.get_waiter("table_exists").wait(TableName="name", WaiterConfig={"Delay": 0.01, "MaxAttempts": 100})
-    assert tap.waiting.waited == [Wait("the table to be ready", "", "", 0.0, 1.0)] * 2
+    assert calls.waiting.waited == [Wait("the table to be ready", "", "", 0.0, 1.0)] * 2
     dynamodb.describe_table(TableName="name")
-    assert len(tap.waiting.waited) == 2
+    assert len(calls.waiting.waited) == 2
     server.respond = in_turn(creating)
     with pytest.raises(WaiterError):
         dynamodb.get_waiter("table_exists").wait(TableName="name", WaiterConfig={"Delay": 0.01, "MaxAttempts": 3})
@@ -437,9 +439,9 @@ SERVICE_CALLS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
 
 @pytest.mark.parametrize("service", SERVICE_CALLS)
 def test_a_call_with_expired_or_refused_credentials_is_sent_once(
-    tap: Tap, clock: Clock, server: Server, service: str
+    calls: Calls, clock: Clock, server: Server, service: str
 ) -> None:
-    made = client(tap, service, server.url)
+    made = client(calls, service, server.url)
     for code in SPELLINGS:
         for call in SERVICE_CALLS[service]:
             for status in (400, 403):
@@ -463,10 +465,12 @@ WAITERS = {
 
 
 @pytest.mark.parametrize("name", WAITERS)
-def test_a_waiter_ends_at_expired_credentials_and_they_are_told_as_such(tap: Tap, server: Server, name: str) -> None:
+def test_a_waiter_ends_at_expired_credentials_and_they_are_told_as_such(
+    calls: Calls, server: Server, name: str
+) -> None:
     """botocore would wrap the refusal in an error of the waiter, which reads as if AWS had been slow."""
     service, parameters = WAITERS[name]
-    made = client(tap, service, server.url)
+    made = client(calls, service, server.url)
     server.respond = in_turn(refusal(service, "ExpiredTokenException", "The security token is expired", 403))
     with pytest.raises(ClientError) as refused:
         made.get_waiter(name).wait(**parameters)
@@ -504,7 +508,7 @@ def test_a_run_ends_at_expired_credentials_without_another_call_and_the_next_goe
     assert run.waiting.waited == [] or run.waiting.waited[-1].words == ""
     untroubled(run)
     run.build()
-    assert {entry["status"] for entry in run.ledger["resources"]} == {"created"}
+    assert {entry["status"] for entry in run.state["resources"]} == {"created"}
 
 
 def test_the_tests_of_the_result_end_at_expired_credentials_too(run: Deployment) -> None:
@@ -513,7 +517,7 @@ def test_the_tests_of_the_result_end_at_expired_credentials_too(run: Deployment)
         expired = refusal(service, "ExpiredTokenException", "The security token is expired", 403)
         run.prepare = Faults(lambda call, one=operation, said=expired: said if call.operation == one else None).put_on
         with pytest.raises(ClientError, match="ExpiredTokenException"):
-            run.trials()
+            run.smoke_tests()
         assert Counter(call.operation for call in run.calls)[operation] == 1
 
 
@@ -535,7 +539,7 @@ def test_the_tests_of_the_result_end_at_expired_credentials_too(run: Deployment)
     ids=lambda environ: " ".join(f"{name}={value}" for name, value in environ.items()) or "nothing set",
 )
 def test_whatever_the_environment_says_each_write_is_sent_once_and_reads_as_often_as_we_say(
-    tap: Tap, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environ: dict[str, str]
+    calls: Calls, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environ: dict[str, str]
 ) -> None:
     config = tmp_path / "config"
     config.write_text(
@@ -548,7 +552,7 @@ def test_whatever_the_environment_says_each_write_is_sent_once_and_reads_as_ofte
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
     server.respond = lambda asked: caller_identity() if asked.operation == "GetCallerIdentity" else RESET
-    aws = connect(Target(endpoint_url=server.url), tap)
+    aws = connect(Target(endpoint_url=server.url), calls)
     clients = {
         "iam": aws.iam,
         "dynamodb": aws.dynamodb,
@@ -597,7 +601,7 @@ TRIAL_SERVICES = {"Invoke": "lambda", "TestInvokeMethod": "apigateway", "SendMes
 
 
 def troubled(how: str) -> Callable[[Call], Answer | str | None]:
-    """Each of the calls of the trials is troubled twice."""
+    """Each of the calls of the smoke tests is troubled twice."""
     came: Counter[str] = Counter()
 
     def decide(call: Call) -> Answer | str | None:
@@ -622,7 +626,7 @@ def test_the_tests_of_the_result_get_by_what_gets_lost_and_leave_nothing(
     faults = Faults(troubled(how))
     run.prepare = faults.put_on
     run.waiting = ten_times_as_fast()
-    assert len(run.trials()) == 5
+    assert len(run.smoke_tests()) == 5
     assert {call.operation for call in faults.served} == set(TRIAL_CALLS)
     assert items(run) == []
 
@@ -640,7 +644,7 @@ def test_a_test_that_fails_takes_its_item_away(run: Deployment) -> None:
 
     run.prepare = Faults(decide).put_on
     with pytest.raises(TrialFailed):
-        run.trials()
+        run.smoke_tests()
     assert items(run) == []
 
 
@@ -655,9 +659,9 @@ def test_what_a_killed_test_left_goes_with_the_next_one_and_nothing_of_others_do
 
     run.prepare = Faults(die).put_on
     with pytest.raises(Killed):
-        run.trials()
+        run.smoke_tests()
     assert len(items(run)) == 2
     untroubled(run)
     run.waiting = ten_times_as_fast()
-    run.trials()
+    run.smoke_tests()
     assert items(run) == [theirs]

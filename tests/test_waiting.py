@@ -307,21 +307,21 @@ def test_before_it_gives_up_it_asks_again_what_is_wrong(virtual: Waiting, clock:
 
 
 def test_what_is_there_is_returned_at_the_first_look(virtual: Waiting, clock: Clock) -> None:
-    assert virtual.poll_until("a thing", lambda: {"x": 1}, budget=10) == {"x": 1}
+    assert virtual.poll_until("a resource", lambda: {"x": 1}, budget=10) == {"x": 1}
     assert clock.now == 500
 
 
 @pytest.mark.parametrize("nothing", [None, False])
 def test_it_is_looked_for_until_it_is_there(virtual: Waiting, clock: Clock, nothing: bool | None) -> None:
     looks: Iterator[Any] = iter([nothing, nothing, 0])  # a zero is something
-    assert virtual.poll_until("a thing", lambda: next(looks), budget=10) == 0
+    assert virtual.poll_until("a resource", lambda: next(looks), budget=10) == 0
     assert clock.now == 504
-    assert [wait.reason for wait in virtual.waited] == ["a thing", "a thing"]
+    assert [wait.reason for wait in virtual.waited] == ["a resource", "a resource"]
 
 
 def test_a_look_that_finds_nothing_ends_with_its_budget(virtual: Waiting, clock: Clock) -> None:
-    with pytest.raises(GaveUp, match=r"Gave up after \d+ s: a thing\.") as gave_up:
-        virtual.poll_until("a thing", lambda: None, budget=10, means="It takes a while.")
+    with pytest.raises(GaveUp, match=r"Gave up after \d+ s: a resource\.") as gave_up:
+        virtual.poll_until("a resource", lambda: None, budget=10, means="It takes a while.")
     assert 8 <= clock.now - 500 <= 10
     assert gave_up.value.means == "It takes a while."
 
@@ -345,7 +345,7 @@ def test_an_error_of_a_look_passes(virtual: Waiting) -> None:
         raise error("AccessDenied", "no")
 
     with pytest.raises(ClientError, match="AccessDenied"):
-        virtual.poll_until("a thing", look, budget=10)
+        virtual.poll_until("a resource", look, budget=10)
 
 
 # In a run.
@@ -358,7 +358,7 @@ def run(sandbox: Sandbox, tmp_path: Path) -> Iterator[Deployment]:
         made.waiting = Waiting(sleep=lambda seconds: None)
         before = made.aws.inventory()
         yield made
-        made.prepare = lambda aws, ledger: None
+        made.prepare = lambda aws, state: None
         if made.path.exists():
             assert made.tear_down() == []
         assert made.aws.inventory() == before
@@ -415,7 +415,7 @@ def test_what_a_build_meets_and_passes_by_itself_is_waited_for(run: Deployment) 
     assert waited_for(run) == {reason.name for reason in reasons}
 
 
-def test_what_a_mend_meets_and_passes_by_itself_is_waited_for(run: Deployment) -> None:
+def test_what_a_update_meets_and_passes_by_itself_is_waited_for(run: Deployment) -> None:
     run.build()
     mapping = run.aws.lambda_.list_event_source_mappings()["EventSourceMappings"][0]
     run.aws.lambda_.update_event_source_mapping(UUID=mapping["UUID"], BatchSize=1)
@@ -432,13 +432,13 @@ def test_what_a_mend_meets_and_passes_by_itself_is_waited_for(run: Deployment) -
     run.build()
     assert len(faults.served) == 8
     assert {key: event.outcome for key, event in run.changed.items()} == {
-        "queue": "mended",
-        "function": "mended",
-        "trigger": "mended",
+        "queue": "updated",
+        "function": "updated",
+        "trigger": "updated",
     }
     reasons = (QUEUE_POLICY_NAMES_NEW_ROLE, FUNCTION_BUSY, ROLE_NOT_YET_ASSUMABLE, TRIGGER_BUSY)
     assert waited_for(run) >= {reason.name for reason in reasons}
-    run.prepare = lambda aws, ledger: None
+    run.prepare = lambda aws, state: None
     run.build()
     assert run.changed == {}
 
@@ -557,7 +557,7 @@ def test_a_refusal_that_never_passes_ends_and_the_next_run_goes_on(run: Deployme
     assert 110 < clock.now - 500 <= 120
     assert len(faults.served) == 61  # every two seconds
     run.waiting = real
-    run.prepare = lambda aws, ledger: None
+    run.prepare = lambda aws, state: None
     outcomes = {event.key: event.outcome for event in run.build()}
     assert outcomes["table"] == "unchanged"
     assert outcomes["function"] == "created"

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from provision.aws.calls import Tap, UnpromisedWrite
+from provision.aws.calls import Calls, UnrecordedWrite
 from provision.aws.clients import Target
 from provision.aws.credentials import CannotConnect
 from provision.aws.waiting import Waiting
@@ -166,18 +166,18 @@ def test_what_a_run_did_to_its_clients_is_gone_in_the_next(sandbox: Sandbox, tmp
             first.lambda_.list_event_source_mappings = lambda: seen.append("attribute")
             first.lambda_.list_event_source_mappings()
             assert seen == ["handler", "attribute"]
-            assert [call.operation for call in first.tap.calls] == ["GetCallerIdentity", "ListEventSourceMappings"]
+            assert [call.operation for call in first.calls.history] == ["GetCallerIdentity", "ListEventSourceMappings"]
         with deployment.connected() as second:
             assert second.sqs is first.sqs
             second.lambda_.list_event_source_mappings()
             assert seen == ["handler", "attribute"]
-            assert [call.operation for call in first.tap.calls] == ["GetCallerIdentity", "ListEventSourceMappings"]
-            assert [call.operation for call in second.tap.calls] == ["GetCallerIdentity", "ListEventSourceMappings"]
+            assert [call.operation for call in first.calls.history] == ["GetCallerIdentity", "ListEventSourceMappings"]
+            assert [call.operation for call in second.calls.history] == ["GetCallerIdentity", "ListEventSourceMappings"]
             with deployment.connected() as inner:  # a run in the midst of another one
                 assert inner.sqs is not second.sqs
                 inner.lambda_.list_event_source_mappings()
-            assert len(second.tap.calls) == len(inner.tap.calls) == 2
-        with deployment.connected() as third, pytest.raises(UnpromisedWrite):
+            assert len(second.calls.history) == len(inner.calls.history) == 2
+        with deployment.connected() as third, pytest.raises(UnrecordedWrite):
             third.sqs.create_queue(QueueName="unpromised")
         assert third.sqs is second.sqs
 
@@ -185,7 +185,7 @@ def test_what_a_run_did_to_its_clients_is_gone_in_the_next(sandbox: Sandbox, tmp
 def test_who_cannot_connect_is_told_so(sandbox: Sandbox, clock: Clock) -> None:
     target = Target(sandbox=(sandbox.id, "http://127.0.0.1:9"))
     for _ in range(2):
-        tap = Tap(waiting=Waiting(clock=clock, sleep=clock.sleep))
+        calls = Calls(waiting=Waiting(clock=clock, sleep=clock.sleep))
         with pytest.raises(CannotConnect):
-            CONNECTIONS.lend(target, tap)
-        assert {call.operation for call in tap.calls} == {"GetCallerIdentity"}
+            CONNECTIONS.lend(target, calls)
+        assert {call.operation for call in calls.history} == {"GetCallerIdentity"}

@@ -1,10 +1,11 @@
 """What is in this account and Region under the suite's names, and whose it is. Reads only.
 
-Used where no ledger says it: to write a lost one anew, to tell what stands in the way, to look before "nothing to do".
+Used where no state file says it: to write a lost one anew, to tell what stands in the way, to look before "nothing to
+do".
 
-Each thing is asked for through its own service: lists of roles and policies carry no tags, and the tagging API lists
-things that are long gone, and none of IAM's. REST APIs and event source mappings are listed whole: names of the former
-repeat, and the latter have none. What can carry no tags (attachment, permission, stage) has its parent's mark.
+Each resource is asked for through its own service: lists of roles and policies carry no tags, and the tagging API lists
+resources that are long gone, and none of IAM's. REST APIs and event source mappings are listed whole: names of the
+former repeat, and the latter have none. What can carry no tags (attachment, permission, stage) has its parent's tag.
 """
 
 from __future__ import annotations
@@ -34,10 +35,10 @@ PAUSE = 1.0  # seconds between two looks for the same
 
 
 @dataclass(frozen=True)
-class Thing:
-    """Something that bears one of the names, or a mark of the suite.
+class FoundResource:
+    """Something that bears one of the names, or a tag of the suite.
 
-    `key` is its place in a ledger, "" where that has none for it. `tags` is None where they could not be read.
+    `key` is its place in a state file, "" where that has none for it. `tags` is None where they could not be read.
     """
 
     key: str
@@ -51,8 +52,8 @@ class Thing:
     can_be_tagged: bool = True
 
     @property
-    def mark(self) -> str | None:
-        """The deployment whose mark it carries, if any."""
+    def tag(self) -> str | None:
+        """The deployment whose tag it carries, if any."""
         return (self.tags or {}).get(TAG)
 
     @property
@@ -68,7 +69,7 @@ class Thing:
     def whose(self) -> str:
         if self.tags is None:
             return "its tags could not be read"
-        return f"deployment {self.mark}" if self.mark else "no mark of this suite"
+        return f"deployment {self.tag}" if self.tag else "no tag of this suite"
 
     @property
     def described(self) -> str:
@@ -87,7 +88,7 @@ class Thing:
 
 @dataclass(frozen=True)
 class Unanswered:
-    """What could not be looked at, and AWS's code. `key` is its place in a ledger, "" where that has none."""
+    """What could not be looked at, and AWS's code. `key` is its place in a state file, "" where that has none."""
 
     key: str
     what: str
@@ -98,43 +99,43 @@ class Unanswered:
 
 
 @dataclass(frozen=True)
-class Survey:
+class Inventory:
     """What is there, in the order of a build, and what could not be looked at: that may be there or not."""
 
-    things: tuple[Thing, ...]
+    resources: tuple[FoundResource, ...]
     unanswered: tuple[Unanswered, ...]
 
 
 @dataclass(frozen=True)
 class Look:
-    """One question to AWS, in words, and the call. `repeats`: a list may lack something though it has other things."""
+    """One question to AWS, in words, and the call. `repeats`: a list may lack one resource and have others."""
 
     key: str
     what: str
-    ask: Callable[[], list[Thing]]
+    ask: Callable[[], list[FoundResource]]
     repeats: bool = False
 
 
-def survey(aws: Clients, settings: Settings, *, times: int = 1) -> Survey:
+def take_inventory(aws: Clients, settings: Settings, *, times: int = 1) -> Inventory:
     """Look for everything; for what is not there, `times` times, as one look may be answered by a place that lags.
 
     A look that AWS refuses is among the unanswered. Raises ClientError for credentials that are no good any more.
     """
-    return _survey(aws, partial(looks, aws, settings), partial(looks_for_parts, aws, settings), times)
+    return _take_inventory(aws, partial(looks, aws, settings), partial(looks_for_parts, aws, settings), times)
 
 
-def survey_iam(aws: Clients, settings: Settings) -> Survey:
+def take_inventory_of_iam(aws: Clients, settings: Settings) -> Inventory:
     """The same, of the names alone that an account has once for all its Regions: four calls."""
-    return _survey(aws, partial(looks_in_iam, aws, settings), lambda things: iter(()), 1)
+    return _take_inventory(aws, partial(looks_in_iam, aws, settings), lambda resources: iter(()), 1)
 
 
-def _survey(
+def _take_inventory(
     aws: Clients,
     wholes: Callable[[], Iterator[Look]],
-    parts: Callable[[list[Thing]], Iterator[Look]],
+    parts: Callable[[list[FoundResource]], Iterator[Look]],
     times: int,
-) -> Survey:
-    seen: dict[tuple[str, ...], Thing] = {}
+) -> Inventory:
+    seen: dict[tuple[str, ...], FoundResource] = {}
     unanswered: dict[str, Unanswered] = {}
     answered: set[str] = set()
 
@@ -142,7 +143,7 @@ def _survey(
         if look.what in answered and not look.repeats:
             return
         try:
-            things = look.ask()
+            resources = look.ask()
         except ClientError as error:
             code = error.response.get("Error", {}).get("Code", "")
             if code in EXPIRED | REFUSED:
@@ -150,10 +151,10 @@ def _survey(
             unanswered[look.what] = Unanswered(look.key, look.what, code)
             return
         unanswered.pop(look.what, None)
-        if things:
+        if resources:
             answered.add(look.what)
-        for thing in things:
-            seen.setdefault((thing.kind, *thing.identity.values(), thing.outputs.get("id", "")), thing)
+        for resource in resources:
+            seen.setdefault((resource.kind, *resource.identity.values(), resource.outputs.get("id", "")), resource)
 
     for number in range(times):
         if number:
@@ -163,8 +164,8 @@ def _survey(
         for look in parts(list(seen.values())):
             ask(look)
     order = list(PLACES)
-    in_order = sorted(seen.values(), key=lambda thing: order.index(thing.key) if thing.key else len(order))
-    return Survey(tuple(in_order), tuple(unanswered.values()))
+    in_order = sorted(seen.values(), key=lambda resource: order.index(resource.key) if resource.key else len(order))
+    return Inventory(tuple(in_order), tuple(unanswered.values()))
 
 
 def looks(aws: Clients, settings: Settings) -> Iterator[Look]:
@@ -174,7 +175,7 @@ def looks(aws: Clients, settings: Settings) -> Iterator[Look]:
     for key, name in (("dead-letter-queue", settings.dead_letter_queue), ("queue", settings.queue)):
         yield Look(key, f"queue {name}", partial(queue, aws, key, name))
     yield Look("log-group", f"log group {settings.log_group}", partial(log_group, aws, settings.log_group))
-    yield Look("", "log groups of other learners", partial(marked_log_groups, aws))
+    yield Look("", "log groups of other learners", partial(tagged_log_groups, aws))
     yield Look("function", f"function {settings.function}", partial(function, aws, settings.function))
     names = f"triggers on {settings.queue}, {settings.dead_letter_queue} and {settings.function}"
     yield Look("trigger", names, partial(triggers, aws, settings), repeats=True)
@@ -188,89 +189,89 @@ def looks_in_iam(aws: Clients, settings: Settings) -> Iterator[Look]:
         yield Look(key, f"role {name}", partial(role, aws, key, name))
 
 
-def looks_for_parts(aws: Clients, settings: Settings, things: list[Thing]) -> Iterator[Look]:
-    """What is part of something that was found, and carries its mark in the place of one of its own."""
-    marks = {thing.mark for thing in things if thing.key and thing.mark}
+def looks_for_parts(aws: Clients, settings: Settings, resources: list[FoundResource]) -> Iterator[Look]:
+    """What is part of something that was found, and carries its tag in the place of one of its own."""
+    tags = {resource.tag for resource in resources if resource.key and resource.tag}
     attached = {
         "function-role/write-policy": aws.arn("iam", f"policy/{settings.write_policy}", region=""),
         "function-role/read-policy": aws.arn("iam", f"policy/{settings.read_policy}", region=""),
         "api-role/logs-policy": managed_policy_arn(aws, settings),
     }
-    for thing in things:
-        if thing.kind == "iam:role":
+    for resource in resources:
+        if resource.kind == "iam:role":
             for key, arn in attached.items():
-                if key.startswith(f"{thing.key}/"):
-                    name = f"whether {arn.rpartition('/')[2]} is attached to {thing.identity['RoleName']}"
-                    yield Look(key, name, partial(attachment, aws, key, thing, arn))
-        elif thing.key == "function":
+                if key.startswith(f"{resource.key}/"):
+                    name = f"whether {arn.rpartition('/')[2]} is attached to {resource.identity['RoleName']}"
+                    yield Look(key, name, partial(attachment, aws, key, resource, arn))
+        elif resource.key == "function":
             name = f"permission {settings.permission} on {settings.function}"
-            yield Look("permission", name, partial(permission, aws, thing, settings.permission))
-        elif thing.kind == "apigateway:rest-api" and (thing.key or thing.mark in marks):
-            name = f"stage {settings.stage} of REST API {thing.outputs['id']}"
-            yield Look("stage", name, partial(stage, aws, settings, thing))
+            yield Look("permission", name, partial(permission, aws, resource, settings.permission))
+        elif resource.kind == "apigateway:rest-api" and (resource.key or resource.tag in tags):
+            name = f"stage {settings.stage} of REST API {resource.outputs['id']}"
+            yield Look("stage", name, partial(stage, aws, settings, resource))
 
 
-def policy(aws: Clients, key: str, name: str) -> list[Thing]:
+def policy(aws: Clients, key: str, name: str) -> list[FoundResource]:
     arn = aws.arn("iam", f"policy/{name}", region="")
     found = find_policy(aws.iam, arn)
-    return [] if found is None else [thing(key, "iam:policy", {"PolicyArn": arn}, found)]
+    return [] if found is None else [resource(key, "iam:policy", {"PolicyArn": arn}, found)]
 
 
-def role(aws: Clients, key: str, name: str) -> list[Thing]:
+def role(aws: Clients, key: str, name: str) -> list[FoundResource]:
     found = find_role(aws.iam, name)
     if found is None:
         return []
-    return [thing(key, "iam:role", {"RoleName": name}, found, arn=aws.arn("iam", f"role/{name}", region=""))]
+    return [resource(key, "iam:role", {"RoleName": name}, found, arn=aws.arn("iam", f"role/{name}", region=""))]
 
 
-def attachment(aws: Clients, key: str, parent: Thing, arn: str) -> list[Thing]:
+def attachment(aws: Clients, key: str, parent: FoundResource, arn: str) -> list[FoundResource]:
     name = parent.identity["RoleName"]
     if find_attachment(aws.iam, name, arn) is None:
         return []
     return [part(key, "iam:role-policy-attachment", {"RoleName": name, "PolicyArn": arn}, parent)]
 
 
-def table(aws: Clients, name: str) -> list[Thing]:
+def table(aws: Clients, name: str) -> list[FoundResource]:
     found = find_table(aws.dynamodb, name)
     if found is None:
         return []
     arn = aws.arn("dynamodb", f"table/{name}")
     going = found["TableStatus"] == "DELETING"
-    return [thing("table", "dynamodb:table", {"TableName": name}, found, going=going, arn=arn)]
+    return [resource("table", "dynamodb:table", {"TableName": name}, found, going=going, arn=arn)]
 
 
-def queue(aws: Clients, key: str, name: str) -> list[Thing]:
+def queue(aws: Clients, key: str, name: str) -> list[FoundResource]:
     found = find_queue(aws.sqs, name)
     if found is None:
         return []
-    return [thing(key, "sqs:queue", {"QueueName": name}, found, arn=found["QueueArn"], url=found["QueueUrl"])]
+    return [resource(key, "sqs:queue", {"QueueName": name}, found, arn=found["QueueArn"], url=found["QueueUrl"])]
 
 
-def log_group(aws: Clients, name: str) -> list[Thing]:
+def log_group(aws: Clients, name: str) -> list[FoundResource]:
     found = find_log_group(aws.logs, name)
-    return [] if found is None else [thing("log-group", "logs:log-group", {"logGroupName": name}, found)]
+    return [] if found is None else [resource("log-group", "logs:log-group", {"logGroupName": name}, found)]
 
 
-def marked_log_groups(aws: Clients) -> list[Thing]:
-    """Log groups of functions called POC-Lambda-1-... that carry a mark: this helps who forgot a learner's name."""
+def tagged_log_groups(aws: Clients) -> list[FoundResource]:
+    """Log groups of functions called POC-Lambda-1-... that carry a tag: this helps who forgot a learner's name."""
     seen = []
     for page in aws.logs.get_paginator("describe_log_groups").paginate(logGroupNamePrefix=Settings().log_group + "-"):
         for group in page["logGroups"]:
             found = find_log_group(aws.logs, group["logGroupName"])
             if found is not None and TAG in found["Tags"]:
-                seen.append(thing("", "logs:log-group", {"logGroupName": group["logGroupName"]}, found))
+                seen.append(resource("", "logs:log-group", {"logGroupName": group["logGroupName"]}, found))
     return seen
 
 
-def function(aws: Clients, name: str) -> list[Thing]:
+def function(aws: Clients, name: str) -> list[FoundResource]:
     found = find_function(aws.lambda_, name)
     if found is None:
         return []
     arn = aws.arn("lambda", f"function:{name}")
-    return [thing("function", "lambda:function", {"FunctionName": name}, found, arn=arn)]
+    return [resource("function", "lambda:function", {"FunctionName": name}, found, arn=arn)]
 
 
-def triggers(aws: Clients, settings: Settings) -> list[Thing]:
+def triggers(aws: Clients, settings: Settings) -> list[FoundResource]:
     """Those on one of our queues' or the function's names; they outlive both, so neither need be there.
 
     All of them are listed: with the name of a function that is gone AWS refuses to list anything.
@@ -289,27 +290,27 @@ def triggers(aws: Clients, settings: Settings) -> list[Thing]:
                 continue  # gone since it was listed
             key = "trigger" if (source, to) == (main, settings.function) else ""
             identity = {"EventSourceArn": source, "FunctionName": to}
-            seen.append(thing(key, "lambda:event-source-mapping", identity, found, going=going))
+            seen.append(resource(key, "lambda:event-source-mapping", identity, found, going=going))
     return seen
 
 
-def apis(aws: Clients, settings: Settings) -> list[Thing]:
-    """Those of our name, whosesoever, and those with a mark, whatever their names."""
+def apis(aws: Clients, settings: Settings) -> list[FoundResource]:
+    """Those of our name, whosesoever, and those with a tag, whatever their names."""
     return [
-        thing("api" if api["name"] == settings.api else "", "apigateway:rest-api", {"name": api["name"]}, api)
+        resource("api" if api["name"] == settings.api else "", "apigateway:rest-api", {"name": api["name"]}, api)
         for api in list_apis(aws.apigateway)
         if api["name"] == settings.api or TAG in api["Tags"]
     ]
 
 
-def permission(aws: Clients, parent: Thing, statement_id: str) -> list[Thing]:
+def permission(aws: Clients, parent: FoundResource, statement_id: str) -> list[FoundResource]:
     name = parent.identity["FunctionName"]
     if find_permission(aws.lambda_, name, statement_id) is None:
         return []
     return [part("permission", "lambda:permission", {"FunctionName": name, "StatementId": statement_id}, parent)]
 
 
-def stage(aws: Clients, settings: Settings, parent: Thing) -> list[Thing]:
+def stage(aws: Clients, settings: Settings, parent: FoundResource) -> list[FoundResource]:
     api_id = parent.outputs["id"]
     if find_stage(aws.apigateway, api_id, settings.stage) is None:
         return []
@@ -317,12 +318,12 @@ def stage(aws: Clients, settings: Settings, parent: Thing) -> list[Thing]:
     return [part("stage", "apigateway:stage", {"restApiId": api_id, "stageName": settings.stage}, parent, url=url)]
 
 
-def thing(
+def resource(
     key: str, kind: str, identity: dict[str, str], found: Mapping[str, Any], *, going: bool = False, **outputs: str
-) -> Thing:
+) -> FoundResource:
     """What was found, with the outputs that a step would have noted of it, as far as AWS still tells them."""
     known = immutable_id(kind, found)
-    return Thing(
+    return FoundResource(
         key,
         kind,
         identity,
@@ -334,5 +335,5 @@ def thing(
     )
 
 
-def part(key: str, kind: str, identity: dict[str, str], whole: Thing, **outputs: str) -> Thing:
-    return Thing(key, kind, identity, outputs, whole.tags, parent=whole.key or "api", can_be_tagged=False)
+def part(key: str, kind: str, identity: dict[str, str], whole: FoundResource, **outputs: str) -> FoundResource:
+    return FoundResource(key, kind, identity, outputs, whole.tags, parent=whole.key or "api", can_be_tagged=False)

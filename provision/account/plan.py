@@ -1,6 +1,6 @@
 """`--dry-run`: the steps themselves, with every write held back. What they would have done is the plan.
 
-A thing that is not there ends with its creating call. One that is there is gone through to its end, each write being
+A resource that is not there ends with its creating call. One that is there is gone through to its end, each write being
 answered here as AWS would, so that all its differences show. What needs something that is not there yet comes later.
 """
 
@@ -21,10 +21,10 @@ from provision.aws.reasons import Reason
 from provision.aws.waiting import Wait, Waiting
 from provision.roles import managed_policy_arn
 from provision.settings import Settings
-from provision.state.entries import Difference, Making, NotYetMade, Resource
+from provision.state.entries import Difference, Entry, NotYetMade, Resource
 from provision.state.ownership import NotOurs
 from provision.state.resources import PLACES, names
-from provision.state.state import Ledger
+from provision.state.state import State
 
 # What is not known before AWS has invented it.
 NOT_KNOWN = "(not known yet)"
@@ -32,11 +32,11 @@ NOT_KNOWN = "(not known yet)"
 
 @dataclass(frozen=True)
 class Planned:
-    """What would become of one thing.
+    """What would become of one resource.
 
-    `word` is "OK", "create", "mend", "adopt" (mend, once it is taken over), "later" or "in the way"; of a teardown
-    "delete", "put back", "gone", "stay" or "failed". `calls` are the writing calls, in their order; of a thing to be
-    created or deleted only the first of them is known. `needs` names the steps, or the thing of the same step, that
+    `word` is "OK", "create", "update", "adopt" (update, once it is taken over), "later" or "in the way"; of a teardown
+    "delete", "put back", "gone", "stay" or "failed". `calls` are the writing calls, in their order; of a resource to be
+    created or deleted only the first of them is known. `needs` names the steps, or the resource of the same step, that
     must be there before more can be said; `theirs` whose it is that is in the way; `notes` are sentences about it.
     """
 
@@ -59,12 +59,12 @@ class WouldWait(Exception):
     """The step would wait here for something that does not come without the writes."""
 
 
-class DryLedger(Ledger):
-    """A ledger that is read and never written, and that hears what each block of a step would do."""
+class DryState(State):
+    """A state file that is read and never written, and that hears what each block of a step would do."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
-        self.as_opened = copy.deepcopy(self.resources)  # what it records, before any promise of this plan
+        self.as_opened = copy.deepcopy(self.resources)  # what it records, before any record of this plan
         self.planned: dict[str, Planned] = {}
         self.calls: list[Call] = []  # of the block that is open
 
@@ -80,27 +80,27 @@ class DryLedger(Ledger):
         """Nothing: it is not going to be taken down."""
 
     @contextmanager
-    def making(
+    def resource(
         self, key: str, kind: str, *, found: Mapping[str, Any] | None, parent: str | None = None, **identity: str
-    ) -> Iterator[Making]:
+    ) -> Iterator[Entry]:
         self.calls = []
         word = "create"
-        began: Making | None = None
+        began: Entry | None = None
         try:
-            with super().making(key, kind, found=found, parent=parent, **identity) as made:
-                began = made
-                yield made
-            word = {"mended": "mend", "adopted": "adopt", "recovered": "mend"}.get(self.happened[-1].outcome, "OK")
+            with super().resource(key, kind, found=found, parent=parent, **identity) as entry:
+                began = entry
+                yield entry
+            word = {"updated": "update", "adopted": "adopt", "recovered": "update"}.get(self.results[-1].outcome, "OK")
         except (HeldBack, WouldWait):
             if found is not None:
-                word = "mend"
+                word = "update"
             else:
-                self._put(Resource(key, kind, self.step, dict(identity), parent=parent))  # as promised, and no more
+                self._put(Resource(key, kind, self.step, dict(identity), parent=parent))  # as recorded, and no more
         except NotOurs as met:
             self.planned[key] = Planned(key, kind, dict(identity), "in the way", theirs=met.theirs)
             raise
         differences, notes = (tuple(began.differences), tuple(began.notes)) if began is not None else ((), ())
-        if word == "mend" and not differences and not self.calls:
+        if word == "update" and not differences and not self.calls:
             word = "OK"  # an answer was lost, and there is nothing to do but to note that
         self.planned[key] = Planned(key, kind, dict(identity), word, differences, tuple(self.calls), notes)
 
@@ -118,7 +118,7 @@ class DryLedger(Ledger):
     def leaves_alone(self, key: str, kind: str, found: Mapping[str, Any] | None, **identity: str) -> bool:
         if not super().leaves_alone(key, kind, found, **identity):
             return False
-        self.planned[key] = Planned(key, kind, dict(identity), "OK", notes=self.happened[-1].notes)
+        self.planned[key] = Planned(key, kind, dict(identity), "OK", notes=self.results[-1].notes)
         return True
 
     def permit(self, call: Call) -> None:
@@ -159,7 +159,7 @@ class Answers:
         self._asked: Mapping[str, Any] = {}
 
     def put_on(self, client: Any) -> None:
-        """Behind the tap, which has heard the call by then."""
+        """Behind the listener, which has heard the call by then."""
         for name, handler in self._handlers.items():
             client.meta.events.register_last(name, handler)
 
@@ -193,38 +193,38 @@ class Answers:
 
     def resource(self, asked: Mapping[str, Any]) -> dict[str, str]:
         known = self.resources.setdefault(asked["restApiId"], [])
-        made = {"id": f"planned{len(known)}", "parentId": asked["parentId"], "pathPart": asked["pathPart"]}
-        known.append(made)
-        return made
+        entry = {"id": f"planned{len(known)}", "parentId": asked["parentId"], "pathPart": asked["pathPart"]}
+        known.append(entry)
+        return entry
 
     def add(self, parsed: dict[str, Any], **event: Any) -> None:
         paths = {one["id"]: one["path"] for one in parsed.get("items", [])}
-        for made in self.resources.get(self._asked.get("restApiId", ""), []):
-            if made["parentId"] in paths:
-                paths[made["id"]] = f"{paths[made['parentId']].rstrip('/')}/{made['pathPart']}"
-                parsed["items"].append({**made, "path": paths[made["id"]]})
+        for entry in self.resources.get(self._asked.get("restApiId", ""), []):
+            if entry["parentId"] in paths:
+                paths[entry["id"]] = f"{paths[entry['parentId']].rstrip('/')}/{entry['pathPart']}"
+                parsed["items"].append({**entry, "path": paths[entry["id"]]})
 
 
-def make_plan(aws: Clients, settings: Settings, ledger: DryLedger, steps: Sequence[Step] = STEPS) -> list[Planned]:
-    """Go through the steps without a write; what would become of each thing, in the order of a build.
+def make_plan(aws: Clients, settings: Settings, state: DryState, steps: Sequence[Step] = STEPS) -> list[Planned]:
+    """Go through the steps without a write; what would become of each resource, in the order of a build.
 
     Of a step in which something is in the way the rest comes later. Everything else that a step raises passes.
     """
-    ledger.check_names(names(aws, settings))
-    waiting, aws.tap.waiting = aws.tap.waiting, DryWaiting.like(aws.tap.waiting)
-    aws.tap.permit = ledger.permit
+    state.check_names(names(aws, settings))
+    waiting, aws.calls.waiting = aws.calls.waiting, DryWaiting.like(aws.calls.waiting)
+    aws.calls.permit = state.permit
     answers = Answers()
     for client in aws.clients:
         answers.put_on(client)
     needs: dict[str, str] = {}
     try:
         for step in steps:
-            ledger.step = step.name
-            if step.name == "stage" and changes(ledger.planned.get("api")):
+            state.step = step.name
+            if step.name == "stage" and changes(state.planned.get("api")):
                 needs[step.name] = "api"  # what it serves is compared with what the API will be by then
                 continue
             try:
-                step.load().provision(aws, settings, ledger)
+                step.load().provision(aws, settings, state)
             except NotYetMade as later:
                 needs[step.name] = later.args[0]
             except NotOurs as met:
@@ -232,15 +232,15 @@ def make_plan(aws: Clients, settings: Settings, ledger: DryLedger, steps: Sequen
             except WouldWait as wait:
                 needs[step.name] = f"the end of a wait for {wait}"
     finally:
-        aws.tap.waiting = waiting
+        aws.calls.waiting = waiting
         for client in aws.clients:
             answers.take_off(client)
     planned = []
     called = identities(aws, settings)
     for key, identity in called.items():
         kind, name = PLACES[key].kind, PLACES[key].step
-        if key in ledger.planned:
-            planned.append(ledger.planned[key])
+        if key in state.planned:
+            planned.append(state.planned[key])
             continue
         for step in steps:
             if step.name == name:
@@ -255,7 +255,7 @@ def changes(planned: Planned | None) -> bool:
 
 
 def identities(aws: Clients, settings: Settings) -> dict[str, dict[str, str]]:
-    """By key, what every thing of a deployment is called, in the order of a build, as far as AWS invents nothing."""
+    """By key, what every resource of a deployment is called, in the order of a build, as far as AWS invents nothing."""
     found = names(aws, settings)
     write_policy, read_policy = found["write-policy"], found["read-policy"]
     found["function-role/write-policy"] = {**found["function-role"], **write_policy}
@@ -269,7 +269,7 @@ def identities(aws: Clients, settings: Settings) -> dict[str, dict[str, str]]:
 
 
 def in_words(needed: str, step: Step, called: Mapping[str, Mapping[str, str]]) -> str:
-    """What must be there before a thing can be made: an earlier step, or a thing of the same."""
+    """What must be there before a resource can be made: an earlier step, or a resource of the same."""
     if needed not in PLACES:
         return needed or f"the rest of step {step.number}"
     if PLACES[needed].step == step.name:

@@ -27,7 +27,7 @@ from provision.aws.api_definition import resources_of
 from provision.aws.clients import Clients
 from provision.aws.waiting import GaveUp
 from provision.settings import Settings
-from provision.state.state import Ledger
+from provision.state.state import State
 from provision.terminal import outcome
 
 # Seconds for a line of the function's to be readable; nobody publishes a figure.
@@ -77,66 +77,66 @@ def not_visible(route: str, place: str, why: str) -> Hop:
     return Hop(route, place, None, None, "", f"not visible here: {why}")
 
 
-def refuse_unless_built(ledger: Ledger) -> None:
-    """Raise Stop where there is nothing yet that a request could go through."""
-    stage = ledger.record("stage")
+def refuse_unless_built(state: State) -> None:
+    """Raise UserError where there is nothing yet that a request could go through."""
+    stage = state.record("stage")
     if stage is None or stage.status != "created":
-        raise outcome.Stop(
+        raise outcome.UserError(
             "There is nothing to follow a request through: the stage is not built.",
             means="Nothing was sent.",
             advice=("Build it with python -m provision, with the same options, then trace again.",),
         )
 
 
-def refuse_without_trigger(aws: Clients, ledger: Ledger) -> None:
-    """Raise Stop where nobody takes messages out of the queue: what is sent would stay in it.
+def refuse_without_trigger(aws: Clients, state: State) -> None:
+    """Raise UserError where nobody takes messages out of the queue: what is sent would stay in it.
 
     https://docs.aws.amazon.com/lambda/latest/api/API_GetEventSourceMapping.html has the states.
     """
     try:
-        mapping = aws.lambda_.get_event_source_mapping(UUID=ledger.outputs("trigger")["id"])
-        state = mapping["State"].lower()
+        mapping = aws.lambda_.get_event_source_mapping(UUID=state.outputs("trigger")["id"])
+        is_now = mapping["State"].lower()
     except aws.lambda_.exceptions.ResourceNotFoundException:
-        state = "gone"
-    if state not in ("creating", "enabling", "enabled", "updating"):
-        raise outcome.Stop(
-            f"The SQS trigger is {state}: nobody takes messages out of the queue.",
+        is_now = "gone"
+    if is_now not in ("creating", "enabling", "enabled", "updating"):
+        raise outcome.UserError(
+            f"The SQS trigger is {is_now}: nobody takes messages out of the queue.",
             means="Nothing was sent.",
-            advice=("python -m provision, with the same options, mends it. Then trace again.",),
+            advice=("python -m provision, with the same options, updates it. Then trace again.",),
         )
 
 
-def follow_all(aws: Clients, settings: Settings, ledger: Ledger) -> Generator[Hop, None, None]:
+def follow_all(aws: Clients, settings: Settings, state: State) -> Generator[Hop, None, None]:
     """One request by each route. The items that they make are taken away, however it ends."""
-    refuse_unless_built(ledger)
+    refuse_unless_built(state)
     if settings.has_queue_route:
-        refuse_without_trigger(aws, ledger)
-    with ledger.trying("trace"):
-        yield from follow_direct(aws, settings, ledger)
+        refuse_without_trigger(aws, state)
+    with state.smoke_test("trace"):
+        yield from follow_direct(aws, settings, state)
         if settings.has_queue_route:
-            yield from follow_queue(aws, settings, ledger)
+            yield from follow_queue(aws, settings, state)
 
 
-def follow_direct(aws: Clients, settings: Settings, ledger: Ledger) -> Iterator[Hop]:
+def follow_direct(aws: Clients, settings: Settings, state: State) -> Iterator[Hop]:
     route = f"POST /{settings.path_part}"
-    with item_of(aws, settings, ledger, "trace-direct") as item:
+    with item_of(aws, settings, state, "trace-direct") as item:
         mark = marked(item)
-        url = ledger.outputs("stage")["url"]
+        url = state.outputs("stage")["url"]
         sent, answered, status = post_once(aws, url, item, lambda text: created(parsed(text)))
         yield Hop(route, "client", 0.0, answered - sent, "own clock", f"status {status}, with the function's result")
         seen = table_hop(aws, route, item, sent)  # before the log is waited for, or its time would be that of the log
-        yield test_call(aws, settings, ledger, route)
+        yield test_call(aws, settings, state, route)
         line = line_about(aws, settings, mark, sent)
         yield function_hop(aws, settings, route, line, sent)
         yield seen
 
 
-def test_call(aws: Clients, settings: Settings, ledger: Ledger, route: str) -> Hop:
+def test_call(aws: Clients, settings: Settings, state: State, route: str) -> Hop:
     """What API Gateway took is not visible of the request, but of a test call that answers at once, in its log.
 
     https://docs.aws.amazon.com/apigateway/latest/api/API_TestInvokeMethod.html
     """
-    api_id = ledger.outputs("api")["id"]
+    api_id = state.outputs("api")["id"]
     resource = resources_of(aws.apigateway, api_id).get(f"/{settings.path_part}")
     if resource is None:
         return not_visible(route, "API Gateway", NO_API_LOGS)
@@ -157,11 +157,11 @@ def share_of_function(log: str) -> str:
     return f"{int(waited[1]) / 1000:.3f} s of it the function" if waited else "function included"
 
 
-def follow_queue(aws: Clients, settings: Settings, ledger: Ledger) -> Iterator[Hop]:
+def follow_queue(aws: Clients, settings: Settings, state: State) -> Iterator[Hop]:
     route = f"POST /{settings.path_part}/{settings.queue_path_part}"
-    with item_of(aws, settings, ledger, "trace-queue") as item:
+    with item_of(aws, settings, state, "trace-queue") as item:
         mark = marked(item)
-        url = f"{ledger.outputs('stage')['url']}/{settings.queue_path_part}"
+        url = f"{state.outputs('stage')['url']}/{settings.queue_path_part}"
         sent, answered, status = post_once(aws, url, item, lambda text: "MessageId" in text)
         with on_its_way(aws, item):
             saw = f"status {status}, with a message id: the client is free again"
@@ -184,10 +184,10 @@ def on_its_way(aws: Clients, item: Item) -> Iterator[None]:
         yield
     except (outcome.Interrupted, GeneratorExit) as stop:
         came = False
-        with suppress(ClientError, BotoCoreError, AnswerLost, outcome.Stop), aws.tap.clearing_up():
+        with suppress(ClientError, BotoCoreError, AnswerLost, outcome.UserError), aws.calls.clearing_up():
             aws.waiting.poll_until("what was sent, to take it away", item.look, budget=STRAGGLES, every=0.5)
             came = True
-        if not came and isinstance(stop, outcome.Stop):
+        if not came and isinstance(stop, outcome.UserError):
             stop.means = (
                 f"What was sent is on its way, and may still become item {item.id} of table {item.settings.table}. "
                 "The next trace takes that away, and so does teardown."
@@ -195,7 +195,7 @@ def on_its_way(aws: Clients, item: Item) -> Iterator[None]:
         raise
 
 
-def did_not_arrive(aws: Clients, settings: Settings, mark: str, sent: float) -> outcome.Stop:
+def did_not_arrive(aws: Clients, settings: Settings, mark: str, sent: float) -> outcome.UserError:
     """What is known of a message that did not become an item: whether the function received it, and what it said."""
     lines: list[Line] = []
     said: list[str] = []
@@ -211,12 +211,12 @@ def did_not_arrive(aws: Clients, settings: Settings, mark: str, sent: float) -> 
         if said:
             means += f" Its log says: {said[-1]}"
     seconds = f"{ARRIVES:.0f}"
-    return outcome.Stop(
+    return outcome.UserError(
         f"The request came into the queue, and no item into the table within {seconds} s.",
         means=f"{means} If it becomes an item later, the next trace takes that away.",
         advice=(
             "python -m provision status, with the same options, says what is not as it should be;",
-            "python -m provision, with them, mends it.",
+            "python -m provision, with them, updates it.",
         ),
     )
 
@@ -236,10 +236,10 @@ def post_once(aws: Clients, url: str, item: Item, is_good: Callable[[str], bool]
     began: list[float] = []
     status, text = post_until_served(aws, url, item, began)
     if status != 200 or not is_good(text):
-        raise outcome.Stop(
+        raise outcome.UserError(
             f"The request was answered with {status}: {in_short(text)}",
             means="What was to be followed did not get through. Nothing of it is left.",
-            advice=("python -m provision --try tests each part, and mends what is not as it should be.",),
+            advice=("python -m provision --try tests each part, and updates what is not as it should be.",),
         )
     return began[-1], time.time(), status
 
@@ -390,15 +390,15 @@ def log_lines(aws: Clients, settings: Settings, since: float) -> Iterator[tuple[
 # A message that the handler must refuse.
 
 
-def poison_takes(aws: Clients, ledger: Ledger) -> tuple[int, int]:
+def poison_takes(aws: Clients, state: State) -> tuple[int, int]:
     """How often the message will be received, and the seconds between two receives, as the queue has them now."""
-    refuse_unless_built(ledger)
+    refuse_unless_built(state)
     attributes = aws.sqs.get_queue_attributes(
-        QueueUrl=ledger.outputs("queue")["url"],
+        QueueUrl=state.outputs("queue")["url"],
         AttributeNames=["VisibilityTimeout", "RedrivePolicy"],
     )["Attributes"]
-    if "RedrivePolicy" not in attributes or ledger.record("dead-letter-queue") is None:
-        raise outcome.Stop(
+    if "RedrivePolicy" not in attributes or state.record("dead-letter-queue") is None:
+        raise outcome.UserError(
             "There is no dead-letter queue: a message that is refused would come back for four days.",
             means="Nothing was sent.",
             advice=("Build without --as-written to have one (erratum 12), then try again.",),
@@ -406,15 +406,15 @@ def poison_takes(aws: Clients, ledger: Ledger) -> tuple[int, int]:
     return int(json.loads(attributes["RedrivePolicy"])["maxReceiveCount"]), int(attributes["VisibilityTimeout"])
 
 
-def follow_poison(aws: Clients, settings: Settings, ledger: Ledger) -> Generator[Hop, None, None]:
+def follow_poison(aws: Clients, settings: Settings, state: State) -> Generator[Hop, None, None]:
     """Send a message that the handler refuses, show each receive, and take it out of the dead-letter queue."""
-    receives, pause = poison_takes(aws, ledger)
-    refuse_without_trigger(aws, ledger)
+    receives, pause = poison_takes(aws, state)
+    refuse_without_trigger(aws, state)
     route, mark = "a message that is refused", f"trace-{secrets.token_hex(6)}"
-    with ledger.trying("trace"):
+    with state.smoke_test("trace"):
         sent = time.time()
         message_id = aws.sqs.send_message(
-            QueueUrl=ledger.outputs("queue")["url"],
+            QueueUrl=state.outputs("queue")["url"],
             MessageBody=json.dumps({"operation": "refuse me", "trace": mark}),
         )["MessageId"]
         try:
@@ -424,11 +424,11 @@ def follow_poison(aws: Clients, settings: Settings, ledger: Ledger) -> Generator
                 yield refused_hop(route, line, number, sent)
             # Where the log could not be read it has all its receives before it.
             until_then = max(receives * pause - (time.time() - sent), 0.0)
-            went = take_from_dead_letters(aws, ledger, message_id, budget=until_then + 60.0 + pause * 2)
+            went = take_from_dead_letters(aws, state, message_id, budget=until_then + 60.0 + pause * 2)
         except (Exception, GeneratorExit) as error:
-            with suppress(outcome.Stop), aws.tap.clearing_up():
-                if take_from_dead_letters(aws, ledger, message_id, budget=1.0) is None and isinstance(
-                    error, outcome.Stop
+            with suppress(outcome.UserError), aws.calls.clearing_up():
+                if take_from_dead_letters(aws, state, message_id, budget=1.0) is None and isinstance(
+                    error, outcome.UserError
                 ):
                     error.means = (
                         f"Message {message_id} is still in the queue, where only the function may take it. Received "
@@ -437,7 +437,7 @@ def follow_poison(aws: Clients, settings: Settings, ledger: Ledger) -> Generator
                     )
             raise
         if went is None:
-            raise outcome.Stop(
+            raise outcome.UserError(
                 f"Message {message_id} did not come to the dead-letter queue.",
                 means="It is in one of the two queues still, and does no harm there.",
                 advice=("Teardown removes both queues with what is in them.",),
@@ -451,13 +451,13 @@ def refused_hop(route: str, line: Line | None, number: int, sent: float) -> Hop:
     return clocked(Hop(route, f"receive {number}", line.at - sent, None, "the handler's log", "the handler refused it"))
 
 
-def take_from_dead_letters(aws: Clients, ledger: Ledger, message_id: str, *, budget: float) -> float | None:
+def take_from_dead_letters(aws: Clients, state: State, message_id: str, *, budget: float) -> float | None:
     """Delete our message from the dead-letter queue; when it was seen there, None where it never was.
 
     What an interrupted trace has left there goes, too. Others' messages are hidden for a second by the look, and then
     as they were.
     """
-    url = ledger.outputs("dead-letter-queue")["url"]
+    url = state.outputs("dead-letter-queue")["url"]
 
     def look() -> Any:
         answer = aws.sqs.receive_message(

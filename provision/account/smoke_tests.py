@@ -24,40 +24,40 @@ from provision.aws.api_definition import LISTED_SECONDS, resources_of
 from provision.aws.clients import Clients
 from provision.aws.waiting import GaveUp
 from provision.settings import Settings
-from provision.state.state import Ledger
+from provision.state.state import State
 from provision.terminal import outcome
 
 # Seconds in which a request that was made more than once may still bring its item back.
 STRAGGLING = 20.0
 
 
-class TrialFailed(outcome.Stop):
+class TrialFailed(outcome.UserError):
     """What was built does not do what it should. Everything stays in place, to be looked at."""
 
 
 @dataclass(frozen=True)
-class Trial:
+class SmokeTest:
     """One test: its title, and what it saw."""
 
     title: str
     saw: str
 
 
-def try_all(aws: Clients, settings: Settings, ledger: Ledger) -> Iterator[Trial]:
+def run_smoke_tests(aws: Clients, settings: Settings, state: State) -> Iterator[SmokeTest]:
     """Run the tests one after the other. Raises TrialFailed with what was expected and what was seen."""
-    trials: list[tuple[str, Callable[[Clients, Settings, Ledger], str]]] = [
+    smoke_tests: list[tuple[str, Callable[[Clients, Settings, State], str]]] = [
         ("test event: echo through the function", try_echo),
         ("API Gateway's own test call: create", try_test_invoke),
         ("Invoke URL: create, then read the item from the table", try_invoke_url),
     ]
     if not settings.as_written:  # the walkthrough's handler cannot process a message (erratum 11)
-        trials.append(("queue: a message becomes an item", try_queue))
+        smoke_tests.append(("queue: a message becomes an item", try_queue))
     if settings.has_queue_route:
-        trials.append(("Invoke URL of the queue route: a request becomes an item", try_queue_url))
-    for title, trial in trials:
-        with ledger.trying(title):
-            saw = trial(aws, settings, ledger)
-        yield Trial(title, saw)
+        smoke_tests.append(("Invoke URL of the queue route: a request becomes an item", try_queue_url))
+    for title, smoke_test in smoke_tests:
+        with state.smoke_test(title):
+            saw = smoke_test(aws, settings, state)
+        yield SmokeTest(title, saw)
 
 
 def create_event(settings: Settings, item_id: str) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def create_event(settings: Settings, item_id: str) -> dict[str, Any]:
 
 
 class Item:
-    """The item of one trial: its key in the table, and whether it may come more than once."""
+    """The item of one smoke test: its key in the table, and whether it may come more than once."""
 
     def __init__(self, aws: Clients, settings: Settings, item_id: str) -> None:
         self.aws = aws
@@ -109,21 +109,21 @@ class Item:
 
 
 @contextmanager
-def item_of(aws: Clients, settings: Settings, ledger: Ledger, trial: str) -> Iterator[Item]:
-    """This trial's item, which is not in the table before, nor, as far as that can be had, afterwards."""
-    item = Item(aws, settings, f"trial-{ledger.deployment}-{trial}")
+def item_of(aws: Clients, settings: Settings, state: State, smoke_test: str) -> Iterator[Item]:
+    """This smoke test's item, which is not in the table before, nor, as far as that can be had, afterwards."""
+    item = Item(aws, settings, f"trial-{state.deployment}-{smoke_test}")
     if item.look() is not None:
         item.take_away()
     try:
         yield item
     except (Exception, GeneratorExit):
         # What went wrong first is told. After Ctrl-C it is taken away before the run ends.
-        with suppress(ClientError, BotoCoreError, AnswerLost, outcome.Stop), aws.tap.clearing_up():
+        with suppress(ClientError, BotoCoreError, AnswerLost, outcome.UserError), aws.calls.clearing_up():
             item.take_away()
         raise
 
 
-def try_echo(aws: Clients, settings: Settings, ledger: Ledger) -> str:
+def try_echo(aws: Clients, settings: Settings, state: State) -> str:
     payload = {"somekey1": "somevalue1", "somekey2": "somevalue2"}
 
     def call() -> tuple[int, str]:
@@ -150,16 +150,16 @@ def try_echo(aws: Clients, settings: Settings, ledger: Ledger) -> str:
     return "the payload came back"
 
 
-def try_test_invoke(aws: Clients, settings: Settings, ledger: Ledger) -> str:
+def try_test_invoke(aws: Clients, settings: Settings, state: State) -> str:
 
-    api_id, path = ledger.outputs("api")["id"], f"/{settings.path_part}"
+    api_id, path = state.outputs("api")["id"], f"/{settings.path_part}"
     resource = aws.waiting.poll_until(
         f"resource {path} of {api_id}",
         lambda: resources_of(aws.apigateway, api_id).get(path),
         budget=LISTED_SECONDS,
         means="API Gateway's lists may lag behind.",
     )
-    with item_of(aws, settings, ledger, "test-call") as item:
+    with item_of(aws, settings, state, "test-call") as item:
 
         def call() -> tuple[int, str]:
             answer = aws.apigateway.test_invoke_method(
@@ -168,7 +168,7 @@ def try_test_invoke(aws: Clients, settings: Settings, ledger: Ledger) -> str:
                 httpMethod="POST",
                 body=json.dumps(item.event),
             )
-            item.may_come_twice |= aws.tap.calls[-1].repeated > 0
+            item.may_come_twice |= aws.calls.history[-1].repeated > 0
             return answer.get("status", 0), answer.get("body", "")
 
         status, text = ask_while(
@@ -177,36 +177,36 @@ def try_test_invoke(aws: Clients, settings: Settings, ledger: Ledger) -> str:
             call,
             # 500: API Gateway does not know yet that it may invoke the function.
             too_early=lambda status, text: status in (0, *BUSY, 500) or denied(text),
-            means="A policy that was just made or mended takes some seconds to be known everywhere.",
+            means="A policy that was just made or updated takes some seconds to be known everywhere.",
         )
         expect(status == 200 and created(parsed(text)), "status 200 and DynamoDB's answer", f"{status} {text}")
         item.wait_for(budget=10)
     return f"status {status}, and the item is in the table"
 
 
-def try_invoke_url(aws: Clients, settings: Settings, ledger: Ledger) -> str:
-    url = ledger.outputs("stage")["url"]
-    with item_of(aws, settings, ledger, "url") as item:
+def try_invoke_url(aws: Clients, settings: Settings, state: State) -> str:
+    url = state.outputs("stage")["url"]
+    with item_of(aws, settings, state, "url") as item:
         status, text = post_until_served(aws, url, item)
         expect(status == 200 and created(parsed(text)), "status 200 and DynamoDB's answer", f"{status} {text}")
         item.wait_for(budget=10)
     return f"status {status}, and the item is in the table"
 
 
-def try_queue(aws: Clients, settings: Settings, ledger: Ledger) -> str:
-    with item_of(aws, settings, ledger, "queue") as item:
+def try_queue(aws: Clients, settings: Settings, state: State) -> str:
+    with item_of(aws, settings, state, "queue") as item:
         aws.sqs.send_message(
-            QueueUrl=ledger.outputs("queue")["url"],
+            QueueUrl=state.outputs("queue")["url"],
             MessageBody=json.dumps(item.event),
         )
-        item.may_come_twice = aws.tap.calls[-1].repeated > 0
+        item.may_come_twice = aws.calls.history[-1].repeated > 0
         item.wait_for(budget=120)
     return "the item is in the table"
 
 
-def try_queue_url(aws: Clients, settings: Settings, ledger: Ledger) -> str:
-    url = f"{ledger.outputs('stage')['url']}/{settings.queue_path_part}"
-    with item_of(aws, settings, ledger, "queue-url") as item:
+def try_queue_url(aws: Clients, settings: Settings, state: State) -> str:
+    url = f"{state.outputs('stage')['url']}/{settings.queue_path_part}"
+    with item_of(aws, settings, state, "queue-url") as item:
         status, text = post_until_served(aws, url, item)
         expect(status == 200 and "MessageId" in text, "status 200 and a MessageId", f"{status} {text}")
         item.wait_for(budget=120)
@@ -266,7 +266,7 @@ def ask_while(
             means=f"{means} This took longer, so something else is wrong.",
             advice=(
                 "python -m provision status, with the same options, says what is not as it should be;",
-                "python -m provision, with them, mends it.",
+                "python -m provision, with them, updates it.",
             ),
         ) from gave_up
 

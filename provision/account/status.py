@@ -1,6 +1,6 @@
 """`status`: what of a deployment exists, since when, whether it is as it should be, and what waits in it. Reads only.
 
-Whether a thing is healthy is said by the steps themselves: it is what a run would
+Whether a resource is healthy is said by the steps themselves: it is what a run would
 find to do (provision/account/plan.py).
 """
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from botocore.exceptions import ClientError
 
-from provision.account.plan import DryLedger, Planned
+from provision.account.plan import DryState, Planned
 from provision.aws.clients import Clients
 from provision.message_queue import find_queue
 from provision.settings import Settings
@@ -20,8 +20,8 @@ from provision.terminal.text import plural
 
 
 @dataclass(frozen=True)
-class State:
-    """One thing. `word` is "healthy", "drifted", "missing" (it was made, and is gone), "not built", "in the way" or
+class ResourceStatus:
+    """One resource. `word` is "healthy", "drifted", "missing" (it was made, and is gone), "not built", "in the way" or
     "unknown" (what it needs is drifted or missing). `since` is when it was made, in UTC; empty where it is not."""
 
     key: str
@@ -33,29 +33,29 @@ class State:
     notes: tuple[str, ...]
 
 
-WORDS = {"OK": "healthy", "mend": "drifted", "adopt": "in the way", "in the way": "in the way"}
+WORDS = {"OK": "healthy", "update": "drifted", "adopt": "in the way", "in the way": "in the way"}
 
 
-def states(planned: Sequence[Planned], ledger: DryLedger) -> list[State]:
-    """What the plan means for each thing; the ledger says whether it was ever made."""
+def states(planned: Sequence[Planned], state: DryState) -> list[ResourceStatus]:
+    """What the plan means for each resource; the state file says whether it was ever made."""
     found = []
     for one in planned:
-        entry = next((entry for entry in ledger.as_opened if entry.key == one.key and entry.status == "created"), None)
+        entry = next((entry for entry in state.as_opened if entry.key == one.key and entry.status == "created"), None)
         word = WORDS.get(one.word, "")
         if not word:
             word = "not built" if entry is None else "missing" if one.word == "create" else "unknown"
         notes = (*one.notes, *([f"it needs {one.needs}"] if one.needs and word == "unknown" else []))
         since = entry.since if entry is not None else ""
-        found.append(State(one.key, one.kind, one.identity, word, since, one.differences, notes))
+        found.append(ResourceStatus(one.key, one.kind, one.identity, word, since, one.differences, notes))
     return found
 
 
-def is_as_built(found: Sequence[State]) -> bool:
+def is_as_built(found: Sequence[ResourceStatus]) -> bool:
     """Whether nothing has drifted, and nothing of it is missing: what was never built is no fault."""
     return all(state.word in ("healthy", "not built") for state in found)
 
 
-def waiting_messages(aws: Clients, settings: Settings, found: Sequence[State]) -> dict[str, str]:
+def waiting_messages(aws: Clients, settings: Settings, found: Sequence[ResourceStatus]) -> dict[str, str]:
     """How many messages wait in each queue that is there, in words, by key."""
     names = {"queue": settings.queue, "dead-letter-queue": settings.dead_letter_queue}
     counted = {}

@@ -11,7 +11,7 @@ from provision.terminal import outcome
 
 @dataclass
 class Call:
-    """One call to AWS: what was asked, when (seconds of the tap's clock), and how it ended."""
+    """One call to AWS: what was asked, when (seconds of the listener's clock), and how it ended."""
 
     number: int
     service: str
@@ -40,7 +40,7 @@ class AnswerLost(Exception):
         self.why = why
 
 
-class NotAWS(outcome.Stop):
+class NotAWS(outcome.UserError):
     """A read was answered by something that is not AWS, or by a part of an answer, again and again.
 
     Nothing may be concluded from it: an empty answer would otherwise read as "no tags", and so as "not ours".

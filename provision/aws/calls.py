@@ -1,7 +1,7 @@
-"""The tap: one listener on botocore's events of the suite's own clients.
+"""The listener: one listener on botocore's events of the suite's own clients.
 
 Every call passes here, before it leaves and after its answer. The guard hangs on it (a write leaves only when the
-ledger permits), the call count, and the suite's own retries: botocore is told to send each request once, since only
+state file permits), the call count, and the suite's own retries: botocore is told to send each request once, since only
 we know which requests may be sent twice.
 
 Event names and their order: https://botocore.amazonaws.com/v1/documentation/api/latest/topics/events.html
@@ -23,16 +23,16 @@ from provision.aws.waiting import Wait, Waiting
 from provision.terminal import outcome
 
 
-class UnpromisedWrite(Exception):
-    """A write was about to leave without a promise in the ledger: a defect of this suite, stopped before the wire."""
+class UnrecordedWrite(Exception):
+    """A write was about to leave without an entry in the state file: a defect of the suite, stopped before the wire."""
 
 
 @dataclass
-class Tap:
+class Calls:
     """Listens on every client it is put on.
 
-    `doubt` is asked before each write and may raise to hold it back: whoever runs the steps may know that it could be
-    a repetition. `permit` is asked after it and raises to stop the write; until a ledger sets it none leaves at all.
+    `doubt` is asked before each write and may raise to hold it back: whoever runs the steps may know that it could be a
+    repetition. `permit` is asked after it and raises to stop the write; until a state file sets it none leaves at all.
     `listeners` are told of each call when it has ended. `stopping` makes the next call raise Interrupted.
     """
 
@@ -40,7 +40,7 @@ class Tap:
     doubt: Callable[[Call], None] = lambda call: None
     permit: Callable[[Call], None] | None = None
     listeners: list[Callable[[Call], None]] = field(default_factory=list)
-    calls: list[Call] = field(default_factory=list)
+    history: list[Call] = field(default_factory=list)
     stopping: bool = False
     _parameters: dict[str, Any] = field(default_factory=dict)
     _current: Call | None = None
@@ -75,7 +75,7 @@ class Tap:
         client.get_waiter = lambda name: Waiter(self, name, get_waiter(name))
 
     def writes(self) -> list[Call]:
-        return [call for call in self.calls if not call.is_read]
+        return [call for call in self.history if not call.is_read]
 
     def _note_parameters(self, params: dict[str, Any], **event: Any) -> None:
         self._parameters = dict(params)
@@ -85,7 +85,7 @@ class Tap:
             raise outcome.Interrupted
         service = model.service_model.service_name
         call = Call(
-            number=len(self.calls) + 1,
+            number=len(self.history) + 1,
             service=service,
             operation=model.name,
             parameters=self._parameters,
@@ -97,9 +97,9 @@ class Tap:
         if not call.is_read:
             self.doubt(call)
             if self.permit is None:
-                raise UnpromisedWrite(f"{service} {model.name} without a ledger")
+                raise UnrecordedWrite(f"{service} {model.name} without a state file")
             self.permit(call)
-        self.calls.append(call)
+        self.history.append(call)
         self._current = call
 
     def _after_call(self, http_response: Any, parsed: dict[str, Any], model: Any, **event: Any) -> None:
@@ -156,8 +156,8 @@ class Tap:
 class Waiter:
     """One of botocore's waiters, which by itself waits without a word: from its second look on the screen is told."""
 
-    def __init__(self, tap: Tap, name: str, waiter: Any) -> None:
-        self.tap = tap
+    def __init__(self, calls: Calls, name: str, waiter: Any) -> None:
+        self.calls = calls
         self.what = WAITED_FOR.get(name, name)
         self.waiter = waiter
         self.budget = 0.0
@@ -168,19 +168,19 @@ class Waiter:
         config = {"Delay": self.waiter.config.delay, "MaxAttempts": self.waiter.config.max_attempts}
         config.update(arguments.get("WaiterConfig", {}))
         self.budget = float(config["Delay"] * config["MaxAttempts"])
-        self.tap._waiter = self
+        self.calls._waiter = self
         try:
             self.waiter.wait(**arguments)
         except WaiterError as error:
             # botocore wraps a refusal that the waiter does not know; so expired credentials would read as slowness.
             if str(error.kwargs.get("reason")).startswith("An error occurred ("):
-                raise ClientError(error.last_response, self.tap.calls[-1].operation) from error
+                raise ClientError(error.last_response, self.calls.history[-1].operation) from error
             raise
         finally:
-            self.tap._waiter = None
+            self.calls._waiter = None
 
     def looks_again(self, call: Call) -> None:
         if self.began is None:
             self.began = call.started
             return
-        self.tap.waiting.looks_again(Wait(self.what, "", "", call.started - self.began, self.budget))
+        self.calls.waiting.looks_again(Wait(self.what, "", "", call.started - self.began, self.budget))

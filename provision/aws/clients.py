@@ -21,7 +21,7 @@ from botocore.exceptions import (
 from botocore.parsers import ResponseParserError
 
 from provision.aws.answers import NotAWS
-from provision.aws.calls import Tap
+from provision.aws.calls import Calls
 from provision.aws.credentials import REFUSED, TO_THE_SANDBOX, CannotConnect, cannot_connect, have_ended, no_credentials
 from provision.aws.waiting import Waiting
 from provision.settings import DEFAULT_REGION, check_region
@@ -46,7 +46,7 @@ class Sourced:
 
 @dataclass(frozen=True)
 class Target:
-    """What the command line asked for. `sandbox` is (id, URL) of a running sandbox, whose id its ledgers carry.
+    """What the command line asked for. `sandbox` is (id, URL) of a running sandbox, whose id its state files carry.
 
     `sources` says where a value came from that was not given as an option: by "region", "profile", "endpoint_url".
     """
@@ -65,8 +65,8 @@ class Target:
 class Clients:
     """boto3's clients for one account and Region, and what the connection told about it.
 
-    `endpoint` is None on AWS itself, "sandbox:ID" in the sandbox, else the URL of an emulator; a ledger is bound to it.
-    `base_url` is where an emulator answers, None on AWS.
+    `endpoint` is None on AWS itself, "sandbox:ID" in the sandbox, else the URL of an emulator; a state file is bound to
+    it. `base_url` is where an emulator answers, None on AWS.
     """
 
     iam: Any
@@ -84,7 +84,7 @@ class Clients:
     endpoint: str | None
     base_url: str | None
     profile: str | None
-    tap: Tap
+    calls: Calls
     warnings: tuple[str, ...] = ()
     runtimes: tuple[str, ...] = ()
     credentials_from: str = ""
@@ -104,7 +104,7 @@ class Clients:
 
     @property
     def waiting(self) -> Waiting:
-        return self.tap.waiting
+        return self.calls.waiting
 
     @property
     def region(self) -> str:
@@ -147,8 +147,8 @@ class _Asked:
 def client_config(*, without_proxy: bool = False) -> Config:
     """How botocore sends: each request once, whatever the environment says.
 
-    A create that is sent again after its answer was lost can make a second thing, so the tap decides what is sent
-    again. The mode is named because its default changed with botocore 1.44.
+    A create that is sent again after its answer was lost can make a second resource, so the listener decides what is
+    sent again. The mode is named because its default changed with botocore 1.44.
     """
     return Config(
         retries={"mode": "standard", "total_max_attempts": 1},
@@ -159,7 +159,7 @@ def client_config(*, without_proxy: bool = False) -> Config:
     )
 
 
-def connect(target: Target, tap: Tap, environ: Mapping[str, str] = os.environ) -> Clients:
+def connect(target: Target, calls: Calls, environ: Mapping[str, str] = os.environ) -> Clients:
     """Clients for `target`, after one GetCallerIdentity, which needs no permission.
 
     https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html
@@ -167,8 +167,8 @@ def connect(target: Target, tap: Tap, environ: Mapping[str, str] = os.environ) -
     """
     if target.sandbox:
         with _no_aws_environment():
-            return _connect(_ask_sandbox(target), target, tap)
-    return _connect(_ask_environment(target, environ), target, tap)
+            return _connect(_ask_sandbox(target), target, calls)
+    return _connect(_ask_environment(target, environ), target, calls)
 
 
 def _ask_sandbox(target: Target) -> _Asked:
@@ -277,7 +277,7 @@ def _clients(asked: _Asked, target: Target) -> dict[str, Any]:
 
 
 def _endpoint(clients: dict[str, Any], target: Target, warnings: list[str]) -> tuple[str | None, str | None]:
-    """What a ledger is bound to, and where an emulator serves APIs; both None on AWS itself.
+    """What a state file is bound to, and where an emulator serves APIs; both None on AWS itself.
 
     Where the services go is asked of the clients: botocore has many places for it (flag, a variable for all or for
     one service, sections and profiles of the configuration), and an order among them.
@@ -302,7 +302,7 @@ def _endpoint(clients: dict[str, Any], target: Target, warnings: list[str]) -> t
     return mixed, elsewhere.get("apigateway")
 
 
-def _connect(asked: _Asked, target: Target, tap: Tap) -> Clients:
+def _connect(asked: _Asked, target: Target, calls: Calls) -> Clients:
     region = asked.region.value
     known = asked.session.get_available_regions("lambda", _partition(asked.session, region))
     warnings = list(asked.warnings)
@@ -311,7 +311,7 @@ def _connect(asked: _Asked, target: Target, tap: Tap) -> Clients:
     clients = _clients(asked, target)
     endpoint, base_url = _endpoint(clients, target, warnings)
     for client in clients.values():
-        tap.put_on(client)
+        calls.put_on(client)
     is_aws = endpoint is None or "=" in endpoint.partition("://")[0]
     identity = _caller_identity(asked, clients["sts"], target, is_aws=is_aws)
     partition = identity["Arn"].split(":")[1]
@@ -332,7 +332,7 @@ def _connect(asked: _Asked, target: Target, tap: Tap) -> Clients:
         endpoint=endpoint,
         base_url=base_url,
         profile=target.profile,
-        tap=tap,
+        calls=calls,
         warnings=tuple(warnings),
         runtimes=tuple(shape.enum),
         credentials_from=asked.credentials_from,

@@ -48,7 +48,7 @@ CREDENTIAL_ERRORS = (
 )
 
 
-class CannotConnect(outcome.Stop):
+class CannotConnect(outcome.UserError):
     """No usable credentials, configuration or connection."""
 
     exit_code = outcome.ENVIRONMENT

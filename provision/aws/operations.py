@@ -5,7 +5,7 @@ from __future__ import annotations
 from botocore.exceptions import ConnectionError as BotocoreConnectionError
 from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError, HTTPClientError
 
-# The operations that change nothing. Every other operation is a write, and needs a promise in the ledger.
+# The operations that change nothing. Every other operation is a write, and needs a record in the state file.
 READS: dict[str, frozenset[str]] = {
     "sts": frozenset({"GetCallerIdentity"}),
     "iam": frozenset(
@@ -49,18 +49,18 @@ READS: dict[str, frozenset[str]] = {
 }
 
 
-# What trials may do beside reading: send to and invoke what the ledger records, and take away their own items. Each
-# operation with the parameter that says to what.
-TRIALS: dict[str, dict[str, str]] = {
+# What smoke tests may do beside reading: send to and invoke what the state file records, and take away their own items.
+# Each operation with the parameter that says to what.
+SMOKE_TEST_CALLS: dict[str, dict[str, str]] = {
     "lambda": {"Invoke": "FunctionName"},
     "apigateway": {"TestInvokeMethod": "restApiId"},
     "sqs": {"SendMessage": "QueueUrl"},
     "dynamodb": {"DeleteItem": "TableName"},
 }
 
-# What a trial may do to the dead-letter queue alone: take its own message out again. From the queue itself it would
-# take what the function is to get.
-TAKEN_OUT = frozenset({"ReceiveMessage", "DeleteMessage"})
+# What a smoke test may do to the dead-letter queue alone: take its own message out again. From the queue itself it
+# would take what the function is to get.
+DEAD_LETTER_CALLS = frozenset({"ReceiveMessage", "DeleteMessage"})
 
 
 # Never sent: no connection came about. Every other failure of the connection leaves open whether AWS acted; so does
@@ -71,7 +71,7 @@ NO_ANSWER = (HTTPClientError, BotocoreConnectionError)
 
 
 # A write that takes something away and is told that it is not there: for the caller to judge, not to wait for.
-TAKING_AWAY = ("Delete", "Detach", "Remove", "Untag")
+DELETING_VERBS = ("Delete", "Detach", "Remove", "Untag")
 
 
 # What botocore's waiters wait for, in words.

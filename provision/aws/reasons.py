@@ -37,7 +37,7 @@ class Reason:
         return not self.fragments or any(fragment in message for fragment in self.fragments)
 
 
-# What a whole service says while it is not ready; the tap waits for these, whichever call it is (by SERVICES_SAY).
+# What a whole service says while it is not ready; the listener waits for these, whichever call it is (by SERVICES_SAY).
 
 TOO_MANY_REQUESTS = Reason(
     "too many requests",

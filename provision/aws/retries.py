@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from provision.aws.answers import Call, flaw_of
-from provision.aws.operations import NEVER_SENT, NO_ANSWER, READS, TAKEN_OUT, TAKING_AWAY, TRIALS
+from provision.aws.operations import DEAD_LETTER_CALLS, DELETING_VERBS, NEVER_SENT, NO_ANSWER, READS, SMOKE_TEST_CALLS
 from provision.aws.reasons import JUST_MADE, SERVICES_SAY, TOO_MANY_REQUESTS, Reason
 from provision.aws.waiting import GaveUp, Wait, Waiting
 from provision.terminal import outcome
@@ -22,8 +22,8 @@ from provision.terminal import outcome
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html
 THROTTLE_BUDGETS = {"DeleteRestApi": 1200.0, "CreateRestApi": 300.0, "CreateDeployment": 450.0}
 
-# Reads, what never left, and what a trial may repeat: tried so often, and no longer than this many seconds in all. A
-# network that answers nothing takes a minute for each try.
+# Reads, what never left, and what a smoke test may repeat: tried so often, and no longer than this many seconds in all.
+# A network that answers nothing takes a minute for each try.
 TRIES = 5
 
 CONNECTION_BUDGET = 180.0
@@ -48,8 +48,10 @@ class Retries:
         """0 to send the request again at once (the pause was made here), None to let the outcome stand."""
         service = operation.service_model.service_name
         is_read = operation.name in READS.get(service, frozenset())
-        # A trial's item has an id of its own: to send, to create or to delete it twice comes to the same.
-        may_repeat = is_read or operation.name in TRIALS.get(service, {}) or operation.name in TAKEN_OUT
+        # A smoke test's item has an id of its own: to send, to create or to delete it twice comes to the same.
+        may_repeat = (
+            is_read or operation.name in SMOKE_TEST_CALLS.get(service, {}) or operation.name in DEAD_LETTER_CALLS
+        )
         if caught_exception is not None:
             if isinstance(caught_exception, NO_ANSWER) and (may_repeat or isinstance(caught_exception, NEVER_SENT)):
                 return self.try_again("no connection to AWS", str(caught_exception), attempts)
@@ -119,7 +121,7 @@ class Retries:
 def reasons_of(service: str, operation: str, is_read: bool) -> tuple[Reason, ...]:
     """The refusals of this service that pass by themselves. What is not there may have been made a moment ago."""
     reasons = SERVICES_SAY.get(service, ())
-    return reasons if is_read or operation.startswith(TAKING_AWAY) else (*reasons, JUST_MADE)
+    return reasons if is_read or operation.startswith(DELETING_VERBS) else (*reasons, JUST_MADE)
 
 
 def is_throttle(code: str | None, status: int, retry_after: str | None) -> bool:

@@ -1,4 +1,4 @@
-"""A sandbox in the background, remembered beside a ledger.
+"""A sandbox in the background, remembered beside a state file.
 
 The record (``sandbox.json``) is a claim like any other: it holds only while something at its URL answers with the
 same id. A process is never ended by its number, which the system may have given to somebody else by now; the
@@ -58,7 +58,7 @@ PLAIN_AWS = {
 FOREIGN = ("AWS_", "BOTO_", "BOTO3_", "MOTO_")
 
 
-class SandboxFailed(outcome.Stop):
+class SandboxFailed(outcome.UserError):
     """The sandbox did not start, or did not stop; ``log`` holds the last lines that it wrote.
 
     Where its own last words are a refusal (Error, What it means, What to do), that is what is told.

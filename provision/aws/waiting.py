@@ -25,11 +25,11 @@ T = TypeVar("T")
 SURE = 5
 
 
-class GaveUp(outcome.Stop):
+class GaveUp(outcome.UserError):
     """The budget of a wait is used up. AWS's own last words are in the message."""
 
 
-class WaitingCannotHelp(outcome.Stop):
+class WaitingCannotHelp(outcome.UserError):
     """AWS refused, for a reason that often passes by itself, but here something is really wrong."""
 
 

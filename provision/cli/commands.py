@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from provision.account.plan import DryLedger, make_plan
+from provision.account.plan import DryState, make_plan
 from provision.account.request_trace import follow_all, follow_poison, poison_takes, refuse_unless_built
-from provision.account.status import State, is_as_built, states, waiting_messages
-from provision.cli.deployment import check_ledger, connected, deployment, path_before_connecting, path_of_ledger
+from provision.account.status import ResourceStatus, is_as_built, states, waiting_messages
+from provision.cli.deployment import check_state, connected, deployment, path_before_connecting, path_of_state
 from provision.cli.ending import explained
 from provision.cli.options import (
     Parser,
@@ -30,7 +30,7 @@ from provision.lesson import diagram as pictures
 from provision.record.views import show_hop
 from provision.state.entries import Resource
 from provision.state.resources import where_to_see
-from provision.state.state import Ledger
+from provision.state.state import State
 from provision.terminal import outcome
 from provision.terminal.writing import write_file
 
@@ -80,19 +80,19 @@ def trace(given: list[str], session: Session) -> int:
     session.begin(options)
     check_target(command_line, options)
     settings = settings_of(options)
-    with deployment("trace", given, options, settings, session, kind=Ledger) as (aws, ledger):
-        ledger.step = "trace"
-        with explained(aws, ledger):
-            refuse_unless_built(ledger)
+    with deployment("trace", given, options, settings, session, kind=State) as (aws, state):
+        state.step = "trace"
+        with explained(aws, state):
+            refuse_unless_built(state)
             if options.poison:
-                receives, pause = poison_takes(aws, ledger)
+                receives, pause = poison_takes(aws, state)
                 screen.say(
                     f"The message will be received {receives} times, {pause} s apart: about {receives * pause} s until "
                     "it is in the dead-letter queue."
                 )
-                hops = follow_poison(aws, settings, ledger)
+                hops = follow_poison(aws, settings, state)
             else:
-                hops = follow_all(aws, settings, ledger)
+                hops = follow_all(aws, settings, state)
             with closing(hops):  # when the screen fails, what was sent is taken away all the same
                 for hop in hops:
                     show_hop(screen, **vars(hop))
@@ -121,12 +121,12 @@ def status(given: list[str], session: Session) -> int:
     check_target(command_line, options)
     settings = settings_of(options)
     with (
-        deployment("status", given, options, settings, session, kind=DryLedger) as (aws, ledger),
-        explained(aws, ledger),
+        deployment("status", given, options, settings, session, kind=DryState) as (aws, state),
+        explained(aws, state),
     ):
-        found = states(make_plan(aws, settings, ledger), ledger)
+        found = states(make_plan(aws, settings, state), state)
         waiting = waiting_messages(aws, settings, found)
-    built = [entry for entry in ledger.as_opened if entry.status == "created"]
+    built = [entry for entry in state.as_opened if entry.status == "created"]
     seen = {}
     if aws.endpoint is None:
         seen = {entry.key: where_to_see(entry.kind, entry.identity, entry.outputs, aws) for entry in built}
@@ -137,7 +137,7 @@ def status(given: list[str], session: Session) -> int:
     return outcome.DONE if good else outcome.LEFT
 
 
-def invoke_url(found: Sequence[State], built: Sequence[Resource]) -> str:
+def invoke_url(found: Sequence[ResourceStatus], built: Sequence[Resource]) -> str:
     """Of a stage that is there; "" where it is not."""
     there = any(state.key == "stage" and state.word in ("healthy", "drifted") for state in found)
     return next((entry.outputs.get("url", "") for entry in built if entry.key == "stage" and there), "")
@@ -146,7 +146,7 @@ def invoke_url(found: Sequence[State], built: Sequence[Resource]) -> str:
 def diagram_parser() -> Parser:
     parser = Parser(
         prog="python -m provision diagram",
-        description="The architecture as a picture, with what is there by the ledger.",
+        description="The architecture as a picture, with what is there by the state file.",
     )
     add_target_options(parser, asks=False, documents=False)
     parser.add_argument("--as-written", action="store_true", help="it was built so")
@@ -156,17 +156,17 @@ def diagram_parser() -> Parser:
 
 
 def diagram(given: list[str], session: Session) -> int:
-    """`diagram`: from the ledger alone, where its place is known without asking for the account."""
+    """`diagram`: from the state file alone, where its place is known without asking for the account."""
     screen = session.screen
     command_line = diagram_parser()
     options = command_line.parse_args(given)
     session.begin(options)
     check_target(command_line, options)
     settings = settings_of(options)
-    check_ledger(options)
+    check_state(options)
     path = path_before_connecting(options)
     if path is None:  # it bears the account's number, which nothing else is asked for
-        path = path_of_ledger(options, connected(options, session))
+        path = path_of_state(options, connected(options, session))
     form = pictures.form_of(options.out, options.format)
     drawn = pictures.diagram(settings, pictures.read(path), form, width=screen.width)
     if options.out:

@@ -1,4 +1,4 @@
-"""The deployment that a command line means: its target, its clients, its ledger."""
+"""The deployment that a command line means: its target, its clients, its state file."""
 
 from __future__ import annotations
 
@@ -9,37 +9,37 @@ from pathlib import Path
 
 from provision.aws import sandbox_process
 from provision.aws.clients import SANDBOX_ACCOUNT, Clients, Target, connect
-from provision.cli.options import FOLDER, ledger_path
+from provision.cli.options import FOLDER, state_path
 from provision.cli.session import Session
 from provision.cli.views.banner import hide_ids, show_banner
 from provision.record.durations import typical
 from provision.record.recording import transcripts_in
 from provision.settings import DEFAULT_REGION, Settings
-from provision.state.state import L, Ledger
+from provision.state.state import L, State
 from provision.terminal import outcome
 from provision.terminal.screen import Screen
 from provision.terminal.shell import program
 
 
-def path_of_ledger(options: argparse.Namespace, aws: Clients) -> Path:
-    path: Path = options.state or ledger_path(aws.account_id, aws.region, aws.endpoint, options.learner, FOLDER)
+def path_of_state(options: argparse.Namespace, aws: Clients) -> Path:
+    path: Path = options.state or state_path(aws.account_id, aws.region, aws.endpoint, options.learner, FOLDER)
     return path
 
 
 def path_before_connecting(options: argparse.Namespace) -> Path | None:
-    """Where the ledger is, as far as that is known without asking AWS for the account."""
+    """Where the state file is, as far as that is known without asking AWS for the account."""
     if options.state:
         return Path(options.state)
     if options.sandbox:
-        return ledger_path(SANDBOX_ACCOUNT, options.region or DEFAULT_REGION, "sandbox:", options.learner, FOLDER)
+        return state_path(SANDBOX_ACCOUNT, options.region or DEFAULT_REGION, "sandbox:", options.learner, FOLDER)
     return None
 
 
-def check_ledger(options: argparse.Namespace) -> None:
-    """Refuse a damaged ledger before the first call, where its place is known by then. Raises LedgerRefused."""
+def check_state(options: argparse.Namespace) -> None:
+    """Refuse a damaged state file before the first call, where its place is known by then. Raises StateRefused."""
     path = path_before_connecting(options)
     if path is not None:
-        Ledger.check(path)
+        State.check(path)
 
 
 @contextmanager
@@ -52,42 +52,42 @@ def deployment(
     *,
     kind: type[L],
 ) -> Iterator[tuple[Clients, L]]:
-    """Clients and ledger, until the end of the block; its banner is shown, and the command's transcript begun.
+    """Clients and state file, until the end of the block; its banner is shown, and the command's transcript begun.
 
     `given` are the command's words. Of a `kind` that writes nothing there is no transcript beside it. Only provision
     itself starts a sandbox that is asked for and not running.
     """
-    check_ledger(options)
+    check_state(options)
     builds = command == "provision"
     screen = session.screen
     aws = connected(options, session, start=builds)
-    ledger = open_ledger(aws, options, screen, kind)
+    state = open_state(aws, options, screen, kind)
     try:
         words = given if builds else [command, *given]
-        session.write_down(command, words, aws, settings, ledger, keep=kind is Ledger)
-        hide_ids(screen, aws, ledger)
-        show_banner(screen, aws, settings, ledger, options.sources)
-        yield aws, ledger
+        session.write_down(command, words, aws, settings, state, keep=kind is State)
+        hide_ids(screen, aws, state)
+        show_banner(screen, aws, settings, state, options.sources)
+        yield aws, state
     finally:
-        ledger.close()
+        state.close()
 
 
-def open_ledger(aws: Clients, options: argparse.Namespace, screen: Screen, kind: type[L]) -> L:
-    """The deployment's ledger, locked. One of a sandbox that is gone begins anew."""
-    path = path_of_ledger(options, aws)
-    ledger = kind.open(path, account=aws.account_id, region=aws.region, endpoint=aws.endpoint)
-    if ledger.endpoint != aws.endpoint:
-        if ledger.standing:
-            gone = f"The sandbox {ledger.endpoint} is gone, and what was in it, too."
-            screen.warn(f"{gone} {'Building' if kind is Ledger else 'A run would build'} anew in {aws.endpoint}.")
-        ledger.forget_sandbox(str(aws.endpoint))
-    aws.tap.permit = ledger.permit
-    return ledger
+def open_state(aws: Clients, options: argparse.Namespace, screen: Screen, kind: type[L]) -> L:
+    """The deployment's state file, locked. One of a sandbox that is gone begins anew."""
+    path = path_of_state(options, aws)
+    state = kind.open(path, account=aws.account_id, region=aws.region, endpoint=aws.endpoint)
+    if state.endpoint != aws.endpoint:
+        if state.standing:
+            gone = f"The sandbox {state.endpoint} is gone, and what was in it, too."
+            screen.warn(f"{gone} {'Building' if kind is State else 'A run would build'} anew in {aws.endpoint}.")
+        state.forget_sandbox(str(aws.endpoint))
+    aws.calls.permit = state.permit
+    return state
 
 
 def connected(options: argparse.Namespace, session: Session, *, start: bool = True) -> Clients:
     """Clients for what the options mean; with `start` a sandbox that is asked for and not running is started."""
-    return connect(resolve_target(options, session.screen, start=start), session.tap)
+    return connect(resolve_target(options, session.screen, start=start), session.calls)
 
 
 def resolve_target(options: argparse.Namespace, screen: Screen, *, start: bool) -> Target:
@@ -105,10 +105,10 @@ def resolve_target(options: argparse.Namespace, screen: Screen, *, start: bool) 
 
 
 def find_sandbox(folder: Path) -> tuple[str, str]:
-    """Id and URL of the sandbox of this folder. Raises Stop: a new one has nothing in it that could be recovered."""
+    """Id and URL of the sandbox of this folder. Raises UserError: a new one would have nothing in it."""
     running = sandbox_process.find(folder)
     if running is None:
-        raise outcome.Stop(
+        raise outcome.UserError(
             f"No sandbox is running in {folder}.",
             means="There is nothing: what is in a sandbox is gone with it.",
             advice=(f"Build anew: {program('provision', ['--sandbox'])}",),
@@ -124,18 +124,18 @@ def start_sandbox(folder: Path, screen: Screen) -> tuple[str, str]:
             screen.say("Starting a local AWS ...")
             running = sandbox_process.start(folder)
     except OSError as error:
-        raise outcome.Stop(
+        raise outcome.UserError(
             f"The folder {folder} cannot be written: {error.strerror}.",
-            means="The ledger and the sandbox's own records are kept there.",
+            means="The state file and the sandbox's own records are kept there.",
             advice=("Work in a folder of your own, or choose another place with --state PATH.",),
             exit_code=outcome.ENVIRONMENT,
         ) from error
     return running.id, running.url
 
 
-def took_before(program: str, aws: Clients, ledger: Ledger, screen: Screen) -> dict[str, float]:
+def took_before(program: str, aws: Clients, state: State, screen: Screen) -> dict[str, float]:
     """Seconds that each step of a program, and "" for the whole of it, took in earlier runs here; empty where nothing
     is drawn that could say so."""
     if not screen.draws:
         return {}
-    return typical(transcripts_in(ledger.path.parent), program, aws.endpoint)
+    return typical(transcripts_in(state.path.parent), program, aws.endpoint)

@@ -14,13 +14,13 @@ from botocore.exceptions import ConnectionError as BotocoreConnectionError
 from botocore.exceptions import HTTPClientError
 
 from provision import STEPS
-from provision.aws.calls import Tap
+from provision.aws.calls import Calls
 from provision.aws.clients import Clients
 from provision.cli.errors import explain
 from provision.cli.options import FOLDER
 from provision.cli.session import Session
 from provision.record import log
-from provision.state.state import Ledger
+from provision.state.state import State
 from provision.terminal import outcome
 from provision.terminal.redaction import without_secrets
 
@@ -30,41 +30,43 @@ def run_program(body: Callable[[], int], session: Session, *, again: str = "") -
 
     `again` is the command line that goes on after an interruption.
     """
-    screen, tap, transcript = session.screen, session.tap, session.transcript
+    screen, calls, transcript = session.screen, session.calls, session.transcript
     at_a_question = False
 
     def stop_softly(number: int, frame: FrameType | None) -> None:
         nonlocal at_a_question
-        if tap.stopping or screen.asking:
-            at_a_question = screen.asking and not tap.stopping
+        if calls.stopping or screen.asking:
+            at_a_question = screen.asking and not calls.stopping
             raise KeyboardInterrupt
-        tap.stopping = True
+        calls.stopping = True
         screen.say_at_once("Stopping after the call in flight. Press Ctrl-C again to stop at once.")
 
-    def ended(stop: outcome.Stop) -> int:
+    def ended(stop: outcome.UserError) -> int:
         for number in previous:  # it ends already: a burst of them must not spoil its last words
             signal.signal(number, signal.SIG_IGN)
         session.stopped(stop, transcript.path)
-        transcript.ended(stop.exit_code, len(tap.calls), len(tap.writes()), stop)
+        transcript.ended(stop.exit_code, len(calls.history), len(calls.writes()), stop)
         with suppress(OSError):  # stdout may be what failed
             screen.finish(stop.exit_code)
         return stop.exit_code
 
-    tap.waiting.tell = session.wait
-    tap.waiting.sleep = Sleep(tap)
+    calls.waiting.tell = session.wait
+    calls.waiting.sleep = Sleep(calls)
     previous = {number: signal.signal(number, stop_softly) for number in (signal.SIGINT, signal.SIGTERM)}
     go_on = f"Go on with: {again}" if again else "Running the same command again goes on where this run stopped."
     try:
         code = body()
-        transcript.ended(code, len(tap.calls), len(tap.writes()), None)
+        transcript.ended(code, len(calls.history), len(calls.writes()), None)
         screen.finish(code)
         return code
     except KeyboardInterrupt:
-        means = "If a call was in flight, whether it did its work is open: the ledger has it, and the next run looks."
+        means = (
+            "If a call was in flight, whether it did its work is open: the state file has it, and the next run looks."
+        )
         if at_a_question:
             means = "No call was in flight: a question waited for its answer."
-        return ended(outcome.Stop("Interrupted.", means=means, advice=(go_on,), exit_code=outcome.INTERRUPTED))
-    except outcome.Stop as stop:
+        return ended(outcome.UserError("Interrupted.", means=means, advice=(go_on,), exit_code=outcome.INTERRUPTED))
+    except outcome.UserError as stop:
         log.ROOM.debug("stopped by", exc_info=stop)
         if stop.exit_code == outcome.INTERRUPTED and not stop.advice:
             stop.advice = (go_on,)
@@ -81,18 +83,18 @@ def run_program(body: Callable[[], int], session: Session, *, again: str = "") -
 class Sleep:
     """time.sleep in short pieces, so that Ctrl-C ends a wait at once."""
 
-    def __init__(self, tap: Tap) -> None:
-        self.tap = tap
+    def __init__(self, calls: Calls) -> None:
+        self.calls = calls
 
     def __call__(self, seconds: float) -> None:
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
-            if self.tap.stopping:
+            if self.calls.stopping:
                 raise outcome.Interrupted
             time.sleep(min(left, 0.2))
 
 
-def unexpected(error: Exception) -> outcome.Stop:
+def unexpected(error: Exception) -> outcome.UserError:
     """The message for an error that nobody foresaw; its traceback is kept in a file."""
     text = without_secrets("".join(traceback.format_exception(error)))
     where = FOLDER / f"error-{datetime.datetime.now():%Y%m%d-%H%M%S}.log"
@@ -103,21 +105,21 @@ def unexpected(error: Exception) -> outcome.Stop:
         kept = f"The traceback is in {where}."
     except OSError:
         kept = text
-    return outcome.Stop(
+    return outcome.UserError(
         without_secrets(f"{type(error).__name__}: {error}"),
-        means="This is a defect of the suite. What was made until now is recorded in the ledger.",
+        means="This is a defect of the suite. What was made until now is recorded in the state file.",
         advice=(kept, "Running the same command again goes on where this run stopped."),
     )
 
 
 @contextmanager
-def explained(aws: Clients, ledger: Ledger | None = None, *, step: str = "") -> Iterator[None]:
+def explained(aws: Clients, state: State | None = None, *, step: str = "") -> Iterator[None]:
     """Errors of AWS and of the connection inside the block become a Stop that says what they mean at this step."""
     try:
         yield
     except Exception as error:
-        if ledger is not None:
-            step = next((f"{one.number} ({one.title})" for one in STEPS if one.name == ledger.step), ledger.step)
+        if state is not None:
+            step = next((f"{one.number} ({one.title})" for one in STEPS if one.name == state.step), state.step)
         stop = explain(error, step=step, profile=aws.profile)
         if stop is None or stop is error:
             raise

@@ -16,21 +16,21 @@ OF_THE_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, 
 AGAIN = "Run the same command again: it goes on where this run stopped."
 
 
-def explain(error: Exception, *, step: str, profile: str | None) -> outcome.Stop | None:
+def explain(error: Exception, *, step: str, profile: str | None) -> outcome.UserError | None:
     """The ending that this error means, or None for one that nobody foresaw and that keeps its traceback."""
-    if isinstance(error, outcome.Stop):
+    if isinstance(error, outcome.UserError):
         return error
     if isinstance(error, ClientError):
         return _service_error(error, step, profile)
     if isinstance(error, AnswerLost):
-        return outcome.Stop(
+        return outcome.UserError(
             f"The answer to {error.call.operation} was lost again and again: {error.why}.",
-            means=f"Step {step}: whether AWS acted is open. What may exist is recorded in the ledger.",
+            means=f"Step {step}: whether AWS acted is open. What may exist is recorded in the state file.",
             advice=(AGAIN,),
             exit_code=outcome.ENVIRONMENT,
         )
     if isinstance(error, WaiterError):
-        return outcome.Stop(
+        return outcome.UserError(
             str(error),
             means=f"Step {step}: AWS did not finish in the time that this usually takes.",
             advice=(AGAIN,),
@@ -39,30 +39,30 @@ def explain(error: Exception, *, step: str, profile: str | None) -> outcome.Stop
     if isinstance(error, (*CREDENTIAL_ERRORS, HTTPClientError, BotocoreConnectionError)) or have_ended(error):
         return _not_connected(error, profile)
     if isinstance(error, BotoCoreError):
-        return outcome.Stop(
+        return outcome.UserError(
             str(error),
             means=f"Step {step}: boto3 refused the call, so nothing was sent.",
             advice=("Look for what the message names in the AWS configuration: aws configure list", AGAIN),
             exit_code=outcome.ENVIRONMENT,
         )
     if isinstance(error, OSError) and error.errno in OF_THE_DISK:
-        return outcome.Stop(
+        return outcome.UserError(
             f"{error.filename or 'A file'} cannot be used: {error.strerror}.",
-            means="What was made until now is recorded in the ledger.",
+            means="What was made until now is recorded in the state file.",
             advice=("Make room, or give permission.", AGAIN),
             exit_code=outcome.ENVIRONMENT,
         )
     return None
 
 
-def _not_connected(error: Exception, profile: str | None) -> outcome.Stop:
+def _not_connected(error: Exception, profile: str | None) -> outcome.UserError:
     """The same as at the beginning of a run; and what was made until now is not lost."""
     stop = cannot_connect(error, profile)
     advice = tuple(line for line in stop.advice if "run the same command again" not in line)
-    return outcome.Stop(stop.what, means=stop.means, advice=(*advice, AGAIN), exit_code=stop.exit_code)
+    return outcome.UserError(stop.what, means=stop.means, advice=(*advice, AGAIN), exit_code=stop.exit_code)
 
 
-def _service_error(error: ClientError, step: str, profile: str | None) -> outcome.Stop:
+def _service_error(error: ClientError, step: str, profile: str | None) -> outcome.UserError:
     answer = error.response.get("Error", {})
     code = answer.get("Code", "")
     what = str(error)
@@ -80,4 +80,4 @@ def _service_error(error: ClientError, step: str, profile: str | None) -> outcom
     request_id = error.response.get("ResponseMetadata", {}).get("RequestId")
     if request_id:
         advice = (*advice, f"Request id, should you ask AWS: {request_id}")
-    return outcome.Stop(what, means=means, advice=advice, exit_code=outcome.SERVICE)
+    return outcome.UserError(what, means=means, advice=advice, exit_code=outcome.SERVICE)

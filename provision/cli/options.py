@@ -1,4 +1,4 @@
-"""The options that the programs share, and what they mean: where, which ledger, how it looks."""
+"""The options that the programs share, and what they mean: where, which state file, how it looks."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:  # boto3 takes a quarter of a second to import, and the sandbo
 from urllib.parse import urlsplit
 
 
-def ledger_path(account: str, region: str, endpoint: str | None, learner: str | None, folder: Path) -> Path:
-    """Where the ledger of this account, Region and learner is kept unless --state says otherwise."""
+def state_path(account: str, region: str, endpoint: str | None, learner: str | None, folder: Path) -> Path:
+    """Where the state file of this account, Region and learner is kept unless --state says otherwise."""
     if endpoint is None:
         place = account
     elif endpoint.startswith("sandbox:"):
@@ -74,7 +74,7 @@ def add_target_options(parser: argparse.ArgumentParser, *, asks: bool = True, do
     where.add_argument("--region", metavar="REGION", help="default: AWS_REGION, the profile's, or us-east-1")
     where.add_argument("--endpoint-url", metavar="URL", help="any other emulator of AWS")
     where.add_argument("--learner", metavar="NAME", help="a suffix on every name, to share an account")
-    where.add_argument("--state", metavar="PATH", type=Path, help="the ledger; default: in the folder .provision")
+    where.add_argument("--state", metavar="PATH", type=Path, help="the state file; default: in the folder .provision")
     add_screen_options(parser, documents=documents)
     add_record_options(parser)
     if asks:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions
 
     from provision.aws.answers import Call
-    from provision.aws.calls import Tap
+    from provision.aws.calls import Calls
     from provision.aws.waiting import Wait
 
 
@@ -46,12 +46,12 @@ class Progress:
 
     parts: Mapping[str, str]
     now: Callable[[], str]
-    tap: Tap
+    calls: Calls
     typical: Mapping[str, float] = field(default_factory=dict)
     notice: str = ""  # what a signal's handler had to say, which may not print
 
     def __post_init__(self) -> None:
-        self.clock = self.tap.waiting.clock
+        self.clock = self.calls.waiting.clock
         self.began = self.clock()
         self._part, self._since = "", self.began
         self._wait: tuple[Wait, float, Call | None] | None = None
@@ -119,12 +119,12 @@ class Progress:
             if (last and last.operation) == (call and call.operation):
                 elapsed = wait.elapsed + self.clock() - told
                 return f"waiting for {wait.reason}: {elapsed:.0f} s of at most {wait.budget:.0f} s"
-        call = self.tap.under_way
+        call = self.calls.under_way
         return "" if call is None else f"{call.service}:{call.operation}, {self.clock() - call.started:.0f} s"
 
     @property
     def _last_call(self) -> Call | None:
-        return self.tap.under_way or (self.tap.calls[-1] if self.tap.calls else None)
+        return self.calls.under_way or (self.calls.history[-1] if self.calls.history else None)
 
 
 def fill(text: str, width: int) -> list[str]:

@@ -13,36 +13,36 @@ from botocore.exceptions import ClientError
 from provision import STEPS, Step
 from provision.aws.answers import AnswerLost, Call
 from provision.aws.clients import Clients
-from provision.aws.operations import TAKING_AWAY
+from provision.aws.operations import DELETING_VERBS
 from provision.aws.reasons import ALREADY_THERE, JUST_MADE
 from provision.aws.waiting import Wait
 from provision.settings import Settings
-from provision.state.entries import Happened
-from provision.state.ownership import MarkNotYetSeen
+from provision.state.entries import ResourceResult
+from provision.state.ownership import TagNotYetVisible
 from provision.state.resources import TYPES, names
-from provision.state.state import Ledger
+from provision.state.state import State
 
 # How often a step is run after lost answers. Each time its look finds what the lost call made, if it did.
 TRIES = 6
 # Seconds before the first such look; before each later one twice as many, until there are eight. A look that comes too
 # early makes nothing twice: AWS refuses the second create of a name, and the others are held back (see Doubts).
-SETTLE = 1.0
+FIRST_READ_SECONDS = 1.0
 
 # The creates that AWS would carry out again without a word (names of APIs repeat, deployments and versions have none).
 # All other creates it refuses when the resource is there.
 CREATED_TWICE = {row.created_twice_by: kind for kind, row in TYPES.items() if row.created_twice_by}
-# Not there is believed of such a thing after so many looks, five seconds apart, when a call may have made it; after
+# Not there is believed of such a resource after so many looks, five seconds apart, when a call may have made it; after
 # fewer when it is merely recorded and not seen. Nobody says how long API Gateway's lists lag; should half a minute not
 # be enough, the next run finds two of ours and takes the unfinished one away (provision/api.py).
-LOOKS = 6
-LOOKS_FOR_RECORDED = 3
-LOOK_EVERY = 5.0
+GONE_READS = 6
+READS_IF_RECORDED = 3
+READ_EVERY_SECONDS = 5.0
 
-# Seconds in which the mark of something promised may come into sight; inferred from the minute that others lag at most.
-MARK_BUDGET = 60.0
+# Seconds in which the tag of something recorded may come into sight; inferred from the minute that others lag at most.
+TAG_BUDGET_SECONDS = 60.0
 
 
-class NotSeenYet(Exception):
+class NotVisibleYet(Exception):
     """A create was held back that AWS may have carried out already: the step has to look again before."""
 
     def __init__(self, call: Call) -> None:
@@ -50,26 +50,26 @@ class NotSeenYet(Exception):
         self.call = call
 
 
-class Doubts:
+class DuplicateGuard:
     """Which creates might be repetitions, and how many more looks each of them takes. Asked before each write."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, state: State) -> None:
         self.looks_left: dict[str, int] = {}
-        for entry in ledger.standing:
-            # A stage is deployed anew whenever the API was mended, so only an unfinished one is in doubt.
+        for entry in state.standing:
+            # A stage is deployed anew whenever the API was updated, so only an unfinished one is in doubt.
             if entry.kind == "apigateway:rest-api" or (entry.kind == "apigateway:stage" and entry.status == "creating"):
                 operation = TYPES[entry.kind].created_twice_by
-                self.looks_left[operation] = LOOKS if entry.status == "creating" else LOOKS_FOR_RECORDED
+                self.looks_left[operation] = GONE_READS if entry.status == "creating" else READS_IF_RECORDED
 
     def answer_lost(self, call: Call) -> None:
         if call.operation in CREATED_TWICE:
-            self.looks_left[self.what(call)] = LOOKS
+            self.looks_left[self.what(call)] = GONE_READS
 
     def __call__(self, call: Call) -> None:
         what = self.what(call)
         if self.looks_left.get(what, 0) > 0:
             self.looks_left[what] -= 1
-            raise NotSeenYet(call)
+            raise NotVisibleYet(call)
         self.looks_left.pop(what, None)
 
     @staticmethod
@@ -81,54 +81,54 @@ class Doubts:
 def run_steps(
     aws: Clients,
     settings: Settings,
-    ledger: Ledger,
+    state: State,
     *,
     started: Callable[[Step], None],
-    ended: Callable[[Step, list[Happened]], None],
+    ended: Callable[[Step, list[ResourceResult]], None],
     steps: Sequence[Step] = STEPS,
 ) -> None:
     """Run the steps, all of them as a rule. Errors pass.
 
-    `started` and `ended` are told, the latter with what the step did. A ledger that records other names than the
+    `started` and `ended` are told, the latter with what the step did. A state file that records other names than the
     settings' is refused before the first call.
     """
-    ledger.check_names(names(aws, settings))
+    state.check_names(names(aws, settings))
     for step in steps:
-        ledger.step = step.name
+        state.step = step.name
         started(step)
-        first = len(ledger.happened)
+        first = len(state.results)
         try:
-            run_step(step, aws, settings, ledger)
+            run_step(step, aws, settings, state)
         finally:
-            ended(step, ledger.happened[first:])
+            ended(step, state.results[first:])
 
 
-def run_step(step: Step, aws: Clients, settings: Settings, ledger: Ledger) -> None:
-    first = len(ledger.happened)
-    doubts = Doubts(ledger)
-    aws.tap.doubt = doubts
-    again = Again(aws)
+def run_step(step: Step, aws: Clients, settings: Settings, state: State) -> None:
+    first = len(state.results)
+    doubts = DuplicateGuard(state)
+    aws.calls.doubt = doubts
+    again = RetryBudget(aws)
     try:
         while True:
             try:
-                step.load().provision(aws, settings, ledger)
+                step.load().provision(aws, settings, state)
                 return
             except AnswerLost as lost:
                 doubts.answer_lost(lost.call)
                 again.after_lost_answer(lost)
-            except NotSeenYet as unseen:
+            except NotVisibleYet as unseen:
                 again.after_no_sight(unseen)
-            except MarkNotYetSeen as unmarked:
-                again.after_no_mark(unmarked)
+            except TagNotYetVisible as untagged:
+                again.after_no_mark(untagged)
             except ClientError as error:
                 again.after_contradiction(error)
             finally:
-                ledger.happened[first:] = once_each(ledger.happened[first:])
+                state.results[first:] = once_each(state.results[first:])
     finally:
-        aws.tap.doubt = lambda call: None
+        aws.calls.doubt = lambda call: None
 
 
-class Again:
+class RetryBudget:
     """The pauses between the tries of one step, and when there have been enough: then the error is raised."""
 
     def __init__(self, aws: Clients) -> None:
@@ -136,7 +136,7 @@ class Again:
         self.lost = 0
         self.began: dict[str, float] = {}
         self.contradicted = 0
-        self.unmarked = 0
+        self.untagged = 0
 
     def after_lost_answer(self, lost: AnswerLost) -> None:
         self.lost += 1
@@ -146,32 +146,34 @@ class Again:
         budget = sum(settle(number) for number in range(1, TRIES))
         self._pause("answer lost", means, str(lost), budget, settle(self.lost))
 
-    def after_no_sight(self, unseen: NotSeenYet) -> None:
+    def after_no_sight(self, unseen: NotVisibleYet) -> None:
         means = (
             f"{unseen.call.operation} may have been carried out already, and AWS would do it twice: "
             "not there is believed after several looks."
         )
-        self._pause("what may be there already to be seen", means, "", LOOKS * LOOK_EVERY, LOOK_EVERY)
+        self._pause(
+            "what may be there already to be seen", means, "", GONE_READS * READ_EVERY_SECONDS, READ_EVERY_SECONDS
+        )
 
-    def after_no_mark(self, unmarked: MarkNotYetSeen) -> None:
+    def after_no_mark(self, untagged: TagNotYetVisible) -> None:
         """It may be what an earlier run made before it was ended: tags can be seen later than what carries them."""
-        self.unmarked += 1
-        if self.unmarked * LOOK_EVERY >= MARK_BUDGET:
-            raise unmarked
-        means = "Its name is promised in the ledger; without the mark it would be somebody else's."
-        self._pause("the mark to be seen", means, "", MARK_BUDGET, LOOK_EVERY)
+        self.untagged += 1
+        if self.untagged * READ_EVERY_SECONDS >= TAG_BUDGET_SECONDS:
+            raise untagged
+        means = "Its name is recorded in the state file; without the tag it would be somebody else's."
+        self._pause("the tag to be seen", means, "", TAG_BUDGET_SECONDS, READ_EVERY_SECONDS)
 
     def after_contradiction(self, error: ClientError) -> None:
         """AWS says that it is there, or no longer there, and the look had seen the contrary."""
-        gone = JUST_MADE.matches(error) and error.operation_name.startswith(TAKING_AWAY)
-        if not (gone or ALREADY_THERE.matches(error)) or self.contradicted * LOOK_EVERY >= ALREADY_THERE.budget:
+        gone = JUST_MADE.matches(error) and error.operation_name.startswith(DELETING_VERBS)
+        if not (gone or ALREADY_THERE.matches(error)) or self.contradicted * READ_EVERY_SECONDS >= ALREADY_THERE.budget:
             raise error
         self.contradicted += 1
         name = "gone already, but still seen" if gone else ALREADY_THERE.name
         means = "It was there when the step looked: the step looks again." if gone else ALREADY_THERE.means
         answer = error.response["Error"]
         words = f"{answer.get('Code')}: {answer.get('Message')}"
-        self._pause(name, means, words, ALREADY_THERE.budget, LOOK_EVERY)
+        self._pause(name, means, words, ALREADY_THERE.budget, READ_EVERY_SECONDS)
 
     def _pause(self, reason: str, means: str, words: str, budget: float, seconds: float) -> None:
         elapsed = self.waiting.clock() - self.began.setdefault(reason, self.waiting.clock())
@@ -180,13 +182,13 @@ class Again:
 
 def settle(number: int) -> float:
     """Seconds before the look after the `number`-th lost answer in a row."""
-    return min(SETTLE * 2.0 ** (number - 1), 8.0)
+    return min(FIRST_READ_SECONDS * 2.0 ** (number - 1), 8.0)
 
 
-def once_each(happened: list[Happened]) -> list[Happened]:
-    """Every thing once, over several tries of a step: what a later try found as it should be, an earlier one made."""
-    by_key: dict[str, Happened] = {}
-    for event in happened:
+def once_each(results: list[ResourceResult]) -> list[ResourceResult]:
+    """Every resource once, over several tries of a step: what a later try found unchanged, an earlier one made."""
+    by_key: dict[str, ResourceResult] = {}
+    for event in results:
         if event.key not in by_key or event.outcome != "unchanged":
             by_key[event.key] = event
     return list(by_key.values())

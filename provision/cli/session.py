@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from provision.aws.calls import Tap
+from provision.aws.calls import Calls
 from provision.aws.clients import Clients
 from provision.aws.waiting import Wait
 from provision.cli.options import FOLDER
@@ -18,7 +18,7 @@ from provision.record.transcript import Transcript
 from provision.record.views import WaitLines
 from provision.settings import Settings
 from provision.state.resources import name_of, noun_of
-from provision.state.state import Ledger
+from provision.state.state import State
 from provision.terminal import outcome
 from provision.terminal.screen import Screen
 from provision.terminal.writing import writing
@@ -30,17 +30,17 @@ class Session:
     The transcript is the first that hears of a call which has ended. `log` is where `--debug` writes.
     """
 
-    def __init__(self, screen: Screen, tap: Tap) -> None:
+    def __init__(self, screen: Screen, calls: Calls) -> None:
         self.screen = screen
-        self.tap = tap
-        self.transcript = Transcript(tap.waiting, screen.warn)
-        tap.listeners.insert(0, self.transcript.call)
+        self.calls = calls
+        self.transcript = Transcript(calls.waiting, screen.warn)
+        calls.listeners.insert(0, self.transcript.call)
         self.waits = WaitLines(screen)
         self.log: Path | None = None
         self._progress: Progress | None = None
 
     def begin(self, options: argparse.Namespace) -> None:
-        """What the command line says about how it looks, and about what is written beside it. Raises Stop."""
+        """What the command line says about how it looks, and about what is written beside it. Raises UserError."""
         screen = self.screen
         events: Path | None = getattr(options, "events", None)
         takes_stdout = str(events) == "-" or getattr(options, "step", False)
@@ -57,7 +57,7 @@ class Session:
             beside = state.parent if state else FOLDER
             with writing(beside / log.FOLDER):
                 self.log = log.begin(beside, screen.document["program"])
-            self.tap.listeners.append(
+            self.calls.listeners.append(
                 lambda call: log.ROOM.debug("%s %s ended: %s", call.service, call.operation, call.error)
             )
             screen.keep(f"Log            {self.log}")
@@ -70,7 +70,7 @@ class Session:
             self.transcript.share(file.write)
             return
         if output == "json":
-            raise outcome.Stop(
+            raise outcome.UserError(
                 "--events - and --output json both write to stdout.",
                 means="Nothing was done.",
                 advice=("Name a file: --events FILE",),
@@ -84,14 +84,14 @@ class Session:
         arguments: list[str] | None,
         aws: Clients,
         settings: Settings,
-        ledger: Ledger,
+        state: State,
         *,
         keep: bool = True,
     ) -> None:
-        """Begin the transcript, beside the ledger; without `keep` only for whoever listens to its events."""
+        """Begin the transcript, beside the state file; without `keep` only for whoever listens to its events."""
         self.transcript.begin(
             program,
-            ledger,
+            state,
             keep=keep,
             partition=aws.partition,
             arguments=sys.argv[1:] if arguments is None else arguments,
@@ -116,12 +116,12 @@ class Session:
         if self._progress is not None:
             self._progress.wait(wait)
         self.waits.show(wait)
-        self.transcript.wait(wait, self.tap.under_way)
+        self.transcript.wait(wait, self.calls.under_way)
 
-    def stopped(self, stop: outcome.Stop, transcript: Path | None = None) -> None:
+    def stopped(self, stop: outcome.UserError, transcript: Path | None = None) -> None:
         """Say how it ended; `transcript` is its file, where that tells more."""
         self.screen.stopped(
             stop,
-            things=[(noun_of(kind), name_of(kind, identity), remark) for kind, identity, remark in stop.things],
+            resources=[(noun_of(kind), name_of(kind, identity), remark) for kind, identity, remark in stop.resources],
             files={"Transcript": transcript, "Log": self.log},
         )

@@ -1,4 +1,4 @@
-"""`diagram`: the architecture as a picture with this deployment's names, and what of it is there by its ledger."""
+"""`diagram`: the architecture as a picture with this deployment's names, and what of it is there by its state file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FORMATS = ("text", "mermaid", "svg")
 
 @dataclass(frozen=True)
 class Recorded:
-    """What a ledger says; nothing, where there is none."""
+    """What a state file says; nothing, where there is none."""
 
     account: str
     region: str
@@ -29,7 +29,7 @@ class Recorded:
 
 
 def read(path: Path) -> Recorded:
-    """The ledger at `path`, without its lock: it is looked at once. Raises LedgerRefused."""
+    """The state file at `path`, without its lock: it is looked at once. Raises StateRefused."""
     if not path.exists():
         return Recorded("", "", None, [])
     content = parse(path.read_bytes(), path)
@@ -50,7 +50,7 @@ def diagram(settings: Settings, recorded: Recorded, form: str, *, width: int) ->
 
 
 def links_of(recorded: Recorded) -> dict[str, str]:
-    """The console's page of each thing that is there, by key; none for what is not on AWS."""
+    """The console's page of each resource that is there, by key; none for what is not on AWS."""
     if recorded.endpoint is not None or not recorded.there:
         return {}
     partition = botocore.session.get_session().get_partition_for_region(recorded.region)

@@ -1,7 +1,7 @@
 """`--step`: leads through the lesson, one page for each step, and runs a step when the learner says so.
 
-The page turned to last is kept beside the ledger, so that a lesson can be left and gone on with later. What is made is
-the ledger's to say, not the lesson's: to turn back deletes nothing.
+The page turned to last is kept beside the state file, so that a lesson can be left and gone on with later. What is made
+is the state file's to say, not the lesson's: to turn back deletes nothing.
 """
 
 from __future__ import annotations
@@ -72,9 +72,9 @@ KEYS = {
 class Guide:
     """One sitting of a lesson: the run, the screen, the run's transcript, and where the learner is.
 
-    `run_step` runs one step of the walkthrough and tells the screen, `try_all` the tests of the result, `stopped` says
-    how one of them ended. `made_by` looks up the calls that made what there is of a step, as `call` events of
-    transcripts; it may find none.
+    `run_step` runs one step of the walkthrough and tells the screen, `run_smoke_tests` the tests of the result,
+    `stopped` says how one of them ended. `made_by` looks up the calls that made what there is of a step, as `call`
+    events of transcripts; it may find none.
     """
 
     def __init__(
@@ -84,22 +84,22 @@ class Guide:
         transcript: Transcript,
         *,
         run_step: Callable[[Step], None],
-        try_all: Callable[[], None],
+        run_smoke_tests: Callable[[], None],
         made_by: Callable[[Step], list[dict[str, Any]]],
-        stopped: Callable[[outcome.Stop], None],
+        stopped: Callable[[outcome.UserError], None],
         lessons: Path | None = None,
     ) -> None:
         self.run = run
         self.screen = screen
         self.transcript = transcript
         self.run_step = run_step
-        self.try_all = try_all
+        self.run_smoke_tests = run_smoke_tests
         self.made_by = made_by
         self.stopped = stopped
         self.lessons = lessons
-        self.place = Place.read(run.ledger.path)
-        if self.place.endpoint != run.ledger.endpoint:  # a sandbox that is gone took along what the place was in
-            self.place = Place(self.place.path, endpoint=run.ledger.endpoint)
+        self.place = Place.read(run.state.path)
+        if self.place.endpoint != run.state.endpoint:  # a sandbox that is gone took along what the place was in
+            self.place = Place(self.place.path, endpoint=run.state.endpoint)
         self.names = names(run.settings, account=run.aws.account_id, region=run.aws.region, partition=run.aws.partition)
         self.seconds: dict[str, float] = {}  # by step, in this sitting
         self.finished = False
@@ -107,11 +107,11 @@ class Guide:
     # What is so.
 
     def is_made(self, step: Step) -> bool:
-        entry = self.run.ledger.record(LAST_MADE[step.name])
+        entry = self.run.state.record(LAST_MADE[step.name])
         return entry is not None and entry.status == "created"
 
     def existing(self) -> list[str]:
-        return [entry.key for entry in self.run.ledger.standing if entry.status == "created"]
+        return [entry.key for entry in self.run.state.standing if entry.status == "created"]
 
     def missing(self, step: Step) -> list[Step]:
         """The steps that this one needs, directly or not, and that are not made, the first of them first."""
@@ -295,12 +295,12 @@ class Guide:
                 self.screen.say(f"The architecture is not whole, as this was left out: step {left_out}.", "yellow")
 
     def show_calls(self, step: Step, page: Page) -> None:
-        """The calls that made the step's things; before, what the console would ask for in their place."""
+        """The calls that made the step's resources; before, what the console would ask for in their place."""
         made = self.made_by(step)
         if made:
             self.show_faces(made, page)
             return
-        faces = [face for face in page.console_faces if not face.mends]
+        faces = [face for face in page.console_faces if not face.updates]
         parts: list[Callable[[], None]] = [partial(self.show_face, face) for face in faces]
         self.show_parts(step, [*parts, partial(self.show_mends, step, page)], "More of the calls")
 
@@ -310,8 +310,8 @@ class Guide:
             self.screen.keep(f"    {line}")
 
     def show_mends(self, step: Step, page: Page) -> None:
-        mends = list(dict.fromkeys(face.operation for face in page.console_faces if face.mends))
-        only = f" Only where others changed something, it also calls {', '.join(mends)}." if mends else ""
+        updates = list(dict.fromkeys(face.operation for face in page.console_faces if face.updates))
+        only = f" Only where others changed something, it also calls {', '.join(updates)}." if updates else ""
         self.screen.say(f"The step makes what is not there yet, and looks before and after.{only}", "dim")
         if not self.is_made(step):
             self.screen.say("As boto3 they stand in its code: c. As aws commands, in another terminal:", "dim")
@@ -319,7 +319,7 @@ class Guide:
             self.screen.keep(f"    {program('provision', plan)}", "dim")
 
     def do(self, step: Step, page: Page) -> None:
-        """Run the step, then show each call that changed something, what it left in the ledger, and where to see it."""
+        """Run the step; show each call that changed something, what the state file has of it, and where to see it."""
         transcript = self.transcript
         first = len(transcript.events)
         began = time.monotonic()
@@ -327,7 +327,7 @@ class Guide:
             self.run_step(step)
         except outcome.Interrupted:
             raise
-        except outcome.Stop as stop:
+        except outcome.UserError as stop:
             self.stopped(stop)
             return
         finally:
@@ -376,10 +376,10 @@ class Guide:
 
     def test(self) -> None:
         try:
-            self.try_all()
+            self.run_smoke_tests()
         except outcome.Interrupted:
             raise
-        except outcome.Stop as stop:
+        except outcome.UserError as stop:
             self.stopped(stop)
         finally:
             forget_typed_ahead()
@@ -390,7 +390,7 @@ class Guide:
             if event["type"] == "entry":
                 changes.setdefault(event["entry"]["key"], []).append(event["entry"])
         if changes:
-            self.screen.heading("What is new in the ledger, and where to see it")
+            self.screen.heading("What is new in the state file, and where to see it")
         for entries in changes.values():
             entry = Resource(**{**entries[-1], "before": {}})
             words = ", then ".join(dict.fromkeys(WORDS.get(one["status"], one["status"]) for one in entries))
@@ -419,4 +419,4 @@ def code_of(step: Step) -> str:
     return "\n\n".join(inspect.getsource(getattr(module, name)) for name in wanted)
 
 
-WORDS = {"creating": "promised", "created": "made", "deleting": "to be deleted", "deleted": "deleted"}
+WORDS = {"creating": "recorded", "created": "made", "deleting": "to be deleted", "deleted": "deleted"}

@@ -10,7 +10,7 @@ A page has these headings, and nothing else:
     ## Answer
     ## For the presenter
     ## Call by call
-    ## Calls that mend
+    ## Calls that update
 
 Under the last two stands what the console asks for in the place of each writing call, under the call's name; a page may
 lack the last.
@@ -64,13 +64,13 @@ SECTIONS = (
     "For the presenter",
     "Call by call",
 )
-MENDS = "Calls that mend"
+MENDS = "Calls that update"
 MARKS = ("unasked", "not in the walkthrough")
 PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 ANY = "*"
 
 
-class BadPage(outcome.Stop):
+class BadPage(outcome.UserError):
     """A page that cannot be read as one; it says where."""
 
     exit_code = outcome.USAGE
@@ -88,13 +88,13 @@ class ConsoleFace:
     """What the console asks for in the place of one call.
 
     `rows` are (field, value, parameter): the parameter with what the API calls the value. `answer` are pairs of a
-    JMESPath into the answer, and what stands there means. `mends`: the call is made only where somebody has changed
+    JMESPath into the answer, and what stands there means. `updates`: the call is made only where somebody has changed
     what was made before.
     """
 
     operation: str
     mark: str
-    mends: bool
+    updates: bool
     path: str
     rows: tuple[tuple[str, str, str], ...]
     answer: tuple[tuple[str, str], ...]
@@ -270,7 +270,7 @@ def parsed(page: str, text: str, names: Mapping[str, str]) -> Page:
             sections[heading] = body
             section = heading
         else:
-            face = console_face(page, line + 1, heading, body, names, mends=section == MENDS)
+            face = console_face(page, line + 1, heading, body, names, updates=section == MENDS)
             faces += [face] if face is not None else []
     missing = [heading for heading in SECTIONS if heading not in sections]
     if missing or not title:
@@ -293,7 +293,7 @@ def for_variant(text: str, names: Mapping[str, str]) -> str:
 
 
 def console_face(
-    page: str, line: int, heading: str, body: str, names: Mapping[str, str], *, mends: bool
+    page: str, line: int, heading: str, body: str, names: Mapping[str, str], *, updates: bool
 ) -> ConsoleFace | None:
     """What a page says of one call; None where that is of the other variant."""
     operation, _, mark = heading.partition(" (")
@@ -325,7 +325,7 @@ def console_face(
     variant, path = variant_of(path)
     if variant not in ("", names["variant"]):
         return None
-    return ConsoleFace(operation, mark, mends, path, tuple(rows), tuple(answer))
+    return ConsoleFace(operation, mark, updates, path, tuple(rows), tuple(answer))
 
 
 VARIANTS = ("Corrected: ", "As written: ")

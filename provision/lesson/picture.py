@@ -11,12 +11,12 @@ from rich.text import Text
 from provision.lesson import svg
 from provision.settings import Settings
 
-NEXT = "\n"  # between the names of a box that stands for two things
+NEXT = "\n"  # between the names of a box that stands for two resources
 
 
 @dataclass(frozen=True)
 class Box:
-    """One thing of the picture: the ledger's keys that it stands for, and its place in the SVG.
+    """One resource of the picture: the state file's keys that it stands for, and its place in the SVG.
 
     It exists when all of its keys do.
     """

@@ -20,9 +20,9 @@ class Place:
     is_new: bool = True
 
     @classmethod
-    def read(cls, ledger_path: Path) -> Place:
-        """The place noted beside a ledger; the first page where none is, or none that can be read."""
-        path = ledger_path.with_name(f"{ledger_path.stem}.lesson.json")
+    def read(cls, state_path: Path) -> Place:
+        """The place noted beside a state file; the first page where none is, or none that can be read."""
+        path = state_path.with_name(f"{state_path.stem}.lesson.json")
         try:
             noted = json.loads(path.read_bytes())
             return cls(path, step_called(noted["step"]), noted["endpoint"], is_new=False)

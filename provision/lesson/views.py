@@ -79,7 +79,7 @@ def show_call(screen: Screen, call: Mapping[str, Any], faces: Faces) -> None:
 
 
 def show_change(screen: Screen, entry: Resource, words: str, where: str) -> None:
-    """One entry of the ledger: what became of it, what AWS calls it, and where to see the thing."""
+    """One entry of the state file: what became of it, what AWS calls it, and where to see the resource."""
     screen.line("", noun_of(entry.kind), f"{name_of(entry.kind, entry.identity)}  ({words})")
     for name, value in entry.outputs.items():
         screen.keep(f"{INDENT}{name}: {value}", "dim")

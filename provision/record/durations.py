@@ -17,7 +17,7 @@ def typical(paths: Sequence[Path], program: str, endpoint: str | None) -> dict[s
     """The median of the seconds that each step took in the last whole runs at a place of the same kind; "" of all.
 
     A run that wrote nothing says nothing of one that does. `paths` are transcripts, the oldest first, `endpoint` is as
-    a ledger has it. Empty where there was no such run.
+    a state file has it. Empty where there was no such run.
     """
     took: dict[str, list[float]] = defaultdict(list)
     for recording in whole_runs(paths, program, kind_of(endpoint)):

@@ -10,7 +10,7 @@ from pathlib import Path
 from provision.record.transcript import hidden_folder
 from provision.terminal.redaction import without_secrets
 
-FOLDER = "logs"  # beside the ledger
+FOLDER = "logs"  # beside the state file
 ROOM = logging.getLogger("provision")
 
 
@@ -22,7 +22,7 @@ class WithoutSecrets(logging.Formatter):
 
 
 def begin(beside: Path, program: str) -> Path:
-    """Log everything from here on into a new file of the folder `logs` beside a ledger. Raises OSError."""
+    """Log everything from here on into a new file of the folder `logs` beside a state file. Raises OSError."""
     folder = hidden_folder(beside / FOLDER)
     path = folder / f"{datetime.datetime.now(datetime.timezone.utc):%Y%m%d-%H%M%S}-{os.getpid()}-{program}.log"
     path.touch(mode=0o600)

@@ -67,7 +67,7 @@ FIELDS = {
 }
 
 
-class NoTranscript(outcome.Stop):
+class NoTranscript(outcome.UserError):
     """There is none, or the file is none that can be played."""
 
     exit_code = outcome.USAGE
@@ -114,7 +114,7 @@ class Recording:
     def steps(self) -> Iterator[tuple[str, list[dict[str, Any]]]]:
         """The walkthrough's steps that the run came to, in the order in which it did, each with what happened in it.
 
-        What belongs to none comes under "": before the first step, the trials, the end.
+        What belongs to none comes under "": before the first step, the smoke tests, the end.
         """
         known = {step.name for step in STEPS}
         parts: list[tuple[str, list[dict[str, Any]]]] = []
@@ -129,6 +129,10 @@ class Recording:
                 parts.append((name, []))
             parts[-1][1].append(event)
         yield from parts
+
+
+# Words of version 0.1, by those of today.
+OUTCOMES_OF_BEFORE = {"mended": "updated"}
 
 
 def read(path: Path) -> Recording:
@@ -160,6 +164,9 @@ def read(path: Path) -> Recording:
     if not {"program", "account", "region", "endpoint", "deployment"} <= header.keys():
         raise _not_one(path, "the run ended before it knew where it was")
     _check(header, events, path)
+    for event in events:
+        for one in event.get("happened", []):
+            one["outcome"] = OUTCOMES_OF_BEFORE.get(one["outcome"], one["outcome"])
     return Recording(header, events, path)
 
 
@@ -177,13 +184,13 @@ def _check(header: dict[str, Any], events: list[dict[str, Any]], path: Path) -> 
 def _not_one(path: Path, why: str) -> NoTranscript:
     return NoTranscript(
         f"{path} is not a transcript that can be played: {why}.",
-        means="A run of provision or teardown writes one beside its ledger.",
+        means="A run of provision or teardown writes one beside its state file.",
         advice=("python -m provision replay --list names the transcripts that there are.",),
     )
 
 
 def transcripts_in(folder: Path) -> list[Path]:
-    """The transcripts beside the ledgers in a folder, the oldest first."""
+    """The transcripts beside the state files in a folder, the oldest first."""
     return sorted((folder / FOLDER).glob("*/*.jsonl"), key=lambda path: (path.name, path.parent.name))
 
 
@@ -216,7 +223,7 @@ def calls_that_made(step: str, path: Path, endpoint: str | None) -> list[dict[st
         return []
     made: list[dict[str, Any]] = []
     for run in runs:
-        if run.header["endpoint"] != endpoint:  # a sandbox that is gone took its things along
+        if run.header["endpoint"] != endpoint:  # a sandbox that is gone took its resources along
             continue
         for event in run.events:
             if event["type"] == "removed" and event["word"] in ("deleted", "gone"):

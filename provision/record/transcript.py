@@ -1,4 +1,4 @@
-"""What a run did, as JSON lines beside the ledger. docs/transcript.md has the format.
+"""What a run did, as JSON lines beside the state file. docs/transcript.md has the format.
 
 Nothing is built on it while a run lasts: a transcript that cannot be written is given up, with one warning, and the run
 goes on. What is read from it, long afterwards, is in the room `replay`.
@@ -20,13 +20,13 @@ from provision.terminal.redaction import without_strangers_secrets
 
 if TYPE_CHECKING:  # they hold a transcript themselves
     from provision.aws.answers import Call
-    from provision.state.entries import Happened, Resource
-    from provision.state.state import Ledger
+    from provision.state.entries import Resource, ResourceResult
+    from provision.state.state import State
 
 
 VERSION = 1
 
-FOLDER = "transcripts"  # beside the ledger
+FOLDER = "transcripts"  # beside the state file
 
 
 # On Windows os.write would make CR LF of each LF, were it not for O_BINARY, which is nowhere else.
@@ -49,35 +49,35 @@ class Transcript:
         self._file: int | None = None
         self._share: Callable[[str], object] | None = None
         self._begun = False
-        self._ledger: Ledger | None = None
+        self._state: State | None = None
         self._entries: dict[str, dict[str, Any]] = {}
 
     def share(self, write: Callable[[str], object]) -> None:
         """Have `write` get each line, too, from the first on. It may raise OSError, and gets no more after that."""
         self._share = write
 
-    def begin(self, program: str, ledger: Ledger, *, keep: bool = True, **header: Any) -> None:
+    def begin(self, program: str, state: State, *, keep: bool = True, **header: Any) -> None:
         """Open the run's file, with everything that happened until now. `header` goes into its first line.
 
         Without `keep` there is no file: of a run that only reads, the lines are for whoever shares them.
         """
-        self._ledger = ledger
-        self._entries = {resource.key: _entry(resource) for resource in ledger.resources}
-        ledger.saved = self.entries
+        self._state = state
+        self._entries = {resource.key: _entry(resource) for resource in state.resources}
+        state.saved = self.entries
         first = {
             "type": "transcript",
             "version": VERSION,
             "program": program,
             "started": self.started.isoformat(timespec="milliseconds"),
-            "account": ledger.account,
-            "region": ledger.region,
-            "endpoint": ledger.endpoint,
-            "deployment": ledger.deployment,
+            "account": state.account,
+            "region": state.region,
+            "endpoint": state.endpoint,
+            "deployment": state.deployment,
             **header,
         }
         if keep:
             try:
-                self.path, self._file = _new_file(ledger.path, self.started, program)
+                self.path, self._file = _new_file(state.path, self.started, program)
             except OSError as error:
                 self._give_up(error)
         self._begin_with(first)
@@ -102,7 +102,7 @@ class Transcript:
             at=call.started - self._began,
             number=call.number,
             step=self._step,
-            key=self._ledger.at_work if self._ledger is not None else None,
+            key=self._state.at_work if self._state is not None else None,
             service=call.service,
             operation=call.operation,
             read=call.is_read,
@@ -117,25 +117,25 @@ class Transcript:
         self._write("wait", step=self._step, call=None if call is None else call.number, **vars(wait))
 
     def entries(self) -> None:
-        """The ledger has been saved: what is new in it."""
-        if self._ledger is None:
+        """The state file has been saved: what is new in it."""
+        if self._state is None:
             return
-        for resource in self._ledger.resources:
+        for resource in self._state.resources:
             entry = _entry(resource)
             if self._entries.get(resource.key) != entry:
                 self._entries[resource.key] = entry
                 self._write("entry", entry=entry)
 
-    def done(self, name: str, happened: list[Happened]) -> None:
+    def done(self, name: str, results: list[ResourceResult]) -> None:
         self._write(
             "done",
             step=name,
             happened=[
-                {**vars(one), "differences": [vars(difference) for difference in one.differences]} for one in happened
+                {**vars(one), "differences": [vars(difference) for difference in one.differences]} for one in results
             ],
         )
 
-    def trial(self, title: str, saw: str) -> None:
+    def smoke_test(self, title: str, saw: str) -> None:
         self._write("trial", title=title, saw=saw)
 
     def removed(self, word: str, resource: Resource, remark: str) -> None:
@@ -151,7 +151,7 @@ class Transcript:
     def hop(self, **hop: Any) -> None:
         self._write("hop", **hop)
 
-    def ended(self, exit_code: int, calls: int, writes: int, stop: outcome.Stop | None) -> None:
+    def ended(self, exit_code: int, calls: int, writes: int, stop: outcome.UserError | None) -> None:
         """The last line; the file is closed. A run that ended before it began has a first line that says little."""
         if not self._begun:
             started = self.started.isoformat(timespec="milliseconds")
@@ -166,7 +166,7 @@ class Transcript:
 
     @property
     def _step(self) -> str:
-        return self._ledger.step if self._ledger is not None else ""
+        return self._state.step if self._state is not None else ""
 
     # The file.
 
@@ -199,9 +199,9 @@ class Transcript:
         self.warn(f"The transcript of this run cannot be written ({error.strerror or error}). The run goes on.")
 
 
-def _new_file(ledger_path: Path, started: datetime.datetime, program: str) -> tuple[Path, int]:
+def _new_file(state_path: Path, started: datetime.datetime, program: str) -> tuple[Path, int]:
     """A file that no other run has, readable by its owner only, and hidden from git."""
-    folder = folder_of(ledger_path)
+    folder = folder_of(state_path)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     hidden_folder(folder.parent)
     number = 1
@@ -223,9 +223,9 @@ def hidden_folder(folder: Path) -> Path:
     return folder
 
 
-def folder_of(ledger_path: Path) -> Path:
-    """The folder with the transcripts of the runs on a ledger."""
-    return ledger_path.parent / FOLDER / ledger_path.stem
+def folder_of(state_path: Path) -> Path:
+    """The folder with the transcripts of the runs on a state file."""
+    return state_path.parent / FOLDER / state_path.stem
 
 
 def _entry(resource: Resource) -> dict[str, Any]:

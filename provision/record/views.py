@@ -11,7 +11,7 @@ from provision import Step
 from provision.aws.waiting import Wait
 from provision.errata import ERRATA
 from provision.settings import Settings
-from provision.state.entries import Happened
+from provision.state.entries import ResourceResult
 from provision.state.resources import name_of, noun_of
 from provision.terminal.differences import difference_lines
 from provision.terminal.screen import INDENT, Screen
@@ -23,7 +23,7 @@ HEARTBEAT = 15.0  # seconds between two lines about one wait
 STYLES = {
     "created": "green",
     "recovered": "green",
-    "mended": "yellow",
+    "updated": "yellow",
     "adopted": "yellow",
     "unchanged": "dim",
     "deleted": "green",
@@ -38,9 +38,9 @@ def show_step_started(screen: Screen, step: Step) -> None:
     screen.heading(f"{step.number}/8 {step.title}")
 
 
-def show_step_ended(screen: Screen, step: Step, happened: Sequence[Happened], settings: Settings) -> None:
+def show_step_ended(screen: Screen, step: Step, results: Sequence[ResourceResult], settings: Settings) -> None:
     """What the step did; and, unless there was nothing to do, the errata that have to do with it."""
-    for event in happened:
+    for event in results:
         note_thing(screen, event, outcome=event.outcome, step=step.name)
         show_outcome(screen, event.outcome, event.kind, event.identity)
         for difference in event.differences:
@@ -49,7 +49,7 @@ def show_step_ended(screen: Screen, step: Step, happened: Sequence[Happened], se
                 screen.keep(INDENT + line, "dim")
         for note in event.notes:
             screen.prose(INDENT, note, "dim")
-    if all(event.outcome == "unchanged" for event in happened):
+    if all(event.outcome == "unchanged" for event in results):
         return
     for erratum in ERRATA:
         if erratum.step == step.name and erratum.as_written:
@@ -63,16 +63,16 @@ def show_took(screen: Screen, seconds: float) -> None:
 
 
 def show_outcome(screen: Screen, word: str, kind: str, identity: Mapping[str, str], remark: str = "") -> None:
-    """What became of one thing, in a word; a transcript may name a kind that nobody knows here."""
+    """What became of one resource, in a word; a transcript may name a kind that nobody knows here."""
     name = name_of(kind, dict(identity))
     screen.line(word, noun_of(kind), f"{name}  ({remark})" if remark else name, STYLES.get(word, ""))
 
 
-def note_thing(screen: Screen, thing: Any, **more: Any) -> None:
-    """One more thing in the document, with what is known of it."""
-    known = {name: getattr(thing, name) for name in ("key", "kind", "identity")}
-    differences = [vars(difference) for difference in getattr(thing, "differences", ())]
-    notes = list(getattr(thing, "notes", ()))
+def note_thing(screen: Screen, resource: Any, **more: Any) -> None:
+    """One more resource in the document, with what is known of it."""
+    known = {name: getattr(resource, name) for name in ("key", "kind", "identity")}
+    differences = [vars(difference) for difference in getattr(resource, "differences", ())]
+    notes = list(getattr(resource, "notes", ()))
     screen.document.setdefault("things", []).append(
         {
             **known,

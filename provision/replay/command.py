@@ -32,7 +32,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "file", metavar="FILE", nargs="?", type=Path, help="a transcript; default: the last run that built something"
     )
     parser.add_argument("--list", action="store_true", help="name the transcripts that there are")
-    parser.add_argument("--state", metavar="PATH", type=Path, help="the ledger whose runs are meant")
+    parser.add_argument("--state", metavar="PATH", type=Path, help="the state file whose runs are meant")
     parser.add_argument("--speed", metavar="X", type=float, default=1.0, help="how fast; 1 is the run's own speed")
     written = parser.add_mutually_exclusive_group()
     written.add_argument("--html", metavar="OUT", type=Path, help="write one self-contained page instead")
@@ -92,7 +92,7 @@ def shown(options: argparse.Namespace, screen: Screen) -> int:
 
 def check_speed(speed: float) -> None:
     if not (0 < speed < math.inf):
-        raise outcome.Stop(
+        raise outcome.UserError(
             f"--speed {speed:g} is no speed.",
             means="Nothing was played.",
             advice=("1 is the run's own speed, 2 twice as fast, 0.5 half as fast.",),
@@ -103,7 +103,7 @@ def check_speed(speed: float) -> None:
 def scripted(recording: Recording, path: Path, screen: Screen) -> None:
     """What a deployment's runs until this one have built, as one script."""
     if path.suffix == ".jsonl":
-        raise outcome.Stop(
+        raise outcome.UserError(
             f"--script writes a script, and {path} is named like a transcript, which would be overwritten.",
             means="Nothing was written.",
             advice=("A transcript's name comes before it: replay FILE --script OUT",),
@@ -150,7 +150,7 @@ def last_built(paths: list[Path], folder: Path) -> Recording:
     if last is None:
         raise NoTranscript(
             f"There is no transcript in {folder}.",
-            means="Every run of provision and teardown writes one beside its ledger.",
+            means="Every run of provision and teardown writes one beside its state file.",
             advice=(f"Build something first: {program('provision', ['--sandbox'])}", "or name the FILE."),
             exit_code=outcome.LEFT,
         )
@@ -158,5 +158,5 @@ def last_built(paths: list[Path], folder: Path) -> Recording:
 
 
 def makes_something(recording: Recording) -> bool:
-    """Whether a step made a thing: to mend one, or to test the result, is less than what people want to see again."""
+    """Whether a step made a resource: people want to see that again, and not an update or a test alone."""
     return any(one["outcome"] in MADE for done in recording.of("done") for one in done["happened"])

@@ -17,7 +17,7 @@ from provision.lesson.picture import as_text
 from provision.lesson.views import show_call, show_drawing, show_markdown, show_page
 from provision.record.recording import Recording, invented
 from provision.record.views import WaitLines, show_hop, show_outcome, show_step_ended, show_test, show_took
-from provision.replay.scenes import LONGEST_SILENCE, Scene, existing, happened, is_seen, scenes, seconds_of
+from provision.replay.scenes import LONGEST_SILENCE, Scene, existing, is_seen, results, scenes, seconds_of
 from provision.terminal.screen import Screen
 
 SPEEDS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
@@ -92,7 +92,7 @@ class Show:
         elif kind == "wait":
             self.waits.show(Wait(**{name: event[name] for name in ("reason", "means", "words", "elapsed", "budget")}))
         elif kind == "done" and scene.step is not None:
-            made = [happened(one) for one in event["happened"]]
+            made = [results(one) for one in event["happened"]]
             show_step_ended(self.screen, scene.step, made, self.recording.settings)
             took = seconds_of(scene)
             if self.screen.presenting and took is not None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from provision import STEPS, Step
 from provision.record.recording import Recording
-from provision.state.entries import Difference, Happened
+from provision.state.entries import Difference, ResourceResult
 from provision.state.resources import PLACES
 
 # What a person waits for at most, in seconds of the recording: longer silences are shortened.
@@ -25,7 +25,7 @@ class Scene:
 
 
 def scenes(recording: Recording, *, unseen: bool = False) -> list[Scene]:
-    """The pages of a run, in its order. Of a teardown the steps are those whose things were removed.
+    """The pages of a run, in its order. Of a teardown the steps are those whose resources were removed.
 
     `unseen`: also those before and between the steps that have nothing but looks.
     """
@@ -102,7 +102,7 @@ def seconds_of(scene: Scene) -> float | None:
 
 
 def existing(recording: Recording, so_far: Iterable[dict[str, Any]]) -> set[str]:
-    """The ledger's keys of what there was after these events of a run, as far as the run came across it."""
+    """The state file's keys of what there was after these events of a run, as far as the run came across it."""
     events = recording.events
     there: set[str] = set()
     if recording.header["program"] == "teardown":  # it begins with all that it takes away, or leaves
@@ -120,10 +120,10 @@ def existing(recording: Recording, so_far: Iterable[dict[str, Any]]) -> set[str]
     return there
 
 
-def happened(fields: dict[str, Any]) -> Happened:
+def results(fields: dict[str, Any]) -> ResourceResult:
     """What a step did, as it was before it was written down."""
     differences = tuple(Difference(one["attribute"], one["found"], one["wanted"]) for one in fields["differences"])
-    return Happened(
+    return ResourceResult(
         fields["key"],
         fields["kind"],
         fields["identity"],

@@ -60,7 +60,7 @@ BUILD_ANEW = (
 )
 
 
-class CannotScript(outcome.Stop):
+class CannotScript(outcome.UserError):
     """What the transcripts say is not the whole deployment."""
 
     exit_code = outcome.USAGE

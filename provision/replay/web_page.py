@@ -47,7 +47,7 @@ class Written:
 
 @dataclass(frozen=True)
 class View:
-    """A page of the run. `there` and `new` are the ledger's keys of what there was after it, and of what it made."""
+    """A page of the run. `there` and `new`: the keys of what there was after it, and of what it made."""
 
     number: int
     scene: Scene
@@ -174,5 +174,5 @@ def written(scene: Scene, page: Page | None, region: str) -> Iterator[Written]:
 
 
 def last_of(waits: list[Event]) -> list[Event]:
-    """Of each thing that was waited for the last that was said."""
+    """Of each resource that was waited for the last that was said."""
     return list({wait["reason"]: wait for wait in waits}.values())

@@ -15,14 +15,14 @@ TAG = "poc-deployment"  # on everything that can carry tags; its value is the de
 
 ADOPTED_TAG = "poc-adopted"  # beside it on what a person made and the deployment took over; its value is "true"
 
-MARKS = (TAG, ADOPTED_TAG)
+TAG_KEYS = (TAG, ADOPTED_TAG)
 
 
 class NotYetMade(KeyError):
     """A step asks for what an earlier one makes, and it is not there yet; `args[0]` is its key."""
 
 
-class CannotMend(outcome.Stop):
+class CannotUpdate(outcome.UserError):
     """Something of ours differs in a way that AWS cannot change in place. Nothing with data is replaced unasked."""
 
     def __init__(self, kind: str, name: str, attribute: str, found: Any, wanted: Any) -> None:
@@ -35,7 +35,7 @@ class CannotMend(outcome.Stop):
 
 @dataclass(frozen=True)
 class Difference:
-    """An attribute of something found that is not as wanted, and that was mended."""
+    """An attribute of something found that is not as wanted, and that was updated."""
 
     attribute: str
     found: Any
@@ -43,8 +43,8 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Happened:
-    """What one `making` block did: outcome is "created", "mended", "unchanged" or "recovered" (a lost answer)."""
+class ResourceResult:
+    """What one `resource` block did: outcome is "created", "updated", "unchanged" or "recovered" (a lost answer)."""
 
     key: str
     kind: str
@@ -56,7 +56,7 @@ class Happened:
 
 @dataclass
 class Resource:
-    """One entry. `identity` is known before the call and finds the thing; `outputs` are learned after it."""
+    """One entry. `identity` is known before the call and finds the resource; `outputs` are learned after it."""
 
     key: str
     kind: str
@@ -89,8 +89,8 @@ class Resource:
         return ", ".join(self.identity.values())
 
 
-class Making:
-    """What a step sees inside `with ledger.making(...) as made`: the outputs, and a place for differences."""
+class Entry:
+    """What a step sees inside `with state.resource(...) as entry`: the outputs, and a place for differences."""
 
     def __init__(self, resource: Resource, found: Mapping[str, Any] | None, deployment: str) -> None:
         self.resource = resource
@@ -116,8 +116,8 @@ class Making:
         """What was noted under this name in an earlier run, if anything."""
         return self.resource.outputs.get(name)
 
-    def differs(self, attribute: str, *, found: Any, wanted: Any, same: bool | None = None) -> bool:
-        """Whether `found` must be mended to become `wanted`; remembered for the report.
+    def drifted(self, attribute: str, *, found: Any, wanted: Any, same: bool | None = None) -> bool:
+        """Whether `found` must be updated to become `wanted`; remembered for the report.
 
         `same` decides instead of equality where values compare by meaning.
         """
@@ -138,39 +138,39 @@ class Making:
 
     @property
     def tag_list(self) -> list[dict[str, str]]:
-        """The mark, for the services that take a list of Key and Value; `tags` for the others."""
+        """The tag, for the services that take a list of Key and Value; `tags` for the others."""
         return [{"Key": key, "Value": value} for key, value in self.tags.items()]
 
-    def lacks_mark(self) -> bool:
+    def needs_tag(self) -> bool:
         """Whether our tag must be put (back) on what was found: it was adopted, or somebody took its tags away.
 
-        Tags that cannot be read, and things that can carry none here, lack nothing. Ask for this before any other
-        difference: until the mark is on it nothing else of what is adopted has been changed.
+        Tags that cannot be read, and resources that can carry none here, lack nothing. Ask for this before any other
+        difference: until the tag is on it nothing else of what is adopted has been changed.
         """
-        marks = (self.found or {}).get("Tags")
-        if marks is None:
+        tags = (self.found or {}).get("Tags")
+        if tags is None:
             return False
-        missing = {key: value for key, value in self.tags.items() if marks.get(key) != value}
+        missing = {key: value for key, value in self.tags.items() if tags.get(key) != value}
         if not missing:
             return False
-        self.keep("tags", {key: marks.get(key) for key in self.tags})
-        return self.differs(f"tag {TAG}", found=marks.get(TAG), wanted=self.tags[TAG], same=False)
+        self.keep("tags", {key: tags.get(key) for key in self.tags})
+        return self.drifted(f"tag {TAG}", found=tags.get(TAG), wanted=self.tags[TAG], same=False)
 
     def keep(self, name: str, value: Any) -> None:
         """Remember `value`, which is about to be written over: of what is adopted it is kept, to be put back."""
         self.replaced.setdefault(name, value)
 
-    def cannot_mend(self, attribute: str, *, found: Any, wanted: Any) -> None:
-        """Stop, with CannotMend, when `found` is not `wanted`: AWS cannot change this attribute in place."""
+    def must_be_replaced(self, attribute: str, *, found: Any, wanted: Any) -> None:
+        """Stop, with CannotUpdate, when `found` is not `wanted`: AWS cannot change this attribute in place."""
         if found != wanted:
-            raise CannotMend(self.resource.kind, self.resource.name, attribute, found, wanted)
+            raise CannotUpdate(self.resource.kind, self.resource.name, attribute, found, wanted)
 
     def note(self, sentence: str) -> None:
         """Something the report must say beside the differences."""
         self.notes.append(sentence)
 
-    def go_on_from(self, earlier: Making | None) -> None:
-        """Report what an earlier try mended, too: its answer was lost, and this try found it done."""
+    def go_on_from(self, earlier: Entry | None) -> None:
+        """Report what an earlier try updated, too: its answer was lost, and this try found it done."""
         if earlier is not None:
             again = {difference.attribute for difference in self.differences}
             self.differences[:0] = [one for one in earlier.differences if one.attribute not in again]

@@ -24,8 +24,8 @@ from provision.terminal.disk import make_folder_durably
 SCHEMA = 1
 
 
-class LedgerRefused(outcome.Stop):
-    """The ledger cannot be used: unreadable, damaged, of another account, or held by another process."""
+class StateRefused(outcome.UserError):
+    """The state file cannot be used: unreadable, damaged, of another account, or held by another process."""
 
 
 def now() -> str:
@@ -66,15 +66,15 @@ def is_held(error: Exception) -> bool:
 
 
 def take_lock(path: Path) -> IO[str]:
-    """The lock of the file at `path`, on another file, which is never renamed. Raises LedgerRefused."""
+    """The lock of the file at `path`, on another file, which is never renamed. Raises StateRefused."""
     lock_path = path.with_name(path.name + ".lock")
     try:
         make_folder_durably(path.parent)
         lock = lock_path.open("a+", encoding="utf-8")
     except OSError as error:
-        raise LedgerRefused(
-            f"The ledger's folder {path.parent} cannot be written: {error.strerror}.",
-            means="Without a ledger nothing is built: what was made could not be found again.",
+        raise StateRefused(
+            f"The state file's folder {path.parent} cannot be written: {error.strerror}.",
+            means="Without a state file nothing is built: what was made could not be found again.",
             advice=("Choose another place with --state PATH.",),
             exit_code=outcome.ENVIRONMENT,
         ) from error
@@ -85,13 +85,13 @@ def take_lock(path: Path) -> IO[str]:
         holder = (text_of(lock) if held else "") or "another process"
         lock.close()
         if held:
-            raise LedgerRefused(
-                f"The ledger {path} is in use by {holder}.",
+            raise StateRefused(
+                f"The state file {path} is in use by {holder}.",
                 means="Two programs at work on one deployment would undo each other's work.",
                 advice=("Wait until it has ended, or end it, then run the same command again.",),
             ) from error
-        raise LedgerRefused(
-            f"The ledger {path} cannot be locked: {error}.",
+        raise StateRefused(
+            f"The state file {path} cannot be locked: {error}.",
             means="This file system knows no locks, so a second program could not be kept out.",
             advice=("Choose a place on a local disk with --state PATH.",),
         ) from error
@@ -111,39 +111,39 @@ def release_lock(lock: IO[str] | None) -> None:
 
 
 def read_bytes(path: Path) -> bytes | None:
-    """What is in the file; None where there is none. Raises LedgerRefused."""
+    """What is in the file; None where there is none. Raises StateRefused."""
     try:
         return path.read_bytes()
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise LedgerRefused(
-            f"The ledger {path} cannot be read: {error.strerror}.",
+        raise StateRefused(
+            f"The state file {path} cannot be read: {error.strerror}.",
             means="What it records may still exist in the account.",
             advice=("Make it readable, then run the same command again.",),
             exit_code=outcome.ENVIRONMENT,
         ) from error
 
 
-def check_bound_to(ledger: Bound, account: str, region: str, endpoint: str | None) -> None:
-    """Raise LedgerRefused unless it belongs to this account, Region and endpoint."""
-    mine = {"account": ledger.account, "Region": ledger.region, "endpoint": ledger.endpoint or "AWS"}
+def check_bound_to(state: Bound, account: str, region: str, endpoint: str | None) -> None:
+    """Raise StateRefused unless it belongs to this account, Region and endpoint."""
+    mine = {"account": state.account, "Region": state.region, "endpoint": state.endpoint or "AWS"}
     here = {"account": account, "Region": region, "endpoint": endpoint or "AWS"}
     for what, recorded in mine.items():
         if what == "endpoint" and recorded.startswith("sandbox:") and here[what].startswith("sandbox:"):
             continue  # another sandbox: the one that was recorded is gone, and the caller says so
         if recorded != here[what]:
-            raise LedgerRefused(
-                f"The ledger {ledger.path} belongs to {what} {recorded}, and this run is for {here[what]}.",
-                means="A ledger never acts anywhere but where its things are.",
+            raise StateRefused(
+                f"The state file {state.path} belongs to {what} {recorded}, and this run is for {here[what]}.",
+                means="A state file never acts anywhere but where its resources are.",
                 advice=("Use the matching --profile, --region or --endpoint-url, or another --state PATH.",),
             )
 
 
-def cannot_write(path: Path, error: OSError) -> LedgerRefused:
+def cannot_write(path: Path, error: OSError) -> StateRefused:
     """What an OSError means for the state file, or for what is kept beside it."""
-    return LedgerRefused(
-        f"The ledger {path} cannot be written: {error.strerror}.",
+    return StateRefused(
+        f"The state file {path} cannot be written: {error.strerror}.",
         means="The program stops before its next call, so that nothing is made that is not recorded.",
         advice=(
             ("Put its folder back, and run the same command again;", "if it is lost, add --recover.")
@@ -179,16 +179,16 @@ ORIGINS = ("created", "adopted")
 
 
 def parse(data: bytes, path: Path) -> dict[str, Any]:
-    """The content of a ledger's file, checked. Raises LedgerRefused naming what is wrong and the backup."""
+    """The content of the state file, checked. Raises StateRefused naming what is wrong and the backup."""
     try:
         content = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise _damaged(path, "it is not JSON" if data.strip() else "it is empty") from error
     if not isinstance(content, dict) or "schema" not in content:
-        raise _damaged(path, "it is not a ledger")
+        raise _damaged(path, "it is not a state file")
     if content["schema"] != SCHEMA:
-        raise LedgerRefused(
-            f"The ledger {path} has schema {content['schema']!r}; this version of the suite reads schema {SCHEMA}.",
+        raise StateRefused(
+            f"The state file {path} has schema {content['schema']!r}; this version of the suite reads schema {SCHEMA}.",
             advice=("Use the version of the suite that wrote it.",),
         )
     damage = _damage(content)
@@ -243,13 +243,13 @@ def _is_json(text: Any) -> bool:
     return isinstance(text, str)
 
 
-def _damaged(path: Path, how: str) -> LedgerRefused:
+def _damaged(path: Path, how: str) -> StateRefused:
     backup = path.with_name(path.name + ".backup")
     advice = ["Nothing was called and nothing was overwritten."]
     if backup.exists():
         advice.append(f"The state before the last run is in {backup}; look at it, and put it in place if it is right.")
-    return LedgerRefused(
-        f"The ledger {path} cannot be used: {how}.",
+    return StateRefused(
+        f"The state file {path} cannot be used: {how}.",
         means="What it recorded may still exist in the account.",
         advice=tuple(advice),
     )

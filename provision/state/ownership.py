@@ -22,9 +22,9 @@ def is_the_recorded(resource: Resource, found: Mapping[str, Any]) -> bool:
     return known is not None and known == immutable_id(resource.kind, found)
 
 
-def described(kind: str, found: Mapping[str, Any], mark: str | None) -> str:
+def described(kind: str, found: Mapping[str, Any], tag: str | None) -> str:
     """Whose something found is, and what tells it from a namesake."""
-    words = [f"deployment {mark}" if mark else "no mark of this suite"]
+    words = [f"deployment {tag}" if tag else "no tag of this suite"]
     known = immutable_id(kind, found)
     if known is not None:
         words.append(f"{TYPES[kind].id_field} {known}")
@@ -33,10 +33,10 @@ def described(kind: str, found: Mapping[str, Any], mark: str | None) -> str:
     return ", ".join(words)
 
 
-class NotOurs(outcome.Stop):
+class NotOurs(outcome.UserError):
     """Something of that name exists, and this deployment did not make it. Nothing was touched.
 
-    `theirs` and `ours` say in words what was found and what is recorded; `mark` is another deployment's, None for
+    `theirs` and `ours` say in words what was found and what is recorded; `tag` is another deployment's, None for
     none: only what has none can be adopted.
     """
 
@@ -48,14 +48,14 @@ class NotOurs(outcome.Stop):
         ours: str,
         *,
         key: str = "",
-        mark: str | None = None,
+        tag: str | None = None,
     ) -> None:
         self.key = key
         self.kind = kind
         self.identity = dict(identity)
         self.theirs = theirs
         self.ours = ours
-        self.mark = mark
+        self.tag = tag
         name = ", ".join(identity.values())
         super().__init__(
             f"{kind} {name} exists already and is not this deployment's.",
@@ -67,11 +67,11 @@ class NotOurs(outcome.Stop):
         )
 
 
-class MarkNotYetSeen(NotOurs):
-    """As NotOurs, but it was promised here and may be ours: its tags may lag behind. To be looked at again."""
+class TagNotYetVisible(NotOurs):
+    """As NotOurs, but it was recorded here and may be ours: its tags may lag behind. To be looked at again."""
 
 
-class UnknownOwner(outcome.Stop):
+class UnknownOwner(outcome.UserError):
     """Something of that name exists, and its tags could not be read: neither ours nor foreign can be assumed."""
 
     def __init__(self, kind: str, identity: Mapping[str, str]) -> None:
@@ -82,29 +82,29 @@ class UnknownOwner(outcome.Stop):
         )
 
 
-class MarkLost(outcome.Stop):
-    """It has the id that the ledger recorded, but not this deployment's mark.
+class TagLost(outcome.UserError):
+    """It has the id that the state file recorded, but not this deployment's tag.
 
-    An id in a file is a claim, and files can be edited: without the mark nothing is deleted.
+    An id in a file is a claim, and files can be edited: without the tag nothing is deleted.
     """
 
     def __init__(self, kind: str, identity: Mapping[str, str], theirs: str, ours: str) -> None:
         super().__init__(
-            f"{kind} {', '.join(identity.values())} is the one that the ledger records, but carries {theirs}.",
-            means="The ledger alone does not prove that it is this deployment's. It was not deleted.",
+            f"{kind} {', '.join(identity.values())} is the one that the state file records, but carries {theirs}.",
+            means="The state file alone does not prove that it is this deployment's. It was not deleted.",
             advice=(
-                "If it is, run python -m provision, which puts the mark back, then run the same command again;",
+                "If it is, run python -m provision, which puts the tag back, then run the same command again;",
                 f"or put the tag {TAG}={ours} on it yourself, or remove it by hand.",
             ),
         )
 
 
-class TwoOfOurs(outcome.Stop):
-    """Two things carry this deployment's mark where one must: which is right cannot be guessed."""
+class TwoOfOurs(outcome.UserError):
+    """Two resources carry this deployment's tag where one must: which is right cannot be guessed."""
 
     def __init__(self, kind: str, name: str, ids: list[str]) -> None:
         super().__init__(
-            f"{kind} {name}: {len(ids)} of them carry this deployment's mark: {', '.join(ids)}.",
+            f"{kind} {name}: {len(ids)} of them carry this deployment's tag: {', '.join(ids)}.",
             means="One is enough, and which of them to keep is not for a program to guess.",
             advice=("Remove one by hand, then run the same command again.",),
         )
@@ -116,9 +116,9 @@ def can_be_tagged(kind: str, found: Mapping[str, Any]) -> bool:
 
 
 def goes_on(recorded: Resource, found: Mapping[str, Any]) -> bool:
-    """Whether what has no mark is the recorded thing, whose tags somebody took away. Nothing is deleted here.
+    """Whether what has no tag is the recorded resource, whose tags somebody took away. Nothing is deleted here.
 
-    What is adopted and on its way out of the ledger lost its mark last: it is its owner's again.
+    What is adopted and on its way out of the state file lost its tag last: it is its owner's again.
     """
     if not is_the_recorded(recorded, found) or (recorded.is_adopted and recorded.status == "deleting"):
         return False
@@ -128,22 +128,22 @@ def goes_on(recorded: Resource, found: Mapping[str, Any]) -> bool:
 def is_to_be_deleted(deployment: str, resource: Resource, found: Mapping[str, Any]) -> bool:
     """Whether what was found under a recorded identity is this deployment's to delete, and not a namesake.
 
-    The mark decides. Raises UnknownOwner when it cannot be read, MarkLost when it is missing from what has the
+    The tag decides. Raises UnknownOwner when it cannot be read, TagLost when it is missing from what has the
     recorded id: that is neither deleted nor forgotten.
     """
     if "Tags" not in found:  # it can carry none: its id decides, or the parent, verified by the caller
         return immutable_id(resource.kind, found) in (None, resource.outputs.get("id"))
     if found["Tags"] is None:
         raise UnknownOwner(resource.kind, resource.identity)
-    mark = found["Tags"].get(TAG)
-    if mark == deployment:
+    tag = found["Tags"].get(TAG)
+    if tag == deployment:
         return True
     if not is_the_recorded(resource, found):
         return False
-    if resource.kind == "lambda:function" and (mark or resource.status == "deleted"):
-        return False  # the same code is no proof where another mark speaks, or of something deleted
+    if resource.kind == "lambda:function" and (tag or resource.status == "deleted"):
+        return False  # the same code is no proof where another tag speaks, or of something deleted
     going = found.get("TableStatus") == "DELETING" or found.get("State") == "Deleting"
     if going or resource.status == "deleted":
         return True  # its tags are gone already, and nothing remains to be done but to wait
-    theirs = f"the mark of deployment {mark}" if mark else "no mark"
-    raise MarkLost(resource.kind, resource.identity, theirs, deployment)
+    theirs = f"the tag of deployment {tag}" if tag else "no tag"
+    raise TagLost(resource.kind, resource.identity, theirs, deployment)

@@ -1,4 +1,4 @@
-"""The ledger: everything the suite makes is promised here, with enough to find it again, before it is made.
+"""The state file: everything the suite makes is recorded here, with enough to find it again, before it is made.
 
 A JSON file, bound to one account, Region and endpoint. Teardown is this file read backwards. It is written so that
 no crash and no power failure can leave it unreadable: temporary file in the same folder, fsync, replace, fsync of
@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from provision.aws.answers import AnswerLost, Call
-from provision.aws.calls import UnpromisedWrite
-from provision.aws.operations import TAKEN_OUT, TRIALS
-from provision.state.entries import TAG, Happened, Making, NotYetMade, Resource
+from provision.aws.calls import UnrecordedWrite
+from provision.aws.operations import DEAD_LETTER_CALLS, SMOKE_TEST_CALLS
+from provision.state.entries import TAG, Entry, NotYetMade, Resource, ResourceResult
 from provision.state.file import (
     SCHEMA,
-    LedgerRefused,
+    StateRefused,
     cannot_write,
     check_bound_to,
     checksum,
@@ -34,8 +34,8 @@ from provision.state.file import (
     take_lock,
 )
 from provision.state.ownership import (
-    MarkNotYetSeen,
     NotOurs,
+    TagNotYetVisible,
     UnknownOwner,
     can_be_tagged,
     described,
@@ -45,11 +45,11 @@ from provision.state.ownership import (
 from provision.state.resources import TYPES, immutable_id
 from provision.terminal.disk import write_durably
 
-L = TypeVar("L", bound="Ledger")
+L = TypeVar("L", bound="State")
 
 
-class Ledger:
-    """The state file of one deployment. Made by `Ledger.open`, which holds its lock until `close`."""
+class State:
+    """The state file of one deployment. Made by `State.open`, which holds its lock until `close`."""
 
     writes = True  # a plan's does not, and takes no lock: it is read once, and who writes it replaces it whole
 
@@ -63,7 +63,7 @@ class Ledger:
         self.receipt: dict[str, Any] | None = content.get("receipt")
         self.resources: list[Resource] = [Resource(**entry) for entry in content["resources"]]
         self.step = ""
-        self.happened: list[Happened] = []
+        self.results: list[ResourceResult] = []
         self.consent: Callable[[], None] = lambda: None
         self.saved: Callable[[], None] = lambda: None  # told whenever the file has been written
         # Asked with key, kind, identity and what was found, in words: may what a person made be taken over?
@@ -72,19 +72,19 @@ class Ledger:
         self._saved = saved
         self._backed_up = False
         self._lock = lock
-        self._open: list[Making] = []
+        self._open: list[Entry] = []
         self._deleting: list[Resource] = []
         self._trial: str | None = None
         self._unsaved = False  # whether a save failed: then no write leaves before one has succeeded
-        self._unanswered: dict[str, Making] = {}  # by key, what an earlier try began when an answer was lost
+        self._unanswered: dict[str, Entry] = {}  # by key, what an earlier try began when an answer was lost
 
     # Opening and closing.
 
     @classmethod
     def open(cls: type[L], path: Path, *, account: str, region: str, endpoint: str | None) -> L:
-        """The ledger at `path`, locked; a new, unsaved one when there is no file.
+        """The state file at `path`, locked; a new, unsaved one when there is no file.
 
-        Raises LedgerRefused when it belongs elsewhere, cannot be read, is damaged, or is held by another process.
+        Raises StateRefused when it belongs elsewhere, cannot be read, is damaged, or is held by another process.
         """
         if path.is_symlink():  # else the link would be replaced, and each name of the file had a lock of its own
             path = path.resolve()
@@ -104,16 +104,16 @@ class Ledger:
                     "resources": [],
                 }
                 return cls(path, content, None, lock)
-            ledger = cls(path, parse(saved, path), saved, lock)
-            check_bound_to(ledger, account, region, endpoint)
-            return ledger
+            state = cls(path, parse(saved, path), saved, lock)
+            check_bound_to(state, account, region, endpoint)
+            return state
         except BaseException:
             release_lock(lock)
             raise
 
     @classmethod
     def check(cls, path: Path) -> None:
-        """Raise LedgerRefused when the file at `path` cannot be read or is damaged; that there is none is no fault."""
+        """Raise StateRefused when the file at `path` cannot be read or is damaged; that there is none is no fault."""
         saved = read_bytes(path) if path.parent.is_dir() else None
         if saved is not None:
             parse(saved, path)
@@ -126,7 +126,7 @@ class Ledger:
 
     @property
     def tags(self) -> dict[str, str]:
-        """The mark that everything of this deployment carries, as AWS's dictionaries of tags take it."""
+        """The tag that everything of this deployment carries, as AWS's dictionaries of tags take it."""
         return {TAG: self.deployment}
 
     @property
@@ -149,7 +149,7 @@ class Ledger:
         return resource.outputs
 
     def identity(self, key: str) -> dict[str, str]:
-        """What an earlier step named its thing. Raises NotYetMade when that step has not run."""
+        """What an earlier step named its resource. Raises NotYetMade when that step has not run."""
         resource = self.record(key)
         if resource is None:
             raise NotYetMade(key)
@@ -174,7 +174,7 @@ class Ledger:
     # Making.
 
     @contextmanager
-    def making(
+    def resource(
         self,
         key: str,
         kind: str,
@@ -182,16 +182,16 @@ class Ledger:
         found: Mapping[str, Any] | None,
         parent: str | None = None,
         **identity: str,
-    ) -> Iterator[Making]:
-        """Promise something, make or mend it inside the block, and note it.
+    ) -> Iterator[Entry]:
+        """Promise something, make or update it inside the block, and note it.
 
         `found` is AWS's own description of it, with "Tags" as a dictionary (None where they could not be read), or
         None when there is none. What can carry no tags names the key of its `parent`, whose ownership it shares.
         `identity` finds it again: known before the call, and named as in AWS's API.
 
-        The promise reaches the disk just before the first write inside the block leaves; a block without a write
+        The record reaches the disk just before the first write inside the block leaves; a block without a write
         leaves the file as it is. Raises NotOurs or UnknownOwner before the block when `found` is somebody else's, and
-        LedgerRefused when the ledger records another thing in this place.
+        StateRefused when the state file records another resource in this place.
         """
         recorded = next((resource for resource in self.resources if resource.key == key), None)
         if recorded is not None and parent is None and recorded.status != "deleted" and recorded.identity != identity:
@@ -199,29 +199,31 @@ class Ledger:
         how = "created"
         if found is not None:
             how = self._whose(key, recorded, kind, identity, found, parent)
-        made = Making(self._promise(recorded, key, kind, identity, found, how), found, self.deployment)
-        made.resource.parent = parent
-        self._open.append(made)
+        entry = Entry(self._record(recorded, key, kind, identity, found, how), found, self.deployment)
+        entry.resource.parent = parent
+        self._open.append(entry)
         try:
-            yield made
+            yield entry
         except AnswerLost:
-            made.go_on_from(self._unanswered.get(key))
-            self._unanswered[key] = made
+            entry.go_on_from(self._unanswered.get(key))
+            self._unanswered[key] = entry
             raise
         finally:
             self._open.pop()
-        made.resource.status = "created"
-        # Compared with what the file has by now, which may be the promise: a thing that is made again within a second,
-        # with the same outputs, otherwise equals the entry from before and stays "creating" on the disk.
-        in_file = next((entry for entry in self.resources if entry.key == key), None)
-        if made.resource != in_file or self._unsaved:
-            self._put(made.resource)
+        entry.resource.status = "created"
+        # Compared with what the file has by now, which may be the record: a resource that is made again within a
+        # second, with the same outputs, otherwise equals the entry from before and stays "creating" on the disk.
+        in_file = next((one for one in self.resources if one.key == key), None)
+        if entry.resource != in_file or self._unsaved:
+            self._put(entry.resource)
             self.save()
-        made.go_on_from(self._unanswered.pop(key, None))
-        result = how if how != "ours" else "mended" if made.differences else "unchanged"
-        self.happened.append(Happened(key, kind, dict(identity), result, tuple(made.differences), tuple(made.notes)))
+        entry.go_on_from(self._unanswered.pop(key, None))
+        result = how if how != "ours" else "updated" if entry.differences else "unchanged"
+        self.results.append(
+            ResourceResult(key, kind, dict(identity), result, tuple(entry.differences), tuple(entry.notes))
+        )
 
-    def _promise(
+    def _record(
         self,
         recorded: Resource | None,
         key: str,
@@ -230,7 +232,7 @@ class Ledger:
         found: Mapping[str, Any] | None,
         how: str,
     ) -> Resource:
-        """The entry as it will be: the recorded one when the thing is there, else one that begins anew."""
+        """The entry as it will be: the recorded one when the resource is there, else one that begins anew."""
         if found is not None:
             resource = Resource(key, kind, self.step, dict(identity), since=now())
             if how == "adopted":
@@ -247,20 +249,20 @@ class Ledger:
         return Resource(key, kind, self.step, dict(identity), since=now())
 
     def check_names(self, names: Mapping[str, Mapping[str, str]]) -> None:
-        """Raise LedgerRefused where something recorded has another identity than `names` says of its key.
+        """Raise StateRefused where something recorded has another identity than `names` says of its key.
 
-        `making` would notice, too, but only when the steps before have written already.
+        `resource` would notice, too, but only when the steps before have written already.
         """
         for entry in self.standing:
             wanted = names.get(entry.key)
             if wanted is not None and entry.identity != wanted:
                 raise self._made_for_another(entry, wanted)
 
-    def _made_for_another(self, recorded: Resource, wanted: Mapping[str, str]) -> LedgerRefused:
-        return LedgerRefused(
-            f"The ledger {self.path} records {recorded.kind} {recorded.name}, and this run is for "
+    def _made_for_another(self, recorded: Resource, wanted: Mapping[str, str]) -> StateRefused:
+        return StateRefused(
+            f"The state file {self.path} records {recorded.kind} {recorded.name}, and this run is for "
             f"{', '.join(wanted.values())}.",
-            means="One ledger is one deployment: to go on would forget what it records, and leave it behind.",
+            means="One state file is one deployment: to go on would forget what it records, and leave it behind.",
             advice=("Name the --learner that it was made for, or another --state PATH.",),
         )
 
@@ -285,29 +287,29 @@ class Ledger:
             if owner is None:
                 raise NotOurs(kind, identity, "no parent of this deployment", self.deployment, key=key)
             return "adopted" if standing is None and owner.is_adopted else ours
-        mark = (found.get("Tags") or {}).get(TAG) or None
-        if mark == self.deployment:
+        tag = (found.get("Tags") or {}).get(TAG) or None
+        if tag == self.deployment:
             return ours
-        if mark is None and standing is not None and goes_on(standing, found):
+        if tag is None and standing is not None and goes_on(standing, found):
             return "ours"
         if can_be_tagged(kind, found) and found.get("Tags") is None:
             raise UnknownOwner(kind, identity)
         is_promised = standing is not None and standing.status == "creating" and not standing.is_adopted
         if "Tags" not in found and is_promised:
-            # It can carry no tags here. AWS allows one trigger between two, and there was none when it was promised.
+            # It can carry no tags here. AWS allows one trigger between two, and there was none when it was recorded.
             return ours
-        theirs = described(kind, found, mark)
-        if mark is None and self._may_adopt(key, kind, identity, found, theirs):
+        theirs = described(kind, found, tag)
+        if tag is None and self._may_adopt(key, kind, identity, found, theirs):
             return "adopted"
         known = recorded.outputs.get("id") if recorded is not None else None
         mine = f"{self.deployment}, {TYPES[kind].id_field} {known}" if known else self.deployment
-        refused = MarkNotYetSeen if is_promised and mark is None and known is None else NotOurs
-        raise refused(kind, identity, theirs, mine, key=key, mark=mark)
+        refused = TagNotYetVisible if is_promised and tag is None and known is None else NotOurs
+        raise refused(kind, identity, theirs, mine, key=key, tag=tag)
 
     def _may_adopt(
         self, key: str, kind: str, identity: Mapping[str, str], found: Mapping[str, Any], theirs: str
     ) -> bool:
-        """Whether consent is given to take over what has no mark; asked once in a run for each thing."""
+        """Whether consent is given to take over what has no tag; asked once in a run for each resource."""
         if TYPES[kind].names_repeat:
             return False  # ours is made beside it
         asked = (key, immutable_id(kind, found) or "")
@@ -316,10 +318,10 @@ class Ledger:
         return self._adopted[asked]
 
     def leaves_alone(self, key: str, kind: str, found: Mapping[str, Any] | None, **identity: str) -> bool:
-        """Whether something that is there already, without any mark, is used as it is, and left as it is.
+        """Whether something that is there already, without any tag, is used as it is, and left as it is.
 
-        It does not get an entry, so teardown does not know it. False for what is recorded, carries a mark, or may be
-        adopted: then `making` decides.
+        It does not get an entry, so teardown does not know it. False for what is recorded, carries a tag, or may be
+        adopted: then `resource` decides.
         """
         if found is None or self.record(key) is not None or found["Tags"] is None or found["Tags"].get(TAG):
             return False
@@ -327,7 +329,7 @@ class Ledger:
         if self._may_adopt(key, kind, identity, found, theirs):
             return False
         note = f"it was there before ({theirs}): used, and left as it is"
-        self.happened.append(Happened(key, kind, dict(identity), "unchanged", (), (note,)))
+        self.results.append(ResourceResult(key, kind, dict(identity), "unchanged", (), (note,)))
         return True
 
     def is_ours(self, resource: Resource, found: Mapping[str, Any]) -> bool:
@@ -353,17 +355,17 @@ class Ledger:
         self.save()
 
     @contextmanager
-    def putting_back(self, resource: Resource) -> Iterator[None]:
+    def restoring(self, resource: Resource) -> Iterator[None]:
         """Record that what was adopted is being put back as it was, then, when the block ends well, that it was left.
 
-        It is "deleted" then for this ledger, with the output "left".
+        It is "deleted" then for this state file, with the output "left".
         """
         with self.deleting(resource):
             yield
             resource.outputs["left"] = "as it was found"
 
-    def is_put_back(self, resource: Resource) -> None:
-        """Record that all but the mark is as it was: only now the mark, which proves that it was ours, may go."""
+    def is_restored(self, resource: Resource) -> None:
+        """Record that all but the tag is as it was: only now the tag, which proves that it was ours, may go."""
         if set(resource.before) - {"tags"}:
             resource.before = {name: value for name, value in resource.before.items() if name == "tags"}
             self.save()
@@ -380,8 +382,8 @@ class Ledger:
         self.save()
 
     @contextmanager
-    def trying(self, name: str) -> Iterator[None]:
-        """A trial: inside the block the calls listed in tap.TRIALS may leave, to things that are recorded."""
+    def smoke_test(self, name: str) -> Iterator[None]:
+        """A smoke test: inside the block the calls of SMOKE_TEST_CALLS may leave, to resources that are recorded."""
         self._trial = name
         try:
             yield
@@ -389,28 +391,28 @@ class Ledger:
             self._trial = None
 
     def permit(self, call: Call) -> None:
-        """The guard: let a write leave only under a promise that is on the disk, a deletion, or a trial."""
+        """The guard: let a write leave only under a record that is on the disk, a deletion, or a smoke test."""
         if not self._open and not self._deleting and not self._trial_allows(call):
-            raise UnpromisedWrite(f"{call.service} {call.operation} in step {self.step!r}")
+            raise UnrecordedWrite(f"{call.service} {call.operation} in step {self.step!r}")
         self.consent()
         changed = self._unsaved
-        for made in self._open:
-            recorded = next((entry for entry in self.resources if entry.key == made.resource.key), None)
-            promised = recorded is not None and recorded.status in ("creating", "created")
-            if made.is_adopted:
-                keep_as_found(made)
-            anew = made.found is None or made.is_adopted
-            if not promised or (anew and recorded != made.resource):
-                self._put(made.resource)
+        for entry in self._open:
+            recorded = next((one for one in self.resources if one.key == entry.resource.key), None)
+            is_recorded = recorded is not None and recorded.status in ("creating", "created")
+            if entry.is_adopted:
+                keep_as_found(entry)
+            anew = entry.found is None or entry.is_adopted
+            if not is_recorded or (anew and recorded != entry.resource):
+                self._put(entry.resource)
                 changed = True
         if changed:
             self.save()
 
     def _trial_allows(self, call: Call) -> bool:
-        if self._trial is not None and call.operation in TAKEN_OUT:
+        if self._trial is not None and call.operation in DEAD_LETTER_CALLS:
             dead_letters = self.record("dead-letter-queue")
             return dead_letters is not None and call.parameters.get("QueueUrl") == dead_letters.outputs.get("url")
-        parameter = TRIALS.get(call.service, {}).get(call.operation)
+        parameter = SMOKE_TEST_CALLS.get(call.service, {}).get(call.operation)
         if self._trial is None or parameter is None:
             return False
         known = (value for entry in self.standing for value in (*entry.identity.values(), *entry.outputs.values()))
@@ -427,7 +429,7 @@ class Ledger:
         if resource.key in places:
             self.resources[places[resource.key]] = resource
             return
-        earlier = [places[event.key] for event in self.happened if event.key in places]
+        earlier = [places[event.key] for event in self.results if event.key in places]
         self.resources.insert(earlier[-1] + 1 if earlier else len(self.resources), resource)
 
     # The file.
@@ -442,7 +444,7 @@ class Ledger:
                 self.kept_code.unlink(missing_ok=True)
 
     def forget_sandbox(self, endpoint: str) -> None:
-        """The sandbox this ledger belonged to is gone, and its things with it: begin anew in another one."""
+        """The sandbox this state file belonged to is gone, and its resources with it: begin anew in another one."""
         self.resources = []
         self.endpoint = endpoint
 
@@ -472,7 +474,7 @@ class Ledger:
         return content
 
     def save(self) -> None:
-        """Write the file so that it is whole at every moment, whatever happens. Raises LedgerRefused."""
+        """Write the file so that it is whole at every moment, whatever happens. Raises StateRefused."""
         self._unsaved = True
         self.serial += 1
         if self.standing:
@@ -492,13 +494,15 @@ class Ledger:
         self.saved()
 
 
-def keep_as_found(made: Making) -> None:
+def keep_as_found(entry: Entry) -> None:
     """Keep what is about to be written over of something adopted, and what AWS said of the whole of it.
 
     The first value stays. Of an environment only what is written over is kept: the values may be secrets.
     """
-    for name, value in made.replaced.items():
-        made.resource.before.setdefault(name, json.dumps(value))
-    if set(made.replaced) - {"tags"}:
-        description = {name: value for name, value in (made.found or {}).items() if name not in ("Tags", "Environment")}
-        made.resource.before.setdefault("description", json.dumps(description, default=str))
+    for name, value in entry.replaced.items():
+        entry.resource.before.setdefault(name, json.dumps(value))
+    if set(entry.replaced) - {"tags"}:
+        description = {
+            name: value for name, value in (entry.found or {}).items() if name not in ("Tags", "Environment")
+        }
+        entry.resource.before.setdefault("description", json.dumps(description, default=str))

@@ -16,11 +16,11 @@ ENVIRONMENT = 253  # credentials, configuration or connection
 SERVICE = 254  # AWS answered with an error
 
 
-class Stop(Exception):
+class UserError(Exception):
     """The program ends here, and a person can do something about it.
 
     `what` is one sentence saying what happened, `means` what that means, `advice` what to do next (any number of
-    lines), `things` what it is about, where that is a list: kind, identity and a remark of each.
+    lines), `resources` what it is about, where that is a list: kind, identity and a remark of each.
     Only `__main__` turns this into words on the screen and `exit_code`; no traceback is shown for it.
     """
 
@@ -32,26 +32,26 @@ class Stop(Exception):
         *,
         means: str = "",
         advice: tuple[str, ...] = (),
-        things: tuple[tuple[str, dict[str, str], str], ...] = (),
+        resources: tuple[tuple[str, dict[str, str], str], ...] = (),
         exit_code: int | None = None,
     ) -> None:
         super().__init__(what)
         self.what = what
         self.means = means
         self.advice = advice
-        self.things = things
+        self.resources = resources
         if exit_code is not None:
             self.exit_code = exit_code
 
 
-class Declined(Stop):
+class Declined(UserError):
     """A person was asked and did not say yes."""
 
 
-class Interrupted(Stop):
-    """Ctrl-C or SIGTERM arrived; the call in flight has ended and the ledger is saved."""
+class Interrupted(UserError):
+    """Ctrl-C or SIGTERM arrived; the call in flight has ended and the state file is saved."""
 
     exit_code = INTERRUPTED
 
     def __init__(self) -> None:
-        super().__init__("Interrupted: the call in flight has ended and the ledger is saved.")
+        super().__init__("Interrupted: the call in flight has ended and the state file is saved.")

@@ -18,9 +18,9 @@ ROWS_OF_A_PAUSE = 2
 
 
 def ask(screen: Screen, question: str, *, flag: str) -> None:
-    """Ask for consent. Raises Stop when it is refused, or when nobody is there to be asked."""
+    """Ask for consent. Raises UserError when it is refused, or when nobody is there to be asked."""
     if not sys.stdin.isatty():
-        raise outcome.Stop(
+        raise outcome.UserError(
             f"{question} Nobody is there to be asked: this is not a terminal.",
             means="Nothing was changed.",
             advice=(f"Add {flag} to say yes beforehand.",),
@@ -49,7 +49,7 @@ def choose(screen: Screen, title: str, choices: Mapping[str, str], keys: Mapping
     """Ask which of the choices; the word that was chosen, or a number up to `numbers`.
 
     `choices` are words with what they mean, `keys` the letter for each. Enter means the first, the end of the input the
-    last. Raises Stop where nobody is there to be asked.
+    last. Raises UserError where nobody is there to be asked.
     """
     words = list(choices)
 

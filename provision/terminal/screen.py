@@ -31,13 +31,13 @@ if TYPE_CHECKING:
     from rich.live import Live
 
 
-DOCUMENT = 1  # the version of what --output json writes; docs/output.schema.json has its form
+DOCUMENT = 2  # the version of what --output json writes; docs/output.schema.json has its form
 
 FRAMES = 4  # drawings a second, of what a run is about
 
 INDENT = " " * 15  # of what belongs to the line above it
 
-NAMES_AT = len(INDENT) + 11  # the column of the names in a list of things
+NAMES_AT = len(INDENT) + 11  # the column of the names in a list of resources
 
 READABLE = 100  # columns at most for sentences: the eye does not find the way back from the end of longer lines
 
@@ -282,18 +282,18 @@ class Screen:
 
     def stopped(
         self,
-        stop: outcome.Stop,
+        stop: outcome.UserError,
         *,
-        things: Sequence[tuple[str, str, str]] = (),
+        resources: Sequence[tuple[str, str, str]] = (),
         files: Mapping[str, Path | None] | None = None,
     ) -> None:
         """How it ended, what that means, and what to do.
 
-        `things` are those of the stop in words: what each is, its name and a remark. `files` tell more, by what each is
-        called, when something failed.
+        `resources` are those of the stop in words: what each is, its name and a remark. `files` tell more, by what each
+        is called, when something failed.
         """
         what = stop.what
-        about = [{"kind": kind, "identity": identity, "remark": remark} for kind, identity, remark in stop.things]
+        about = [{"kind": kind, "identity": identity, "remark": remark} for kind, identity, remark in stop.resources]
         self.document["error"] = {"what": what, "means": stop.means, "advice": list(stop.advice), "things": about}
         failed = stop.exit_code != outcome.INTERRUPTED and not isinstance(stop, outcome.Declined)
         if failed:
@@ -301,7 +301,7 @@ class Screen:
             what = f"aws: [ERROR]: {what}" if what.startswith("An error occurred (") else f"Error: {what}"
         self.say()
         self.say(what, "bold red" if failed else "bold yellow")
-        for kind, name, remark in things:
+        for kind, name, remark in resources:
             self.line("", kind, name)
             if remark:
                 self.prose(INDENT, remark, "dim")

@@ -11,7 +11,7 @@ from provision.terminal.screen import Screen
 
 
 def write_file(path: Path, text: str, screen: Screen) -> None:
-    """Write what a person asked to have in a file, "-" being stdout. Raises Stop.
+    """Write what a person asked to have in a file, "-" being stdout. Raises UserError.
 
     What stood there goes only when all of it is written.
     """
@@ -30,7 +30,7 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise outcome.Stop(
+        raise outcome.UserError(
             f"{path} cannot be written: {error.strerror}.",
             means="Nothing was written.",
             advice=("Name another place.",),

@@ -149,49 +149,28 @@ class Apis:
         with self._lock:
             if caller.operation.method not in ("GET", "HEAD") and caller.api in self._kept:
                 self._kept[caller.api].stages.clear()
-            return self._handle(caller, caller.api, caller.operation.text)
-
-    def _handle(self, caller: Caller, api: str, text: Callable[[str], str]) -> Response | None:
-        match caller.operation.name:
-            case "CreateRestApi" | "GetRestApis" | "GetRestApi" | "PutRestApi":
-                return caller.forward(self._apis_view)
-            case "UpdateRestApi":
-                return self._update_rest_api(caller, api)
-            case "DeleteRestApi":
-                return self._delete_rest_api(caller, api)
-            case "CreateDeployment":
-                return self._create_deployment(caller, api)
-            case "GetDeployments":
-                return caller.forward(lambda body: self._deployments_view(api, body))
-            case "GetDeployment" | "UpdateDeployment" | "DeleteDeployment" as name:
-                return self._deployment(caller, name, api, text("deployment_id"))
-            case "GetStages" | "GetStage":
-                return caller.forward(lambda body: self._stages_view(api, body))
-            case "CreateStage":
-                return self._create_stage(caller, api)
-            case "UpdateStage":
-                return self._update_stage(caller, api, text("stage_name"))
-            case "DeleteStage":
-                caller.forward()
-                self._kept[api].stage_times.pop(text("stage_name"), None)
-                return answer_json(202)
-            case "GetResources" | "GetResource":
-                embedded = "methods" in caller.operation.request.args.getlist("embed")
-                return caller.forward(lambda body: _resources_view(body, embedded))
-            case "CreateResource":
-                return self._create_resource(caller, api, text("parent_id"))
-            case "DeleteResource":
-                return self._delete_resource(caller, api, text("resource_id"))
-            case "UpdateAccount":
-                return self._update_account(caller)
-            case "GetTags" | "TagResource" | "UntagResource":
-                return self._tags(caller, text("resource_arn"))
-        match caller.operation.path.strip("/").split("/"):
-            case ["restapis", _, "resources", _, "methods", _, *steps] as segments:
-                return self._method(caller, caller.operation.method, "/" + "/".join(segments[:6]), steps)
-            case ["restapis", *_]:
-                return caller.forward()
+            act = ACTS.get(caller.operation.name)
+            if act is not None:
+                return act(self, caller, caller.api)
+            match caller.operation.path.strip("/").split("/"):
+                case ["restapis", _, "resources", _, "methods", _, *steps] as segments:
+                    return self._method(caller, caller.operation.method, "/" + "/".join(segments[:6]), steps)
+                case ["restapis", *_]:
+                    return caller.forward()
         return None
+
+    def _see_apis(self, caller: Caller, api: str) -> Response:
+        return caller.forward(self._apis_view)
+
+    def _see_deployments(self, caller: Caller, api: str) -> Response:
+        return caller.forward(lambda body: self._deployments_view(api, body))
+
+    def _see_stages(self, caller: Caller, api: str) -> Response:
+        return caller.forward(lambda body: self._stages_view(api, body))
+
+    def _see_resources(self, caller: Caller, api: str) -> Response:
+        embedded = "methods" in caller.operation.request.args.getlist("embed")
+        return caller.forward(lambda body: _resources_view(body, embedded))
 
     def _update_rest_api(self, caller: Caller, api: str) -> Response:
         for operation in _patch_operations(caller):
@@ -270,7 +249,8 @@ class Apis:
         body["item"] = [self._deployment_view(api, deployment) for deployment in body.get("item", [])]
         return body
 
-    def _deployment(self, caller: Caller, name: str, api: str, deployment: str) -> Response:
+    def _deployment(self, caller: Caller, api: str) -> Response:
+        name, deployment = caller.operation.name, caller.operation.text("deployment_id")
         self._require_deployment(caller, api, deployment)
         kept = self._kept[api]
         if name == "UpdateDeployment":
@@ -300,7 +280,13 @@ class Apis:
         self._require_deployment(caller, api, wanted.get("deploymentId"))
         return self._write_stage(caller, api, stage)
 
-    def _update_stage(self, caller: Caller, api: str, stage: str) -> Response:
+    def _delete_stage(self, caller: Caller, api: str) -> Response:
+        caller.forward()
+        self._kept[api].stage_times.pop(caller.operation.text("stage_name"), None)
+        return answer_json(202)
+
+    def _update_stage(self, caller: Caller, api: str) -> Response:
+        stage = caller.operation.text("stage_name")
         caller.get(f"/restapis/{api}/stages/{stage}")
         for operation in _patch_operations(caller):
             if operation.get("path") == "/deploymentId":
@@ -333,7 +319,8 @@ class Apis:
 
     # -- resources
 
-    def _create_resource(self, caller: Caller, api: str, parent: str) -> Response:
+    def _create_resource(self, caller: Caller, api: str) -> Response:
+        parent = caller.operation.text("parent_id")
         part = str(caller.document.get("pathPart") or "")
         resources = caller.items(f"/restapis/{api}/resources")
         if parent not in [resource.get("id") for resource in resources]:
@@ -355,8 +342,9 @@ class Apis:
                 )
         return caller.forward()
 
-    def _delete_resource(self, caller: Caller, api: str, resource: str) -> Response:
+    def _delete_resource(self, caller: Caller, api: str) -> Response:
         """With everything below it, which moto would leave behind without a parent."""
+        resource = caller.operation.text("resource_id")
         resources = caller.items(f"/restapis/{api}/resources")
         parents = {item["id"]: item.get("parentId") for item in resources}
         if resource not in parents:
@@ -442,7 +430,7 @@ class Apis:
 
     # -- account and tags
 
-    def _update_account(self, caller: Caller) -> Response:
+    def _update_account(self, caller: Caller, api: str) -> Response:
         """The role for execution logs must trust API Gateway and be allowed to write logs; an empty one resets."""
         for operation in _patch_operations(caller):
             role = operation.get("value")
@@ -456,7 +444,8 @@ class Apis:
                 )
         return caller.forward(_without_none)
 
-    def _tags(self, caller: Caller, arn: str) -> Response:
+    def _tags(self, caller: Caller, api: str) -> Response:
+        arn = caller.operation.text("resource_arn")
         match arn.rpartition("::/")[2].split("/"):
             case ["restapis", api, "stages", stage]:
                 path = f"/restapis/{api}/stages/{stage}"
@@ -478,6 +467,25 @@ class Apis:
                 tags.pop(key, None)
         self._kept[api].tags = tags
         return answer_json(204)
+
+
+ACTS: dict[str, Callable[[Apis, Caller, str], Response]] = {
+    **dict.fromkeys(("CreateRestApi", "GetRestApis", "GetRestApi", "PutRestApi"), Apis._see_apis),
+    "UpdateRestApi": Apis._update_rest_api,
+    "DeleteRestApi": Apis._delete_rest_api,
+    "CreateDeployment": Apis._create_deployment,
+    "GetDeployments": Apis._see_deployments,
+    **dict.fromkeys(("GetDeployment", "UpdateDeployment", "DeleteDeployment"), Apis._deployment),
+    **dict.fromkeys(("GetStages", "GetStage"), Apis._see_stages),
+    "CreateStage": Apis._create_stage,
+    "UpdateStage": Apis._update_stage,
+    "DeleteStage": Apis._delete_stage,
+    **dict.fromkeys(("GetResources", "GetResource"), Apis._see_resources),
+    "CreateResource": Apis._create_resource,
+    "DeleteResource": Apis._delete_resource,
+    "UpdateAccount": Apis._update_account,
+    **dict.fromkeys(("GetTags", "TagResource", "UntagResource"), Apis._tags),
+}
 
 
 class Caller:

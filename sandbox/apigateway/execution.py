@@ -178,11 +178,7 @@ class Call:
 
     def parameters(self) -> dict[str, dict[str, str]]:
         """As `$input.params()` has them; of a name given twice the last value counts."""
-        return {
-            "path": dict(self.path_parameters),
-            "querystring": dict(self.query),
-            "header": dict(self.headers),
-        }
+        return {"path": dict(self.path_parameters), "querystring": dict(self.query), "header": dict(self.headers)}
 
     def context(self) -> dict[str, Any]:
         """`$context`."""

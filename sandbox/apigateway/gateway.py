@@ -438,7 +438,7 @@ def _source(expression: str, call: Call, response: IntegrationResponse | None = 
 def _in_body(body: bytes, path: str) -> str:
     """The whole body, or what stands in it at a JSONPath without its `$`."""
     text = body.decode("utf-8", "replace")
-    return templates.as_text(templates.Input(text, {}).path(f"${path}")) if path else text
+    return templates.as_text(templates.in_body(text, f"${path}")) if path else text
 
 
 def _in_context(call: Call, path: str) -> str:

@@ -17,7 +17,6 @@ from sandbox.protocol.refusals import Words
 from sandbox.protocol.scope import ACCOUNT, as_list, last, statements
 
 LARGEST_TRUST = 2048
-MOST_VERSIONS = 5
 LARGEST_POLICY = 6144
 SERVICE = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)*\.amazonaws\.com(\.cn)?")
 IDENTITY = re.compile(rf"arn:[\w-]+:iam::{ACCOUNT}:(role|user)/(.+)")
@@ -45,18 +44,14 @@ class Identities:
                 return self._trust(text("AssumeRolePolicyDocument"))
             case "UpdateAssumeRolePolicy":
                 return self._role(operation) or self._trust(text("PolicyDocument"))
-            case "CreatePolicy":
+            case "CreatePolicy" | "CreatePolicyVersion":
                 return document_refused(text("PolicyDocument"))
-            case "CreatePolicyVersion":
-                return document_refused(text("PolicyDocument")) or self._another_version(text("PolicyArn"))
             case "AttachRolePolicy" | "ListInstanceProfilesForRole":
                 return self._role(operation)
             case "ListEntitiesForPolicy" if not self._asked("GetPolicy", "Arn", PolicyArn=text("PolicyArn")):
                 return absent(f"Policy {text('PolicyArn')} was not found.")
             case "DeletePolicy":
                 return self._versions(text("PolicyArn"))
-            case "DeleteRole":
-                return self._inline(text("RoleName"))
             case "AssumeRole":
                 return self._assumption(text("RoleArn"))
         return None
@@ -84,23 +79,6 @@ class Identities:
             "versions. The default version is deleted with the policy.",
         )
 
-    def _another_version(self, arn: str) -> Words | None:
-        if len(self._asked("ListPolicyVersions", "VersionId", PolicyArn=arn)) < MOST_VERSIONS:
-            return None
-        return Words(
-            409,
-            "LimitExceeded",
-            f"A managed policy can have up to {MOST_VERSIONS} versions. Before you create a new version, you must "
-            "delete an existing version.",
-        )
-
-    def _inline(self, name: str) -> Words | None:
-        """Inline policies are deleted, attached ones detached; moto names the second remedy for both."""
-        inline = self._asked("ListRolePolicies", "member", RoleName=name)
-        if inline and not self._asked("ListAttachedRolePolicies", "member", RoleName=name):
-            return Words(409, "DeleteConflict", "Cannot delete entity, must delete policies first.")
-        return None
-
     def _assumption(self, arn: str) -> Words | None:
         """A missing role is refused like one that trusts nobody of this account; what policies say is not asked."""
         # moto makes another account's roles up, which is how one gets into that account.
@@ -122,21 +100,12 @@ class Identities:
             return malformed("This policy contains invalid Json")
         if not found:
             return malformed("Syntax errors in policy.")
-        for statement in found:
-            if statement.get("Effect") not in ("Allow", "Deny"):
-                return malformed("Syntax errors in policy.")
-            for field in ("Resource", "NotResource"):
-                if field in statement:
-                    return malformed(f"Has prohibited field {field}")
-            for field in ("Principal", "Action"):
-                if not {field, f"Not{field}"} & set(statement):
-                    return malformed(f"Missing required field {field}")
-            if not all(str(one).lower().startswith("sts:") for one in as_list(statement.get("Action"))):
-                return malformed("AssumeRole policy may only specify STS AssumeRole actions.")
-            for kind, who in principals(statement):
-                if not self._known(kind, who):
-                    return malformed(f'Invalid principal in policy: "{kind.upper()}":"{who}"')
-        return None
+        said = (statement_refused(one) or self._stranger(one) for one in found)
+        return next((words for words in said if words is not None), None)
+
+    def _stranger(self, statement: dict[str, Any]) -> Words | None:
+        wrong = ((kind, who) for kind, who in principals(statement) if not self._known(kind, who))
+        return next((malformed(f'Invalid principal in policy: "{kind.upper()}":"{who}"') for kind, who in wrong), None)
 
     def _known(self, kind: str, who: str) -> bool:
         if kind == "Service":
@@ -148,6 +117,21 @@ class Identities:
             )
         what, name = found.groups()
         return bool(self._asked(f"Get{what.title()}", "Arn", **{f"{what.title()}Name": last(name, "/")}))
+
+
+def statement_refused(statement: dict[str, Any]) -> Words | None:
+    """Of a trust policy."""
+    if statement.get("Effect") not in ("Allow", "Deny"):
+        return malformed("Syntax errors in policy.")
+    for prohibited in ("Resource", "NotResource"):
+        if prohibited in statement:
+            return malformed(f"Has prohibited field {prohibited}")
+    for required in ("Principal", "Action"):
+        if not {required, f"Not{required}"} & set(statement):
+            return malformed(f"Missing required field {required}")
+    if not all(str(one).lower().startswith("sts:") for one in as_list(statement.get("Action"))):
+        return malformed("AssumeRole policy may only specify STS AssumeRole actions.")
+    return None
 
 
 def document_refused(text: str) -> Words | None:

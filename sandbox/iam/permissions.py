@@ -354,10 +354,8 @@ class Permissions:
         return self._backend.kept("lambda", "policy", name.region, name.account, name.name, read=read)
 
     def _of_queue(self, arn: str) -> list[Statement]:
-        _, _, _, region, account, name = arn.split(":")
-        asked = {"QueueUrl": f"http://sqs.{region}.amazonaws.com/{account}/{name}", "AttributeNames": ["Policy"]}
         try:
-            answer = self._backend.sqs("GetQueueAttributes", asked, region=region)
+            answer = self._backend.of_queue("GetQueueAttributes", arn, AttributeNames=["Policy"])
         except BackendError:
             return []  # no such queue: SQS says so itself, to those who may ask
         return list(statements(str((answer.get("Attributes") or {}).get("Policy") or "{}")) or ())

@@ -35,12 +35,7 @@ PLAIN_UNICODE_FROM = (3, 12)
 
 
 # Whose frames come before the handler's own in every traceback.
-MACHINERY = (
-    __file__,
-    importlib.__file__,
-    "<frozen importlib._bootstrap>",
-    "<frozen importlib._bootstrap_external>",
-)
+MACHINERY = (__file__, importlib.__file__, "<frozen importlib._bootstrap>", "<frozen importlib._bootstrap_external>")
 
 
 class Fault(Exception):
@@ -195,14 +190,10 @@ def find_handler(name: str) -> Callable[[Any, Context], Any]:
     module_name, dot, function_name = name.rpartition(".")
     if not dot:
         raise Fault(
-            "Runtime.MalformedHandlerName",
-            f"Bad handler '{name}': not enough values to unpack (expected 2, got 1)",
+            "Runtime.MalformedHandlerName", f"Bad handler '{name}': not enough values to unpack (expected 2, got 1)"
         )
     if module_name.split(".")[0] in sys.builtin_module_names:
-        raise Fault(
-            "Runtime.BuiltInModuleConflict",
-            f"Cannot use built-in module {module_name} as a handler module",
-        )
+        raise Fault("Runtime.BuiltInModuleConflict", f"Cannot use built-in module {module_name} as a handler module")
     try:
         module = importlib.import_module(module_name.replace("/", "."))
     except ImportError as error:

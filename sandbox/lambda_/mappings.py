@@ -88,10 +88,6 @@ class EventSourceMapping:
         return self.function.arn + qualifier
 
     @property
-    def region(self) -> str:
-        return self.queue_arn.split(":")[3]
-
-    @property
     def busy(self) -> bool:
         return any(thread.is_alive() for thread in self.pollers)
 
@@ -183,14 +179,11 @@ class Mappings:
             if re.match(r"arn:[a-z-]+:(?!sqs:)", queue_arn):
                 raise NotSimulated("The sandbox maps SQS queues only.")
             raise invalid("Unrecognized event source.")
-        for name in NOT_FOR_QUEUES:
-            if wanted.get(name) is not None:
-                raise invalid(f"{name} is not valid for SQS event sources.")
         mapping = EventSourceMapping(self._backend.uuid(), queue_arn, function)
-        settle = configure(mapping, wanted)
+        settings = settings_of(mapping, wanted)
         configuration = self._functions.find(str(wanted["FunctionName"]), region=region)
         self._check_source(queue_arn, configuration)
-        settle()
+        vars(mapping).update(settings)
         tags = wanted.get("Tags") or {}
         mapping.tags = {str(key): str(value) for key, value in tags.items()}
         mapping.enabled = wanted.get("Enabled") is not False
@@ -202,10 +195,7 @@ class Mappings:
         return answer
 
     def _update(self, mapping: EventSourceMapping, wanted: Mapping[str, Any]) -> dict[str, Any]:
-        for name in NOT_FOR_QUEUES:
-            if wanted.get(name) is not None:
-                raise invalid(f"{name} is not valid for SQS event sources.")
-        settle = configure(mapping, wanted)
+        settings = settings_of(mapping, wanted)
         function = mapping.function
         if wanted.get("FunctionName"):
             function = FunctionName.parse(str(wanted["FunctionName"]), mapping.function.region)
@@ -215,13 +205,11 @@ class Mappings:
         with self._guard:
             if mapping.passing == "Deleting":
                 raise Refused(
-                    400,
-                    "ResourceInUseException",
-                    "Cannot update the event source mapping because it is in use.",
+                    400, "ResourceInUseException", "Cannot update the event source mapping because it is in use."
                 )
             if function != mapping.function:
                 self._refuse_duplicate(EventSourceMapping(mapping.uuid, mapping.queue_arn, function))
-            settle()
+            vars(mapping).update(settings)
             mapping.function = function
             changed = "Enabling" if enabled else "Disabling"
             passing = changed if enabled != mapping.enabled else "Updating"
@@ -292,7 +280,7 @@ class Mappings:
             if not self._functions.permissions.allows(role, f"sqs:{action}", queue_arn):
                 raise invalid(f"The function execution role does not have permissions to call {action} on SQS")
         try:
-            visibility = self._queue_attribute(queue_arn, "VisibilityTimeout")
+            read = self._backend.of_queue("GetQueueAttributes", queue_arn, AttributeNames=["VisibilityTimeout"])
         except BackendError as error:
             if "NonExistentQueue" not in error.code and "QueueDoesNotExist" not in error.code:
                 raise
@@ -300,6 +288,7 @@ class Mappings:
                 "Error occurred while ReceiveMessage. SQS Error Code: AWS.SimpleQueueService.NonExistentQueue. "
                 "SQS Error Message: The specified queue does not exist."
             ) from error
+        visibility = int(read["Attributes"]["VisibilityTimeout"])
         timeout = int(configuration.get("Timeout") or 3)
         if visibility < timeout:
             raise invalid(
@@ -334,10 +323,7 @@ class Mappings:
             if self._polling and mapping.enabled and not mapping.busy and not mapping.stopping.is_set():
                 mapping.pollers = [
                     threading.Thread(
-                        target=self._poll,
-                        args=(mapping, number),
-                        name=f"poller-{mapping.uuid[:8]}",
-                        daemon=True,
+                        target=self._poll, args=(mapping, number), name=f"poller-{mapping.uuid[:8]}", daemon=True
                     )
                     for number in range(POLLERS)
                 ]
@@ -407,16 +393,13 @@ class Mappings:
         while len(gathered) < mapping.batch_size and weight < LARGEST_BATCH_BYTES:
             with self._bell:
                 seen = self._rung
-            answered = self._backend.sqs(
+            answered = self._backend.of_queue(
                 "ReceiveMessage",
-                {
-                    "QueueUrl": self._queue_url(mapping.queue_arn),
-                    "MaxNumberOfMessages": min(LARGEST_RECEIVE, mapping.batch_size - len(gathered)),
-                    "AttributeNames": ["All"],
-                    "MessageAttributeNames": ["All"],
-                    "WaitTimeSeconds": 0,
-                },
-                region=mapping.region,
+                mapping.queue_arn,
+                MaxNumberOfMessages=min(LARGEST_RECEIVE, mapping.batch_size - len(gathered)),
+                AttributeNames=["All"],
+                MessageAttributeNames=["All"],
+                WaitTimeSeconds=0,
             )
             came = answered.get("Messages") or []
             gathered += came
@@ -454,80 +437,56 @@ class Mappings:
         mapping.last_result = "OK" if not failed else "PROBLEM: Function reported failed items"
         settled = [message for message in messages if message["MessageId"] not in failed]
         for first in range(0, len(settled), LARGEST_RECEIVE):
-            self._backend.sqs(
-                "DeleteMessageBatch",
-                {
-                    "QueueUrl": self._queue_url(mapping.queue_arn),
-                    "Entries": [
-                        {"Id": str(number), "ReceiptHandle": message["ReceiptHandle"]}
-                        for number, message in enumerate(settled[first : first + LARGEST_RECEIVE])
-                    ],
-                },
-                region=mapping.region,
-            )
-
-    def _queue_url(self, queue_arn: str) -> str:
-        # moto goes by the last parts of a queue's URL; the host is for the client to reach it by.
-        _, _, _, region, account, name = queue_arn.split(":")
-        return f"http://sqs.{region}.amazonaws.com/{account}/{name}"
-
-    def _queue_attribute(self, queue_arn: str, attribute: str) -> int:
-        read = self._backend.sqs(
-            "GetQueueAttributes",
-            {"QueueUrl": self._queue_url(queue_arn), "AttributeNames": [attribute]},
-            region=queue_arn.split(":")[3],
-        )
-        return int(read["Attributes"][attribute])
+            some = settled[first : first + LARGEST_RECEIVE]
+            entries = [{"Id": str(n), "ReceiptHandle": one["ReceiptHandle"]} for n, one in enumerate(some)]
+            self._backend.of_queue("DeleteMessageBatch", mapping.queue_arn, Entries=entries)
 
 
-def configure(mapping: EventSourceMapping, wanted: Mapping[str, Any]) -> Any:
-    """Check what a create or update asks for; the function returned puts it in place."""
+def settings_of(mapping: EventSourceMapping, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """What a create or update sets, checked, by the names of a mapping's fields."""
     for name in NOT_HERE:
         if wanted.get(name):
             raise NotSimulated(f"The sandbox has no {name} for event source mappings.")
-    fifo = mapping.queue_arn.endswith(".fifo")
-    batch_size = int(wanted["BatchSize"]) if wanted.get("BatchSize") is not None else mapping.batch_size
-    window = wanted.get("MaximumBatchingWindowInSeconds")
-    window = mapping.window if window is None else int(window)
-    response_types = wanted.get("FunctionResponseTypes")
-    response_types = mapping.response_types if response_types is None else list(response_types)
-    if not 1 <= batch_size <= 10000:
-        constraint = "less than or equal to 10000" if batch_size > 10000 else "greater than or equal to 1"
-        raise invalid(
-            f"1 validation error detected: Value '{batch_size}' at 'batchSize' failed to satisfy constraint: "
-            f"Member must have value {constraint}"
-        )
-    if not 0 <= window <= 300:
-        constraint = "less than or equal to 300" if window > 300 else "greater than or equal to 0"
-        raise invalid(
-            f"1 validation error detected: Value '{window}' at 'maximumBatchingWindowInSeconds' failed to satisfy "
-            f"constraint: Member must have value {constraint}"
-        )
-    if fifo and window:
-        raise invalid("Batching window is not supported for FIFO queues.")
-    if fifo and batch_size > 10:
-        raise invalid("BatchSize for FIFO queues must be 10 or less.")
-    if batch_size > 10 and not window:
+    for name in NOT_FOR_QUEUES:
+        if wanted.get(name) is not None:
+            raise invalid(f"{name} is not valid for SQS event sources.")
+    names = {
+        "batch_size": "BatchSize",
+        "window": "MaximumBatchingWindowInSeconds",
+        "response_types": "FunctionResponseTypes",
+        "scaling": "ScalingConfig",
+        "metrics": "MetricsConfig",
+    }
+    given = {name: wanted[theirs] for name, theirs in names.items() if wanted.get(theirs) is not None}
+    size, window = (int(given.get(name, getattr(mapping, name))) for name in ("batch_size", "window"))
+    within("batchSize", size, 1, 10_000)
+    within("maximumBatchingWindowInSeconds", window, 0, 300)
+    if mapping.queue_arn.endswith(".fifo"):
+        if window:
+            raise invalid("Batching window is not supported for FIFO queues.")
+        if size > 10:
+            raise invalid("BatchSize for FIFO queues must be 10 or less.")
+    if size > 10 and not window:
         raise invalid("Maximum batch window in seconds must be greater than 0 if maximum batch size is greater than 10")
-    unknown = [one for one in response_types if one != "ReportBatchItemFailures"]
-    if unknown:
+    types = given.get("response_types", [])
+    if set(types) - {"ReportBatchItemFailures"}:
         raise invalid(
-            f"1 validation error detected: Value '{response_types}' at 'functionResponseTypes' failed to satisfy "
-            "constraint: Member must satisfy enum value set: [ReportBatchItemFailures]"
+            f"1 validation error detected: Value '{types}' at 'functionResponseTypes' failed to satisfy constraint: "
+            "Member must satisfy enum value set: [ReportBatchItemFailures]"
         )
-    scaling = wanted.get("ScalingConfig")
-    concurrency = (scaling or {}).get("MaximumConcurrency")
+    concurrency = given.get("scaling", {}).get("MaximumConcurrency")
     if concurrency is not None and not 2 <= int(concurrency) <= 1000:
         raise invalid("MaximumConcurrency must be between 2 and 1000.")
+    return {**given, "batch_size": size, "window": window}
 
-    def settle() -> None:
-        mapping.batch_size, mapping.window, mapping.response_types = batch_size, window, response_types
-        if scaling is not None:
-            mapping.scaling = dict(scaling)
-        if wanted.get("MetricsConfig") is not None:
-            mapping.metrics = dict(wanted["MetricsConfig"])
 
-    return settle
+def within(name: str, value: int, least: int, most: int) -> None:
+    if not least <= value <= most:
+        limit = f"less than or equal to {most}" if value > most else f"greater than or equal to {least}"
+        raise invalid(
+            f"1 validation error detected: Value '{value}' at '{name}' failed to satisfy constraint: Member must have "
+            f"value {limit}"
+        )
 
 
 def record(message: Mapping[str, Any], queue_arn: str) -> dict[str, Any]:
@@ -551,11 +510,7 @@ def record(message: Mapping[str, Any], queue_arn: str) -> dict[str, Any]:
 
 
 def message_attribute(value: Mapping[str, Any]) -> dict[str, Any]:
-    shaped: dict[str, Any] = {
-        "stringListValues": [],
-        "binaryListValues": [],
-        "dataType": value.get("DataType"),
-    }
+    shaped: dict[str, Any] = {"stringListValues": [], "binaryListValues": [], "dataType": value.get("DataType")}
     if value.get("StringValue") is not None:
         shaped["stringValue"] = value["StringValue"]
     if value.get("BinaryValue") is not None:

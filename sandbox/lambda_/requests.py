@@ -72,9 +72,7 @@ def decode_client_context(header: str | None) -> str | None:
         json.loads(decoded)
     except (ValueError, binascii.Error) as error:
         raise Refused(
-            400,
-            "InvalidRequestContentException",
-            "Client context must be a valid Base64-encoded JSON object.",
+            400, "InvalidRequestContentException", "Client context must be a valid Base64-encoded JSON object."
         ) from error
     # It travels in a header: one line, ASCII.
     return json.dumps(json.loads(decoded))
@@ -153,13 +151,6 @@ def read_archive(code: Mapping[str, Any]) -> zipfile.ZipFile:
             raise invalid(f"Unzipped size must be smaller than {LARGEST_CODE} bytes")
         if archive.testzip() is not None:
             raise invalid(unreadable)
-    except (
-        zipfile.BadZipFile,
-        binascii.Error,
-        NotImplementedError,
-        RuntimeError,
-        EOFError,
-        OSError,
-    ) as error:
+    except (zipfile.BadZipFile, binascii.Error, NotImplementedError, RuntimeError, EOFError, OSError) as error:
         raise invalid(unreadable) from error
     return archive

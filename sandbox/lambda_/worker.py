@@ -8,7 +8,6 @@ in for our bootstrap, as both speak that interface.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import queue
 import re
@@ -31,6 +30,9 @@ INIT_SECONDS = 10.0
 LARGEST_LOG = 1024 * 1024
 
 RUNTIME_PATH = re.compile(r"/2018-06-01/runtime/(?:invocation/(?P<id>[^/]+)/)?(?P<what>[a-z/]+)")
+
+KINDS = {"response": "response", "error": "error", "init/error": "init-error"}
+NOT_FOUND = b'{"errorMessage":"Not found","errorType":"NotFound"}'
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ class Worker:
         self._fresh = True
         self._started = time.monotonic()
         self._ready_at = self._started
-        self._api = _serve_runtime_api(self)
+        self._api = RuntimeApi(self)
         read_end, write_end = os.pipe()
         try:
             self._process = subprocess.Popen(
@@ -306,70 +308,72 @@ class LogPipe:
         os.close(self._descriptor)
 
 
-def _serve_runtime_api(worker: Worker) -> ThreadingHTTPServer:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        wbufsize = -1
-        disable_nagle_algorithm = True
+class RuntimeApi(ThreadingHTTPServer):
+    """A worker's end of the Runtime API, served until it is shut down."""
 
-        def do_GET(self) -> None:
-            path = RUNTIME_PATH.fullmatch(self.path)
-            if path is None or path["what"] != "invocation/next":
-                self._send(404, {}, b'{"errorMessage":"Not found","errorType":"NotFound"}')
-                return
-            task = worker.next_task()
-            if task is None:
-                self.close_connection = True
-                return
-            head = {
-                "Lambda-Runtime-Aws-Request-Id": task.request_id,
-                "Lambda-Runtime-Deadline-Ms": str(int((time.time() + task.timeout) * 1000)),
-                "Lambda-Runtime-Invoked-Function-Arn": task.function_arn,
-                "Lambda-Runtime-Trace-Id": f"Root=1-{int(time.time()):08x}-{os.urandom(12).hex()};Sampled=0",
-            }
-            if task.client_context:
-                head["Lambda-Runtime-Client-Context"] = task.client_context
-            self._send(200, head, task.payload)
+    daemon_threads = True
+    # On Windows it would let somebody else listen at the same port.
+    allow_reuse_address = sys.platform != "win32"
 
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            path = RUNTIME_PATH.fullmatch(self.path)
-            kinds = {"response": "response", "error": "error", "init/error": "init-error"}
-            kind = kinds.get(path["what"]) if path else None
-            if path is None or kind is None:
-                self._send(404, {}, b'{"errorMessage":"Not found","errorType":"NotFound"}')
-            elif worker.accept(kind, path["id"], body):
-                self._send(202, {}, json.dumps({"status": "OK"}).encode())
-            else:
-                refusal = {"errorMessage": "Invalid request ID", "errorType": "InvalidRequestID"}
-                self._send(400, {}, json.dumps(refusal).encode())
+    def __init__(self, worker: Worker) -> None:
+        self.worker = worker
+        super().__init__(("127.0.0.1", 0), RuntimeHandler)
+        serve = threading.Thread(
+            target=self.serve_forever, kwargs={"poll_interval": 0.5}, name="runtime-api", daemon=True
+        )
+        serve.start()
 
-        def _send(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
-            self.send_response_only(status)
-            for name, value in {"Content-Type": "application/json", **headers}.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-            self.wfile.flush()
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A process that was killed leaves its connection broken; the watcher has the news already."""
 
-        def log_message(self, format: str, *args: Any) -> None:
-            """Quiet: this conversation is between two ends of ours."""
+    def server_close(self) -> None:
+        self.socket.close()
 
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
 
-        def handle_error(self, request: Any, client_address: Any) -> None:
-            """A process that was killed leaves its connection broken; the watcher has the news already."""
+class RuntimeHandler(BaseHTTPRequestHandler):
+    server: RuntimeApi
+    protocol_version = "HTTP/1.1"
+    wbufsize = -1
+    disable_nagle_algorithm = True
 
-        # On Windows it would let somebody else listen at the same port.
-        allow_reuse_address = sys.platform != "win32"
+    def do_GET(self) -> None:
+        path = RUNTIME_PATH.fullmatch(self.path)
+        if path is None or path["what"] != "invocation/next":
+            self._send(404, {}, NOT_FOUND)
+            return
+        task = self.server.worker.next_task()
+        if task is None:
+            self.close_connection = True
+            return
+        head = {
+            "Lambda-Runtime-Aws-Request-Id": task.request_id,
+            "Lambda-Runtime-Deadline-Ms": str(int((time.time() + task.timeout) * 1000)),
+            "Lambda-Runtime-Invoked-Function-Arn": task.function_arn,
+            "Lambda-Runtime-Trace-Id": f"Root=1-{int(time.time()):08x}-{os.urandom(12).hex()};Sampled=0",
+        }
+        if task.client_context:
+            head["Lambda-Runtime-Client-Context"] = task.client_context
+        self._send(200, head, task.payload)
 
-        def server_close(self) -> None:
-            self.socket.close()
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        path = RUNTIME_PATH.fullmatch(self.path)
+        kind = KINDS.get(path["what"]) if path else None
+        if path is None or kind is None:
+            self._send(404, {}, NOT_FOUND)
+        elif self.server.worker.accept(kind, path["id"], body):
+            self._send(202, {}, b'{"status":"OK"}')
+        else:
+            self._send(400, {}, b'{"errorMessage":"Invalid request ID","errorType":"InvalidRequestID"}')
 
-    server = Server(("127.0.0.1", 0), Handler)
-    threading.Thread(
-        target=server.serve_forever, kwargs={"poll_interval": 0.5}, name="runtime-api", daemon=True
-    ).start()
-    return server
+    def _send(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        self.send_response_only(status)
+        for name, value in {"Content-Type": "application/json", **headers}.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+        self.wfile.flush()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Quiet: this conversation is between two ends of ours."""

@@ -48,10 +48,7 @@ def not_here(message: str) -> Words:
 
 
 def refusal(
-    operation: Operation,
-    words: Words,
-    headers: Mapping[str, str] | None = None,
-    more: Mapping[str, str] | None = None,
+    operation: Operation, words: Words, headers: Mapping[str, str] | None = None, more: Mapping[str, str] | None = None
 ) -> Response:
     """A refusal in the protocol of the service; the code is what boto3 shows as the error's code."""
     service, request_id = operation.service, str(uuid.uuid4())

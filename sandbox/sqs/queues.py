@@ -17,7 +17,7 @@ from werkzeug.wrappers import Response
 from sandbox.backend import Backend, BackendError
 from sandbox.protocol.operations import Operation
 from sandbox.protocol.refusals import AMZ_JSON, Words
-from sandbox.protocol.scope import as_list, last, statements
+from sandbox.protocol.scope import as_list, last
 
 # API_SetQueueAttributes.html: the least and the most of each.
 RANGES = {
@@ -81,8 +81,6 @@ class Queues:
         if operation.name == "GetQueueAttributes":
             names = operation.parameters.get("AttributeNames")
             return self._unknown(names if isinstance(names, list) else [], READABLE)
-        if operation.name == "RemovePermission":
-            return self._unlabelled(operation)
         attributes = operation.parameters.get("Attributes")
         if operation.name not in ("CreateQueue", "SetQueueAttributes") or not isinstance(attributes, dict):
             return None
@@ -92,14 +90,6 @@ class Queues:
         for name, value in attributes.items():
             words = words or self._unfit(name, str(value), operation.region)
         return words
-
-    def _unlabelled(self, operation: Operation) -> Words | None:
-        there = self._attributes(operation.queue, "All", operation.region)
-        label = operation.parameters.get("Label")
-        if not there or label in [one.get("Sid") for one in statements(there.get("Policy") or "{}") or ()]:
-            return None
-        said = f"Value {label} for parameter Label is invalid. Reason: can't find label on existing policy."
-        return Words(400, "InvalidParameterValue", said)
 
     def _unknown(self, names: Any, known: set[str]) -> Words | None:
         wrong = next((str(name) for name in names if name not in known), None)

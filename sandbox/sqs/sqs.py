@@ -21,15 +21,7 @@ from werkzeug.wrappers import Response
 from sandbox.protocol.operations import Operation, environ_again
 from sandbox.protocol.refusals import AMZ_JSON, XML_NAMESPACES, Refused, answer, not_here, refusal
 from sandbox.protocol.scope import Scope, environ_of, signed
-from sandbox.sqs.messages import (
-    LONGEST_POLL,
-    NO_QUEUE,
-    Definition,
-    Messages,
-    check_message,
-    checked_entries,
-    missing,
-)
+from sandbox.sqs.messages import LONGEST_POLL, NO_QUEUE, Definition, Messages, check_message, checked_entries, missing
 
 Environ = dict[str, Any]
 

@@ -83,7 +83,8 @@ AWS = Forecast(
     trigger_deleting=(4, 12),
     queue_visible=(0, 2),
     queue_lingering=(2, 10),
-    # The one time that AWS names: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_CreateQueue.html
+    # The one time that AWS names:
+    # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_CreateQueue.html
     queue_name_blocked=(60, 60),
     attributes_stale=(0, 8),
     stage_served=(1, 6),

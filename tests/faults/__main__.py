@@ -1,7 +1,7 @@
 """python -m tests.faults: play every fault at every call and file operation, and judge what is left.
 
 python -m tests.faults                      everything; some hours on two cores
-python -m tests.faults api files            some parts: api, files, double, chaos, ledgers, mutants
+python -m tests.faults api files            some parts: api, files, double, chaos, state files, mutants
 python -m tests.faults --replay POINT       one point again, with what its runs said
 python -m tests.faults --sample 20          every twentieth point
 """
@@ -28,7 +28,7 @@ def main() -> int:
         "--keep", type=Path, metavar="FOLDER", help="keep each part's results here, for a later --write"
     )
     parser.add_argument("--write", type=Path, metavar="FILE", help="put figures and tables into this document")
-    parser.add_argument("--spoil", action="store_true", help="change a stranger's thing at each end: all must fail")
+    parser.add_argument("--spoil", action="store_true", help="change a stranger's resource at each end: all must fail")
     options = parser.parse_args()
     sweep.SPOIL = options.spoil
     wanted = options.parts or list(parts.PARTS)

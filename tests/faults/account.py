@@ -361,8 +361,8 @@ def shape(inventory: dict[str, Any], before: dict[str, Any], deployment: str) ->
     Keys that AWS invents (of APIs, mappings, stages) become numbers in order, so that a second one shows.
     """
     added = {
-        kind: {key: copy.deepcopy(value) for key, value in things.items() if key not in before[kind]}
-        for kind, things in inventory.items()
+        kind: {key: copy.deepcopy(value) for key, value in resources.items() if key not in before[kind]}
+        for kind, resources in inventory.items()
     }
     names = {deployment: "<deployment>"}
     for number, (api_id, api) in enumerate(sorted(added["apigateway:rest-api"].items())):
@@ -381,8 +381,8 @@ def shape(inventory: dict[str, Any], before: dict[str, Any], deployment: str) ->
     for role in added["iam:role"].values():
         role.pop("id")
     for kind in ("dynamodb:table", "logs:log-group"):
-        for thing in added[kind].values():
-            thing.pop("id")
+        for resource in added[kind].values():
+            resource.pop("id")
     for table in added["dynamodb:table"].values():
         table["items"] = [item for item in table["items"] if not item["id"]["S"].startswith("trial-")]
     for queue in added["sqs:queue"].values():

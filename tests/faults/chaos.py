@@ -117,7 +117,7 @@ def chaos(sweep: Sweep, seed: int) -> None:
         plan += [*rough, ("provision", True)]
         plan += [*(("teardown", False) for _ in range(dice.randint(2, 5))), ("teardown", True)]
     if LEDGER.exists():
-        raise AssertionError("a life begins without a ledger")
+        raise AssertionError("a life begins without a state file")
     life = Life(sweep, result, dice, plan)
     try:
         life.live()

@@ -1,5 +1,5 @@
-# ruff: noqa: PTH100, PTH112, PTH115, PTH119 - this stands between the ledger and `os`, whose functions it watches
-"""The ledger's file operations, one by one: counted, refused, torn, and what a power failure leaves of them.
+# ruff: noqa: PTH100, PTH112, PTH115, PTH119 - this stands between the state file and `os`, whose functions it watches
+"""The state file's file operations, one by one: counted, refused, torn, and what a power failure leaves of them.
 
 What is watched is what the state file does to its folder. A disk that loses power keeps what fsync reached: the data
 of a file after fsync of the file, its name after fsync of the folder. All else may be there or not, or in part.
@@ -23,7 +23,7 @@ FOLDER = ".provision"
 
 @dataclass(frozen=True)
 class Operation:
-    """One file operation of the ledger: its name, and the last part of the path it is done to."""
+    """One file operation of the state file: its name, and the last part of the path it is done to."""
 
     name: str
     file: str

@@ -1,7 +1,7 @@
 """Deliberate breakages of the suite, each of which an oracle of the sweep must catch: they check the checker.
 
-A mutant changes one thing that somebody might get wrong. `where` names what is played with it: the scenarios of the
-sweep, a number of lives, or spoiled ledgers. An exception of the mutant itself is no catch.
+A mutant changes one resource that somebody might get wrong. `where` names what is played with it: the scenarios of the
+sweep, a number of lives, or spoiled state files. An exception of the mutant itself is no catch.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ import teardown
 import teardown.__main__
 import teardown.api
 import teardown.backwards
-from provision.state.entries import Making
-from provision.state.state import Ledger
+from provision.state.entries import Entry
+from provision.state.state import State
 from tests.faults.world import TOKEN, World
 
 
@@ -42,7 +42,7 @@ from tests.faults.world import TOKEN, World
 class Mutant:
     name: str
     break_it: Callable[[World], None]
-    where: str  # "build", "mend", "teardown", "files", "ledgers", each with a part of its points
+    where: str  # "build", "update", "teardown", "files", "state files", each with a part of its points
     kinds: tuple[str, ...] = ()  # only these kinds of fault; none: all
     calls: tuple[str, ...] = ()  # only at these operations; none: at every fifth point
 
@@ -76,8 +76,8 @@ def sdk_retries_left_on(world: World) -> None:
 
 @mutant("build", "killed after")
 def intent_after_the_call(world: World) -> None:
-    """The promise is saved after the call instead of before it."""
-    put(Ledger, "permit", lambda ledger, call: ledger.consent())
+    """The record is saved after the call instead of before it."""
+    put(State, "permit", lambda state, call: state.consent())
 
 
 @mutant("build", "reset after", "timeout after", calls=("CreateRestApi", "CreateDeployment"))
@@ -96,20 +96,20 @@ def attachments_are_left(world: World) -> None:
 @mutant("teardown", "eventual")
 def one_miss_is_enough(world: World) -> None:
     """Not found is believed at the first look."""
-    put(teardown.backwards, "LOOKS", 1)
+    put(teardown.backwards, "GONE_READS", 1)
 
 
 @mutant("ledgers")
 def marks_are_not_looked_at_in_teardown(world: World) -> None:
-    """Teardown deletes what the ledger names, whatever its tags say."""
-    put(Ledger, "is_ours", lambda ledger, resource, found: True)
+    """Teardown deletes what the state file names, whatever its tags say."""
+    put(State, "is_ours", lambda state, resource, found: True)
     put(teardown.backwards, "is_ours", lambda *arguments: True)
 
 
 @mutant("ledgers")
 def apis_go_by_name(world: World) -> None:
     """Teardown deletes every API of the name."""
-    put(teardown.api, "is_marked", lambda ledger, api: api["name"] == "POC-API")
+    put(teardown.api, "is_marked", lambda state, api: api["name"] == "POC-API")
 
 
 @mutant("files", "power")
@@ -120,7 +120,7 @@ def the_folder_is_not_synced(world: World) -> None:
 
 @mutant("files", "power")
 def the_file_is_not_synced(world: World) -> None:
-    """The temporary file is not brought to the disk before it replaces the ledger."""
+    """The temporary file is not brought to the disk before it replaces the state file."""
     proxy = type(provision.terminal.disk.os)
     real = proxy.fsync
 
@@ -135,7 +135,7 @@ def the_file_is_not_synced(world: World) -> None:
 
 @mutant("files", "torn", "power", "killed before", "killed after")
 def the_file_is_written_in_place(world: World) -> None:
-    """The ledger is overwritten where it is, without a temporary file."""
+    """The state file is overwritten where it is, without a temporary file."""
 
     def write_in_place(path: Path, data: bytes) -> None:
         disk = provision.terminal.disk.os._disk  # type: ignore[attr-defined]
@@ -162,13 +162,13 @@ def apis_are_made_without_a_tag(world: World) -> None:
 
 @mutant("teardown", "denied", "killed before")
 def the_books_are_always_closed(world: World) -> None:
-    """Teardown closes the ledger although something is left."""
-    put(teardown.__main__, "close", lambda ledger, left: drop_all(ledger))
+    """Teardown closes the state file although something is left."""
+    put(teardown.__main__, "close", lambda state, left: drop_all(state))
 
 
-def drop_all(ledger: Ledger) -> None:
-    ledger.resources = []
-    ledger.close_books({"looks": 0, "things": []})
+def drop_all(state: State) -> None:
+    state.resources = []
+    state.close_books({"looks": 0, "things": []})
 
 
 @mutant("teardown", "denied", "500 before", "throttled long")
@@ -176,9 +176,9 @@ def refused_reads_mean_gone(world: World) -> None:
     """What could not be read is taken for gone."""
     look = teardown.backwards.look
 
-    def blind(aws: Any, ledger: Ledger, resource: Any) -> Any:
+    def blind(aws: Any, state: State, resource: Any) -> Any:
         try:
-            return look(aws, ledger, resource)
+            return look(aws, state, resource)
         except Exception:  # noqa: BLE001
             return None
 
@@ -187,32 +187,32 @@ def refused_reads_mean_gone(world: World) -> None:
 
 @mutant("build", "killed after", "killed before")
 def promises_are_left_out_of_the_file(world: World) -> None:
-    """What is only promised is not written into the file."""
-    content = Ledger.content
+    """What is only recorded is not written into the file."""
+    content = State.content
 
-    def without_promises(ledger: Ledger) -> dict[str, Any]:
-        kept = content(ledger)
+    def without_promises(state: State) -> dict[str, Any]:
+        kept = content(state)
         kept["resources"] = [entry for entry in kept["resources"] if entry["status"] != "creating"]
         return kept
 
-    put(Ledger, "content", without_promises)
+    put(State, "content", without_promises)
 
 
 @mutant("build", "killed after")
 def a_new_deployment_each_time(world: World) -> None:
     """The deployment's name is made up anew by each run."""
-    init = Ledger.__init__
+    init = State.__init__
 
-    def forgetful(ledger: Ledger, path: Path, content: dict[str, Any], saved: Any, lock: Any) -> None:
-        init(ledger, path, content, saved, lock)
-        ledger.deployment = f"poc-{provision.state.state.secrets.token_hex(4)}"
+    def forgetful(state: State, path: Path, content: dict[str, Any], saved: Any, lock: Any) -> None:
+        init(state, path, content, saved, lock)
+        state.deployment = f"poc-{provision.state.state.secrets.token_hex(4)}"
 
-    put(Ledger, "__init__", forgetful)
+    put(State, "__init__", forgetful)
 
 
 @mutant("ledgers")
 def checksums_are_not_checked(world: World) -> None:
-    """A ledger whose checksum does not fit is read all the same."""
+    """A state file whose checksum does not fit is read all the same."""
     parse = provision.state.file.parse
 
     def trusting(data: bytes, path: Path) -> dict[str, Any]:
@@ -228,14 +228,14 @@ def checksums_are_not_checked(world: World) -> None:
 
 @mutant("ledgers")
 def places_are_not_compared(world: World) -> None:
-    """A ledger of another account, Region or endpoint is used here."""
+    """A state file of another account, Region or endpoint is used here."""
     put(provision.state.state, "check_bound_to", lambda *arguments: None)
 
 
-@mutant("mend", "killed before", "eventual")
+@mutant("update", "killed before", "eventual")
 def differences_are_not_seen(world: World) -> None:
     """What differs from the wanted state is left as it is."""
-    put(Making, "differs", lambda made, attribute, **values: False)
+    put(Entry, "drifted", lambda entry, attribute, **values: False)
 
 
 @mutant("teardown", "killed after", "throttled once")
@@ -262,17 +262,17 @@ def half_an_api_is_an_api(world: World) -> None:
     """An API that is there is taken for finished."""
     provision_api = provision.api.provision_api
 
-    def satisfied(aws: Any, settings: Any, ledger: Ledger, *rest: Any) -> Any:
-        entry = ledger.record("api")
+    def satisfied(aws: Any, settings: Any, state: State, *rest: Any) -> Any:
+        entry = state.record("api")
         if entry is not None and entry.outputs.get("id"):
             entry.status = "created"
             return entry.outputs["id"]
-        return provision_api(aws, settings, ledger, *rest)
+        return provision_api(aws, settings, state, *rest)
 
     put(provision.api, "provision_api", satisfied)
 
 
-@mutant("mend", "killed after")
+@mutant("update", "killed after")
 def old_versions_stay(world: World) -> None:
     """A policy is deleted without its older versions."""
     find = provision.policies.find_policy
@@ -288,9 +288,9 @@ def old_versions_stay(world: World) -> None:
 
 @mutant("build", "expired", "denied")
 def the_token_is_written_down(world: World) -> None:
-    """The session token gets into the ledger."""
-    content = Ledger.content
-    put(Ledger, "content", lambda ledger: {**content(ledger), "session": TOKEN})
+    """The session token gets into the state file."""
+    content = State.content
+    put(State, "content", lambda state: {**content(state), "session": TOKEN})
 
 
 @mutant("build", "500 after", calls=("CreateRestApi", "CreateDeployment"))
@@ -308,19 +308,19 @@ def errors_of_aws_mean_not_applied(world: World) -> None:
 
 @mutant("teardown", "killed after", "killed before")
 def deletions_are_noted_before_they_happen(world: World) -> None:
-    """A thing is noted as deleted before the call that deletes it."""
+    """A resource is noted as deleted before the call that deletes it."""
 
     @contextlib.contextmanager
-    def hasty(ledger: Ledger, resource: Any) -> Iterator[None]:
+    def hasty(state: State, resource: Any) -> Iterator[None]:
         resource.status = "deleted"
-        ledger.save()
-        ledger._deleting.append(resource)
+        state.save()
+        state._deleting.append(resource)
         try:
             yield
         finally:
-            ledger._deleting.pop()
+            state._deleting.pop()
 
-    put(Ledger, "deleting", hasty)
+    put(State, "deleting", hasty)
 
 
 @mutant("teardown", "reset after", "denied")
@@ -334,7 +334,7 @@ def the_proof_is_left_out(world: World) -> None:
 
     put(teardown.__main__, "take_down", rosy)
     put(teardown.__main__, "prove", lambda *arguments: [])
-    put(teardown.__main__, "close", lambda ledger, left: drop_all(ledger))
+    put(teardown.__main__, "close", lambda state, left: drop_all(state))
 
 
 def on_every_tap(world: World, change: Callable[[Any], None]) -> None:

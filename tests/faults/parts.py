@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.faults import ledgers, strangers, weather
+from tests.faults import state_files, strangers, weather
 from tests.faults.chaos import chaos
 from tests.faults.mutants import MUTANTS, Mutant
 from tests.faults.sweep import Result, Sweep
@@ -50,13 +50,13 @@ def a_sweep(seed: int, select: Select, replay: bool) -> Sweep:
 
 
 def scenarios(sweep: Sweep, play: Callable[[str, str, tuple[str, ...]], Ended]) -> None:
-    """The three lives that are swept: a first build with its trials, a mending run after drifts, a teardown.
+    """The three lives that are swept: a first build with its smoke tests, an updating run after drifts, a teardown.
 
     Of one point that is played again, no more than it takes to come there.
     """
     os.chdir(sweep.folder())
-    for scenario, name in (("build", "provision"), ("mend", "provision"), ("teardown", "teardown")):
-        if scenario == "mend":
+    for scenario, name in (("build", "provision"), ("update", "provision"), ("teardown", "teardown")):
+        if scenario == "update":
             strangers.drift(sweep.world.account)
         ended = play(scenario, name, ())
         assert ended.code == 0, ended.talk
@@ -171,14 +171,14 @@ def lives(seed: int, select: Select, replay: bool) -> Played:
 
 
 def spoiled(seed: int, select: Select, replay: bool) -> Played:
-    """Ledgers of a finished build, of one that was killed half-way, of a mended one and of a half teardown."""
+    """State files of a finished build, of one that was killed half-way, of an updated one and of a half teardown."""
     sweep = a_sweep(seed, select, replay)
     with sweep.open():
         share = SPOILED // 4
         for state in ("built", "half-built", "half-removed", "drifted"):
             sweep.results.extend(played_apart(sweep, lambda state=state: spoil(sweep, seed, state, share)))
     refusals = sum("refused" in one.ended for one in sweep.results)
-    return Played("ledgers", sweep.results, {"spoiled ledgers": len(sweep.results), "refused": refusals})
+    return Played("ledgers", sweep.results, {"spoiled state files": len(sweep.results), "refused": refusals})
 
 
 def spoil(sweep: Sweep, seed: int, state: str, share: int) -> None:
@@ -194,7 +194,7 @@ def spoil(sweep: Sweep, seed: int, state: str, share: int) -> None:
         world.faults = None
     if state == "drifted":
         strangers.drift(world.account)
-    ledgers.try_ledgers(sweep, seed, share, state)
+    state_files.try_ledgers(sweep, seed, share, state)
 
 
 def at_number(number: int) -> Callable[[Sent, Callable[[], Any]], Any]:
@@ -291,7 +291,7 @@ def play_mutant(sweep: Sweep, seed: int, one: Mutant, *, broken: bool, only: Col
         if broken:
             one.break_it(sweep.world)
         sweep.select = is_left
-        ledgers.try_ledgers(sweep, seed, 400, "mutant")
+        state_files.try_ledgers(sweep, seed, 400, "mutant")
         return
     kinds = [kind.replace(" ", "-") for kind in one.kinds]
 
@@ -302,10 +302,10 @@ def play_mutant(sweep: Sweep, seed: int, one: Mutant, *, broken: bool, only: Col
 
     os.chdir(sweep.folder())
     scenario = one.where
-    if scenario in ("mend", "teardown"):
+    if scenario in ("update", "teardown"):
         sweep.select = lambda point: False
         sweep.world.run("provision", "--no-try")
-        if scenario == "mend":
+        if scenario == "update":
             strangers.drift(sweep.world.account)
     if broken:
         one.break_it(sweep.world)

@@ -1,4 +1,4 @@
-"""Figures and tables of a whole sweep, as docs/reliability.md shows them between its two marks."""
+"""Figures and tables of a whole sweep, as docs/reliability.md shows them between its two tags."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ TARGETS = {
     "chaos lives": 500,
     "faults in them": 10_000,
     "kills in them": 2500,
-    "spoiled ledgers": 2000,
+    "spoiled state files": 2000,
     "mutants caught": 20,
 }
 # The oracles, by a fragment of the words in which each tells a failure.
 ORACLES = {
-    "orphans and things not put back": "after teardown",
+    "orphans and resources not put back": "after teardown",
     "duplicates and wrong shapes": "after provision",
-    "foreign things changed": "foreign damage",
-    "deleted in the ledger, and there": "the ledger calls",
+    "foreign resources changed": "foreign damage",
+    "deleted in the state file, and there": "the state file calls",
     "refused, and yet written": "refused, and yet",
     "endings without exactly one message": "messages",
     "tracebacks": "a traceback was kept",
@@ -62,7 +62,7 @@ def figures_table(figures: dict[str, object], results: list[Result]) -> list[str
 
 
 def write(path: Path, played: list[Played], *, seed: int, sample: int) -> None:
-    """Put the figures of the parts that were played between the marks of the document."""
+    """Put the figures of the parts that were played between the tags of the document."""
     results = [one for part in played for one in part.results]
     which = "" if sample == 1 else f" **Every {sample}th point only.**"
     times = ", ".join(f"{part.name} {part.seconds / 60:.0f}" for part in played)

@@ -1,4 +1,4 @@
-"""Somebody else's things: one of every kind, some with our names where names may repeat, all to stay as they are."""
+"""Somebody else's resources: one of every kind, some with our names where names may repeat, all to stay as they are."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ OTHERS_MARK = "poc-0ther000"  # another deployment of the suite in the same acco
 
 
 def settle(account: Account) -> None:
-    """Make them in an empty account. Two strangers: one without marks, one another deployment of this suite."""
+    """Make them in an empty account. Two strangers: one without tags, one another deployment of this suite."""
     make_all(account, "their", {})
     make_all(account, "other", {"poc-deployment": OTHERS_MARK})
     apigateway = account.clients["apigateway"]
@@ -21,9 +21,9 @@ def settle(account: Account) -> None:
     apigateway.create_rest_api(name=Settings().api, tags={"poc-deployment": OTHERS_MARK})
 
 
-def make_all(account: Account, who: str, marks: dict[str, str]) -> None:
+def make_all(account: Account, who: str, tags: dict[str, str]) -> None:
     clients = account.clients
-    listed = [{"Key": key, "Value": value} for key, value in marks.items()]
+    listed = [{"Key": key, "Value": value} for key, value in tags.items()]
     iam, lambda_, apigateway = clients["iam"], clients["lambda"], clients["apigateway"]
     document = {
         "Version": "2012-10-17",
@@ -42,15 +42,15 @@ def make_all(account: Account, who: str, marks: dict[str, str]) -> None:
         **({"Tags": listed} if listed else {}),
     )
     clients["dynamodb"].put_item(TableName=f"{who}-table", Item={"id": {"S": "1"}})
-    clients["sqs"].create_queue(QueueName=f"{who}-queue", **({"tags": marks} if marks else {}))
-    clients["logs"].create_log_group(logGroupName=f"{Settings().log_group}-{who}", **({"tags": marks} if marks else {}))
+    clients["sqs"].create_queue(QueueName=f"{who}-queue", **({"tags": tags} if tags else {}))
+    clients["logs"].create_log_group(logGroupName=f"{Settings().log_group}-{who}", **({"tags": tags} if tags else {}))
     lambda_.create_function(
         FunctionName=f"{who}-function",
         Runtime="python3.13",
         Role=role["Arn"],
         Handler="lambda_function.lambda_handler",
         Code={"ZipFile": zipped(source(Settings()))},
-        Tags=marks,
+        Tags=tags,
     )
     lambda_.add_permission(
         FunctionName=f"{who}-function",
@@ -59,9 +59,9 @@ def make_all(account: Account, who: str, marks: dict[str, str]) -> None:
         Principal="apigateway.amazonaws.com",
     )
     lambda_.create_event_source_mapping(
-        EventSourceArn=f"arn:aws:sqs:us-east-1:123456789012:{who}-queue", FunctionName=f"{who}-function", Tags=marks
+        EventSourceArn=f"arn:aws:sqs:us-east-1:123456789012:{who}-queue", FunctionName=f"{who}-function", Tags=tags
     )
-    api = apigateway.create_rest_api(name=f"{who}-api", **({"tags": marks} if marks else {}))
+    api = apigateway.create_rest_api(name=f"{who}-api", **({"tags": tags} if tags else {}))
     root = apigateway.get_resources(restApiId=api["id"])["items"][0]["id"]
     apigateway.put_method(restApiId=api["id"], resourceId=root, httpMethod="GET", authorizationType="NONE")
     apigateway.put_integration(restApiId=api["id"], resourceId=root, httpMethod="GET", type="MOCK")
@@ -76,7 +76,7 @@ def trust(service: str) -> dict[str, Any]:
 
 
 def drift(account: Account) -> None:
-    """Change everything of ours that a mending run puts right again, as somebody with a console might."""
+    """Change everything of ours that an updating run puts right again, as somebody with a console might."""
     clients, settings = account.clients, Settings()
     iam, lambda_, apigateway = clients["iam"], clients["lambda"], clients["apigateway"]
     arn = "arn:aws:iam::123456789012:policy/"

@@ -36,7 +36,7 @@ INVENTED = re.compile(
     r"poc-[0-9a-f]{8}|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|\b(?=[a-z]*\d)[a-z0-9]{10}\b"
     r"|\bA[A-Z0-9]{20}\b|\b1[0-9]{9}(?:[0-9]{3})?\b|20\d\d-\d\d-\d\d[T ][0-9:.+]+"
 )
-SPOIL = False  # whether a stranger's thing is changed before each judgement, to see the sweep fail
+SPOIL = False  # whether a stranger's resource is changed before each judgement, to see the sweep fail
 EXIT_CODES = {0, 1, 252, 253, 254}
 
 
@@ -264,7 +264,8 @@ class Sweep:
         self.judge_run(result, ended)
         if SPOIL:
             self.world.account.clients["sqs"].create_queue(QueueName="spoilt")
-        # Without a ledger it looks in the account, and may have to say that it cannot tell whose things are there.
+        # Without a state file it looks in the account, and may have to say that it cannot tell whose resources are
+        # there.
         if ended.code != 0 and (had_ledger or ended.code != 1 or self.world.wrote):
             result.failures.append(f"teardown ended with {ended.code}: {last_words(ended)}")
         result.failures += [
@@ -327,23 +328,23 @@ class Sweep:
         self.finish(result)
 
     def judge_claims(self, result: Result) -> None:
-        """What the ledger calls deleted is not there: teardown's proof would find it only after its wait of 90 s."""
+        """What the state file calls deleted is not there: teardown's proof would find it after its wait of 90 s."""
         try:
             content = json.loads(LEDGER.read_bytes())
             deleted = [entry for entry in content["resources"] if entry["status"] == "deleted"]
         except (OSError, ValueError, KeyError, TypeError):
-            return  # no ledger, or one that is refused
+            return  # no state file, or one that is refused
         inventory = self.world.account.inventory() if deleted else {}
         for entry in deleted:
             named = str(next(iter(entry["identity"].values())))
-            for key, thing in inventory[entry["kind"]].items():
-                marks = thing.get("tags", {}) if isinstance(thing, dict) else {}
+            for key, resource in inventory[entry["kind"]].items():
+                tags = resource.get("tags", {}) if isinstance(resource, dict) else {}
                 its_name = key == entry["outputs"].get("id") or f"/{named}".endswith(f"/{key}")
-                if its_name and marks.get(TAG) == content["deployment"]:
-                    result.failures.append(f"the ledger calls {entry['key']} deleted, and it is there")
+                if its_name and tags.get(TAG) == content["deployment"]:
+                    result.failures.append(f"the state file calls {entry['key']} deleted, and it is there")
 
     def sweep_files(self, scenario: str, name: str, *arguments: str) -> Ended:
-        """The same at each operation on the ledger's files."""
+        """The same at each operation on the state file's files."""
         number = 0
 
         def at(operation: disk.Operation, do: Callable[[], Any], half: Callable[[], Any] | None) -> Any:

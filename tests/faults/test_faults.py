@@ -55,7 +55,7 @@ def test_the_sweep_catches_a_broken_suite(name: str) -> None:
     assert "mutants caught 1" in ended.stdout
 
 
-def test_a_point_at_which_a_strangers_things_were_changed_fails() -> None:
+def test_a_point_at_which_a_strangers_resources_were_changed_fails() -> None:
     ended = sweep("--replay", "build:20:killed-after", "--spoil")
     assert ended.returncode == 1
     assert "FAILED build:20:killed-after" in ended.stdout and "after teardown /sqs:queue/spoilt" in ended.stdout
@@ -63,7 +63,7 @@ def test_a_point_at_which_a_strangers_things_were_changed_fails() -> None:
 
 @SLOW
 def test_a_failure_is_reported_with_the_command_that_replays_it_and_the_same_seed_gives_the_same_digest() -> None:
-    """A point that must fail: the strangers' things are changed behind the sweep's back."""
+    """A point that must fail: the strangers' resources are changed behind the sweep's back."""
     first, second = (sweep("--replay", "build:20:killed-after", "--spoil") for _ in range(2))
     assert first.returncode == 1
     assert "again: python -m tests.faults --replay build:20:killed-after" in first.stdout

@@ -27,7 +27,7 @@ import provision.cli.deployment
 import provision.cli.ending
 import provision.state.state
 import teardown.__main__
-from provision.aws.calls import Tap
+from provision.aws.calls import Calls
 from provision.aws.clients import Sourced, client_config
 from provision.aws.operations import READS
 from provision.aws.waiting import Waiting
@@ -93,7 +93,7 @@ class World:
         self.sent: list[Sent] = []
         self.applied: list[str] = []  # every write that reached the account, in order
         self.locks: list[Any] = []
-        self.on_tap: Callable[[Tap], None] = lambda tap: None
+        self.on_tap: Callable[[Calls], None] = lambda calls: None
         session = boto3.Session(
             aws_access_key_id="sandbox", aws_secret_access_key=SECRET, aws_session_token=TOKEN, region_name=REGION
         )
@@ -178,28 +178,28 @@ class World:
 
         waiting = Waiting
 
-        def make_tap() -> Tap:
+        def make_tap() -> Calls:
             for client in self.clients.values():
                 self._forget_tap(client)
-            tap = Tap(waiting=waiting(clock=self.clock))
-            self.on_tap(tap)
-            return tap
+            calls = Calls(waiting=waiting(clock=self.clock))
+            self.on_tap(calls)
+            return calls
 
         class Sleep:
-            def __init__(sleep, tap: Tap) -> None:
-                sleep.tap = tap
+            def __init__(sleep, calls: Calls) -> None:
+                sleep.calls = calls
 
             def __call__(sleep, seconds: float) -> None:
                 self.sleep(seconds)
-                if sleep.tap.stopping:
+                if sleep.calls.stopping:
                     raise provision.terminal.outcome.Interrupted
 
         asked = provision.aws.clients._Asked(
             self.session, Sourced(REGION, "the walkthrough's"), URL, "throw-away ones of the sandbox"
         )
         changes: list[tuple[Any, str, Any]] = [
-            (provision.__main__, "Tap", make_tap),
-            (teardown.__main__, "Tap", make_tap),
+            (provision.__main__, "Calls", make_tap),
+            (teardown.__main__, "Calls", make_tap),
             (provision.cli.ending, "Sleep", Sleep),
             (provision.cli.deployment, "start_sandbox", lambda folder, screen: (SANDBOX, URL)),
             (provision.aws.clients, "_ask_sandbox", lambda target: asked),
@@ -225,8 +225,8 @@ class World:
         self.account.pump()
 
     def _forget_tap(self, client: Any) -> None:
-        """Clients are made once, as that is slow; each run's tap must be the only one that listens."""
-        vars(client).pop("get_waiter", None)  # which the last tap put in the place of botocore's own
+        """Clients are made once, as that is slow; each run's listener must be the only one that listens."""
+        vars(client).pop("get_waiter", None)  # which the last listener put in the place of botocore's own
         emitter = client.meta.events
         service = client.meta.service_model.service_name
         if service not in self.pristine:

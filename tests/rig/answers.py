@@ -19,12 +19,12 @@ from botocore.exceptions import ConnectionClosedError
 
 from provision.aws.answers import Call
 from provision.aws.clients import Clients
-from provision.state.state import Ledger
+from provision.state.state import State
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer on the wire. `cut` bytes are promised in Content-Length and never sent."""
+    """One answer on the wire. `cut` bytes are recorded in Content-Length and never sent."""
 
     status: int = 200
     body: bytes = b""
@@ -175,13 +175,13 @@ class Faults:
         self.decide = decide
         self.served: list[Call] = []
 
-    def put_on(self, aws: Clients, ledger: Ledger) -> None:
+    def put_on(self, aws: Clients, state: State) -> None:
         for client in (aws.iam, aws.dynamodb, aws.sqs, aws.lambda_, aws.apigateway, aws.logs):
             client.meta.events.register_first("before-send.*.*", self._handler(aws, client))
 
     def _handler(self, aws: Clients, client: Any) -> Callable[..., AWSResponse | None]:
         def before_send(request: AWSPreparedRequest, **event: Any) -> AWSResponse | None:
-            call = aws.tap.calls[-1]
+            call = aws.calls.history[-1]
             decided = next((one for one in (decide(call) for decide in self.decide) if one is not None), None)
             if decided is None:
                 return None

@@ -15,7 +15,7 @@ import provision.__main__
 import provision.cli.deployment
 import teardown.__main__
 from provision.aws.answers import Call
-from provision.aws.calls import Tap
+from provision.aws.calls import Calls
 from provision.aws.clients import Clients, Target
 from provision.cli.ending import run_program
 from provision.cli.session import Session
@@ -55,8 +55,8 @@ class CommandLine(Deployment):
         self.waiting.sleep = short_sleep
         self.on_connect: Callable[[Clients], None] = lambda aws: None
 
-        def connect_and_prepare(target: Target, tap: Tap) -> Clients:
-            aws = CONNECTIONS.lend(target, tap)
+        def connect_and_prepare(target: Target, calls: Calls) -> Clients:
+            aws = CONNECTIONS.lend(target, calls)
             self.on_connect(aws)
             return aws
 
@@ -89,17 +89,17 @@ def short_sleep(seconds: float) -> None:
 def run(program: Callable[..., int], name: str, *arguments: str) -> Ended:
     """`python -m NAME ARGUMENTS`."""
     screen = memory_screen(name)
-    session = Session(screen, Tap())
+    session = Session(screen, Calls())
     talk, data = screen.talk.file, screen.data.file  # whatever the program then puts in their places
     assert isinstance(talk, io.StringIO) and isinstance(data, io.StringIO)
 
     def body() -> int:
-        session.tap.waiting.sleep = short_sleep
+        session.calls.waiting.sleep = short_sleep
         return program(list(arguments), session)
 
     code = run_program(body, session, again=f"python -m {name}")
-    CONNECTIONS.give_back(session.tap)
-    return Ended(code, talk.getvalue(), data.getvalue(), session.tap.calls)
+    CONNECTIONS.give_back(session.calls)
+    return Ended(code, talk.getvalue(), data.getvalue(), session.calls.history)
 
 
 def refusal(code: str = "AccessDeniedException", status: int = 403) -> Any:

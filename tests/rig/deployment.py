@@ -17,25 +17,25 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from provision.account.plan import DryLedger, Planned, make_plan
-from provision.account.smoke_tests import Trial, try_all
+from provision.account.plan import DryState, Planned, make_plan
+from provision.account.smoke_tests import SmokeTest, run_smoke_tests
 from provision.aws.answers import Call
-from provision.aws.calls import Tap
+from provision.aws.calls import Calls
 from provision.aws.clients import Clients, Target, connect
 from provision.aws.waiting import Waiting
 from provision.cli.runner import run_steps
 from provision.settings import Settings
-from provision.state.entries import Happened
+from provision.state.entries import ResourceResult
 from provision.state.file import checksum
-from provision.state.state import Ledger
+from provision.state.state import State
 from teardown.backwards import Left, prove, receipt, take_down
 
 ACCOUNT = "123456789012"
 REGION = "us-east-1"
 
 
-class Noting(Tap):
-    """A tap that knows what has been registered on a client since it was put on it."""
+class Noting(Calls):
+    """A listener that knows what has been registered on a client since it was put on it."""
 
     def put_on(self, client: Any) -> None:
         note(client)
@@ -82,45 +82,45 @@ class Connections:
 
     def __init__(self) -> None:
         self._kept: dict[str, Clients] = {}
-        self._lent: dict[str, Tap] = {}
+        self._lent: dict[str, Calls] = {}
         self._lock = threading.Lock()
 
-    def lend(self, target: Target, tap: Tap) -> Clients:
+    def lend(self, target: Target, calls: Calls) -> Clients:
         """As `connect` makes them, until `give_back`."""
         key = repr((target, sorted(item for item in os.environ.items() if item[0].startswith("AWS_"))))
         with self._lock:
             if key in self._lent:
-                return connect(target, tap)
-            self._lent[key] = tap
+                return connect(target, calls)
+            self._lent[key] = calls
         try:
             if key not in self._kept:
                 for old in list(self._kept)[:-1]:
                     del self._kept[old]
-                self._kept[key] = connect(target, Noting(waiting=tap.waiting))
+                self._kept[key] = connect(target, Noting(waiting=calls.waiting))
             kept = self._kept[key]
             for client in kept.clients:
                 undo(client)
                 note(client)
-                tap.put_on(client)
+                calls.put_on(client)
             kept.sts.get_caller_identity()  # as whoever connects does
         except Exception:  # noqa: BLE001  # whatever it is, `connect` has the words for it
-            self.give_back(tap)
-            tap.calls.clear()
-            return connect(target, tap)
-        return replace(kept, tap=tap)
+            self.give_back(calls)
+            calls.history.clear()
+            return connect(target, calls)
+        return replace(kept, calls=calls)
 
-    def give_back(self, tap: Tap) -> None:
+    def give_back(self, calls: Calls) -> None:
         with self._lock:
-            self._lent = {key: lent for key, lent in self._lent.items() if lent is not tap}
+            self._lent = {key: lent for key, lent in self._lent.items() if lent is not calls}
 
 
 CONNECTIONS = Connections()
 
 
 class Deployment:
-    """One ledger and one sandbox (or endpoint). Every `build` and `tear_down` is a run of its own, as a user's are.
+    """One state file and one sandbox (or endpoint). Every `build` and `tear_down` is a run of its own, as a user's are.
 
-    `happened` and `calls` are those of the last run; `aws` are plain boto3 clients of a stranger who looks at the
+    `results` and `calls` are those of the last run; `aws` are plain boto3 clients of a stranger who looks at the
     account, or changes it behind the suite's back.
     """
 
@@ -129,11 +129,11 @@ class Deployment:
         self.url = url
         self.path = path
         self.settings = settings or Settings()
-        self.happened: list[Happened] = []
+        self.results: list[ResourceResult] = []
         self.calls: list[Call] = []
         # Real clock, short sleeps: what is waited for here comes within milliseconds.
         self.waiting = Waiting(sleep=lambda seconds: time.sleep(seconds / 20))
-        self.prepare: Callable[[Clients, Ledger], None] = lambda aws, ledger: None
+        self.prepare: Callable[[Clients, State], None] = lambda aws, state: None
         self.aws = Stranger(url)
 
     def __enter__(self) -> Deployment:
@@ -149,109 +149,109 @@ class Deployment:
         return Target(sandbox=(self.sandbox_id, self.url))
 
     def connect(self) -> Clients:
-        return connect(self.target, Tap(waiting=self.waiting))
+        return connect(self.target, Calls(waiting=self.waiting))
 
     @contextmanager
     def connected(self) -> Iterator[Clients]:
         """The same for one run, with clients that runs before it have used."""
-        tap = Tap(waiting=self.waiting)
+        calls = Calls(waiting=self.waiting)
         try:
-            yield CONNECTIONS.lend(self.target, tap)
+            yield CONNECTIONS.lend(self.target, calls)
         finally:
-            CONNECTIONS.give_back(tap)
+            CONNECTIONS.give_back(calls)
 
-    def open(self, aws: Clients) -> Ledger:
-        ledger = Ledger.open(self.path, account=aws.account_id, region=aws.region, endpoint=aws.endpoint)
-        aws.tap.permit = ledger.permit
-        self.prepare(aws, ledger)
-        return ledger
+    def open(self, aws: Clients) -> State:
+        state = State.open(self.path, account=aws.account_id, region=aws.region, endpoint=aws.endpoint)
+        aws.calls.permit = state.permit
+        self.prepare(aws, state)
+        return state
 
-    def build(self, settings: Settings | None = None) -> list[Happened]:
+    def build(self, settings: Settings | None = None) -> list[ResourceResult]:
         """Run the eight steps; what they did."""
         with self.connected() as aws:
-            ledger = self.open(aws)
+            state = self.open(aws)
             try:
                 run_steps(
                     aws,
                     settings or self.settings,
-                    ledger,
+                    state,
                     started=lambda step: None,
-                    ended=lambda step, happened: None,
+                    ended=lambda step, results: None,
                 )
             finally:
-                self.happened, self.calls = ledger.happened, aws.tap.calls
-                ledger.close()
-        return self.happened
+                self.results, self.calls = state.results, aws.calls.history
+                state.close()
+        return self.results
 
     def plan(self, settings: Settings | None = None) -> dict[str, Planned]:
         """What a build would do, by key."""
         with self.connected() as aws:
-            ledger = DryLedger.open(self.path, account=aws.account_id, region=aws.region, endpoint=aws.endpoint)
+            state = DryState.open(self.path, account=aws.account_id, region=aws.region, endpoint=aws.endpoint)
             try:
-                return {one.key: one for one in make_plan(aws, settings or self.settings, ledger)}
+                return {one.key: one for one in make_plan(aws, settings or self.settings, state)}
             finally:
-                ledger.close()
+                state.close()
 
-    def build_as_planned(self, settings: Settings | None = None) -> list[Happened]:
-        """Build, and hold what was done, thing by thing and attribute by attribute, against the plan made before.
+    def build_as_planned(self, settings: Settings | None = None) -> list[ResourceResult]:
+        """Build, and hold what was done, resource by resource and attribute by attribute, against the plan made before.
 
         What the plan leaves for later may be anything; the rest must be just so.
         """
         planned = self.plan(settings)
-        happened = self.build(settings)
+        results = self.build(settings)
         foreseen = iter(self.writes)
-        for event in happened:  # each call of the plan is made, in this order; of what is made anew it has the first
+        for event in results:  # each call of the plan is made, in this order; of what is made anew it has the first
             for call in planned[event.key].calls:
                 assert call.operation in foreseen, f"{call.operation} of {event.key} is not among {self.writes}"
-        done = {event.key: event for event in happened}
+        done = {event.key: event for event in results}
         assert set(planned) == set(done)
         for key, event in done.items():
             assert agrees(planned[key], event), f"{planned[key]}\nand then {event}"
-        return happened
+        return results
 
-    def trials(self, settings: Settings | None = None) -> list[Trial]:
+    def smoke_tests(self, settings: Settings | None = None) -> list[SmokeTest]:
         """Run the walkthrough's tests."""
         with self.connected() as aws:
-            ledger = self.open(aws)
+            state = self.open(aws)
             try:
-                return list(try_all(aws, settings or self.settings, ledger))
+                return list(run_smoke_tests(aws, settings or self.settings, state))
             finally:
-                self.calls = aws.tap.calls
-                ledger.close()
+                self.calls = aws.calls.history
+                state.close()
 
     def tear_down(self, *, include_adopted: bool = False) -> list[Left]:
-        """Remove what the ledger records; what is left."""
+        """Remove what the state file records; what is left."""
         with self.connected() as aws:
-            ledger = self.open(aws)
+            state = self.open(aws)
             try:
-                left = take_down(aws, ledger, tell=lambda word, resource, remark: None, include_adopted=include_adopted)
-                left += prove(aws, ledger)
-                ledger.close_books(receipt(ledger))
+                left = take_down(aws, state, tell=lambda word, resource, remark: None, include_adopted=include_adopted)
+                left += prove(aws, state)
+                state.close_books(receipt(state))
                 return left
             finally:
-                self.calls = aws.tap.calls
-                ledger.close()
+                self.calls = aws.calls.history
+                state.close()
 
     @property
-    def ledger(self) -> dict[str, Any]:
-        """The ledger's file, as it is on the disk."""
+    def state(self) -> dict[str, Any]:
+        """The state file's file, as it is on the disk."""
         content: dict[str, Any] = json.loads(self.path.read_bytes())
         return content
 
     def rewrite(self, change: Callable[[dict[str, dict[str, Any]]], None]) -> None:
-        """Edit the ledger's file by hand, entry by key, so that its checksum fits again."""
-        content = self.ledger
+        """Edit the state file's file by hand, entry by key, so that its checksum fits again."""
+        content = self.state
         change({entry["key"]: entry for entry in content["resources"]})
         content["checksum"] = checksum(content)
         self.path.write_text(json.dumps(content))
 
     def outputs(self, key: str) -> dict[str, str]:
-        return next(entry["outputs"] for entry in self.ledger["resources"] if entry["key"] == key)
+        return next(entry["outputs"] for entry in self.state["resources"] if entry["key"] == key)
 
     @property
-    def changed(self) -> dict[str, Happened]:
+    def changed(self) -> dict[str, ResourceResult]:
         """What the last build did not find as wanted, by key."""
-        return {event.key: event for event in self.happened if event.outcome != "unchanged"}
+        return {event.key: event for event in self.results if event.outcome != "unchanged"}
 
     @property
     def writes(self) -> list[str]:
@@ -259,15 +259,15 @@ class Deployment:
         return [call.operation for call in self.calls if not call.is_read]
 
 
-def agrees(planned: Planned, event: Happened) -> bool:
-    """Whether a thing's plan is what then happened to it."""
+def agrees(planned: Planned, event: ResourceResult) -> bool:
+    """Whether a resource's plan is what then happened to it."""
     if planned.word == "later":
         return True
     if planned.word == "OK":
         return event.outcome == "unchanged" or (event.outcome == "recovered" and not event.differences)
     if planned.word == "create":
         return event.outcome in ("created", "recovered") and not event.differences
-    outcomes = ("adopted",) if planned.word == "adopt" else ("mended", "recovered")
+    outcomes = ("adopted",) if planned.word == "adopt" else ("updated", "recovered")
     return event.outcome in outcomes and planned.differences == event.differences
 
 

@@ -124,7 +124,7 @@ class Folder:
         record: dict[str, Any] = json.loads((self.path / ".provision" / "sandbox.json").read_bytes())
         return record
 
-    def ledger(self, name: str = "sandbox-us-east-1.json") -> dict[str, Any]:
+    def state(self, name: str = "sandbox-us-east-1.json") -> dict[str, Any]:
         content: dict[str, Any] = json.loads((self.path / ".provision" / name).read_bytes())
         return content
 

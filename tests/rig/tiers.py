@@ -5,6 +5,7 @@ Without --whole what is marked `slow` is left out, and of a sweep all but a samp
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 
 import pytest
@@ -16,6 +17,12 @@ FIRST = ("test_guide.py", "test_black_box.py", "test_command_line.py", "test_gol
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--write-golden", action="store_true", help="write tests/golden anew from what is shown now")
     parser.addoption("--whole", action="store_true", help="what is slow, too, and every case of the sweeps")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Two for each core: half of what a test of a program or a terminal takes is waiting."""
+    return 2 * (os.cpu_count() or 1)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

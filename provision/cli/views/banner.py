@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from provision.aws.clients import Clients
 from provision.settings import Settings
-from provision.state.state import Ledger
+from provision.state.state import State
 from provision.terminal.screen import Screen
 from provision.terminal.text import plural
 
@@ -16,20 +16,20 @@ IN_BANNER = ("region", "profile", "endpoint_url", "state", "learner")  # options
 ENOUGH = 10  # minutes that credentials should last at least: on AWS a build takes two or three, more in a class
 
 
-def show_banner(screen: Screen, aws: Clients, settings: Settings, ledger: Ledger, sources: Mapping[str, str]) -> None:
+def show_banner(screen: Screen, aws: Clients, settings: Settings, state: State, sources: Mapping[str, str]) -> None:
     """The deployment and its place. `sources` says of each option that is no default where its value came from."""
     show_place(screen, aws, sources)
     screen.document.update(
         {
-            "deployment": ledger.deployment,
-            "ledger": str(ledger.path),
+            "deployment": state.deployment,
+            "ledger": str(state.path),
             "learner": settings.learner,
             "as_written": settings.as_written,
         }
     )
-    state = "new" if ledger.is_new else f"{plural(len(ledger.standing), 'thing')} recorded"
-    screen.keep(f"Deployment     {ledger.deployment} ({state})")
-    screen.keep(f"Ledger         {ledger.path}{in_brackets(sources.get('state'))}")
+    how_old = "new" if state.is_new else f"{plural(len(state.standing), 'resource')} recorded"
+    screen.keep(f"Deployment     {state.deployment} ({how_old})")
+    screen.keep(f"State file     {state.path}{in_brackets(sources.get('state'))}")
     if settings.learner:
         screen.say(f"Learner        {settings.learner}{in_brackets(sources.get('learner'))}")
     if settings.as_written:
@@ -83,13 +83,13 @@ def show_warnings(screen: Screen, aws: Clients) -> None:
         screen.warn(warning)
 
 
-def hide_ids(screen: Screen, aws: Clients, ledger: Ledger) -> None:
+def hide_ids(screen: Screen, aws: Clients, state: State) -> None:
     """When presenting: what an audience could misuse is shown by its name only."""
     screen.hide(aws.account_id, "account")
     if aws.alias:
         screen.hide(aws.alias, "alias")
     screen.hide(aws.caller, "caller")
-    for entry in ledger.resources:
+    for entry in state.resources:
         screen.hide(entry.outputs.get("id", ""), f"id of {entry.key}")
 
 

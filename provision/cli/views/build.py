@@ -6,10 +6,10 @@ import json
 
 from provision import Step
 from provision.account.cost import idle_sentence, use_sentence
-from provision.aws.calls import Tap
+from provision.aws.calls import Calls
 from provision.aws.clients import Clients
 from provision.settings import Settings
-from provision.state.state import Ledger
+from provision.state.state import State
 from provision.terminal.screen import Screen
 from provision.terminal.shell import command_line, program, with_variables
 
@@ -21,20 +21,20 @@ def show_cost(screen: Screen, aws: Clients, settings: Settings) -> None:
         screen.say("It costs nothing: it is not on AWS.", "dim")
 
 
-def show_counts(screen: Screen, tap: Tap, seconds: float) -> None:
+def show_counts(screen: Screen, calls: Calls, seconds: float) -> None:
     """How long a run took, and how many calls."""
-    calls, writes = len(tap.calls), len(tap.writes())
-    screen.document.update({"calls": calls, "writing_calls": writes, "seconds": round(seconds, 1)})
+    count, writes = len(calls.history), len(calls.writes())
+    screen.document.update({"calls": count, "writing_calls": writes, "seconds": round(seconds, 1)})
     screen.say()
-    screen.say(f"{seconds:.1f} s, {calls} API calls, {writes} of them writing.", "dim")
+    screen.say(f"{seconds:.1f} s, {count} API calls, {writes} of them writing.", "dim")
 
 
-def show_built(screen: Screen, aws: Clients, settings: Settings, ledger: Ledger, arguments: list[str]) -> None:
+def show_built(screen: Screen, aws: Clients, settings: Settings, state: State, arguments: list[str]) -> None:
     """The Invoke URL, lines to paste, and how to take it all down: the last lines, and data.
 
     What they are for is talk, so that on stdout each line but the first is a command and nothing else.
     """
-    url = ledger.outputs("stage")["url"]
+    url = state.outputs("stage")["url"]
     screen.document["invoke_url"] = url
     event = {
         "operation": "create",

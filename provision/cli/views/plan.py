@@ -1,4 +1,4 @@
-"""`--dry-run`: what would become of each thing, and the calls that would do it."""
+"""`--dry-run`: what would become of each resource, and the calls that would do it."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from provision.terminal.differences import difference_lines
 from provision.terminal.json_values import plain
 from provision.terminal.screen import INDENT, Screen
 
-# How many things of a plan, by its word for each.
+# How many resources of a plan, by its word for each.
 PLANNED = {
     "create": "to create",
-    "mend": "to mend",
-    "adopt": "to take over and mend",
+    "update": "to update",
+    "adopt": "to take over and update",
     "later": "later, once what they need is there",
     "in the way": "in the way",
     "delete": "to delete",
@@ -33,7 +33,7 @@ PLANNED = {
 STYLES = {
     "OK": "green",
     "create": "green",
-    "mend": "yellow",
+    "update": "yellow",
     "adopt": "yellow",
     "unchanged": "dim",
     "later": "dim",
@@ -47,7 +47,7 @@ STYLES = {
 
 
 def show_plan(screen: Screen, planned: Sequence[Planned], aws: Clients) -> None:
-    """What would become of each thing: data."""
+    """What would become of each resource: data."""
     screen.tell()
     for one in planned:
         show_planned(screen, one, aws)
@@ -61,7 +61,7 @@ def show_plan(screen: Screen, planned: Sequence[Planned], aws: Clients) -> None:
 
 
 def show_planned(screen: Screen, one: Planned, aws: Clients) -> None:
-    """One thing of a plan, with the command for each of its calls."""
+    """One resource of a plan, with the command for each of its calls."""
     calls = [f"{call.service}:{call.operation}" for call in one.calls]
     needs = {"needs": one.needs} if one.needs else {}
     note_thing(screen, one, outcome=one.word, step=PLACES[one.key].step, calls=calls, **needs)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from rich.text import Text
 
-from provision.account.status import State
+from provision.account.status import ResourceStatus
 from provision.aws.clients import Clients
 from provision.cli.views.build import show_cost
 from provision.cli.views.plan import show_differences
@@ -28,9 +28,14 @@ STYLES = {
 
 
 def show_status(
-    screen: Screen, found: Sequence[State], waiting: Mapping[str, str], seen: Mapping[str, str], *, url: str = ""
+    screen: Screen,
+    found: Sequence[ResourceStatus],
+    waiting: Mapping[str, str],
+    seen: Mapping[str, str],
+    *,
+    url: str = "",
 ) -> None:
-    """What there is: data. `waiting` are the messages in each queue, `seen` where to see each thing, by key.
+    """What there is: data. `waiting` are the messages in each queue, `seen` where to see each resource, by key.
 
     `url` is what clients call, where that is there.
     """
@@ -45,8 +50,8 @@ def show_status(
         screen.tell(f"Invoke URL:   {url}")
 
 
-def show_state(screen: Screen, state: State, waiting: Mapping[str, str], seen: Mapping[str, str]) -> None:
-    """How one thing is, since when it is there, and where to see it."""
+def show_state(screen: Screen, state: ResourceStatus, waiting: Mapping[str, str], seen: Mapping[str, str]) -> None:
+    """How one resource is, since when it is there, and where to see it."""
     more = {"messages": waiting[state.key]} if state.key in waiting else {}
     note_thing(screen, state, outcome=state.word, step=PLACES[state.key].step, since=state.since or None, **more)
     since = f"  {kept('since', state.since[:10], state.since[11:16], 'UTC')}" if state.since else ""
@@ -66,11 +71,11 @@ def show_state(screen: Screen, state: State, waiting: Mapping[str, str], seen: M
 def show_still_running(
     screen: Screen, aws: Clients, settings: Settings, arguments: list[str], *, to_mend: list[str]
 ) -> None:
-    """What it costs while it is there, and how to end that; before, how to mend it, where that is `to_mend`."""
+    """What it costs while it is there, and how to end that; before, how to update it, where that is `to_mend`."""
     screen.say()
     show_cost(screen, aws, settings)
     if to_mend:
-        screen.heading("To mend what is not as it should be")
+        screen.heading("To update what is not as it should be")
         screen.keep(program("provision", to_mend))
     screen.heading("To take everything down")
     screen.keep(program("teardown", arguments))

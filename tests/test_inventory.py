@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import ClientError
 
-from provision.account.inventory import Survey, survey, survey_iam
+from provision.account.inventory import Inventory, take_inventory, take_inventory_of_iam
 from provision.aws.clients import Clients
 from provision.state.entries import ADOPTED_TAG, TAG
 from provision.state.resources import ADOPTABLE, PLACES
@@ -45,40 +45,40 @@ def deployment(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         yield made
 
 
-def keys(seen: Survey) -> list[str]:
-    return [thing.key for thing in seen.things if thing.key]
+def keys(seen: Inventory) -> list[str]:
+    return [resource.key for resource in seen.resources if resource.key]
 
 
-def test_it_sees_what_the_ledger_records_of_a_build_in_the_same_order(built: CommandLine) -> None:
+def test_it_sees_what_the_state_file_records_of_a_build_in_the_same_order(built: CommandLine) -> None:
     aws = built.connect()
-    seen = survey(aws, built.settings)
+    seen = take_inventory(aws, built.settings)
     assert seen.unanswered == ()
-    entries = built.ledger["resources"]
+    entries = built.state["resources"]
     assert keys(seen) == [entry["key"] for entry in entries] == list(PLACES)
-    for thing, entry in zip(seen.things, entries, strict=True):
-        kind, step = PLACES[thing.key].kind, PLACES[thing.key].step
-        assert (thing.kind, kind, step) == (entry["kind"], entry["kind"], entry["step"])
-        assert (thing.identity, thing.parent) == (entry["identity"], entry["parent"])
-        assert thing.outputs.items() <= entry["outputs"].items()
-        # What only the ledger knew, and what a step finds out again by itself.
-        assert set(entry["outputs"]) - set(thing.outputs) <= {"role_ids", "role_id", "CodeSha256"}, thing.key
-        assert thing.mark == built.ledger["deployment"]
-        assert not thing.is_adopted
-    assert all(call.is_read for call in aws.tap.calls)
+    for resource, entry in zip(seen.resources, entries, strict=True):
+        kind, step = PLACES[resource.key].kind, PLACES[resource.key].step
+        assert (resource.kind, kind, step) == (entry["kind"], entry["kind"], entry["step"])
+        assert (resource.identity, resource.parent) == (entry["identity"], entry["parent"])
+        assert resource.outputs.items() <= entry["outputs"].items()
+        # What only the state file knew, and what a step finds out again by itself.
+        assert set(entry["outputs"]) - set(resource.outputs) <= {"role_ids", "role_id", "CodeSha256"}, resource.key
+        assert resource.tag == built.state["deployment"]
+        assert not resource.is_adopted
+    assert all(call.is_read for call in aws.calls.history)
 
 
 def test_under_names_of_nobody_it_sees_nothing(deployment: CommandLine) -> None:
     aws = deployment.connect()
-    seen = survey(aws, deployment.settings)
-    assert [thing for thing in seen.things if thing.key] == []
+    seen = take_inventory(aws, deployment.settings)
+    assert [resource for resource in seen.resources if resource.key] == []
     assert seen.unanswered == ()
 
 
 def test_of_other_learners_it_sees_what_a_list_brings_along(built: CommandLine, deployment: CommandLine) -> None:
-    seen = survey(deployment.connect(), type(deployment.settings)())
-    others = {(thing.kind, thing.mark) for thing in seen.things if not thing.key}
-    assert ("logs:log-group", built.ledger["deployment"]) in others
-    assert ("apigateway:rest-api", built.ledger["deployment"]) in others
+    seen = take_inventory(deployment.connect(), type(deployment.settings)())
+    others = {(resource.kind, resource.tag) for resource in seen.resources if not resource.key}
+    assert ("logs:log-group", built.state["deployment"]) in others
+    assert ("apigateway:rest-api", built.state["deployment"]) in others
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_what_it_may_not_read_is_unanswered_and_never_absent(
 ) -> None:
     aws = built.connect()
     refuse(aws, service, operation)
-    seen = survey(aws, built.settings, times=2)
+    seen = take_inventory(aws, built.settings, times=2)
     assert {unanswered.key for unanswered in seen.unanswered} >= unseen - {""}
     assert {unanswered.key for unanswered in seen.unanswered} <= unseen
     assert all("AccessDeniedException" in str(unanswered) for unanswered in seen.unanswered)
@@ -128,11 +128,11 @@ def test_tags_that_may_not_be_read_are_neither_ours_nor_none(built: CommandLine)
     """Without lambda:ListTags the answer to GetFunction lacks the tags, as if there were none."""
     aws = built.connect()
     hide_tags_of_the_function(aws)
-    seen = survey(aws, built.settings)
-    function = next(thing for thing in seen.things if thing.key == "function")
-    assert (function.is_unreadable, function.mark) == (True, None)
+    seen = take_inventory(aws, built.settings)
+    function = next(resource for resource in seen.resources if resource.key == "function")
+    assert (function.is_unreadable, function.tag) == (True, None)
     assert "could not be read" in function.described
-    permission = next(thing for thing in seen.things if thing.key == "permission")
+    permission = next(resource for resource in seen.resources if resource.key == "permission")
     assert permission.is_unreadable
 
 
@@ -149,7 +149,7 @@ def test_credentials_that_are_no_good_end_it(built: CommandLine, code: str) -> N
     aws = built.connect()
     refuse(aws, "dynamodb", "DescribeTable", code)
     with pytest.raises(ClientError, match=code):
-        survey(aws, built.settings)
+        take_inventory(aws, built.settings)
 
 
 def test_one_look_that_lags_behind_loses_nothing_where_it_looks_again(built: CommandLine) -> None:
@@ -166,17 +166,17 @@ def test_one_look_that_lags_behind_loses_nothing_where_it_looks_again(built: Com
     for aws in (once, again):
         for service, operation, code in lagging:
             refuse(aws, service, operation, code, times=1)
-    assert "table" not in keys(survey(once, built.settings)), "else the next line proves nothing"
-    assert keys(survey(again, built.settings, times=3)) == list(PLACES)
+    assert "table" not in keys(take_inventory(once, built.settings)), "else the next line proves nothing"
+    assert keys(take_inventory(again, built.settings, times=3)) == list(PLACES)
 
 
 def test_what_is_there_is_not_asked_for_again(built: CommandLine) -> None:
     aws = built.connect()
-    survey(aws, built.settings)
-    once = len(aws.tap.calls)
-    survey(aws, built.settings, times=3)
+    take_inventory(aws, built.settings)
+    once = len(aws.calls.history)
+    take_inventory(aws, built.settings, times=3)
     lists_of_apis_and_triggers = 2 * 4
-    assert len(aws.tap.calls) <= 2 * once + lists_of_apis_and_triggers
+    assert len(aws.calls.history) <= 2 * once + lists_of_apis_and_triggers
 
 
 def test_what_a_person_made_has_no_mark_and_neither_have_its_parts(deployment: CommandLine) -> None:
@@ -186,24 +186,26 @@ def test_what_a_person_made_has_no_mark_and_neither_have_its_parts(deployment: C
     stranger.iam.attach_role_policy(RoleName=settings.api_role, PolicyArn=arn)
     stranger.apigateway.create_rest_api(name=settings.api)
     stranger.sqs.create_queue(QueueName=settings.queue, tags={TAG: "poc-1", ADOPTED_TAG: "true"})
-    seen = {thing.key: thing for thing in survey(deployment.connect(), settings).things if thing.key}
+    seen = {
+        resource.key: resource for resource in take_inventory(deployment.connect(), settings).resources if resource.key
+    }
     assert list(seen) == ["api-role", "api-role/logs-policy", "queue", "api"]
     for key in ("api-role", "api-role/logs-policy", "api"):
-        assert (seen[key].mark, seen[key].is_unreadable) == (None, False)
+        assert (seen[key].tag, seen[key].is_unreadable) == (None, False)
     role_id = stranger.iam.get_role(RoleName=settings.api_role)["Role"]["RoleId"]
-    assert seen["api-role"].described.startswith(f"no mark, RoleId {role_id}, made 20")
-    assert (seen["queue"].mark, seen["queue"].is_adopted) == ("poc-1", True)
+    assert seen["api-role"].described.startswith(f"no tag, RoleId {role_id}, made 20")
+    assert (seen["queue"].tag, seen["queue"].is_adopted) == ("poc-1", True)
 
 
 def test_a_trigger_in_a_partition_without_tags_on_triggers_can_carry_no_mark(built: CommandLine) -> None:
     aws = built.connect()
     refuse(aws, "lambda_", "ListTags", "InvalidParameterValueException")
-    seen = {thing.key: thing for thing in survey(aws, built.settings).things if thing.key}
-    assert (seen["trigger"].can_be_tagged, seen["trigger"].is_unreadable, seen["trigger"].mark) == (False, False, None)
+    seen = {resource.key: resource for resource in take_inventory(aws, built.settings).resources if resource.key}
+    assert (seen["trigger"].can_be_tagged, seen["trigger"].is_unreadable, seen["trigger"].tag) == (False, False, None)
     assert seen["trigger"].outputs["id"] == built.outputs("trigger")["id"]
 
 
-def test_a_trigger_on_one_of_the_names_alone_is_seen_and_has_no_place_in_a_ledger(deployment: CommandLine) -> None:
+def test_a_trigger_on_one_of_the_names_alone_is_seen_and_has_no_place_in_a_state_file(deployment: CommandLine) -> None:
     stranger, settings = deployment.aws, deployment.settings
     deployment.build()
     anything = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sqs:*", "Resource": "*"}]}
@@ -212,13 +214,20 @@ def test_a_trigger_on_one_of_the_names_alone_is_seen_and_has_no_place_in_a_ledge
     )
     source = f"arn:aws:sqs:us-east-1:{ACCOUNT}:{settings.dead_letter_queue}"
     theirs = stranger.lambda_.create_event_source_mapping(EventSourceArn=source, FunctionName=settings.function)
-    seen = survey(deployment.connect(), settings).things
-    triggers = {thing.outputs["id"]: thing.key for thing in seen if thing.kind == "lambda:event-source-mapping"}
+    seen = take_inventory(deployment.connect(), settings).resources
+    triggers = {
+        resource.outputs["id"]: resource.key for resource in seen if resource.kind == "lambda:event-source-mapping"
+    }
     assert triggers == {deployment.outputs("trigger")["id"]: "trigger", theirs["UUID"]: ""}
 
 
 def test_the_names_in_iam_take_four_calls(built: CommandLine) -> None:
     aws = built.connect()
-    before = len(aws.tap.calls)
-    assert keys(survey_iam(aws, built.settings)) == ["write-policy", "read-policy", "function-role", "api-role"]
-    assert len(aws.tap.calls) - before == 4
+    before = len(aws.calls.history)
+    assert keys(take_inventory_of_iam(aws, built.settings)) == [
+        "write-policy",
+        "read-policy",
+        "function-role",
+        "api-role",
+    ]
+    assert len(aws.calls.history) - before == 4

@@ -1,4 +1,4 @@
-"""Lists of things before something is done about them: by teardown, and when a lost ledger is written anew."""
+"""Lists of resources before something is done about them: by teardown, and when a lost state file is written anew."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ def show_things(screen: Screen, title: str, resources: Sequence[Resource], detai
 
 
 def show_removed(screen: Screen, word: str, resource: Resource, remark: str, *, told: bool) -> None:
-    """What became of one thing of a teardown; `told`: the person knows it already."""
+    """What became of one resource of a teardown; `told`: the person knows it already."""
     note_thing(screen, resource, outcome=word, step=resource.step, **({"remark": remark} if remark else {}))
     if not told:
         show_outcome(screen, word, resource.kind, resource.identity, remark)
 
 
 def show_recovered(screen: Screen, recovered: Recovered) -> None:
-    """What the new ledger will record, and what it will not."""
+    """What the new state file will record, and what it will not."""
     adopted = {
         one.key: "a person made it, and it was adopted" for one in recovered.resources if one.origin == "adopted"
     }
     show_things(screen, f"To be recorded, of deployment {recovered.deployment}", recovered.resources, adopted)
     if recovered.left_out:
         screen.heading("Not to be recorded")
-    for thing, why in recovered.left_out:
-        show_outcome(screen, "", thing.kind, thing.identity, why)
+    for resource, why in recovered.left_out:
+        show_outcome(screen, "", resource.kind, resource.identity, why)

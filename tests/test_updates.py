@@ -1,4 +1,4 @@
-"""Whatever is changed behind the suite's back is mended in place, said, and then left alone.
+"""Whatever is changed behind the suite's back is updated in place, said, and then left alone.
 
 The cases share one deployment: each changes something as a stranger would, builds, and must leave it as it was built.
 One that fails leaves it as it is, and the next begins with a new one.
@@ -24,7 +24,7 @@ from provision.account.smoke_tests import TrialFailed
 from provision.aws.api_definition import behaviour
 from provision.aws.clients import Clients
 from provision.settings import Settings
-from provision.state.entries import TAG, CannotMend, Difference, Happened
+from provision.state.entries import TAG, CannotUpdate, Difference, ResourceResult
 from provision.state.ownership import NotOurs, TwoOfOurs
 from provision.terminal.outcome import Interrupted
 from sandbox import Sandbox
@@ -49,7 +49,7 @@ class Standing(Deployment):
     def connect(self) -> Clients:
         if self._clients is None:
             self._clients = super().connect()
-        self._clients.tap.calls = []
+        self._clients.calls.history = []
         return self._clients
 
     @property
@@ -58,7 +58,7 @@ class Standing(Deployment):
 
     @property
     def order(self) -> list[str]:
-        return [entry["key"] for entry in self.ledger["resources"]]
+        return [entry["key"] for entry in self.state["resources"]]
 
     @property
     def deployments(self) -> int:
@@ -81,7 +81,7 @@ class Standing(Deployment):
             "retention": [group.get("retentionInDays") for group in self.aws.logs.describe_log_groups()["logGroups"]],
         }
         for policy in picture["policies"].values():
-            del policy["versions"]  # each mend adds one
+            del policy["versions"]  # each update adds one
         normalised: dict[str, Any] = json.loads(json.dumps(picture).replace(self.api_id, "(API)"))
         return normalised
 
@@ -154,21 +154,21 @@ def built(account: Account) -> Standing:
 
 @pytest.fixture
 def settled(account: Account, built: Standing) -> Callable[[], None]:
-    """Shows that a mend is complete: all is as it was built, and the next run finds nothing to do."""
+    """Shows that an update is complete: all is as it was built, and the next run finds nothing to do."""
 
     def settled() -> None:
         assert built.picture == account.as_built
-        assert built.order == account.order, "a thing made again keeps its place in the ledger"
-        ledger = built.path.read_bytes()
+        assert built.order == account.order, "a resource made again keeps its place in the state file"
+        state = built.path.read_bytes()
         assert {event.outcome for event in built.build()} == {"unchanged"}
         assert built.writes == []
-        assert built.path.read_bytes() == ledger
+        assert built.path.read_bytes() == state
         account.fit = True
 
     return settled
 
 
-# Changes that a stranger makes, and the differences that the next run must find and mend.
+# Changes that a stranger makes, and the differences that the next run must find and update.
 
 Found = tuple[str, Any, Any]  # attribute, found, wanted
 
@@ -181,18 +181,18 @@ class Drift:
     key: str
     change: Callable[[Stranger], object]
     differences: list[Found]
-    trials: bool = False
+    smoke_tests: bool = False
 
 
 @dataclass(frozen=True)
 class Loss:
-    """`change` takes things away; `again` are the entries that are made again, `mended` those that follow suit."""
+    """`change` takes resources away; `again` are the entries that are made again, `mended` those that follow suit."""
 
     title: str
     change: Callable[[Stranger], object]
     again: list[str]
     mended: dict[str, list[Found]]
-    trials: bool = False
+    smoke_tests: bool = False
 
 
 def queue_url(aws: Stranger, name: str = "POC-Queue") -> str:
@@ -415,7 +415,7 @@ DRIFTS = [
             FunctionName="POC-Lambda-1", ZipFile=zip_of("def lambda_handler(event, context):\n    return 'hello'\n")
         ),
         [("CodeSha256", ANY, ANY)],
-        trials=True,
+        smoke_tests=True,
     ),
     Drift(
         "runtime changed",
@@ -472,7 +472,7 @@ DRIFTS = [
         "trigger",
         lambda aws: set_trigger(aws, Enabled=False),
         [("State", "Disabled", "Enabled")],
-        trials=True,
+        smoke_tests=True,
     ),
     Drift("batch size changed", "trigger", lambda aws: set_trigger(aws, BatchSize=1), [("BatchSize", 1, 10)]),
     Drift(
@@ -487,7 +487,7 @@ DRIFTS = [
         "permission",
         lambda aws: permit_instead(aws, SourceArn=f"arn:aws:execute-api:{REGION}:{ACCOUNT}:0123456789/*/POST/other"),
         [("Condition", ANY, ANY)],
-        trials=True,
+        smoke_tests=True,
     ),
     Drift(
         "permission under one more condition",
@@ -545,7 +545,7 @@ DRIFTS = [
             (f"POST {QUEUE} method response 400", None, "Empty"),
             (f"POST {QUEUE} method response 500", None, "Empty"),
         ],
-        trials=True,
+        smoke_tests=True,
     ),
     Drift(
         "method deleted",
@@ -713,7 +713,7 @@ DRIFTS = [
         "api",
         lambda aws: aws.apigateway.delete_integration_response(**place(aws, DIRECT), statusCode="200"),
         [(f"POST {DIRECT} integration response 200", None, "the default one")],
-        trials=True,
+        smoke_tests=True,
     ),
     Drift(
         "integration response for SQS's errors removed",
@@ -780,7 +780,7 @@ def spots(drift: Drift) -> set[str]:
 
 
 def rounds(drifts: list[Drift]) -> list[list[Drift]]:
-    """The drifts in as few rounds as may be, so that one run finds and mends many that have nothing in common."""
+    """The drifts in as few rounds as may be, so that one run finds and updates many that have nothing in common."""
     packed: list[list[Drift]] = []
     for drift in drifts:
         free = (one for one in packed if not any(spots(drift) & spots(other) for other in one))
@@ -792,7 +792,7 @@ def rounds(drifts: list[Drift]) -> list[list[Drift]]:
 
 
 @pytest.mark.parametrize("drifts", rounds(DRIFTS), ids=lambda drifts: f"{drifts[0].title} and {len(drifts) - 1} more")
-def test_what_was_changed_is_mended_in_place_and_reported_however_much_at_once(
+def test_what_was_changed_is_updated_in_place_and_reported_however_much_at_once(
     drifts: list[Drift], built: Standing, settled: Callable[[], None]
 ) -> None:
     expected: dict[str, list[Found]] = {}
@@ -801,14 +801,14 @@ def test_what_was_changed_is_mended_in_place_and_reported_however_much_at_once(
         expected.setdefault(drift.key, []).extend(drift.differences)
     deployments = built.deployments
     built.build_as_planned()
-    assert {event.outcome for event in built.changed.values()} == {"mended"}
+    assert {event.outcome for event in built.changed.values()} == {"updated"}
     found = {key: triples(event) for key, event in built.changed.items()}
     assert found == {key: sorted(differences, key=attribute_of) for key, differences in expected.items()}
     assert all(one.found != one.wanted for event in built.changed.values() for one in event.differences)
     assert built.deployments == deployments, "what the stage serves never differed"
     settled()
-    if any(drift.trials for drift in drifts):
-        built.trials()
+    if any(drift.smoke_tests for drift in drifts):
+        built.smoke_tests()
 
 
 def test_a_default_endpoint_that_was_switched_off_takes_one_new_deployment_to_be_served_again(
@@ -828,7 +828,7 @@ def test_a_default_endpoint_that_was_switched_off_takes_one_new_deployment_to_be
         settled()
 
 
-def triples(event: Happened) -> list[Found]:
+def triples(event: ResourceResult) -> list[Found]:
     return sorted(((one.attribute, one.found, one.wanted) for one in event.differences), key=attribute_of)
 
 
@@ -847,7 +847,7 @@ def test_every_drift_is_in_one_round_and_none_is_hidden_there() -> None:
 
 def test_a_difference_that_is_not_expected_would_be_seen() -> None:
     """The checker above compares with ANY: it must not compare with everything."""
-    event = Happened("queue", "sqs:queue", {}, "mended", (Difference("VisibilityTimeout", "600", "30"),))
+    event = ResourceResult("queue", "sqs:queue", {}, "updated", (Difference("VisibilityTimeout", "600", "30"),))
     assert triples(event) == [("VisibilityTimeout", ANY, ANY)]
     assert triples(event) != [("RedrivePolicy", ANY, ANY)]
     assert triples(event) != [("VisibilityTimeout", ANY, "60")]
@@ -857,7 +857,7 @@ def test_a_difference_that_is_not_expected_would_be_seen() -> None:
 # Policies: versions.
 
 
-def test_a_mended_policy_gets_a_new_version_and_the_edited_one_stays_to_be_looked_at(
+def test_a_updated_policy_gets_a_new_version_and_the_edited_one_stays_to_be_looked_at(
     built: Standing, settled: Callable[[], None]
 ) -> None:
     wanted = built.aws.inventory()["policies"]["Lambda-Read-SQS"]["document"]
@@ -910,7 +910,7 @@ def test_a_sixth_version_takes_the_place_of_the_oldest_one_that_is_not_the_defau
     settled()
 
 
-# Things taken away.
+# Resources taken away.
 
 
 def delete_policy(aws: Stranger) -> None:
@@ -959,7 +959,7 @@ LOSSES = [
         lambda aws: delete_role(aws, "SQS-Lambda-DynamoDB-Role"),
         ["function-role", "function-role/write-policy", "function-role/read-policy"],
         {"queue": [("Policy", ANY, ANY), ("roles named", ANY, ANY)], "function": [("role id", ANY, ANY)]},
-        trials=True,
+        smoke_tests=True,
     ),
     Loss(
         "role of the API deleted",
@@ -974,7 +974,7 @@ LOSSES = [
         ["dead-letter-queue"],
         {},
     ),
-    Loss("queue deleted", lambda aws: aws.sqs.delete_queue(QueueUrl=queue_url(aws)), ["queue"], {}, trials=True),
+    Loss("queue deleted", lambda aws: aws.sqs.delete_queue(QueueUrl=queue_url(aws)), ["queue"], {}, smoke_tests=True),
     Loss(
         "log group deleted",
         lambda aws: aws.logs.delete_log_group(logGroupName="/aws/lambda/POC-Lambda-1"),
@@ -986,7 +986,7 @@ LOSSES = [
         lambda aws: aws.lambda_.delete_function(FunctionName="POC-Lambda-1"),
         ["function", "permission"],
         {},
-        trials=True,
+        smoke_tests=True,
     ),
     Loss(
         "trigger deleted",
@@ -1005,7 +1005,7 @@ LOSSES = [
         lambda aws: aws.apigateway.delete_rest_api(restApiId=api_of(aws)),
         ["api", "stage"],
         {"permission": [("Condition", ANY, ANY)]},
-        trials=True,
+        smoke_tests=True,
     ),
     Loss(
         "stage deleted",
@@ -1027,13 +1027,13 @@ def test_what_was_taken_away_is_made_again_in_its_old_place(
     mended = {
         key: [(one.attribute, one.found, one.wanted) for one in event.differences]
         for key, event in built.changed.items()
-        if event.outcome == "mended"
+        if event.outcome == "updated"
     }
     assert mended == loss.mended
     assert len(built.changed) == len(loss.again) + len(loss.mended)
     settled()
-    if loss.trials:
-        built.trials()
+    if loss.smoke_tests:
+        built.smoke_tests()
 
 
 def test_a_role_made_again_is_named_by_its_new_id_wherever_the_old_one_was(
@@ -1046,7 +1046,7 @@ def test_a_role_made_again_is_named_by_its_new_id_wherever_the_old_one_was(
     assert old != new
     assert built.outputs("function-role")["id"] == built.outputs("function")["role_id"] == new
     assert new in built.outputs("queue")["role_ids"]
-    assert old not in json.dumps(built.ledger)
+    assert old not in json.dumps(built.state)
     written = [call.parameters for call in built.calls if call.operation == "SetQueueAttributes"]
     assert ["Policy" in parameters["Attributes"] for parameters in written] == [True]
     settled()
@@ -1068,7 +1068,7 @@ def test_a_role_that_somebody_made_again_with_our_mark_counts_as_made_again(
     assert set(built.changed) == {"api-role/logs-policy", "queue"}
     assert [one.attribute for one in built.changed["queue"].differences] == ["Policy", "roles named"]
     settled()
-    built.trials()
+    built.smoke_tests()
 
 
 def test_a_table_that_is_gone_is_made_again_without_its_items(built: Standing, settled: Callable[[], None]) -> None:
@@ -1079,7 +1079,7 @@ def test_a_table_that_is_gone_is_made_again_without_its_items(built: Standing, s
     settled()
 
 
-def test_messages_and_items_survive_every_mend_in_place(built: Standing, settled: Callable[[], None]) -> None:
+def test_messages_and_items_survive_every_update_in_place(built: Standing, settled: Callable[[], None]) -> None:
     aws = built.aws
     item = {"id": {"S": "1"}, "name": {"S": "Bob"}}
     aws.dynamodb.put_item(TableName="name", Item=item)
@@ -1127,7 +1127,7 @@ def test_edited_and_deployed_behind_our_back_gives_exactly_one_new_deployment(
     assert served(built.aws) != theirs
     settled()
     assert built.deployments == deployments + 1
-    built.trials()
+    built.smoke_tests()
 
 
 def test_deployed_behind_our_back_without_an_edit_gives_exactly_one_new_deployment(
@@ -1143,7 +1143,7 @@ def test_deployed_behind_our_back_without_an_edit_gives_exactly_one_new_deployme
     settled()
 
 
-def test_edited_and_mended_without_a_deployment_in_between_gives_none(
+def test_edited_and_updated_without_a_deployment_in_between_gives_none(
     built: Standing, settled: Callable[[], None]
 ) -> None:
     deployments, before = built.deployments, served(built.aws)
@@ -1152,7 +1152,7 @@ def test_edited_and_mended_without_a_deployment_in_between_gives_none(
     assert set(built.changed) == {"api"}
     assert (built.deployments, served(built.aws)) == (deployments, before)
     settled()
-    built.trials()
+    built.smoke_tests()
 
 
 def test_a_stage_pointed_to_somebodys_deployment_is_pointed_to_a_new_one(
@@ -1169,7 +1169,7 @@ def test_a_stage_pointed_to_somebodys_deployment_is_pointed_to_a_new_one(
     assert [one.found for one in built.changed["stage"].differences] == ["a try"]
     assert built.deployments == deployments + 1
     settled()
-    built.trials()
+    built.smoke_tests()
 
 
 def test_a_stage_pointed_to_an_earlier_deployment_of_the_same_definition_stays_there(
@@ -1184,7 +1184,7 @@ def test_a_stage_pointed_to_an_earlier_deployment_of_the_same_definition_stays_t
     assert built.changed == {}
     assert served(aws) == first
     settled()
-    built.trials()
+    built.smoke_tests()
 
 
 def add_their_method(aws: Stranger, *, finished: bool = True) -> str:
@@ -1319,7 +1319,7 @@ def test_every_field_that_decides_what_is_served_is_in_the_digest(path: list[str
     assert behaviour(changed) != behaviour(method)
 
 
-# A mended policy takes some seconds to be known everywhere: meanwhile DynamoDB refuses, and the answer is still 200.
+# A updated policy takes some seconds to be known everywhere: meanwhile DynamoDB refuses, and the answer is still 200.
 
 
 def refuse_at_first(aws: Stranger, times: int) -> None:
@@ -1340,7 +1340,7 @@ def lambda_handler(event, context):
 
 def test_the_trials_wait_for_a_permission_that_is_on_its_way(built: Standing, settled: Callable[[], None]) -> None:
     refuse_at_first(built.aws, times=2)
-    assert len(built.trials()) == 5
+    assert len(built.smoke_tests()) == 5
     built.build()
     settled()
 
@@ -1354,7 +1354,7 @@ def test_the_trials_fail_with_dynamodbs_words_when_the_permission_does_not_come(
         patched.setattr(built.waiting, "clock", lambda: next(clock))
         patched.setattr(built.waiting, "sleep", lambda seconds: None)
         with pytest.raises(TrialFailed, match=r"AccessDeniedException.*PutItem"):
-            built.trials()
+            built.smoke_tests()
     assert built.aws.dynamodb.scan(TableName="name")["Items"] == []
     built.build()
     settled()
@@ -1363,7 +1363,7 @@ def test_the_trials_fail_with_dynamodbs_words_when_the_permission_does_not_come(
 def test_a_trial_that_waits_can_be_interrupted(
     built: Standing, settled: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And ends as interrupted, not as a trial that failed."""
+    """And ends as interrupted, not as a smoke test that failed."""
 
     def interrupt(seconds: float) -> None:
         raise Interrupted
@@ -1372,12 +1372,12 @@ def test_a_trial_that_waits_can_be_interrupted(
     with monkeypatch.context() as patched:
         patched.setattr(built.waiting, "sleep", interrupt)
         with pytest.raises(Interrupted):
-            built.trials()
+            built.smoke_tests()
     built.build()
     settled()
 
 
-# What is not mended: it would cost data, or it is somebody else's.
+# What is not updated: it would cost data, or it is somebody else's.
 
 
 def test_a_table_of_ours_with_another_key_stops_and_is_left_with_its_items(
@@ -1390,10 +1390,10 @@ def test_a_table_of_ours_with_another_key_stops_and_is_left_with_its_items(
         KeySchema=[{"AttributeName": "order", "KeyType": "HASH"}],
         AttributeDefinitions=[{"AttributeName": "order", "AttributeType": "N"}],
         BillingMode="PAY_PER_REQUEST",
-        Tags=[{"Key": TAG, "Value": built.ledger["deployment"]}],
+        Tags=[{"Key": TAG, "Value": built.state["deployment"]}],
     )
     aws.dynamodb.put_item(TableName="name", Item={"order": {"N": "1"}})
-    with pytest.raises(CannotMend, match=r"dynamodb:table name: key is .*'order'.*wanted is .*'id'") as stopped:
+    with pytest.raises(CannotUpdate, match=r"dynamodb:table name: key is .*'order'.*wanted is .*'id'") as stopped:
         built.build()
     assert any("teardown" in line for line in stopped.value.advice)
     assert built.writes == []
@@ -1411,9 +1411,9 @@ def test_a_key_of_another_type_stops_too(built: Standing, settled: Callable[[], 
         KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
         AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "N"}],
         BillingMode="PAY_PER_REQUEST",
-        Tags=[{"Key": TAG, "Value": built.ledger["deployment"]}],
+        Tags=[{"Key": TAG, "Value": built.state["deployment"]}],
     )
-    with pytest.raises(CannotMend, match=r"key attribute is .*'N'.*wanted is .*'S'"):
+    with pytest.raises(CannotUpdate, match=r"key attribute is .*'N'.*wanted is .*'S'"):
         built.build()
     assert built.writes == []
     aws.dynamodb.delete_table(TableName="name")
@@ -1453,7 +1453,7 @@ def test_two_apis_with_our_mark_stop_the_run_and_both_are_shown_and_kept(
     built: Standing, settled: Callable[[], None]
 ) -> None:
     """Only one in which there is nothing at all is surely a spare one: tests/test_unpleasant.py."""
-    second = built.aws.apigateway.create_rest_api(name="POC-API", tags={TAG: built.ledger["deployment"]})["id"]
+    second = built.aws.apigateway.create_rest_api(name="POC-API", tags={TAG: built.state["deployment"]})["id"]
     [root] = built.aws.apigateway.get_resources(restApiId=second)["items"]
     built.aws.apigateway.create_resource(restApiId=second, parentId=root["id"], pathPart="something")
     with pytest.raises(TwoOfOurs) as stopped:
@@ -1489,7 +1489,7 @@ def without_metadata(answer: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in answer.items() if name != "ResponseMetadata"}
 
 
-# Somebody else's things of the same names, in an account where nothing of ours is yet.
+# Somebody else's resources of the same names, in an account where nothing of ours is yet.
 
 
 @dataclass(frozen=True)
@@ -1593,7 +1593,7 @@ def queue_shown(aws: Stranger, name: str) -> dict[str, Any]:
     return {**attributes, "tags": aws.sqs.list_queue_tags(QueueUrl=url).get("Tags")}
 
 
-def test_somebody_elses_things_of_our_names_are_refused_by_name_one_after_the_other_and_not_touched(
+def test_somebody_elses_resources_of_our_names_are_refused_by_name_one_after_the_other_and_not_touched(
     built: Standing, settled: Callable[[], None], tmp_path: Path
 ) -> None:
     """Under a learner's names. The first one in the way stops the run; when it is gone, the next one does."""
@@ -1622,8 +1622,8 @@ def test_somebody_elses_things_of_our_names_are_refused_by_name_one_after_the_ot
 def test_a_namesake_with_the_mark_of_another_deployment_is_named_as_theirs(
     built: Standing, settled: Callable[[], None], tmp_path: Path
 ) -> None:
-    """Two people without a shared ledger are two deployments: they meet, and neither loses anything."""
-    ours = built.ledger["deployment"]
+    """Two people without a shared state file are two deployments: they meet, and neither loses anything."""
+    ours = built.state["deployment"]
     with Deployment(built.sandbox_id, built.url, tmp_path / "ledger.json") as others:
         with pytest.raises(NotOurs, match="Lambda-Write-DynamoDB") as refused:
             others.build()

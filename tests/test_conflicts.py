@@ -1,6 +1,6 @@
-"""What is somebody else's: hung on our things, bearing our names, or named by a ledger that lies.
+"""What is somebody else's: hung on our resources, bearing our names, or named by a state file that lies.
 
-Nobody's but this deployment's things are changed, and theirs go on working.
+Nobody's but this deployment's resources are changed, and theirs go on working.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from provision.aws.clients import Clients
 from provision.cli.runner import run_step
 from provision.settings import Settings
 from provision.state.entries import TAG
-from provision.state.state import Ledger
+from provision.state.state import State
 from sandbox import Sandbox
 from tests.rig.deployment import ACCOUNT, Deployment, Stranger
 
@@ -95,12 +95,12 @@ def refuse(aws: Clients, service: str, operation: str) -> None:
 def build_only(deployment: Deployment, *names: str) -> None:
     """Some of the steps, where the others would only take time."""
     aws = deployment.connect()
-    ledger = deployment.open(aws)
+    state = deployment.open(aws)
     for step in STEPS:
         if step.name in names:
-            ledger.step = step.name
-            run_step(step, aws, deployment.settings, ledger)
-    ledger.close()
+            state.step = step.name
+            run_step(step, aws, deployment.settings, state)
+    state.close()
 
 
 def left(deployment: Deployment) -> dict[str, str]:
@@ -116,15 +116,15 @@ def naming_dead(seen: Any, *roles: dict[str, Any]) -> Any:
     return json.loads(text)
 
 
-def marks(deployment: Deployment) -> dict[str, str]:
-    return {TAG: deployment.ledger["deployment"]}
+def tags(deployment: Deployment) -> dict[str, str]:
+    return {TAG: deployment.state["deployment"]}
 
 
 def recorded(deployment: Deployment) -> list[str]:
-    return [entry["key"] for entry in deployment.ledger["resources"] if entry["status"] != "deleted"]
+    return [entry["key"] for entry in deployment.state["resources"] if entry["status"] != "deleted"]
 
 
-# What others hung on our things.
+# What others hung on our resources.
 
 
 def test_a_policy_that_others_carry_stays_with_all_its_versions_until_they_have_let_go(deployment: Deployment) -> None:
@@ -158,7 +158,7 @@ def test_a_policy_that_others_carry_stays_with_all_its_versions_until_they_have_
     aws.iam.detach_group_policy(GroupName="their-group", PolicyArn=policy_arn(policy))
     assert left(deployment) == {}
     assert aws.inventory() == before
-    assert deployment.ledger["resources"] == []
+    assert deployment.state["resources"] == []
     aws.iam.delete_user(UserName="their-user")
     aws.iam.delete_group(GroupName="their-group")
     delete_role(aws, "their-role")
@@ -319,7 +319,7 @@ def test_an_api_with_their_stage_stays_and_both_its_routes_still_answer(deployme
     why = left(deployment)
     assert why.pop("api") == "others depend on it: stage theirs"
     assert set(why.values()) == {f"{settings.api} stays and needs it", *why.values()}
-    assert set(recorded(deployment)) == {entry["key"] for entry in deployment.ledger["resources"]}
+    assert set(recorded(deployment)) == {entry["key"] for entry in deployment.state["resources"]}
     assert "stage" not in recorded(deployment)
     event = {"operation": "create", "tableName": settings.table, "payload": {"Item": {"id": "1", "name": "Bob"}}}
     for path in ("dynamodbmanager", "dynamodbmanager/queue"):
@@ -337,7 +337,7 @@ def test_an_api_with_their_stage_stays_and_both_its_routes_still_answer(deployme
     assert aws.inventory() == before
 
 
-def test_who_comes_while_we_tear_down_finds_the_thing_and_what_it_still_needs(deployment: Deployment) -> None:
+def test_who_comes_while_we_tear_down_finds_the_resource_and_what_it_still_needs(deployment: Deployment) -> None:
     aws = deployment.aws
     make_role(aws, "their-role")
     make_function(aws, "their-function", "their-role")
@@ -351,7 +351,7 @@ def test_who_comes_while_we_tear_down_finds_the_thing_and_what_it_still_needs(de
             mapping = aws.lambda_.create_event_source_mapping(EventSourceArn=queue_arn, FunctionName="their-function")
             made.append(mapping["UUID"])
 
-    deployment.prepare = lambda clients, ledger: clients.lambda_.meta.events.register_last(
+    deployment.prepare = lambda clients, state: clients.lambda_.meta.events.register_last(
         "before-call.lambda.DeleteFunction", come
     )
     assert list(left(deployment)) == ["queue", "dead-letter-queue"]
@@ -382,7 +382,7 @@ def test_a_trigger_on_the_tables_stream_keeps_the_table(deployment: Deployment) 
     def no_tags(**event: Any) -> Any:
         return SimpleNamespace(status_code=200, headers={}, content=b"{}"), {"Tags": {}}
 
-    def prepare(clients: Clients, ledger: Ledger) -> None:
+    def prepare(clients: Clients, state: State) -> None:
         clients.lambda_.meta.events.register_last("before-call.lambda.ListEventSourceMappings", answer)
         clients.lambda_.meta.events.register_last("before-call.lambda.ListTags", hide_theirs)
 
@@ -399,13 +399,13 @@ def test_who_else_depends_on_it_being_unreadable_keeps_it_and_what_it_needs(depl
     aws = deployment.aws
     before = aws.inventory()
     build_only(deployment, "policies", "roles", "table", "queue", "function")
-    deployment.prepare = lambda clients, ledger: refuse(clients, "lambda_", "GetPolicy")
+    deployment.prepare = lambda clients, state: refuse(clients, "lambda_", "GetPolicy")
     why = left(deployment)
     assert why["function"].startswith("who else depends on it could not be read: An error occurred (AccessDenied")
     assert {"function", "log-group", "table", "function-role", "write-policy"} <= set(recorded(deployment))
     assert "queue" not in recorded(deployment)
 
-    deployment.prepare = lambda clients, ledger: None
+    deployment.prepare = lambda clients, state: None
     assert left(deployment) == {}
     assert aws.inventory() == before
 
@@ -414,7 +414,7 @@ def test_who_else_depends_on_it_being_unreadable_keeps_it_and_what_it_needs(depl
 
 
 def delete_by_hand(deployment: Deployment) -> None:
-    """Everything that provision made, by somebody who knows nothing of the ledger."""
+    """Everything that provision made, by somebody who knows nothing of the state file."""
     aws, settings = deployment.aws, deployment.settings
     aws.apigateway.delete_rest_api(restApiId=deployment.outputs("api")["id"])
     aws.lambda_.delete_event_source_mapping(UUID=deployment.outputs("trigger")["id"])
@@ -439,7 +439,7 @@ def make_log_group(aws: Stranger, name: str) -> None:
 
 
 def make_namesakes(aws: Stranger, settings: Settings) -> None:
-    """Somebody else's things under the same names, wired as ours were; some with another deployment's mark."""
+    """Somebody else's resources under the same names, wired as ours were; some with another deployment's tag."""
     for policy, tags in ((settings.write_policy, []), (settings.read_policy, [{"Key": TAG, "Value": "poc-other"}])):
         aws.iam.create_policy(PolicyName=policy, PolicyDocument=ANYTHING, Tags=tags)
     for role, tags in ((settings.function_role, []), (settings.api_role, [{"Key": TAG, "Value": "poc-other"}])):
@@ -477,13 +477,13 @@ def test_namesakes_made_after_ours_were_deleted_by_hand_are_not_touched(deployme
     assert left(deployment) == {}
     assert deployment.writes == []
     assert deployment.aws.inventory() == theirs
-    assert deployment.ledger["resources"] == []
-    things = deployment.ledger["receipt"]["things"]
-    assert {thing["kind"] for thing in things if "namesake" in thing} >= {
+    assert deployment.state["resources"] == []
+    resources = deployment.state["receipt"]["things"]
+    assert {resource["kind"] for resource in resources if "namesake" in resource} >= {
         "iam:role", "iam:policy", "dynamodb:table", "sqs:queue", "logs:log-group", "lambda:function",
         "lambda:event-source-mapping",
     }  # fmt: skip
-    assert all(thing["found"] is False for thing in things)
+    assert all(resource["found"] is False for resource in resources)
 
 
 def test_an_untagged_log_group_of_theirs_stays_even_without_a_function(deployment: Deployment) -> None:
@@ -519,7 +519,7 @@ def test_where_triggers_carry_no_tags_ours_is_the_noted_one_between_ours(deploym
         return refusal("InvalidParameterValueException") if "event-source-mapping" in params["url"] else None
 
     build_only(deployment, *steps)
-    deployment.prepare = lambda clients, ledger: clients.lambda_.meta.events.register_last(
+    deployment.prepare = lambda clients, state: clients.lambda_.meta.events.register_last(
         "before-call.lambda.ListTags", no_tags
     )
     assert left(deployment) == {}
@@ -585,13 +585,13 @@ def test_what_lost_its_tag_is_neither_deleted_nor_forgotten(deployment: Deployme
     why = left(deployment)
     assert set(why) == {"queue", "api-role", "api-role/logs-policy"}
     assert settings.queue in why["queue"]
-    assert "no mark" in why["queue"]
+    assert "no tag" in why["queue"]
     now = aws.inventory()
     assert now["queues"][settings.queue] == naming_dead(untagged["queues"][settings.queue], gone)
     assert now["roles"][settings.api_role] == untagged["roles"][settings.api_role]
 
-    aws.sqs.tag_queue(QueueUrl=queue, Tags=marks(deployment))
-    aws.iam.tag_role(RoleName=settings.api_role, Tags=[{"Key": TAG, "Value": marks(deployment)[TAG]}])
+    aws.sqs.tag_queue(QueueUrl=queue, Tags=tags(deployment))
+    aws.iam.tag_role(RoleName=settings.api_role, Tags=[{"Key": TAG, "Value": tags(deployment)[TAG]}])
     assert left(deployment) == {}
     assert aws.inventory() == before
 
@@ -615,7 +615,7 @@ def test_what_cannot_be_read_is_neither_deleted_nor_forgotten_and_holds_back_no_
     deployment.build()
     after = aws.inventory()
 
-    def forbid_all(clients: Clients, ledger: Ledger) -> None:
+    def forbid_all(clients: Clients, state: State) -> None:
         clients.lambda_.meta.events.register_last("after-call.lambda.GetFunction", leave_tags_out)
         for forbid in UNREADABLE.values():
             forbid(clients)
@@ -629,24 +629,26 @@ def test_what_cannot_be_read_is_neither_deleted_nor_forgotten_and_holds_back_no_
     assert deployment.writes == []
     assert aws.inventory() == after
     assert list(why) == list(reversed(recorded(deployment)))
-    assert set(recorded(deployment)) == {entry["key"] for entry in deployment.ledger["resources"]}
+    assert set(recorded(deployment)) == {entry["key"] for entry in deployment.state["resources"]}
     for key in UNREADABLE:
         assert "AccessDenied" in why[key], key
 
-    deployment.prepare = lambda clients, ledger: UNREADABLE["table"](clients)
+    deployment.prepare = lambda clients, state: UNREADABLE["table"](clients)
     assert list(left(deployment)) == ["table"]
     assert recorded(deployment) == ["table"]
     assert {**aws.inventory(), "tables": {}} == {**before, "tables": {}}
 
-    deployment.prepare = lambda clients, ledger: None
+    deployment.prepare = lambda clients, state: None
     assert left(deployment) == {}
     assert aws.inventory() == before
 
 
-# A ledger that names what is not ours.
+# A state file that names what is not ours.
 
 
-def test_a_ledger_that_names_a_strangers_things_with_their_ids_deletes_none_of_them(deployment: Deployment) -> None:
+def test_a_state_file_that_names_a_strangers_resources_with_their_ids_deletes_none_of_them(
+    deployment: Deployment,
+) -> None:
     aws = deployment.aws
     deployment.build()
     our_api_id = deployment.outputs("api")["id"]
@@ -695,11 +697,13 @@ def test_a_ledger_that_names_a_strangers_things_with_their_ids_deletes_none_of_t
     ours = deployment.settings
     aws.apigateway.delete_stage(restApiId=our_api_id, stageName=ours.stage)
     aws.iam.detach_role_policy(RoleName=ours.function_role, PolicyArn=policy_arn(ours.write_policy))
-    assert "api" not in left(deployment)  # ours, by its mark: gone, and proved to be, whatever id the file says
+    assert "api" not in left(deployment)  # ours, by its tag: gone, and proved to be, whatever id the file says
     assert only_of(aws.inventory(), theirs.learner) == their_part
 
 
-def test_a_ledger_that_names_a_strangers_parts_of_our_things_takes_none_of_them_away(deployment: Deployment) -> None:
+def test_a_state_file_that_names_a_strangers_parts_of_our_resources_takes_none_of_them_away(
+    deployment: Deployment,
+) -> None:
     aws, settings = deployment.aws, deployment.settings
     theirs = f"their-{settings.learner}"
     aws.iam.create_policy(PolicyName=theirs, PolicyDocument=ANYTHING)
@@ -732,7 +736,7 @@ def test_a_ledger_that_names_a_strangers_parts_of_our_things_takes_none_of_them_
     assert now["roles"][theirs]["attached"] == [settings.read_policy]
 
 
-def test_a_ledger_that_names_a_strangers_stage_of_our_api_leaves_it(deployment: Deployment) -> None:
+def test_a_state_file_that_names_a_strangers_stage_of_our_api_leaves_it(deployment: Deployment) -> None:
     aws, settings = deployment.aws, deployment.settings
     deployment.build()
     api_id = deployment.outputs("api")["id"]
@@ -751,10 +755,10 @@ def only_of(inventory: dict[str, Any], learner: str | None) -> dict[str, Any]:
     """The part of an inventory that bears a learner's name."""
     assert learner
     return {
-        kind: {name: value for name, value in things.items() if learner in name}
-        if isinstance(things, dict)
-        else [thing for thing in things if learner in str(thing)]
-        for kind, things in inventory.items()
+        kind: {name: value for name, value in resources.items() if learner in name}
+        if isinstance(resources, dict)
+        else [resource for resource in resources if learner in str(resource)]
+        for kind, resources in inventory.items()
     }
 
 
@@ -768,7 +772,7 @@ def test_every_api_with_our_mark_goes_under_whatever_name_and_one_of_our_name_wi
     theirs = aws.apigateway.create_rest_api(name=settings.api)["id"]
     before = aws.inventory()
     build_only(deployment, "policies", "roles", "table", "queue", "function", "api")
-    aws.apigateway.create_rest_api(name=settings.api, tags=marks(deployment))
+    aws.apigateway.create_rest_api(name=settings.api, tags=tags(deployment))
     aws.apigateway.update_rest_api(
         restApiId=deployment.outputs("api")["id"],
         patchOperations=[{"op": "replace", "path": "/name", "value": "renamed"}],

@@ -1,4 +1,4 @@
-"""The ledger: what is promised is on the disk before it is made, and no accident leaves the file unreadable."""
+"""The state file: what is recorded is on the disk before it is made, and no accident leaves the file unreadable."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ import portalocker
 import pytest
 
 from provision.aws.answers import AnswerLost, Call
-from provision.aws.calls import UnpromisedWrite
+from provision.aws.calls import UnrecordedWrite
 from provision.aws.clients import Clients
-from provision.aws.operations import TAKEN_OUT, TRIALS
+from provision.aws.operations import DEAD_LETTER_CALLS, SMOKE_TEST_CALLS
 from provision.aws.waiting import Waiting
 from provision.cli.runner import run_steps
 from provision.settings import Settings
-from provision.state import state as ledger_module
+from provision.state import state as state_module
 from provision.state.entries import TAG, Resource
-from provision.state.file import LedgerRefused, checksum, parse
-from provision.state.ownership import MarkLost, NotOurs, UnknownOwner
+from provision.state.file import StateRefused, checksum, parse
+from provision.state.ownership import NotOurs, TagLost, UnknownOwner
 from provision.state.resources import PLACES, names
-from provision.state.state import Ledger
+from provision.state.state import State
 from provision.terminal import outcome
 from provision.terminal.disk import write_durably
 from sandbox import Sandbox
@@ -51,26 +51,26 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def run(sandbox: Sandbox, path: Path) -> Iterator[Deployment]:
     """A deployment whose waits take no time, in an account that must be empty again at the end."""
-    with Deployment(sandbox.id, sandbox.url, path) as made:
-        made.waiting = Waiting(sleep=lambda seconds: None)
-        yield made
-        assert not any(made.aws.inventory().values())
+    with Deployment(sandbox.id, sandbox.url, path) as entry:
+        entry.waiting = Waiting(sleep=lambda seconds: None)
+        yield entry
+        assert not any(entry.aws.inventory().values())
 
 
-def opened(path: Path, *, account: str = ACCOUNT, region: str = "us-east-1", endpoint: str | None = None) -> Ledger:
-    return Ledger.open(path, account=account, region=region, endpoint=endpoint)
+def opened(path: Path, *, account: str = ACCOUNT, region: str = "us-east-1", endpoint: str | None = None) -> State:
+    return State.open(path, account=account, region=region, endpoint=endpoint)
 
 
 def a_write(operation: str = "CreateTable", service: str = "dynamodb") -> Call:
     return Call(1, service, operation, {}, False, 0.0)
 
 
-def make(ledger: Ledger, key: str = "table", found: dict[str, Any] | None = None, **outputs: str) -> None:
-    """Make one thing the way a step does: look, promise, one write, note."""
-    with ledger.making(key, "dynamodb:table", found=found, TableName=f"name-{key}") as made:
-        ledger.permit(a_write())
+def make(state: State, key: str = "table", found: dict[str, Any] | None = None, **outputs: str) -> None:
+    """Make one resource the way a step does: look, record, one write, note."""
+    with state.resource(key, "dynamodb:table", found=found, TableName=f"name-{key}") as entry:
+        state.permit(a_write())
         for name, value in outputs.items():
-            made[name] = value
+            entry[name] = value
 
 
 def kept(path: Path) -> dict[str, Any]:
@@ -91,33 +91,33 @@ def temporary_files(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if path.name.endswith(".tmp"))
 
 
-# The promise.
+# The record.
 
 
 def test_a_promise_is_on_the_disk_when_the_first_write_leaves_and_not_before(path: Path) -> None:
-    ledger = opened(path)
-    with ledger.making("table", "dynamodb:table", found=None, TableName="name"):
+    state = opened(path)
+    with state.resource("table", "dynamodb:table", found=None, TableName="name"):
         assert not path.exists()
-        ledger.permit(a_write())
-        [promised] = kept(path)["resources"]
-        assert promised["status"] == "creating"
-        assert promised["identity"] == {"TableName": "name"}
-        assert promised["kind"] == "dynamodb:table"
+        state.permit(a_write())
+        [is_recorded] = kept(path)["resources"]
+        assert is_recorded["status"] == "creating"
+        assert is_recorded["identity"] == {"TableName": "name"}
+        assert is_recorded["kind"] == "dynamodb:table"
     [noted] = kept(path)["resources"]
     assert noted["status"] == "created"
 
 
 def test_a_block_without_a_write_leaves_the_file_byte_for_byte(path: Path) -> None:
-    ledger = opened(path)
-    with ledger.making("table", "dynamodb:table", found=None, TableName="name") as made:
-        ledger.permit(a_write())
-        made["arn"] = "arn:1"
-    ledger.close()
+    state = opened(path)
+    with state.resource("table", "dynamodb:table", found=None, TableName="name") as entry:
+        state.permit(a_write())
+        entry["arn"] = "arn:1"
+    state.close()
     before, inode = path.read_bytes(), path.stat().st_ino
     again = opened(path)
     ours = {"TableName": "name", "Tags": again.tags}
-    with again.making("table", "dynamodb:table", found=ours, TableName="name") as made:
-        made["arn"] = "arn:1"
+    with again.resource("table", "dynamodb:table", found=ours, TableName="name") as entry:
+        entry["arn"] = "arn:1"
     again.close()
     assert path.read_bytes() == before
     assert path.stat().st_ino == inode
@@ -125,72 +125,72 @@ def test_a_block_without_a_write_leaves_the_file_byte_for_byte(path: Path) -> No
 
 
 def test_an_exception_inside_leaves_the_promise_creating(path: Path) -> None:
-    ledger = opened(path)
+    state = opened(path)
     with (
         pytest.raises(RuntimeError, match="cut off"),
-        ledger.making("table", "dynamodb:table", found=None, TableName="name"),
+        state.resource("table", "dynamodb:table", found=None, TableName="name"),
     ):
-        ledger.permit(a_write())
+        state.permit(a_write())
         raise RuntimeError("cut off")
     assert [entry["status"] for entry in kept(path)["resources"]] == ["creating"]
-    assert ledger.happened == []
-    with pytest.raises(UnpromisedWrite):  # the promise is closed with its block
-        ledger.permit(a_write())
+    assert state.results == []
+    with pytest.raises(UnrecordedWrite):  # the record is closed with its block
+        state.permit(a_write())
 
 
 def test_an_exception_before_the_first_write_leaves_no_promise(path: Path) -> None:
-    ledger = opened(path)
+    state = opened(path)
     with (
         pytest.raises(RuntimeError),
-        ledger.making("table", "dynamodb:table", found=None, TableName="name"),
+        state.resource("table", "dynamodb:table", found=None, TableName="name"),
     ):
         raise RuntimeError
     assert not path.exists()
 
 
 def test_an_id_learned_in_a_block_is_on_the_disk_when_the_next_write_leaves(path: Path) -> None:
-    ledger = opened(path)
-    with ledger.making("api", "apigateway:rest-api", found=None, name="POC-API") as made:
-        ledger.permit(a_write("CreateRestApi", "apigateway"))
-        made.identify({"id": "abc123"})
-        ledger.permit(a_write("CreateResource", "apigateway"))
+    state = opened(path)
+    with state.resource("api", "apigateway:rest-api", found=None, name="POC-API") as entry:
+        state.permit(a_write("CreateRestApi", "apigateway"))
+        entry.identify({"id": "abc123"})
+        state.permit(a_write("CreateResource", "apigateway"))
         assert kept(path)["resources"][0]["outputs"] == {"id": "abc123"}
 
 
-def test_a_mend_that_fails_leaves_the_thing_recorded_as_made(path: Path) -> None:
-    ledger = opened(path)
-    make(ledger, arn="arn:1")
+def test_a_update_that_fails_leaves_the_resource_recorded_as_made(path: Path) -> None:
+    state = opened(path)
+    make(state, arn="arn:1")
     with pytest.raises(RuntimeError):
-        make_raising(ledger)
+        make_raising(state)
     [entry] = kept(path)["resources"]
     assert (entry["status"], entry["outputs"]) == ("created", {"arn": "arn:1"})
 
 
-def make_raising(ledger: Ledger) -> None:
-    found = {"Tags": ledger.tags}
-    with ledger.making("table", "dynamodb:table", found=found, TableName="name-table"):
-        ledger.permit(a_write("UpdateTable"))
+def make_raising(state: State) -> None:
+    found = {"Tags": state.tags}
+    with state.resource("table", "dynamodb:table", found=found, TableName="name-table"):
+        state.permit(a_write("UpdateTable"))
         raise RuntimeError
 
 
 def test_what_a_run_learned_the_next_one_reads(path: Path) -> None:
-    ledger = opened(path)
-    make(ledger, arn="arn:1")
-    ledger.close()
+    state = opened(path)
+    make(state, arn="arn:1")
+    state.close()
     again = opened(path)
     assert again.outputs("table") == {"arn": "arn:1"}
     assert again.identity("table") == {"TableName": "name-table"}
-    assert again.deployment == ledger.deployment
+    assert again.deployment == state.deployment
     assert not again.is_new
     with pytest.raises(KeyError):
         again.outputs("queue")
 
 
-def test_a_thing_made_again_keeps_its_place(path: Path) -> None:
-    ledger = opened(path)
+def test_a_resource_made_again_keeps_its_place(path: Path) -> None:
+    state = opened(path)
     for key in ("one", "two", "three"):
-        make(ledger, key, arn="old")
-    ledger.close()
+        make(state, key, arn="old")
+    state.close()
     again = opened(path)
     make(again, "two", arn="new")  # somebody deleted it behind our back
     assert [entry["key"] for entry in kept(path)["resources"]] == ["one", "two", "three"]
@@ -198,55 +198,55 @@ def test_a_thing_made_again_keeps_its_place(path: Path) -> None:
 
 
 def test_what_is_made_again_loses_what_was_known_of_its_predecessor(path: Path) -> None:
-    """The id of a deleted thing must not vouch for whatever comes after it."""
-    ledger = opened(path)
-    make(ledger, id="old")
+    """The id of a deleted resource must not vouch for whatever comes after it."""
+    state = opened(path)
+    make(state, id="old")
     with (
         pytest.raises(RuntimeError),
-        ledger.making("table", "dynamodb:table", found=None, TableName="name-table"),
+        state.resource("table", "dynamodb:table", found=None, TableName="name-table"),
     ):
-        ledger.permit(a_write())
+        state.permit(a_write())
         raise RuntimeError
     [entry] = kept(path)["resources"]
     assert (entry["status"], entry["outputs"]) == ("creating", {})
 
 
-def test_outcomes_tell_created_unchanged_mended_and_recovered(path: Path) -> None:
-    ledger = opened(path)
-    ours = {"Tags": ledger.tags}
-    make(ledger, "one")
-    with ledger.making("one", "dynamodb:table", found=ours, TableName="name-one"):
+def test_outcomes_tell_created_unchanged_updated_and_recovered(path: Path) -> None:
+    state = opened(path)
+    ours = {"Tags": state.tags}
+    make(state, "one")
+    with state.resource("one", "dynamodb:table", found=ours, TableName="name-one"):
         pass
-    with ledger.making("one", "dynamodb:table", found=ours, TableName="name-one") as made:
-        assert made.differs("billing mode", found="PROVISIONED", wanted="PAY_PER_REQUEST")
-        ledger.permit(a_write("UpdateTable"))
+    with state.resource("one", "dynamodb:table", found=ours, TableName="name-one") as entry:
+        assert entry.drifted("billing mode", found="PROVISIONED", wanted="PAY_PER_REQUEST")
+        state.permit(a_write("UpdateTable"))
     with (
         pytest.raises(RuntimeError),
-        ledger.making("two", "dynamodb:table", found=None, TableName="two"),
+        state.resource("two", "dynamodb:table", found=None, TableName="two"),
     ):
-        ledger.permit(a_write())
+        state.permit(a_write())
         raise RuntimeError
-    with ledger.making("two", "dynamodb:table", found=ours, TableName="two"):
+    with state.resource("two", "dynamodb:table", found=ours, TableName="two"):
         pass
-    assert [event.outcome for event in ledger.happened] == ["created", "unchanged", "mended", "recovered"]
-    assert ledger.happened[2].differences[0].found == "PROVISIONED"
+    assert [event.outcome for event in state.results] == ["created", "unchanged", "updated", "recovered"]
+    assert state.results[2].differences[0].found == "PROVISIONED"
 
 
-def test_a_mend_whose_answer_was_lost_is_reported_as_a_mend(path: Path) -> None:
-    ledger = opened(path)
-    make(ledger)
-    ours = {"Tags": ledger.tags}
+def test_a_update_whose_answer_was_lost_is_reported_as_a_update(path: Path) -> None:
+    state = opened(path)
+    make(state)
+    ours = {"Tags": state.tags}
     with (
         pytest.raises(AnswerLost),
-        ledger.making("table", "dynamodb:table", found=ours, TableName="name-table") as made,
+        state.resource("table", "dynamodb:table", found=ours, TableName="name-table") as entry,
     ):
-        made.differs("billing mode", found="PROVISIONED", wanted="PAY_PER_REQUEST")
-        ledger.permit(a_write("UpdateTable"))
+        entry.drifted("billing mode", found="PROVISIONED", wanted="PAY_PER_REQUEST")
+        state.permit(a_write("UpdateTable"))
         raise AnswerLost(a_write("UpdateTable"), "no answer")
-    with ledger.making("table", "dynamodb:table", found=ours, TableName="name-table"):
-        pass  # the look finds it mended
-    event = ledger.happened[-1]
-    assert event.outcome == "mended"
+    with state.resource("table", "dynamodb:table", found=ours, TableName="name-table"):
+        pass  # the look finds it updated
+    event = state.results[-1]
+    assert event.outcome == "updated"
     assert [difference.attribute for difference in event.differences] == ["billing mode"]
 
 
@@ -254,10 +254,10 @@ def test_a_mend_whose_answer_was_lost_is_reported_as_a_mend(path: Path) -> None:
 
 
 def test_the_serial_counts_saves(path: Path) -> None:
-    ledger = opened(path)
-    make(ledger)  # the promise, the note
+    state = opened(path)
+    make(state)  # the record, the note
     assert kept(path)["serial"] == 2
-    ledger.close()
+    state.close()
     again = opened(path)
     assert again.serial == 2
     again.save()
@@ -265,9 +265,9 @@ def test_the_serial_counts_saves(path: Path) -> None:
 
 
 def test_the_checksum_knows_content_and_no_spelling(path: Path) -> None:
-    ledger = opened(path)
-    make(ledger)
-    ledger.close()
+    state = opened(path)
+    make(state)
+    state.close()
     content = kept(path)
     path.write_text(json.dumps(dict(reversed(content.items())), indent=7), encoding="utf-8")
     opened(path).close()
@@ -289,7 +289,7 @@ def test_the_backup_is_what_the_run_found(path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="modes are those of POSIX")
-def test_ledger_and_backup_are_readable_by_their_owner_alone(path: Path) -> None:
+def test_state_file_and_backup_are_readable_by_their_owner_alone(path: Path) -> None:
     umask = os.umask(0)
     try:
         make_and_close(path, "one")
@@ -304,17 +304,17 @@ def test_ledger_and_backup_are_readable_by_their_owner_alone(path: Path) -> None
 
 
 def make_and_close(path: Path, key: str) -> None:
-    ledger = opened(path)
-    make(ledger, key)
-    ledger.close()
+    state = opened(path)
+    make(state, key)
+    state.close()
 
 
-def test_a_link_to_a_ledger_is_followed_and_shares_its_lock(path: Path) -> None:
+def test_a_link_to_a_state_file_is_followed_and_shares_its_lock(path: Path) -> None:
     make_and_close(path, "one")
     link = path.with_name("link.json")
     link.symlink_to(path)
     by_link = opened(link)
-    with pytest.raises(LedgerRefused, match="in use"):
+    with pytest.raises(StateRefused, match="in use"):
         opened(path)
     make(by_link, "two")
     by_link.close()
@@ -326,12 +326,12 @@ def test_no_temporary_file_is_left_and_those_of_killed_runs_are_removed(path: Pa
     make_and_close(path, "one")
     assert temporary_files(path.parent) == []
     for name in (".ledger.json.4711.tmp", ".ledger.json.backup.4711.tmp", ".ledger.json.other.4711.tmp", "my.tmp"):
-        path.with_name(name).write_text("half a ledger")
+        path.with_name(name).write_text("half a state file")
     opened(path).close()
     assert temporary_files(path.parent) == [".ledger.json.other.4711.tmp", "my.tmp"]
 
 
-def test_a_ledger_makes_the_folder_it_lives_in(tmp_path: Path) -> None:
+def test_a_state_file_makes_the_folder_it_lives_in(tmp_path: Path) -> None:
     make_and_close(tmp_path / "new" / "deep" / "ledger.json", "one")
     assert (tmp_path / "new" / "deep" / "ledger.json").exists()
 
@@ -346,8 +346,8 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "bottomless": (lambda path: path.write_bytes(b"[" * 100_000), "not JSON"),
     "half": (lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]), "not JSON"),
     "torn": (lambda path: path.write_bytes(path.read_bytes()[:300] + path.read_bytes()[:-300]), "not JSON"),
-    "a list": (lambda path: path.write_bytes(b"[]"), "not a ledger"),
-    "somebody's": (lambda path: path.write_bytes(b'{"version": 4, "lineage": "x"}'), "not a ledger"),
+    "a list": (lambda path: path.write_bytes(b"[]"), "not a state file"),
+    "somebody's": (lambda path: path.write_bytes(b'{"version": 4, "lineage": "x"}'), "not a state file"),
     "later schema": (lambda path: rewrite(path, lambda it: it.update(schema=2)), "schema 2"),
     "no resources": (lambda path: rewrite(path, lambda it: it.pop("resources"), honest=True), "resources is missing"),
     "no account": (lambda path: rewrite(path, lambda it: it.pop("account"), honest=True), "account is missing"),
@@ -414,7 +414,7 @@ def test_a_damaged_file_is_refused_once_and_left_as_it_is(path: Path, damage: st
     wreck, says = DAMAGES[damage]
     wreck(path)
     damaged, saved = path.read_bytes(), backup.read_bytes()
-    with pytest.raises(LedgerRefused, match=says) as refused:
+    with pytest.raises(StateRefused, match=says) as refused:
         opened(path)
     assert str(path) in refused.value.what
     if "schema" not in says:
@@ -427,14 +427,14 @@ def test_a_damaged_file_is_refused_once_and_left_as_it_is(path: Path, damage: st
 
 def test_no_backup_is_named_where_there_is_none(path: Path) -> None:
     path.write_text("", encoding="utf-8")
-    with pytest.raises(LedgerRefused) as refused:
+    with pytest.raises(StateRefused) as refused:
         opened(path)
     assert ".backup" not in " ".join(refused.value.advice)
 
 
 def test_whatever_bytes_are_cut_or_changed_the_content_is_the_same_or_refused(path: Path) -> None:
-    ledger = opened(path)
-    make(ledger, "one", arn="arn:1")
+    state = opened(path)
+    make(state, "one", arn="arn:1")
     whole, content = path.read_bytes(), kept(path)
     chance = random.Random(7)
     variants = [whole[:length] for length in range(len(whole))]
@@ -445,7 +445,7 @@ def test_whatever_bytes_are_cut_or_changed_the_content_is_the_same_or_refused(pa
     for variant in variants:
         try:
             assert parse(variant, path) == content
-        except LedgerRefused:
+        except StateRefused:
             refused += 1
     assert refused > len(whole)
 
@@ -457,7 +457,7 @@ def test_a_file_that_may_not_be_read_is_refused(path: Path, monkeypatch: pytest.
         raise PermissionError(errno.EACCES, "Permission denied", str(self))
 
     monkeypatch.setattr(Path, "read_bytes", denied)
-    with pytest.raises(LedgerRefused, match="cannot be read: Permission denied") as refused:
+    with pytest.raises(StateRefused, match="cannot be read: Permission denied") as refused:
         opened(path)
     assert refused.value.exit_code == outcome.ENVIRONMENT
 
@@ -484,14 +484,14 @@ def test_what_cannot_be_written_stops_the_write_that_was_to_follow(
 ) -> None:
     make_and_close(path, "one")
     before = path.read_bytes()
-    ledger = opened(path)
+    state = opened(path)
     break_at(monkeypatch, place, error)
     with (
-        pytest.raises(LedgerRefused, match=os.strerror(error)) as refused,
-        ledger.making("two", "dynamodb:table", found=None, TableName="two"),
+        pytest.raises(StateRefused, match=os.strerror(error)) as refused,
+        state.resource("two", "dynamodb:table", found=None, TableName="two"),
     ):
-        ledger.permit(a_write())
-        pytest.fail("a write left without its promise")
+        state.permit(a_write())
+        pytest.fail("a write left without its record")
     assert refused.value.exit_code == outcome.ENVIRONMENT
     assert path.read_bytes() == before
     monkeypatch.undo()
@@ -509,10 +509,10 @@ def test_a_really_full_disk_stops_the_write_that_was_to_follow(path: Path) -> No
     def child() -> int:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-        ledger = opened(path)
+        state = opened(path)
         try:
-            make(ledger, "two")
-        except LedgerRefused:
+            make(state, "two")
+        except StateRefused:
             return 7
         return 0
 
@@ -524,32 +524,32 @@ def test_a_really_full_disk_stops_the_write_that_was_to_follow(path: Path) -> No
 def test_after_a_save_that_failed_no_write_leaves_until_one_succeeds(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ledger = opened(path)
-    with ledger.making("one", "dynamodb:table", found=None, TableName="one"):
+    state = opened(path)
+    with state.resource("one", "dynamodb:table", found=None, TableName="one"):
         with monkeypatch.context() as patch:
             break_at(patch, "fsync", errno.ENOSPC)
             for _ in range(2):
-                with pytest.raises(LedgerRefused):
-                    ledger.permit(a_write())
+                with pytest.raises(StateRefused):
+                    state.permit(a_write())
         assert not path.exists()
-        ledger.permit(a_write())
+        state.permit(a_write())
         assert kept(path)["resources"][0]["status"] == "creating"
 
 
 def test_what_cannot_be_recorded_as_deleting_is_not_deleted(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    ledger = opened(path)
-    make(ledger, "one")
-    [resource] = ledger.standing
+    state = opened(path)
+    make(state, "one")
+    [resource] = state.standing
     break_at(monkeypatch, "fsync", errno.ENOSPC)
     for _ in range(2):
-        with pytest.raises(LedgerRefused), ledger.deleting(resource):
+        with pytest.raises(StateRefused), state.deleting(resource):
             pytest.fail("the deletion went on without being recorded")
     assert kept(path)["resources"][0]["status"] == "created"
 
 
 def test_a_folder_that_cannot_be_written_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "open", failing(errno.EROFS))
-    with pytest.raises(LedgerRefused, match="cannot be written: Read-only file system") as refused:
+    with pytest.raises(StateRefused, match="cannot be written: Read-only file system") as refused:
         opened(tmp_path / "ledger.json")
     assert "--state" in " ".join(refused.value.advice)
     assert refused.value.exit_code == outcome.ENVIRONMENT
@@ -572,19 +572,19 @@ def test_a_run_whose_disk_fills_sends_no_write_from_then_on(
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         fsync(descriptor)
 
-    def watch(aws: Any, ledger: Ledger) -> None:
-        aws.tap.listeners.append(
+    def watch(aws: Any, state: State) -> None:
+        aws.calls.listeners.append(
             lambda call: sent_afterwards.append(call.operation) if saves_left < 0 and not call.is_read else None
         )
 
     run.prepare = watch
     monkeypatch.setattr(os, "fsync", full_after_a_while)
-    with pytest.raises(LedgerRefused, match="No space left"):
+    with pytest.raises(StateRefused, match="No space left"):
         getattr(run, kind_of_run)()
     assert saves_left < 0
     assert sent_afterwards == []
     monkeypatch.undo()
-    run.prepare = lambda aws, ledger: None
+    run.prepare = lambda aws, state: None
     assert run.tear_down() == []  # the file is whole, and knows everything that was made
 
 
@@ -620,7 +620,7 @@ class Disk:
                         self.survives[name] = self._synced[number]
 
     def promises(self, name: str) -> list[dict[str, Any]]:
-        """The entries of the ledger that would be read after the failure; LedgerRefused if it would be unreadable."""
+        """The entries that would be read after the failure; StateRefused if the file would be unreadable."""
         if name not in self.survives:
             return []
         entries: list[dict[str, Any]] = parse(self.survives[name], self.folder / name)["resources"]
@@ -633,12 +633,12 @@ def test_every_write_leaves_with_its_promise_safe_from_a_power_failure(
     disk = Disk(run.path.parent, monkeypatch)
     checked = []
 
-    def watch(aws: Any, ledger: Ledger) -> None:
+    def watch(aws: Any, state: State) -> None:
         def before_send(**event: Any) -> None:
-            call = aws.tap.calls[-1]
+            call = aws.calls.history[-1]
             if call.is_read:
                 return
-            [wanted] = [made.resource for made in ledger._open] or ledger._deleting
+            [wanted] = [entry.resource for entry in state._open] or state._deleting
             entries = {entry["key"]: entry for entry in disk.promises("ledger.json")}
             assert entries[wanted.key]["identity"] == wanted.identity
             assert entries[wanted.key]["status"] in ("creating", "deleting")
@@ -703,16 +703,16 @@ def test_the_power_failure_finds_every_weaker_way_to_save(
     path: Path, monkeypatch: pytest.MonkeyPatch, protocol: Callable[[Path, bytes], None]
 ) -> None:
     disk = Disk(path.parent, monkeypatch)
-    monkeypatch.setattr(ledger_module, "write_durably", protocol)
-    ledger = opened(path)
+    monkeypatch.setattr(state_module, "write_durably", protocol)
+    state = opened(path)
     sync_folder(path)
     safe = True
     for key in ("one", "two", "three"):
-        with ledger.making(key, "dynamodb:table", found=None, TableName=key):
-            ledger.permit(a_write())
+        with state.resource(key, "dynamodb:table", found=None, TableName=key):
+            state.permit(a_write())
             try:
                 safe &= key in [entry["key"] for entry in disk.promises("ledger.json")]
-            except LedgerRefused:
+            except StateRefused:
                 safe = False
     assert safe == (protocol is write_durably)
 
@@ -733,7 +733,7 @@ def in_child(work: Callable[[], int]) -> int:
 
 
 class DiesAt:
-    """Ends the process, without any clean-up, at the n-th thing it does to files. Writes are torn in the middle."""
+    """Ends the process, without any clean-up, at the n-th resource it does to files. Writes are torn in the middle."""
 
     def __init__(self, number: int) -> None:
         self.left = number
@@ -788,7 +788,7 @@ class Torn:
 
 @needs_fork
 @pytest.mark.parametrize("had_one", [False, True])
-def test_a_kill_at_any_file_operation_leaves_the_old_or_the_new_ledger(path: Path, had_one: bool) -> None:
+def test_a_kill_at_any_file_operation_leaves_the_old_or_the_new_state_file(path: Path, had_one: bool) -> None:
     if had_one:
         make_and_close(path, "old")
     before = path.read_bytes() if had_one else None
@@ -797,10 +797,10 @@ def test_a_kill_at_any_file_operation_leaves_the_old_or_the_new_ledger(path: Pat
         reset(path, before)
 
         def child(number: int = number) -> int:
-            ledger = opened(path)
+            state = opened(path)
             DiesAt(number)
-            with ledger.making("new", "dynamodb:table", found=None, TableName="new"):
-                ledger.permit(a_write())
+            with state.resource("new", "dynamodb:table", found=None, TableName="new"):
+                state.permit(a_write())
             return 0
 
         code = in_child(child)
@@ -825,7 +825,7 @@ def reset(path: Path, content: bytes | None) -> None:
 
 
 @needs_fork
-def test_a_ledger_that_is_killed_while_it_saves_holds_all_it_said_it_had_saved(path: Path) -> None:
+def test_a_state_file_that_is_killed_while_it_saves_holds_all_it_said_it_had_saved(path: Path) -> None:
     chance = random.Random(3)
     acknowledged = 0
     for _ in range(25):
@@ -833,10 +833,10 @@ def test_a_ledger_that_is_killed_while_it_saves_holds_all_it_said_it_had_saved(p
         child = os.fork()
         if child == 0:
             try:
-                ledger = opened(path)
+                state = opened(path)
                 for number in range(100_000):
-                    make(ledger, f"thing-{number % 40}")
-                    os.write(writing, f"{ledger.serial}\n".encode())
+                    make(state, f"resource-{number % 40}")
+                    os.write(writing, f"{state.serial}\n".encode())
             finally:
                 os._exit(1)
         os.close(writing)
@@ -858,9 +858,9 @@ def test_a_ledger_that_is_killed_while_it_saves_holds_all_it_said_it_had_saved(p
 HOLDER = """
 import sys, time
 from pathlib import Path
-from provision.state.state import Ledger
+from provision.state.state import State
 
-held = Ledger.open(Path(sys.argv[1]), account="123456789012", region="us-east-1", endpoint=None)
+held = State.open(Path(sys.argv[1]), account="123456789012", region="us-east-1", endpoint=None)
 print("held", flush=True)
 time.sleep(60)
 """
@@ -871,7 +871,7 @@ def test_a_second_process_is_refused_by_name_of_the_first_whose_lock_dies_with_i
         try:
             assert holder.stdout is not None
             assert holder.stdout.readline() == "held\n"
-            with pytest.raises(LedgerRefused, match=rf"in use by process {holder.pid} on ") as refused:
+            with pytest.raises(StateRefused, match=rf"in use by process {holder.pid} on ") as refused:
                 opened(path)
             assert str(path) in refused.value.what
         finally:
@@ -879,9 +879,9 @@ def test_a_second_process_is_refused_by_name_of_the_first_whose_lock_dies_with_i
     opened(path).close()
 
 
-def test_one_process_cannot_open_a_ledger_twice_until_it_closed_it(path: Path) -> None:
+def test_one_process_cannot_open_a_state_file_twice_until_it_closed_it(path: Path) -> None:
     first = opened(path)
-    with pytest.raises(LedgerRefused, match=f"process {os.getpid()}"):
+    with pytest.raises(StateRefused, match=f"process {os.getpid()}"):
         opened(path)
     first.close()
     first.close()  # harms nobody
@@ -890,12 +890,12 @@ def test_one_process_cannot_open_a_ledger_twice_until_it_closed_it(path: Path) -
 
 def test_a_place_without_locks_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(portalocker, "lock", failing(errno.ENOLCK))
-    with pytest.raises(LedgerRefused, match="cannot be locked") as refused:
+    with pytest.raises(StateRefused, match="cannot be locked") as refused:
         opened(path)
     assert "--state" in " ".join(refused.value.advice)
 
 
-# Where a ledger may act.
+# Where a state file may act.
 
 
 @pytest.mark.parametrize(
@@ -907,10 +907,12 @@ def test_a_place_without_locks_is_refused(path: Path, monkeypatch: pytest.Monkey
         ({"endpoint": "sandbox:sb-1"}, "AWS", "sandbox:sb-1"),
     ],
 )
-def test_a_ledger_acts_only_where_its_things_are(path: Path, here: dict[str, str], recorded: str, now: str) -> None:
+def test_a_state_file_acts_only_where_its_resources_are(
+    path: Path, here: dict[str, str], recorded: str, now: str
+) -> None:
     make_and_close(path, "one")
     before = path.read_bytes()
-    with pytest.raises(LedgerRefused) as refused:
+    with pytest.raises(StateRefused) as refused:
         opened(path, **here)
     assert recorded in refused.value.what
     assert now in refused.value.what
@@ -919,78 +921,78 @@ def test_a_ledger_acts_only_where_its_things_are(path: Path, here: dict[str, str
 
 
 @pytest.mark.parametrize("endpoint", [None, "http://127.0.0.1:4566"])
-def test_a_sandbox_ledger_never_drives_anything_else(path: Path, endpoint: str | None) -> None:
-    ledger = opened(path, endpoint="sandbox:sb-1")
-    make(ledger)
-    ledger.close()
-    with pytest.raises(LedgerRefused, match="sandbox:sb-1"):
+def test_a_sandbox_state_file_never_drives_anything_else(path: Path, endpoint: str | None) -> None:
+    state = opened(path, endpoint="sandbox:sb-1")
+    make(state)
+    state.close()
+    with pytest.raises(StateRefused, match="sandbox:sb-1"):
         opened(path, endpoint=endpoint)
 
 
-def test_a_ledger_of_a_sandbox_that_is_gone_begins_anew_in_another(path: Path) -> None:
-    ledger = opened(path, endpoint="sandbox:sb-1")
-    make(ledger)
-    ledger.close()
+def test_a_state_file_of_a_sandbox_that_is_gone_begins_anew_in_another(path: Path) -> None:
+    state = opened(path, endpoint="sandbox:sb-1")
+    make(state)
+    state.close()
     again = opened(path, endpoint="sandbox:sb-2")
     assert again.endpoint == "sandbox:sb-1"  # the caller sees it, and says so
     again.forget_sandbox("sandbox:sb-2")
     assert again.standing == []
     again.close()
     assert kept(path)["endpoint"] == "sandbox:sb-1"  # nothing was written yet
-    with pytest.raises(LedgerRefused, match="account"):
+    with pytest.raises(StateRefused, match="account"):
         opened(path, account="999999999999", endpoint="sandbox:sb-2")
 
 
-def test_a_ledger_is_for_one_deployment_and_not_for_another_learners(path: Path) -> None:
-    """To promise hers in the place of ours would forget ours, and leave it behind for good."""
+def test_a_state_file_is_for_one_deployment_and_not_for_another_learners(path: Path) -> None:
+    """To record hers in the place of ours would forget ours, and leave it behind for good."""
     make_and_close(path, "table")
     before = path.read_bytes()
-    ledger = opened(path)
-    for found in (None, {"Tags": ledger.tags}):
+    state = opened(path)
+    for found in (None, {"Tags": state.tags}):
         with (
-            pytest.raises(LedgerRefused, match="records dynamodb:table name-table, and this run is for name-alice"),
-            ledger.making("table", "dynamodb:table", found=found, TableName="name-alice"),
+            pytest.raises(StateRefused, match="records dynamodb:table name-table, and this run is for name-alice"),
+            state.resource("table", "dynamodb:table", found=found, TableName="name-alice"),
         ):
             pytest.fail("the block must not begin")
     assert path.read_bytes() == before
-    ledger.gone(ledger.standing[0])
-    with ledger.making("table", "dynamodb:table", found=None, TableName="name-alice"):
+    state.gone(state.standing[0])
+    with state.resource("table", "dynamodb:table", found=None, TableName="name-alice"):
         pass
 
 
 @pytest.mark.parametrize(
     "key", ["write-policy", "function-role", "table", "queue", "log-group", "function", "trigger", "api"]
 )
-def test_a_ledger_of_other_names_is_refused_before_the_first_call(run: Deployment, path: Path, key: str) -> None:
-    """Not at the step of that name, when the steps before it have mended what is not this ledger's."""
+def test_a_state_file_of_other_names_is_refused_before_the_first_call(run: Deployment, path: Path, key: str) -> None:
+    """Not at the step of that name, when the steps before it have updated what is not this state file's."""
     aws = run.connect()
-    ledger = run.open(aws)
+    state = run.open(aws)
     for name, identity in names(aws, run.settings).items():
         kind = PLACES[name].kind
         other = {field: f"{value}-of-bob" if name == key else value for field, value in identity.items()}
-        with ledger.making(name, kind, found=None, **other):
-            ledger.permit(a_write("Create", kind.partition(":")[0]))
-    before, calls = path.read_bytes(), len(aws.tap.calls)
-    with pytest.raises(LedgerRefused, match="-of-bob, and this run is for"):
-        run_steps(aws, run.settings, ledger, started=pytest.fail, ended=pytest.fail)
-    assert (path.read_bytes(), len(aws.tap.calls)) == (before, calls)
-    ledger.close()
+        with state.resource(name, kind, found=None, **other):
+            state.permit(a_write("Create", kind.partition(":")[0]))
+    before, calls = path.read_bytes(), len(aws.calls.history)
+    with pytest.raises(StateRefused, match="-of-bob, and this run is for"):
+        run_steps(aws, run.settings, state, started=pytest.fail, ended=pytest.fail)
+    assert (path.read_bytes(), len(aws.calls.history)) == (before, calls)
+    state.close()
 
 
 def test_a_part_follows_its_parent_to_another_id(path: Path) -> None:
     """An API that was made again has another id, and its stage is another stage."""
-    ledger = opened(path)
-    make(ledger, "api")
+    state = opened(path)
+    make(state, "api")
     for api_id in ("one", "two"):
-        with ledger.making("stage", "apigateway:stage", found=None, parent="api", restApiId=api_id):
-            ledger.permit(a_write("CreateDeployment", "apigateway"))
+        with state.resource("stage", "apigateway:stage", found=None, parent="api", restApiId=api_id):
+            state.permit(a_write("CreateDeployment", "apigateway"))
     assert kept(path)["resources"][1]["identity"] == {"restApiId": "two"}
 
 
-def test_another_learner_with_the_same_ledger_is_refused_and_loses_nothing(run: Deployment) -> None:
+def test_another_learner_with_the_same_state_file_is_refused_and_loses_nothing(run: Deployment) -> None:
     run.build()
     built = run.aws.inventory()
-    with pytest.raises(LedgerRefused, match="records iam:policy"):
+    with pytest.raises(StateRefused, match="records iam:policy"):
         run.build(Settings(learner="alice"))
     assert run.aws.inventory() == built
     assert run.tear_down() == []
@@ -1001,74 +1003,74 @@ def test_another_learner_with_the_same_ledger_is_refused_and_loses_nothing(run: 
 THEIRS = {"TableName": "name", "TableId": "theirs", "Tags": {}}
 
 
-def look_at(ledger: Ledger, found: dict[str, Any], key: str = "table") -> str:
+def look_at(state: State, found: dict[str, Any], key: str = "table") -> str:
     """What a step finds under our name; the outcome of its block."""
-    with ledger.making(key, "dynamodb:table", found=found, TableName="name-table"):
+    with state.resource(key, "dynamodb:table", found=found, TableName="name-table"):
         pass
-    return ledger.happened[-1].outcome
+    return state.results[-1].outcome
 
 
 def test_what_is_found_and_neither_recorded_nor_marked_is_not_ours(path: Path) -> None:
-    ledger = opened(path)
+    state = opened(path)
     for tags in ({}, {"team": "blue"}, {TAG: "poc-ffffffff"}):
         with pytest.raises(NotOurs, match="name-table") as refused:
-            look_at(ledger, {**THEIRS, "Tags": tags})
-        assert ledger.deployment in refused.value.means
+            look_at(state, {**THEIRS, "Tags": tags})
+        assert state.deployment in refused.value.means
         assert "--learner" in " ".join(refused.value.advice)
-        assert tags.get(TAG, "no mark") in refused.value.means
+        assert tags.get(TAG, "no tag") in refused.value.means
     assert not path.exists()
 
 
 def test_a_namesake_made_after_ours_was_deleted_is_not_ours(path: Path) -> None:
-    ledger = opened(path)
-    make(ledger, id="ours")
+    state = opened(path)
+    make(state, id="ours")
     with pytest.raises(NotOurs, match="name-table") as refused:
-        look_at(ledger, THEIRS)
+        look_at(state, THEIRS)
     assert "TableId theirs" in refused.value.means
     assert "TableId ours" in refused.value.means
 
 
 def test_a_mark_is_ours_even_when_nothing_is_recorded(path: Path) -> None:
-    ledger = opened(path)
-    assert look_at(ledger, {"TableId": "it", "Tags": ledger.tags}) == "recovered"
-    assert ledger.outputs("table") == {"id": "it"}
+    state = opened(path)
+    assert look_at(state, {"TableId": "it", "Tags": state.tags}) == "recovered"
+    assert state.outputs("table") == {"id": "it"}
 
 
 def test_tags_that_cannot_be_read_prove_nothing(path: Path) -> None:
-    ledger = opened(path)
+    state = opened(path)
     with pytest.raises(UnknownOwner, match="tags could not be read"):
-        look_at(ledger, {"TableId": "it", "Tags": None})
-    make(ledger, id="other")
+        look_at(state, {"TableId": "it", "Tags": None})
+    make(state, id="other")
     with pytest.raises(UnknownOwner):
-        look_at(ledger, {"TableId": "it", "Tags": None})
+        look_at(state, {"TableId": "it", "Tags": None})
 
 
 def test_the_recorded_id_is_enough_to_go_on_but_not_beside_the_mark_of_another(path: Path) -> None:
-    ledger = opened(path)
-    make(ledger, id="it")
-    assert look_at(ledger, {"TableId": "it", "Tags": {}}) == "unchanged"
-    assert look_at(ledger, {"TableId": "it", "Tags": None}) == "unchanged"
+    state = opened(path)
+    make(state, id="it")
+    assert look_at(state, {"TableId": "it", "Tags": {}}) == "unchanged"
+    assert look_at(state, {"TableId": "it", "Tags": None}) == "unchanged"
     with pytest.raises(NotOurs, match="exists already"):
-        look_at(ledger, {"TableId": "it", "Tags": {TAG: "poc-ffffffff"}})
+        look_at(state, {"TableId": "it", "Tags": {TAG: "poc-ffffffff"}})
 
 
 def test_what_carries_no_tags_is_as_much_ours_as_its_parent(path: Path) -> None:
-    ledger = opened(path)
+    state = opened(path)
     stage = {"stageName": "Staging"}
     with (
         pytest.raises(NotOurs, match="Staging exists already"),
-        ledger.making("stage", "apigateway:stage", found=stage, parent="api", stageName="Staging"),
+        state.resource("stage", "apigateway:stage", found=stage, parent="api", stageName="Staging"),
     ):
         pytest.fail("the block must not begin")
-    make(ledger, "api")
-    with ledger.making("stage", "apigateway:stage", found=stage, parent="api", stageName="Staging"):
+    make(state, "api")
+    with state.resource("stage", "apigateway:stage", found=stage, parent="api", stageName="Staging"):
         pass
-    assert ledger.happened[-1].outcome == "recovered"
+    assert state.results[-1].outcome == "recovered"
     assert kept(path)["resources"][1]["parent"] == "api"
-    ledger.gone(ledger.standing[0])
+    state.gone(state.standing[0])
     with (
         pytest.raises(NotOurs, match="Staging exists already"),
-        ledger.making("stage", "apigateway:stage", found=stage, parent="api", stageName="Staging"),
+        state.resource("stage", "apigateway:stage", found=stage, parent="api", stageName="Staging"),
     ):
         pytest.fail("the block must not begin")
 
@@ -1078,22 +1080,22 @@ def recorded(**outputs: str) -> Resource:
 
 
 def test_only_what_carries_our_mark_is_ours_to_delete(path: Path) -> None:
-    ledger = opened(path)
-    assert ledger.is_ours(recorded(id="it"), {"TableId": "it", "Tags": ledger.tags})
-    assert ledger.is_ours(recorded(), {"TableId": "it", "Tags": ledger.tags})  # its answer was lost
-    assert not ledger.is_ours(recorded(id="ours"), THEIRS)
-    assert not ledger.is_ours(recorded(), THEIRS)
-    assert ledger.is_ours(recorded(), {"stageName": "Staging"})  # no tags: its parent was asked
+    state = opened(path)
+    assert state.is_ours(recorded(id="it"), {"TableId": "it", "Tags": state.tags})
+    assert state.is_ours(recorded(), {"TableId": "it", "Tags": state.tags})  # its answer was lost
+    assert not state.is_ours(recorded(id="ours"), THEIRS)
+    assert not state.is_ours(recorded(), THEIRS)
+    assert state.is_ours(recorded(), {"stageName": "Staging"})  # no tags: its parent was asked
     with pytest.raises(UnknownOwner):
-        ledger.is_ours(recorded(id="it"), {"TableId": "it", "Tags": None})
+        state.is_ours(recorded(id="it"), {"TableId": "it", "Tags": None})
 
 
 @pytest.mark.parametrize("tags", [{}, {TAG: "poc-ffffffff"}])
 def test_an_id_in_the_file_alone_deletes_nothing_and_forgets_nothing(path: Path, tags: dict[str, str]) -> None:
-    ledger = opened(path)
-    with pytest.raises(MarkLost) as refused:
-        ledger.is_ours(recorded(id="it"), {"TableId": "it", "Tags": tags})
-    assert f"{TAG}={ledger.deployment}" in " ".join(refused.value.advice)
+    state = opened(path)
+    with pytest.raises(TagLost) as refused:
+        state.is_ours(recorded(id="it"), {"TableId": "it", "Tags": tags})
+    assert f"{TAG}={state.deployment}" in " ".join(refused.value.advice)
 
 
 @pytest.mark.parametrize("going", [{"TableStatus": "DELETING"}, {"State": "Deleting"}])
@@ -1101,35 +1103,35 @@ def test_what_is_going_already_needs_no_mark(path: Path, going: dict[str, str]) 
     assert opened(path).is_ours(recorded(id="it"), {"TableId": "it", "Tags": {}, **going})
 
 
-def test_a_poisoned_ledger_does_not_delete_what_is_a_strangers(run: Deployment) -> None:
+def test_a_poisoned_state_file_does_not_delete_what_is_a_strangers(run: Deployment) -> None:
     role_name = run.settings.api_role
     theirs = run.aws.iam.create_role(RoleName=role_name, AssumeRolePolicyDocument=TRUST)["Role"]
-    ledger = run.open(run.connect())
-    ledger.save()
-    ledger.close()
+    state = run.open(run.connect())
+    state.save()
+    state.close()
     entry = Resource("api-role", "iam:role", "roles", {"RoleName": role_name}, {"id": theirs["RoleId"]}, since="then")
     entry.status = "created"
     rewrite(run.path, lambda content: content["resources"].append(vars(entry)), honest=True)
     [left] = run.tear_down()
-    assert "carries no mark" in left.why
+    assert "carries no tag" in left.why
     run.aws.iam.delete_role(RoleName=role_name)  # it is still there
-    assert [kept["key"] for kept in run.ledger["resources"]] == ["api-role"]
+    assert [kept["key"] for kept in run.state["resources"]] == ["api-role"]
 
 
 # The guard.
 
 
 def test_a_write_outside_everything_is_stopped(path: Path) -> None:
-    ledger = opened(path)
-    make(ledger)
+    state = opened(path)
+    make(state)
     before = path.read_bytes()
-    with pytest.raises(UnpromisedWrite, match="dynamodb CreateTable"):
-        ledger.permit(a_write())
+    with pytest.raises(UnrecordedWrite, match="dynamodb CreateTable"):
+        state.permit(a_write())
     assert path.read_bytes() == before
 
 
 @pytest.fixture
-def guarded(run: Deployment) -> Iterator[tuple[Clients, Ledger]]:
+def guarded(run: Deployment) -> Iterator[tuple[Clients, State]]:
     """The suite's clients with the guard on them; a table and two queues are there, one queue is recorded."""
     run.aws.dynamodb.create_table(
         TableName="name",
@@ -1140,13 +1142,13 @@ def guarded(run: Deployment) -> Iterator[tuple[Clients, Ledger]]:
     run.aws.sqs.create_queue(QueueName="somebodys")
     url = run.aws.sqs.create_queue(QueueName="POC-Queue")["QueueUrl"]
     aws = run.connect()
-    ledger = run.open(aws)
-    ledger.resources = [
+    state = run.open(aws)
+    state.resources = [
         recorded(),
         Resource("queue", "sqs:queue", "queue", {"QueueName": "POC-Queue"}, {"url": url}, status="created"),
     ]
-    yield aws, ledger
-    ledger.close()
+    yield aws, state
+    state.close()
     for url in run.aws.sqs.list_queues()["QueueUrls"]:
         run.aws.sqs.delete_queue(QueueUrl=url)
     for name in run.aws.dynamodb.list_tables()["TableNames"]:
@@ -1154,7 +1156,7 @@ def guarded(run: Deployment) -> Iterator[tuple[Clients, Ledger]]:
 
 
 def forbidden(aws: Clients) -> list[Callable[[], object]]:
-    """Writes that no trial may make."""
+    """Writes that no smoke test may make."""
     queue_url = aws.sqs.get_queue_url(QueueName="POC-Queue")["QueueUrl"]
     somebodys = aws.sqs.get_queue_url(QueueName="somebodys")["QueueUrl"]
     return [
@@ -1182,77 +1184,77 @@ def allowed_to_trials(aws: Clients) -> list[Callable[[], object]]:
 
 
 def test_no_call_of_the_suites_clients_writes_without_a_promise(
-    guarded: tuple[Clients, Ledger], run: Deployment
+    guarded: tuple[Clients, State], run: Deployment
 ) -> None:
     aws, _ = guarded
     before = run.aws.inventory()
     for write in [*forbidden(aws), *allowed_to_trials(aws)]:
-        with pytest.raises(UnpromisedWrite):
+        with pytest.raises(UnrecordedWrite):
             write()
     aws.dynamodb.describe_table(TableName="name")  # reads pass
     assert run.aws.inventory() == before
-    assert aws.tap.writes() == []
+    assert aws.calls.writes() == []
 
 
-def test_a_trial_may_send_and_invoke_and_nothing_else(guarded: tuple[Clients, Ledger], run: Deployment) -> None:
-    aws, ledger = guarded
-    for service, operations in TRIALS.items():
+def test_a_trial_may_send_and_invoke_and_nothing_else(guarded: tuple[Clients, State], run: Deployment) -> None:
+    aws, state = guarded
+    for service, operations in SMOKE_TEST_CALLS.items():
         for operation, parameter in operations.items():
             call = Call(1, service, operation, {parameter: "POC-Queue"}, False, 0.0)
-            with ledger.trying("echo"):
-                ledger.permit(call)
-            with pytest.raises(UnpromisedWrite):
-                ledger.permit(call)
+            with state.smoke_test("echo"):
+                state.permit(call)
+            with pytest.raises(UnrecordedWrite):
+                state.permit(call)
     before = run.aws.inventory()
-    with ledger.trying("echo"):
+    with state.smoke_test("echo"):
         for write in allowed_to_trials(aws):
             write()
         for write in forbidden(aws):
-            with pytest.raises(UnpromisedWrite):
+            with pytest.raises(UnrecordedWrite):
                 write()
     assert run.aws.inventory() == before
-    assert [call.operation for call in aws.tap.writes()] == ["SendMessage", "DeleteItem"]
+    assert [call.operation for call in aws.calls.writes()] == ["SendMessage", "DeleteItem"]
     assert not run.path.exists()
 
 
-def test_a_trial_takes_messages_out_of_the_dead_letter_queue_alone(guarded: tuple[Clients, Ledger]) -> None:
-    _, ledger = guarded
-    urls = [entry.outputs["url"] for entry in ledger.resources if entry.kind == "sqs:queue"]
+def test_a_trial_takes_messages_out_of_the_dead_letter_queue_alone(guarded: tuple[Clients, State]) -> None:
+    _, state = guarded
+    urls = [entry.outputs["url"] for entry in state.resources if entry.kind == "sqs:queue"]
     dead = {"url": "http://127.0.0.1/1/dead"}
-    ledger.resources.append(
+    state.resources.append(
         Resource("dead-letter-queue", "sqs:queue", "queue", {"QueueName": "dead"}, dead, status="created")
     )
-    for operation in TAKEN_OUT:
+    for operation in DEAD_LETTER_CALLS:
         taking = Call(1, "sqs", operation, {"QueueUrl": dead["url"]}, False, 0.0)
-        with ledger.trying("trace"):
-            ledger.permit(taking)
+        with state.smoke_test("trace"):
+            state.permit(taking)
             for url in [*urls, None]:
-                with pytest.raises(UnpromisedWrite):
-                    ledger.permit(Call(1, "sqs", operation, {"QueueUrl": url}, False, 0.0))
-        with pytest.raises(UnpromisedWrite):
-            ledger.permit(taking)
+                with pytest.raises(UnrecordedWrite):
+                    state.permit(Call(1, "sqs", operation, {"QueueUrl": url}, False, 0.0))
+        with pytest.raises(UnrecordedWrite):
+            state.permit(taking)
 
 
-def test_a_deletion_lets_its_writes_pass_and_no_later_ones(guarded: tuple[Clients, Ledger], run: Deployment) -> None:
-    aws, ledger = guarded
+def test_a_deletion_lets_its_writes_pass_and_no_later_ones(guarded: tuple[Clients, State], run: Deployment) -> None:
+    aws, state = guarded
     later = forbidden(aws)
-    with ledger.deleting(recorded()):
+    with state.deleting(recorded()):
         aws.dynamodb.delete_table(TableName="name")
     assert run.aws.inventory()["tables"] == {}
     for write in later:
-        with pytest.raises(UnpromisedWrite):
+        with pytest.raises(UnrecordedWrite):
             write()
 
 
 def test_consent_is_asked_before_the_promise_is_written(path: Path) -> None:
-    ledger = opened(path)
+    state = opened(path)
 
     def refuse() -> None:
-        raise outcome.Stop("no")
+        raise outcome.UserError("no")
 
-    ledger.consent = refuse
-    with pytest.raises(outcome.Stop, match="no"):
-        make(ledger)
+    state.consent = refuse
+    with pytest.raises(outcome.UserError, match="no"):
+        make(state)
     assert not path.exists()
 
 
@@ -1260,58 +1262,58 @@ def test_consent_is_asked_before_the_promise_is_written(path: Path) -> None:
 
 
 def test_a_deletion_is_recorded_before_it_begins_and_when_it_is_done(path: Path) -> None:
-    ledger = opened(path)
-    make(ledger, "one")
-    [resource] = ledger.standing
-    with ledger.deleting(resource):
+    state = opened(path)
+    make(state, "one")
+    [resource] = state.standing
+    with state.deleting(resource):
         assert kept(path)["resources"][0]["status"] == "deleting"
     assert kept(path)["resources"][0]["status"] == "deleted"
-    assert ledger.standing == []
-    assert ledger.record("one") is None
+    assert state.standing == []
+    assert state.record("one") is None
 
 
 def test_a_deletion_that_fails_stays_open(path: Path) -> None:
-    ledger = opened(path)
-    make(ledger, "one")
-    with contextlib.suppress(RuntimeError), ledger.deleting(ledger.standing[0]):
+    state = opened(path)
+    make(state, "one")
+    with contextlib.suppress(RuntimeError), state.deleting(state.standing[0]):
         raise RuntimeError
     assert kept(path)["resources"][0]["status"] == "deleting"
-    assert [resource.key for resource in ledger.standing] == ["one"]
-    with pytest.raises(UnpromisedWrite):
-        ledger.permit(a_write("DeleteTable"))
+    assert [resource.key for resource in state.standing] == ["one"]
+    with pytest.raises(UnrecordedWrite):
+        state.permit(a_write("DeleteTable"))
 
 
 def test_what_was_to_be_deleted_and_is_wanted_again_is_recorded_as_made(path: Path) -> None:
-    ledger = opened(path)
-    make(ledger, "one")
-    with contextlib.suppress(RuntimeError), ledger.deleting(ledger.standing[0]):
+    state = opened(path)
+    make(state, "one")
+    with contextlib.suppress(RuntimeError), state.deleting(state.standing[0]):
         raise RuntimeError
-    with ledger.making("one", "dynamodb:table", found={"Tags": ledger.tags}, TableName="name-one"):
+    with state.resource("one", "dynamodb:table", found={"Tags": state.tags}, TableName="name-one"):
         pass
     assert kept(path)["resources"][0]["status"] == "created"
-    assert ledger.outputs("one") == {}
+    assert state.outputs("one") == {}
 
 
 def test_what_somebody_else_deleted_is_recorded_as_deleted(path: Path) -> None:
-    ledger = opened(path)
-    make(ledger, "one")
-    ledger.gone(ledger.standing[0])
+    state = opened(path)
+    make(state, "one")
+    state.gone(state.standing[0])
     assert kept(path)["resources"][0]["status"] == "deleted"
 
 
 def test_closed_books_keep_what_is_left_and_the_receipt_until_something_is_made_again(path: Path) -> None:
-    ledger = opened(path)
-    make(ledger, "one")
-    make(ledger, "two")
-    ledger.gone(ledger.standing[1])
-    ledger.close_books({"looks": 3})
+    state = opened(path)
+    make(state, "one")
+    make(state, "two")
+    state.gone(state.standing[1])
+    state.close_books({"looks": 3})
     assert [entry["key"] for entry in kept(path)["resources"]] == ["one"]
     assert "receipt" not in kept(path)  # something is left, so nothing is proved
-    ledger.gone(ledger.standing[0])
-    ledger.close_books({"looks": 3})
+    state.gone(state.standing[0])
+    state.close_books({"looks": 3})
     assert kept(path)["resources"] == []
     assert kept(path)["receipt"]["looks"] == 3
-    ledger.close()
+    state.close()
     again = opened(path)
     assert again.receipt is not None
     make(again, "one")

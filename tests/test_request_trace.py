@@ -15,7 +15,7 @@ import pytest
 import provision.__main__
 from provision.account import request_trace
 from provision.account.request_trace import Hop, Line, clocked, queue_hops, share_of_function
-from provision.aws.calls import Tap
+from provision.aws.calls import Calls
 from provision.cli import commands
 from provision.record.recording import read, transcripts_in
 from provision.terminal import outcome
@@ -184,8 +184,8 @@ def test_an_interrupted_trace_takes_away_what_it_sent(
     """By Ctrl-C, and where what it shows cannot be written, as in a pipe whose reader has gone."""
     deployment.provision("--yes", "--no-try")
     show_hop = commands.show_hop
-    taps: list[Tap] = []
-    deployment.on_connect = lambda aws: taps.append(aws.tap)
+    taps: list[Calls] = []
+    deployment.on_connect = lambda aws: taps.append(aws.calls)
 
     def ends_it(screen: Screen, **hop: Any) -> None:
         show_hop(screen, **hop)
@@ -206,7 +206,7 @@ def test_an_interrupted_poison_says_where_its_message_is(
 ) -> None:
     deployment.provision("--yes", "--no-try")
     deployment.on_connect = lambda aws: monkeypatch.setattr(
-        commands, "show_hop", lambda screen, **hop: setattr(aws.tap, "stopping", True)
+        commands, "show_hop", lambda screen, **hop: setattr(aws.calls, "stopping", True)
     )
     ended = follow(deployment, "--poison")
     assert ended.code == outcome.INTERRUPTED
@@ -276,7 +276,7 @@ def test_a_route_that_is_never_served_is_told_in_short_and_with_a_way_on(
     ended = follow(deployment)
     assert ended.code == outcome.LEFT
     assert "It last answered 200 An error occurred (AccessDeniedException): no" in ended.flat
-    assert "deep" not in ended.said and "python -m provision, with them, mends it." in ended.flat
+    assert "deep" not in ended.said and "python -m provision, with them, updates it." in ended.flat
 
 
 def test_another_clock_that_is_ahead_or_behind_shows_no_nonsense() -> None:

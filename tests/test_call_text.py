@@ -26,7 +26,7 @@ from provision.package import source, zipped
 from provision.record.transcript import Transcript
 from provision.settings import Settings
 from provision.state.resources import TYPES
-from provision.state.state import Ledger
+from provision.state.state import State
 from sandbox import Sandbox
 from tests.rig.deployment import ACCOUNT, REGION, Deployment, Stranger
 
@@ -35,7 +35,7 @@ BLOBS = {("lambda", "Invoke"): "Payload"}
 
 
 class Recorded:
-    """A deployment that was built, spoiled, mended, tried and removed: every call of it, and its ledger meanwhile."""
+    """A deployment that was built, spoiled, updated, tried and removed: its calls, and its state file meanwhile."""
 
     def __init__(self, sandbox: Sandbox, folder: Path) -> None:
         self.calls: list[dict[str, Any]] = []
@@ -45,20 +45,20 @@ class Recorded:
             deployment.build()
             spoil(deployment.aws)
             deployment.build()
-            deployment.trials()
-            self.entries = deployment.ledger["resources"]
+            deployment.smoke_tests()
+            self.entries = deployment.state["resources"]
             self.looks = [self.look(entry, sandbox, folder) for entry in self.entries]
             deployment.tear_down()
         self.calls = [call for call in self.calls if call["type"] == "call"]
 
-    def listen(self, aws: Any, ledger: Ledger) -> None:
+    def listen(self, aws: Any, state: State) -> None:
         transcript = Transcript(aws.waiting)
-        aws.tap.listeners.append(transcript.call)
-        transcript.begin("provision", ledger)
+        aws.calls.listeners.append(transcript.call)
+        transcript.begin("provision", state)
         transcript.events = self.calls
 
     def look(self, entry: dict[str, Any], sandbox: Sandbox, folder: Path) -> str:
-        """What shows a thing: asked with boto3, and, of two, with the very command, as a person would."""
+        """What shows a resource: asked with boto3, and, of two, with the very command, as a person would."""
         known, kind = {**entry["identity"], **entry["outputs"]}, entry["kind"]
         if kind in ("sqs:queue", "apigateway:stage"):
             return run(look_command(TYPES[kind].shown_by, known, region=REGION, endpoint_url=sandbox.url), folder)
@@ -70,7 +70,7 @@ class Recorded:
 
 
 def spoil(aws: Stranger) -> None:
-    """Change much, so that mending takes the calls that a fresh build does not."""
+    """Change much, so that updating takes the calls that a fresh build does not."""
     aws.dynamodb.untag_resource(
         ResourceArn=f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/name", TagKeys=["poc-deployment"]
     )
@@ -266,14 +266,14 @@ def test_the_lines_of_a_build_build_it_again(recorded: Recorded, folder: Path) -
     stranger.close()
 
 
-def test_every_thing_in_the_ledger_is_shown_by_its_command(recorded: Recorded) -> None:
+def test_every_resource_in_the_state_file_is_shown_by_its_command(recorded: Recorded) -> None:
     assert len(recorded.looks) == 16
     for entry, shown in zip(recorded.entries, recorded.looks, strict=True):
         name = next(reversed(entry["identity"].values())).rpartition("/")[2].rpartition(":")[2]
         assert name in shown, entry["key"]
 
 
-def test_console_links_name_the_region_and_the_thing(recorded: Recorded) -> None:
+def test_console_links_name_the_region_and_the_resource(recorded: Recorded) -> None:
     for entry in recorded.entries:
         urls = [
             console_url(

@@ -1,4 +1,4 @@
-"""Ledgers that are not as the suite wrote them: damaged, edited, of another place, naming somebody else's things."""
+"""State files that are not as the suite wrote them: damaged, edited, of another place, with a stranger's names."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def change_origin(content: Content, dice: random.Random, foreign: dict[str, list
 
 
 def name_theirs(content: Content, dice: random.Random, foreign: dict[str, list[str]]) -> None:
-    """Entries that name somebody else's things instead of ours, with their ids."""
+    """Entries that name somebody else's resources instead of ours, with their ids."""
     for entry in content["resources"]:
         if dice.random() < 0.6 and foreign.get(entry["kind"]):
             name = dice.choice(foreign[entry["kind"]])
@@ -131,12 +131,14 @@ SPOILINGS: tuple[Callable[[bytes, random.Random], bytes], ...] = (truncate, flip
 
 
 def foreign_names(inventory: dict[str, Any]) -> dict[str, list[str]]:
-    """By kind, the identities of strangers' things with AWS's id, as an entry would name them."""
+    """By kind, the identities of strangers' resources with AWS's id, as an entry would name them."""
 
     def named(kind: str, field: str, prefix: str = "") -> list[str]:
         return [
-            json.dumps({field: prefix + name}) + "\n" + str(thing.get("id") or thing.get("CreatedTimestamp") or name)
-            for name, thing in inventory[kind].items()
+            json.dumps({field: prefix + name})
+            + "\n"
+            + str(resource.get("id") or resource.get("CreatedTimestamp") or name)
+            for name, resource in inventory[kind].items()
         ]
 
     return {
@@ -207,24 +209,24 @@ def mutate(data: bytes, dice: random.Random, inventory: dict[str, Any]) -> tuple
 
 
 def try_ledgers(sweep: Sweep, seed: int, count: int, state: str) -> None:
-    """Spoil the ledger that is in the folder now `count` times, and run a program on each."""
+    """Spoil the state file that is in the folder now `count` times, and run a program on each."""
     dice = random.Random(f"{seed} {state}")
     data = LEDGER.read_bytes()
     before = sweep.world.account.inventory()
-    strangers_part = {kind: set(things) for kind, things in sweep.before.items()}
+    strangers_part = {kind: set(resources) for kind, resources in sweep.before.items()}
     for number in range(count):
         spoiled, how, must_refuse = mutate(data, dice, sweep.before)
         name = dice.choice(("provision", "teardown", "teardown"))
-        point = f"ledger:{state}:{number}"
+        point = f"state file:{state}:{number}"
         if not sweep.select(point):
             continue
-        result = Result(point, f"{name} on a ledger", how)
+        result = Result(point, f"{name} on a state file", how)
         if not sweep.at_point(result):
             continue
         try:
             try_one(sweep, result, name, spoiled, must_refuse and spoiled != data, before, strangers_part)
         except BaseException as error:  # noqa: BLE001
-            result.failures.append(f"the trial itself failed: {error!r}")
+            result.failures.append(f"the smoke test itself failed: {error!r}")
         sweep.finish(result)
 
 
@@ -258,4 +260,4 @@ def try_one(
 
 
 def refused(ended: Ended) -> bool:
-    return any(line.startswith("Error: The ledger ") for line in ended.talk.splitlines())
+    return any(line.startswith("Error: The state file ") for line in ended.talk.splitlines())

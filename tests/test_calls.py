@@ -1,4 +1,4 @@
-"""The tap: what is sent again, what never is, and how a run goes on when AWS's answers are lost."""
+"""The listener: what is sent again, what never is, and how a run goes on when AWS's answers are lost."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionClosedError, EndpointConnectionError, ReadTimeoutError
 
 from provision import STEPS
-from provision.account.inventory import survey
+from provision.account.inventory import take_inventory
 from provision.aws.answers import EXPECTED, AnswerLost, Call, NotAWS
-from provision.aws.calls import Tap, UnpromisedWrite
+from provision.aws.calls import Calls, UnrecordedWrite
 from provision.aws.clients import SERVICES, Target, client_config, connect
-from provision.aws.operations import READS, TRIALS
+from provision.aws.operations import READS, SMOKE_TEST_CALLS
 from provision.aws.reasons import TOO_MANY_REQUESTS
 from provision.aws.retries import THROTTLE_BUDGETS, TRIES
 from provision.aws.waiting import GaveUp, Waiting
 from provision.cli import runner
 from provision.settings import Settings
-from provision.state.entries import Happened
+from provision.state.entries import ResourceResult
 from provision.terminal import outcome
 from sandbox import Sandbox
 from tests.rig.answers import RESET, SILENCE, Answer, Asked, Faults, Server, caller_identity, in_turn, refusal
@@ -37,9 +37,9 @@ from tests.rig.deployment import Deployment
 
 
 @pytest.fixture
-def tap(clock: Clock) -> Tap:
-    """A tap that lets every write pass, with a clock of its own."""
-    return Tap(waiting=Waiting(clock=clock, sleep=clock.sleep), permit=lambda call: None)
+def calls(clock: Clock) -> Calls:
+    """A listener that lets every write pass, with a clock of its own."""
+    return Calls(waiting=Waiting(clock=clock, sleep=clock.sleep), permit=lambda call: None)
 
 
 @pytest.fixture
@@ -54,11 +54,11 @@ def session() -> boto3.Session:
     return boto3.Session(aws_access_key_id="testing", aws_secret_access_key="testing", region_name="us-east-1")
 
 
-def client(tap: Tap, service: str, url: str) -> Any:
+def client(calls: Calls, service: str, url: str) -> Any:
     """A client as the suite makes them, except that it waits less long for an answer."""
     config = client_config().merge(Config(read_timeout=0.25))
     made = session().client(service, endpoint_url=url, config=config)
-    tap.put_on(made)
+    calls.put_on(made)
     return made
 
 
@@ -68,15 +68,15 @@ ROLE = (
     b"<Arn>arn:aws:iam::123456789012:role/r</Arn><CreateDate>2026-01-01T00:00:00Z</CreateDate></Role>"
     b"</GetRoleResult></GetRoleResponse>"
 )
-Calls = dict[str, tuple[Callable[[Any], dict[str, Any]], bytes]]
-READ_CALLS: Calls = {
+CallTable = dict[str, tuple[Callable[[Any], dict[str, Any]], bytes]]
+READ_CALLS: CallTable = {
     "iam": (lambda it: it.get_role(RoleName="r"), ROLE),
     "dynamodb": (lambda it: it.describe_table(TableName="name"), b'{"Table": {"TableName": "name"}}'),
     "lambda": (lambda it: it.get_function(FunctionName="f"), b'{"Configuration": {"FunctionName": "f"}}'),
 }
 KEY = {"AttributeName": "id", "KeyType": "HASH"}
 # One write for each protocol, as in the steps.
-WRITE_CALLS: Calls = {
+WRITE_CALLS: CallTable = {
     "iam": (
         lambda it: it.create_role(RoleName="r", AssumeRolePolicyDocument="{}"),
         ROLE.replace(b"GetRole", b"CreateRole"),
@@ -107,51 +107,51 @@ def cut(body: bytes) -> Answer:
 @pytest.mark.parametrize("service", READ_CALLS)
 @pytest.mark.parametrize("trouble", [Answer(500), Answer(503), RESET, SILENCE], ids=["500", "503", "reset", "silence"])
 def test_a_read_is_sent_again_until_it_is_answered(
-    tap: Tap, clock: Clock, server: Server, service: str, trouble: Answer | str
+    calls: Calls, clock: Clock, server: Server, service: str, trouble: Answer | str
 ) -> None:
     call, body = READ_CALLS[service]
     server.respond = in_turn(trouble, trouble, Answer(body=body))
-    assert "ResponseMetadata" in call(client(tap, service, server.url))
+    assert "ResponseMetadata" in call(client(calls, service, server.url))
     assert len(server.asked) == 3
     assert clock.slept == [1.0, 2.0]
-    assert len(tap.waiting.waited) == 2
+    assert len(calls.waiting.waited) == 2
 
 
 @pytest.mark.parametrize("service", ["dynamodb", "lambda"])
-def test_a_read_whose_answer_is_cut_or_a_web_page_is_sent_again(tap: Tap, server: Server, service: str) -> None:
+def test_a_read_whose_answer_is_cut_or_a_web_page_is_sent_again(calls: Calls, server: Server, service: str) -> None:
     call, body = READ_CALLS[service]
     server.respond = in_turn(cut(body), PAGE, Answer(), Answer(body=body))
     field = "Table" if service == "dynamodb" else "Configuration"
-    assert field in call(client(tap, service, server.url))
+    assert field in call(client(calls, service, server.url))
     assert len(server.asked) == 4
 
 
 @pytest.mark.parametrize("service", READ_CALLS)
 @pytest.mark.parametrize("answer", [PAGE, Answer()], ids=["page", "empty"])
 def test_from_an_answer_that_is_not_awss_nothing_is_concluded(
-    tap: Tap, server: Server, service: str, answer: Answer
+    calls: Calls, server: Server, service: str, answer: Answer
 ) -> None:
     call, _ = READ_CALLS[service]
     server.respond = in_turn(answer)
     with pytest.raises(NotAWS, match=f"What answered {service} ") as stop:
-        call(client(tap, service, server.url))
+        call(client(calls, service, server.url))
     assert stop.value.exit_code == outcome.ENVIRONMENT
 
 
 @pytest.mark.parametrize("service", READ_CALLS)
-def test_from_half_an_answer_nothing_is_concluded(tap: Tap, server: Server, service: str) -> None:
+def test_from_half_an_answer_nothing_is_concluded(calls: Calls, server: Server, service: str) -> None:
     """Older versions of botocore see for themselves that the connection ended early."""
     call, body = READ_CALLS[service]
     server.respond = in_turn(cut(body))
     with pytest.raises((NotAWS, ConnectionClosedError)):
-        call(client(tap, service, server.url))
+        call(client(calls, service, server.url))
 
 
-def test_tags_are_never_taken_for_none_because_their_answer_was_cut(tap: Tap, server: Server) -> None:
+def test_tags_are_never_taken_for_none_because_their_answer_was_cut(calls: Calls, server: Server) -> None:
     """To botocore 1.44 half a body means no fields, and no tags would mean: not ours."""
     server.respond = in_turn(cut(b'{"Tags": {"poc-deployment": "poc-12345678"}}'))
     with pytest.raises((NotAWS, ConnectionClosedError)):
-        client(tap, "sqs", server.url).list_queue_tags(QueueUrl="http://127.0.0.1/q")
+        client(calls, "sqs", server.url).list_queue_tags(QueueUrl="http://127.0.0.1/q")
 
 
 @pytest.mark.parametrize(
@@ -160,46 +160,46 @@ def test_tags_are_never_taken_for_none_because_their_answer_was_cut(tap: Tap, se
     ids=["500", "reset", "silence"],
 )
 def test_a_read_gives_up_after_some_tries(
-    tap: Tap, server: Server, trouble: Answer | str, error: type[Exception]
+    calls: Calls, server: Server, trouble: Answer | str, error: type[Exception]
 ) -> None:
     server.respond = in_turn(trouble)
     with pytest.raises(error):
-        client(tap, "iam", server.url).get_role(RoleName="r")
+        client(calls, "iam", server.url).get_role(RoleName="r")
     assert len(server.asked) == TRIES
 
 
-def test_a_refused_read_passes_at_once_in_awss_own_words(tap: Tap, clock: Clock, server: Server) -> None:
+def test_a_refused_read_passes_at_once_in_awss_own_words(calls: Calls, clock: Clock, server: Server) -> None:
     server.respond = in_turn(refusal("iam", "NoSuchEntity", "The role with name r cannot be found.", 404))
     with pytest.raises(ClientError) as refused:
-        client(tap, "iam", server.url).get_role(RoleName="r")
+        client(calls, "iam", server.url).get_role(RoleName="r")
     assert str(refused.value) == (
         "An error occurred (NoSuchEntity) when calling the GetRole operation: The role with name r cannot be found."
     )
     assert len(server.asked) == 1
     assert clock.slept == []
-    assert tap.calls[0].error == "NoSuchEntity"
+    assert calls.history[0].error == "NoSuchEntity"
 
 
 # Writes.
 
 
 @pytest.mark.parametrize("service", WRITE_CALLS)
-def test_a_write_that_is_answered_is_sent_once(tap: Tap, server: Server, service: str) -> None:
+def test_a_write_that_is_answered_is_sent_once(calls: Calls, server: Server, service: str) -> None:
     call, body = WRITE_CALLS[service]
     server.respond = in_turn(Answer(body=body))
-    assert "ResponseMetadata" in call(client(tap, service, server.url))
+    assert "ResponseMetadata" in call(client(calls, service, server.url))
     assert len(server.asked) == 1
 
 
 @pytest.mark.parametrize("service", WRITE_CALLS)
 @pytest.mark.parametrize("trouble", [Answer(500), Answer(503), RESET, SILENCE], ids=["500", "503", "reset", "silence"])
 def test_a_write_whose_answer_is_lost_is_never_sent_again(
-    tap: Tap, clock: Clock, server: Server, service: str, trouble: Answer | str
+    calls: Calls, clock: Clock, server: Server, service: str, trouble: Answer | str
 ) -> None:
     call, body = WRITE_CALLS[service]
     server.respond = in_turn(trouble, Answer(body=body))
     with pytest.raises(AnswerLost) as lost:
-        call(client(tap, service, server.url))
+        call(client(calls, service, server.url))
     assert len(server.asked) == 1
     assert clock.slept == []
     assert lost.value.call.service == service
@@ -208,13 +208,13 @@ def test_a_write_whose_answer_is_lost_is_never_sent_again(
 @pytest.mark.parametrize("service", sorted(set(WRITE_CALLS) - {"logs"}))
 @pytest.mark.parametrize("kind", ["cut", "page", "empty", "no fields"])
 def test_a_success_without_what_was_asked_for_is_a_lost_answer(
-    tap: Tap, server: Server, service: str, kind: str
+    calls: Calls, server: Server, service: str, kind: str
 ) -> None:
     call, body = WRITE_CALLS[service]
     nothing = Answer(body=b"<CreateRoleResponse/>" if service == "iam" else b"{}")
     server.respond = in_turn({"cut": cut(body), "page": PAGE, "empty": Answer(), "no fields": nothing}[kind])
     with pytest.raises(AnswerLost):
-        call(client(tap, service, server.url))
+        call(client(calls, service, server.url))
     assert len(server.asked) == 1
 
 
@@ -222,10 +222,10 @@ ATTACHED = b"<AttachRolePolicyResponse><ResponseMetadata><RequestId>r-1</Request
 
 
 @pytest.mark.parametrize("answer", [PAGE, Answer(), cut(ATTACHED % b"")], ids=["page", "empty", "cut"])
-def test_an_answer_of_iam_without_a_request_id_is_none(tap: Tap, server: Server, answer: Answer) -> None:
+def test_an_answer_of_iam_without_a_request_id_is_none(calls: Calls, server: Server, answer: Answer) -> None:
     """botocore takes any body at all for AttachRolePolicy's."""
     server.respond = in_turn(answer, Answer(body=ATTACHED % b"</AttachRolePolicyResponse>"))
-    iam = client(tap, "iam", server.url)
+    iam = client(calls, "iam", server.url)
     with pytest.raises(AnswerLost):
         iam.attach_role_policy(RoleName="r", PolicyArn="arn:aws:iam::aws:policy/x-to-be-long-enough")
     iam.attach_role_policy(RoleName="r", PolicyArn="arn:aws:iam::aws:policy/x-to-be-long-enough")
@@ -233,23 +233,23 @@ def test_an_answer_of_iam_without_a_request_id_is_none(tap: Tap, server: Server,
 
 @pytest.mark.parametrize("answer", [PAGE, cut(b"{ }")], ids=["page", "cut"])
 def test_a_write_that_answers_nothing_may_not_be_answered_by_anybody_else(
-    tap: Tap, server: Server, answer: Answer
+    calls: Calls, server: Server, answer: Answer
 ) -> None:
     server.respond = in_turn(answer)
     with pytest.raises(AnswerLost):
-        client(tap, "logs", server.url).create_log_group(logGroupName="g")
+        client(calls, "logs", server.url).create_log_group(logGroupName="g")
 
 
-def test_what_aws_said_with_its_500_is_kept(tap: Tap, server: Server) -> None:
+def test_what_aws_said_with_its_500_is_kept(calls: Calls, server: Server) -> None:
     server.respond = in_turn(refusal("iam", "ServiceFailure", "Something failed here.", 500))
     with pytest.raises(AnswerLost, match="HTTP 500 ServiceFailure: Something failed here"):
-        client(tap, "iam", server.url).create_role(RoleName="r", AssumeRolePolicyDocument="{}")
+        client(calls, "iam", server.url).create_role(RoleName="r", AssumeRolePolicyDocument="{}")
 
 
-def test_a_refused_write_passes_at_once(tap: Tap, clock: Clock, server: Server) -> None:
+def test_a_refused_write_passes_at_once(calls: Calls, clock: Clock, server: Server) -> None:
     server.respond = in_turn(refusal("dynamodb", "ResourceInUseException", "Table already exists: name"))
     with pytest.raises(ClientError, match="Table already exists: name"):
-        WRITE_CALLS["dynamodb"][0](client(tap, "dynamodb", server.url))
+        WRITE_CALLS["dynamodb"][0](client(calls, "dynamodb", server.url))
     assert len(server.asked) == 1
     assert clock.slept == []
 
@@ -260,7 +260,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def test_a_write_that_never_left_is_sent_again(tap: Tap, clock: Clock) -> None:
+def test_a_write_that_never_left_is_sent_again(calls: Calls, clock: Clock) -> None:
     """Refused connections: nobody listens until the third try."""
     port = free_port()
     started: list[Server] = []
@@ -270,19 +270,19 @@ def test_a_write_that_never_left_is_sent_again(tap: Tap, clock: Clock) -> None:
         if len(clock.slept) == 2:
             started.append(Server(in_turn(Answer(body=b'{"QueueUrl": "http://127.0.0.1/q"}')), port))
 
-    tap.waiting.sleep = sleep
-    made = client(tap, "sqs", f"http://127.0.0.1:{port}").create_queue(QueueName="q")
+    calls.waiting.sleep = sleep
+    made = client(calls, "sqs", f"http://127.0.0.1:{port}").create_queue(QueueName="q")
     [server] = started
     with server:
         assert made["QueueUrl"]
         assert [asked.operation for asked in server.asked] == ["CreateQueue"]
     assert len(clock.slept) == 2
-    assert len(tap.calls) == 1
+    assert len(calls.history) == 1
 
 
-def test_where_nobody_listens_a_write_ends_as_not_sent(tap: Tap, clock: Clock) -> None:
+def test_where_nobody_listens_a_write_ends_as_not_sent(calls: Calls, clock: Clock) -> None:
     with pytest.raises(EndpointConnectionError):
-        client(tap, "sqs", f"http://127.0.0.1:{free_port()}").create_queue(QueueName="q")
+        client(calls, "sqs", f"http://127.0.0.1:{free_port()}").create_queue(QueueName="q")
     assert len(clock.slept) == TRIES - 1
 
 
@@ -306,33 +306,33 @@ THROTTLED: dict[str, tuple[str, str, Answer]] = {
 
 
 @pytest.mark.parametrize("case", THROTTLED)
-def test_a_throttled_write_waits_for_its_turn(tap: Tap, clock: Clock, server: Server, case: str) -> None:
+def test_a_throttled_write_waits_for_its_turn(calls: Calls, clock: Clock, server: Server, case: str) -> None:
     service, _, refused = THROTTLED[case]
     call, body = WRITE_CALLS[service]
     server.respond = in_turn(refused, refused, refused, Answer(body=body))
-    assert "ResponseMetadata" in call(client(tap, service, server.url))
+    assert "ResponseMetadata" in call(client(calls, service, server.url))
     assert len(server.asked) == 4
     pause = 3.0 if "Retry-After" in refused.headers else 2.0
     assert clock.slept == [pause] * 3
-    assert [wait.reason for wait in tap.waiting.waited] == ["too many requests"] * 3
+    assert [wait.reason for wait in calls.waiting.waited] == ["too many requests"] * 3
 
 
-def test_a_throttled_read_waits_for_its_turn_too(tap: Tap, server: Server) -> None:
+def test_a_throttled_read_waits_for_its_turn_too(calls: Calls, server: Server) -> None:
     call, body = READ_CALLS["iam"]
     server.respond = in_turn(*[refusal("iam", "Throttling", "Rate exceeded")] * 9, Answer(body=body))
-    assert call(client(tap, "iam", server.url))["Role"]
+    assert call(client(calls, "iam", server.url))["Role"]
     assert len(server.asked) == 10
 
 
 @pytest.mark.parametrize("case", THROTTLED)
 def test_a_throttle_that_does_not_end_is_given_up_after_its_budget(
-    tap: Tap, clock: Clock, server: Server, case: str
+    calls: Calls, clock: Clock, server: Server, case: str
 ) -> None:
     service, operation, refused = THROTTLED[case]
     server.respond = in_turn(refused)
     began = clock.now
     with pytest.raises(GaveUp) as gave_up:
-        WRITE_CALLS[service][0](client(tap, service, server.url))
+        WRITE_CALLS[service][0](client(calls, service, server.url))
     budget = THROTTLE_BUDGETS.get(operation, TOO_MANY_REQUESTS.budget)
     assert budget - 6 <= clock.now - began <= budget
     message = json.loads(refused.body)["message"] if service != "iam" else "Rate exceeded"
@@ -341,29 +341,29 @@ def test_a_throttle_that_does_not_end_is_given_up_after_its_budget(
     assert "goes on where this run stopped" in " ".join(gave_up.value.advice)
 
 
-def test_deleting_an_api_waits_as_long_as_thirty_learners_need(tap: Tap, clock: Clock, server: Server) -> None:
+def test_deleting_an_api_waits_as_long_as_thirty_learners_need(calls: Calls, clock: Clock, server: Server) -> None:
     """One DeleteRestApi in 30 seconds for the whole account: the thirtieth waits a quarter of an hour."""
     began = clock.now
     later = refusal("apigateway", "TooManyRequestsException", "Too Many Requests", 429, **{"Retry-After": "30"})
     server.respond = lambda asked: later if clock.now - began < 29 * 30 else Answer(202)
-    client(tap, "apigateway", server.url).delete_rest_api(restApiId="abc123")
+    client(calls, "apigateway", server.url).delete_rest_api(restApiId="abc123")
     assert 29 * 30 <= clock.now - began < 31 * 30
-    assert tap.calls[0].ended == clock.now
+    assert calls.history[0].ended == clock.now
 
 
-def test_a_quota_that_is_used_up_is_not_waited_for(tap: Tap, clock: Clock, server: Server) -> None:
+def test_a_quota_that_is_used_up_is_not_waited_for(calls: Calls, clock: Clock, server: Server) -> None:
     full = "Maximum number of APIs for this account has been reached."
     server.respond = in_turn(refusal("apigateway", "LimitExceededException", full, 429))
     with pytest.raises(ClientError, match=full):
-        client(tap, "apigateway", server.url).create_rest_api(name="POC-API")
+        client(calls, "apigateway", server.url).create_rest_api(name="POC-API")
     assert len(server.asked) == 1
     assert clock.slept == []
 
 
-def test_a_wait_longer_than_the_budget_is_not_begun(tap: Tap, clock: Clock, server: Server) -> None:
+def test_a_wait_longer_than_the_budget_is_not_begun(calls: Calls, clock: Clock, server: Server) -> None:
     server.respond = in_turn(refusal("lambda", "TooManyRequestsException", "no", 429, **{"Retry-After": "3600"}))
     with pytest.raises(GaveUp):
-        client(tap, "lambda", server.url).get_function(FunctionName="f")
+        client(calls, "lambda", server.url).get_function(FunctionName="f")
     assert clock.slept == []
 
 
@@ -372,7 +372,7 @@ def test_a_wait_longer_than_the_budget_is_not_begun(tap: Tap, clock: Clock, serv
 
 @pytest.mark.parametrize("mode", ["legacy", "standard", "adaptive"])
 def test_the_environment_does_not_make_botocore_send_again(
-    tap: Tap, server: Server, monkeypatch: pytest.MonkeyPatch, mode: str
+    calls: Calls, server: Server, monkeypatch: pytest.MonkeyPatch, mode: str
 ) -> None:
     """By its own policy botocore 1.43 would send five times, 1.44 three times; the variables would raise that."""
     monkeypatch.setenv("AWS_RETRY_MODE", mode)
@@ -381,7 +381,7 @@ def test_the_environment_does_not_make_botocore_send_again(
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
     server.respond = lambda asked: caller_identity() if asked.operation == "GetCallerIdentity" else RESET
-    aws = connect(Target(endpoint_url=server.url), tap)
+    aws = connect(Target(endpoint_url=server.url), calls)
     for service in (aws.iam, aws.dynamodb, aws.sqs, aws.lambda_, aws.apigateway, aws.logs, aws.sts):
         assert service.meta.config.retries == {"mode": "standard", "total_max_attempts": 1}
     server.asked.clear()
@@ -403,12 +403,12 @@ def test_what_counts_as_a_read_is_one_by_its_name_and_verb(service: str) -> None
         assert operation in model.operation_names
         if model.metadata["protocol"] == "rest-json":
             assert model.operation_model(operation).http["method"] == "GET"
-    assert not READS[service] & set(TRIALS.get(service, {}))
+    assert not READS[service] & set(SMOKE_TEST_CALLS.get(service, {}))
 
 
 def test_what_trials_may_do_and_what_answers_hold_exists_in_awss_models() -> None:
     models = {service: botocore.session.Session().get_service_model(service) for service in SERVICES}
-    for service, operations in TRIALS.items():
+    for service, operations in SMOKE_TEST_CALLS.items():
         for operation, parameter in operations.items():
             assert parameter in models[service].operation_model(operation).input_shape.members
     for operation, path in EXPECTED.items():
@@ -425,32 +425,32 @@ def test_what_trials_may_do_and_what_answers_hold_exists_in_awss_models() -> Non
 # The guard, the listeners, the way to stop.
 
 
-def test_without_a_ledger_no_write_reaches_the_wire(tap: Tap, server: Server) -> None:
-    tap.permit = None
-    with pytest.raises(UnpromisedWrite):
-        client(tap, "sqs", server.url).create_queue(QueueName="q")
+def test_without_a_state_file_no_write_reaches_the_wire(calls: Calls, server: Server) -> None:
+    calls.permit = None
+    with pytest.raises(UnrecordedWrite):
+        client(calls, "sqs", server.url).create_queue(QueueName="q")
     assert server.asked == []
-    assert tap.calls == []
+    assert calls.history == []
 
 
-def test_the_guard_is_asked_once_for_a_call_that_is_sent_several_times(tap: Tap, server: Server) -> None:
+def test_the_guard_is_asked_once_for_a_call_that_is_sent_several_times(calls: Calls, server: Server) -> None:
     asked: list[Call] = []
-    tap.permit = asked.append
+    calls.permit = asked.append
     server.respond = in_turn(*[THROTTLED["sqs"][2]] * 3, Answer(body=b'{"QueueUrl": "http://127.0.0.1/q"}'))
-    client(tap, "sqs", server.url).create_queue(QueueName="q")
+    client(calls, "sqs", server.url).create_queue(QueueName="q")
     assert [call.operation for call in asked] == ["CreateQueue"]
-    assert [call.operation for call in tap.writes()] == ["CreateQueue"]
+    assert [call.operation for call in calls.writes()] == ["CreateQueue"]
 
 
-def test_listeners_hear_of_each_call_when_it_has_ended(tap: Tap, clock: Clock, server: Server) -> None:
+def test_listeners_hear_of_each_call_when_it_has_ended(calls: Calls, clock: Clock, server: Server) -> None:
     heard: list[tuple[str, dict[str, Any], str | None]] = []
-    tap.listeners.append(lambda call: heard.append((call.operation, call.parameters, call.error)))
+    calls.listeners.append(lambda call: heard.append((call.operation, call.parameters, call.error)))
     server.respond = in_turn(
         Answer(body=READ_CALLS["dynamodb"][1]),
         refusal("dynamodb", "ResourceNotFoundException", "no"),
         RESET,
     )
-    dynamodb = client(tap, "dynamodb", server.url)
+    dynamodb = client(calls, "dynamodb", server.url)
     dynamodb.describe_table(TableName="one")
     with pytest.raises(dynamodb.exceptions.ResourceNotFoundException):
         dynamodb.delete_table(TableName="two")
@@ -463,11 +463,11 @@ def test_listeners_hear_of_each_call_when_it_has_ended(tap: Tap, clock: Clock, s
     ]
 
 
-def test_ctrl_c_ends_at_the_next_call(tap: Tap, server: Server) -> None:
+def test_ctrl_c_ends_at_the_next_call(calls: Calls, server: Server) -> None:
     server.respond = in_turn(Answer(body=READ_CALLS["dynamodb"][1]))
-    dynamodb = client(tap, "dynamodb", server.url)
+    dynamodb = client(calls, "dynamodb", server.url)
     dynamodb.describe_table(TableName="name")
-    tap.stopping = True
+    calls.stopping = True
     with pytest.raises(outcome.Interrupted):
         dynamodb.describe_table(TableName="name")
     with pytest.raises(outcome.Interrupted):
@@ -475,17 +475,19 @@ def test_ctrl_c_ends_at_the_next_call(tap: Tap, server: Server) -> None:
     assert len(server.asked) == 1
 
 
-def test_ctrl_c_during_a_call_lets_it_end_and_does_not_send_it_again(tap: Tap, clock: Clock, server: Server) -> None:
+def test_ctrl_c_during_a_call_lets_it_end_and_does_not_send_it_again(
+    calls: Calls, clock: Clock, server: Server
+) -> None:
     def respond(asked: Asked) -> Answer | str:
-        tap.stopping = True
+        calls.stopping = True
         return Answer(500)
 
     server.respond = respond
     with pytest.raises(outcome.Interrupted):
-        client(tap, "dynamodb", server.url).describe_table(TableName="name")
+        client(calls, "dynamodb", server.url).describe_table(TableName="name")
     assert len(server.asked) == 1
     assert clock.slept == []
-    assert tap.calls[0].ended is not None
+    assert calls.history[0].ended is not None
 
 
 # Lost answers in a whole run: AWS acted, and nobody heard of it.
@@ -524,7 +526,7 @@ TROUBLES = {
 def one_of_each(deployment: Deployment) -> dict[str, Any]:
     """The account, and how many deployments and resources each API holds: a second one hides behind its names.
 
-    The mark of the deployment reads "ours", so that two deployments compare.
+    The tag of the deployment reads "ours", so that two deployments compare.
     """
     apigateway = deployment.aws.apigateway
     apis = [api["id"] for api in apigateway.get_rest_apis()["items"]]
@@ -533,8 +535,8 @@ def one_of_each(deployment: Deployment) -> dict[str, Any]:
         "deployments": [len(apigateway.get_deployments(restApiId=api_id)["items"]) for api_id in apis],
         "resources": [len(apigateway.get_resources(restApiId=api_id)["items"]) for api_id in apis],
     }
-    mark = deployment.ledger["deployment"] if deployment.path.exists() else "none"
-    anonymous: dict[str, Any] = json.loads(json.dumps(seen).replace(mark, "ours"))
+    tag = deployment.state["deployment"] if deployment.path.exists() else "none"
+    anonymous: dict[str, Any] = json.loads(json.dumps(seen).replace(tag, "ours"))
     return anonymous
 
 
@@ -566,13 +568,13 @@ def test_every_write_of_a_build_may_lose_its_answer_and_one_of_each_is_built(
     monkeypatch.setattr(runner, "TRIES", 30)  # the longest step writes sixteen times
     faults = Faults(OnceEach(*TROUBLES[troubles]))
     run.prepare = faults.put_on
-    happened = run.build()
+    results = run.build()
     assert not unhurt.writes - Counter(call.operation for call in faults.served), "some write never lost its answer"
     assert one_of_each(run) == unhurt.built
-    assert len({event.key for event in happened}) == len(happened)
-    assert {event.outcome for event in happened} <= {"created", "recovered"}
+    assert len({event.key for event in results}) == len(results)
+    assert {event.outcome for event in results} <= {"created", "recovered"}
 
-    run.prepare = lambda aws, ledger: None
+    run.prepare = lambda aws, state: None
     assert {event.outcome for event in run.build()} == {"unchanged"}
     assert run.writes == []
     assert run.tear_down() == []
@@ -603,7 +605,7 @@ def test_every_write_of_a_teardown_may_lose_its_answer_and_nothing_is_left(
     assert run.tear_down() == []
     assert len(faults.served) > 15
     assert one_of_each(run) == unhurt.nothing
-    assert run.ledger["resources"] == []
+    assert run.state["resources"] == []
 
 
 def test_an_answer_that_is_lost_every_time_ends_the_run_and_the_next_one_goes_on(
@@ -614,44 +616,44 @@ def test_an_answer_that_is_lost_every_time_ends_the_run_and_the_next_one_goes_on
     with pytest.raises(AnswerLost, match="CreateTable"):
         run.build()
     assert len(faults.served) == runner.TRIES
-    assert [entry["status"] for entry in run.ledger["resources"] if entry["key"] == "table"] == ["creating"]
-    run.prepare = lambda aws, ledger: None
+    assert [entry["status"] for entry in run.state["resources"] if entry["key"] == "table"] == ["creating"]
+    run.prepare = lambda aws, state: None
     run.build()
     assert one_of_each(run) == unhurt.built
     assert run.tear_down() == []
 
 
-def test_a_mend_whose_answer_was_lost_is_still_told(run: Deployment) -> None:
+def test_a_update_whose_answer_was_lost_is_still_told(run: Deployment) -> None:
     run.build()
     run.aws.logs.put_retention_policy(logGroupName=run.settings.log_group, retentionInDays=1)
     left = ["PutRetentionPolicy"]
     run.prepare = Faults(lambda call: Faults.LOSE if call.operation in left and not left.clear() else None).put_on
     run.build()
     assert left == []
-    assert {key: event.outcome for key, event in run.changed.items()} == {"log-group": "mended"}
+    assert {key: event.outcome for key, event in run.changed.items()} == {"log-group": "updated"}
     assert run.changed["log-group"].differences[0].found == 1
-    run.prepare = lambda aws, ledger: None
+    run.prepare = lambda aws, state: None
     assert run.tear_down() == []
 
 
-def test_a_thing_made_before_an_answer_was_lost_is_told_as_made() -> None:
-    def happened(key: str, result: str) -> Happened:
-        return Happened(key, "iam:policy", {}, result)
+def test_a_resource_made_before_an_answer_was_lost_is_told_as_made() -> None:
+    def results(key: str, result: str) -> ResourceResult:
+        return ResourceResult(key, "iam:policy", {}, result)
 
     told = runner.once_each(
-        [happened("one", "created"), happened("one", "unchanged"), happened("two", "recovered"), happened("three", "x")]
+        [results("one", "created"), results("one", "unchanged"), results("two", "recovered"), results("three", "x")]
     )
     assert [(event.key, event.outcome) for event in told] == [("one", "created"), ("two", "recovered"), ("three", "x")]
 
 
 def test_every_call_of_a_whole_life_is_a_read_by_name_or_a_write_under_a_promise(run: Deployment) -> None:
     recorded: list[Call] = []
-    for go in (run.build, run.trials, run.build, run.tear_down, run.tear_down):
+    for go in (run.build, run.smoke_tests, run.build, run.tear_down, run.tear_down):
         go()
         recorded += run.calls
     aws = run.connect()
-    survey(aws, run.settings)
-    recorded += aws.tap.calls
+    take_inventory(aws, run.settings)
+    recorded += aws.calls.history
     for call in recorded:
         assert call.is_read == call.operation.startswith(("Get", "List", "Describe", "Scan")), call.operation
         assert call.ended is not None
@@ -663,7 +665,7 @@ def test_a_step_is_run_again_for_a_lost_answer_only(run: Deployment, monkeypatch
 
     class Module:
         @staticmethod
-        def provision(aws: Any, settings: Settings, ledger: Any) -> None:
+        def provision(aws: Any, settings: Settings, state: Any) -> None:
             tries.append("once")
             raise ValueError("a defect")
 
