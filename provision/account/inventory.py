@@ -295,7 +295,7 @@ def triggers(aws: Clients, settings: Settings) -> list[FoundResource]:
 
 
 def apis(aws: Clients, settings: Settings) -> list[FoundResource]:
-    """Those of our name, whosesoever, and those with a tag, whatever their names."""
+    """All of our name, and all with a tag of the suite, whatever their names."""
     return [
         resource("api" if api["name"] == settings.api else "", "apigateway:rest-api", {"name": api["name"]}, api)
         for api in list_apis(aws.apigateway)

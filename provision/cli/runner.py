@@ -119,7 +119,7 @@ def run_step(step: Step, aws: Clients, settings: Settings, state: State) -> None
             except NotVisibleYet as unseen:
                 again.after_no_sight(unseen)
             except TagNotYetVisible as untagged:
-                again.after_no_mark(untagged)
+                again.after_no_tag(untagged)
             except ClientError as error:
                 again.after_contradiction(error)
             finally:
@@ -155,7 +155,7 @@ class RetryBudget:
             "what may be there already to be seen", means, "", GONE_READS * READ_EVERY_SECONDS, READ_EVERY_SECONDS
         )
 
-    def after_no_mark(self, untagged: TagNotYetVisible) -> None:
+    def after_no_tag(self, untagged: TagNotYetVisible) -> None:
         """It may be what an earlier run made before it was ended: tags can be seen later than what carries them."""
         self.untagged += 1
         if self.untagged * READ_EVERY_SECONDS >= TAG_BUDGET_SECONDS:
