@@ -44,3 +44,15 @@ def test_an_import_that_may_not_be_is_noticed(tmp_path: Path, path: str, line: s
     assert ended.returncode != 0
     broken = [told for told in ended.stdout.splitlines() if " BROKEN" in told]
     assert any(contract in told for told in broken), ended.stdout + ended.stderr
+
+
+def test_code_that_nothing_calls_is_noticed(tmp_path: Path) -> None:
+    for name in PROGRAMS:
+        (tmp_path / name).mkdir()
+    (tmp_path / "provision" / "table.py").write_text("def find_table_of_nobody():\n    return 1\n", encoding="utf-8")
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    ended = subprocess.run(
+        [sys.executable, "-m", "vulture", *PROGRAMS], cwd=tmp_path, capture_output=True, encoding="utf-8"
+    )
+    assert ended.returncode == 3, ended.stdout + ended.stderr
+    assert "unused function 'find_table_of_nobody'" in ended.stdout

@@ -31,7 +31,6 @@ class Prices:
 
     date: str
     region: str
-    currency: str
     about: str
     rows: tuple[Row, ...]
 
