@@ -18,7 +18,7 @@ from botocore import xform_name
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from provision.aws import call_text, reasons
-from provision.aws.call_text import CLIENTS, is_file, json_document, quoted, shell_word, text
+from provision.aws.call_text import CLIENTS, is_file, json_document, quoted, shell_word, split
 from provision.replay.script import SERVICES, Call, Line, Method, Plan, Until, Wait
 from provision.state.entries import TAG
 
@@ -123,7 +123,7 @@ def shell_line(one: Line, mode: str = "if_there", title: str = "", *, names: Map
 def shell_command(one: Call, names: Mapping[str, str], before: str = "") -> str:
     words = [f"aws {one.service} {xform_name(one.operation, '-')}", *['"${method[@]}"'] * one.of_method]
     words += sorted((shell_option(one, *pair, names) for pair in one.parameters.items()), key=has_lines)
-    words += [f"--query {call_text.query_word(one.query, names)} --output text"] if one.query else []
+    words += [f"--query {query_word(one.query, names)} --output text"] if one.query else []
     return fill(words, " ", f" \\\n{MARGIN}", before)
 
 
@@ -154,6 +154,14 @@ def shorthand(value: Any) -> str:
             return ""
         pairs.append(f"{key}={member}")
     return ",".join(pairs)
+
+
+def query_word(query: str, names: Mapping[str, str]) -> str:
+    """A JMESPath as one word of a shell. Its own quotes are single ones as a rule, so it stands in double ones."""
+    if "'" not in query:
+        return shell_word(query, names)
+    parts = [f"${{{name}}}" if name else re.sub(r'([\\$`"])', r"\\\1", part) for part, name in split(query, names)]
+    return f'"{"".join(parts)}"'
 
 
 def json_leaf(value: Any) -> str | None:
@@ -202,3 +210,17 @@ def python_argument(name: str, value: Any, names: Mapping[str, str]) -> str:
         return None if isinstance(value, (dict, list)) else repr(value)
 
     return f"{name}={laid_out(value, leaf)}".replace("\n", f"\n{MARGIN}")
+
+
+def text(value: str, names: Mapping[str, str]) -> str:
+    """A string of Python, an f-string where a variable stands in it."""
+    parts = list(split(value, names))
+    if len(parts) == 1 and parts[0][1]:
+        return parts[0][1].lower()
+    if not any(name for part, name in parts):
+        return quoted(value)
+    inner = "".join(
+        f"{{{name.lower()}}}" if name else quoted(part)[1:-1].replace("{", "{{").replace("}", "}}")
+        for part, name in parts
+    )
+    return f'f"{inner}"'
