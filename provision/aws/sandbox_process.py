@@ -16,7 +16,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 import urllib.request
@@ -262,17 +261,7 @@ def stop(
 
 def remember(record: Path, described: dict[str, Any]) -> None:
     """Write the record, whole or not at all; the child does this once it listens."""
-    descriptor, name = tempfile.mkstemp(prefix=f"{record.name}-", dir=record.parent)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(described, file, indent=2)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        disk.replace(Path(name), record)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    disk.write_durably(record, (json.dumps(described, indent=2) + "\n").encode())
 
 
 def forget(running: Running) -> None:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import stat
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 # Windows refuses to replace a file that another program has open, be it a virus scanner's look at it.
@@ -46,28 +44,15 @@ def write(path: Path, text: str) -> None:
             stream.write(content)
         return
     target = Path(os.path.realpath(path))
-    if before is not None and not os.access(target, os.W_OK):  # a rename would not mind
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
-    temporary = target.with_name(f".{target.name[:60]}.{secrets.token_hex(4)}.tmp")
-    try:
-        file = temporary.open("xb")
-    except PermissionError:
-        if before is None:
-            raise
-        target.write_bytes(content)  # the file may be written, and nothing beside it
+    if before is None:
+        put(target, content, 0o666)
         return
+    if not os.access(target, os.W_OK):  # a rename would not mind
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
     try:
-        with file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        if before is not None:
-            temporary.chmod(stat.S_IMODE(before.st_mode))
-        replace(temporary, target)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
+        put(target, content, 0o600, bits=stat.S_IMODE(before.st_mode))
+    except PermissionError:  # the file may be written, and nothing beside it
+        target.write_bytes(content)
 
 
 def write_durably(path: Path, data: bytes) -> None:
@@ -76,19 +61,26 @@ def write_durably(path: Path, data: bytes) -> None:
     Of the protocols in use only this one survives a power failure at every moment: a temporary file in the same
     folder, fsync, replace, fsync of the folder. The file is readable by its owner alone.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    put(path, data, 0o600)
+    fsync_folder(path.parent)
+
+
+def put(path: Path, data: bytes, mode: int, bits: int | None = None) -> None:
+    """Replace a file by a new one: made with `mode`, less the umask, then given exactly the permissions `bits`."""
+    temporary = path.with_name(f".{path.name[:200]}.{os.getpid()}.tmp")
     temporary.unlink(missing_ok=True)  # what is there already may have another mode, or lead elsewhere
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        if bits is not None:
+            temporary.chmod(bits)
         replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    fsync_folder(path.parent)
 
 
 def make_folder_durably(folder: Path) -> None:
