@@ -82,10 +82,6 @@
     sections.forEach(function (section, index) { if (!single) { now = index; measure(); } });
     now = reading;
   });
-  document.getElementById("theme").addEventListener("click", function () {
-    var dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
-    root.dataset.theme = dark ? "light" : "dark";
-  });
   document.addEventListener("keydown", function (event) {
     if (event.altKey || event.ctrlKey || event.metaKey || event.target.closest("pre")) { return; }
     var aside = event.target.closest("figure");
