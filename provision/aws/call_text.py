@@ -1,6 +1,6 @@
-"""One call as `aws` command and as boto3: two of its three faces. The third, the console's, stands in the step's page.
+"""One call as `aws` command and as boto3: two of its three faces. The third, the console's, is in the step's page.
 
-Both are made from the parameters of the recorded call and botocore's API model, by the AWS CLI's own rules for names:
+Both are made from the parameters of the recorded call and botocore's API model, by the AWS CLI's rules for names:
 https://docs.aws.amazon.com/cli/latest/userguide/cli-usage-parameters-types.html
 """
 
@@ -19,8 +19,7 @@ from botocore import xform_name
 from botocore.model import OperationModel
 
 WIDTH = 88  # of what is written on one line
-CLIENTS = {"lambda": "lambda_"}  # lambda is a word of Python's own
-
+CLIENTS = {"lambda": "lambda_"}  # lambda is a keyword of Python
 NO_NAMES: Mapping[str, str] = {}
 
 
@@ -36,7 +35,7 @@ def is_file(value: Any) -> bool:
 
 
 def file_name(value: Mapping[str, Any], names: Mapping[str, str] = NO_NAMES) -> str:
-    """Where the bytes are read from; the digest itself where `names` has a variable for it."""
+    """The file that the bytes are read from, or their digest where `names` has a variable for it."""
     return str(value["sha256"] if value["sha256"] in names else value.get("file") or "file")
 
 
@@ -54,15 +53,15 @@ def aws_command(
 ) -> str:
     """The command line that makes the same call, for bash; an option a line where it is long.
 
-    Bytes are read from the file that the transcript names. Version 2 of the CLI would take what is written for a blob
-    as base64 and version 1 would not, so a blob of text goes through a file, too, in the way of bash.
+    Bytes are read from the file that the transcript names. A blob of text is read from a file, too, as bash makes one
+    of a command: version 2 of the CLI takes text as base64 and version 1 does not.
     """
     words = ["aws", service, xform_name(operation, "-")]
     options = [("--endpoint-url", endpoint_url), ("--region", region), ("--profile", profile)]
     lines = [f"{option} {shell_word(value)}" for option, value in options if value]
     lines += options_of(operation_model(service, operation), parameters)
     if (service, operation) == ("lambda", "Invoke"):
-        lines.append("/dev/stdout")  # where the function's answer goes
+        lines.append("/dev/stdout")  # for the function's answer
     line = " ".join([*words, *lines])
     if len(line) <= WIDTH:
         return line
@@ -81,7 +80,7 @@ def options_of(
     for name, value in parameters.items():
         option = f"--{xform_name(name, '-')}"
         kind = members[name].type_name
-        if name == "Code" and is_file(value.get("ZipFile")):  # lambda create-function has an option of its own
+        if name == "Code" and is_file(value.get("ZipFile")):  # lambda create-function has an option for it
             rest = {key: member for key, member in value.items() if key != "ZipFile"}
             if rest:
                 yield f"{option} {shell_word(json.dumps(rest), names)}"
@@ -98,7 +97,7 @@ def options_of(
             yield f"{option} {shell_word(json.dumps(value, ensure_ascii=False), names)}"
         else:
             word = shell_word(str(value), names)
-            # A value that begins with a dash would be taken for an option.
+            # A value that begins with a dash would look like an option.
             yield f"{option}={word}" if str(value).startswith("-") else f"{option} {word}"
 
 
@@ -115,9 +114,9 @@ def shell_word(text: str, names: Mapping[str, str] = NO_NAMES) -> str:
 
 
 def split(text: str, names: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """The text in parts: what stands as it is, with "", and each value of `names`, with its name. The longest first.
+    """The text in parts: each value of `names` with its name, the rest with "". The longest value wins.
 
-    A value counts only where it stands by itself: us-east-1 in an ARN is the Region, and in a person's name it is not.
+    A value counts only as a whole word: us-east-1 in an ARN is the Region, in a person's name it is not.
     """
     values = sorted((value for value in names if value), key=len, reverse=True)
     if not values:

@@ -1,4 +1,4 @@
-"""python -m provision replay: play a transcript, or make a page, a script or a chart of it."""
+"""python -m provision replay: play a transcript, or make a page, a script or a timeline of it."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def replay(options: argparse.Namespace, screen: Screen) -> int:
-    """Ctrl-C ends it at once and without a word, as it ends any player: no call is under way."""
+    """Play or export. Ctrl-C ends it at once, without a word: no call is under way."""
     try:
         with screen.interruptible():
             return shown(options, screen)
@@ -93,7 +93,7 @@ def shown(options: argparse.Namespace, screen: Screen) -> int:
 def check_speed(speed: float) -> None:
     if not (0 < speed < math.inf):
         raise outcome.UserError(
-            f"--speed {speed:g} is no speed.",
+            f"--speed must be above 0, not {speed:g}.",
             means="Nothing was played.",
             advice=("1 is the run's own speed, 2 twice as fast, 0.5 half as fast.",),
             exit_code=outcome.USAGE,
@@ -101,7 +101,7 @@ def check_speed(speed: float) -> None:
 
 
 def scripted(recording: Recording, path: Path, screen: Screen) -> None:
-    """What a deployment's runs until this one have built, as one script."""
+    """Write what a deployment's runs up to this one have built as one script."""
     if path.suffix == ".jsonl":
         raise outcome.UserError(
             f"--script writes a script, and {path} is named like a transcript, which would be overwritten.",
@@ -133,7 +133,7 @@ def in_words(recording: Recording) -> str:
 
 
 def last_built(paths: list[Path], folder: Path) -> Recording:
-    """The last run of provision that made something; where none did, the last that changed something; else the last."""
+    """The last run of provision that made something; else the last that changed something; else the last run."""
     last = changed = None
     for path in reversed(paths):
         try:
@@ -158,5 +158,5 @@ def last_built(paths: list[Path], folder: Path) -> Recording:
 
 
 def makes_something(recording: Recording) -> bool:
-    """Whether a step made a resource: people want to see that again, and not an update or a test alone."""
+    """Whether a step made a resource: people want to see that again, rather than an update or a test."""
     return any(one["outcome"] in MADE for done in recording.of("done") for one in done["happened"])
