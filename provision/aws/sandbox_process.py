@@ -19,7 +19,7 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -165,18 +165,12 @@ def _described(url: str, seconds: float) -> dict[str, Any]:
     return described if isinstance(described, dict) else {}
 
 
-def start(
-    folder: Path,
-    wish: Wish | None = None,
-    *,
-    clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
-) -> Running:
+def start(folder: Path, wish: Wish | None = None) -> Running:
     """The folder's sandbox, started as `wish` says if there is none. Two starts at once give one sandbox."""
     folder = folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
-    deadline = clock() + START_SECONDS
-    with _only_one(folder, deadline - clock()):
+    deadline = time.monotonic() + START_SECONDS
+    with _only_one(folder):
         running = find(folder)
         if running is not None:
             return running
@@ -185,13 +179,13 @@ def start(
         try:
             with (folder / LOG).open("wb") as log, _signals_held_back():
                 child = _spawn(folder, log, wish or Wish())
-            while clock() < deadline:
+            while time.monotonic() < deadline:
                 running = find(folder)
                 if running is not None:
                     return running
                 if child.poll() is not None:
                     raise SandboxFailed(f"The sandbox ended at once, with status {child.returncode}.", _tail(folder))
-                sleep(0.05)
+                time.sleep(0.05)
             raise SandboxFailed(f"The sandbox did not answer within {START_SECONDS:.0f} seconds.", _tail(folder))
         except BaseException:  # also after Ctrl-C: nobody would know of the child
             if child is not None:
@@ -229,12 +223,7 @@ def _end(child: subprocess.Popen[bytes]) -> None:
         child.wait()
 
 
-def stop(
-    running: Running,
-    *,
-    clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
-) -> None:
+def stop(running: Running) -> None:
     """Ask the sandbox to stop and wait until it is gone; one that is gone already is fine."""
     request = urllib.request.Request(
         f"{running.url}/_sandbox/stop", data=b"", method="POST", headers={"X-Sandbox-Id": running.id}
@@ -246,11 +235,11 @@ def stop(
             _loopback().open(request, timeout=ANSWER_SECONDS),
         ):
             pass
-        deadline = clock() + STOP_SECONDS
+        deadline = time.monotonic() + STOP_SECONDS
         while answers(running):
-            if clock() >= deadline:
+            if time.monotonic() >= deadline:
                 raise SandboxFailed(f"{running.id} did not stop within {STOP_SECONDS:.0f} seconds.")
-            sleep(0.05)
+            time.sleep(0.05)
     forget(running)
 
 
@@ -276,9 +265,9 @@ def _loopback() -> urllib.request.OpenerDirector:
 
 
 @contextlib.contextmanager
-def _only_one(folder: Path, seconds: float) -> Any:
+def _only_one(folder: Path) -> Iterator[None]:
     """A lock of the operating system, which releases it when the holder dies."""
-    lock = portalocker.Lock(folder / LOCK, mode="a", timeout=seconds, check_interval=0.05)
+    lock = portalocker.Lock(folder / LOCK, mode="a", timeout=START_SECONDS, check_interval=0.05)
     try:
         lock.acquire()
     except portalocker.exceptions.LockException as error:
