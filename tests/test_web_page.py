@@ -390,7 +390,6 @@ def test_in_a_browser_the_colours_are_those_of_the_system(browser: Any, page: Pa
 @pytest.mark.heavy
 def test_in_a_browser_buttons_copy(browser: Any, page: Path, built: Recording) -> None:
     with window(browser, page, 1280, 800):
-        browser.execute_script("document.execCommand = () => { window.copied = getSelection().toString() || true; }")
         browser.execute_script(
             "Object.defineProperty(navigator, 'clipboard',"
             " {value: {writeText: text => { window.copied = text; return Promise.resolve(); }}, configurable: true})"
