@@ -132,7 +132,7 @@ def read(path: Path) -> Recording:
         raise NoTranscript(
             f"The transcript {path} cannot be read: {error.strerror}.",
             means="Nothing can be played.",
-            advice=("python -m provision replay --list names the transcripts that there are.",),
+            advice=("python -m provision replay --list lists the transcripts.",),
         ) from error
     events = []
     for number, line in enumerate(lines, start=1):
@@ -174,7 +174,7 @@ def _not_one(path: Path, why: str) -> NoTranscript:
     return NoTranscript(
         f"{path} is not a transcript that can be played: {why}.",
         means="A run of provision or teardown writes one beside its state file.",
-        advice=("python -m provision replay --list names the transcripts that there are.",),
+        advice=("python -m provision replay --list lists the transcripts.",),
     )
 
 

@@ -31,23 +31,30 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "file", metavar="FILE", nargs="?", type=Path, help="a transcript; default: the last run that built something"
     )
-    parser.add_argument("--list", action="store_true", help="name the transcripts that there are")
-    parser.add_argument("--state", metavar="PATH", type=Path, help="the state file whose runs are meant")
-    parser.add_argument("--speed", metavar="X", type=float, default=1.0, help="how fast; 1 is the run's own speed")
+    parser.add_argument("--list", action="store_true", help="list the transcripts")
+    parser.add_argument("--state", metavar="PATH", type=Path, help="take the runs of this state file")
+    parser.add_argument("--speed", metavar="X", type=speed, default=1.0, help="how fast; 1 is the run's own speed")
     written = parser.add_mutually_exclusive_group()
     written.add_argument("--html", metavar="OUT", type=Path, help="write one self-contained page instead")
     written.add_argument(
         "--script",
         metavar="OUT",
         type=Path,
-        help="write the whole deployment, as it was after that run, as a script instead: OUT.py in boto3, any other in "
-        "aws commands",
+        help="write the deployment, as it was after that run, as a script instead: OUT.py in boto3, any other in aws "
+        "commands",
     )
     written.add_argument("--timeline", action="store_true", help="show where the time went, as a table with bars")
     parser.add_argument(
-        "--unmasked", action="store_true", help="leave account numbers and the bodies of messages in that page"
+        "--unmasked", action="store_true", help="keep account numbers and the bodies of messages in that page"
     )
     parser.add_argument("--faces", action="store_true", help="each call as console page, boto3 and aws command")
+
+
+def speed(text: str) -> float:
+    """How fast to play. Raises argparse's error."""
+    if not 0 < float(text) < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0; 2 is twice as fast, 0.5 half as fast")
+    return float(text)
 
 
 def replay(options: argparse.Namespace, screen: Screen) -> int:
@@ -60,7 +67,6 @@ def replay(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def shown(options: argparse.Namespace, screen: Screen) -> int:
-    check_speed(options.speed)
     if options.state:
         folder = folder_of(options.state)
         paths = sorted(folder.glob("*.jsonl"))
@@ -88,16 +94,6 @@ def shown(options: argparse.Namespace, screen: Screen) -> int:
     else:
         print_all(show)
     return outcome.DONE
-
-
-def check_speed(speed: float) -> None:
-    if not (0 < speed < math.inf):
-        raise outcome.UserError(
-            f"--speed must be above 0, not {speed:g}.",
-            means="Nothing was played.",
-            advice=("1 is the run's own speed, 2 twice as fast, 0.5 half as fast.",),
-            exit_code=outcome.USAGE,
-        )
 
 
 def scripted(recording: Recording, path: Path, screen: Screen) -> None:
