@@ -32,11 +32,10 @@ def complete(
             os.environ["_ARGCOMPLETE"] = str(place)
             parser = (commands or {})[word]()
             break
+    completers = {**COMPLETERS, "command": lambda **asked: list(commands or {})}
     for action in parser._actions:
-        if action.dest == "command":
-            action.completer = lambda **asked: list(commands or {})  # type: ignore[attr-defined]
-        if action.dest in COMPLETERS:
-            action.completer = COMPLETERS[action.dest]  # type: ignore[attr-defined]
+        if action.dest in completers:
+            action.completer = completers[action.dest]  # type: ignore[attr-defined]
     argcomplete.autocomplete(parser, always_complete_options="long")
 
 
@@ -73,9 +72,5 @@ COMPLETERS: dict[str, Callable[..., list[str]]] = {
     "adopt": keys,
     "to": step_names,
     "back_to": step_names,
-    "learner": nothing,
-    "endpoint_url": nothing,
-    "runtime": nothing,
-    "deployment": nothing,
-    "speed": nothing,
+    **dict.fromkeys(("learner", "endpoint_url", "runtime", "deployment", "speed"), nothing),
 }

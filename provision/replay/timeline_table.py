@@ -10,6 +10,7 @@ from rich.text import Text
 
 from provision.replay.timeline import Row, Timeline, in_short
 from provision.terminal.screen import Screen
+from provision.terminal.shell import is_unicode
 
 BLOCKS = {"call": "█", "wait": "░", "rest": "─"}
 ASCII = {"call": "#", "wait": "=", "rest": "."}
@@ -47,11 +48,7 @@ def cells(row: Row, length: float, width: int) -> list[str]:
 
 def marks_for(encoding: str) -> dict[str, str]:
     """Blocks, if the output can have them."""
-    try:
-        "".join(BLOCKS.values()).encode(encoding)
-    except (UnicodeEncodeError, LookupError):
-        return ASCII
-    return BLOCKS
+    return BLOCKS if is_unicode(encoding) else ASCII
 
 
 def table(shown: Timeline, width: int) -> Table:

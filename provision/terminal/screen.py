@@ -39,7 +39,7 @@ READABLE = 100  # columns at most for sentences: longer lines are hard to read
 PLAIN_TEXT: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False, "soft_wrap": True}
 
 
-class Masked(io.TextIOBase):
+class Masked:
     """A file that gets some texts replaced by others."""
 
     def __init__(self, file: Any, masks: Mapping[str, str]) -> None:
@@ -52,20 +52,8 @@ class Masked(io.TextIOBase):
         self.file.write(text)
         return len(text)
 
-    def flush(self) -> None:
-        self.file.flush()
-
-    def fileno(self) -> int:
-        number: int = self.file.fileno()
-        return number
-
-    def isatty(self) -> bool:
-        is_one: bool = self.file.isatty()
-        return is_one
-
-    @property
-    def encoding(self) -> Any:  # type: ignore[override]
-        return self.file.encoding
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.file, name)
 
 
 class Console(RichConsole):
