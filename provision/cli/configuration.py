@@ -38,7 +38,7 @@ NAMES = (
 )
 # These name another place than the sandbox: one of them rules out a sandbox from a weaker source, and vice versa.
 ELSEWHERE = ("profile", "endpoint_url")
-YES = {"1": True, "yes": True, "true": True, "on": True, "0": False, "no": False, "false": False, "off": False}
+YES = configparser.ConfigParser.BOOLEAN_STATES
 
 
 class BadConfiguration(Exception):
