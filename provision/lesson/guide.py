@@ -95,7 +95,7 @@ class Guide:
         self.seconds: dict[str, float] = {}  # by step, in this session
         self.finished = False
 
-    # What is so.
+    # What exists.
 
     def is_made(self, step: Step) -> bool:
         entry = self.run.state.record(LAST_MADE[step.name])
@@ -180,7 +180,7 @@ class Guide:
         return None
 
     def code(self, step: Step) -> None:
-        """The step's module, and for the function what it sends."""
+        """The step's code, and for the function where the code is that it sends to Lambda."""
         show_code(self.screen, code_of(step), "python")
         self.screen.keep(f"It is in {inspect.getsourcefile(step.load())}.", "dim")
         if step.name == "function":
@@ -206,7 +206,7 @@ class Guide:
         choices["notes"] = "show the notes for the presenter"
         choices["words"] = "show what the words mean"
         if made:
-            choices["run"] = "run it once more (what is there stays as it is)"
+            choices["run"] = "run it again (what exists stays as it is)"
         else:
             choices["skip"] = "skip it for now"
         if step != STEPS[0]:
@@ -244,7 +244,7 @@ class Guide:
         self.show_parts(step, parts, f"More of page {step.number}")
 
     def show_parts(self, step: Step, parts: list[Callable[[], None]], what: str) -> None:
-        """One part after the other, in a terminal no more than there is room for; `what` is what there is more of."""
+        """The parts, in a terminal as many at once as fit; `what` names the rest at each stop."""
         prompt = f"{what}. Enter: go on; e: to its end; x: no more of it > "
         menu = len(self.choices(step)) + 4  # its title, the line with the pages' numbers, and the prompt
         in_parts(self.screen, parts, prompt, below=menu)
