@@ -132,7 +132,7 @@ class Removal:
 class Plan:
     """What a script does, in neither language. `names` are the variables for values that differ in another account.
 
-    `mark` looks for the tag on what is made first and deleted last: while that tag is there, all the rest is the
+    `tagged` looks for the tag on what is made first and deleted last: while that tag is there, all the rest is the
     script's.
     """
 
@@ -145,7 +145,7 @@ class Plan:
     dns_suffix: str
     parts: list[tuple[Step, list[Line]]]
     removals: list[Removal]
-    mark: Call
+    tagged: Call
 
 
 def plan(runs: list[Recording]) -> Plan:
@@ -193,7 +193,7 @@ def plan(runs: list[Recording]) -> Plan:
         dns_suffix=SUFFIXES.get(place["partition"], "amazonaws.com"),
         parts=[(step, list(lines_of(own, paths))) for step, own in by_step],
         removals=removals,
-        mark=Call("iam", "ListPolicyTags", first.parameters, query=f"Tags[?Key=='{TAG}'].Value"),
+        tagged=Call("iam", "ListPolicyTags", first.parameters, query=f"Tags[?Key=='{TAG}'].Value"),
     )
 
 
