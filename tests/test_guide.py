@@ -55,7 +55,7 @@ def test_a_lesson_from_its_first_page_to_its_last(folder: Folder) -> None:
         assert code.index("def provision") < code.index("aws.iam.create_policy(")
         assert "event source mapping polls the queue" in " ".join(lesson.turn("a\n").split())
         assert "Point at Resource" in lesson.turn("p\n")
-        assert "'xyz' is none of them" in lesson.ask("xyz\n", "> ")
+        assert "'xyz' is not a choice" in lesson.ask("xyz\n", "> ")
         assert "r or Enter run this step" in lesson.turn("?\n")
         assert "the full name of a resource in AWS" in lesson.turn("w\n")
         assert not (folder.path / ".provision" / "sandbox-us-east-1.json").exists()  # nothing was made until now
@@ -67,7 +67,7 @@ def test_a_lesson_from_its_first_page_to_its_last(folder: Folder) -> None:
         assert "iam.create_policy(\n" in face
         assert "aws iam create-policy" in face
         assert "Policy.Arn: arn:aws:iam::123456789012:policy/Lambda-Write-DynamoDB" in face
-        assert "'later' is none of them" in lesson.ask("later\n", "Call 1 of 2")
+        assert "'later' is not a choice" in lesson.ask("later\n", "Call 1 of 2")
         rest = lesson.turn("\n")
         assert "Lambda-Read-SQS  (recorded, then made)" in rest
         assert "--policy-arn arn:aws:iam::123456789012:policy/Lambda-Read-SQS" in rest
@@ -81,7 +81,7 @@ def test_a_lesson_from_its_first_page_to_its_last(folder: Folder) -> None:
         assert "Step 3 is done" in lesson.turn("r\n")
         queue = lesson.turn("n\n")
         assert "[table name]" in queue and "(POC-Queue)" in queue  # lit up, and not
-        assert "needs what is not there yet: step 2 (Roles)" in queue
+        assert "needs what does not exist yet: step 2 (Roles)" in queue
         assert "run this step" not in queue
 
         # Quit, and go on later.
@@ -147,7 +147,7 @@ def page_in(shown: str) -> str:
 def test_at_a_stop_a_learner_reads_on_to_the_end_or_no_more(folder: Folder) -> None:
     with Lesson(folder, 80, rows=24) as lesson:
         lesson.read_until(PAUSE)
-        assert "'n' is none of them" in lesson.ask("n\n", PAUSE)
+        assert "'n' is not a choice" in lesson.ask("n\n", PAUSE)
         rest = lesson.ask("e\n", PROMPT)
         assert "To think about" in rest and PAUSE not in rest
         lesson.ask("1\n", PAUSE)
@@ -354,7 +354,7 @@ def test_ctrl_c_and_the_end_of_input_leave_a_lesson_that_can_be_gone_on_with(fol
         assert "No call was in flight: a question waited" in lesson.text
     with Lesson(folder, 80) as lesson:
         lesson.turn()
-        assert "The place is kept" in lesson.ask("\x04", None)  # Ctrl-D
+        assert "Your place is kept" in lesson.ask("\x04", None)  # Ctrl-D
 
 
 def test_without_a_terminal_it_asks_nothing_and_names_the_way_on(folder: Folder) -> None:

@@ -198,13 +198,13 @@ def test_what_is_made_for_bash_has_no_carriage_return_whatever_the_system(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     modes: list[str] = []
-    open_path = Path.open
+    fdopen = os.fdopen
 
-    def opened(path: Path, mode: str = "r", *more: Any, **options: Any) -> Any:
+    def opened(descriptor: int, mode: str = "r", **options: Any) -> Any:
         modes.append(mode)
-        return open_path(path, mode, *more, **options)
+        return fdopen(descriptor, mode, **options)
 
-    monkeypatch.setattr(Path, "open", opened)
+    monkeypatch.setattr(os, "fdopen", opened)
     write_file(tmp_path / "poc.sh", "text\n", memory_screen())
     assert modes and all("b" in mode for mode in modes), "Windows would write CR LF in a file of text"
 

@@ -550,7 +550,7 @@ def test_what_a_person_made_is_refused(deployment: CommandLine, tmp_path: Path) 
 def test_another_variant_in_between_is_refused(deployment: CommandLine, tmp_path: Path) -> None:
     deployment.provision("--yes", "--no-try", "--as-written")
     deployment.provision("--yes", "--no-try")
-    assert "with other options first" in refused(deployment, tmp_path)
+    assert "made with different options" in refused(deployment, tmp_path)
 
 
 def test_another_handler_is_refused(deployment: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,10 +15,9 @@ import pytest
 import provision.__main__
 from provision.account.cost import idle_sentence, prices, use_sentence
 from provision.cli.views.status import show_still_running
-from provision.lesson.diagram import Recorded, form_of, links_of
+from provision.lesson.diagram import form_of
 from provision.lesson.picture import as_mermaid, as_svg, boxes, lines_of
 from provision.settings import Settings
-from provision.state.entries import Resource
 from provision.terminal import outcome
 from provision.terminal.shell import interpreter
 from sandbox import Sandbox
@@ -152,7 +151,7 @@ def test_without_a_state_file_nothing_is_there(tmp_path: Path) -> None:
     with Folder(tmp_path) as folder:
         drawn = folder.run("provision", "diagram", "--sandbox")
         assert drawn.returncode == outcome.DONE
-        assert "(POC-API, stage Staging)" in drawn.stdout and "[POC" not in drawn.stdout
+        assert "(POC-API)" in drawn.stdout and "[POC" not in drawn.stdout
 
 
 def test_in_mermaid_every_arrow_joins_two_boxes_and_what_is_missing_is_dashed() -> None:
@@ -166,20 +165,6 @@ def test_in_mermaid_every_arrow_joins_two_boxes_and_what_is_missing_is_dashed() 
     assert "missing" not in as_mermaid(Settings()) and "-.->" not in as_mermaid(Settings())
 
 
-def test_on_aws_each_box_leads_to_the_console() -> None:
-    entry = Resource("table", "dynamodb:table", "table", {"TableName": "name"}, status="created")
-    on_aws = Recorded("123456789012", "eu-west-1", None, [entry])
-    links = links_of(on_aws)
-    assert list(links) == ["table"] and "eu-west-1" in links["table"]
-    assert links_of(Recorded("123456789012", "eu-west-1", "sandbox:sb-1", [entry])) == {}
-    china = links_of(Recorded("123456789012", "cn-north-1", None, [entry]))
-    assert china["table"].startswith("https://console.amazonaws.cn/")
-    svg = as_svg(Settings(), {"table"}, links=links)
-    assert svg.count("<a href=") == 1
-    ElementTree.fromstring(svg)
-    assert f'click table "{links["table"]}"' in as_mermaid(Settings(), {"table"}, links=links)
-
-
 @pytest.mark.parametrize("learner", [None, "bo", "abcdefghij-klmno", "a" * 20 + "-" + "b" * 12])
 def test_each_name_has_a_place_in_its_box_and_is_whole_when_pointed_at(learner: str | None) -> None:
     settings = Settings(learner=learner)
@@ -188,9 +173,9 @@ def test_each_name_has_a_place_in_its_box_and_is_whole_when_pointed_at(learner: 
     titles = [title.text or "" for title in root.iter("{http://www.w3.org/2000/svg}title")]
     assert f"{settings.write_policy}\n{settings.read_policy}" in titles and settings.dead_letter_queue in titles
     for box in boxes(settings):
-        lines = lines_of(box.name, box.width // 9)
+        lines = lines_of(box.names, box.width // 9)
         assert 1 <= len(lines) <= 2 and all(len(line) <= box.width // 9 for line in lines)
-        for name, line in zip(box.name.split("\n"), lines, strict=False):
+        for name, line in zip(box.names, lines, strict=False):
             assert line[:8] == name[:8]
         assert not learner or lines[-1].endswith(learner[-3:])
         assert box.x + box.width <= 985

@@ -1,10 +1,10 @@
-"""A sandbox in the background, remembered beside a state file.
+"""A sandbox in the background, and the file beside the state file that names it.
 
-The record (``sandbox.json``) is a claim like any other: it holds only while something at its URL answers with the
-same id. A process is never ended by its number, which the system may have given to somebody else by now; the
-sandbox is asked to stop, by its id.
+That file, `sandbox.json`, is a claim: it holds only while something at its URL answers with the same id. A process is
+never ended by its number, which the system may have given to another one by now; the sandbox is asked to stop, by its
+id.
 
-Only the standard library and portalocker are needed here; moto is loaded by the child alone.
+Only the standard library and portalocker are needed here; only the child loads moto.
 """
 
 from __future__ import annotations
@@ -16,11 +16,10 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -33,20 +32,13 @@ from provision.terminal import disk, outcome
 RECORD = "sandbox.json"
 LOCK = "sandbox.lock"
 LOG = "sandbox.log"
-
-# moto's import alone takes up to two seconds on a busy laptop, far more on a cold disk.
-START_SECONDS = 30.0
-
-# A stop waits for the batches in flight, whose functions may take their time.
-STOP_SECONDS = 30.0
-
-# Loopback: what does not answer in this time does not answer at all.
-ANSWER_SECONDS = 5.0
-
+START_SECONDS = 30.0  # moto's import takes up to two seconds on a busy laptop, far more on a cold disk
+STOP_SECONDS = 30.0  # a stop waits for the functions that are running
+ANSWER_SECONDS = 5.0  # on loopback, what does not answer by then does not answer at all
 LOG_LINES = 15
 
-# All that a sandbox's own process knows of AWS. moto, depending on its version, makes boto3 clients of its own;
-# without credentials they would look for some at the address of EC2's metadata service.
+# All that a sandbox's process knows of AWS. Some versions of moto make boto3 clients of their own; without credentials
+# those would look for some at the address of EC2's metadata service.
 PLAIN_AWS = {
     "AWS_ACCESS_KEY_ID": "sandbox",
     "AWS_SECRET_ACCESS_KEY": "sandbox",
@@ -59,9 +51,9 @@ FOREIGN = ("AWS_", "BOTO_", "BOTO3_", "MOTO_")
 
 
 class SandboxFailed(outcome.UserError):
-    """The sandbox did not start, or did not stop; ``log`` holds the last lines that it wrote.
+    """The sandbox did not start, or did not stop; `log` has the last lines that it wrote.
 
-    Where its own last words are a refusal (Error, What it means, What to do), that is what is told.
+    Where those end in an error message of its own (Error, What it means, What to do), that one is shown.
     """
 
     exit_code = outcome.ENVIRONMENT
@@ -72,13 +64,13 @@ class SandboxFailed(outcome.UserError):
             what, means, advice = refusal
         else:
             last = [line.strip() for line in log.splitlines()[-3:]]
-            means = f"The last that it wrote: {' / '.join(last)}" if last else ""
+            means = f"Its last lines: {' / '.join(last)}" if last else ""
         super().__init__(what, means=means, advice=advice)
         self.log = log
 
 
 def refusal_in(log: str) -> tuple[str, str, tuple[str, ...]] | None:
-    """The last refusal in a log, as `Screen.stopped` writes one into a file; None without one."""
+    """The last error message in a log, as `Screen.stopped` writes one; None without one."""
     _, found, told = f"\n{log}".rpartition("\nError: ")
     if not found:
         return None
@@ -96,9 +88,9 @@ def refusal_in(log: str) -> tuple[str, str, tuple[str, ...]] | None:
 
 @dataclass(frozen=True)
 class Running:
-    """A sandbox that answered. ``record`` is the file that names it; ``pid`` is for messages only.
+    """A sandbox that answered. `record` is the file that names it; `pid` is for messages only.
 
-    ``stays``: somebody started it by hand, so no teardown ends it.
+    `stays`: somebody started it by hand, so no teardown ends it.
     """
 
     id: str
@@ -110,7 +102,7 @@ class Running:
 
 @dataclass(frozen=True)
 class Wish:
-    """How a sandbox is to be started; see :class:`sandbox.Sandbox`. ``port`` 0 takes a free one."""
+    """How to start a sandbox; see `sandbox.Sandbox`. `port` 0 takes a free one."""
 
     port: int = 0
     weather: str = "calm"
@@ -119,7 +111,7 @@ class Wish:
     state_dir: Path | None = None
 
     def arguments(self) -> list[str]:
-        """The command line of ``python -m sandbox run`` that grants it."""
+        """The arguments of `python -m sandbox run` that start it so."""
         enforced = [part for user in self.enforced_users for part in ("--enforce", user)]
         stays = ["--stays"] if self.stays else []
         state = ["--state-dir", str(self.state_dir)] if self.state_dir else []
@@ -127,7 +119,7 @@ class Wish:
 
 
 def find(folder: Path) -> Running | None:
-    """The sandbox that the folder's record names, if it is alive; a stale or unreadable record is None."""
+    """The sandbox that the folder's `sandbox.json` names, if it answers; None with a stale or unreadable file."""
     record = folder / RECORD
     try:
         written = json.loads(_read(record))
@@ -147,42 +139,38 @@ def _read(record: Path) -> str:
 
 
 def answers(running: Running) -> bool:
-    """Whether the sandbox of this id is at this address; another one that took over the port is not it."""
+    """Whether the sandbox of this id is at this address; another one may have taken over the port."""
     return describe(running) is not None
 
 
 def describe(running: Running) -> dict[str, Any] | None:
     """What it says of itself (id, pid, port, started, moto, python, weather, enforced_users); None if it is gone."""
-    try:
-        with _loopback().open(f"{running.url}/_sandbox", timeout=ANSWER_SECONDS) as answer:
-            described = json.loads(answer.read())
-    except (OSError, ValueError, http.client.HTTPException):
-        return None
-    return described if isinstance(described, dict) and described.get("id") == running.id else None
+    described = _described(running.url, ANSWER_SECONDS)
+    return described if described.get("id") == running.id else None
 
 
 def who_is_at(port: int) -> str | None:
     """The id of the sandbox at this port of this machine, or None."""
+    described = _described(f"http://127.0.0.1:{port}", 1)
+    return str(described["id"]) if "id" in described else None
+
+
+def _described(url: str, seconds: float) -> dict[str, Any]:
+    """What the sandbox at this address says of itself; nothing where none answers in that time."""
     try:
-        with _loopback().open(f"http://127.0.0.1:{port}/_sandbox", timeout=1) as answer:
+        with _loopback().open(f"{url}/_sandbox", timeout=seconds) as answer:
             described = json.loads(answer.read())
     except (OSError, ValueError, http.client.HTTPException):
-        return None
-    return str(described["id"]) if isinstance(described, dict) and "id" in described else None
+        return {}
+    return described if isinstance(described, dict) else {}
 
 
-def start(
-    folder: Path,
-    wish: Wish | None = None,
-    *,
-    clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
-) -> Running:
-    """The folder's sandbox, started as wished if there is none; two starts at once give one sandbox."""
+def start(folder: Path, wish: Wish | None = None) -> Running:
+    """The folder's sandbox, started as `wish` says if there is none. Two starts at once give one sandbox."""
     folder = folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
-    deadline = clock() + START_SECONDS
-    with _only_one(folder, deadline - clock()):
+    deadline = time.monotonic() + START_SECONDS
+    with _only_one(folder):
         running = find(folder)
         if running is not None:
             return running
@@ -191,15 +179,15 @@ def start(
         try:
             with (folder / LOG).open("wb") as log, _signals_held_back():
                 child = _spawn(folder, log, wish or Wish())
-            while clock() < deadline:
+            while time.monotonic() < deadline:
                 running = find(folder)
                 if running is not None:
                     return running
                 if child.poll() is not None:
                     raise SandboxFailed(f"The sandbox ended at once, with status {child.returncode}.", _tail(folder))
-                sleep(0.05)
+                time.sleep(0.05)
             raise SandboxFailed(f"The sandbox did not answer within {START_SECONDS:.0f} seconds.", _tail(folder))
-        except BaseException:  # Ctrl-C, too: nobody would know of it
+        except BaseException:  # also after Ctrl-C: nobody would know of the child
             if child is not None:
                 _end(child)
             raise
@@ -207,9 +195,9 @@ def start(
 
 @contextlib.contextmanager
 def _signals_held_back() -> Iterator[None]:
-    """Ctrl-C and SIGTERM come behind the block: between a child's start and its name nobody could end it."""
+    """Ctrl-C and SIGTERM wait for the end of the block: before a child has a name, nobody could end it."""
     if threading.current_thread() is not threading.main_thread():
-        yield  # only there are signals handled
+        yield  # signals are handled in the main thread only
         return
     came: list[int] = []
     before = {
@@ -226,7 +214,7 @@ def _signals_held_back() -> Iterator[None]:
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
-    """End a child of ours: the handle, not the number, says which process that is."""
+    """End our own child. The handle says which process that is; its number might not."""
     child.terminate()
     try:
         child.wait(timeout=5)
@@ -235,66 +223,51 @@ def _end(child: subprocess.Popen[bytes]) -> None:
         child.wait()
 
 
-def stop(
-    running: Running,
-    *,
-    clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
-) -> None:
-    """Ask the sandbox to stop and wait until it is gone. One that is gone already is success."""
+def stop(running: Running) -> None:
+    """Ask the sandbox to stop and wait until it is gone; one that is gone already is fine."""
     request = urllib.request.Request(
         f"{running.url}/_sandbox/stop", data=b"", method="POST", headers={"X-Sandbox-Id": running.id}
     )
     if answers(running):
-        # A sandbox that goes while it answers has done what it was asked.
+        # The sandbox may stop before it has answered.
         with (
             contextlib.suppress(OSError, http.client.HTTPException),
             _loopback().open(request, timeout=ANSWER_SECONDS),
         ):
             pass
-        deadline = clock() + STOP_SECONDS
+        deadline = time.monotonic() + STOP_SECONDS
         while answers(running):
-            if clock() >= deadline:
+            if time.monotonic() >= deadline:
                 raise SandboxFailed(f"{running.id} did not stop within {STOP_SECONDS:.0f} seconds.")
-            sleep(0.05)
+            time.sleep(0.05)
     forget(running)
 
 
 def remember(record: Path, described: dict[str, Any]) -> None:
-    """Write the record, whole or not at all; the child does this once it listens."""
-    descriptor, name = tempfile.mkstemp(prefix=f"{record.name}-", dir=record.parent)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(described, file, indent=2)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        disk.replace(Path(name), record)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    """Write the file that names the sandbox. The child does this once it listens."""
+    disk.write_durably(record, (json.dumps(described, indent=2) + "\n").encode())
 
 
 def forget(running: Running) -> None:
-    """Remove the record, unless it speaks of another sandbox by now."""
+    """Remove the file that names the sandbox, unless it names another one by now."""
     try:
         written = json.loads(_read(running.record))
     except (OSError, ValueError):
         return
     if isinstance(written, dict) and written.get("id") == running.id:
-        with contextlib.suppress(OSError):  # it is stale then, and will be recognised as such
+        with contextlib.suppress(OSError):  # a file that stays is recognised as stale
             running.record.unlink(missing_ok=True)
 
 
 def _loopback() -> urllib.request.OpenerDirector:
-    # A proxy from the environment would be asked for our 127.0.0.1, and would look for it at home.
+    # Not through a proxy of the environment: its 127.0.0.1 is another machine.
     return urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 @contextlib.contextmanager
-def _only_one(folder: Path, seconds: float) -> Any:
-    """An OS lock: released by the system when its holder dies, so it cannot be left behind."""
-    lock = portalocker.Lock(folder / LOCK, mode="a", timeout=seconds, check_interval=0.05)
+def _only_one(folder: Path) -> Iterator[None]:
+    """A lock of the operating system, which releases it when the holder dies."""
+    lock = portalocker.Lock(folder / LOCK, mode="a", timeout=START_SECONDS, check_interval=0.05)
     try:
         lock.acquire()
     except portalocker.exceptions.LockException as error:
@@ -310,14 +283,14 @@ def _only_one(folder: Path, seconds: float) -> Any:
 def _spawn(folder: Path, log: IO[bytes], wish: Wish) -> subprocess.Popen[bytes]:
     detached: dict[str, Any] = {"start_new_session": True}
     if sys.platform == "win32":
-        # A console that nobody sees: without any, each process of a handler would open a window of its own.
+        # A hidden console: without one, each process of a handler would open a window.
         detached = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
     return subprocess.Popen(
         [sys.executable, "-m", "sandbox", "run", "--verbose", "--record", str(folder / RECORD), *wish.arguments()],
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=subprocess.STDOUT,
-        # `-m` looks in the working folder first: a folder of the user's own called sandbox would be run instead.
+        # `-m` looks in the working folder first, and would run a folder of the user's called sandbox.
         cwd=BESIDE,
         env=child_environment(),
         **detached,
@@ -325,12 +298,12 @@ def _spawn(folder: Path, log: IO[bytes], wish: Wish) -> subprocess.Popen[bytes]:
 
 
 def child_environment() -> dict[str, str]:
-    """The user's environment without anything that speaks of AWS, or that would change what moto does."""
+    """The user's environment without what concerns AWS, or would change what moto does."""
     kept = {key: value for key, value in os.environ.items() if not key.upper().startswith(FOREIGN)}
-    # From a checkout, the folder above this one; from an installed wheel, site-packages, where it is no news.
+    # The checkout; of an installed wheel site-packages, which are on the path anyway.
     parts = [str(BESIDE), kept.get("PYTHONPATH", "")]
     kept["PYTHONPATH"] = os.pathsep.join(part for part in parts if part)
-    kept["PYTHONIOENCODING"] = "utf-8"  # what it writes goes into the log, whatever the terminal's encoding is
+    kept["PYTHONIOENCODING"] = "utf-8"  # of the log, whatever the terminal's encoding is
     return kept | PLAIN_AWS
 
 

@@ -1,4 +1,4 @@
-"""Answers a shell that asks how a command line can go on. docs/how-to/shell-completion.md says how bash and zsh ask."""
+"""Tells a shell how a command line can go on. docs/how-to/shell-completion.md has the set-up for bash and zsh."""
 
 from __future__ import annotations
 
@@ -14,34 +14,33 @@ from provision import STEPS
 def complete(
     parser: argparse.ArgumentParser, commands: Mapping[str, Callable[[], argparse.ArgumentParser]] | None = None
 ) -> None:
-    """Where a shell asks, answer it and end the process; else do nothing.
+    """If a shell asks, answer it and end the process; else do nothing.
 
-    `commands` have parsers of their own. argcomplete's protocol is three variables: the line, the place in it, and the
-    number of the word that is the program. https://kislyuk.github.io/argcomplete/
+    `commands` have parsers of their own. A shell asks with three variables: the line, the place in it, and the number
+    of the word that is the program. https://kislyuk.github.io/argcomplete/
     """
     if "_ARGCOMPLETE" not in os.environ:
         return
     try:
-        import argcomplete  # an extra, and only for a shell that asks
+        import argcomplete  # an extra, needed only here
     except ImportError:
         sys.exit(1)
     program = int(os.environ["_ARGCOMPLETE"])
     words = os.environ["COMP_LINE"][: int(os.environ["COMP_POINT"])].split(" ")
     for place, word in enumerate(words[program:-1], start=program + 1):
-        if word in (commands or {}):  # as the programs do, also behind options
+        if word in (commands or {}):  # also after options, as the programs allow
             os.environ["_ARGCOMPLETE"] = str(place)
             parser = (commands or {})[word]()
             break
+    completers = {**COMPLETERS, "command": lambda **asked: list(commands or {})}
     for action in parser._actions:
-        if action.dest == "command":
-            action.completer = lambda **asked: list(commands or {})  # type: ignore[attr-defined]
-        if action.dest in COMPLETERS:
-            action.completer = COMPLETERS[action.dest]  # type: ignore[attr-defined]
+        if action.dest in completers:
+            action.completer = completers[action.dest]  # type: ignore[attr-defined]
     argcomplete.autocomplete(parser, always_complete_options="long")
 
 
 def profiles(**asked: Any) -> list[str]:
-    import botocore.session  # it takes a fifth of a second to import, which a shell need not wait for elsewhere
+    import botocore.session  # it takes a fifth of a second to import
 
     return list(botocore.session.Session().available_profiles)
 
@@ -53,7 +52,7 @@ def regions(**asked: Any) -> list[str]:
 
 
 def keys(**asked: Any) -> list[str]:
-    from provision.state.resources import ADOPTABLE  # with boto3, which the sandbox's commands complete without
+    from provision.state.resources import ADOPTABLE  # imports boto3, which the sandbox's commands do not need
 
     return list(ADOPTABLE)
 
@@ -63,7 +62,7 @@ def step_names(**asked: Any) -> list[str]:
 
 
 def nothing(**asked: Any) -> list[str]:
-    """In the place of file names, for what is none."""
+    """Without this a shell would offer file names."""
     return []
 
 
@@ -73,9 +72,5 @@ COMPLETERS: dict[str, Callable[..., list[str]]] = {
     "adopt": keys,
     "to": step_names,
     "back_to": step_names,
-    "learner": nothing,
-    "endpoint_url": nothing,
-    "runtime": nothing,
-    "deployment": nothing,
-    "speed": nothing,
+    **dict.fromkeys(("learner", "endpoint_url", "runtime", "deployment", "speed"), nothing),
 }

@@ -1,11 +1,11 @@
-"""Options that the command line leaves open, from environment variables and from a small file.
+"""Options that are not on the command line, from environment variables and from a small file.
 
     [provision]
     learner = alice
     region = eu-central-1
 
-An option that was given wins over its variable (PROVISION_LEARNER), and that over the file: `provision.ini` in the
-working folder, or the one that PROVISION_CONFIG names. Consent, and what a run is to do, are never taken from there.
+An option wins over its variable (PROVISION_LEARNER), and that wins over the file: `provision.ini` in the working
+folder, or the one that PROVISION_CONFIG names. Consent, and what a run does, never come from there.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PREFIX = "PROVISION_"
 FILE = Path("provision.ini")
 SECTION = "provision"
 
-# By the name of the option's value. --yes is not among them: consent is given for one run.
+# The options, by the names of their values. --yes is not one of them: consent is given for one run.
 NAMES = (
     "sandbox",
     "profile",
@@ -36,22 +36,21 @@ NAMES = (
     "color",
     "output",
 )
-# What names another place than the sandbox: who gives the one does not mean the other, from a source that counts less.
+# These name another place than the sandbox: one of them rules out a sandbox from a weaker source, and vice versa.
 ELSEWHERE = ("profile", "endpoint_url")
-
-YES = {"1": True, "yes": True, "true": True, "on": True, "0": False, "no": False, "false": False, "off": False}
+YES = configparser.ConfigParser.BOOLEAN_STATES
 
 
 class BadConfiguration(Exception):
-    """A value from the environment or the file that cannot be one; the text names it and where it stands."""
+    """A bad value in the environment or the file; the message names both."""
 
 
 class NotGiven:
-    """In the place of a value that the command line does not have."""
+    """Stands for a value that is not on the command line."""
 
 
 def open_options(parser: argparse.ArgumentParser) -> argparse.Namespace:
-    """What to parse a command line into, so that `settle` sees what it leaves open."""
+    """What to parse a command line into, so that `settle` sees which options it lacks."""
     return argparse.Namespace(**{action.dest: NotGiven for action in configurable(parser)})
 
 
@@ -62,11 +61,9 @@ def configurable(parser: argparse.ArgumentParser) -> list[argparse.Action]:
 def settle(
     parser: argparse.ArgumentParser, options: argparse.Namespace, environ: Mapping[str, str] = os.environ
 ) -> None:
-    """Fill in what the command line left open. `options.sources` says where each value came from that is no default.
+    """Fill in what the command line lacks. `options.sources` says where each value came from, unless it is the default.
 
-    `options.warnings` names variables that look like a setting, and are none.
-
-    Raises BadConfiguration.
+    `options.warnings` names variables that look like a setting, and are not. Raises BadConfiguration.
     """
     actions = {action.dest: action for action in configurable(parser)}
     taken = {name for name in actions if getattr(options, name) is not NotGiven}
@@ -90,7 +87,7 @@ def settle(
 
 
 def sources(environ: Mapping[str, str]) -> list[tuple[Path | None, dict[str, str]]]:
-    """Values by option, first those of the environment (None), then those of the file."""
+    """Values by option: first those of the environment (under None), then those of the file."""
     from_environment = {
         name: environ[PREFIX + name.upper()] for name in NAMES if environ.get(PREFIX + name.upper(), "") != ""
     }
@@ -121,9 +118,9 @@ def from_file(path: Path) -> dict[str, str]:
 
 
 def converted(action: argparse.Action, text: str, where: str) -> Any:
-    """The value that argparse would have made of the text. Raises BadConfiguration."""
+    """The value that argparse would make of the text. Raises BadConfiguration."""
     name = action.dest.replace("_", "-")
-    if action.nargs == 0:  # an option that is there or not
+    if action.nargs == 0:  # an option without a value
         if text.lower() not in YES:
             raise BadConfiguration(f"{where}: {name} is yes or no, not {text!r}")
         return YES[text.lower()]

@@ -1,4 +1,4 @@
-"""The options that the programs share, and what they mean: where, which state file, how it looks."""
+"""The options that the programs share: where, which state file, how it looks."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import urlsplit
 
 from provision import STEPS, Step, __version__
 from provision.cli.configuration import BadConfiguration, open_options, settle
@@ -17,7 +18,7 @@ from provision.terminal import outcome
 if TYPE_CHECKING:  # boto3 takes a quarter of a second to import, and the sandbox's commands need none
     from provision.aws.clients import Clients
 
-from urllib.parse import urlsplit
+FOLDER = Path(".provision")
 
 
 def state_path(account: str, region: str, endpoint: str | None, learner: str | None, folder: Path) -> Path:
@@ -35,11 +36,8 @@ def state_path(account: str, region: str, endpoint: str | None, learner: str | N
     return folder / ("-".join([place, region, *([learner] if learner else [])]) + ".json")
 
 
-FOLDER = Path(".provision")
-
-
 class Parser(argparse.ArgumentParser):
-    """argparse, with the AWS CLI's exit code for a wrong command line, and without guessing at half an option."""
+    """argparse, with the AWS CLI's exit code for a wrong command line, and without abbreviated options."""
 
     def __init__(self, **settings: Any) -> None:
         settings.setdefault("usage", "%(prog)s [OPTION ...]")
@@ -49,7 +47,7 @@ class Parser(argparse.ArgumentParser):
         )
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """As argparse's; what the command line leaves open comes from the environment or the file."""
+        """As argparse's; options that are not given come from the environment or the file."""
         options = super().parse_args(args, open_options(self) if namespace is None else namespace)
         try:
             settle(self, options)
@@ -67,7 +65,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def add_target_options(parser: argparse.ArgumentParser, *, asks: bool = True, documents: bool = True) -> None:
-    """The options that say where: the same for every program of the suite. `asks`: it asks before the first write."""
+    """The options that say where, the same for all programs. `asks`: the program asks before the first write."""
     where = parser.add_argument_group("where")
     where.add_argument("--sandbox", action="store_true", help="the suite's own local AWS; needs no account")
     where.add_argument("--profile", metavar="NAME", help="a profile of the AWS configuration")
@@ -97,7 +95,7 @@ def add_plan_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_screen_options(parser: argparse.ArgumentParser, *, presents: bool = True, documents: bool = True) -> None:
-    """How it looks. `presents`: it has something to show to an audience. `documents`: it can write one."""
+    """How it looks. `presents`: it can be shown to an audience. `documents`: it can write a document."""
     looks = parser.add_argument_group("how it looks")
     looks.add_argument("--plain", action="store_true", help="no colour, no emphasis, no line that changes")
     if documents:
@@ -117,7 +115,7 @@ def add_screen_options(parser: argparse.ArgumentParser, *, presents: bool = True
 
 
 def add_record_options(parser: argparse.ArgumentParser) -> None:
-    """What is written while it runs, beside what is shown."""
+    """What is written while the program runs."""
     written = parser.add_argument_group("what is written")
     written.add_argument(
         "--events", metavar="FILE", type=Path, help='each event as a line of JSON, at once; "-": on stdout'
@@ -126,7 +124,7 @@ def add_record_options(parser: argparse.ArgumentParser) -> None:
 
 
 def step_named(text: str) -> Step:
-    """The step that has this number or name. Raises argparse's error with those that there are."""
+    """The step with this number or name. Raises argparse's error, which lists them."""
     for step in STEPS:
         if text in (str(step.number), step.name):
             return step
@@ -145,9 +143,9 @@ def check_target(parser: argparse.ArgumentParser, options: argparse.Namespace) -
 
 
 def target_arguments(options: argparse.Namespace, aws: Clients | None = None) -> list[str]:
-    """The options that another command needs to mean the same deployment.
+    """The options with which another command means the same deployment.
 
-    With `aws`, what came from environment variables is among them: the next shell may not have those.
+    With `aws` they include what came from environment variables: the next shell may not have those.
     """
     arguments = ["--sandbox"] if options.sandbox else []
     from_environment: dict[str, str | None] = {}
@@ -163,12 +161,12 @@ def target_arguments(options: argparse.Namespace, aws: Clients | None = None) ->
 
 
 def source_of(options: argparse.Namespace, name: str) -> str:
-    """What named an option's value: the option itself, a variable, or the file."""
+    """Where an option's value came from: the option itself, a variable, or the file."""
     return str(options.sources.get(name, f"--{name.replace('_', '-')}"))
 
 
 def settings_of(options: argparse.Namespace) -> Settings:
-    """The names and values that the options ask for. Raises BadSetting, which says where a value came from."""
+    """The names and values that the options ask for. Raises BadSetting, which says where the bad value came from."""
     try:
         return Settings(
             learner=options.learner,
@@ -182,5 +180,5 @@ def settings_of(options: argparse.Namespace) -> Settings:
 
 
 def variant_arguments(options: argparse.Namespace) -> list[str]:
-    """The options that another run needs to build the same."""
+    """The options with which another run builds the same."""
     return [*(["--runtime", options.runtime] if options.runtime else []), *(["--as-written"] * options.as_written)]

@@ -1,4 +1,4 @@
-"""What a run is about just now: drawn below all that has been said on a terminal, a line now and then elsewhere."""
+"""A run's progress: drawn below all that has been said on a terminal, a line now and then elsewhere."""
 
 from __future__ import annotations
 
@@ -20,35 +20,29 @@ if TYPE_CHECKING:
     from provision.aws.waiting import Wait
 
 
-# A mark and a style for what is done, what is at work, and what comes later: the mark alone says it, too.
+# A mark and a style for what is done, what is running, and what comes later; without colour the mark is enough.
 MARKS = {"done": ("✓", "green"), "now": ("»", "bold"), "later": ("·", "dim")}
-
 ASCII_MARKS = {"done": "+", "now": ">", "later": "."}
-
-
-# Many terminals fold anew what they show when their window is made narrower. What is wiped to be drawn again is counted
-# in rows, so more of them would stay; down to this many columns nothing has to be folded.
+# A terminal whose window is made narrower folds its lines anew. A drawing is wiped by its number of rows, so the extra
+# rows would stay. Down to this many columns nothing has to be folded.
 NARROW = 59
-
-
 SECONDS = re.compile(r"(\d) s\b")
-
 ADDRESS = re.compile(r"\bhttps?://\S+")
 
 
 @dataclass
 class Progress:
-    """The parts of a run in their order, titles by name; `now` says which of them is at work ("": none yet).
+    """The parts of a run in their order, titles by name; `now` says which of them is running ("": none yet).
 
-    `typical` has the seconds that a part took in earlier runs, "" those of a whole run, as far as there were any. It is
-    drawn from a thread of its own, some times a second: whatever is read here is only read.
+    `typical` has the seconds of each part in earlier runs, and under "" those of a whole run. A thread of its own draws
+    all this some times a second, so nothing here changes what it reads.
     """
 
     parts: Mapping[str, str]
     now: Callable[[], str]
     calls: Calls
     typical: Mapping[str, float] = field(default_factory=dict)
-    notice: str = ""  # what a signal's handler had to say, which may not print
+    notice: str = ""  # what a signal's handler, which may not print, had to say
 
     def __post_init__(self) -> None:
         self.clock = self.calls.waiting.clock
@@ -57,7 +51,7 @@ class Progress:
         self._wait: tuple[Wait, float, Call | None] | None = None
 
     def note(self, notice: str) -> None:
-        """Draw this from now on, too."""
+        """Draw this, too, from now on."""
         self.notice = notice
 
     def wait(self, wait: Wait) -> None:
@@ -65,7 +59,7 @@ class Progress:
         self._wait = (wait, self.clock(), self._last_call)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
-        # One column less than there are: a line that fills the last one makes some terminals add an empty one.
+        # One column less: some terminals add an empty line after a full one.
         width = max(min(options.max_width - 1, NARROW), 20)
         yield Text("")
         if len(self.parts) > 1:
@@ -91,7 +85,7 @@ class Progress:
         yield line
 
     def times(self, width: int) -> list[str]:
-        """How long it has taken, and how long it took before."""
+        """How long it has taken, and how long earlier runs took."""
         part = self.now()
         if part != self._part:
             self._part, self._since = part, self.clock()
@@ -111,10 +105,10 @@ class Progress:
         return "" if seconds is None else f" (earlier {max(seconds, 1):.0f} s)"
 
     def doing(self) -> str:
-        """The wait that goes on, or the call that is under way, with its seconds; "" in between."""
+        """The wait or the call that is under way, with its seconds; "" in between."""
         if self._wait is not None:
             wait, told, call = self._wait
-            # Whoever waits looks again and again with one call, or sends one again: another call means that it is over.
+            # A wait repeats one call. Another call means that the wait is over.
             last = self._last_call
             if (last and last.operation) == (call and call.operation):
                 elapsed = wait.elapsed + self.clock() - told
@@ -128,7 +122,7 @@ class Progress:
 
 
 def fill(text: str, width: int) -> list[str]:
-    """In lines of at most that width. A number keeps its unit; an address, which stands above whole, is only named."""
+    """In lines of at most that width. A number keeps its unit. An address was said above in full, and is left out."""
     text = SECONDS.sub("\\1\xa0s", ADDRESS.sub("the address above", text))
     lines = textwrap.wrap(text, width, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
     return [line.replace("\xa0", " ") for line in lines]

@@ -1,4 +1,4 @@
-"""One recorded call, for people: its three faces, and the part of the answer that matters."""
+"""One recorded call for people: its three faces, and the parts of the answer that matter."""
 
 from __future__ import annotations
 
@@ -17,10 +17,9 @@ from provision.lesson.page import Page
 class Faces:
     """A call as console page, as boto3 and as `aws` command.
 
-    `mark` is "unasked" where the console does it without being asked, "not in the walkthrough" where the suite does
-    it of its own accord, else empty. `console` is empty where the page says nothing of the call, as of all that only
-    look.
-    `answer` are pairs of what is in the answer and what it means.
+    `mark` is "unasked" if the console makes the call without being asked, "not in the walkthrough" if only the suite
+    makes it, else empty. `console` is empty where the page does not have the call, as with all calls that only look.
+    `answer` are pairs: what is in the answer, and what it means.
     """
 
     title: str
@@ -39,7 +38,7 @@ def faces(
     endpoint_url: str | None = None,
     profile: str | None = None,
 ) -> Faces:
-    """The faces of a `call` event of a transcript. `page` is that of its step, the rest is for the `aws` command."""
+    """The faces of a `call` event of a transcript. `page` is its step's; the rest is for the `aws` command."""
     service, operation, parameters = call["service"], call["operation"], call["parameters"]
     console = page.console_face(operation, parameters) if page is not None else None
     answer = []

@@ -1,7 +1,7 @@
 """`--step`: leads through the lesson, one page for each step, and runs a step when the learner says so.
 
-The page turned to last is kept beside the state file, so that a lesson can be left and gone on with later. What is made
-is the state file's to say, not the lesson's: to turn back deletes nothing.
+The last page is kept beside the state file, so that a learner can stop and go on later. The state file, not the lesson,
+says what exists: turning back deletes nothing.
 """
 
 from __future__ import annotations
@@ -33,25 +33,16 @@ from provision.package import source_file
 from provision.record.recording import invented_ids
 from provision.record.transcript import Transcript
 from provision.state.entries import Resource
-from provision.state.resources import where_to_see
+from provision.state.resources import PLACES, where_to_see
 from provision.terminal import outcome
 from provision.terminal.prompts import choose, forget_typed_ahead, in_parts, pause
 from provision.terminal.screen import Screen
 from provision.terminal.shell import program
 
 # By step, the key of what it makes last: when that is made, the step is done.
-LAST_MADE = {
-    "policies": "read-policy",
-    "roles": "api-role/logs-policy",
-    "table": "table",
-    "queue": "queue",
-    "function": "function",
-    "trigger": "trigger",
-    "api": "permission",
-    "stage": "stage",
-}
-
-
+LAST_MADE = {place.step: key for key, place in PLACES.items()}
+# What became of an entry of the state file, by its status.
+WORDS = {"creating": "recorded", "created": "made", "deleting": "to be deleted", "deleted": "deleted"}
 # The key for each choice.
 KEYS = {
     "next": "n",
@@ -70,11 +61,11 @@ KEYS = {
 
 
 class Guide:
-    """One sitting of a lesson: the run, the screen, the run's transcript, and where the learner is.
+    """One session of a lesson: the run, the screen, the run's transcript, and where the learner is.
 
-    `run_step` runs one step of the walkthrough and tells the screen, `run_smoke_tests` the tests of the result,
-    `stopped` says how one of them ended. `made_by` looks up the calls that made what there is of a step, as `call`
-    events of transcripts; it may find none.
+    `run_step` runs one step of the walkthrough and shows it, `run_smoke_tests` tests the result, `stopped` says how
+    either ended early. `made_by` finds the calls that made a step's resources, as `call` events of transcripts; there
+    may be none.
     """
 
     def __init__(
@@ -98,13 +89,13 @@ class Guide:
         self.stopped = stopped
         self.lessons = lessons
         self.place = Place.read(run.state.path)
-        if self.place.endpoint != run.state.endpoint:  # a sandbox that is gone took along what the place was in
+        if self.place.endpoint != run.state.endpoint:  # of a sandbox that is gone
             self.place = Place(self.place.path, endpoint=run.state.endpoint)
         self.names = names(run.settings, account=run.aws.account_id, region=run.aws.region, partition=run.aws.partition)
-        self.seconds: dict[str, float] = {}  # by step, in this sitting
+        self.seconds: dict[str, float] = {}  # by step, in this session
         self.finished = False
 
-    # What is so.
+    # What exists.
 
     def is_made(self, step: Step) -> bool:
         entry = self.run.state.record(LAST_MADE[step.name])
@@ -114,7 +105,7 @@ class Guide:
         return [entry.key for entry in self.run.state.standing if entry.status == "created"]
 
     def missing(self, step: Step) -> list[Step]:
-        """The steps that this one needs, directly or not, and that are not made, the first of them first."""
+        """The steps that this one needs, directly or not, and that are not made, in their order."""
         needed: set[str] = set()
         look_at = [step]
         while look_at:
@@ -125,13 +116,13 @@ class Guide:
         return [one for one in STEPS if one.name in needed and not self.is_made(one)]
 
     def ahead(self, step: Step) -> list[Step]:
-        """What has to be made before a learner can go on from a page: what it needs; at the end, what was left out."""
+        """The steps to make before a learner can go on from a page: what it needs; at the end, what was left out."""
         if step == STEPS[-1] and self.is_made(step):
             return [one for one in STEPS if not self.is_made(one)]
         return self.missing(step)
 
     def first_page(self) -> Step:
-        """The page of last time, which teardown turns back; without one the first page that is not made."""
+        """The page of last time, which teardown turns back; without one the first whose step is not made."""
         if self.place.is_new:
             return next((step for step in STEPS if not self.is_made(step)), STEPS[0])
         return self.place.step
@@ -139,7 +130,7 @@ class Guide:
     # The lesson.
 
     def lead(self, *, after: Step | None = None) -> bool:
-        """Lead until the learner has come to the end, or stops; whether it was the end.
+        """Lead until the learner comes to the end, or stops; return whether it was the end.
 
         `after` is the step after which to begin; None: where the lesson was left.
         """
@@ -156,26 +147,21 @@ class Guide:
         """Show a step's page and do what the learner chooses there; the page to turn to, None to stop."""
         page = read(step.name, self.names, folder=self.lessons)
         self.show(step, page)
+        stays: dict[str, Callable[[], object]] = {  # what a choice does that does not turn the page
+            "run": lambda: self.do(step, page),
+            "test": lambda: self.runs(self.run_smoke_tests),
+            "code": lambda: self.code(step),
+            "calls": lambda: self.show_calls(step, page),
+            "answer": lambda: show_markdown(self.screen, page.answer),
+            "notes": lambda: show_markdown(self.screen, page.presenter),
+            "words": lambda: show_markdown(self.screen, read_words()),
+        }
         while True:
             title = f"Step {step.number} of 8, {step.title}"
             choice = choose(self.screen, title, self.choices(step), KEYS, numbers=len(STEPS))
-            if choice in self.at_a_page:
-                self.at_a_page[choice](step, page)
-            else:
+            if choice not in stays:
                 return self.turn(step, choice)
-
-    @property
-    def at_a_page(self) -> dict[str, Callable[[Step, Page], None]]:
-        """What a choice does that stays on the page."""
-        return {
-            "run": self.do,
-            "code": lambda step, page: self.code(step),
-            "calls": self.show_calls,
-            "answer": lambda step, page: show_markdown(self.screen, page.answer),
-            "words": lambda step, page: show_markdown(self.screen, read_words()),
-            "notes": lambda step, page: show_markdown(self.screen, page.presenter),
-            "test": lambda step, page: self.test(),
-        }
+            stays[choice]()
 
     def turn(self, step: Step, choice: str) -> Step | None:
         """The page that a choice turns to; None to stop."""
@@ -194,7 +180,7 @@ class Guide:
         return None
 
     def code(self, step: Step) -> None:
-        """The step's module, and for the function what it sends."""
+        """The step's code, and for the function where the code is that it sends to Lambda."""
         show_code(self.screen, code_of(step), "python")
         self.screen.keep(f"It is in {inspect.getsourcefile(step.load())}.", "dim")
         if step.name == "function":
@@ -220,7 +206,7 @@ class Guide:
         choices["notes"] = "show the notes for the presenter"
         choices["words"] = "show what the words mean"
         if made:
-            choices["run"] = "run it once more (what is there stays as it is)"
+            choices["run"] = "run it again (what exists stays as it is)"
         else:
             choices["skip"] = "skip it for now"
         if step != STEPS[0]:
@@ -232,12 +218,12 @@ class Guide:
         earlier = STEPS[step.number - 2]
         if self.is_made(earlier):
             command = program("teardown", [*self.run.where, "--back-to", str(earlier.number)])
-            self.screen.say("What was made stays. To take it down and make it once more, quit and run", "dim")
+            self.screen.say("What was made stays. To take it down and make it again, quit and run", "dim")
             self.screen.keep(f"    {command}", "dim")
         return earlier
 
     def say_how_to_go_on(self) -> None:
-        kept = "The place is kept, and so is what was made." if self.existing() else "The place is kept."
+        kept = "Your place and what was made are kept." if self.existing() else "Your place is kept."
         self.screen.say(f"{kept} To go on", "bold")
         self.screen.tell(program("provision", [*self.run.build, *self.screen.look, "--step"]))
         if self.existing():
@@ -258,7 +244,7 @@ class Guide:
         self.show_parts(step, parts, f"More of page {step.number}")
 
     def show_parts(self, step: Step, parts: list[Callable[[], None]], what: str) -> None:
-        """One part after the other, in a terminal no more than there is room for; `what` is what there is more of."""
+        """The parts, in a terminal as many at once as fit; `what` names the rest at each stop."""
         prompt = f"{what}. Enter: go on; e: to its end; x: no more of it > "
         menu = len(self.choices(step)) + 4  # its title, the line with the pages' numbers, and the prompt
         in_parts(self.screen, parts, prompt, below=menu)
@@ -286,7 +272,7 @@ class Guide:
         missing = self.missing(step)
         if missing:
             needed = ", ".join(f"{one.number} ({one.title})" for one in missing)
-            self.screen.say(f"This step needs what is not there yet: step {needed}.", "yellow")
+            self.screen.say(f"This step needs what does not exist yet: step {needed}.", "yellow")
         if self.is_made(step):
             took = f" It took {self.seconds[step.name]:.1f} s." if step.name in self.seconds else ""
             self.screen.say(f"This step is done.{took}", "green")
@@ -295,52 +281,46 @@ class Guide:
                 self.screen.say(f"The architecture is not whole, as this was left out: step {left_out}.", "yellow")
 
     def show_calls(self, step: Step, page: Page) -> None:
-        """The calls that made the step's resources; before, what the console would ask for in their place."""
+        """The calls that made the step's resources; before there are any, what the console would ask for instead."""
         made = self.made_by(step)
         if made:
             self.show_faces(made, page)
             return
         faces = [face for face in page.console_faces if not face.updates]
         parts: list[Callable[[], None]] = [partial(self.show_face, face) for face in faces]
-        self.show_parts(step, [*parts, partial(self.show_mends, step, page)], "More of the calls")
+        self.show_parts(step, [*parts, partial(self.show_updates, step, page)], "More of the calls")
 
     def show_face(self, face: ConsoleFace) -> None:
         self.screen.heading(f"{face.operation}{f' ({CONSOLE_MARKS[face.mark]})' if face.mark else ''}")
         for line in face.lines():
             self.screen.keep(f"    {line}")
 
-    def show_mends(self, step: Step, page: Page) -> None:
+    def show_updates(self, step: Step, page: Page) -> None:
         updates = list(dict.fromkeys(face.operation for face in page.console_faces if face.updates))
         only = f" Only where others changed something, it also calls {', '.join(updates)}." if updates else ""
-        self.screen.say(f"The step makes what is not there yet, and looks before and after.{only}", "dim")
+        self.screen.say(f"The step creates what is not there yet, and looks before and after.{only}", "dim")
         if not self.is_made(step):
-            self.screen.say("As boto3 they stand in its code: c. As aws commands, in another terminal:", "dim")
+            self.screen.say("To see them as boto3: c, the code. As aws commands, in another terminal:", "dim")
             plan = [*self.run.build, *self.screen.look, "--dry-run", "--to", str(step.number)]
             self.screen.keep(f"    {program('provision', plan)}", "dim")
 
     def do(self, step: Step, page: Page) -> None:
-        """Run the step; show each call that changed something, what the state file has of it, and where to see it."""
-        transcript = self.transcript
-        first = len(transcript.events)
+        """Run the step; show each call that changed something, what is new in the state file, and where to see it."""
+        first = len(self.transcript.events)
         began = time.monotonic()
-        try:
-            self.run_step(step)
-        except outcome.Interrupted:
-            raise
-        except outcome.UserError as stop:
-            self.stopped(stop)
+        if not self.runs(lambda: self.run_step(step)):
             return
-        finally:
-            forget_typed_ahead()  # an Enter of impatience would turn the page, and run what is there
         self.seconds[step.name] = time.monotonic() - began
-        events = transcript.events[first:]
+        events = self.transcript.events[first:]
         calls = [event for event in events if event["type"] == "call"]
         for value, name in invented_ids(calls).items():
             self.screen.hide(value, name)
         writes = [call for call in calls if not call["read"]]
         self.show_faces(writes, page)
         looked = len(calls) - len(writes)
-        self.screen.say(f"{looked} further calls only looked; the transcript has them all: {transcript.path}", "dim")
+        self.screen.say(
+            f"{looked} further calls only looked; the transcript has them all: {self.transcript.path}", "dim"
+        )
         if writes and self.run.aws.base_url and not self.run.aws.profile:
             self.say_how_to_try()
         self.show_changes(events)
@@ -353,7 +333,7 @@ class Guide:
         """What the `aws` commands of a page need on an emulator, which asks for no credentials."""
         self.screen.say()
         self.screen.say(
-            "The aws commands of this page insist on credentials, and any will do here. To try one, first", "dim"
+            "The aws commands of this page need credentials, and any will do here. To try one, first run", "dim"
         )
         self.screen.keep("    export AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any")
 
@@ -374,15 +354,18 @@ class Guide:
                 return
             stopping = answer != "e"
 
-    def test(self) -> None:
+    def runs(self, what: Callable[[], None]) -> bool:
+        """Run it, and whether it came to its end; else how it ended is said."""
         try:
-            self.run_smoke_tests()
+            what()
         except outcome.Interrupted:
             raise
         except outcome.UserError as stop:
             self.stopped(stop)
+            return False
         finally:
-            forget_typed_ahead()
+            forget_typed_ahead()  # an Enter of impatience would turn the page, and run what is there
+        return True
 
     def show_changes(self, events: list[dict[str, Any]]) -> None:
         changes: dict[str, list[dict[str, Any]]] = {}
@@ -405,7 +388,7 @@ def read_words() -> str:
 
 
 def code_of(step: Step) -> str:
-    """The very functions that run the step: `provision` first, then those of its module that it calls."""
+    """The functions that run the step: `provision` first, then those of its module that it calls."""
     module = step.load()
     wanted = ["provision"]
     for name in wanted:  # it grows meanwhile
@@ -417,6 +400,3 @@ def code_of(step: Step) -> str:
                 if inspect.isfunction(function) and function.__module__ == module.__name__ and called not in wanted:
                     wanted.append(called)
     return "\n\n".join(inspect.getsource(getattr(module, name)) for name in wanted)
-
-
-WORDS = {"creating": "recorded", "created": "made", "deleting": "to be deleted", "deleted": "deleted"}

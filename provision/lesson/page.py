@@ -12,8 +12,7 @@ A page has these headings, and nothing else:
     ## Call by call
     ## Calls that update
 
-Under the last two stands what the console asks for in the place of each writing call, under the call's name; a page may
-lack the last.
+The last two say, under the name of each writing call, what the console asks for instead. The last one is optional.
 
     ### CreateTable
     DynamoDB > Tables > Create table
@@ -25,23 +24,24 @@ lack the last.
 
     - `TableDescription.TableStatus`: what this part of the answer means
 
-The third column is a JMESPath into the call's parameters (https://jmespath.org): there stands the second column's
-value, or, behind " = ", what the API calls it; "= *" means an id that AWS invented. A row without a parameter is for
-the console alone. "(unasked)" behind the call's name: the console does it without being asked. "(not in the
-walkthrough)": the suite does it, and the walkthrough does not. Of several tables for one call the first counts whose
-parameters are all as they say.
+The third column is a JMESPath into the call's parameters (https://jmespath.org). The parameter has the second column's
+value, or what follows " = "; "= *" stands for an id that AWS invented. A row without a parameter is for the console
+alone. "(unasked)" after the call's name: the console makes the call without being asked. "(not in the walkthrough)":
+the suite makes the call, and the walkthrough does not. Of several tables for one call, the first that fits all
+parameters counts.
 
 {table}, {queue}, {account}, ... are replaced by the names and values of the deployment (`names`). A block quote, a
-field or a path that begins with "Corrected:" is left out of what the walkthrough literally says, one that begins with
-"As written:" is only there; with the path goes the whole call.
+field or a path that begins with "Corrected:" is left out with `--as-written`; one that begins with "As written:" is
+shown only then. Without its path the whole call is left out.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -64,14 +64,15 @@ SECTIONS = (
     "For the presenter",
     "Call by call",
 )
-MENDS = "Calls that update"
+UPDATES = "Calls that update"
 MARKS = ("unasked", "not in the walkthrough")
+VARIANTS = ("Corrected: ", "As written: ")
 PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 ANY = "*"
 
 
 class BadPage(outcome.UserError):
-    """A page that cannot be read as one; it says where."""
+    """A page that cannot be read; the message says where."""
 
     exit_code = outcome.USAGE
 
@@ -85,11 +86,10 @@ class BadPage(outcome.UserError):
 
 @dataclass(frozen=True)
 class ConsoleFace:
-    """What the console asks for in the place of one call.
+    """What the console asks for instead of one call.
 
-    `rows` are (field, value, parameter): the parameter with what the API calls the value. `answer` are pairs of a
-    JMESPath into the answer, and what stands there means. `updates`: the call is made only where somebody has changed
-    what was made before.
+    `rows` are (field, value, parameter). `answer` are pairs: a JMESPath into the answer, and what is found there means.
+    `updates`: the call is made only where somebody has changed a resource.
     """
 
     operation: str
@@ -102,12 +102,8 @@ class ConsoleFace:
     def fits(self, parameters: Mapping[str, Any]) -> bool:
         return all(not parameter or fits(value, parameter, parameters) for _, value, parameter in self.rows)
 
-    def covers(self) -> set[str]:
-        """The names of the call's parameters that a row speaks of."""
-        return {re.split(r"[.\[ ]", parameter, maxsplit=1)[0] for _, _, parameter in self.rows if parameter}
-
     def lines(self) -> list[str]:
-        """The path, and a line for each field; a document is spread below its field."""
+        """The path, and a line for each field; a document has its lines below its field."""
         lines = [self.path]
         width = max((len(name) for name, value, _ in self.rows if not is_document(value)), default=0)
         for name, value, _ in self.rows:
@@ -133,11 +129,9 @@ class Page:
     console_faces: list[ConsoleFace] = field(default_factory=list)
 
     def console_face(self, operation: str, parameters: Mapping[str, Any]) -> ConsoleFace | None:
-        """What the page says of a call with these parameters: the first table that is true of them."""
-        for face in self.console_faces:
-            if face.operation == operation and face.fits(parameters):
-                return face
-        return None
+        """What the page says of a call with these parameters: the first table that fits them."""
+        faces = (face for face in self.console_faces if face.operation == operation and face.fits(parameters))
+        return next(faces, None)
 
 
 def fits(value: str, parameter: str, parameters: Mapping[str, Any]) -> bool:
@@ -145,29 +139,19 @@ def fits(value: str, parameter: str, parameters: Mapping[str, Any]) -> bool:
     expression, _, wanted = parameter.partition(" = ")
     found = jmespath.search(expression, parameters)
     wanted = wanted.strip() or value
-    if found is None:
-        return False
-    if wanted == ANY:
-        return True
-    if isinstance(found, str) and is_document(found) and is_document(wanted):
-        return bool(json.loads(found) == json.loads(wanted))
-    if isinstance(found, (dict, list)):
-        try:
-            return bool(found == json.loads(wanted))
-        except ValueError:
-            return False
-    if isinstance(found, bool):
-        return wanted == str(found).lower()
-    return str(found) == wanted
+    return found is not None and (wanted == ANY or str(found) == wanted or as_json(found) == as_json(wanted))
+
+
+def as_json(value: Any) -> Any:
+    """What a text says as JSON; everything else as it is."""
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
 
 
 def is_document(value: str) -> bool:
-    if not value.startswith("{"):
-        return False
-    try:
-        return isinstance(json.loads(value), dict)
-    except ValueError:
-        return False
+    return isinstance(as_json(value), dict)
 
 
 def names(settings: Settings, *, account: str, region: str, partition: str = "aws") -> dict[str, str]:
@@ -181,7 +165,7 @@ def names(settings: Settings, *, account: str, region: str, partition: str = "aw
     def arn(service: str, name: str, where: str = region) -> str:
         return f"arn:{partition}:{service}:{where}:{account}:{name}"
 
-    place = Place(partition, region, account)
+    place = Where(partition, region, account)
     documents = {
         "write_document": "Lambda-Write-DynamoDB",
         "read_document": "Lambda-Read-SQS",
@@ -226,8 +210,8 @@ def names(settings: Settings, *, account: str, region: str, partition: str = "aw
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a deployment is: as much of it as policy documents name."""
+class Where:
+    """Where a deployment is, as policy documents name it."""
 
     partition: str
     region: str
@@ -251,26 +235,22 @@ def read(step: str, names: Mapping[str, str], *, folder: Path | None = None) -> 
 def parsed(page: str, text: str, names: Mapping[str, str]) -> Page:
     lines = text.splitlines()
     tokens = MarkdownIt("commonmark").enable("table").parse(text)
-    sections = {"": ""}
+    begins = [number for number, token in enumerate(tokens) if token.type == "heading_open"]
+    sections = dict[str, str]()
     title, section, faces = "", "", list[ConsoleFace]()
-    starts = [
-        (token.map[0], int(token.tag[1:]), tokens[number + 1].content)
-        for number, token in enumerate(tokens)
-        if token.type == "heading_open" and token.map is not None
-    ]
-    for number, (line, level, heading) in enumerate(starts):
-        end = starts[number + 1][0] if number + 1 < len(starts) else len(lines)
-        body = "\n".join(lines[line + 1 : end]).strip()
-        if level == 1:
+    for begin, end in pairwise([*begins, len(tokens)]):
+        line, heading, level = line_of(tokens, begin, lines), tokens[begin + 1].content, tokens[begin].tag
+        if level == "h1":
             title = heading
-        elif level == 2:
-            if heading not in (*SECTIONS, MENDS):
-                known = ", ".join((*SECTIONS, MENDS))
-                raise BadPage(page, f"line {line + 1} has the heading {heading!r}; there are {known}.")
-            sections[heading] = body
+        elif level == "h2":
+            if heading not in (*SECTIONS, UPDATES):
+                known = ", ".join((*SECTIONS, UPDATES))
+                raise BadPage(page, f"line {line} has the heading {heading!r}; there are {known}.")
             section = heading
+            sections[section] = "\n".join(lines[line : line_of(tokens, end, lines) - 1]).strip()
         else:
-            face = console_face(page, line + 1, heading, body, names, updates=section == MENDS)
+            updates = section == UPDATES
+            face = console_face(page, line, heading, tokens[begin + 3 : end], names, updates=updates)
             faces += [face] if face is not None else []
     missing = [heading for heading in SECTIONS if heading not in sections]
     if missing or not title:
@@ -278,6 +258,12 @@ def parsed(page: str, text: str, names: Mapping[str, str]) -> Page:
     texts = [filled(page, for_variant(sections[heading], names), names) for heading in SECTIONS[:-1]]
     purpose, why_now, console, question, answer, presenter = texts
     return Page(title, purpose, why_now, console, question, answer, presenter, faces)
+
+
+def line_of(tokens: Sequence[Token], number: int, lines: Sequence[str]) -> int:
+    """In which line a token begins, counted from 1; behind the last token it is the line after the end."""
+    place = tokens[number].map if number < len(tokens) else None
+    return (place[0] if place is not None else len(lines)) + 1
 
 
 def for_variant(text: str, names: Mapping[str, str]) -> str:
@@ -293,14 +279,13 @@ def for_variant(text: str, names: Mapping[str, str]) -> str:
 
 
 def console_face(
-    page: str, line: int, heading: str, body: str, names: Mapping[str, str], *, updates: bool
+    page: str, line: int, heading: str, tokens: Sequence[Token], names: Mapping[str, str], *, updates: bool
 ) -> ConsoleFace | None:
     """What a page says of one call; None where that is of the other variant."""
     operation, _, mark = heading.partition(" (")
     mark = mark.removesuffix(")")
     if mark and mark not in MARKS:
         raise BadPage(page, f"line {line} has the mark {mark!r}; there are {', '.join(MARKS)}.")
-    tokens = MarkdownIt("commonmark").enable("table").parse(body)
     path, rows, answer = "", list[tuple[str, str, str]](), list[tuple[str, str]]()
     cells = list[str]()
     for number, token in enumerate(tokens):
@@ -321,14 +306,11 @@ def console_face(
                 rows.append((name, value, checked(page, line, parameter)))
             cells = []
     if not path:
-        raise BadPage(page, f"line {line} says nothing of where in the console {operation} is.")
+        raise BadPage(page, f"line {line} does not say where in the console {operation} is.")
     variant, path = variant_of(path)
     if variant not in ("", names["variant"]):
         return None
     return ConsoleFace(operation, mark, updates, path, tuple(rows), tuple(answer))
-
-
-VARIANTS = ("Corrected: ", "As written: ")
 
 
 def variant_of(text: str) -> tuple[str, str]:

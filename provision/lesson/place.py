@@ -1,4 +1,4 @@
-"""Where a learner stopped in the lesson, kept from one day to the next."""
+"""The page at which a learner stopped, kept in a file until the next time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from provision.terminal.disk import write_durably
 
 @dataclass
 class Place:
-    """Where a lesson is: the step whose page is open, and where that is built. Kept in a file of its own."""
+    """The step whose page is open, and the endpoint of the deployment."""
 
     path: Path
     step: Step = STEPS[0]
@@ -21,7 +21,7 @@ class Place:
 
     @classmethod
     def read(cls, state_path: Path) -> Place:
-        """The place noted beside a state file; the first page where none is, or none that can be read."""
+        """The place that was saved beside a state file; the first page if none can be read."""
         path = state_path.with_name(f"{state_path.stem}.lesson.json")
         try:
             noted = json.loads(path.read_bytes())
@@ -30,7 +30,7 @@ class Place:
             return cls(path)
 
     def note(self, step: Step) -> None:
-        """Remember the page. A file that cannot be written costs no more than the place."""
+        """Save the page. If the file cannot be written, only the place is lost."""
         self.step = step
         content = {"step": step.name, "endpoint": self.endpoint}
         try:

@@ -1,4 +1,4 @@
-"""What a lesson shows: pages, code, calls and what became of them. A player shows the same of a recorded run."""
+"""What a lesson shows: pages, code, calls and their answers. The player shows the same of a recorded run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from provision.state.entries import Resource
 from provision.state.resources import name_of, noun_of
 from provision.terminal.screen import INDENT, Screen
 
-# Where a call has no page of its own in the console.
+# What is said of a call that a person does not make in the console.
 CONSOLE_MARKS = {
     "unasked": "the console does this unasked",
     "not in the walkthrough": "not in the walkthrough; in the console it would be",
@@ -20,7 +20,7 @@ CONSOLE_MARKS = {
 
 
 def show_page(screen: Screen, title: str) -> None:
-    """The beginning of a page; of a clear screen, when presenting."""
+    """The beginning of a page; when presenting, on a clear screen."""
     if screen.presenting:
         screen.clear()
     screen.say()
@@ -29,13 +29,13 @@ def show_page(screen: Screen, title: str) -> None:
 
 
 def show_markdown(screen: Screen, text: str) -> None:
-    """A text of a lesson: laid out in a terminal, as it stands in a pipe."""
+    """A text of a lesson: laid out in a terminal, as it is in a pipe."""
     from rich.markdown import Markdown  # it takes a tenth of a second to import, which only a terminal needs
     from rich.theme import Theme  # as above
 
     screen.say()
     if screen.in_terminal:
-        # Without rich's black behind it, which is a bar across a light terminal.
+        # rich's black background of code would be a bar across a light terminal.
         with screen.talk.use_theme(Theme({"markdown.code": "bold cyan"})):
             screen.talk.print(Markdown(text), width=screen.width, soft_wrap=False)
     else:
@@ -48,7 +48,7 @@ def show_drawing(screen: Screen, drawing: Text) -> None:
 
 
 def show_code(screen: Screen, code: str, language: str, indent: str = "") -> None:
-    """Code without padding, so that it can be copied as it is."""
+    """Code without padding, so that one can copy it."""
     from rich.syntax import Syntax  # Pygments takes a tenth of a second to import, and not every page has code
 
     text = Syntax("", language, theme="ansi_dark", background_color="default").highlight(code.rstrip("\n"))
@@ -57,7 +57,7 @@ def show_code(screen: Screen, code: str, language: str, indent: str = "") -> Non
 
 
 def show_call(screen: Screen, call: Mapping[str, Any], faces: Faces) -> None:
-    """One call, as console page, as boto3 and as `aws` command; then what matters of its answer."""
+    """One call as console page, as boto3 and as `aws` command; then what matters in its answer."""
     screen.say()
     seconds = f"{call['seconds']:.2f} s" + (f", sent {call['sent']} times" if call["sent"] > 1 else "")
     screen.keep(f"  {faces.title}  ({seconds})", "bold")
@@ -79,7 +79,7 @@ def show_call(screen: Screen, call: Mapping[str, Any], faces: Faces) -> None:
 
 
 def show_change(screen: Screen, entry: Resource, words: str, where: str) -> None:
-    """One entry of the state file: what became of it, what AWS calls it, and where to see the resource."""
+    """One entry of the state file: what became of it, its ids at AWS, and where to see the resource."""
     screen.line("", noun_of(entry.kind), f"{name_of(entry.kind, entry.identity)}  ({words})")
     for name, value in entry.outputs.items():
         screen.keep(f"{INDENT}{name}: {value}", "dim")

@@ -1,4 +1,4 @@
-"""How long earlier runs took, by their transcripts: what a person who waits compares with."""
+"""How long earlier runs took, by their transcripts, so that a person who waits can compare."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from statistics import median
 from provision.record.recording import NoTranscript, Recording, read
 
 RUNS = 5  # the last ones
-FILES = 20  # at most are read for them: a run must not wait for what is only nice to know
+FILES = 20  # at most are read for them, so that a run does not wait for this
 
 
 def typical(paths: Sequence[Path], program: str, endpoint: str | None) -> dict[str, float]:
-    """The median of the seconds that each step took in the last whole runs at a place of the same kind; "" of all.
+    """The median seconds of each step in the last complete runs at a place of the same kind; "" is the whole run.
 
-    A run that wrote nothing says nothing of one that does. `paths` are transcripts, the oldest first, `endpoint` is as
-    a state file has it. Empty where there was no such run.
+    Only runs that wrote something count. `paths` are transcripts, the oldest first; `endpoint` is as in a state file.
+    Empty where there was no such run.
     """
     took: dict[str, list[float]] = defaultdict(list)
     for recording in whole_runs(paths, program, kind_of(endpoint)):
@@ -29,12 +29,12 @@ def typical(paths: Sequence[Path], program: str, endpoint: str | None) -> dict[s
 
 
 def kind_of(endpoint: str | None) -> str:
-    """AWS, any sandbox, or one emulator: what is fast at one is slow at another."""
+    """AWS, any sandbox, or one emulator: they differ in speed."""
     return "" if endpoint is None else "sandbox" if endpoint.startswith("sandbox:") else endpoint
 
 
 def whole_runs(paths: Sequence[Path], program: str, kind: str) -> Iterator[Recording]:
-    """The last first."""
+    """The complete runs, the last first."""
     for path in list(reversed(paths))[:FILES]:
         try:
             recording = read(path)

@@ -15,14 +15,14 @@ ROOM = logging.getLogger("provision")
 
 
 class WithoutSecrets(logging.Formatter):
-    """Each line is looked through when it is whole: a secret may come from an argument or from a traceback."""
+    """Secrets are left out of each whole line: one may come from an argument or from a traceback."""
 
     def format(self, record: logging.LogRecord) -> str:
         return without_secrets(super().format(record))
 
 
 def begin(beside: Path, program: str) -> Path:
-    """Log everything from here on into a new file of the folder `logs` beside a state file. Raises OSError."""
+    """From here on log everything into a new file in the folder `logs` beside a state file. Raises OSError."""
     folder = hidden_folder(beside / FOLDER)
     path = folder / f"{datetime.datetime.now(datetime.timezone.utc):%Y%m%d-%H%M%S}-{os.getpid()}-{program}.log"
     path.touch(mode=0o600)
@@ -31,7 +31,7 @@ def begin(beside: Path, program: str) -> Path:
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(logging.DEBUG)
-    logging.getLogger("botocore.hooks").setLevel(logging.INFO)  # half of all lines, and none of them about AWS
+    logging.getLogger("botocore.hooks").setLevel(logging.INFO)  # half of all lines, and none says anything about AWS
     return path
 
 

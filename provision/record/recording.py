@@ -16,7 +16,7 @@ from provision.terminal import outcome
 
 
 def invented_ids(calls: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """The ids that AWS invented in the answers to these calls, each with a name to be shown in its place."""
+    """The ids that AWS invented in the answers to these calls, each with a name to show instead."""
     found: dict[str, str] = {}
     for call in calls:
         answer = call["answer"] or {}
@@ -27,32 +27,25 @@ def invented_ids(calls: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     return found
 
 
-ACCOUNT = "<account>"
-
-API = "<api>"
-
-CALLER = "<caller>"
-
 LEFT_OUT = "<left out>"
-
-
-# What carries a message or an item, by operation: in the parameters, and in the answer.
+# Words of version 0.1, by those of today.
+OUTCOMES_OF_BEFORE = {"mended": "updated"}
+# What has a message or an item in it, or says who called, by operation: in the parameters, and in the answer.
 BODIES = {
+    "GetCallerIdentity": ("Arn", "UserId"),
     "GetItem": ("Item",),
     "GetLogEvents": ("events",),
     "Invoke": ("Payload",),
+    "ListAccountAliases": ("AccountAliases",),
     "PutItem": ("Item",),
     "ReceiveMessage": ("Messages",),
     "Scan": ("Items",),
     "SendMessage": ("MessageBody",),
     "TestInvokeMethod": ("body", "log"),
 }
-
 # An account's number inside an ARN, also behind an address: arn:aws:sqs:us-east-1:111122223333:POC-Queue
 IN_ARN = re.compile(r"(arn:[a-z-]+:[a-z0-9-]*:[a-z0-9-]*:)\d{12}(?!\d)")
-
-
-# What a line must have to be shown, by its type; of the first line all are texts.
+# What a line must have to be shown, by its type; all of the first line's are texts.
 FIELDS = {
     "transcript": ("program", "started", "account", "region", "partition", "deployment"),
     "step": ("step",),
@@ -68,16 +61,16 @@ FIELDS = {
 
 
 class NoTranscript(outcome.UserError):
-    """There is none, or the file is none that can be played."""
+    """There is no transcript, or the file is not one."""
 
     exit_code = outcome.USAGE
 
 
 @dataclass(frozen=True)
 class Recording:
-    """One run: its first line, and all others in the order of their writing.
+    """One run: the first line of its transcript, and all others in their order.
 
-    `path` is None where it was not read from a file.
+    `path` is None unless it was read from a file.
     """
 
     header: dict[str, Any]
@@ -99,7 +92,7 @@ class Recording:
 
     @property
     def seconds(self) -> float:
-        """How long the run took, as far as it was written down."""
+        """How long the run took, as far as the transcript says."""
         return max((event["at"] + event.get("seconds", 0.0) for event in self.events), default=0.0)
 
     @property
@@ -112,9 +105,9 @@ class Recording:
         )
 
     def steps(self) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-        """The walkthrough's steps that the run came to, in the order in which it did, each with what happened in it.
+        """The steps that the run came to, in its order, each with its events.
 
-        What belongs to none comes under "": before the first step, the smoke tests, the end.
+        Events of no step come under "": those before the first step, the smoke tests, the end.
         """
         known = {step.name for step in STEPS}
         parts: list[tuple[str, list[dict[str, Any]]]] = []
@@ -131,19 +124,15 @@ class Recording:
         yield from parts
 
 
-# Words of version 0.1, by those of today.
-OUTCOMES_OF_BEFORE = {"mended": "updated"}
-
-
 def read(path: Path) -> Recording:
-    """The run in a file. A last line that is torn is left out. Raises NoTranscript."""
+    """The run in a file, without a torn last line. Raises NoTranscript."""
     try:
         lines = path.read_bytes().split(b"\n")
     except OSError as error:
         raise NoTranscript(
             f"The transcript {path} cannot be read: {error.strerror}.",
             means="Nothing can be played.",
-            advice=("python -m provision replay --list names the transcripts that there are.",),
+            advice=("python -m provision replay --list lists the transcripts.",),
         ) from error
     events = []
     for number, line in enumerate(lines, start=1):
@@ -171,7 +160,7 @@ def read(path: Path) -> Recording:
 
 
 def _check(header: dict[str, Any], events: list[dict[str, Any]], path: Path) -> None:
-    """That a file has all that is shown of it: somebody may have written in it, or another program."""
+    """Refuse a file that lacks something: a person or another program may have changed it."""
     for event in (header, *events):
         missing = [name for name in FIELDS.get(event["type"], ()) if name not in event]
         if missing:
@@ -185,7 +174,7 @@ def _not_one(path: Path, why: str) -> NoTranscript:
     return NoTranscript(
         f"{path} is not a transcript that can be played: {why}.",
         means="A run of provision or teardown writes one beside its state file.",
-        advice=("python -m provision replay --list names the transcripts that there are.",),
+        advice=("python -m provision replay --list lists the transcripts.",),
     )
 
 
@@ -195,7 +184,7 @@ def transcripts_in(folder: Path) -> list[Path]:
 
 
 def up_to(recording: Recording) -> list[Recording]:
-    """The runs of a run's deployment until and with that run, in the order in which they began."""
+    """The runs of the same deployment up to this one, in the order in which they began."""
     if recording.path is None:
         return [recording]
     others = [recording]
@@ -213,9 +202,9 @@ def up_to(recording: Recording) -> list[Recording]:
 
 
 def calls_that_made(step: str, path: Path, endpoint: str | None) -> list[dict[str, Any]]:
-    """The writing calls that made what there is of a step at an endpoint, in whichever run until the one of `path`.
+    """The writing calls that made a step's resources at an endpoint, in all runs up to the one of `path`.
 
-    As far as there are transcripts of it: none at all is an empty list.
+    Empty where no transcript has them.
     """
     try:
         runs = up_to(read(path))
@@ -223,7 +212,7 @@ def calls_that_made(step: str, path: Path, endpoint: str | None) -> list[dict[st
         return []
     made: list[dict[str, Any]] = []
     for run in runs:
-        if run.header["endpoint"] != endpoint:  # a sandbox that is gone took its resources along
+        if run.header["endpoint"] != endpoint:  # the resources of a sandbox that is gone are gone, too
             continue
         for event in run.events:
             if event["type"] == "removed" and event["word"] in ("deleted", "gone"):
@@ -234,22 +223,27 @@ def calls_that_made(step: str, path: Path, endpoint: str | None) -> list[dict[st
 
 
 def invented(recording: Recording) -> dict[str, str]:
-    """What an audience could misuse, each with a name for it: account, caller, and the ids that AWS invented."""
-    found = {str(recording.header.get("account") or ""): "account"}
-    for event in recording.of("entry"):
-        known = event["entry"].get("outputs", {}).get("id", "")
-        found.setdefault(known, f"id of {event['entry']['key']}")
-    found = {
+    """What an audience need not see, each with a name for it: what is private, and the other ids that AWS invented."""
+    entries = [event["entry"] for event in recording.of("entry")]
+    known = {one["outputs"]["id"]: f"id of {one['key']}" for one in entries if one.get("outputs", {}).get("id")}
+    return {**invented_ids(recording.calls), **known, **private(recording)}
+
+
+def private(recording: Recording) -> dict[str, str]:
+    """What an audience could misuse, each with a name for it: account, callers, and the ids of APIs.
+
+    The id of an API is a part of its address, which anyone may call who knows it.
+    """
+    account = str(recording.header.get("account") or "")
+    return {
         **dict.fromkeys(apis(recording), "id of api"),
-        **invented_ids(recording.calls),
-        **found,
+        **({account: "account"} if account else {}),
         **dict.fromkeys(callers(recording), "caller"),
     }
-    return {value: name for value, name in found.items() if value}
 
 
 def apis(recording: Recording) -> set[str]:
-    """The ids of APIs that are in a run, which need not be the one that made them."""
+    """The ids of all APIs in a run, also of those that another run made."""
     found = {
         event["entry"].get("outputs", {}).get("id")
         for event in recording.of("entry")
@@ -266,7 +260,7 @@ def apis(recording: Recording) -> set[str]:
 
 
 def callers(recording: Recording) -> set[str]:
-    """Who made the calls: AWS names it in what it refuses, too. The account's root has no name of its own."""
+    """Who made the calls; AWS's refusals name them, too. The account's root has no name of its own."""
     answers = [one["answer"] or {} for one in recording.calls if one["operation"] == "GetCallerIdentity"]
     found = {answer.get(name) for answer in answers for name in ("Arn", "UserId")}
     account = str(recording.header.get("account") or "")
@@ -274,16 +268,9 @@ def callers(recording: Recording) -> set[str]:
 
 
 def masked(recording: Recording) -> Recording:
-    """The same run without account numbers, ids of APIs, callers, command line, and bodies of messages and items.
-
-    The id of an API is a part of its address, which anyone may call who knows it.
-    """
-    masks = {
-        str(recording.header.get("account") or ""): ACCOUNT,
-        **dict.fromkeys(apis(recording), API),
-        **dict.fromkeys(callers(recording), CALLER),
-    }
-    hidden = sorted(filter(None, masks), key=len, reverse=True)
+    """The same run without what is private, the command line, and the bodies of messages and items."""
+    masks = {value: f"<{name}>" for value, name in private(recording).items()}
+    longest_first = sorted(masks, key=len, reverse=True)
 
     def mask(value: Any) -> Any:
         if isinstance(value, dict):
@@ -291,15 +278,13 @@ def masked(recording: Recording) -> Recording:
         if isinstance(value, list):
             return [mask(member) for member in value]
         if isinstance(value, str):
-            text = value
-            for one in hidden:
-                text = text.replace(one, masks[one])
-            return IN_ARN.sub(r"\1<another account>", text)
+            for one in longest_first:
+                value = value.replace(one, masks[one])
+            return IN_ARN.sub(r"\1<another account>", value)
         return value
 
-    events = [mask(_without_bodies(_without_caller(event))) for event in recording.events]
-    header = {**recording.header, "arguments": []}
-    return replace(recording, header=mask(header), events=events)
+    events = [mask(_without_bodies(event)) for event in recording.events]
+    return replace(recording, header=mask({**recording.header, "arguments": []}), events=events)
 
 
 def _without_bodies(event: dict[str, Any]) -> dict[str, Any]:
@@ -312,12 +297,3 @@ def _without_bodies(event: dict[str, Any]) -> dict[str, Any]:
         if isinstance(fields, Mapping):
             without[part] = {name: LEFT_OUT if name in names else value for name, value in fields.items()}
     return without
-
-
-def _without_caller(event: dict[str, Any]) -> dict[str, Any]:
-    answer = event.get("answer")
-    if event.get("operation") == "GetCallerIdentity" and isinstance(answer, dict):
-        return {**event, "answer": {name: LEFT_OUT for name in answer if name != "Account"}}
-    if event.get("operation") == "ListAccountAliases" and isinstance(answer, dict):
-        return {**event, "answer": {"AccountAliases": LEFT_OUT}}
-    return event

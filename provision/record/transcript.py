@@ -1,7 +1,7 @@
 """What a run did, as JSON lines beside the state file. docs/transcript.md has the format.
 
-Nothing is built on it while a run lasts: a transcript that cannot be written is given up, with one warning, and the run
-goes on. What is read from it, long afterwards, is in the room `replay`.
+The run itself does not need it: if a transcript cannot be written there is one warning, and the run goes on. The room
+`replay` reads it afterwards.
 """
 
 from __future__ import annotations
@@ -18,23 +18,20 @@ from provision.terminal import outcome
 from provision.terminal.json_values import bounded, plain
 from provision.terminal.redaction import without_strangers_secrets
 
-if TYPE_CHECKING:  # they hold a transcript themselves
+if TYPE_CHECKING:
     from provision.aws.answers import Call
     from provision.state.entries import Resource, ResourceResult
     from provision.state.state import State
 
 
 VERSION = 1
-
 FOLDER = "transcripts"  # beside the state file
-
-
-# On Windows os.write would make CR LF of each LF, were it not for O_BINARY, which is nowhere else.
+# Without O_BINARY, which Windows alone has, os.write would make CR LF of each LF.
 NEW_FILE = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND | getattr(os, "O_BINARY", 0)
 
 
 class Transcript:
-    """Listens to one run. What happened before `begin` says where the file is goes into it then.
+    """Listens to one run. What happens before `begin`, which says where the file is, is written by it.
 
     `warn` gets a sentence when the file cannot be written.
     """
@@ -53,13 +50,13 @@ class Transcript:
         self._entries: dict[str, dict[str, Any]] = {}
 
     def share(self, write: Callable[[str], object]) -> None:
-        """Have `write` get each line, too, from the first on. It may raise OSError, and gets no more after that."""
+        """Give each line to `write`, too, from the first on. After an OSError it gets no more."""
         self._share = write
 
     def begin(self, program: str, state: State, *, keep: bool = True, **header: Any) -> None:
-        """Open the run's file, with everything that happened until now. `header` goes into its first line.
+        """Open the run's file and write everything that happened until now. `header` goes into its first line.
 
-        Without `keep` there is no file: of a run that only reads, the lines are for whoever shares them.
+        Without `keep` there is no file: the lines of a run that only reads are for `share` alone.
         """
         self._state = state
         self._entries = {resource.key: _entry(resource) for resource in state.resources}
@@ -117,7 +114,7 @@ class Transcript:
         self._write("wait", step=self._step, call=None if call is None else call.number, **vars(wait))
 
     def entries(self) -> None:
-        """The state file has been saved: what is new in it."""
+        """The state file has been saved: write what is new in it."""
         if self._state is None:
             return
         for resource in self._state.resources:
@@ -152,7 +149,7 @@ class Transcript:
         self._write("hop", **hop)
 
     def ended(self, exit_code: int, calls: int, writes: int, stop: outcome.UserError | None) -> None:
-        """The last line; the file is closed. A run that ended before it began has a first line that says little."""
+        """Write the last line and close the file. A run that ended before `begin` has a short first line."""
         if not self._begun:
             started = self.started.isoformat(timespec="milliseconds")
             self._begin_with({"type": "transcript", "version": VERSION, "started": started})
@@ -183,7 +180,7 @@ class Transcript:
         if self._file is not None:
             try:
                 if os.write(self._file, line) != len(line):
-                    raise OSError("the disk took a part of a line only")
+                    raise OSError("the disk took only a part of a line")
             except OSError as error:
                 os.close(self._file)
                 self._file = None
@@ -200,7 +197,7 @@ class Transcript:
 
 
 def _new_file(state_path: Path, started: datetime.datetime, program: str) -> tuple[Path, int]:
-    """A file that no other run has, readable by its owner only, and hidden from git."""
+    """A new file for this run, which only its owner can read, hidden from git."""
     folder = folder_of(state_path)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     hidden_folder(folder.parent)
@@ -215,7 +212,7 @@ def _new_file(state_path: Path, started: datetime.datetime, program: str) -> tup
 
 
 def hidden_folder(folder: Path) -> Path:
-    """The folder, made where it is not there, readable by its owner only, and hidden from git."""
+    """The folder, made where it is missing. Only its owner can read it, and git does not see it."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     hide = folder / ".gitignore"
     if not hide.exists():
@@ -230,4 +227,4 @@ def folder_of(state_path: Path) -> Path:
 
 def _entry(resource: Resource) -> dict[str, Any]:
     entry: dict[str, Any] = plain(vars(resource))
-    return {name: value for name, value in entry.items() if name != "before"}  # of what a person had made
+    return {name: value for name, value in entry.items() if name != "before"}  # a person's own data

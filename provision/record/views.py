@@ -1,4 +1,4 @@
-"""What happens in a run, on the screen: in the run itself, and when its transcript is played."""
+"""What happens in a run, on the screen: during the run, and when its transcript is played."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def show_step_started(screen: Screen, step: Step) -> None:
 
 
 def show_step_ended(screen: Screen, step: Step, results: Sequence[ResourceResult], settings: Settings) -> None:
-    """What the step did; and, unless there was nothing to do, the errata that have to do with it."""
+    """What the step did; then the errata that concern it, unless nothing was to be done."""
     for event in results:
         note_thing(screen, event, outcome=event.outcome, step=step.name)
         show_outcome(screen, event.outcome, event.kind, event.identity)
@@ -63,13 +63,13 @@ def show_took(screen: Screen, seconds: float) -> None:
 
 
 def show_outcome(screen: Screen, word: str, kind: str, identity: Mapping[str, str], remark: str = "") -> None:
-    """What became of one resource, in a word; a transcript may name a kind that nobody knows here."""
+    """What became of one resource. A transcript may have a resource type that this version does not know."""
     name = name_of(kind, dict(identity))
     screen.line(word, noun_of(kind), f"{name}  ({remark})" if remark else name, STYLES.get(word, ""))
 
 
 def note_thing(screen: Screen, resource: Any, **more: Any) -> None:
-    """One more resource in the document, with what is known of it."""
+    """Add a resource to the document."""
     known = {name: getattr(resource, name) for name in ("key", "kind", "identity")}
     differences = [vars(difference) for difference in getattr(resource, "differences", ())]
     notes = list(getattr(resource, "notes", ()))
@@ -109,7 +109,7 @@ def show_hop(
     source: str,
     saw: str,
 ) -> None:
-    """One place that a request came to: when, how long it took there, who says so, and what was seen. Data."""
+    """One place that a request came to: when, how long it took there, the source of that, and what was seen. Data."""
     hops = screen.document.setdefault("hops", [])
     if not hops or hops[-1]["route"] != route:
         screen.tell()
@@ -124,27 +124,27 @@ def show_hop(
 
 
 class WaitLines:
-    """A line when a wait begins, and one again every fifteen seconds while it lasts, unless it is drawn."""
+    """A line when a wait begins, and another every fifteen seconds unless its progress is drawn."""
 
     def __init__(self, screen: Screen) -> None:
         self.screen = screen
         self._told: dict[str, float] = {}
 
     def begin(self) -> None:
-        """From here on each wait is told anew."""
+        """From here on each wait has its first line again."""
         self._told.clear()
 
     def show(self, wait: Wait) -> None:
         last = self._told.get(wait.reason)
         if last is not None and wait.elapsed < last:
-            last = None  # the same reason, and another wait
+            last = None  # another wait for the same reason
         every = wait.budget if self.screen.is_drawing else HEARTBEAT
         if last is not None and 0 <= wait.elapsed - last < every:
             return
         self._told[wait.reason] = wait.elapsed
         most = f"at most {wait.budget:.0f} s"
         so_far = most if last is None else f"{wait.elapsed:.0f} s so far, {most}"
-        # Without words of AWS nothing was refused: something that was asked for is still to come.
+        # Without words of AWS nothing was refused: what was asked for is still to come.
         what = wait.reason if wait.words else f"for {wait.reason}"
         self.screen.prose("    waiting    ", f"{what} ({so_far}). {wait.means}".rstrip(), "cyan")
         if wait.words and last is None:

@@ -1,4 +1,4 @@
-"""python -m provision replay: play a transcript, or make a page, a script or a chart of it."""
+"""python -m provision replay: play a transcript, or make a page, a script or a timeline of it."""
 
 from __future__ import annotations
 
@@ -31,27 +31,34 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "file", metavar="FILE", nargs="?", type=Path, help="a transcript; default: the last run that built something"
     )
-    parser.add_argument("--list", action="store_true", help="name the transcripts that there are")
-    parser.add_argument("--state", metavar="PATH", type=Path, help="the state file whose runs are meant")
-    parser.add_argument("--speed", metavar="X", type=float, default=1.0, help="how fast; 1 is the run's own speed")
+    parser.add_argument("--list", action="store_true", help="list the transcripts")
+    parser.add_argument("--state", metavar="PATH", type=Path, help="take the runs of this state file")
+    parser.add_argument("--speed", metavar="X", type=speed, default=1.0, help="how fast; 1 is the run's own speed")
     written = parser.add_mutually_exclusive_group()
     written.add_argument("--html", metavar="OUT", type=Path, help="write one self-contained page instead")
     written.add_argument(
         "--script",
         metavar="OUT",
         type=Path,
-        help="write the whole deployment, as it was after that run, as a script instead: OUT.py in boto3, any other in "
-        "aws commands",
+        help="write the deployment, as it was after that run, as a script instead: OUT.py in boto3, any other in aws "
+        "commands",
     )
     written.add_argument("--timeline", action="store_true", help="show where the time went, as a table with bars")
     parser.add_argument(
-        "--unmasked", action="store_true", help="leave account numbers and the bodies of messages in that page"
+        "--unmasked", action="store_true", help="keep account numbers and the bodies of messages in that page"
     )
     parser.add_argument("--faces", action="store_true", help="each call as console page, boto3 and aws command")
 
 
+def speed(text: str) -> float:
+    """How fast to play. Raises argparse's error."""
+    if not 0 < float(text) < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0; 2 is twice as fast, 0.5 half as fast")
+    return float(text)
+
+
 def replay(options: argparse.Namespace, screen: Screen) -> int:
-    """Ctrl-C ends it at once and without a word, as it ends any player: no call is under way."""
+    """Play or export. Ctrl-C ends it at once, without a word: no call is under way."""
     try:
         with screen.interruptible():
             return shown(options, screen)
@@ -60,7 +67,6 @@ def replay(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def shown(options: argparse.Namespace, screen: Screen) -> int:
-    check_speed(options.speed)
     if options.state:
         folder = folder_of(options.state)
         paths = sorted(folder.glob("*.jsonl"))
@@ -90,18 +96,8 @@ def shown(options: argparse.Namespace, screen: Screen) -> int:
     return outcome.DONE
 
 
-def check_speed(speed: float) -> None:
-    if not (0 < speed < math.inf):
-        raise outcome.UserError(
-            f"--speed {speed:g} is no speed.",
-            means="Nothing was played.",
-            advice=("1 is the run's own speed, 2 twice as fast, 0.5 half as fast.",),
-            exit_code=outcome.USAGE,
-        )
-
-
 def scripted(recording: Recording, path: Path, screen: Screen) -> None:
-    """What a deployment's runs until this one have built, as one script."""
+    """Write what a deployment's runs up to this one have built as one script."""
     if path.suffix == ".jsonl":
         raise outcome.UserError(
             f"--script writes a script, and {path} is named like a transcript, which would be overwritten.",
@@ -133,7 +129,7 @@ def in_words(recording: Recording) -> str:
 
 
 def last_built(paths: list[Path], folder: Path) -> Recording:
-    """The last run of provision that made something; where none did, the last that changed something; else the last."""
+    """The last run of provision that made something; else the last that changed something; else the last run."""
     last = changed = None
     for path in reversed(paths):
         try:
@@ -158,5 +154,5 @@ def last_built(paths: list[Path], folder: Path) -> Recording:
 
 
 def makes_something(recording: Recording) -> bool:
-    """Whether a step made a resource: people want to see that again, and not an update or a test alone."""
+    """Whether a step made a resource: people want to see that again, rather than an update or a test."""
     return any(one["outcome"] in MADE for done in recording.of("done") for one in done["happened"])

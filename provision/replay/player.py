@@ -1,4 +1,4 @@
-"""Plays a transcript in the terminal: the pages and the progress of the run, without AWS and without a network."""
+"""Plays a transcript in the terminal: the run's pages and what happened, without AWS and without a network."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ from provision.replay.scenes import LONGEST_SILENCE, Scene, existing, is_seen, r
 from provision.terminal.screen import Screen
 
 SPEEDS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
-
 HELP = (
     "space: pause or play; n and b, or right and left: next and previous step; 1-8: that step; "
     ". and , or down and up: one event on or back; + and -: faster and slower; f: faces of the calls; "
@@ -29,7 +28,7 @@ HELP = (
     "p: notes for the presenter; q: quit"
 )
 
-# What stands behind the state, as much of it as there is room for.
+# What follows the state: the first of these that there is room for.
 KEYS = (
     "space: pause   n b: step   . ,: event   + -: speed   h: help   q: quit",
     "space: pause   n b: step   h: help   q: quit",
@@ -37,9 +36,7 @@ KEYS = (
     "h: help   q: quit",
     "h: help",
 )
-
-
-# What of a step's page each key shows, by its heading; the keys of the lesson itself where that has them.
+# What of a step's page each key shows, by its heading. The lesson itself has the same keys for the last two.
 LESSON = {
     "t": {"Why now": "why_now", "In the console": "console", "To think about": "question"},
     "a": {"The answer": "answer"},
@@ -48,7 +45,7 @@ LESSON = {
 
 
 class Show:
-    """Puts events on the screen, as the run did."""
+    """Shows events on the screen, as the run did."""
 
     def __init__(self, recording: Recording, screen: Screen, *, with_faces: bool = False) -> None:
         self.recording = recording
@@ -61,10 +58,6 @@ class Show:
         self.names = names(
             recording.settings, account=header["account"], region=header["region"], partition=header["partition"]
         )
-
-    def turn_faces(self) -> None:
-        """From here on calls with their faces, or again without."""
-        self.with_faces = not self.with_faces
 
     def opening(self) -> None:
         header, screen = self.recording.header, self.screen
@@ -127,9 +120,9 @@ class Show:
         show_drawing(self.screen, as_text(self.recording.settings, there, width=self.screen.width))
 
     def lesson(self, scene: Scene, key: str) -> None:
-        """What the lesson has for a key of a step; elsewhere it has nothing."""
+        """The part of the step's page that belongs to a key."""
         if scene.step is None or self.recording.header["program"] != "provision":
-            self.screen.say("The lesson has its text, answers and notes with the steps of a build.", "dim")
+            self.screen.say("Only the steps of a build have a page with text, an answer and notes.", "dim")
             return
         page = self.page(scene.step)
         for heading, part in LESSON[key].items():
@@ -149,7 +142,7 @@ class Show:
 
 
 def print_all(show: Show) -> None:
-    """The whole run at once, for a pipe and for who wants no animation."""
+    """The whole run at once, for a pipe, and for whoever wants nothing to move."""
     show.opening()
     for scene in scenes(show.recording):
         show.begin(scene)
@@ -158,10 +151,9 @@ def print_all(show: Show) -> None:
 
 
 class Player:
-    """Plays at the speed of the run, shortened where nothing happened for long; goes where it is told.
+    """Plays at the speed of the run, with long silences shortened, and goes where the keys say.
 
-    `next_key` waits so many seconds for a key, at most, and returns it, "" when none was pressed. `clock` is in
-    seconds.
+    `next_key` waits at most so many seconds for a key and returns it, "" when none was pressed.
     """
 
     def __init__(
@@ -184,16 +176,14 @@ class Player:
         self.event = 0  # the next one of the scene
         self.now = 0.0  # seconds of the shortened recording
         self.paused = False
-        self.over = False
         by_keys: dict[tuple[str, ...], Callable[[], None]] = {
-            ("q",): self.quit,
             (" ",): self.pause,
             ("n", "KEY_RIGHT", "KEY_PGDOWN"): lambda: self.go_to(self.scene + 1),
             ("b", "KEY_LEFT", "KEY_PGUP"): lambda: self.go_to(self.scene - 1),
             (".", "KEY_DOWN"): self.step_forward,
             (",", "KEY_UP"): self.step_back,
-            ("+", "="): self.faster,
-            ("-",): self.slower,
+            ("+", "="): lambda: self.change_speed(1),
+            ("-",): lambda: self.change_speed(-1),
             ("f",): self.turn_faces,
             ("d",): lambda: self.show.picture(self.shown()),
             ("h", "?"): lambda: self.screen.say(HELP, "dim"),
@@ -201,17 +191,16 @@ class Player:
         self.actions = {key: action for keys, action in by_keys.items() for key in keys}
 
     def play(self, tell_state: Callable[[str], None]) -> None:
-        """Until the person quits. At the end the recording stays where it is, to be gone back in.
+        """Play until the person quits; at the end of the run one can still go back.
 
         `tell_state` gets the line that says where it is.
         """
         self.show.opening()
-        self.open_page()
+        self.show.begin(self.page)
         last = self.clock()
         state = ""
         size = self.screen.talk.size
-        while not self.over:
-            key = self.next_key(0.05)
+        while (key := self.next_key(0.05)) != "q":
             now = self.clock()
             if self.screen.talk.size != size:
                 size, state = self.screen.talk.size, ""
@@ -229,43 +218,42 @@ class Player:
 
     # Where it is.
 
-    def open_page(self) -> None:
-        self.show.begin(self.scenes[self.scene])
+    @property
+    def page(self) -> Scene:
+        return self.scenes[self.scene]
 
     def show_what_is_due(self) -> None:
         while True:
-            events, due = self.scenes[self.scene].events, self.times[self.scene]
+            events, due = self.page.events, self.times[self.scene]
             while self.event < len(events) and due[self.event] <= self.now:
-                self.show.event(self.scenes[self.scene], events[self.event])
+                self.show.event(self.page, events[self.event])
                 self.event += 1
             if self.event < len(events) or self.scene + 1 == len(self.scenes):
                 return
             if self.times[self.scene + 1] and self.times[self.scene + 1][0] > self.now:
                 return
             self.scene, self.event = self.scene + 1, 0
-            self.open_page()
+            self.show.begin(self.page)
 
     def go_to(self, scene: int, event: int = 0) -> None:
         """Begin a page anew, with its first events shown already."""
         self.scene = max(0, min(scene, len(self.scenes) - 1))
-        events = self.scenes[self.scene].events
-        self.event = max(0, min(event, len(events)))
+        self.event = max(0, min(event, len(self.page.events)))
         due = self.times[self.scene]
         self.now = due[max(self.event - 1, 0)] if due else self.now
         self.redraw()
 
     def redraw(self) -> None:
         """The page anew, as far as it was shown."""
-        scene = self.scenes[self.scene]
         self.screen.clear()
-        self.open_page()
-        for one in scene.events[: self.event]:
-            self.show.event(scene, one)
+        self.show.begin(self.page)
+        for one in self.page.events[: self.event]:
+            self.show.event(self.page, one)
 
     def shown(self) -> list[dict[str, Any]]:
         """All events of the run until now."""
         before = [event for scene in self.scenes[: self.scene] for event in scene.events]
-        return before + self.scenes[self.scene].events[: self.event]
+        return before + self.page.events[: self.event]
 
     # What a person may do.
 
@@ -273,46 +261,41 @@ class Player:
         if key in self.actions:
             self.actions[key]()
         elif key in LESSON:
-            self.show.lesson(self.scenes[self.scene], key)
-        elif key.isdigit():
-            steps = [number for number, scene in enumerate(self.scenes) if scene.step and str(scene.step.number) == key]
-            if steps:
-                self.go_to(steps[0])
-
-    def quit(self) -> None:
-        self.over = True
+            self.show.lesson(self.page, key)
+        else:
+            for number, scene in enumerate(self.scenes):
+                if scene.step is not None and str(scene.step.number) == key:
+                    self.go_to(number)
+                    return
 
     def pause(self) -> None:
         self.paused = not self.paused
 
-    def faster(self) -> None:
-        self.speed = next((speed for speed in SPEEDS if speed > self.speed), self.speed)
-
-    def slower(self) -> None:
-        self.speed = next((speed for speed in reversed(SPEEDS) if speed < self.speed), self.speed)
+    def change_speed(self, by: int) -> None:
+        """To the next of the speeds that is faster (1) or slower (-1)."""
+        self.speed = next((speed for speed in SPEEDS[::by] if (speed - self.speed) * by > 0), self.speed)
 
     def turn_faces(self) -> None:
-        self.show.turn_faces()
+        self.show.with_faces = not self.show.with_faces
         self.redraw()
 
     def step_forward(self) -> None:
-        """Pause, and show what is next to be seen."""
+        """Pause, and show the next event that can be seen."""
         self.paused = True
-        while not (self.scene + 1 == len(self.scenes) and self.event == len(self.scenes[self.scene].events)):
-            if self.event == len(self.scenes[self.scene].events):
-                self.go_to(self.scene + 1)
-                return
-            one = self.scenes[self.scene].events[self.event]
-            self.now = max(self.now, self.times[self.scene][self.event])
-            self.show.event(self.scenes[self.scene], one)
+        events, due = self.page.events, self.times[self.scene]
+        while self.event < len(events):
+            one = events[self.event]
+            self.now = max(self.now, due[self.event])
+            self.show.event(self.page, one)
             self.event += 1
             if is_seen(one):
                 return
+        if self.scene + 1 < len(self.scenes):
+            self.go_to(self.scene + 1)
 
     def step_back(self) -> None:
         self.paused = True
-        events = self.scenes[self.scene].events
-        seen = [number for number in range(self.event) if is_seen(events[number])]
+        seen = [number for number, event in enumerate(self.page.events[: self.event]) if is_seen(event)]
         if seen:
             self.go_to(self.scene, seen[-1])
         elif self.scene:
@@ -321,7 +304,7 @@ class Player:
     def state(self) -> str:
         at_end = self.now >= self.length and self.scene + 1 == len(self.scenes)
         state = "paused" if self.paused else "the end" if at_end else "playing"
-        step = self.scenes[self.scene].step
+        step = self.page.step
         page = f"step {step.number} of 8" if step is not None else f"page {self.scene + 1} of {len(self.scenes)}"
         so_far = f"{self.now:.0f} of {self.length:.0f} s"
         begin = f" {state}  {page}  {so_far}  x{self.speed:g}"
@@ -331,7 +314,7 @@ class Player:
 
 
 def times(all_scenes: list[Scene]) -> list[list[float]]:
-    """For each event of each scene when it is due, in seconds from the beginning; long silences are shortened."""
+    """When each event of each scene is due, in seconds from the beginning, with long silences shortened."""
     result = []
     now = last = 0.0
     for scene in all_scenes:

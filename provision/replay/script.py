@@ -1,4 +1,4 @@
-"""A deployment's runs as a plan: its calls in the walkthrough's order, their waits, and how it is taken down.
+"""A deployment's runs as a plan: its calls in the walkthrough's order, their waits, and its teardown.
 
 script_text.py writes the plan as a script of `aws` commands, or of boto3.
 """
@@ -24,10 +24,10 @@ from provision.terminal import outcome
 from provision.terminal.json_values import plain
 
 SERVICES = ("iam", "dynamodb", "sqs", "lambda", "apigateway", "logs")
-# What may be refused for a while, since it needs something that was just made.
+# These calls may be refused for a while, because they need something new.
 RETRIED = re.compile("(Attach|SetQueue|PutRetention|Update|Add).*|Create(Queue|Function|EventSourceMapping|Deployment)")
-# The waiters that boto3 and the aws command share, by the call after which they wait; with the call that each looks
-# with, and what that is asked for. https://docs.aws.amazon.com/cli/latest/reference/lambda/wait/ and other services'
+# The waiters that boto3 and the aws command share, by the call that they follow: name, the call that looks, and its
+# parameter. https://docs.aws.amazon.com/cli/latest/reference/lambda/wait/ and the pages of other services
 WAITERS = {
     "CreateRole": ("role_exists", "GetRole", "RoleName"),
     "CreateTable": ("table_exists", "DescribeTable", "TableName"),
@@ -36,7 +36,7 @@ WAITERS = {
     "UpdateFunctionCode": ("function_updated_v2", "GetFunction", "FunctionName"),
     "UpdateFunctionConfiguration": ("function_updated_v2", "GetFunction", "FunctionName"),
 }
-# How it is taken down, by the call that made it: what it is, what deletes it, what looks for it, and what both name.
+# By the call that made a resource: what it is, the calls that delete it and look for it, and the parameter of both.
 TAKEN_DOWN = {
     "CreatePolicy": ("policy", "DeletePolicy", "GetPolicy", "PolicyArn"),
     "CreateRole": ("role", "DeleteRole", "GetRole", "RoleName"),
@@ -46,9 +46,8 @@ TAKEN_DOWN = {
 METHOD = ("restApiId", "resourceId", "httpMethod")
 # https://docs.aws.amazon.com/general/latest/gr/rande.html
 SUFFIXES = {"aws-cn": "amazonaws.com.cn"}
-# What the first line of a transcript may put into a script as it stands: a file may come from anybody.
+# What of a transcript's first line may go into a script: the file may come from anybody.
 PLAIN = re.compile(r"[A-Za-z0-9_.:/=+@-]+")
-
 NAME_ANOTHER = "Name the transcript of a run before it was taken down: python -m provision replay --list has them."
 BUILD_THE_REST = (
     "Build the rest: python -m provision, with the same options as before. Then make the script again;",
@@ -61,7 +60,7 @@ BUILD_ANEW = (
 
 
 class CannotScript(outcome.UserError):
-    """What the transcripts say is not the whole deployment."""
+    """The transcripts do not have the whole deployment."""
 
     exit_code = outcome.USAGE
 
@@ -69,14 +68,14 @@ class CannotScript(outcome.UserError):
 def refusal(why: str, *advice: str) -> CannotScript:
     return CannotScript(
         f"No script can be made of these transcripts: {why}.",
-        means="A script says everything, or it is none. Nothing was written.",
+        means="A script has to be complete. Nothing was written.",
         advice=advice or BUILD_ANEW,
     )
 
 
 @dataclass(frozen=True)
 class Call:
-    """A call. `keep` is the variable for what `query`, a path into the answer, finds."""
+    """A call. `keep` is the variable that gets what `query`, a path into the answer, finds."""
 
     service: str
     operation: str
@@ -95,7 +94,7 @@ TRIGGER = Call("lambda", "GetEventSourceMapping", {"UUID": "$TRIGGER_ID"}, query
 
 @dataclass(frozen=True)
 class Wait:
-    """A waiter that boto3 and the `aws` command share, by boto3's name, and the look that it makes."""
+    """A waiter that boto3 and the `aws` command share, by boto3's name, and the call with which it looks."""
 
     waiter: str
     look: Call
@@ -103,7 +102,7 @@ class Wait:
 
 @dataclass(frozen=True)
 class Until:
-    """A look, again and again until it finds this text; "" stands for nothing."""
+    """A look that is repeated until it finds this text; "" stands for nothing."""
 
     look: Call
     text: str
@@ -111,7 +110,7 @@ class Until:
 
 @dataclass(frozen=True)
 class Method:
-    """Where the calls that follow put something: the same parameters of each, which `Call.of_method` leaves out."""
+    """The parameters that the next calls share, and that a call with `of_method` leaves out."""
 
     parameters: Mapping[str, Any]
 
@@ -121,7 +120,7 @@ Line = Call | Wait | Until | Method
 
 @dataclass(frozen=True)
 class Removal:
-    """How one resource is taken down. `look` says whether its name is taken; `each` finds what `calls` delete."""
+    """How to delete one resource. `look` says whether its name is taken; `each` finds what `calls` delete."""
 
     title: str
     look: Call | None
@@ -131,9 +130,10 @@ class Removal:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a script says, in neither language. `names` are the variables for values that another account changes.
+    """What a script does, in neither language. `names` are the variables for values that differ in another account.
 
-    `mark` looks for the tag on what is made first and deleted last: while it is there, all the rest is the script's.
+    `tagged` looks for the tag on what is made first and deleted last: while that tag is there, all the rest is the
+    script's.
     """
 
     region: str
@@ -145,7 +145,7 @@ class Plan:
     dns_suffix: str
     parts: list[tuple[Step, list[Line]]]
     removals: list[Removal]
-    mark: Call
+    tagged: Call
 
 
 def plan(runs: list[Recording]) -> Plan:
@@ -159,13 +159,13 @@ def plan(runs: list[Recording]) -> Plan:
         raise refusal("after the last of them nothing stands", NAME_ANOTHER)
     header, settings = stands.built[-1].header, stands.built[-1].settings
     if len({(one.settings.as_written, one.settings.runtime_asked) for one in stands.built}) > 1:
-        raise refusal("it was built with other options first, and changed later; teardown and build anew")
+        raise refusal("they were made with different options; run teardown, and build anew")
     refuse_what_is_missing(stands, settings)
     place = {"account": str(header["account"]), "region": str(header["region"])}
     place["partition"] = header.get("partition") or "aws"
     for what, value in {**place, "deployment": str(header["deployment"])}.items():
         if not PLAIN.fullmatch(value):
-            raise refusal(f"their first line has a {what} that cannot be, {value!r}")
+            raise refusal(f"their first line has {value!r} as {what}")
     package = zipped(source(settings))
     paths = resource_paths(runs)
     names = {
@@ -182,7 +182,7 @@ def plan(runs: list[Recording]) -> Plan:
     removals = list(removals_of(calls, **place))
     first = removals[-1].look
     if first is None or first.operation != "GetPolicy":
-        raise refusal("the first that they made is no policy")
+        raise refusal("the first resource that they made is not a policy")
     return Plan(
         region=place["region"],
         deployment=str(header["deployment"]),
@@ -193,7 +193,7 @@ def plan(runs: list[Recording]) -> Plan:
         dns_suffix=SUFFIXES.get(place["partition"], "amazonaws.com"),
         parts=[(step, list(lines_of(own, paths))) for step, own in by_step],
         removals=removals,
-        mark=Call("iam", "ListPolicyTags", first.parameters, query=f"Tags[?Key=='{TAG}'].Value"),
+        tagged=Call("iam", "ListPolicyTags", first.parameters, query=f"Tags[?Key=='{TAG}'].Value"),
     )
 
 
@@ -206,11 +206,10 @@ def in_words(keys: list[str]) -> str:
 
 @dataclass
 class Standing:
-    """What stands after some runs: for each resource the calls that made it, whichever runs they were in.
+    """What exists after some runs: for each resource the calls that made it, in whichever runs.
 
-    `begun` are those of runs that did not come to the end of the step, `there` what a run found or made, `built` the
-    runs of provision since there was nothing. What was changed back after somebody had changed it is left out: in a
-    new account there is nothing to change back.
+    `begun` are the calls of runs that did not come to the end of the step, `there` is what a run found or made, `built`
+    are the runs of provision since nothing existed. Updates are left out: in a new account nothing has drifted.
     """
 
     made: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
@@ -234,7 +233,7 @@ class Standing:
             self.there.add(key)
             if how in ("created", "recovered") or key in self.begun:
                 calls = [*self.begun.pop(key, []), *own.get(key, [])]
-                # What was sent again, since no answer told that AWS had done it, is done once.
+                # A call that was sent again, because its answer was lost, is in the script once.
                 self.made[key] = [*{json.dumps([one["operation"], one["parameters"]]): one for one in calls}.values()]
             elif how == "adopted":
                 self.adopted.add(key)
@@ -251,7 +250,7 @@ class Standing:
 
 
 def is_open(call: Mapping[str, Any]) -> bool:
-    """Whether nobody was told if AWS did it: no answer came, or one that speaks of AWS's own trouble."""
+    """Whether it is unknown if AWS did it: there was no answer, or one with a 5xx status."""
     return call["error"] is not None and (call["error"]["status"] is None or call["error"]["status"] >= 500)
 
 
@@ -268,14 +267,14 @@ def refuse_what_is_missing(stands: Standing, settings: Settings) -> None:
 
 
 def code_hashes(built: list[Recording], package: bytes) -> set[str]:
-    """The hashes of all code that the function had; raises CannotScript unless the last is the code that is here."""
+    """The hashes of all code that the function had. Raises CannotScript unless the last is the hash of this package."""
     hashes = []
     for call in (call for run in built for call in run.calls if not call["read"] and call["error"] is None):
         code = call["parameters"].get("Code", call["parameters"])
         if isinstance(code, dict) and is_file(code.get("ZipFile")):
             hashes.append(str(code["ZipFile"]["sha256"]))
     if not hashes or hashes[-1] != plain(package)["sha256"]:
-        raise refusal("the function was built from another lambda_function.py than the one that is here")
+        raise refusal("the function was made from another lambda_function.py than this one")
     return set(hashes)
 
 
@@ -304,7 +303,7 @@ def variable_of(path: str) -> str:
 
 
 def checked(call: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
-    """The call, if AWS knows it and all that it takes from others is known. Raises CannotScript."""
+    """The call, if AWS knows it, and the ids in it come from other calls. Raises CannotScript."""
     service, operation, parameters = call["service"], call["operation"], call["parameters"]
     try:
         shape = operation_model(service, operation).input_shape if service in SERVICES else None
@@ -322,7 +321,7 @@ def checked(call: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
 
 
 def lines_of(calls: Iterable[dict[str, Any]], paths: Mapping[str, str]) -> Iterator[Line]:
-    """The recorded calls, and after each what it takes until the next one can follow."""
+    """The recorded calls, each followed by the waits that the next one needs."""
     method: dict[str, Any] = {}
     for call in calls:
         service, operation, parameters = call["service"], call["operation"], call["parameters"]
@@ -385,7 +384,7 @@ def removals_of(calls: list[dict[str, Any]], *, partition: str, region: str, acc
             deletion = Call(service, "DeleteQueue", {"QueueUrl": "$QUEUE_URL"})
             yield Removal(f"queue {parameters['QueueName']}", replace(each, query=""), [deletion], each)
         elif operation == "CreateEventSourceMapping":
-            # Asked for by queue alone: with the name of a function that is gone AWS refuses to list anything.
+            # Listed by queue alone: AWS refuses to list by the name of a function that is gone.
             query = f"EventSourceMappings[?ends_with(FunctionArn, ':function:{parameters['FunctionName']}')].UUID"
             queue = {"EventSourceArn": parameters["EventSourceArn"]}
             each = Call(service, "ListEventSourceMappings", queue, "TRIGGER_ID", query)

@@ -1,6 +1,6 @@
-"""A plan as text: a shell script of `aws` commands, or a Python script of boto3, which need nothing else of ours.
+"""A plan as a shell script of `aws` commands, or as a Python script of boto3. Neither needs this suite.
 
-script.sh.j2 and script.py.j2 have what stands around the calls.
+script.sh.j2 and script.py.j2 have what is around the calls.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from botocore import xform_name
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from provision.aws import call_text, reasons
-from provision.aws.call_text import CLIENTS, is_file, json_document, quoted, shell_word, text
+from provision.aws.call_text import CLIENTS, is_file, json_document, quoted, shell_word, split
 from provision.replay.script import SERVICES, Call, Line, Method, Plan, Until, Wait
 from provision.state.entries import TAG
 
 WIDTH = 132  # of a line, without the indentation of its function
-MARGIN = " " * 4  # before what goes on on a line of its own
+MARGIN = " " * 4  # of a continued line
 SHORT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./-]*")  # a word of the aws command's shorthand
-# What passes by itself. That a trigger's role is not yet permitted includes that a function's is not yet assumable.
+# Refusals that pass by themselves. That of a function's new role is among those of a trigger's.
 NOT_YET = (
     reasons.QUEUE_NAME_BLOCKED,
     reasons.TRIGGER_BUSY,
@@ -57,7 +57,7 @@ def script_text(plan: Plan, name: str) -> str:
 
 
 def pattern(*several: reasons.Reason) -> list[str]:
-    """A regular expression in lines, by which bash and Python know these refusals.
+    """A regular expression, in lines, that matches these refusals in bash and in Python.
 
     botocore and the aws command word them alike: An error occurred (Code) when calling the Operation operation: Message
     """
@@ -73,7 +73,7 @@ def pattern(*several: reasons.Reason) -> list[str]:
 
 
 def fill(words: Iterable[str], joint: str, newline: str, line: str = "") -> str:
-    """The words behind each other, as many on a line as there is room for."""
+    """The words with `joint` between them, as many on a line as fit, and `newline` between the lines."""
     done, margin = "", len(newline.rpartition("\n")[2])
     for number, word in enumerate(words):
         taken = len(line.rpartition("\n")[2]) + (margin if done else 0)
@@ -85,12 +85,12 @@ def fill(words: Iterable[str], joint: str, newline: str, line: str = "") -> str:
 
 
 def has_lines(word: str) -> bool:
-    """By which what has several lines comes last."""
+    """A key to sort by: words of several lines come last."""
     return "\n" in word
 
 
 def laid_out(value: Any, leaf: Callable[[Any], str | None]) -> str:
-    """A value as JSON and Python have it, its members side by side where there is room. `leaf` writes what has none."""
+    """A value as JSON and Python have it, as many members on a line as fit. `leaf` writes what has no members."""
     whole = leaf(value)
     if whole is not None:
         return whole
@@ -105,7 +105,7 @@ def laid_out(value: Any, leaf: Callable[[Any], str | None]) -> str:
 
 
 def shell_line(one: Line, mode: str = "if_there", title: str = "", *, names: Mapping[str, str]) -> str:
-    """A line of a script; `mode` is "build" for what makes something, else the script's function that is called."""
+    """A line of a script. `mode` is "build", or which of the script's functions to call."""
     if isinstance(one, Until):
         return shell_command(one.look, names, f"retry is {shlex.quote(one.text)} ")
     if isinstance(one, Wait):
@@ -123,12 +123,12 @@ def shell_line(one: Line, mode: str = "if_there", title: str = "", *, names: Map
 def shell_command(one: Call, names: Mapping[str, str], before: str = "") -> str:
     words = [f"aws {one.service} {xform_name(one.operation, '-')}", *['"${method[@]}"'] * one.of_method]
     words += sorted((shell_option(one, *pair, names) for pair in one.parameters.items()), key=has_lines)
-    words += [f"--query {call_text.query_word(one.query, names)} --output text"] if one.query else []
+    words += [f"--query {query_word(one.query, names)} --output text"] if one.query else []
     return fill(words, " ", f" \\\n{MARGIN}", before)
 
 
 def shell_option(one: Call, name: str, value: Any, names: Mapping[str, str]) -> str:
-    """JSON is written as Key=value where that says the same, and on several lines where it is long.
+    """An option. JSON is written as Key=value where that means the same, and on several lines where it is long.
 
     https://docs.aws.amazon.com/cli/latest/userguide/cli-usage-shorthand.html
     """
@@ -146,7 +146,7 @@ def shell_option(one: Call, name: str, value: Any, names: Mapping[str, str]) -> 
 
 
 def shorthand(value: Any) -> str:
-    """A flat object as Key=value,Key=value; "" where a sign in it could mean something else."""
+    """A flat object as Key=value,Key=value; "" where a character in it could mean something else."""
     pairs = []
     for key, member in value.items() if isinstance(value, dict) else ():
         member = member[0] if isinstance(member, list) and len(member) == 1 else member
@@ -154,6 +154,14 @@ def shorthand(value: Any) -> str:
             return ""
         pairs.append(f"{key}={member}")
     return ",".join(pairs)
+
+
+def query_word(query: str, names: Mapping[str, str]) -> str:
+    """A JMESPath as one word of a shell. Its own quotes are single ones as a rule, so it stands in double ones."""
+    if "'" not in query:
+        return shell_word(query, names)
+    parts = [f"${{{name}}}" if name else re.sub(r'([\\$`"])', r"\\\1", part) for part, name in split(query, names)]
+    return f'"{"".join(parts)}"'
 
 
 def json_leaf(value: Any) -> str | None:
@@ -202,3 +210,17 @@ def python_argument(name: str, value: Any, names: Mapping[str, str]) -> str:
         return None if isinstance(value, (dict, list)) else repr(value)
 
     return f"{name}={laid_out(value, leaf)}".replace("\n", f"\n{MARGIN}")
+
+
+def text(value: str, names: Mapping[str, str]) -> str:
+    """A string of Python, an f-string where a variable stands in it."""
+    parts = list(split(value, names))
+    if len(parts) == 1 and parts[0][1]:
+        return parts[0][1].lower()
+    if not any(name for part, name in parts):
+        return quoted(value)
+    inner = "".join(
+        f"{{{name.lower()}}}" if name else quoted(part)[1:-1].replace("{", "{{").replace("}", "}}")
+        for part, name in parts
+    )
+    return f'f"{inner}"'

@@ -1,6 +1,6 @@
-"""Where the time of a run went: its steps, and in each the calls, the waits and the rest. Made from its transcript.
+"""Where the time of a run went: its steps, and in each the calls, the waits and the rest.
 
-All times are in seconds. No moment is counted twice: calls, waits, pauses and the rest add up to the whole run.
+All times are in seconds. No moment counts twice: calls, waits, pauses and the rest add up to the whole run.
 """
 
 from __future__ import annotations
@@ -11,19 +11,18 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from provision.record.recording import Recording
-from provision.replay.scenes import LONGEST_SILENCE, Scene, scenes
+from provision.replay.scenes import LONGEST_SILENCE, Event, Scene, scenes
 
-Event = dict[str, Any]
 Span = tuple[float, float]
-NOTICEABLE = 0.05  # seconds from which on a wait or a call is named
-LISTED = 5  # how many of them are
+NOTICEABLE = 0.05  # seconds; a shorter wait or call is not listed
+LISTED = 5  # at most so many waits, and so many calls
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A stretch of time in which one call, or one wait, was under way; `about` is the transcript's event.
+    """A time in which one call or one wait was under way; `about` is the transcript's event.
 
-    A call that waits in between, or that interrupts a wait, has several pieces, and so has such a wait.
+    A call with a wait inside has several pieces; so has a wait that calls interrupt.
     """
 
     kind: str  # "call" or "wait"
@@ -72,7 +71,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Timeline:
-    """A run's parts in their order. Their times leave out the pauses: what remains is `length`."""
+    """A run's parts in their order. Their times, and `length`, leave out the pauses."""
 
     recording: Recording
     rows: list[Row]
@@ -80,13 +79,13 @@ class Timeline:
     length: float
 
     def seconds_of(self, kind: str) -> float:
-        """Of calls or of waits; "rest" is what the suite did itself, and requests that are no calls of AWS's API."""
+        """Of calls or of waits; "rest" is the suite's own work, and requests that are no calls of AWS's API."""
         if kind == "rest":
             return max(self.length - self.seconds_of("call") - self.seconds_of("wait"), 0.0)
         return sum(piece.seconds for row in self.rows for piece in row.pieces if piece.kind == kind)
 
     def longest(self, kind: str) -> list[tuple[float, Row, Piece]]:
-        """The longest waits, or calls: the seconds of each in all its pieces, its row, and its last piece."""
+        """The longest waits or calls: the seconds of each in all its pieces, its row, and its last piece."""
         found: dict[tuple[int, Any], tuple[float, Row, Piece]] = {}
         for row in self.rows:
             for piece in (one for one in row.pieces if one.kind == kind):
@@ -96,14 +95,14 @@ class Timeline:
         return [one for one in in_order if one[0] >= NOTICEABLE][:LISTED]
 
     def remarks(self) -> Iterator[str]:
-        """The total with what it is made of, and what else must be known of the run."""
+        """The total and its parts, and how the run ended unless it ended well."""
         calls, writes = sum(row.calls for row in self.rows), sum(row.writes for row in self.rows)
         parts = [f"calls {in_short(self.seconds_of('call'))} s ({calls}, of them {writes} writing)"]
         parts += [f"waits {in_short(self.seconds_of('wait'))} s", f"the rest {in_short(self.seconds_of('rest'))} s"]
         parts += [f"pauses {in_short(sum(self.pauses))} s"] if self.pauses else []
         yield f"{in_short(self.length + sum(self.pauses))} s: {', '.join(parts)}."
         if self.pauses:
-            yield "Pauses, in which somebody was asked, or read, are left out of the table and its times."
+            yield "Pauses, in which a person was asked or read, are left out of the table."
         ended = self.recording.ended
         is_open = self.rows and all(event["type"] != "done" for event in self.rows[-1].scene.events)
         where = f" in {self.rows[-1].title}" if is_open else ""
@@ -116,17 +115,17 @@ class Timeline:
 
 
 def in_short(seconds: float) -> str:
-    """As short as it tells enough: 0.04, 4.2, 1234."""
+    """With as many digits as say enough: 0.04, 4.2, 1234."""
     return f"{seconds:.2f}" if 0 < seconds < 0.095 else f"{seconds:.1f}" if seconds < 999.95 else f"{seconds:.0f}"
 
 
 def timeline(recording: Recording) -> Timeline:
-    """The timeline of one run. A run that was killed ends with the last that was written down."""
+    """The timeline of one run. A killed run ends with its last event."""
     parts = scenes(recording, unseen=True)
     rows = [Row(title_of(part), part) for part in parts if any(event["type"] != "ended" for event in part.events)]
     place(rows)
     waits = list(waits_in(recording))
-    # Inside a call the wait that began last is the one that goes on; between calls, calls interrupt a wait.
+    # Inside a call, the wait that began last counts. Outside, a call interrupts a wait.
     inside = sorted((one for one in waits if one.about["call"] is not None), key=lambda one: -one.start)
     between = [one for one in waits if one.about["call"] is None]
     calls = [Piece("call", call["at"], ended_at(call), call) for call in recording.calls]
@@ -147,7 +146,7 @@ def title_of(scene: Scene) -> str:
 
 
 def place(rows: list[Row]) -> None:
-    """When each row began and ended, none before the one before it had."""
+    """Set when each row began and ended; none begins before the one above it has ended."""
     last = 0.0
     for row in rows:
         row.start = max(last, min(event["at"] for event in row.scene.events)) if last or row.scene.step else 0.0
@@ -159,7 +158,7 @@ def ended_at(event: Event) -> float:
 
 
 def waits_in(recording: Recording) -> Iterator[Piece]:
-    """What was waited for. An event tells of a wait at one moment; where it ended is seen by what came next."""
+    """The waits. An event reports one at one moment; it ended when its call did, or else the next event came."""
     calls = {call["number"]: call for call in recording.calls}
     for event, after in zip(recording.events, [*recording.events[1:], *recording.events[-1:]], strict=True):
         if event["type"] == "wait":
@@ -170,7 +169,7 @@ def waits_in(recording: Recording) -> Iterator[Piece]:
 
 
 def apart(pieces: Iterable[Piece]) -> Iterator[Piece]:
-    """The pieces with none of their time in common: what two of them claim is the earlier one's in the list."""
+    """The pieces without overlaps: of two pieces, the earlier one in the list gets the time that both have."""
     taken: list[Span] = []
     for piece in pieces:
         if piece.start == piece.end:
@@ -181,7 +180,7 @@ def apart(pieces: Iterable[Piece]) -> Iterator[Piece]:
 
 
 def free(start: float, end: float, taken: list[Span]) -> Iterator[Span]:
-    """The parts between two moments that are in none of the intervals, which are sorted and do not overlap."""
+    """The parts between two moments that are in none of these spans, which are sorted and do not overlap."""
     for begin, until in taken[max(bisect_left(taken, (start, start)) - 1, 0) :]:
         if begin >= end:
             break
@@ -195,7 +194,7 @@ def free(start: float, end: float, taken: list[Span]) -> Iterator[Span]:
 def pauses(rows: list[Row], pieces: list[Piece], recording: Recording) -> list[Span]:
     """When nothing was under way for long: a person was asked, or read. In a lesson that is most of the time.
 
-    In a step the suite is at work all the time; a teardown asks in the course of its first.
+    A step has no pauses, except that a teardown asks within its first one.
     """
     program = recording.header["program"]
     busy = [(row.start, row.end) for row in rows if is_busy(row, program)]
@@ -214,5 +213,5 @@ def is_busy(row: Row, program: str) -> bool:
 
 
 def without(cut: list[Span], moment: float) -> float:
-    """A moment of the run as one of the time that is left when the pauses are cut out."""
+    """A moment of the run, counted without the pauses before it."""
     return moment - sum(max(min(end, moment) - start, 0.0) for start, end in cut)

@@ -1,4 +1,4 @@
-"""A run's timeline in the terminal: a table with a bar in each row, at any width and in any encoding."""
+"""A run's timeline in the terminal: a table with a bar in each row, for any width and encoding."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from rich.text import Text
 
 from provision.replay.timeline import Row, Timeline, in_short
 from provision.terminal.screen import Screen
+from provision.terminal.shell import is_unicode
 
 BLOCKS = {"call": "█", "wait": "░", "rest": "─"}
 ASCII = {"call": "#", "wait": "=", "rest": "."}
-NUMBERS = 30  # columns that the numbers take, with what is between them
+NUMBERS = 30  # columns of the numbers and the space between them
 COLOURS = {"call": "blue", "wait": "yellow", "rest": "dim"}
 
 
 class Bars:
-    """The bar of a row, as wide as its column is."""
+    """The bar of a row, as wide as its column."""
 
     def __init__(self, row: Row, length: float) -> None:
         self.row, self.length = row, length
@@ -33,7 +34,7 @@ class Bars:
 
 
 def cells(row: Row, length: float, width: int) -> list[str]:
-    """What a bar shows in each cell. The shorter is drawn over the longer, so that nothing is hidden."""
+    """What a bar shows in each cell. Short pieces are drawn over long ones, so that none is hidden."""
     drawn = [""] * width
     spans = [("rest", row.start, row.end)]
     spans += [(one.kind, one.start, one.end) for one in sorted(row.pieces, key=lambda piece: -piece.seconds)]
@@ -46,12 +47,8 @@ def cells(row: Row, length: float, width: int) -> list[str]:
 
 
 def marks_for(encoding: str) -> dict[str, str]:
-    """Blocks where the output can have them."""
-    try:
-        "".join(BLOCKS.values()).encode(encoding)
-    except (UnicodeEncodeError, LookupError):
-        return ASCII
-    return BLOCKS
+    """Blocks, if the output can have them."""
+    return BLOCKS if is_unicode(encoding) else ASCII
 
 
 def table(shown: Timeline, width: int) -> Table:
@@ -68,7 +65,7 @@ def table(shown: Timeline, width: int) -> Table:
 
 
 def print_timeline(shown: Timeline, screen: Screen) -> None:
-    """The table, and around it in words the total, and the longest waits and calls: data."""
+    """The total, the table, and the longest waits and calls: data."""
     encoding = screen.data.encoding
 
     def tell(begin: str, words: str, style: str = "") -> None:
@@ -80,7 +77,7 @@ def print_timeline(shown: Timeline, screen: Screen) -> None:
     for remark in shown.remarks():
         tell("", remark)
     screen.tell()
-    # A line that fills a terminal's last column makes some add an empty one.
+    # Some terminals add an empty line after a full one.
     width = screen.data.width - 1 if screen.data_in_terminal else 80
     screen.data.print(table(shown, width), width=width)
     marks = marks_for(encoding)

@@ -23,7 +23,7 @@
         right = Math.max(right, part.getBoundingClientRect().right);
       }
     });
-    // On a narrow screen the picture is wider than there is room: what is new must be seen.
+    // On a narrow screen the picture scrolls: bring what is new into sight.
     var frame = drawn.getBoundingClientRect();
     if (right > left) { drawn.scrollLeft += (left + right) / 2 - (frame.left + frame.right) / 2; }
   }
@@ -61,7 +61,7 @@
     }
     light(sections[now]);
   }
-  // With all pages at once the one that is read is the one that has come up under the bar.
+  // With all pages shown, the current one is the last that begins above the bar's lower edge.
   function current() {
     if (root.classList.contains("single")) { return now; }
     var found = 0;
@@ -82,10 +82,6 @@
     sections.forEach(function (section, index) { if (!single) { now = index; measure(); } });
     now = reading;
   });
-  document.getElementById("theme").addEventListener("click", function () {
-    var dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
-    root.dataset.theme = dark ? "light" : "dark";
-  });
   document.addEventListener("keydown", function (event) {
     if (event.altKey || event.ctrlKey || event.metaKey || event.target.closest("pre")) { return; }
     var aside = event.target.closest("figure");
@@ -93,7 +89,8 @@
     if (event.key === "ArrowRight") { show(current() + 1, true, true); }
     if (event.key === "ArrowLeft") { show(current() - 1, true, true); }
   });
-  document.querySelectorAll("[data-copy]").forEach(function (box) {
+  // A browser lets a page copy only from a file, or over HTTPS.
+  (navigator.clipboard ? document.querySelectorAll("[data-copy]") : []).forEach(function (box) {
     var button = document.createElement("button");
     button.type = "button";
     button.className = "copy";
@@ -101,25 +98,18 @@
     button.setAttribute("aria-label", "Copy " + box.dataset.copy);
     button.addEventListener("click", function () {
       var text = box.querySelector("pre").textContent;
-      function done() { button.textContent = "Copied"; told.textContent = "Copied " + box.dataset.copy; setTimeout(function () { button.textContent = "Copy"; }, 1500); }
-      function byHand() {
-        var area = document.createElement("textarea");
-        area.value = text;
-        document.body.appendChild(area);
-        area.select();
-        document.execCommand("copy");
-        area.remove();
-        button.focus();
-        done();
-      }
-      if (navigator.clipboard) { navigator.clipboard.writeText(text).then(done, byHand); } else { byHand(); }
+      navigator.clipboard.writeText(text).then(function () {
+        button.textContent = "Copied";
+        told.textContent = "Copied " + box.dataset.copy;
+        setTimeout(function () { button.textContent = "Copy"; }, 1500);
+      });
     });
     box.insertBefore(button, box.firstChild);
   });
   function named() { return links.map(function (link) { return link.hash; }).indexOf(location.hash); }
   window.addEventListener("hashchange", function () { if (named() >= 0) { show(named(), true, true); } });
   window.addEventListener("resize", function () { measure(); light(sections[now]); });
-  // On paper the answers stand open.
+  // The answers are printed, too.
   var opened = [];
   window.addEventListener("beforeprint", function () {
     opened = Array.prototype.slice.call(document.querySelectorAll("details.answer:not([open])"));

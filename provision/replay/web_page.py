@@ -1,7 +1,7 @@
-"""One self-contained page out of a transcript: it works from a mail's attachment, and without JavaScript.
+"""One self-contained web page made of a transcript. It works as an attachment of a mail, and without JavaScript.
 
-Nothing in it is fetched from anywhere. What JavaScript adds is convenience: one step at a time, a picture that grows,
-buttons that copy. web_page.html, .css and .js are the page; here stands what it shows.
+It fetches nothing. JavaScript adds convenience: one step at a time, a picture that grows, buttons that copy.
+web_page.html, .css and .js are the page; this module says what it shows.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markdown_it import MarkdownIt
@@ -22,20 +21,19 @@ from provision.lesson.call import Faces, faces
 from provision.lesson.page import Page, names, read
 from provision.lesson.picture import as_svg
 from provision.lesson.views import CONSOLE_MARKS
-from provision.record.recording import ACCOUNT, Recording, masked
-from provision.replay.scenes import Scene, existing, scenes, seconds_of
+from provision.record.recording import Recording, masked
+from provision.replay.scenes import Event, Scene, existing, scenes, seconds_of
 from provision.replay.timeline import in_short, timeline
 from provision.state.resources import name_of, noun_of
 from provision.terminal import outcome
 
-# What the bar of links says of a page that is no step's; its whole title is read out, and shown when pointed at.
+# Short titles for the bar of links; a screen reader and a pointer get the whole title.
 SHORT = {"Tests, and the end": "Tests", "The end": "End", "The proof that nothing is left": "Proof"}
-Event = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Written:
-    """A writing call: its faces, what was waited for, and its place in the time of the page, in percent."""
+    """A writing call: its faces, its waits, and its place in the time of the page, in percent."""
 
     call: Event
     faces: Faces
@@ -47,7 +45,7 @@ class Written:
 
 @dataclass(frozen=True)
 class View:
-    """A page of the run. `there` and `new`: the keys of what there was after it, and of what it made."""
+    """A page of the run. `there` and `new` are the keys of what existed after it, and of what it made."""
 
     number: int
     scene: Scene
@@ -71,7 +69,7 @@ class View:
 
 
 def web_page(recording: Recording, *, unmasked: bool = False) -> str:
-    """The page of one run. Account numbers, callers and the bodies of messages are left out unless told otherwise."""
+    """The page of one run; unless `unmasked` without account numbers, callers and the bodies of messages."""
     shown = recording if unmasked else masked(recording)
     environment = Environment(
         loader=PackageLoader("provision.replay", ""),
@@ -107,7 +105,7 @@ def rendered(markdown: str) -> Markup:
 
 
 def sha256(script: str) -> str:
-    """What a Content-Security-Policy knows an inline script by: https://www.w3.org/TR/CSP3/#grammardef-hash-source"""
+    """How a Content-Security-Policy names an inline script: https://www.w3.org/TR/CSP3/#grammardef-hash-source"""
     return f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}"
 
 
@@ -124,7 +122,7 @@ def title_of(recording: Recording) -> str:
 def facts_of(recording: Recording) -> dict[str, str]:
     header, ended = recording.header, recording.ended
     where = "AWS" if header.get("endpoint") is None else f"{header['endpoint']}, which is not AWS"
-    account = "" if header["account"] == ACCOUNT else f", account {header['account']}"
+    account = "" if header["account"] == "<account>" else f", account {header['account']}"
     writes = sum(not call["read"] for call in recording.calls)
     facts = {
         "When": f"{header['started'][:16].replace('T', ' ')} UTC",
@@ -166,7 +164,7 @@ def written(scene: Scene, page: Page | None, region: str) -> Iterator[Written]:
     length = max(max((event["at"] + event.get("seconds", 0.0) for event in events), default=0.0) - begin, 0.001)
     for call in (event for event in events if event["type"] == "call" and not event["read"]):
         shown = faces(call, page, region=region)
-        # In a box that wraps, the padding that lines fields up on a terminal is of no use.
+        # Without the spaces that align fields in a terminal: the box folds its lines.
         console = "\n".join(re.sub(r"^(\S.*?:) {2,}", r"\1 ", line) for line in shown.console)
         waits = last_of([event for event in events if event["type"] == "wait" and event["call"] == call["number"]])
         left, width = 100 * (call["at"] - begin) / length, 100 * call["seconds"] / length
@@ -174,5 +172,5 @@ def written(scene: Scene, page: Page | None, region: str) -> Iterator[Written]:
 
 
 def last_of(waits: list[Event]) -> list[Event]:
-    """Of each resource that was waited for the last that was said."""
+    """The last event of each wait."""
     return list({wait["reason"]: wait for wait in waits}.values())

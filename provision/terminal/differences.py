@@ -1,4 +1,4 @@
-"""How a difference is told: of two documents only the places that differ, in lines that fit."""
+"""A difference in words: of two documents only the places that differ, in lines that fit."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ LINES_OF_ONE_DIFFERENCE = 8
 def difference_lines(
     attribute: str, found: Any, wanted: Any, room: int, words: tuple[str, str] = ("was", "now")
 ) -> list[str]:
-    """What was and what is now, of a document only the places that differ. What needs more than `room` is spread.
+    """What was and what is now; of a document only the places that differ. A line longer than `room` is divided.
 
-    `words` are those for the two sides: of a plan nothing is now.
+    `words` name the two sides; a plan has other words than "was" and "now".
     """
     was_word, now_word = words
     gone, new = ("removed", "added") if now_word == "now" else ("to be removed", "to be added")
@@ -34,7 +34,7 @@ def difference_lines(
             lines.append(line)
         else:
             lines += [f"{place}", f"    {was_word} {short(was)}", f"    {now_word} {short(now)}"]
-    if not lines:  # equal place by place, and yet not the same to the service
+    if not lines:  # the service tells apart what is equal place by place
         lines = [attribute, f"    {was_word} {short(found)}", f"    {now_word} {short(wanted)}"]
     if len(lines) > LINES_OF_ONE_DIFFERENCE:
         more = len(lines) - LINES_OF_ONE_DIFFERENCE
@@ -43,7 +43,7 @@ def difference_lines(
 
 
 def differing_places(place: str, found: Any, wanted: Any) -> Iterator[tuple[str, Any, Any]]:
-    """Each place of two parsed documents that differs, by its name, with what stands there in the one and the other."""
+    """Each place where two parsed documents differ: its name, and what each of them has there."""
     if isinstance(found, list) or isinstance(wanted, list):
         one, other = as_list(found), as_list(wanted)
         if all(isinstance(member, dict) and "Sid" in member for member in one + other):
@@ -72,7 +72,7 @@ def in_one_only(one: Any, other: Any) -> list[Any]:
 
 
 def document(value: Any) -> Any:
-    """A JSON object that came as text, parsed; everything else as it is."""
+    """A JSON object that is a text, parsed; everything else as it is."""
     if isinstance(value, str) and value.startswith("{"):
         try:
             return json.loads(value)
@@ -86,7 +86,7 @@ def as_list(value: Any) -> list[Any]:
 
 
 def short(value: Any) -> str:
-    """A value on one line; of long documents the rest is left out, and no name or ARN is ever cut."""
+    """A value on one line. A long document is cut; a name or an ARN never is."""
     if value is None or value in ("", [], {}):
         return "nothing"
     if is_list_of_names(value):

@@ -1,4 +1,4 @@
-"""Values that JSON can hold, of bounded length."""
+"""Values that JSON can hold, at most so long."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from typing import Any
 from provision.terminal.redaction import unsigned
 
 LONGEST_STRING = 4_000
-
 LONGEST_LIST = 100
 
 
 def plain(value: Any) -> Any:
-    """A value of botocore's as JSON can have it."""
+    """A value of botocore's as JSON can hold it. Of bytes only their number and SHA-256 are kept."""
     if isinstance(value, Mapping):
         return {
             str(name): plain(member)
@@ -39,7 +38,7 @@ def plain(value: Any) -> Any:
 
 
 def bounded(value: Any) -> Any:
-    """A plain value, with what is very long cut; the last words say what was left out."""
+    """A plain value with long texts and lists cut; their last words say how much is left out."""
     if isinstance(value, dict):
         return {name: bounded(member) for name, member in value.items()}
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""How a program of this suite can end: the exit codes, and the one exception for endings that a person can act on.
+"""How a program of this suite can end: the exit codes, and the one exception for errors that a person can act on.
 
 The codes are those of the AWS CLI v2
 (https://docs.aws.amazon.com/cli/latest/userguide/cli-usage-returncodes.html), so that a script which already
@@ -8,7 +8,7 @@ understands `aws` understands these programs.
 from __future__ import annotations
 
 DONE = 0
-LEFT = 1  # finished, but something failed, was left, or was refused
+LEFT = 1  # the program came to its end, but something failed, was left, or was refused
 CHANGES = 2  # with --detailed-exitcode: there is something to do
 INTERRUPTED = 130  # Ctrl-C or SIGTERM
 USAGE = 252  # the command line, or a value on it, is wrong
@@ -19,9 +19,9 @@ SERVICE = 254  # AWS answered with an error
 class UserError(Exception):
     """The program ends here, and a person can do something about it.
 
-    `what` is one sentence saying what happened, `means` what that means, `advice` what to do next (any number of
-    lines), `resources` what it is about, where that is a list: kind, identity and a remark of each.
-    Only `__main__` turns this into words on the screen and `exit_code`; no traceback is shown for it.
+    `what` is one sentence that says what happened, `means` what that means, `advice` what to do next (any number of
+    lines), `resources` which resources it is about: kind, identity and a remark of each. Only `__main__` shows it, and
+    ends with `exit_code`; there is no traceback.
     """
 
     exit_code = LEFT

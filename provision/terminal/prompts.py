@@ -37,7 +37,7 @@ def ask(screen: Screen, question: str, *, flag: str) -> None:
 
 
 def agrees(screen: Screen, question: str) -> bool:
-    """Whether a person, asked now, says yes."""
+    """Ask, and return whether the answer is yes."""
     try:
         ask(screen, question, flag="--yes")
     except outcome.Declined:
@@ -46,10 +46,10 @@ def agrees(screen: Screen, question: str) -> bool:
 
 
 def choose(screen: Screen, title: str, choices: Mapping[str, str], keys: Mapping[str, str], numbers: int = 0) -> str:
-    """Ask which of the choices; the word that was chosen, or a number up to `numbers`.
+    """Ask for one of the choices; return its word, or a number up to `numbers`.
 
-    `choices` are words with what they mean, `keys` the letter for each. Enter means the first, the end of the input the
-    last. Raises UserError where nobody is there to be asked.
+    `choices` are words with what they mean, `keys` the letter of each. Enter means the first choice, the end of the
+    input the last.
     """
     words = list(choices)
 
@@ -73,11 +73,11 @@ def choose(screen: Screen, title: str, choices: Mapping[str, str], keys: Mapping
         if answer == "?":
             show_them()
         else:
-            screen.say(f"{answer!r} is none of them. To see them again: ?", "yellow")
+            screen.say(f"{answer!r} is not a choice. To see the choices again: ?", "yellow")
 
 
 def pause(screen: Screen, prompt: str, answers: Collection[str]) -> str:
-    """Which of these answers a person gives before it goes on; "" at the end of the input, too."""
+    """Wait until a person gives one of these answers, and return it; "" at the end of the input."""
     screen.say()
     while True:
         try:
@@ -86,14 +86,14 @@ def pause(screen: Screen, prompt: str, answers: Collection[str]) -> str:
             return ""
         if answer in answers:
             return answer
-        screen.say(f"{answer!r} is none of them.", "yellow")
+        screen.say(f"{answer!r} is not a choice.", "yellow")
 
 
 def in_parts(screen: Screen, parts: Sequence[Callable[[], None]], prompt: str, *, below: int) -> None:
-    """Show a long page part by part. In a terminal, what would not fit below the last stop waits for a person.
+    """Show a long page part by part. In a terminal, stop before a part that does not fit below the last stop.
 
-    A part only shows something: it is called twice, to be measured first. `below` are the lines that follow the last of
-    them. The answer "e" ends the stops, "x" and "q" the page.
+    A part only shows something: it is called twice, first to be measured. `below` is how many lines follow the last
+    part. The answer "e" ends the stops, "x" and "q" the page.
     """
     stopping, used = screen.in_terminal, 0
     sizes = [rows_of(screen, part) if stopping else 0 for part in parts]
@@ -109,7 +109,7 @@ def in_parts(screen: Screen, parts: Sequence[Callable[[], None]], prompt: str, *
 
 
 def rows_of(screen: Screen, part: Callable[[], None]) -> int:
-    """How many rows of the terminal something takes that is shown."""
+    """How many rows of the terminal a part takes."""
     with screen.talk.capture() as captured:
         part()
     lines = Text.from_ansi(captured.get()).split("\n")
@@ -117,7 +117,7 @@ def rows_of(screen: Screen, part: Callable[[], None]) -> int:
 
 
 def read_line(screen: Screen, prompt: str) -> str:
-    """What a person types. Raises EOFError at the end of the input."""
+    """The line that a person types. Raises EOFError at the end of the input."""
     with screen.interruptible(), screen.motionless():  # both before the question can be seen
         shown = Text(prompt, style="bold")
         if screen.in_terminal:
@@ -127,12 +127,12 @@ def read_line(screen: Screen, prompt: str) -> str:
         try:
             return input()
         except (EOFError, KeyboardInterrupt):
-            screen.talk.print()  # nobody has ended the question's line
+            screen.talk.print()  # the cursor is still behind the question
             raise
 
 
 def forget_typed_ahead() -> None:
-    """What was typed before a question was there is no answer to it."""
+    """Drop what was typed before a question was asked: it is no answer to it."""
     if sys.platform == "win32":
         import msvcrt  # Windows alone has it
 
@@ -148,7 +148,7 @@ def forget_typed_ahead() -> None:
 def wait_for_a_line() -> None:
     """Return once somebody has typed a line, or soon after a signal.
 
-    input() alone misses a Ctrl-C that comes just before it begins to read, and then waits for a key.
+    input() alone misses a Ctrl-C that comes just before it begins to read, and waits for a key.
     """
     if sys.platform == "win32":
         return  # select() knows sockets only there

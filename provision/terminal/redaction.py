@@ -1,7 +1,7 @@
-"""What is somebody's secret, and what a text or a value is without it.
+"""Texts and values without secrets.
 
-A log and a traceback are text, and anything may stand in them: whatever looks like a secret is left out. A transcript
-is made of what AWS was asked and answered, whose shape is known: there a secret has its place.
+Anything may be in a log or a traceback, so whatever looks like a secret is left out of them. A transcript has requests
+and answers of AWS, whose shape is known: there secrets are left out by their place.
 """
 
 from __future__ import annotations
@@ -20,16 +20,14 @@ SECRETS = re.compile(
     r"|[A-Za-z0-9/+=%_.-]{100,}"
     r"|(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])"
 )
-# Of a function's environment the names only, and of a session's token nothing, however short it is.
+# The values of a function's environment and a session's token are left out however short they are.
 ENVIRONMENT = re.compile(r"""(["']Variables["']\s*:\s*\{)[^{}]*(\})""")
 TOKEN = re.compile(r"""(x-amz-security-token["']?\s*[:=]\s*b?["']?)[^\s"',]+""", re.IGNORECASE)
-
 VARIABLES = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN", "AWS_BEARER_TOKEN")
-
-# A signed address lets whoever has it fetch what it names, for as long as it holds.
+# Whoever has a signed address may fetch what it names, for as long as it is valid.
 # https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html
 SIGNED = re.compile(r"\?\S*X-Amz-(?:Signature|Security-Token)=\S*")
-# What a function's environment may say in the open; every other variable may be somebody's secret.
+# The variables of a function's environment that may be shown; every other one may be a secret.
 OPEN_VARIABLES = frozenset({"TABLE_NAME"})
 
 
@@ -41,7 +39,7 @@ def without_secrets(text: str) -> str:
             text = text.replace(value, f"<{name}>")
     text = TOKEN.sub(r"\1<left out>", ENVIRONMENT.sub(r"\1<left out>\2", text))
     lines = text.splitlines(keepends=True)
-    # A file's path can look like a secret, and there is none in it.
+    # A file's path can look like a secret, and is none.
     return "".join(line if line.startswith('  File "') else SECRETS.sub("<left out>", line) for line in lines)
 
 
@@ -51,7 +49,7 @@ def unsigned(text: str) -> str:
 
 
 def without_strangers_secrets(value: Any) -> Any:
-    """A plain value with the variables of a function's environment named only: an adopted function may hold secrets."""
+    """A plain value without the values of a function's environment: an adopted function may have secrets there."""
     if isinstance(value, list):
         return [without_strangers_secrets(member) for member in value]
     if not isinstance(value, dict):
@@ -64,5 +62,5 @@ def without_strangers_secrets(value: Any) -> Any:
 
 
 def named_only(variables: Mapping[str, Any]) -> dict[str, Any]:
-    """A function's environment variables, of which only those of the suite's own show their value."""
+    """A function's environment variables; only the suite's own have their value."""
     return {name: text if name in OPEN_VARIABLES else f"<{name}>" for name, text in variables.items()}

@@ -1,6 +1,6 @@
 """The terminal, or the pipe, that a program talks to. Talk goes to stderr, data to stdout.
 
-What others wrote, AWS among them, is never read as markup. What is said is decided by the views of each room.
+Texts of AWS and others are never read as markup. The views of each room decide what is said.
 """
 
 from __future__ import annotations
@@ -32,22 +32,15 @@ if TYPE_CHECKING:
 
 
 DOCUMENT = 2  # the version of what --output json writes; docs/output.schema.json has its form
-
-FRAMES = 4  # drawings a second, of what a run is about
-
+FRAMES = 4  # drawings a second, of a run's progress
 INDENT = " " * 15  # of what belongs to the line above it
-
 NAMES_AT = len(INDENT) + 11  # the column of the names in a list of resources
-
-READABLE = 100  # columns at most for sentences: the eye does not find the way back from the end of longer lines
-
-
-# AWS's texts are never read as markup.
+READABLE = 100  # columns at most for sentences: longer lines are hard to read
 PLAIN_TEXT: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False, "soft_wrap": True}
 
 
-class Masked(io.TextIOBase):
-    """A file behind which some texts have others in their place."""
+class Masked:
+    """A file that gets some texts replaced by others."""
 
     def __init__(self, file: Any, masks: Mapping[str, str]) -> None:
         self.file = file
@@ -59,27 +52,15 @@ class Masked(io.TextIOBase):
         self.file.write(text)
         return len(text)
 
-    def flush(self) -> None:
-        self.file.flush()
-
-    def fileno(self) -> int:
-        number: int = self.file.fileno()
-        return number
-
-    def isatty(self) -> bool:
-        is_one: bool = self.file.isatty()
-        return is_one
-
-    @property
-    def encoding(self) -> Any:  # type: ignore[override]
-        return self.file.encoding
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.file, name)
 
 
 class Console(RichConsole):
-    """rich's, with two ways of its own.
+    """rich's console, with two differences.
 
-    A line and a drawing take turns: rich works out what to wipe before it writes, and when both did so at once the one
-    wiped what the other had just said. And a reader that goes away does not end the program: it says no more there.
+    A line and a drawing take turns: rich works out what to wipe before it writes, and two at once would wipe each
+    other's lines. And a reader that goes away does not end the program: the console falls silent.
     """
 
     def __init__(self, **settings: Any) -> None:
@@ -93,22 +74,22 @@ class Console(RichConsole):
     def on_broken_pipe(self) -> None:
         self.quiet = True
         with suppress(OSError, ValueError):
-            # Python would say so once more when it closes the stream.
+            # Python would report it once more when it closes the stream.
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
 
 
 class Progress(Protocol):
-    """How a run gets on: drawn below all that is said, or told in a line after a long silence."""
+    """A run's progress: drawn below all that is said, or a line after a long silence."""
 
     @property
     def notice(self) -> str:
-        """What a signal's handler had to say, which may not print."""
+        """What a signal's handler, which may not print, had to say."""
 
     def note(self, notice: str) -> None:
-        """Draw this from now on, too."""
+        """Draw this, too, from now on."""
 
     def doing(self) -> str:
-        """What is being done just now; "" in between."""
+        """What is being done now; "" in between."""
 
     def __rich_console__(self, console: RichConsole, options: ConsoleOptions) -> RenderResult: ...
 
@@ -119,13 +100,13 @@ class Screen:
     def __init__(self, *, talk: Console | None = None, data: Console | None = None, name: str = "") -> None:
         self.talk = talk or Console(stderr=True, **PLAIN_TEXT)
         self.data = data or Console(**PLAIN_TEXT)
-        # What has been shown, for `--output json`: one document in the place of the data, at the end.
+        # What has been shown, for `--output json`: one document at the end instead of the data.
         self.document: dict[str, Any] = {"schema": DOCUMENT, "program": name}
         self._document_to: Console | None = None
         self.asking = False
         self.in_terminal, self.data_in_terminal = self.talk.is_terminal, self.data.is_terminal
         self.presenting = False
-        self.look: list[str] = []  # the options that say so, for a command that goes on
+        self.look: list[str] = []  # the options for the same look, for a command to paste
         self._masks: dict[str, str] = {}
         self._progress: Progress | None = None
         self._live: Live | None = None
@@ -133,7 +114,7 @@ class Screen:
         self._said_at = time.monotonic()
 
     def use(self, *, plain: bool, presenting: bool, color: str = "auto", output: str = "text") -> None:
-        """`plain`: no colour, no emphasis, no line that changes. `presenting`: for a room to read, and to be filmed.
+        """`plain`: no colour, no emphasis, no line that changes. `presenting`: for an audience, and to be filmed.
 
         `color` is "auto", "always" or "never"; "auto" heeds NO_COLOR (https://no-color.org). The variable ACCESSIBLE,
         by which people who use a screen reader ask programs for plain text, means `plain`. `output` "json": stdout gets
@@ -162,7 +143,7 @@ class Screen:
         return self._document_to is not None
 
     def give_stdout_away(self) -> Callable[[str], None]:
-        """What writes to stdout from here on; what would have been data is said instead."""
+        """A function that alone writes to stdout from here on; data goes to stderr instead."""
         file = self.data.file
         self.data, self.data_in_terminal = self.talk, self.in_terminal
 
@@ -171,28 +152,28 @@ class Screen:
                 file.write(text)
                 file.flush()
             except BrokenPipeError:
-                # Whoever read has seen enough. Python would say so once more when it closes stdout.
+                # The reader is gone. Python would report it once more when it closes stdout.
                 os.dup2(os.open(os.devnull, os.O_WRONLY), file.fileno())
                 raise
 
         return write
 
     def with_talk_as_data(self) -> Screen:
-        """The same screen, where what is said was asked for: it goes to stdout, too."""
+        """The same screen with its talk on stdout, where that is what was asked for."""
         other = copy.copy(self)
         other.talk, other.in_terminal = self.data, self.data_in_terminal
         return other
 
     def finish(self, exit_code: int) -> None:
-        """The program ends: print the document, where it was asked for."""
+        """The program ends: print the document, if one was asked for."""
         if self._document_to is not None:
             self.document["exit_code"] = exit_code
-            ascii_only = not is_unicode(self._document_to.encoding)  # an escape of JSON's own can be read everywhere
+            ascii_only = not is_unicode(self._document_to.encoding)  # any reader of JSON knows its escapes
             text = json.dumps(plain(self.document), indent=2, ensure_ascii=ascii_only)
             self._document_to.print(Text(text), soft_wrap=True)
 
     def hide(self, value: str, name: str) -> None:
-        """From here on show <name> in the place of a value that an audience need not see, when presenting."""
+        """When presenting, show <name> from here on instead of a value that an audience need not see."""
         if self.presenting and value:
             self._masks[value] = f"<{name}>"
 
@@ -204,15 +185,15 @@ class Screen:
         self.prose(text[: len(text) - len(words)], words, style)
 
     def say_at_once(self, text: str) -> None:
-        """Talk from within a signal's handler: past the console, which may be in the middle of a line just then."""
+        """Talk from a signal's handler: past the console, which may be in the middle of a line."""
         if self._live is not None and self._progress is not None:
             self._progress.note(text)
             return
-        with suppress(OSError, ValueError):  # what stands in for stderr may be no file
+        with suppress(OSError, ValueError):  # stderr may have been replaced by something that is no file
             os.write(self.talk.file.fileno(), f"\n{text}\n".encode())
 
     def keep(self, text: str, style: str = "") -> None:
-        """Talk with something in it that a person may copy: left as one line, however long."""
+        """Talk that a person may copy from: it stays one line, however long."""
         self._said_at = time.monotonic()
         self.talk.print(Text(text, style=style), soft_wrap=True)
 
@@ -221,9 +202,9 @@ class Screen:
         self.data.print(Text(text), soft_wrap=True)
 
     def prose(self, begin: str, text: str, style: str = "", *, data: bool = False) -> None:
-        """Sentences behind a label: in a terminal they go on below themselves, in a pipe they stay one line.
+        """Sentences after a label: in a terminal they are folded below their beginning, in a pipe they stay one line.
 
-        Only between words; nothing that a person would copy (an ARN, a URL, a path) is ever divided.
+        They are folded between words only; nothing that a person would copy (an ARN, a URL, a path) is divided.
         """
         console = self.data if data else self.talk
         self._said_at = time.monotonic()
@@ -231,7 +212,7 @@ class Screen:
         if (self.data_in_terminal if data else self.in_terminal) and text:
             line = textwrap.fill(
                 text,
-                # One column less: a line that fills the last one makes some terminals add an empty one.
+                # One column less: some terminals add an empty line after a full one.
                 width=max(min(console.width - 1, READABLE), len(begin) + 20),
                 initial_indent=begin,
                 subsequent_indent=" " * len(begin),
@@ -241,7 +222,7 @@ class Screen:
         console.print(Text(line, style=style), soft_wrap=True)
 
     def between_words(self, text: Text, *, data: bool = False, below: int = NAMES_AT) -> None:
-        """A line of a list: in a terminal it goes on at the column `below`, in a pipe it stays one line."""
+        """A line of a list: in a terminal it is folded to the column `below`, in a pipe it stays one line."""
         console = self.data if data else self.talk
         if self.data_in_terminal if data else self.in_terminal:
             if below + max(map(len, text.plain.split(" "))) >= console.width:
@@ -251,7 +232,7 @@ class Screen:
         console.print(text, soft_wrap=True)
 
     def line(self, word: str, kind: str, name: str, style: str = "") -> None:
-        """A line of a list: what became of something (in the style), what it is, and what it is called."""
+        """A line of a list: what became of a resource (in the style), its type and its name."""
         text = Text("    ")
         text.append(f"{word:<10} ", style=style)
         text.append(f"{kind:<11}")
@@ -261,7 +242,7 @@ class Screen:
         self.space()
 
     def space(self) -> None:
-        """Room between two lines, for those in the last row."""
+        """Room between two lines, when presenting."""
         if self.presenting:
             self.say()
 
@@ -289,15 +270,15 @@ class Screen:
     ) -> None:
         """How it ended, what that means, and what to do.
 
-        `resources` are those of the stop in words: what each is, its name and a remark. `files` tell more, by what each
-        is called, when something failed.
+        `resources` are those of the stop in words: type, name and a remark of each. `files`, by title, are shown when
+        something failed.
         """
         what = stop.what
         about = [{"kind": kind, "identity": identity, "remark": remark} for kind, identity, remark in stop.resources]
         self.document["error"] = {"what": what, "means": stop.means, "advice": list(stop.advice), "things": about}
         failed = stop.exit_code != outcome.INTERRUPTED and not isinstance(stop, outcome.Declined)
         if failed:
-            # AWS's own words stand as the AWS CLI writes them.
+            # AWS's own words look as the AWS CLI writes them.
             what = f"aws: [ERROR]: {what}" if what.startswith("An error occurred (") else f"Error: {what}"
         self.say()
         self.say(what, "bold red" if failed else "bold yellow")
@@ -322,18 +303,18 @@ class Screen:
 
     @property
     def draws(self) -> bool:
-        """Whether something may be drawn that moves: on a terminal that can, and whose user has not asked for rest."""
+        """Whether something that moves may be drawn: the terminal can, and its user has not asked for plain text."""
         can = self.talk.is_terminal and self.talk.is_interactive and not self.talk.is_dumb_terminal
         return can and self.talk.file.isatty()  # FORCE_COLOR calls a pipe a terminal, too
 
     @property
     def is_drawing(self) -> bool:
-        """Whether something is drawn just now below what is said."""
+        """Whether something is being drawn below what is said."""
         return self._live is not None
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
-        """While the block lasts Ctrl-C ends the program at once: a person is asked, or no call is under way."""
+        """Inside the block Ctrl-C ends the program at once: a person is asked, or no call is under way."""
         self.asking = True
         try:
             yield
@@ -342,10 +323,10 @@ class Screen:
 
     @contextmanager
     def progress(self, progress: Progress) -> Iterator[None]:
-        """Show how a run gets on while the block lasts.
+        """Show a run's progress inside the block.
 
-        On a terminal below everything that is said, and gone without a trace at the end: what was said stays. Where
-        nothing can be drawn, or nothing should move, a line after a long silence.
+        On a terminal it is drawn below everything that is said, and wiped at the end. Where nothing can be drawn, or
+        nothing should move, there is a line after a long silence.
         """
         self._progress = progress
         try:
@@ -364,7 +345,7 @@ class Screen:
                 self.say(progress.notice, "bold yellow")
 
     def _draw(self, progress: Progress) -> None:
-        """Draw from here on. What was stopped is never started again: it would wipe what was said since, as its own."""
+        """Draw from here on. A stopped Live is not started again: it would wipe what was said since."""
         from rich.live import Live  # it takes time to import, which only a terminal needs
 
         live = Live(
@@ -386,21 +367,21 @@ class Screen:
         self._ticker.start()
 
     def _wipe(self) -> None:
-        """Draw no more, and leave nothing of it."""
+        """Stop drawing, and wipe it."""
         if self._live is not None and self._ticker is not None:
             self._ticker.stop()
             with self.talk.turn:
                 self._live.stop()
 
     def _still(self, progress: Progress) -> None:
-        """What is being done, when nothing has been said for long: a log must show that it is alive."""
+        """After a long silence say what is being done, so that a log shows that the program works."""
         doing = progress.doing()
         if doing and time.monotonic() - self._said_at >= SILENCE:
             self.prose("    still      ", doing, "cyan")
 
     @contextmanager
     def motionless(self) -> Iterator[None]:
-        """While the block lasts nothing is drawn: a person is typing."""
+        """Draw nothing inside the block: a person is typing."""
         if self._live is None or self._progress is None:
             yield
             return
@@ -412,5 +393,5 @@ class Screen:
 
 
 def is_sentence(advice: str) -> bool:
-    """Whether there is no command line in it, which must stay one line."""
+    """Whether it is a sentence, which may be folded, and has no command line in it, which must not be."""
     return advice.endswith((".", ":", ",")) and not advice.startswith(" ") and " -m " not in advice

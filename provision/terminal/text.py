@@ -1,4 +1,4 @@
-"""Lines that are divided between words, and only there."""
+"""Lines that are folded between words only."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def plural(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
-KEPT = "\N{NO-BREAK SPACE}"  # between words of one line; it never gets to a terminal
+KEPT = "\N{NO-BREAK SPACE}"  # between words that stay on one line; the terminal gets a space
 
 
 def kept(*words: str) -> str:
@@ -20,7 +20,7 @@ def kept(*words: str) -> str:
 
 
 def folded(text: Text, width: int, below: int) -> Text:
-    """Divided between words where it is wider than that, and going on at the column `below`; no word is divided."""
+    """The text in lines of at most that width, the second and later ones indented by `below`. No word is divided."""
     cuts: list[int] = []
     begins, column = 0, 0
     for word in re.finditer("[^ ]+", text.plain):

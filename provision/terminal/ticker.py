@@ -1,15 +1,15 @@
-"""A call every so many seconds, from a thread of its own."""
+"""A call every so many seconds, in a thread of its own."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
 
-SILENCE = 20.0  # seconds without a line after which one says what is still being done; waits speak every fifteen
+SILENCE = 20.0  # seconds without a line, after which one says what is still being done; waits have one every fifteen
 
 
 class Ticker:
-    """Calls `tick` every so many seconds, from a thread of its own, until it is stopped, or the block ends."""
+    """Calls `tick` every so many seconds, in a thread of its own, until it is stopped or the block ends."""
 
     def __init__(self, seconds: float, tick: Callable[[], None]) -> None:
         self.seconds = seconds
@@ -21,7 +21,7 @@ class Ticker:
         self._thread.start()
 
     def stop(self) -> None:
-        """Returns when the last call has."""
+        """Returns once the last call has returned."""
         self._over.set()
         self._thread.join()
 

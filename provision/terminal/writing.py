@@ -1,4 +1,4 @@
-"""Files that a command writes: whole or not at all."""
+"""Files that a person asks for."""
 
 from __future__ import annotations
 
@@ -11,10 +11,7 @@ from provision.terminal.screen import Screen
 
 
 def write_file(path: Path, text: str, screen: Screen) -> None:
-    """Write what a person asked to have in a file, "-" being stdout. Raises UserError.
-
-    What stood there goes only when all of it is written.
-    """
+    """Write a file that a person asked for; "-" is stdout. Raises UserError."""
     if str(path) == "-":
         with writing(Path("stdout")):
             screen.give_stdout_away()(text)
@@ -26,7 +23,7 @@ def write_file(path: Path, text: str, screen: Screen) -> None:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """An OSError inside the block becomes a Stop that says what cannot be written."""
+    """An OSError inside the block becomes a UserError that says what cannot be written."""
     try:
         yield
     except OSError as error:
