@@ -29,7 +29,7 @@ def provision(aws: Clients, settings: Settings, state: State) -> None:
 
     role = settings.api_role
     provision_role(aws, state, "api-role", role, policy_document("trust-apigateway", aws, settings))
-    arn = managed_policy_arn(aws, settings)
+    arn = aws.managed_policy_arn(settings.managed_policy)
     provision_attachment(aws, state, "api-role/logs-policy", "api-role", role, arn)
 
 
@@ -126,8 +126,3 @@ def wait_until_ready(aws: Clients, name: str) -> None:
         RoleName=name,
         WaiterConfig={"Delay": 1, "MaxAttempts": 60},
     )
-
-
-def managed_policy_arn(aws: Clients, settings: Settings) -> str:
-    """AWS's own policies belong to the account "aws" of the partition."""
-    return f"arn:{aws.partition}:iam::aws:policy/{settings.managed_policy}"

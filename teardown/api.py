@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from provision.api import find_permission, list_apis
+from provision.api import list_apis
 from provision.aws.clients import Clients
 from provision.settings import Settings
 from provision.state.entries import TAG, Resource
@@ -23,11 +23,6 @@ def find(aws: Clients, state: State, resource: Resource) -> dict[str, Any] | Non
 def has_our_tag(state: State, api: dict[str, Any]) -> bool:
     """Whether the API carries this deployment's tag."""
     return bool(api["Tags"].get(TAG) == state.deployment)
-
-
-def find_permission_of(aws: Clients, state: State, resource: Resource) -> dict[str, Any] | None:
-    """The statement of the function's policy; None if it is gone."""
-    return find_permission(aws.lambda_, resource.identity["FunctionName"], resource.identity["StatementId"])
 
 
 def permission_is_part(aws: Clients, state: State, resource: Resource, function: dict[str, Any]) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -31,13 +30,6 @@ GONE_READS_IF_UNSURE = 10
 # Seconds that the proof waits for what was deleted to vanish everywhere; AWS names up to 60 for a queue.
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_DeleteQueue.html
 GONE_WITHIN_SECONDS = 90.0
-
-# A log group comes back when an invocation writes after the group's deletion: while the function is there, and as
-# long after it as the longest invocation lasts.
-# https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
-LATE_WRITE = datetime.timedelta(minutes=15)
-# How far two clocks may differ: AWS refuses requests that are signed with a clock further off.
-CLOCKS = datetime.timedelta(minutes=5)
 
 NOT_THERE = frozenset(
     {
@@ -173,15 +165,8 @@ def failure(aws: Clients, resource: Resource, error: Exception) -> str:
 
 
 def is_to_be_left(state: State, resource: Resource, include_adopted: bool) -> bool:
-    """Whether it is not to be deleted, as it was there before. An attachment goes at least with a policy of ours."""
-    if include_adopted or not resource.is_adopted:
-        return False
-    return resource.kind != "iam:role-policy-attachment" or not any(
-        entry.kind == "iam:policy"
-        and entry.identity["PolicyArn"] == resource.identity["PolicyArn"]
-        and not entry.is_adopted
-        for entry in state.resources
-    )
+    """Whether it is put back and left, as it was there before."""
+    return resource.is_adopted and not include_adopted and not VERBS[resource.kind].is_ended(state, resource)
 
 
 def was_restored(aws: Clients, state: State, resource: Resource) -> bool:
@@ -292,11 +277,11 @@ def look(aws: Clients, state: State, resource: Resource) -> dict[str, Any] | Non
 def is_ours(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> bool:
     """Whether it is what the state file recorded: by its own tag, or, where it can carry none, by its parent's.
 
-    Which of the two is a matter of the kind and not of the entry, whose word is only a claim.
+    Which of the two is a matter of the resource type and not of the entry, whose word is only a claim.
     """
-    if resource.kind == "lambda:event-source-mapping" and "Tags" not in found:
-        return is_between_ours(aws, state, resource, found)
     is_part = VERBS[resource.kind].is_part
+    if is_part is None and "Tags" not in found:  # a trigger, in some partitions
+        return is_between_ours(aws, state, resource, found)
     if is_part is None:
         return state.is_ours(resource, found)
     parent = state.record(resource.parent or "")
@@ -420,37 +405,11 @@ def is_there(aws: Clients, state: State, resource: Resource) -> bool:
     found = VERBS[resource.kind].find(aws, state, resource)
     if found is None:
         return False
-    if resource.kind == "logs:log-group" and came_back(aws, state, resource, found):
+    if VERBS[resource.kind].came_back(aws, state, resource, found):
         with state.deleting(resource):
             VERBS[resource.kind].delete(aws, state, resource, found)
         return True
     return is_ours(aws, state, resource, found)
-
-
-def came_back(aws: Clients, state: State, log_group: Resource, found: dict[str, Any]) -> bool:
-    """Whether a log group found after its deletion can only be from the function that was just deleted.
-
-    Lambda puts no tags on it (moto those of the one that was deleted). It came after ours was deleted, not long after
-    the function was, and is not one that somebody else had made before.
-    """
-    function = next((entry for entry in state.resources if entry.kind == "lambda:function"), None)
-    if function is None or found["logGroupName"] != f"/aws/lambda/{function.identity['FunctionName']}":
-        return False
-    if function.status != "deleted" or VERBS[function.kind].find(aws, state, function) is not None:
-        return False
-    born = immutable_id(log_group.kind, found)
-    if (
-        found["Tags"] not in ({}, state.tags)
-        or born is None
-        or born in (log_group.outputs.get("namesake"), log_group.outputs.get("id"))
-    ):
-        return False
-    at = datetime.datetime.fromtimestamp(int(born) / 1000, datetime.timezone.utc)
-    try:
-        ours_went, function_went = (datetime.datetime.fromisoformat(entry.since) for entry in (log_group, function))
-        return ours_went - CLOCKS <= at <= max(ours_went, function_went) + LATE_WRITE
-    except (ValueError, TypeError):  # the file says no time
-        return False
 
 
 def receipt(state: State) -> dict[str, object]:

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 from typing import Any
 
 from provision.aws.clients import Clients
-from provision.function import find_function, find_log_group, wait_until_updated
+from provision.function import find_function, wait_until_updated
 from provision.package import code_sha256
 from provision.settings import Settings
 from provision.state.entries import TAG, TAG_KEYS, Resource
+from provision.state.resources import immutable_id
 from provision.state.state import State
 from provision.terminal import outcome
 from teardown.trigger import others_hanging, refuse_while_ours_is_on
 
-
-def find(aws: Clients, state: State, resource: Resource) -> dict[str, Any] | None:
-    """The function's configuration; None if it is gone."""
-    return find_function(aws.lambda_, resource.identity["FunctionName"])
-
-
-def find_logs(aws: Clients, state: State, resource: Resource) -> dict[str, Any] | None:
-    """The log group; None if it is gone."""
-    return find_log_group(aws.logs, resource.identity["logGroupName"])
+# A log group comes back when an invocation writes after the group's deletion: while the function is there, and as
+# long after it as the longest invocation lasts.
+# https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+LATE_WRITE = datetime.timedelta(minutes=15)
+# How far two clocks may differ: AWS refuses requests that are signed with a clock further off.
+CLOCKS = datetime.timedelta(minutes=5)
 
 
 def others_on(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> list[str]:
@@ -136,3 +135,29 @@ def delete_log_group(aws: Clients, state: State, resource: Resource, found: dict
     aws.logs.delete_log_group(
         logGroupName=resource.identity["logGroupName"],
     )
+
+
+def came_back(aws: Clients, state: State, log_group: Resource, found: dict[str, Any]) -> bool:
+    """Whether a log group found after its deletion can only be from the function that was just deleted.
+
+    Lambda puts no tags on it (moto those of the one that was deleted). It came after ours was deleted, not long after
+    the function was, and is not one that somebody else had made before.
+    """
+    function = next((entry for entry in state.resources if entry.key == "function"), None)
+    if function is None or found["logGroupName"] != f"/aws/lambda/{function.identity['FunctionName']}":
+        return False
+    if function.status != "deleted" or find_function(aws.lambda_, function.identity["FunctionName"]) is not None:
+        return False
+    born = immutable_id(log_group.kind, found)
+    if (
+        found["Tags"] not in ({}, state.tags)
+        or born is None
+        or born in (log_group.outputs.get("namesake"), log_group.outputs.get("id"))
+    ):
+        return False
+    at = datetime.datetime.fromtimestamp(int(born) / 1000, datetime.timezone.utc)
+    try:
+        ours_went, function_went = (datetime.datetime.fromisoformat(entry.since) for entry in (log_group, function))
+        return ours_went - CLOCKS <= at <= max(ours_went, function_went) + LATE_WRITE
+    except (ValueError, TypeError):  # the file says no time
+        return False

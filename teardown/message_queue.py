@@ -12,11 +12,6 @@ from provision.state.state import State
 from teardown.trigger import others_hanging, refuse_while_ours_is_on
 
 
-def find(aws: Clients, state: State, resource: Resource) -> dict[str, Any] | None:
-    """The queue's attributes; None if it is gone."""
-    return find_queue(aws.sqs, resource.identity["QueueName"])
-
-
 def others_on(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> list[str]:
     """The names of somebody else's triggers on the queue."""
     return others_hanging(aws, state, EventSourceArn=found["QueueArn"])

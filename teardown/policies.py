@@ -6,16 +6,11 @@ from typing import Any
 
 from provision.aws.clients import Clients
 from provision.aws.reasons import STILL_ATTACHED
-from provision.policies import document_digest, find_policy
+from provision.policies import document_digest
 from provision.roles import find_role
 from provision.state.entries import TAG, TAG_KEYS, Resource
 from provision.state.state import State
 from provision.terminal import outcome
-
-
-def find(aws: Clients, state: State, resource: Resource) -> dict[str, Any] | None:
-    """The policy; None if it is gone."""
-    return find_policy(aws.iam, resource.identity["PolicyArn"])
 
 
 def others_on(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> list[str]:

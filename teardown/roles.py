@@ -7,28 +7,27 @@ from typing import Any
 
 from provision.aws.clients import Clients
 from provision.aws.reasons import STILL_ATTACHED
-from provision.roles import find_attachment, find_role, managed_policy_arn
 from provision.settings import Settings
 from provision.state.entries import TAG_KEYS, Resource
 from provision.state.state import State
 from provision.terminal import outcome
 
 
-def find(aws: Clients, state: State, resource: Resource) -> dict[str, Any] | None:
-    """The role; None if it is gone."""
-    return find_role(aws.iam, resource.identity["RoleName"])
-
-
-def find_attached(aws: Clients, state: State, resource: Resource) -> dict[str, Any] | None:
-    """The attachment; None if it is gone."""
-    return find_attachment(aws.iam, resource.identity["RoleName"], resource.identity["PolicyArn"])
-
-
 def attachment_is_part(aws: Clients, state: State, resource: Resource, role: dict[str, Any]) -> bool:
     """Whether it is on the role it is recorded for, and of a policy that the suite attaches."""
     policies = {entry.identity["PolicyArn"] for entry in state.resources if entry.kind == "iam:policy"}
-    policies.add(managed_policy_arn(aws, Settings()))
+    policies.add(aws.managed_policy_arn(Settings().managed_policy))
     return resource.identity["RoleName"] == role["RoleName"] and resource.identity["PolicyArn"] in policies
+
+
+def is_of_our_policy(state: State, attachment: Resource) -> bool:
+    """Whether its policy is one that the suite made: such a policy is deleted, and must be detached before."""
+    return any(
+        entry.kind == "iam:policy"
+        and entry.identity["PolicyArn"] == attachment.identity["PolicyArn"]
+        and not entry.is_adopted
+        for entry in state.resources
+    )
 
 
 def detach_policy(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> None:

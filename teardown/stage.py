@@ -6,14 +6,8 @@ from typing import Any
 
 from provision.aws.clients import Clients
 from provision.settings import Settings
-from provision.stage import find_stage
 from provision.state.entries import Resource
 from provision.state.state import State
-
-
-def find(aws: Clients, state: State, resource: Resource) -> dict[str, Any] | None:
-    """The stage; None if it is gone."""
-    return find_stage(aws.apigateway, resource.identity["restApiId"], resource.identity["stageName"])
 
 
 def is_part(aws: Clients, state: State, resource: Resource, api: dict[str, Any]) -> bool:

@@ -7,16 +7,11 @@ from typing import Any
 from provision.aws.clients import Clients
 from provision.state.entries import TAG_KEYS, Resource
 from provision.state.state import State
-from provision.table import find_table, wait_until_gone, wait_until_ready
+from provision.table import wait_until_gone, wait_until_ready
 from provision.terminal.text import plural
 from teardown.trigger import others_hanging
 
 COUNTED_ITEMS = 1000
-
-
-def find(aws: Clients, state: State, resource: Resource) -> dict[str, Any] | None:
-    """The table; None if it is gone."""
-    return find_table(aws.dynamodb, resource.identity["TableName"])
 
 
 def others_on(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> list[str]:

@@ -23,11 +23,11 @@ from provision.aws.credentials import EXPIRED, REFUSED
 from provision.function import find_function, find_log_group
 from provision.message_queue import find_queue
 from provision.policies import find_policy
-from provision.roles import find_attachment, find_role, managed_policy_arn
+from provision.roles import find_attachment, find_role
 from provision.settings import Settings
 from provision.stage import find_stage
 from provision.state.entries import ADOPTED_TAG, TAG
-from provision.state.resources import PLACES, TYPES, born, immutable_id
+from provision.state.resources import IAM, PLACES, TYPES, born, identities, immutable_id, name_of, names, noun_of
 from provision.table import find_table
 from provision.trigger import serves, with_tags
 
@@ -116,26 +116,42 @@ class Look:
     repeats: bool = False
 
 
+# By resource type, how the resource of an identity is found. What is not here is listed: see `looks`.
+FINDS: dict[str, Callable[[Clients, Mapping[str, str]], dict[str, Any] | None]] = {
+    "iam:policy": lambda aws, identity: find_policy(aws.iam, identity["PolicyArn"]),
+    "iam:role": lambda aws, identity: find_role(aws.iam, identity["RoleName"]),
+    "iam:role-policy-attachment": lambda aws, identity: find_attachment(
+        aws.iam, identity["RoleName"], identity["PolicyArn"]
+    ),
+    "dynamodb:table": lambda aws, identity: find_table(aws.dynamodb, identity["TableName"]),
+    "sqs:queue": lambda aws, identity: find_queue(aws.sqs, identity["QueueName"]),
+    "logs:log-group": lambda aws, identity: find_log_group(aws.logs, identity["logGroupName"]),
+    "lambda:function": lambda aws, identity: find_function(aws.lambda_, identity["FunctionName"]),
+    "lambda:permission": lambda aws, identity: find_permission(
+        aws.lambda_, identity["FunctionName"], identity["StatementId"]
+    ),
+    "apigateway:stage": lambda aws, identity: find_stage(aws.apigateway, identity["restApiId"], identity["stageName"]),
+}
+
+
 def take_inventory(aws: Clients, settings: Settings, *, times: int = 1) -> Inventory:
-    """Look for everything; for what is not there, `times` times, as one look may be answered by a place that lags.
+    """Look for everything; look `times` times for what is not there, as an answer may come from a place that lags.
 
     A look that AWS refuses is among the unanswered. Raises ClientError for credentials that are no good any more.
     """
-    return _take_inventory(aws, partial(looks, aws, settings), partial(looks_for_parts, aws, settings), times)
+    return _take_inventory(aws, partial(all_looks, aws, settings), times)
 
 
 def take_inventory_of_iam(aws: Clients, settings: Settings) -> Inventory:
     """The same, of the names alone that an account has once for all its Regions: four calls."""
-    return _take_inventory(aws, partial(looks_in_iam, aws, settings), lambda resources: iter(()), 1)
+    return _take_inventory(aws, lambda seen: (look for look in looks(aws, settings) if look.key in IAM), 1)
 
 
-def _take_inventory(
-    aws: Clients,
-    wholes: Callable[[], Iterator[Look]],
-    parts: Callable[[list[FoundResource]], Iterator[Look]],
-    times: int,
-) -> Inventory:
-    seen: dict[tuple[str, ...], FoundResource] = {}
+Seen = dict[tuple[str, ...], FoundResource]
+
+
+def _take_inventory(aws: Clients, all_looks: Callable[[Seen], Iterator[Look]], times: int) -> Inventory:
+    seen: Seen = {}
     unanswered: dict[str, Unanswered] = {}
     answered: set[str] = set()
 
@@ -159,97 +175,61 @@ def _take_inventory(
     for number in range(times):
         if number:
             aws.waiting.sleep(PAUSE)
-        for look in wholes():
-            ask(look)
-        for look in parts(list(seen.values())):
+        for look in all_looks(seen):
             ask(look)
     order = list(PLACES)
     in_order = sorted(seen.values(), key=lambda resource: order.index(resource.key) if resource.key else len(order))
     return Inventory(tuple(in_order), tuple(unanswered.values()))
 
 
+def all_looks(aws: Clients, settings: Settings, seen: Seen) -> Iterator[Look]:
+    """First for what stands by itself, then for the parts of what was seen."""
+    yield from looks(aws, settings)
+    yield from looks_for_parts(aws, settings, list(seen.values()))
+
+
 def looks(aws: Clients, settings: Settings) -> Iterator[Look]:
-    """What stands by itself."""
-    yield from looks_in_iam(aws, settings)
-    yield Look("table", f"table {settings.table}", partial(table, aws, settings.table))
-    for key, name in (("dead-letter-queue", settings.dead_letter_queue), ("queue", settings.queue)):
-        yield Look(key, f"queue {name}", partial(queue, aws, key, name))
-    yield Look("log-group", f"log group {settings.log_group}", partial(log_group, aws, settings.log_group))
+    """What stands by itself: each by its name, and the lists of what has no name to ask for."""
+    for key, identity in names(aws, settings).items():
+        kind = PLACES[key].kind
+        if kind in FINDS:
+            yield Look(key, f"{noun_of(kind)} {name_of(kind, identity)}", partial(find, aws, key, identity))
     yield Look("", "log groups of other learners", partial(tagged_log_groups, aws))
-    yield Look("function", f"function {settings.function}", partial(function, aws, settings.function))
-    names = f"triggers on {settings.queue}, {settings.dead_letter_queue} and {settings.function}"
-    yield Look("trigger", names, partial(triggers, aws, settings), repeats=True)
+    ends = f"triggers on {settings.queue}, {settings.dead_letter_queue} and {settings.function}"
+    yield Look("trigger", ends, partial(triggers, aws, settings), repeats=True)
     yield Look("api", f"REST APIs named {settings.api}", partial(apis, aws, settings), repeats=True)
 
 
-def looks_in_iam(aws: Clients, settings: Settings) -> Iterator[Look]:
-    for key, name in (("write-policy", settings.write_policy), ("read-policy", settings.read_policy)):
-        yield Look(key, f"policy {name}", partial(policy, aws, key, name))
-    for key, name in (("function-role", settings.function_role), ("api-role", settings.api_role)):
-        yield Look(key, f"role {name}", partial(role, aws, key, name))
-
-
-def looks_for_parts(aws: Clients, settings: Settings, resources: list[FoundResource]) -> Iterator[Look]:
+def looks_for_parts(aws: Clients, settings: Settings, wholes: list[FoundResource]) -> Iterator[Look]:
     """What is part of something that was found, and carries its tag in the place of one of its own."""
-    tags = {resource.tag for resource in resources if resource.key and resource.tag}
-    attached = {
-        "function-role/write-policy": aws.arn("iam", f"policy/{settings.write_policy}", region=""),
-        "function-role/read-policy": aws.arn("iam", f"policy/{settings.read_policy}", region=""),
-        "api-role/logs-policy": managed_policy_arn(aws, settings),
-    }
-    for resource in resources:
-        if resource.kind == "iam:role":
-            for key, arn in attached.items():
-                if key.startswith(f"{resource.key}/"):
-                    name = f"whether {arn.rpartition('/')[2]} is attached to {resource.identity['RoleName']}"
-                    yield Look(key, name, partial(attachment, aws, key, resource, arn))
-        elif resource.key == "function":
-            name = f"permission {settings.permission} on {settings.function}"
-            yield Look("permission", name, partial(permission, aws, resource, settings.permission))
-        elif resource.kind == "apigateway:rest-api" and (resource.key or resource.tag in tags):
-            name = f"stage {settings.stage} of REST API {resource.outputs['id']}"
-            yield Look("stage", name, partial(stage, aws, settings, resource))
+    tags = {whole.tag for whole in wholes if whole.key and whole.tag}
+    for whole in wholes:
+        if not whole.key and whole.tag not in tags:
+            continue
+        api_id = whole.outputs.get("id", "")
+        for key, identity in identities(aws, settings, api_id).items():
+            kind = PLACES[key].kind
+            if TYPES[kind].part_of != whole.kind or PLACES[key].joins[0] != (whole.key or "api"):
+                continue
+            what = f"{noun_of(kind)} {name_of(kind, identity)}"
+            outputs = {}
+            if key == "stage":
+                what += f" of REST API {api_id}"
+                outputs["url"] = aws.invoke_url(api_id, settings.stage, settings.path_part)
+            yield Look(key, what, partial(find, aws, key, identity, whole, **outputs))
 
 
-def policy(aws: Clients, key: str, name: str) -> list[FoundResource]:
-    arn = aws.arn("iam", f"policy/{name}", region="")
-    found = find_policy(aws.iam, arn)
-    return [] if found is None else [resource(key, "iam:policy", {"PolicyArn": arn}, found)]
-
-
-def role(aws: Clients, key: str, name: str) -> list[FoundResource]:
-    found = find_role(aws.iam, name)
+def find(
+    aws: Clients, key: str, identity: dict[str, str], whole: FoundResource | None = None, **outputs: str
+) -> list[FoundResource]:
+    """The resource of this identity, or none. A part has the tags of its whole."""
+    kind = PLACES[key].kind
+    found = FINDS[kind](aws, identity)
     if found is None:
         return []
-    return [resource(key, "iam:role", {"RoleName": name}, found, arn=aws.arn("iam", f"role/{name}", region=""))]
-
-
-def attachment(aws: Clients, key: str, parent: FoundResource, arn: str) -> list[FoundResource]:
-    name = parent.identity["RoleName"]
-    if find_attachment(aws.iam, name, arn) is None:
-        return []
-    return [part(key, "iam:role-policy-attachment", {"RoleName": name, "PolicyArn": arn}, parent)]
-
-
-def table(aws: Clients, name: str) -> list[FoundResource]:
-    found = find_table(aws.dynamodb, name)
-    if found is None:
-        return []
-    arn = aws.arn("dynamodb", f"table/{name}")
-    going = found["TableStatus"] == "DELETING"
-    return [resource("table", "dynamodb:table", {"TableName": name}, found, going=going, arn=arn)]
-
-
-def queue(aws: Clients, key: str, name: str) -> list[FoundResource]:
-    found = find_queue(aws.sqs, name)
-    if found is None:
-        return []
-    return [resource(key, "sqs:queue", {"QueueName": name}, found, arn=found["QueueArn"], url=found["QueueUrl"])]
-
-
-def log_group(aws: Clients, name: str) -> list[FoundResource]:
-    found = find_log_group(aws.logs, name)
-    return [] if found is None else [resource("log-group", "logs:log-group", {"logGroupName": name}, found)]
+    if whole is None:
+        return [resource(key, kind, identity, found)]
+    return [FoundResource(key, kind, identity, outputs, whole.tags, parent=whole.key or "api", can_be_tagged=False)]
 
 
 def tagged_log_groups(aws: Clients) -> list[FoundResource]:
@@ -259,20 +239,12 @@ def tagged_log_groups(aws: Clients) -> list[FoundResource]:
         for group in page["logGroups"]:
             found = find_log_group(aws.logs, group["logGroupName"])
             if found is not None and TAG in found["Tags"]:
-                seen.append(resource("", "logs:log-group", {"logGroupName": group["logGroupName"]}, found))
+                seen.append(resource("", PLACES["log-group"].kind, {"logGroupName": group["logGroupName"]}, found))
     return seen
 
 
-def function(aws: Clients, name: str) -> list[FoundResource]:
-    found = find_function(aws.lambda_, name)
-    if found is None:
-        return []
-    arn = aws.arn("lambda", f"function:{name}")
-    return [resource("function", "lambda:function", {"FunctionName": name}, found, arn=arn)]
-
-
 def triggers(aws: Clients, settings: Settings) -> list[FoundResource]:
-    """Those on one of our queues' or the function's names; they outlive both, so neither need be there.
+    """Those on one of our queues or on our function. They outlive both, so neither need be there.
 
     All of them are listed: with the name of a function that is gone AWS refuses to list anything.
     """
@@ -283,57 +255,38 @@ def triggers(aws: Clients, settings: Settings) -> list[FoundResource]:
             source, to = mapping.get("EventSourceArn", ""), serves(mapping)
             if source not in (main, dead) and to != settings.function:
                 continue
-            going = mapping["State"] == "Deleting"
             try:
-                found = {**mapping, "Tags": {}} if going else with_tags(aws.lambda_, mapping)
+                found = {**mapping, "Tags": {}} if mapping["State"] == "Deleting" else with_tags(aws.lambda_, mapping)
             except aws.lambda_.exceptions.ResourceNotFoundException:
                 continue  # gone since it was listed
             key = "trigger" if (source, to) == (main, settings.function) else ""
             identity = {"EventSourceArn": source, "FunctionName": to}
-            seen.append(resource(key, "lambda:event-source-mapping", identity, found, going=going))
+            seen.append(resource(key, PLACES["trigger"].kind, identity, found))
     return seen
 
 
 def apis(aws: Clients, settings: Settings) -> list[FoundResource]:
     """All of our name, and all with a tag of the suite, whatever their names."""
     return [
-        resource("api" if api["name"] == settings.api else "", "apigateway:rest-api", {"name": api["name"]}, api)
+        resource("api" if api["name"] == settings.api else "", PLACES["api"].kind, {"name": api["name"]}, api)
         for api in list_apis(aws.apigateway)
         if api["name"] == settings.api or TAG in api["Tags"]
     ]
 
 
-def permission(aws: Clients, parent: FoundResource, statement_id: str) -> list[FoundResource]:
-    name = parent.identity["FunctionName"]
-    if find_permission(aws.lambda_, name, statement_id) is None:
-        return []
-    return [part("permission", "lambda:permission", {"FunctionName": name, "StatementId": statement_id}, parent)]
-
-
-def stage(aws: Clients, settings: Settings, parent: FoundResource) -> list[FoundResource]:
-    api_id = parent.outputs["id"]
-    if find_stage(aws.apigateway, api_id, settings.stage) is None:
-        return []
-    url = aws.invoke_url(api_id, settings.stage, settings.path_part)
-    return [part("stage", "apigateway:stage", {"restApiId": api_id, "stageName": settings.stage}, parent, url=url)]
-
-
-def resource(
-    key: str, kind: str, identity: dict[str, str], found: Mapping[str, Any], *, going: bool = False, **outputs: str
-) -> FoundResource:
+def resource(key: str, kind: str, identity: dict[str, str], found: Mapping[str, Any]) -> FoundResource:
     """What was found, with the outputs that a step would have noted of it, as far as AWS still tells them."""
     known = immutable_id(kind, found)
     return FoundResource(
         key,
         kind,
         identity,
-        {**({} if known is None else {"id": known}), **outputs},
+        {
+            **({} if known is None else {"id": known}),
+            **{output: found[field] for output, field in TYPES[kind].outputs.items()},
+        },
         found.get("Tags", {}),
         born=born(kind, found),
-        going=going,
+        going=found.get("TableStatus") == "DELETING" or found.get("State") == "Deleting",
         can_be_tagged="Tags" in found,
     )
-
-
-def part(key: str, kind: str, identity: dict[str, str], whole: FoundResource, **outputs: str) -> FoundResource:
-    return FoundResource(key, kind, identity, outputs, whole.tags, parent=whole.key or "api", can_be_tagged=False)

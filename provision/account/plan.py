@@ -19,11 +19,10 @@ from provision.aws.clients import Clients
 from provision.aws.operations import READS
 from provision.aws.reasons import Reason
 from provision.aws.waiting import Wait, Waiting
-from provision.roles import managed_policy_arn
 from provision.settings import Settings
 from provision.state.entries import Difference, Entry, NotYetMade, Resource
 from provision.state.ownership import NotOurs
-from provision.state.resources import PLACES, names
+from provision.state.resources import PLACES, identities, names
 from provision.state.state import State
 
 # What is not known before AWS has invented it.
@@ -211,61 +210,58 @@ def make_plan(aws: Clients, settings: Settings, state: DryState, steps: Sequence
     Of a step in which something is in the way the rest comes later. Everything else that a step raises passes.
     """
     state.check_names(names(aws, settings))
+    with writes_answered_here(aws, state):
+        needs = {step.name: plan_step(aws, settings, state, step) for step in steps}
+    called = identities(aws, settings, NOT_KNOWN)
+    if not settings.has_dead_letter_queue:
+        del called["dead-letter-queue"]
+    planned = []
+    for key, identity in called.items():
+        place = PLACES[key]
+        if key in state.planned:
+            planned.append(state.planned[key])
+        elif place.step in needs:
+            step = next(one for one in steps if one.name == place.step)
+            needed = in_words(needs[step.name], step, called)
+            planned.append(Planned(key, place.kind, identity, "later", needs=needed))
+    return planned
+
+
+@contextmanager
+def writes_answered_here(aws: Clients, state: DryState) -> Iterator[None]:
+    """Inside the block no write leaves, and nothing is waited for."""
     waiting, aws.calls.waiting = aws.calls.waiting, DryWaiting.like(aws.calls.waiting)
     aws.calls.permit = state.permit
     answers = Answers()
     for client in aws.clients:
         answers.put_on(client)
-    needs: dict[str, str] = {}
     try:
-        for step in steps:
-            state.step = step.name
-            if step.name == "stage" and changes(state.planned.get("api")):
-                needs[step.name] = "api"  # what it serves is compared with what the API will be by then
-                continue
-            try:
-                step.load().provision(aws, settings, state)
-            except NotYetMade as later:
-                needs[step.name] = later.args[0]
-            except NotOurs as met:
-                needs[step.name] = met.key
-            except WouldWait as wait:
-                needs[step.name] = f"the end of a wait for {wait}"
+        yield
     finally:
         aws.calls.waiting = waiting
         for client in aws.clients:
             answers.take_off(client)
-    planned = []
-    called = identities(aws, settings)
-    for key, identity in called.items():
-        kind, name = PLACES[key].kind, PLACES[key].step
-        if key in state.planned:
-            planned.append(state.planned[key])
-            continue
-        for step in steps:
-            if step.name == name:
-                needed = in_words(needs.get(name, ""), step, called)
-                planned.append(Planned(key, kind, identity, "later", needs=needed))
-    return planned
+
+
+def plan_step(aws: Clients, settings: Settings, state: DryState, step: Step) -> str:
+    """Go through one step; what it needs before it can go on, "" where nothing is missing."""
+    state.step = step.name
+    if step.name == "stage" and changes(state.planned.get("api")):
+        return "api"  # what it serves is compared with what the API will be by then
+    try:
+        step.load().provision(aws, settings, state)
+    except NotYetMade as later:
+        return str(later.args[0])
+    except NotOurs as met:
+        return met.key
+    except WouldWait as wait:
+        return f"the end of a wait for {wait}"
+    return ""
 
 
 def changes(planned: Planned | None) -> bool:
     """Whether there is something to do."""
     return planned is not None and planned.word not in ("OK", "gone", "stay")
-
-
-def identities(aws: Clients, settings: Settings) -> dict[str, dict[str, str]]:
-    """By key, what every resource of a deployment is called, in the order of a build, as far as AWS invents nothing."""
-    found = names(aws, settings)
-    write_policy, read_policy = found["write-policy"], found["read-policy"]
-    found["function-role/write-policy"] = {**found["function-role"], **write_policy}
-    found["function-role/read-policy"] = {**found["function-role"], **read_policy}
-    found["api-role/logs-policy"] = {**found["api-role"], "PolicyArn": managed_policy_arn(aws, settings)}
-    found["permission"] = {**found["function"], "StatementId": settings.permission}
-    found["stage"] = {"restApiId": NOT_KNOWN, "stageName": settings.stage}
-    if not settings.has_dead_letter_queue:
-        del found["dead-letter-queue"]
-    return {key: found[key] for key in PLACES if key in found}
 
 
 def in_words(needed: str, step: Step, called: Mapping[str, Mapping[str, str]]) -> str:

@@ -42,7 +42,7 @@ class Recovered:
 def recover(
     aws: Clients, settings: Settings, inventory: Inventory, chosen: str | None, others: Mapping[str, Path]
 ) -> Recovered:
-    """What of the survey goes into a new state file. `chosen` is the deployment, if a person named it.
+    """What of the inventory goes into a new state file. `chosen` is the deployment, if a person named it.
 
     `others` are the deployments that have a state file in the same folder. Raises CannotRecover.
     """
@@ -121,34 +121,35 @@ def which_api(aws: Clients, settings: Settings, inventory: Inventory, deployment
     tagged = [
         resource.outputs["id"]
         for resource in inventory.resources
-        if resource.kind == "apigateway:rest-api" and resource.tag == deployment
+        if key_of(resource) == "api" and resource.tag == deployment
     ]
     if len(tagged) > 1:
         apis = list_apis(aws.apigateway)
         spare = {api["id"] for api in find_spare_apis(aws.apigateway, apis, settings.api, deployment, None)}
         tagged = [api_id for api_id in tagged if api_id not in spare]
         if len(tagged) > 1:
-            raise TwoOfOurs("apigateway:rest-api", settings.api, tagged)
+            raise TwoOfOurs(PLACES["api"].kind, settings.api, tagged)
     return tagged[0] if tagged else None
 
 
 def is_ours(resource: FoundResource, inventory: Inventory, deployment: str, api_id: str | None) -> bool:
-    if resource.going:
+    """Whether it goes into the state file: by its tag, the API by its id, what carries no tag by what it joins."""
+    key = key_of(resource)
+    if resource.going or not key:
         return False
-    if resource.kind == "apigateway:rest-api":
+    if key == "api":
         return resource.outputs["id"] == api_id
-    if resource.kind == "apigateway:stage":
+    if key == "stage":
         return resource.identity["restApiId"] == api_id
-    if resource.key == "trigger" and not resource.can_be_tagged:  # not in every partition: its two ends prove it
-        return all(
-            any(end.key == key and end.tag == deployment for end in inventory.resources)
-            for key in ("queue", "function")
-        )
-    return bool(resource.key) and resource.tag == deployment
+    if resource.parent is None and not resource.can_be_tagged:  # a trigger, in some partitions
+        tagged = {end.key for end in inventory.resources if end.tag == deployment}
+        return tagged.issuperset(PLACES[key].joins)
+    return resource.tag == deployment
 
 
 def key_of(resource: FoundResource) -> str:
-    return "api" if resource.kind == "apigateway:rest-api" else resource.key
+    """Its place in the state file. An API has it under any name, as its tag tells whose it is."""
+    return "api" if resource.kind == PLACES["api"].kind else resource.key
 
 
 def why_not(resource: FoundResource, deployment: str) -> str:
@@ -181,21 +182,13 @@ def entry(settings: Settings, ours: Mapping[str, FoundResource], key: str) -> Re
 
 
 def was_there_before(ours: Mapping[str, FoundResource], key: str) -> bool:
-    """Whether a person made it, and the deployment took it over: then a teardown leaves it.
+    """Whether somebody else made it and the deployment adopted it: then a teardown leaves it.
 
-    What carries no tags of its own and joins two resources was made after both. Only between two adopted ones can it
-    have been there; whether it was nobody knows any more, so it stays.
+    What carries no tag of its own was made after what it joins. It can have been there before only between two adopted
+    resources; whether it was, nobody knows any more, so it stays. An API is never adopted.
     """
-    if key in ("permission", "stage"):  # their names, and the API that they are for, are the suite's
-        return False
-    ends = {
-        "function-role/write-policy": ("function-role", "write-policy"),
-        "function-role/read-policy": ("function-role", "read-policy"),
-        "api-role/logs-policy": ("api-role",),  # the policy is AWS's own
-    }.get(key, (key,))
-    if key == "trigger" and not ours[key].can_be_tagged:
-        ends = ("queue", "function")
-    return all(end not in ours or ours[end].is_adopted for end in ends)
+    ends = (key,) if ours[key].can_be_tagged else PLACES[key].joins
+    return "api" not in ends and all(end not in ours or ours[end].is_adopted for end in ends)
 
 
 def refuse_those_of_another_region(aws: Clients, deployment: str, ours: list[FoundResource]) -> None:
@@ -203,7 +196,9 @@ def refuse_those_of_another_region(aws: Clients, deployment: str, ours: list[Fou
 
     Their documents name the table and the queue. Raises CannotRecover unless they name this Region's.
     """
-    regions = {region for resource in ours if resource.kind == "iam:policy" for region in regions_in(aws, resource)}
+    regions = {
+        region for resource in ours if PLACES[resource.key].step == "policies" for region in regions_in(aws, resource)
+    }
     if regions == {aws.region}:
         return
     if regions:

@@ -119,6 +119,10 @@ class Clients:
         region = self.region if region is None else region
         return f"arn:{self.partition}:{service}:{region}:{self.account_id}:{resource}"
 
+    def managed_policy_arn(self, name: str) -> str:
+        """The ARN of a policy of AWS's own: it belongs to the account "aws" of the partition."""
+        return f"arn:{self.partition}:iam::aws:policy/{name}"
+
     def invoke_url(self, api_id: str, stage: str, path: str) -> str:
         """The public URL of a path of a deployed stage.
 
