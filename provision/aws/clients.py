@@ -194,13 +194,12 @@ def _ask_sandbox(target: Target) -> _Asked:
 
 def _ask_environment(target: Target, environ: Mapping[str, str]) -> _Asked:
     try:
-        # boto3 prefers AWS_DEFAULT_PROFILE to AWS_PROFILE; --profile wins over both.
         session = boto3.Session(profile_name=target.profile)
-        region, warnings = _region(target, environ, session)
+        regions = _regions(target, environ, session)
+        region = regions[0] if regions else Sourced(DEFAULT_REGION, "the walkthrough's, as nothing names another")
         check_region(region.value, region.source)
         session = boto3.Session(profile_name=target.profile, region_name=region.value)
         credentials = session.get_credentials()
-        warnings += _contradictions(target, environ, credentials.method if credentials else "")
     except ProfileNotFound as error:
         raise CannotConnect(
             f"There is no profile {error.kwargs['profile']!r} in the AWS configuration.",
@@ -216,7 +215,17 @@ def _ask_environment(target: Target, environ: Mapping[str, str]) -> _Asked:
             advice=("Write it as http://127.0.0.1:5000",),
             exit_code=outcome.USAGE,
         )
-    asked = _Asked(session, region, target.endpoint_url, str(credentials.method) if credentials else "", warnings)
+    method = str(credentials.method) if credentials else ""
+    profiles = _profiles(target, environ)
+    warnings = _contradictions("Region", regions)
+    if profiles and method == "env" and not target.profile:
+        named = f"{profiles[0].source} {profiles[0].value}"
+        warnings.append(f"The credentials of the environment are used (AWS_ACCESS_KEY_ID), not those of {named}.")
+    if target.profile:
+        warnings += _contradictions("Profile", profiles)
+    if target.endpoint_url:
+        warnings += _contradictions("Endpoint", _sources(target, "endpoint_url", environ, ("AWS_ENDPOINT_URL",)))
+    asked = _Asked(session, region, target.endpoint_url, method, warnings)
     if credentials is None:
         places = [urlsplit(client.meta.endpoint_url).hostname for client in _clients(asked, target).values()]
         if not all(host in LOOPBACK for host in places):
@@ -243,29 +252,39 @@ def is_url(text: str) -> bool:
         return False
 
 
-def _region(target: Target, environ: Mapping[str, str], session: boto3.Session) -> tuple[Sourced, list[str]]:
-    """The Region: flag, AWS_REGION, AWS_DEFAULT_REGION, profile, the walkthrough's; and a warning where two differ.
+def _sources(target: Target, name: str, environ: Mapping[str, str], variables: tuple[str, ...]) -> list[Sourced]:
+    """The values that option and environment name for a setting, the one that counts first."""
+    values = [(getattr(target, name), target.source_of(name))]
+    values += [(environ.get(variable), variable) for variable in variables]
+    return [Sourced(value, source) for value, source in values if value]
+
+
+def _regions(target: Target, environ: Mapping[str, str], session: boto3.Session) -> list[Sourced]:
+    """The Regions that are named: by the option, AWS_REGION, AWS_DEFAULT_REGION, the profile.
 
     boto3 itself ignores AWS_REGION (boto/boto3#3620), other SDKs and the AWS CLI v2 do not.
     """
-    candidates = [
-        Sourced(value, source)
-        for value, source in (
-            (target.region, target.source_of("region")),
-            (environ.get("AWS_REGION"), "AWS_REGION"),
-            (environ.get("AWS_DEFAULT_REGION"), "AWS_DEFAULT_REGION"),
-            (session._session.get_scoped_config().get("region"), f"profile {session.profile_name}"),
-            (DEFAULT_REGION, "the walkthrough's, as nothing names another"),
-        )
-        if value
+    regions = _sources(target, "region", environ, ("AWS_REGION", "AWS_DEFAULT_REGION"))
+    of_profile = session._session.get_scoped_config().get("region")
+    return regions + ([Sourced(of_profile, f"profile {session.profile_name}")] if of_profile else [])
+
+
+def _profiles(target: Target, environ: Mapping[str, str]) -> list[Sourced]:
+    """The profiles that are named. boto3 prefers AWS_DEFAULT_PROFILE to AWS_PROFILE."""
+    variable = "AWS_DEFAULT_PROFILE" if environ.get("AWS_DEFAULT_PROFILE") else "AWS_PROFILE"
+    return _sources(target, "profile", environ, (variable,))
+
+
+def _contradictions(what: str, values: list[Sourced]) -> list[str]:
+    """A sentence for each source that differs from the one that counts, unless that is an option of the command."""
+    if not values or values[0].source.startswith("--"):
+        return []
+    used = values[0]
+    return [
+        f"{what} {used.value} ({used.source}) is used; {other.source} says {other.value}."
+        for other in values[1:]
+        if other.value != used.value
     ]
-    chosen = candidates[0]
-    warnings = [
-        f"Region {chosen.value} ({chosen.source}) is used; {other.source} says {other.value}."
-        for other in candidates[1:-1]
-        if other.value != chosen.value and chosen.source != "--region"
-    ]
-    return chosen, warnings
 
 
 def _clients(asked: _Asked, target: Target) -> dict[str, Any]:
@@ -341,41 +360,10 @@ def _connect(asked: _Asked, target: Target, calls: Calls) -> Clients:
         runtimes=tuple(shape.enum),
         credentials_from=asked.credentials_from,
         expires=_expiry(asked, os.environ),
-        profile_from=_profile(target, os.environ),
+        profile_from=next(iter(_profiles(target, os.environ)), None) if not target.sandbox else None,
         endpoint_from=_endpoint_source(target, os.environ),
         alias=_alias(clients["iam"]) if endpoint is None else None,
     )
-
-
-def _contradictions(target: Target, environ: Mapping[str, str], method: str) -> list[str]:
-    """A sentence for each two sources that differ, of which the one that counts is no option of the command line."""
-    variable = "AWS_DEFAULT_PROFILE" if environ.get("AWS_DEFAULT_PROFILE") else "AWS_PROFILE"
-    named = environ.get(variable)
-    found = []
-    if named and not target.profile and method == "env":
-        found.append(
-            f"The credentials of the environment are used (AWS_ACCESS_KEY_ID), not those of {variable} {named}."
-        )
-    for name, value, other, says in (
-        ("profile", target.profile, variable, named),
-        ("endpoint_url", target.endpoint_url, "AWS_ENDPOINT_URL", environ.get("AWS_ENDPOINT_URL")),
-    ):
-        source = target.source_of(name)
-        if value and says and value != says and not source.startswith("--"):
-            found.append(f"{name.partition('_')[0].capitalize()} {value} ({source}) is used; {other} says {says}.")
-    return found
-
-
-def _profile(target: Target, environ: Mapping[str, str]) -> Sourced | None:
-    """The profile that was named, and by what, in the order in which boto3 asks."""
-    for value, source in (
-        (target.profile, target.source_of("profile")),
-        (environ.get("AWS_DEFAULT_PROFILE"), "AWS_DEFAULT_PROFILE"),
-        (environ.get("AWS_PROFILE"), "AWS_PROFILE"),
-    ):
-        if value and not target.sandbox:
-            return Sourced(value, source)
-    return None
 
 
 def _endpoint_source(target: Target, environ: Mapping[str, str]) -> str:
