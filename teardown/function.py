@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import datetime
-import json
 from typing import Any
 
+from provision.api import permissions_of
 from provision.aws.clients import Clients
 from provision.function import find_function, wait_until_updated
 from provision.package import code_sha256
@@ -32,12 +32,8 @@ def others_on(aws: Clients, state: State, resource: Resource, found: dict[str, A
 
 def permitted_others(aws: Clients, state: State, name: str) -> list[str]:
     """Who else may invoke it: a bucket, a topic, a rule, another API. A permission for an API that is gone is dead."""
-    try:
-        policy = json.loads(aws.lambda_.get_policy(FunctionName=name)["Policy"])
-    except aws.lambda_.exceptions.ResourceNotFoundException:
-        return []
     names = []
-    for statement in policy["Statement"]:
+    for statement in permissions_of(aws.lambda_, name):
         if statement["Sid"] == Settings().permission:
             continue
         source = str(statement.get("Condition", {}).get("ArnLike", {}).get("AWS:SourceArn", ""))

@@ -64,31 +64,21 @@ def restore(aws: Clients, state: State, resource: Resource, found: dict[str, Any
         )
 
 
-def find_hanging(aws: Clients, **source_or_function: str) -> list[dict[str, Any]]:
-    """The triggers on a source (EventSourceArn=...) or a function (FunctionName=...), with tags where it has any."""
-    hanging = []
-    for page in aws.lambda_.get_paginator("list_event_source_mappings").paginate(**source_or_function):
-        for mapping in page["EventSourceMappings"]:
-            if mapping["State"] == "Deleting":
-                continue
-            try:
-                hanging.append(with_tags(aws.lambda_, mapping))
-            except aws.lambda_.exceptions.ResourceNotFoundException:
-                continue  # gone since it was listed
-    return hanging
-
-
 def others_hanging(aws: Clients, state: State, **source_or_function: str) -> list[str]:
-    """The names of somebody else's triggers on a source or a function."""
+    """The names of somebody else's triggers on a source (EventSourceArn=...) or a function (FunctionName=...)."""
     triggers = [entry for entry in state.resources if entry.kind == "lambda:event-source-mapping"]
     recorded = {entry.outputs.get("id") for entry in triggers}
-    # One that was adopted hung there, an orphan, before there was anything of ours; so it does again.
+    # An adopted one was there without its queue or function before the suite made that. So it stays.
     left = {entry.outputs.get("id") for entry in triggers if "left" in entry.outputs}
     names = []
-    for mapping in find_hanging(aws, **source_or_function):
-        ours = mapping["Tags"].get(TAG) == state.deployment if "Tags" in mapping else mapping["UUID"] in recorded
-        if not ours and mapping["UUID"] not in left:
-            names.append(f"trigger {mapping['UUID']}")
+    for page in aws.lambda_.get_paginator("list_event_source_mappings").paginate(**source_or_function):
+        for listed in page["EventSourceMappings"]:
+            mapping = with_tags(aws.lambda_, listed) if listed["State"] != "Deleting" else None
+            if mapping is None or mapping["UUID"] in left:
+                continue
+            ours = mapping["Tags"].get(TAG) == state.deployment if "Tags" in mapping else mapping["UUID"] in recorded
+            if not ours:
+                names.append(f"trigger {mapping['UUID']}")
     return names
 
 

@@ -255,13 +255,11 @@ def triggers(aws: Clients, settings: Settings) -> list[FoundResource]:
             source, to = mapping.get("EventSourceArn", ""), serves(mapping)
             if source not in (main, dead) and to != settings.function:
                 continue
-            try:
-                found = {**mapping, "Tags": {}} if mapping["State"] == "Deleting" else with_tags(aws.lambda_, mapping)
-            except aws.lambda_.exceptions.ResourceNotFoundException:
-                continue  # gone since it was listed
-            key = "trigger" if (source, to) == (main, settings.function) else ""
-            identity = {"EventSourceArn": source, "FunctionName": to}
-            seen.append(resource(key, PLACES["trigger"].kind, identity, found))
+            found = with_tags(aws.lambda_, mapping)
+            if found is not None:
+                key = "trigger" if (source, to) == (main, settings.function) else ""
+                identity = {"EventSourceArn": source, "FunctionName": to}
+                seen.append(resource(key, PLACES["trigger"].kind, identity, found))
     return seen
 
 

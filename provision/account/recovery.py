@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from provision.account.inventory import FoundResource, Inventory
-from provision.api import find_spare_apis, list_apis
+from provision.api import list_apis, tagged
+from provision.aws.api_definition import find_spare_apis
 from provision.aws.clients import Clients
 from provision.policies import find_policy
 from provision.settings import Settings
@@ -118,18 +119,18 @@ def which(aws: Clients, inventory: Inventory, chosen: str | None) -> str:
 
 def which_api(aws: Clients, settings: Settings, inventory: Inventory, deployment: str) -> str | None:
     """The id of the deployment's API, under any name. An empty second one, left by a lost answer, is not it."""
-    tagged = [
+    ids = [
         resource.outputs["id"]
         for resource in inventory.resources
         if key_of(resource) == "api" and resource.tag == deployment
     ]
-    if len(tagged) > 1:
-        apis = list_apis(aws.apigateway)
-        spare = {api["id"] for api in find_spare_apis(aws.apigateway, apis, settings.api, deployment, None)}
-        tagged = [api_id for api_id in tagged if api_id not in spare]
-        if len(tagged) > 1:
-            raise TwoOfOurs(PLACES["api"].kind, settings.api, tagged)
-    return tagged[0] if tagged else None
+    if len(ids) > 1:
+        ours = tagged(list_apis(aws.apigateway), settings.api, deployment)
+        spare = {api["id"] for api in find_spare_apis(aws.apigateway, ours, None)}
+        ids = [api_id for api_id in ids if api_id not in spare]
+        if len(ids) > 1:
+            raise TwoOfOurs(PLACES["api"].kind, settings.api, ids)
+    return ids[0] if ids else None
 
 
 def is_ours(resource: FoundResource, inventory: Inventory, deployment: str, api_id: str | None) -> bool:

@@ -48,6 +48,20 @@ def find_method(apigateway: Any, api_id: str, resource_id: str, verb: str) -> di
         return None
 
 
+def find_spare_apis(apigateway: Any, ours: list[dict[str, Any]], known_id: str | None) -> list[dict[str, Any]]:
+    """Of the APIs with our tag the second one, where it is empty.
+
+    It was left when the answer to CreateRestApi was lost and the list did not show it for long. An API gets its
+    resources only after its id was noted, so an empty one never serves. Two that are not empty are not for us to judge.
+    """
+    if len(ours) < 2:
+        return []
+    empty = [api for api in ours if api["id"] != known_id and is_empty(apigateway, api["id"])]
+    if len(empty) == len(ours):
+        empty.remove(min(empty, key=lambda api: str(api.get("createdDate"))))
+    return empty
+
+
 def is_empty(apigateway: Any, api_id: str) -> bool:
     """Whether an API is as CreateRestApi makes it: the root resource, without a method, and no stage."""
     resources = resources_of(apigateway, api_id)
