@@ -68,7 +68,7 @@ def provision_route(aws: Clients, entry: Entry, parent: str, path_part: str, rou
         integrate_function(aws, place, route)
     elif anew:
         integrate_queue(aws, place, route)
-    provision_responses(aws, entry, place, route, method, anew=anew)
+    update_responses(aws, entry, place, route, method, anew=anew)
 
 
 def provision_resource(aws: Clients, entry: Entry, parent: str, path_part: str) -> str:
@@ -79,44 +79,6 @@ def provision_resource(aws: Clients, entry: Entry, parent: str, path_part: str) 
         return str(resources[path]["id"])
     entry.drifted(f"resource {path}", found=None, wanted=path)
     return create_resource(aws, entry["id"], resources[parent]["id"], path_part)
-
-
-def provision_responses(
-    aws: Clients, entry: Entry, place: Place, route: Route, method: dict[str, Any], *, anew: bool
-) -> None:
-    """For each status code the method response, and the integration response that leads to it; no others.
-
-    The pattern of another one could catch what one of these is for. An integration that was put `anew` has no
-    responses: to put it takes them away.
-    """
-    label = f"POST {route.path}"
-    method_responses = method.get("methodResponses", {})
-    integration_responses = {} if anew else method.get("methodIntegration", {}).get("integrationResponses", {})
-    for status_code in route.responses:
-        if status_code not in method_responses:
-            entry.drifted(f"{label} method response {status_code}", found=None, wanted="Empty")
-            create_method_response(aws, place, status_code)
-    # Delete before you create: two integration responses cannot have the same pattern, not even for a moment.
-    missing = []
-    for status_code, pattern in route.responses.items():
-        found = integration_responses.get(status_code)
-        if anew or response_drifted(entry, f"{label} integration response {status_code}", found, pattern):
-            missing.append(status_code)
-            if found is not None:
-                delete_integration_response(aws, place, status_code)
-    for status_code in sorted(integration_responses.keys() - route.responses.keys()):
-        found = integration_responses[status_code]
-        entry.drifted(f"{label} integration response {status_code}", found=found, wanted=None)
-        delete_integration_response(aws, place, status_code)
-    for status_code in missing:
-        pattern = route.responses[status_code]
-        if pattern is None:
-            create_default_response(aws, place, status_code)
-        else:
-            create_integration_response(aws, place, status_code, pattern)
-    for status_code in sorted(method_responses.keys() - route.responses.keys()):
-        entry.drifted(f"{label} method response {status_code}", found=method_responses[status_code], wanted=None)
-        delete_method_response(aws, place, status_code)
 
 
 def provision_permission(aws: Clients, settings: Settings, state: State) -> None:
@@ -366,6 +328,44 @@ def update_method(aws: Clients, entry: Entry, place: Place, route: Route, method
             httpMethod="POST",
             patchOperations=changes,
         )
+
+
+def update_responses(
+    aws: Clients, entry: Entry, place: Place, route: Route, method: dict[str, Any], *, anew: bool
+) -> None:
+    """For each status code the method response, and the integration response that leads to it. Delete all others.
+
+    The pattern of another one could match what one of these is for. Putting an integration `anew` deletes its
+    responses.
+    """
+    label = f"POST {route.path}"
+    method_responses = method.get("methodResponses", {})
+    integration_responses = {} if anew else method.get("methodIntegration", {}).get("integrationResponses", {})
+    for status_code in route.responses:
+        if status_code not in method_responses:
+            entry.drifted(f"{label} method response {status_code}", found=None, wanted="Empty")
+            create_method_response(aws, place, status_code)
+    # Delete before you create: two integration responses cannot have the same pattern, not even for a moment.
+    missing = []
+    for status_code, pattern in route.responses.items():
+        found = integration_responses.get(status_code)
+        if anew or response_drifted(entry, f"{label} integration response {status_code}", found, pattern):
+            missing.append(status_code)
+            if found is not None:
+                delete_integration_response(aws, place, status_code)
+    for status_code in sorted(integration_responses.keys() - route.responses.keys()):
+        found = integration_responses[status_code]
+        entry.drifted(f"{label} integration response {status_code}", found=found, wanted=None)
+        delete_integration_response(aws, place, status_code)
+    for status_code in missing:
+        pattern = route.responses[status_code]
+        if pattern is None:
+            create_default_response(aws, place, status_code)
+        else:
+            create_integration_response(aws, place, status_code, pattern)
+    for status_code in sorted(method_responses.keys() - route.responses.keys()):
+        entry.drifted(f"{label} method response {status_code}", found=method_responses[status_code], wanted=None)
+        delete_method_response(aws, place, status_code)
 
 
 def integration_drifted(entry: Entry, route: Route, integration: dict[str, Any]) -> bool:

@@ -32,7 +32,7 @@ THROW_AWAY = "throw-away ones"
 SANDBOX_ACCOUNT = "123456789012"  # the account that moto plays
 
 
-# The Region whose STS tells whether credentials are good at all, for each partition: on everywhere by default.
+# By partition, a Region that every account has enabled: its STS says whether credentials are good at all.
 HOME_REGION = {"aws": "us-east-1", "aws-cn": "cn-north-1", "aws-us-gov": "us-gov-west-1"}
 
 
@@ -46,9 +46,9 @@ class Sourced:
 
 @dataclass(frozen=True)
 class Target:
-    """What the command line asked for. `sandbox` is (id, URL) of a running sandbox, whose id its state files carry.
+    """What the command line asked for. `sandbox` is (id, URL) of a running sandbox; its state files carry the id.
 
-    `sources` says where a value came from that was not given as an option: by "region", "profile", "endpoint_url".
+    `sources` says where a value came from that is not from an option, by "region", "profile", "endpoint_url".
     """
 
     profile: str | None = None
@@ -63,10 +63,10 @@ class Target:
 
 @dataclass(frozen=True)
 class Clients:
-    """boto3's clients for one account and Region, and what the connection told about it.
+    """boto3's clients for one account and Region, and what connecting told about it.
 
-    `endpoint` is None on AWS itself, "sandbox:ID" in the sandbox, else the URL of an emulator; a state file is bound to
-    it. `base_url` is where an emulator answers, None on AWS.
+    `endpoint`: None on AWS, "sandbox:ID" in the sandbox, else an emulator's URL. A state file is bound to it.
+    `base_url`: where an emulator answers; None on AWS.
     """
 
     iam: Any
@@ -88,14 +88,14 @@ class Clients:
     warnings: tuple[str, ...] = ()
     runtimes: tuple[str, ...] = ()
     credentials_from: str = ""
-    expires: datetime.datetime | None = None  # when the credentials end, where that is known and they end for good
+    expires: datetime.datetime | None = None  # when the credentials expire, where that is known and nothing renews them
     alias: str | None = None
     profile_from: Sourced | None = None  # None where no profile was named
     endpoint_from: str = ""
 
     @property
     def takes_any_credentials(self) -> bool:
-        """Whether it was connected to with throw-away ones, as an emulator takes them."""
+        """Whether the credentials are throw-away ones, which an emulator takes."""
         return self.credentials_from.startswith(THROW_AWAY)
 
     @property
@@ -149,9 +149,9 @@ class _Asked:
 
 
 def client_config(*, without_proxy: bool = False) -> Config:
-    """How botocore sends: each request once, whatever the environment says.
+    """botocore sends each request once, whatever the environment says.
 
-    A create that is sent again after its answer was lost can make a second resource, so the listener decides what is
+    A create that is sent again after its answer was lost can create a second resource. So the listener decides what is
     sent again. The mode is named because its default changed with botocore 1.44.
     """
     return Config(
@@ -167,7 +167,7 @@ def connect(target: Target, calls: Calls, environ: Mapping[str, str] = os.enviro
     """Clients for `target`, after one GetCallerIdentity, which needs no permission.
 
     https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html
-    Raises CannotConnect with the way on when credentials, Region or endpoint do not work, BadSetting for nonsense.
+    Raises CannotConnect when credentials, Region or endpoint do not work, BadSetting for what cannot be a value.
     """
     if target.sandbox:
         with _no_aws_environment():
@@ -230,7 +230,7 @@ def _ask_environment(target: Target, environ: Mapping[str, str]) -> _Asked:
         places = [urlsplit(client.meta.endpoint_url).hostname for client in _clients(asked, target).values()]
         if not all(host in LOOPBACK for host in places):
             raise no_credentials()
-        # An emulator on this machine takes any credentials; nothing secret leaves it.
+        # An emulator on this machine takes any credentials, and nothing secret leaves the machine.
         asked.session = boto3.Session(
             profile_name=target.profile,
             aws_access_key_id="testing",
@@ -288,7 +288,7 @@ def _contradictions(what: str, values: list[Sourced]) -> list[str]:
 
 
 def _clients(asked: _Asked, target: Target) -> dict[str, Any]:
-    # A sandbox is on this machine; a proxy from the environment must not come between.
+    # A sandbox is on this machine: no proxy from the environment may be used.
     config = client_config(without_proxy=target.sandbox is not None)
     try:
         return {
@@ -302,8 +302,8 @@ def _clients(asked: _Asked, target: Target) -> dict[str, Any]:
 def _endpoint(clients: dict[str, Any], target: Target, warnings: list[str]) -> tuple[str | None, str | None]:
     """What a state file is bound to, and where an emulator serves APIs; both None on AWS itself.
 
-    Where the services go is asked of the clients: botocore has many places for it (flag, a variable for all or for
-    one service, sections and profiles of the configuration), and an order among them.
+    The clients know where they go. botocore has many places for it: the flag, a variable for all services or for one,
+    sections and profiles of the configuration.
     """
     if target.sandbox:
         return f"sandbox:{target.sandbox[0]}", target.sandbox[1]
@@ -367,14 +367,14 @@ def _connect(asked: _Asked, target: Target, calls: Calls) -> Clients:
 
 
 def _endpoint_source(target: Target, environ: Mapping[str, str]) -> str:
-    """Botocore has many places for it; the two that people use are told apart."""
+    """Where the endpoint comes from. botocore has many places for it; people use two of them."""
     if target.endpoint_url:
         return target.source_of("endpoint_url")
     return "AWS_ENDPOINT_URL" if environ.get("AWS_ENDPOINT_URL") else "the AWS configuration"
 
 
 def _expiry(asked: _Asked, environ: Mapping[str, str]) -> datetime.datetime | None:
-    """When credentials from the environment end; None where nobody says it, and for those that botocore renews.
+    """When credentials from the environment expire; None where nothing says it, and where botocore renews them.
 
     `aws configure export-credentials --format env` writes the variable along with the others.
     https://docs.aws.amazon.com/cli/latest/reference/configure/export-credentials.html
@@ -390,7 +390,7 @@ def _expiry(asked: _Asked, environ: Mapping[str, str]) -> datetime.datetime | No
 
 
 def _alias(iam: Any) -> str | None:
-    """The account's alias, by which people know it; None when it has none or the caller may not see it."""
+    """The account's alias; None when it has none or the caller may not see it."""
     try:
         aliases = iam.list_account_aliases()["AccountAliases"]
     except ClientError:
@@ -415,10 +415,8 @@ def _caller_identity(asked: _Asked, sts: Any, target: Target, *, is_aws: bool) -
                 ),
             ) from error
         raise cannot_connect(error, target.profile) from error
-    except BotoCoreError as error:
-        raise cannot_connect(error, target.profile) from error
-    except RuntimeError as error:
-        if have_ended(error):
+    except (BotoCoreError, RuntimeError) as error:
+        if isinstance(error, BotoCoreError) or have_ended(error):
             raise cannot_connect(error, target.profile) from error
         raise
     except NotAWS as error:
@@ -472,13 +470,13 @@ def _is_aws(url: str) -> bool:
 
 @contextmanager
 def _no_aws_environment() -> Iterator[None]:
-    """Nothing of the user's AWS environment or files, for as long as sessions and clients are being made."""
+    """Inside the block sessions and clients see nothing of the user's AWS environment and files."""
     saved = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(("AWS_", "BOTO_"))}
     substitutes = {
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "AWS_EC2_METADATA_DISABLED": "true",
-        # DynamoDB would otherwise be asked at a host name that carries the account.
+        # Without it DynamoDB's host name would contain the account.
         "AWS_ACCOUNT_ID_ENDPOINT_MODE": "disabled",
     }
     os.environ.update(substitutes)

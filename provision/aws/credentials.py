@@ -71,15 +71,15 @@ def no_credentials() -> CannotConnect:
 
 
 def renewing_command(profile: str | None) -> str:
-    # In boto3's own order, which prefers the older variable.
+    # In boto3's order: it prefers the older variable.
     profile = profile or os.environ.get("AWS_DEFAULT_PROFILE") or os.environ.get("AWS_PROFILE")
     return f"aws sso login --profile {profile}" if profile else "aws sso login   (or: aws configure)"
 
 
 def have_ended(error: BaseException) -> bool:
-    """Whether this is what botocore raises when the environment says that its credentials have expired.
+    """Whether botocore found that the credentials in the environment have expired.
 
-    It asks the environment once more, gets the same, and raises no exception of its own (RefreshableCredentials).
+    It has no exception of its own for that: RefreshableCredentials raises a RuntimeError.
     """
     return isinstance(error, RuntimeError) and "refreshed credentials are still expired" in str(error)
 
@@ -97,17 +97,14 @@ def cannot_connect(error: BaseException, profile: str | None) -> CannotConnect:
     if isinstance(error, ClientError):
         answer = error.response.get("Error", {})
         code, message = answer.get("Code", ""), answer.get("Message", "")
+        what = f"An error occurred ({code}) when calling the {error.operation_name} operation: {message}"
         if code in EXPIRED:
-            return CannotConnect(
-                f"An error occurred ({code}) when calling the {error.operation_name} operation: {message}",
-                means="The credentials have expired.",
-                advice=(f"Renew them: {renewing_command(profile)}", "then run the same command again."),
-            )
-        return CannotConnect(
-            f"An error occurred ({code}) when calling the {error.operation_name} operation: {message}",
-            means="AWS does not accept these credentials.",
-            advice=(f"Renew or correct them: {renewing_command(profile)}", TO_THE_SANDBOX),
-        )
+            means = "The credentials have expired."
+            advice = (f"Renew them: {renewing_command(profile)}", "then run the same command again.")
+        else:
+            means = "AWS does not accept these credentials."
+            advice = (f"Renew or correct them: {renewing_command(profile)}", TO_THE_SANDBOX)
+        return CannotConnect(what, means=means, advice=advice)
     if isinstance(error, CREDENTIAL_ERRORS):
         return CannotConnect(
             str(error),
