@@ -24,13 +24,16 @@ def find(aws: Clients, state: State, resource: Resource) -> Found | None:
 class Verbs:
     """What teardown does with one type of resource. Each takes the entry, and all but `find` what was found of it.
 
-    `delete`: waits where AWS answers before it has finished. `restore`: give what was adopted its former attributes,
-    then take our tag off, in this order: a run that was ended in between can still prove whose it is. `others_on`: the
-    names of what somebody else hung on it; with any, it is not deleted. `find`: what AWS has of it, or None.
-    `is_part`: of what can carry no tags, whether it is the part of its parent (as found) that the suite made; the
-    entry's own word for it is not enough, as the file may be wrong. `is_ended`: whether it is deleted although it was
-    adopted. `came_back`: whether what is found after its deletion is ours again. `contents`: what is in it and goes
-    with it, in words.
+    `delete`: delete it, and wait until AWS has finished.
+    `restore`: put the attributes of something adopted back, then remove our tag. In this order a run that was ended in
+    between can still prove whose it is.
+    `others_on`: the names of what somebody else attached to it. If there are any, it is not deleted.
+    `find`: what AWS has of it, or None.
+    `is_part`: of what can carry no tags, whether it is the part of its parent (as found) that the suite made. The entry
+    alone does not prove it, as the file may be wrong.
+    `must_go`: whether it is deleted although it was adopted.
+    `came_back`: whether what is found after its deletion is ours.
+    `contents`: what is in it and is deleted with it, in words.
     """
 
     delete: Callable[[Clients, State, Resource, Found], None]
@@ -38,7 +41,7 @@ class Verbs:
     others_on: Callable[[Clients, State, Resource, Found], list[str]] | None = None
     find: Callable[[Clients, State, Resource], Found | None] = find
     is_part: Callable[[Clients, State, Resource, Found], bool] | None = None
-    is_ended: Callable[[State, Resource], bool] = lambda state, resource: False
+    must_go: Callable[[State, Resource], bool] = lambda state, resource: False
     came_back: Callable[[Clients, State, Resource, Found], bool] = lambda aws, state, resource, found: False
     contents: Callable[[Clients, Found], str] | None = None
 
@@ -55,7 +58,7 @@ VERBS = {
     ),
     "dynamodb:table": Verbs(table.delete, table.restore, table.others_on, contents=table.contents),
     "iam:role-policy-attachment": Verbs(
-        roles.detach_policy, roles.leave_attached, is_part=roles.attachment_is_part, is_ended=roles.is_of_our_policy
+        roles.detach_policy, roles.leave_attached, is_part=roles.attachment_is_part, must_go=roles.is_of_our_policy
     ),
     "iam:role": Verbs(roles.delete, roles.restore, roles.others_on),
     "iam:policy": Verbs(policies.delete, policies.restore, policies.others_on),

@@ -23,7 +23,7 @@ def contents(aws: Clients, found: dict[str, Any]) -> str:
 
 
 def delete(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> None:
-    """Deletion takes up to 60 seconds, in which the queue may still be seen now and then.
+    """The messages are deleted with it. It takes up to 60 seconds, in which SQS may still show the queue.
 
     https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_DeleteQueue.html
     """
@@ -36,7 +36,7 @@ def delete(aws: Clients, state: State, resource: Resource, found: dict[str, Any]
 
 
 def restore(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> None:
-    """An attribute that was not set before is set to nothing, which removes it."""
+    """Put its attributes back. An attribute that was not set before is set to "", which removes it."""
     refuse_while_ours_is_on(state, EventSourceArn=found["QueueArn"])
     names = ("Policy", "VisibilityTimeout", "RedrivePolicy", "MessageRetentionPeriod")
     was = {name: resource.was(name, resource.description.get(name, "")) for name in names}

@@ -1,4 +1,4 @@
-"""Undoes step 8: the stage. The deployments it served go with the API."""
+"""Undoes step 8: the stage. Its deployments are deleted with the API."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from provision.state.state import State
 
 
 def is_part(aws: Clients, state: State, resource: Resource, api: dict[str, Any]) -> bool:
-    """Whether it is the stage that step 8 makes in our API."""
+    """Whether it is the stage that step 8 creates in our API."""
     return resource.identity["restApiId"] == api["id"] and resource.identity["stageName"] == Settings().stage
 
 
 def delete(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> None:
-    """Its URL answers no more. The deployments stay until the API goes."""
+    """Its URL stops answering. The deployments stay until the API is deleted."""
     aws.apigateway.delete_stage(
         restApiId=resource.identity["restApiId"],
         stageName=resource.identity["stageName"],

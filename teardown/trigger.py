@@ -1,4 +1,4 @@
-"""Undoes step 6: the event source mapping, which neither the function nor the queue takes along."""
+"""Undoes step 6: the event source mapping, which stays when the function or the queue is deleted."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def find(aws: Clients, state: State, resource: Resource) -> dict[str, Any] | Non
 
 
 def delete(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> None:
-    """It is Deleting for a while, until Lambda has stopped to receive."""
+    """Its State is Deleting until Lambda has stopped polling the queue."""
     if found["State"] != "Deleting":
         aws.lambda_.delete_event_source_mapping(
             UUID=found["UUID"],
@@ -37,7 +37,7 @@ def delete(aws: Clients, state: State, resource: Resource, found: dict[str, Any]
 
 
 def restore(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> None:
-    """Its former attributes, and whether it was on."""
+    """Put its attributes back, and enable or disable it as it was."""
     is_on = found["State"] not in ("Disabled", "Disabling")
     was_on = resource.was("State", "Enabled" if is_on else "Disabled") not in ("Disabled", "Disabling")
     if resource.before.keys() & {"State", "FunctionName", "BatchSize", "FunctionResponseTypes"}:
@@ -83,7 +83,7 @@ def others_hanging(aws: Clients, state: State, **source_or_function: str) -> lis
 
 
 def refuse_while_ours_is_on(state: State, **source_or_function: str) -> None:
-    """Stop while our own trigger hangs on it: AWS would delete the resource without a word and leave the trigger."""
+    """Raise UserError while our own trigger is on it: AWS would delete it and leave the trigger behind."""
     for entry in state.standing:
         if entry.kind == "lambda:event-source-mapping" and source_or_function.items() <= entry.identity.items():
             raise outcome.UserError("its trigger is still there, and would be left behind")

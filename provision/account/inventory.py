@@ -1,11 +1,11 @@
 """What is in this account and Region under the suite's names, and whose it is. Reads only.
 
-Used where no state file says it: to write a lost one anew, to tell what stands in the way, to look before "nothing to
-do".
+It is used where no state file says it: to recover a lost one, to say what stands in the way, and before a teardown says
+that there is nothing to do.
 
-Each resource is asked for through its own service: lists of roles and policies carry no tags, and the tagging API lists
-resources that are long gone, and none of IAM's. REST APIs and event source mappings are listed whole: names of the
-former repeat, and the latter have none. What can carry no tags (attachment, permission, stage) has its parent's tag.
+Each resource is asked for through its own service. Lists of roles and policies have no tags; the tagging API lists
+resources that are long gone, and none of IAM's. REST APIs and triggers are listed: several APIs may have one name, and
+triggers have none. What can carry no tags (attachment, permission, stage) has its parent's tag.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ PAUSE = 1.0  # seconds between two looks for the same
 
 @dataclass(frozen=True)
 class FoundResource:
-    """Something that bears one of the names, or a tag of the suite.
+    """Something that has one of the names, or a tag of the suite.
 
-    `key` is its place in a state file, "" where that has none for it. `tags` is None where they could not be read.
+    `key`: its place in a state file; "" if there is none for it. `tags`: None if they could not be read.
     """
 
     key: str
@@ -62,7 +62,7 @@ class FoundResource:
 
     @property
     def is_adopted(self) -> bool:
-        """Whether a person made it, and the deployment took it over."""
+        """Whether somebody else made it and a deployment adopted it."""
         return ADOPTED_TAG in (self.tags or {})
 
     @property
@@ -88,7 +88,7 @@ class FoundResource:
 
 @dataclass(frozen=True)
 class Unanswered:
-    """What could not be looked at, and AWS's code. `key` is its place in a state file, "" where that has none."""
+    """What could not be looked at, and AWS's error code. `key`: its place in a state file, or ""."""
 
     key: str
     what: str
@@ -100,7 +100,7 @@ class Unanswered:
 
 @dataclass(frozen=True)
 class Inventory:
-    """What is there, in the order of a build, and what could not be looked at: that may be there or not."""
+    """What is there, in the order of a build; and what could not be looked at, and so may be there."""
 
     resources: tuple[FoundResource, ...]
     unanswered: tuple[Unanswered, ...]
@@ -108,7 +108,7 @@ class Inventory:
 
 @dataclass(frozen=True)
 class Look:
-    """One question to AWS, in words, and the call. `repeats`: a list may lack one resource and have others."""
+    """One question to AWS, in words, and the call. `repeats`: ask again, as a list may be incomplete."""
 
     key: str
     what: str
@@ -135,15 +135,15 @@ FINDS: dict[str, Callable[[Clients, Mapping[str, str]], dict[str, Any] | None]] 
 
 
 def take_inventory(aws: Clients, settings: Settings, *, times: int = 1) -> Inventory:
-    """Look for everything; look `times` times for what is not there, as an answer may come from a place that lags.
+    """Look for everything; `times` times for what is not there, as an answer may come from a place that lags behind.
 
-    A look that AWS refuses is among the unanswered. Raises ClientError for credentials that are no good any more.
+    What AWS refuses to show is unanswered. Raises ClientError when the credentials have expired or are refused.
     """
     return _take_inventory(aws, partial(all_looks, aws, settings), times)
 
 
 def take_inventory_of_iam(aws: Clients, settings: Settings) -> Inventory:
-    """The same, of the names alone that an account has once for all its Regions: four calls."""
+    """The same for IAM only, whose names are the same in all Regions: four calls."""
     return _take_inventory(aws, lambda seen: (look for look in looks(aws, settings) if look.key in IAM), 1)
 
 
@@ -183,13 +183,13 @@ def _take_inventory(aws: Clients, all_looks: Callable[[Seen], Iterator[Look]], t
 
 
 def all_looks(aws: Clients, settings: Settings, seen: Seen) -> Iterator[Look]:
-    """First for what stands by itself, then for the parts of what was seen."""
+    """First for what stands by itself, then for the parts of what was found."""
     yield from looks(aws, settings)
     yield from looks_for_parts(aws, settings, list(seen.values()))
 
 
 def looks(aws: Clients, settings: Settings) -> Iterator[Look]:
-    """What stands by itself: each by its name, and the lists of what has no name to ask for."""
+    """For what stands by itself: by name, or in a list."""
     for key, identity in names(aws, settings).items():
         kind = PLACES[key].kind
         if kind in FINDS:
@@ -201,7 +201,7 @@ def looks(aws: Clients, settings: Settings) -> Iterator[Look]:
 
 
 def looks_for_parts(aws: Clients, settings: Settings, wholes: list[FoundResource]) -> Iterator[Look]:
-    """What is part of something that was found, and carries its tag in the place of one of its own."""
+    """For the parts of what was found. A part has its parent's tag, as it can carry none."""
     tags = {whole.tag for whole in wholes if whole.key and whole.tag}
     for whole in wholes:
         if not whole.key and whole.tag not in tags:
@@ -222,7 +222,7 @@ def looks_for_parts(aws: Clients, settings: Settings, wholes: list[FoundResource
 def find(
     aws: Clients, key: str, identity: dict[str, str], whole: FoundResource | None = None, **outputs: str
 ) -> list[FoundResource]:
-    """The resource of this identity, or none. A part has the tags of its whole."""
+    """The resource of this identity, or none. A part has the tags of `whole`."""
     kind = PLACES[key].kind
     found = FINDS[kind](aws, identity)
     if found is None:
@@ -233,7 +233,7 @@ def find(
 
 
 def tagged_log_groups(aws: Clients) -> list[FoundResource]:
-    """Log groups of functions called POC-Lambda-1-... that carry a tag: this helps who forgot a learner's name."""
+    """The tagged log groups of functions called POC-Lambda-1-...: they show the learner's name to who forgot it."""
     seen = []
     for page in aws.logs.get_paginator("describe_log_groups").paginate(logGroupNamePrefix=Settings().log_group + "-"):
         for group in page["logGroups"]:
@@ -244,9 +244,9 @@ def tagged_log_groups(aws: Clients) -> list[FoundResource]:
 
 
 def triggers(aws: Clients, settings: Settings) -> list[FoundResource]:
-    """Those on one of our queues or on our function. They outlive both, so neither need be there.
+    """Those on one of our queues or our function. A trigger stays when these are deleted.
 
-    All of them are listed: with the name of a function that is gone AWS refuses to list anything.
+    So all triggers are listed: with the name of a function that is gone Lambda refuses to list anything.
     """
     main, dead = aws.arn("sqs", settings.queue), aws.arn("sqs", settings.dead_letter_queue)
     seen = []
@@ -264,7 +264,7 @@ def triggers(aws: Clients, settings: Settings) -> list[FoundResource]:
 
 
 def apis(aws: Clients, settings: Settings) -> list[FoundResource]:
-    """All of our name, and all with a tag of the suite, whatever their names."""
+    """Those with our name, and those with a tag of the suite under any name."""
     return [
         resource("api" if api["name"] == settings.api else "", PLACES["api"].kind, {"name": api["name"]}, api)
         for api in list_apis(aws.apigateway)
@@ -273,7 +273,7 @@ def apis(aws: Clients, settings: Settings) -> list[FoundResource]:
 
 
 def resource(key: str, kind: str, identity: dict[str, str], found: Mapping[str, Any]) -> FoundResource:
-    """What was found, with the outputs that a step would have noted of it, as far as AWS still tells them."""
+    """What was found, with the outputs that a step notes, as far as AWS says them."""
     known = immutable_id(kind, found)
     return FoundResource(
         key,

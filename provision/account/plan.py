@@ -1,7 +1,7 @@
 """`--dry-run`: the steps themselves, with every write held back. What they would have done is the plan.
 
-A resource that is not there ends with its creating call. One that is there is gone through to its end, each write being
-answered here as AWS would, so that all its differences show. What needs something that is not there yet comes later.
+For a resource that is not there a step ends at the creating call. For one that is there it goes on to the end, and each
+write is answered here, so that all differences show. What needs something that is not there yet comes later.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from provision.state.ownership import NotOurs
 from provision.state.resources import PLACES, identities, names
 from provision.state.state import State
 
-# What is not known before AWS has invented it.
+# An id that AWS has not given yet.
 NOT_KNOWN = "(not known yet)"
 
 
 @dataclass(frozen=True)
 class Planned:
-    """What would become of one resource.
+    """What a run would do to one resource.
 
-    `word` is "OK", "create", "update", "adopt" (update, once it is taken over), "later" or "in the way"; of a teardown
+    `word` is "OK", "create", "update", "adopt" (and update), "later" or "in the way"; of a teardown
     "delete", "put back", "gone", "stay" or "failed". `calls` are the writing calls, in their order; of a resource to be
     created or deleted only the first of them is known. `needs` names the steps, or the resource of the same step, that
     must be there before more can be said; `theirs` whose it is that is in the way; `notes` are sentences about it.
@@ -51,15 +51,15 @@ class Planned:
 
 
 class HeldBack(Exception):
-    """A write of something that is not there was held back: what comes after it in its block cannot be known."""
+    """The write that creates a resource was held back: nobody knows what follows it in its block."""
 
 
 class WouldWait(Exception):
-    """The step would wait here for something that does not come without the writes."""
+    """The step would wait here for something that never comes without the writes."""
 
 
 class DryState(State):
-    """A state file that is read and never written, and that hears what each block of a step would do."""
+    """A state file that is read and never written. It notes what each block of a step would do."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -70,13 +70,13 @@ class DryState(State):
     writes = False
 
     def save(self) -> None:
-        """Nothing: the account stays as it is, and so does its record."""
+        """Nothing: neither account nor state file changes."""
 
     def keep_code(self, package: bytes) -> None:
-        """Nothing: it is not going to be replaced."""
+        """Nothing: the code is not replaced."""
 
     def close_books(self, receipt: dict[str, Any]) -> None:
-        """Nothing: it is not going to be taken down."""
+        """Nothing: no resource is deleted."""
 
     @contextmanager
     def resource(
@@ -121,7 +121,7 @@ class DryState(State):
         return True
 
     def permit(self, call: Call) -> None:
-        """Note the write. Of what is not there, or of which nothing else is known, the block ends here."""
+        """Note the write. It ends the block of a resource that is not there."""
         self.calls.append(call)
         if not self._open or self._open[-1].found is None:
             raise HeldBack
@@ -129,7 +129,7 @@ class DryState(State):
 
 @dataclass
 class DryWaiting(Waiting):
-    """Looks once, and waits for nothing: without the writes nothing comes."""
+    """Looks once and never waits: without the writes nothing comes."""
 
     def retry_while(self, *reasons: Reason, unless: Callable[[], str | None] | None = None) -> Iterator[Any]:
         yield nullcontext()
@@ -150,7 +150,7 @@ class DryWaiting(Waiting):
 
 @dataclass
 class Answers:
-    """Answers each write in AWS's place, and remembers the resources of an API that would be there by then."""
+    """Answers each write in place of AWS. It remembers the resources that an API would have by then."""
 
     resources: dict[str, list[dict[str, str]]] = field(default_factory=dict)
 
@@ -158,7 +158,7 @@ class Answers:
         self._asked: Mapping[str, Any] = {}
 
     def put_on(self, client: Any) -> None:
-        """Behind the listener, which has heard the call by then."""
+        """Register after the listener, so that it hears each call first."""
         for name, handler in self._handlers.items():
             client.meta.events.register_last(name, handler)
 
@@ -178,7 +178,7 @@ class Answers:
         self._asked = params
 
     def answer(self, model: Any, **event: Any) -> tuple[Any, dict[str, Any]] | None:
-        """A success with the one field that a step relies on; None for what only looks, which is asked of AWS."""
+        """A success with the one field that a step relies on; None for a read, which goes to AWS."""
         if model.name in READS.get(model.service_model.service_name, frozenset()):
             return None
         body = b"<RequestId>" if model.service_model.metadata.get("protocol") == "query" else b""
@@ -205,9 +205,9 @@ class Answers:
 
 
 def make_plan(aws: Clients, settings: Settings, state: DryState, steps: Sequence[Step] = STEPS) -> list[Planned]:
-    """Go through the steps without a write; what would become of each resource, in the order of a build.
+    """Go through the steps without a write: what a run would do to each resource, in the order of a build.
 
-    Of a step in which something is in the way the rest comes later. Everything else that a step raises passes.
+    Where something is in the way, the rest of its step comes later. All other errors pass.
     """
     state.check_names(names(aws, settings))
     with writes_answered_here(aws, state):
@@ -244,7 +244,7 @@ def writes_answered_here(aws: Clients, state: DryState) -> Iterator[None]:
 
 
 def plan_step(aws: Clients, settings: Settings, state: DryState, step: Step) -> str:
-    """Go through one step; what it needs before it can go on, "" where nothing is missing."""
+    """Go through one step: the place of what it lacks, or a wait in words; "" if it lacks nothing."""
     state.step = step.name
     if step.name == "stage" and changes(state.planned.get("api")):
         return "api"  # what it serves is compared with what the API will be by then
@@ -265,7 +265,7 @@ def changes(planned: Planned | None) -> bool:
 
 
 def in_words(needed: str, step: Step, called: Mapping[str, Mapping[str, str]]) -> str:
-    """What must be there before a resource can be made: an earlier step, or a resource of the same."""
+    """What must be there before a resource can be created: an earlier step, or a resource of the same step."""
     if needed not in PLACES:
         return needed or f"the rest of step {step.number}"
     if PLACES[needed].step == step.name:

@@ -16,7 +16,7 @@ from provision.aws.clients import Clients
 from provision.aws.console_links import console_url, look_command
 from provision.settings import Settings
 
-# A call that shows a resource: service, operation, and parameters. A text in braces is an identity's, or an output's.
+# A call that shows a resource: service, operation, parameters. Texts in {braces} are filled from identity and outputs.
 Call = tuple[str, str, dict[str, Any]]
 
 
@@ -24,7 +24,7 @@ Call = tuple[str, str, dict[str, Any]]
 class ResourceType:
     """One type of resource, by AWS's name for it. Texts in {braces} are filled from identity and outputs.
 
-    `noun`: what a person calls it. `name`: by which name a person knows one.
+    `noun`: what a person calls it. `name`: the name by which a person knows it.
     `identity`: the parameters that find it again, by AWS's own names.
     `id_field`: the field of AWS's description that AWS alone sets, never reuses and never changes; it tells ours from
     a namesake made later. `id_otherwise`: the field that stands in for it where an emulator leaves it out.
@@ -227,7 +227,7 @@ IAM = tuple(key for key in ADOPTABLE if PLACES[key].kind.startswith("iam:"))
 
 
 def identities(aws: Clients, settings: Settings, api_id: str) -> dict[str, dict[str, str]]:
-    """By the state file's key, the identity of each resource, as the steps write it. AWS gives the API its id."""
+    """By key, the identity of each resource, as the steps write it. AWS gives the API its id, so it is passed in."""
     write_policy = {"PolicyArn": aws.arn("iam", f"policy/{settings.write_policy}", region="")}
     read_policy = {"PolicyArn": aws.arn("iam", f"policy/{settings.read_policy}", region="")}
     logs_policy = {"PolicyArn": aws.managed_policy_arn(settings.managed_policy)}
@@ -255,18 +255,18 @@ def identities(aws: Clients, settings: Settings, api_id: str) -> dict[str, dict[
 
 
 def names(aws: Clients, settings: Settings) -> dict[str, dict[str, str]]:
-    """The identities of what stands by itself: of no part, and so known before the first call."""
+    """By key, the identities of what is not part of another resource: they are known before the first call."""
     called = identities(aws, settings, api_id="")
     return {key: identity for key, identity in called.items() if not TYPES[PLACES[key].kind].part_of}
 
 
 def noun_of(kind: str) -> str:
-    """What a person calls such a resource; AWS's own name of a type that a newer version has written."""
+    """What a person calls it; AWS's own name for a type that only a newer version knows."""
     return TYPES[kind].noun if kind in TYPES else kind
 
 
 def name_of(kind: str, identity: Mapping[str, str]) -> str:
-    """The short name by which a person knows it: of an ARN only the name at its end."""
+    """The name by which a person knows it: of an ARN the last part."""
     if kind not in TYPES:
         return ", ".join(identity.values())
     short = {
@@ -276,7 +276,7 @@ def name_of(kind: str, identity: Mapping[str, str]) -> str:
 
 
 def immutable_id(kind: str, description: Mapping[str, Any]) -> str | None:
-    """AWS's own id in a description; None for types that have none, and for emulators that leave it out."""
+    """AWS's own id in a description; None where the type has none, or an emulator leaves it out."""
     row = TYPES[kind]
     value = description.get(row.id_field)
     if value is None:
@@ -287,7 +287,7 @@ def immutable_id(kind: str, description: Mapping[str, Any]) -> str | None:
 
 
 def born(kind: str, description: Mapping[str, Any]) -> str:
-    """ "made 2026-11-20 09:15 UTC", in words that fit the type; empty where AWS, or an emulator, does not say."""
+    """ "made 2026-11-20 09:15 UTC", in words that fit the type; "" where the description does not say it."""
     field = TYPES[kind].made_field
     at = description.get(field)
     try:
@@ -308,7 +308,7 @@ def moment(text: str) -> datetime.datetime:
 
 
 def where_to_see(kind: str, identity: Mapping[str, str], outputs: Mapping[str, str], aws: Clients) -> str:
-    """The console's page of a resource, or the command that shows it: in a sandbox, and where there is no page."""
+    """The console's page of a resource; in a sandbox, and where there is no page, the command that shows it."""
     known = {**outputs, **identity}
     row = TYPES[kind]
     page = None if aws.endpoint else console_url(row.console, known, region=aws.region, partition=aws.partition)
