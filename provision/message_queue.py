@@ -38,11 +38,8 @@ def provision_dead_letter_queue(aws: Clients, settings: Settings, state: State) 
             aws.waiting.retry(lambda: create_queue(aws, entry, name, attributes), QUEUE_NAME_BLOCKED)
             queue = wait_until_ready(aws, name, attributes)
             entry.identify(queue)
-        else:
-            if entry.needs_tag():
-                tag_queue(aws, entry, queue)
-            if attributes_drifted(entry, queue, attributes):
-                set_attributes(aws, queue, attributes)
+        elif queue_drifted(aws, entry, queue, attributes):
+            set_attributes(aws, queue, attributes)
         entry["arn"] = queue["QueueArn"]
         entry["url"] = queue["QueueUrl"]
 
@@ -66,9 +63,7 @@ def provision_queue(aws: Clients, settings: Settings, state: State) -> None:
             queue = wait_until_ready(aws, name, attributes)
             entry.identify(queue)
         else:
-            if entry.needs_tag():
-                tag_queue(aws, entry, queue)
-            drifted = attributes_drifted(entry, queue, attributes)
+            drifted = queue_drifted(aws, entry, queue, attributes)
             drifted |= entry.drifted("roles named", found=entry.get("role_ids"), wanted=role_ids)
             if drifted:
                 # All of them, whichever differs: some emulators forget a policy that is not sent along.
@@ -120,16 +115,13 @@ def set_attributes(aws: Clients, queue: Mapping[str, Any], attributes: dict[str,
     )
 
 
-def tag_queue(aws: Clients, entry: Entry, queue: Mapping[str, Any]) -> None:
-    """SQS leaves other tags as they are."""
-    aws.sqs.tag_queue(
-        QueueUrl=queue["QueueUrl"],
-        Tags=entry.tags,
-    )
-
-
-def attributes_drifted(entry: Entry, queue: Mapping[str, Any], attributes: dict[str, str]) -> bool:
-    """Whether one of these attributes must be set."""
+def queue_drifted(aws: Clients, entry: Entry, queue: Mapping[str, Any], attributes: dict[str, str]) -> bool:
+    """Put the tag back. Whether one of these attributes must be set."""
+    if entry.needs_tag():
+        aws.sqs.tag_queue(
+            QueueUrl=queue["QueueUrl"],
+            Tags=entry.tags,
+        )
     drifted = False
     for attribute, wanted in attributes.items():
         found = queue.get(attribute, "")
