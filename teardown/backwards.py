@@ -80,7 +80,7 @@ def what_stays(aws: Clients, state: State, *, include_adopted: bool = False) -> 
                 continue
         except Exception as error:  # noqa: BLE001
             failure(aws, resource, error)
-            continue  # the walk meets the same error, and reports it
+            continue  # the walk meets the same, and reports it
         try:
             refuse_if_others_depend_on(aws, state, resource, found)
         except StillInUse as kept:
@@ -135,7 +135,7 @@ def take_down(
             leave = is_to_be_left(state, resource, include_adopted)
             word, remark = remove(aws, state, resource, staying.get(resource.key), leave=leave)
         except StillInUse as kept:
-            # Somebody began to use it after `what_stays` looked. Then what it needs, and is still there, stays too.
+            # Somebody may have come since `what_stays` looked: then at least what is not yet deleted stays, too.
             staying = {**what_it_needs(state, resource), **staying}
             word, remark = "kept", kept.what
         except Exception as error:  # noqa: BLE001
@@ -377,7 +377,7 @@ def prove(aws: Clients, state: State) -> list[Left]:
             again, began = True, aws.waiting.clock()
             for resource in late:
                 state.step = resource.step
-                # Now its tag decides again: its id was enough to wait for it, but not to delete it.
+                # Now its tag decides again: to wait for something, its id was enough; to delete it, it is not.
                 resource.status = "deleting"
                 try:
                     remove(aws, state, resource, None)

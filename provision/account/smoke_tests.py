@@ -27,10 +27,10 @@ from provision.state.state import State
 from provision.terminal import outcome
 
 # Seconds in which a request that was sent twice may still create its item again.
-STRAGGLING = 20.0
+SECOND_ITEM_SECONDS = 20.0
 
 
-class SmokeTestFailed(outcome.UserError):
+class TrialFailed(outcome.UserError):
     """What was built does not work. Everything stays in place, so that it can be looked at."""
 
 
@@ -43,7 +43,7 @@ class SmokeTest:
 
 
 def run_smoke_tests(aws: Clients, settings: Settings, state: State) -> Iterator[SmokeTest]:
-    """Run one test after the other. Raises SmokeTestFailed with what was expected and what was seen."""
+    """Run the tests one after the other. Raises TrialFailed with what was expected and what was seen."""
     smoke_tests: list[tuple[str, Callable[[Clients, Settings, State], str]]] = [
         ("test event: echo through the function", try_echo),
         ("API Gateway's own test call: create", try_test_invoke),
@@ -98,7 +98,7 @@ class Item:
         if self.may_come_twice:
             with suppress(GaveUp):  # it did not come again
                 means = "A request was made twice, as the answer to the first one was lost."
-                self.aws.waiting.poll_until(f"{what} once more", self.look, budget=STRAGGLING, means=means)
+                self.aws.waiting.poll_until(f"{what} once more", self.look, budget=SECOND_ITEM_SECONDS, means=means)
                 self.take_away()
 
 
@@ -243,7 +243,7 @@ def ask_while(
     too_early: Callable[[int, str], bool],
     means: str,
 ) -> tuple[int, str]:
-    """Ask until the answer, status and body, is no longer `too_early`. Raises SmokeTestFailed with the last answer."""
+    """Ask until the answer, status and body, is no longer `too_early`. Raises TrialFailed with the last answer."""
     last = (0, "")
 
     def look() -> tuple[int, str] | None:
@@ -254,7 +254,7 @@ def ask_while(
     try:
         return aws.waiting.poll_until(what, look, budget=60, means=means)
     except GaveUp as gave_up:
-        raise SmokeTestFailed(
+        raise TrialFailed(
             f"{gave_up.what} It last answered {last[0]} {in_short(last[1])}",
             means=f"{means} This took longer, so something else is wrong.",
             advice=(
@@ -311,7 +311,7 @@ def parsed(text: str) -> Any:
 
 def expect(holds: bool, wanted: str, seen: Any) -> None:
     if not holds:
-        raise SmokeTestFailed(
+        raise TrialFailed(
             f"A test of the result failed: expected {wanted}, saw {seen!r}.",
             means="Everything was built, and does not work as it should.",
             advice=("The function's log group tells what the handler saw.", "python -m provision --try tries again."),

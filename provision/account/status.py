@@ -1,6 +1,7 @@
 """`status`: what of a deployment exists, since when, whether it is as it should be, and what waits in it. Reads only.
 
-A resource is healthy when a run would change nothing on it: the plan says so (provision/account/plan.py).
+Whether a resource is healthy is said by the steps themselves: it is what a run would
+find to do (provision/account/plan.py).
 """
 
 from __future__ import annotations
@@ -20,11 +21,8 @@ from provision.terminal.text import plural
 
 @dataclass(frozen=True)
 class ResourceStatus:
-    """One resource. `since` is when it was created, in UTC, or empty.
-
-    `word` is "healthy", "drifted", "missing" (it was created, and is gone), "not built", "in the way" or "unknown"
-    (what it needs has drifted or is missing).
-    """
+    """One resource. `word` is "healthy", "drifted", "missing" (it was made, and is gone), "not built", "in the way" or
+    "unknown" (what it needs is drifted or missing). `since` is when it was made, in UTC; empty where it is not."""
 
     key: str
     kind: str
@@ -39,7 +37,7 @@ WORDS = {"OK": "healthy", "update": "drifted", "adopt": "in the way", "in the wa
 
 
 def states(planned: Sequence[Planned], state: DryState) -> list[ResourceStatus]:
-    """What the plan says of each resource; the state file says whether it was ever created."""
+    """What the plan means for each resource; the state file says whether it was ever made."""
     found = []
     for one in planned:
         entry = next((entry for entry in state.as_opened if entry.key == one.key and entry.status == "created"), None)
@@ -53,7 +51,7 @@ def states(planned: Sequence[Planned], state: DryState) -> list[ResourceStatus]:
 
 
 def is_as_built(found: Sequence[ResourceStatus]) -> bool:
-    """Whether nothing has drifted and nothing is missing. What was never built is not missing."""
+    """Whether nothing has drifted, and nothing of it is missing: what was never built is no fault."""
     return all(state.word in ("healthy", "not built") for state in found)
 
 

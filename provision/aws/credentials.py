@@ -97,14 +97,17 @@ def cannot_connect(error: BaseException, profile: str | None) -> CannotConnect:
     if isinstance(error, ClientError):
         answer = error.response.get("Error", {})
         code, message = answer.get("Code", ""), answer.get("Message", "")
-        what = f"An error occurred ({code}) when calling the {error.operation_name} operation: {message}"
         if code in EXPIRED:
-            means = "The credentials have expired."
-            advice = (f"Renew them: {renewing_command(profile)}", "then run the same command again.")
-        else:
-            means = "AWS does not accept these credentials."
-            advice = (f"Renew or correct them: {renewing_command(profile)}", TO_THE_SANDBOX)
-        return CannotConnect(what, means=means, advice=advice)
+            return CannotConnect(
+                f"An error occurred ({code}) when calling the {error.operation_name} operation: {message}",
+                means="The credentials have expired.",
+                advice=(f"Renew them: {renewing_command(profile)}", "then run the same command again."),
+            )
+        return CannotConnect(
+            f"An error occurred ({code}) when calling the {error.operation_name} operation: {message}",
+            means="AWS does not accept these credentials.",
+            advice=(f"Renew or correct them: {renewing_command(profile)}", TO_THE_SANDBOX),
+        )
     if isinstance(error, CREDENTIAL_ERRORS):
         return CannotConnect(
             str(error),
