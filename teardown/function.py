@@ -14,20 +14,20 @@ from provision.state.entries import TAG, TAG_KEYS, Resource
 from provision.state.resources import immutable_id
 from provision.state.state import State
 from provision.terminal import outcome
-from teardown.trigger import others_hanging, refuse_while_ours_is_on
+from teardown.trigger import refuse_while_our_trigger_is_on, triggers_of_others
 
 # A log group comes back when an invocation writes to it after its deletion. The last invocation may end so long after
 # the function's deletion.
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
-LATE_WRITE = datetime.timedelta(minutes=15)
+LATEST_WRITE = datetime.timedelta(minutes=15)
 # How far two clocks may differ: AWS refuses requests that are signed with a clock further off.
-CLOCKS = datetime.timedelta(minutes=5)
+CLOCK_SKEW = datetime.timedelta(minutes=5)
 
 
 def others_on(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> list[str]:
     """Other triggers: those that Lambda polls, and those that have the permission to invoke it."""
     name = found["FunctionName"]
-    return others_hanging(aws, state, FunctionName=name) + permitted_others(aws, state, name)
+    return triggers_of_others(aws, state, FunctionName=name) + permitted_others(aws, state, name)
 
 
 def permitted_others(aws: Clients, state: State, name: str) -> list[str]:
@@ -57,7 +57,7 @@ def is_others_api(aws: Clients, state: State, api_id: str) -> bool:
 def delete(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> None:
     """Its versions and its policy are deleted with it. Its trigger and its log group are not."""
     name = resource.identity["FunctionName"]
-    refuse_while_ours_is_on(state, FunctionName=name)
+    refuse_while_our_trigger_is_on(state, FunctionName=name)
     aws.lambda_.delete_function(
         FunctionName=name,
     )
@@ -67,7 +67,7 @@ def delete(aws: Clients, state: State, resource: Resource, found: dict[str, Any]
 def restore(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> None:
     """Put back the code, then the configuration: Lambda refuses a change while another one is in progress."""
     name = resource.identity["FunctionName"]
-    refuse_while_ours_is_on(state, FunctionName=name)
+    refuse_while_our_trigger_is_on(state, FunctionName=name)
     code = resource.was("CodeSha256", found["CodeSha256"])
     if found["CodeSha256"] != code:
         aws.lambda_.update_function_code(
@@ -154,6 +154,6 @@ def came_back(aws: Clients, state: State, log_group: Resource, found: dict[str, 
     at = datetime.datetime.fromtimestamp(int(born) / 1000, datetime.timezone.utc)
     try:
         ours_went, function_went = (datetime.datetime.fromisoformat(entry.since) for entry in (log_group, function))
-        return ours_went - CLOCKS <= at <= max(ours_went, function_went) + LATE_WRITE
+        return ours_went - CLOCK_SKEW <= at <= max(ours_went, function_went) + LATEST_WRITE
     except (ValueError, TypeError):  # the file says no time
         return False

@@ -9,12 +9,12 @@ from provision.aws.clients import Clients
 from provision.message_queue import find_queue, wait_until_ready
 from provision.state.entries import TAG_KEYS, Resource
 from provision.state.state import State
-from teardown.trigger import others_hanging, refuse_while_ours_is_on
+from teardown.trigger import refuse_while_our_trigger_is_on, triggers_of_others
 
 
 def others_on(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> list[str]:
     """The names of somebody else's triggers on the queue."""
-    return others_hanging(aws, state, EventSourceArn=found["QueueArn"])
+    return triggers_of_others(aws, state, EventSourceArn=found["QueueArn"])
 
 
 def contents(aws: Clients, found: dict[str, Any]) -> str:
@@ -28,7 +28,7 @@ def delete(aws: Clients, state: State, resource: Resource, found: dict[str, Any]
     https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_DeleteQueue.html
     """
     name = resource.identity["QueueName"]
-    refuse_while_ours_is_on(state, EventSourceArn=found["QueueArn"])
+    refuse_while_our_trigger_is_on(state, EventSourceArn=found["QueueArn"])
     aws.sqs.delete_queue(
         QueueUrl=found["QueueUrl"],
     )
@@ -37,7 +37,7 @@ def delete(aws: Clients, state: State, resource: Resource, found: dict[str, Any]
 
 def restore(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> None:
     """Put its attributes back. An attribute that was not set before is set to "", which removes it."""
-    refuse_while_ours_is_on(state, EventSourceArn=found["QueueArn"])
+    refuse_while_our_trigger_is_on(state, EventSourceArn=found["QueueArn"])
     names = ("Policy", "VisibilityTimeout", "RedrivePolicy", "MessageRetentionPeriod")
     was = {name: resource.was(name, resource.description.get(name, "")) for name in names}
     # The steps set all attributes of a queue at once, whichever differed.

@@ -9,7 +9,7 @@ from provision.state.entries import TAG_KEYS, Resource
 from provision.state.state import State
 from provision.table import wait_until_gone, wait_until_ready
 from provision.terminal.text import plural
-from teardown.trigger import others_hanging
+from teardown.trigger import triggers_of_others
 
 COUNTED_ITEMS = 1000
 
@@ -18,7 +18,7 @@ def others_on(aws: Clients, state: State, resource: Resource, found: dict[str, A
     """The triggers on the table's stream. The suite itself never turns a stream on."""
     if not found.get("LatestStreamArn"):
         return []
-    return others_hanging(aws, state, EventSourceArn=found["LatestStreamArn"])
+    return triggers_of_others(aws, state, EventSourceArn=found["LatestStreamArn"])
 
 
 def contents(aws: Clients, found: dict[str, Any]) -> str:

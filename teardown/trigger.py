@@ -64,7 +64,7 @@ def restore(aws: Clients, state: State, resource: Resource, found: dict[str, Any
         )
 
 
-def others_hanging(aws: Clients, state: State, **source_or_function: str) -> list[str]:
+def triggers_of_others(aws: Clients, state: State, **source_or_function: str) -> list[str]:
     """The names of somebody else's triggers on a source (EventSourceArn=...) or a function (FunctionName=...)."""
     triggers = [entry for entry in state.resources if entry.kind == "lambda:event-source-mapping"]
     recorded = {entry.outputs.get("id") for entry in triggers}
@@ -82,7 +82,7 @@ def others_hanging(aws: Clients, state: State, **source_or_function: str) -> lis
     return names
 
 
-def refuse_while_ours_is_on(state: State, **source_or_function: str) -> None:
+def refuse_while_our_trigger_is_on(state: State, **source_or_function: str) -> None:
     """Raise UserError while our own trigger is on it: AWS would delete it and leave the trigger behind."""
     for entry in state.standing:
         if entry.kind == "lambda:event-source-mapping" and source_or_function.items() <= entry.identity.items():

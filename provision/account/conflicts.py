@@ -86,7 +86,7 @@ def strangers(seen: Inventory, state: State, met: NotOurs | None = None) -> list
         for resource in seen.resources
         if resource.key in ADOPTABLE
         and resource.tag != state.deployment
-        and not resource.going
+        and not resource.is_being_deleted
         and not resource.is_unreadable
         and (is_met(resource, met) or not is_recorded(resource, state))
     ]
@@ -168,9 +168,10 @@ def of_a_deployment(run: Run, theirs: list[FoundResource], tagged: list[FoundRes
         advice.append("    " + program("provision", [*run.where, "--recover"]))
     else:
         advice.append("or remove it with its own state file, and run the same command again.")
+    why = " ".join(means)
     return InTheWay(
         f"{names_of(theirs)} already{belong}",
-        means=" ".join([*means, f"This deployment is {run.state.deployment}.", so_far(run.state)]),
+        means=f"{why} This deployment is {run.state.deployment}. {so_far(run.state)}",
         advice=tuple(advice),
     )
 

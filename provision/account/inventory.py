@@ -27,11 +27,11 @@ from provision.roles import find_attachment, find_role
 from provision.settings import Settings
 from provision.stage import find_stage
 from provision.state.entries import ADOPTED_TAG, TAG
-from provision.state.resources import IAM, PLACES, TYPES, born, identities, immutable_id, name_of, names, noun_of
+from provision.state.resources import IAM, PLACES, TYPES, identities, immutable_id, made_at, name_of, names, noun_of
 from provision.table import find_table
 from provision.trigger import serves, with_tags
 
-PAUSE = 1.0  # seconds between two looks for the same
+PAUSE_SECONDS = 1.0  # seconds between two looks for the same
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,9 @@ class FoundResource:
     identity: dict[str, str]
     outputs: dict[str, str]
     tags: Mapping[str, str] | None
-    born: str = ""
+    made: str = ""
     parent: str | None = None
-    going: bool = False  # AWS is deleting it already
+    is_being_deleted: bool = False  # AWS is deleting it already
     can_be_tagged: bool = True
 
     @property
@@ -76,12 +76,12 @@ class FoundResource:
         """Whose it is, and what tells it from a namesake: AWS's own id, and when it was made."""
         known = self.outputs.get("id")
         field = TYPES[self.kind].id_field
-        is_time = field in ("CreatedTimestamp", "creationTime")  # said in words by `born`
+        is_time = field in ("CreatedTimestamp", "creationTime")  # said in words by `made`
         return ", ".join(
             [
                 self.whose.removesuffix(" of this suite"),
                 *([f"{field} {known}"] if known and field and not is_time else []),
-                *([self.born] if self.born else []),
+                *([self.made] if self.made else []),
             ]
         )
 
@@ -174,7 +174,7 @@ def _take_inventory(aws: Clients, all_looks: Callable[[Seen], Iterator[Look]], t
 
     for number in range(times):
         if number:
-            aws.waiting.sleep(PAUSE)
+            aws.waiting.sleep(PAUSE_SECONDS)
         for look in all_looks(seen):
             ask(look)
     order = list(PLACES)
@@ -284,7 +284,7 @@ def resource(key: str, kind: str, identity: dict[str, str], found: Mapping[str, 
             **{output: found[field] for output, field in TYPES[kind].outputs.items()},
         },
         found.get("Tags", {}),
-        born=born(kind, found),
-        going=found.get("TableStatus") == "DELETING" or found.get("State") == "Deleting",
+        made=made_at(kind, found),
+        is_being_deleted=found.get("TableStatus") == "DELETING" or found.get("State") == "Deleting",
         can_be_tagged="Tags" in found,
     )

@@ -20,9 +20,10 @@ from provision.aws.operations import READS
 from provision.aws.reasons import Reason
 from provision.aws.waiting import Wait, Waiting
 from provision.settings import Settings
+from provision.state import resources
 from provision.state.entries import Difference, Entry, NotYetMade, Resource
 from provision.state.ownership import NotOurs
-from provision.state.resources import PLACES, identities, names
+from provision.state.resources import PLACES, names
 from provision.state.state import State
 
 # An id that AWS has not given yet.
@@ -205,63 +206,60 @@ class Answers:
 
 
 def make_plan(aws: Clients, settings: Settings, state: DryState, steps: Sequence[Step] = STEPS) -> list[Planned]:
-    """Go through the steps without a write: what a run would do to each resource, in the order of a build.
+    """Go through the steps without a write; what would become of each resource, in the order of a build.
 
-    Where something is in the way, the rest of its step comes later. All other errors pass.
+    Of a step in which something is in the way the rest comes later. Everything else that a step raises passes.
     """
     state.check_names(names(aws, settings))
-    with writes_answered_here(aws, state):
-        needs = {step.name: plan_step(aws, settings, state, step) for step in steps}
-    called = identities(aws, settings, NOT_KNOWN)
-    if not settings.has_dead_letter_queue:
-        del called["dead-letter-queue"]
-    planned = []
-    for key, identity in called.items():
-        place = PLACES[key]
-        if key in state.planned:
-            planned.append(state.planned[key])
-        elif place.step in needs:
-            step = next(one for one in steps if one.name == place.step)
-            needed = in_words(needs[step.name], step, called)
-            planned.append(Planned(key, place.kind, identity, "later", needs=needed))
-    return planned
-
-
-@contextmanager
-def writes_answered_here(aws: Clients, state: DryState) -> Iterator[None]:
-    """Inside the block no write leaves, and nothing is waited for."""
     waiting, aws.calls.waiting = aws.calls.waiting, DryWaiting.like(aws.calls.waiting)
     aws.calls.permit = state.permit
     answers = Answers()
     for client in aws.clients:
         answers.put_on(client)
+    needs: dict[str, str] = {}
     try:
-        yield
+        for step in steps:
+            state.step = step.name
+            if step.name == "stage" and changes(state.planned.get("api")):
+                needs[step.name] = "api"  # what it serves is compared with what the API will be by then
+                continue
+            try:
+                step.load().provision(aws, settings, state)
+            except NotYetMade as later:
+                needs[step.name] = later.args[0]
+            except NotOurs as met:
+                needs[step.name] = met.key
+            except WouldWait as wait:
+                needs[step.name] = f"the end of a wait for {wait}"
     finally:
         aws.calls.waiting = waiting
         for client in aws.clients:
             answers.take_off(client)
-
-
-def plan_step(aws: Clients, settings: Settings, state: DryState, step: Step) -> str:
-    """Go through one step: the place of what it lacks, or a wait in words; "" if it lacks nothing."""
-    state.step = step.name
-    if step.name == "stage" and changes(state.planned.get("api")):
-        return "api"  # what it serves is compared with what the API will be by then
-    try:
-        step.load().provision(aws, settings, state)
-    except NotYetMade as later:
-        return str(later.args[0])
-    except NotOurs as met:
-        return met.key
-    except WouldWait as wait:
-        return f"the end of a wait for {wait}"
-    return ""
+    planned = []
+    called = identities(aws, settings)
+    for key, identity in called.items():
+        kind, name = PLACES[key].kind, PLACES[key].step
+        if key in state.planned:
+            planned.append(state.planned[key])
+            continue
+        for step in steps:
+            if step.name == name:
+                needed = in_words(needs.get(name, ""), step, called)
+                planned.append(Planned(key, kind, identity, "later", needs=needed))
+    return planned
 
 
 def changes(planned: Planned | None) -> bool:
     """Whether there is something to do."""
     return planned is not None and planned.word not in ("OK", "gone", "stay")
+
+
+def identities(aws: Clients, settings: Settings) -> dict[str, dict[str, str]]:
+    """By key, the identity of each resource that a run would make, in the order of a build."""
+    called = resources.identities(aws, settings, NOT_KNOWN)
+    if not settings.has_dead_letter_queue:
+        del called["dead-letter-queue"]
+    return called
 
 
 def in_words(needed: str, step: Step, called: Mapping[str, Mapping[str, str]]) -> str:

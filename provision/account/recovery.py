@@ -48,7 +48,7 @@ def recover(
 
     `others`: the state files in the same folder, by deployment. Raises CannotRecover.
     """
-    deployment = which(aws, inventory, chosen)
+    deployment = which_deployment(aws, inventory, chosen)
     if deployment in others:
         raise CannotRecover(
             f"Deployment {deployment}, whose tag these names carry, has a state file: {others[deployment]}.",
@@ -62,7 +62,9 @@ def recover(
         refuse_those_of_another_region(aws, deployment, ours)
     by_key = {key_of(resource): resource for resource in ours}
     resources = [entry(settings, by_key, key) for key in PLACES if key in by_key]
-    left_out = [(resource, why_not(resource, deployment)) for resource in inventory.resources if resource not in ours]
+    left_out = [
+        (resource, why_left_out(resource, deployment)) for resource in inventory.resources if resource not in ours
+    ]
     return Recovered(deployment, resources, left_out)
 
 
@@ -86,7 +88,7 @@ def refuse_what_could_not_be_read(inventory: Inventory) -> None:
         )
 
 
-def which(aws: Clients, inventory: Inventory, chosen: str | None) -> str:
+def which_deployment(aws: Clients, inventory: Inventory, chosen: str | None) -> str:
     """The one deployment whose tag is on resources with the settings' names."""
     found = Counter(resource.tag for resource in inventory.resources if resource.key and resource.tag)
     where = f"account {aws.account_id}, Region {aws.region}"
@@ -102,9 +104,9 @@ def which(aws: Clients, inventory: Inventory, chosen: str | None) -> str:
         unanswered = ", ".join(map(str, inventory.unanswered))
         raise CannotRecover(
             f"Nothing with these names in {where} carries a tag of this suite.",
-            means=f"No state file was written. Not everything could be looked at: {unanswered}."
-            if unanswered
-            else "There is nothing to recover, and no state file was written.",
+            means="There is nothing to recover, and no state file was written."
+            if not unanswered
+            else f"No state file was written. Not everything could be looked at: {unanswered}.",
             advice=("If it was made in another Region, or for a --learner, name that.",),
         )
     if len(found) > 1:
@@ -137,7 +139,7 @@ def which_api(aws: Clients, settings: Settings, inventory: Inventory, deployment
 def is_ours(resource: FoundResource, inventory: Inventory, deployment: str, api_id: str | None) -> bool:
     """Whether it goes into the state file: by its tag, the API by its id, what carries no tag by what it joins."""
     key = key_of(resource)
-    if resource.going or not key:
+    if resource.is_being_deleted or not key:
         return False
     if key == "api":
         return resource.outputs["id"] == api_id
@@ -154,8 +156,8 @@ def key_of(resource: FoundResource) -> str:
     return "api" if resource.kind == PLACES["api"].kind else resource.key
 
 
-def why_not(resource: FoundResource, deployment: str) -> str:
-    if resource.going:
+def why_left_out(resource: FoundResource, deployment: str) -> str:
+    if resource.is_being_deleted:
         return "AWS is deleting it already"
     if resource.tag == deployment:
         return "carries the tag, but a state file has no place for it"

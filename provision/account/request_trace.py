@@ -31,15 +31,15 @@ from provision.state.state import State
 from provision.terminal import outcome
 
 # Seconds until CloudWatch shows a line of the function. AWS publishes no figure.
-LOGS_COME = 60.0
+LOG_SECONDS = 60.0
 NO_API_LOGS = "the stage writes no logs (erratum 9)"
 TEST_LOG = "TestInvokeMethod's log and latency"
 # SQS's clock and ours may differ by more than a hop takes.
 SKEW = "the clocks of this machine and of AWS differ by more than that"
 # Seconds for a message to become an item. With a cold start it takes two or three.
-ARRIVES = 120.0
+ARRIVAL_SECONDS = 120.0
 # Seconds that an interrupted run waits for an item that is on its way, to delete it.
-STRAGGLES = 10.0
+ON_ITS_WAY_SECONDS = 10.0
 # What `--poison` sends.
 POISON = re.compile(r'\{"operation": "refuse me", "trace": "trace-[0-9a-f]{12}"\}')
 
@@ -168,7 +168,7 @@ def follow_queue(aws: Clients, settings: Settings, state: State) -> Iterator[Hop
             yield Hop(route, "client", 0.0, answered - sent, "own clock", saw)
             yield not_visible(route, "API Gateway", NO_API_LOGS)
             try:
-                seen = table_hop(aws, route, item, sent, budget=ARRIVES)
+                seen = table_hop(aws, route, item, sent, budget=ARRIVAL_SECONDS)
             except GaveUp as gave_up:
                 raise did_not_arrive(aws, settings, mark, sent) from gave_up
         line = line_about(aws, settings, mark, sent)
@@ -185,7 +185,7 @@ def on_its_way(aws: Clients, item: Item) -> Iterator[None]:
     except (outcome.Interrupted, GeneratorExit) as stop:
         came = False
         with suppress(ClientError, BotoCoreError, AnswerLost, outcome.UserError), aws.calls.clearing_up():
-            aws.waiting.poll_until("what was sent, to take it away", item.look, budget=STRAGGLES, every=0.5)
+            aws.waiting.poll_until("what was sent, to take it away", item.look, budget=ON_ITS_WAY_SECONDS, every=0.5)
             came = True
         if not came and isinstance(stop, outcome.UserError):
             stop.means = (
@@ -210,7 +210,7 @@ def did_not_arrive(aws: Clients, settings: Settings, mark: str, sent: float) -> 
         means = f"The function received the message {'once' if count == 1 else f'{count:.0f} times'}."
         if said:
             means += f" Its log says: {said[-1]}"
-    seconds = f"{ARRIVES:.0f}"
+    seconds = f"{ARRIVAL_SECONDS:.0f}"
     return outcome.UserError(
         f"The request came into the queue, and no item into the table within {seconds} s.",
         means=f"{means} If it becomes an item later, the next trace takes that away.",
@@ -300,7 +300,7 @@ def line_about(
     since: float,
     *,
     receive: int | None = None,
-    within: float = LOGS_COME,
+    within: float = LOG_SECONDS,
 ) -> Line | None:
     """The handler's line with this mark, once the log shows it; None if it does not come or may not be read.
 
@@ -338,7 +338,7 @@ def report_of(aws: Clients, settings: Settings, line: Line, since: float) -> str
         return next((text for _, text in log_lines(aws, settings, since) if text.startswith(wanted)), None)
 
     try:
-        return aws.waiting.poll_until("the function's REPORT line", look, budget=LOGS_COME / 2)
+        return aws.waiting.poll_until("the function's REPORT line", look, budget=LOG_SECONDS / 2)
     except GaveUp:
         return ""
 
@@ -409,7 +409,7 @@ def follow_poison(aws: Clients, settings: Settings, state: State) -> Generator[H
         try:
             yield Hop(route, "queue", time.time() - sent, None, "own clock", f"message {message_id} is sent")
             for number in range(1, receives + 1):
-                line = line_about(aws, settings, mark, sent, receive=number, within=LOGS_COME + pause)
+                line = line_about(aws, settings, mark, sent, receive=number, within=LOG_SECONDS + pause)
                 yield refused_hop(route, line, number, sent)
             # If the log could not be read, all its receives are still to come.
             until_then = max(receives * pause - (time.time() - sent), 0.0)

@@ -226,6 +226,12 @@ ADOPTABLE = tuple(key for key, place in PLACES.items() if TYPES[place.kind].is_a
 IAM = tuple(key for key in ADOPTABLE if PLACES[key].kind.startswith("iam:"))
 
 
+def names(aws: Clients, settings: Settings) -> dict[str, dict[str, str]]:
+    """By the state file's key, the identity of everything that stands by itself, as the steps write it."""
+    called = identities(aws, settings, api_id="")
+    return {key: identity for key, identity in called.items() if not TYPES[PLACES[key].kind].part_of}
+
+
 def identities(aws: Clients, settings: Settings, api_id: str) -> dict[str, dict[str, str]]:
     """By key, the identity of each resource, as the steps write it. AWS gives the API its id, so it is passed in."""
     write_policy = {"PolicyArn": aws.arn("iam", f"policy/{settings.write_policy}", region="")}
@@ -254,12 +260,6 @@ def identities(aws: Clients, settings: Settings, api_id: str) -> dict[str, dict[
     }
 
 
-def names(aws: Clients, settings: Settings) -> dict[str, dict[str, str]]:
-    """By key, the identities of what is not part of another resource: they are known before the first call."""
-    called = identities(aws, settings, api_id="")
-    return {key: identity for key, identity in called.items() if not TYPES[PLACES[key].kind].part_of}
-
-
 def noun_of(kind: str) -> str:
     """What a person calls it; AWS's own name for a type that only a newer version knows."""
     return TYPES[kind].noun if kind in TYPES else kind
@@ -286,7 +286,7 @@ def immutable_id(kind: str, description: Mapping[str, Any]) -> str | None:
     return None if value is None else str(value)
 
 
-def born(kind: str, description: Mapping[str, Any]) -> str:
+def made_at(kind: str, description: Mapping[str, Any]) -> str:
     """ "made 2026-11-20 09:15 UTC", in words that fit the type; "" where the description does not say it."""
     field = TYPES[kind].made_field
     at = description.get(field)
