@@ -1,7 +1,7 @@
 """Step 7: the REST API with its routes, and the permission to invoke the function. The lesson: lessons/api.md
 
-What the console does with a few buttons are seven calls here: API, resource, method, integration, method response,
-integration response, permission. Names of APIs repeat, so ours is known by its tag.
+What the console does with a few buttons takes seven calls: API, resource, method, integration, method response,
+integration response, permission. Several APIs may have one name, so the tag says which is ours.
 https://docs.aws.amazon.com/apigateway/latest/developerguide/getting-started-lambda-non-proxy-integration.html
 """
 
@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from provision.aws.api_definition import LISTED_SECONDS, find_method, is_empty, resources_of
+from provision.aws.api_definition import LISTED_SECONDS, find_method, find_spare_apis, resources_of
 from provision.aws.clients import Clients
 from provision.aws.reasons import JUST_MADE
 from provision.settings import Settings
@@ -21,39 +21,13 @@ from provision.state.state import State
 
 NEEDS = ("roles", "queue", "function")
 
-# Milliseconds that API Gateway waits for the function or the queue: its own default, said because it is compared.
+# Milliseconds that API Gateway waits for the function or the queue: its default, set so that it can be compared.
 # https://docs.aws.amazon.com/apigateway/latest/api/API_Integration.html
 INTEGRATION_TIMEOUT = 29_000
 
 
-@dataclass(frozen=True)
-class Route:
-    """POST on one path of the API, and what answers it.
-
-    `credentials` is the role that API Gateway takes for the call; None where the function's own policy permits it.
-    `responses` has for each status code the pattern of the backend's status that leads to it; None for all others.
-    """
-
-    path: str
-    uri: str
-    credentials: str | None
-    passthrough: str
-    content_handling: str | None
-    request_parameters: dict[str, str]
-    request_templates: dict[str, str]
-    responses: dict[str, str | None]
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a route stands: the API and the resource, by AWS's ids."""
-
-    api_id: str
-    resource_id: str
-
-
 def provision(aws: Clients, settings: Settings, state: State) -> None:
-    """The API with its routes, then the permission for the first of them."""
+    """The API with its two routes, then the permission that the first of them needs."""
     provision_api(aws, settings, state)
     provision_permission(aws, settings, state)
 
@@ -63,7 +37,7 @@ def provision_api(aws: Clients, settings: Settings, state: State) -> None:
     recorded = state.record("api")
     known_id = recorded.outputs.get("id") if recorded else None
     apis = list_apis(aws.apigateway)
-    spare = find_spare_apis(aws.apigateway, apis, settings.api, state.deployment, known_id)
+    spare = find_spare_apis(aws.apigateway, tagged(apis, settings.api, state.deployment), known_id)
     apis = [api for api in apis if api not in spare]
     api = find_api(apis, settings.api, state.deployment, known_id)
     with state.resource("api", "apigateway:rest-api", found=api, name=settings.api) as entry:
@@ -73,89 +47,42 @@ def provision_api(aws: Clients, settings: Settings, state: State) -> None:
             create_api(aws, settings, entry)
         else:
             update_api(aws, settings, entry, api)
-        api_id = entry["id"]
-        place = Place(api_id, provision_resource(aws, entry, api_id, "/", settings.path_part))
-        provision_route(aws, entry, place, direct_route(aws, settings, state))
+        provision_route(aws, entry, "/", settings.path_part, direct_route(aws, settings, state))
         if settings.has_queue_route:
             parent = f"/{settings.path_part}"
-            place = Place(api_id, provision_resource(aws, entry, api_id, parent, settings.queue_path_part))
-            provision_route(aws, entry, place, queue_route(aws, settings, state))
+            provision_route(aws, entry, parent, settings.queue_path_part, queue_route(aws, settings, state))
 
 
-def provision_resource(aws: Clients, entry: Entry, api_id: str, parent: str, path_part: str) -> str:
-    """The id of the resource `path_part` below the path `parent`; it is created where there is none."""
-    path = f"{parent.rstrip('/')}/{path_part}"
-    resources = aws.waiting.retry(lambda: wait_until_listed(aws, api_id, parent), JUST_MADE)
-    if path in resources:
-        return str(resources[path]["id"])
-    entry.drifted(f"resource {path}", found=None, wanted=path)
-    return create_resource(aws, api_id, resources[parent]["id"], path_part)
-
-
-def provision_route(aws: Clients, entry: Entry, place: Place, route: Route) -> None:
-    """Find the method; create what is missing of method, integration and responses, or update it."""
+def provision_route(aws: Clients, entry: Entry, parent: str, path_part: str, route: Route) -> None:
+    """Create what is missing of resource, method, integration and responses; update what drifted."""
+    place = Place(entry["id"], provision_resource(aws, entry, parent, path_part))
     method = find_method(aws.apigateway, place.api_id, place.resource_id, "POST")
     if method is None:
         entry.drifted(f"POST {route.path} method", found=None, wanted="NONE")
         create_method(aws, place)
+        method = {}
     else:
         update_method(aws, entry, place, route, method)
-    method = method or {}
-    integration = method.get("methodIntegration", {})
-    replaced = integration_differs(entry, route, integration)
-    if replaced and route.credentials is None:
+    anew = integration_drifted(entry, route, method.get("methodIntegration", {}))
+    if anew and route.credentials is None:
         integrate_function(aws, place, route)
-    elif replaced:
+    elif anew:
         integrate_queue(aws, place, route)
-    # To put an integration again takes its responses away.
-    kept = {} if replaced else integration.get("integrationResponses", {})
-    provision_responses(aws, entry, place, route, method.get("methodResponses", {}), kept, anew=replaced)
+    update_responses(aws, entry, place, route, method, anew=anew)
 
 
-def provision_responses(
-    aws: Clients,
-    entry: Entry,
-    place: Place,
-    route: Route,
-    method_responses: dict[str, Any],
-    integration_responses: dict[str, Any],
-    *,
-    anew: bool,
-) -> None:
-    """For each status code the method response, and the integration response that leads to it; no others.
-
-    The pattern of another one could catch what one of these is for.
-    """
-    label = f"POST {route.path}"
-    for status_code in route.responses:
-        if status_code not in method_responses:
-            entry.drifted(f"{label} method response {status_code}", found=None, wanted="Empty")
-            create_method_response(aws, place, status_code)
-    # What must go goes first: two integration responses cannot have the same pattern, not even for a moment.
-    missing = []
-    for status_code, pattern in route.responses.items():
-        found = integration_responses.get(status_code)
-        if anew or response_differs(entry, f"{label} integration response {status_code}", found, pattern):
-            missing.append(status_code)
-            if found is not None:
-                delete_integration_response(aws, place, status_code)
-    for status_code in sorted(integration_responses.keys() - route.responses.keys()):
-        part = f"{label} integration response {status_code}"
-        entry.drifted(part, found=integration_responses[status_code], wanted=None)
-        delete_integration_response(aws, place, status_code)
-    for status_code in missing:
-        pattern = route.responses[status_code]
-        if pattern is None:
-            create_default_response(aws, place, status_code)
-        else:
-            create_integration_response(aws, place, status_code, pattern)
-    for status_code in sorted(method_responses.keys() - route.responses.keys()):
-        entry.drifted(f"{label} method response {status_code}", found=method_responses[status_code], wanted=None)
-        delete_method_response(aws, place, status_code)
+def provision_resource(aws: Clients, entry: Entry, parent: str, path_part: str) -> str:
+    """The id of the resource `path_part` below the path `parent`; it is created where there is none."""
+    path = f"{parent.rstrip('/')}/{path_part}"
+    resources = aws.waiting.retry(lambda: wait_until_listed(aws, entry["id"], parent), JUST_MADE)
+    if path in resources:
+        return str(resources[path]["id"])
+    entry.drifted(f"resource {path}", found=None, wanted=path)
+    return create_resource(aws, entry["id"], resources[parent]["id"], path_part)
 
 
 def provision_permission(aws: Clients, settings: Settings, state: State) -> None:
-    """Find the statement in the function's policy; add it, or add it anew where it says something else; record it."""
+    """Find the statement in the function's policy; add it, or replace it if it drifted; record it."""
     api_id = state.outputs("api")["id"]
     source_arn = aws.arn("execute-api", f"{api_id}/*/POST/{settings.path_part}")
     permission = find_permission(aws.lambda_, settings.function, settings.permission)
@@ -167,8 +94,8 @@ def provision_permission(aws: Clients, settings: Settings, state: State) -> None
         FunctionName=settings.function,
         StatementId=settings.permission,
     ) as entry:
-        if permission is not None and permission_differs(entry, permission, source_arn):
-            # A statement cannot be changed, only removed and added again.
+        if permission is not None and permission_drifted(entry, permission, source_arn):
+            # Lambda cannot change a statement, only remove and add it.
             remove_permission(aws, settings)
             permission = None
         if permission is None:
@@ -179,7 +106,7 @@ def provision_permission(aws: Clients, settings: Settings, state: State) -> None
 
 
 def create_api(aws: Clients, settings: Settings, entry: Entry) -> None:
-    """An API with its root resource and nothing else. A second call would make a second API of the same name."""
+    """An API with its root resource and nothing else. A second call would create a second API of the same name."""
     created = aws.apigateway.create_rest_api(
         name=settings.api,
         endpointConfiguration={"types": ["REGIONAL"]},
@@ -189,7 +116,7 @@ def create_api(aws: Clients, settings: Settings, entry: Entry) -> None:
 
 
 def create_resource(aws: Clients, api_id: str, parent_id: str, path_part: str) -> str:
-    """A part of a path, below another resource; its id."""
+    """One part of a path, below another resource; its id."""
     created = aws.apigateway.create_resource(
         restApiId=api_id,
         parentId=parent_id,
@@ -210,13 +137,13 @@ def create_method(aws: Clients, place: Place) -> None:
 
 
 def integrate_function(aws: Clients, place: Place, route: Route) -> None:
-    """To the function, without proxy: it gets the body as its event, the caller gets what it returns."""
+    """To the function, without proxy: the body is its event, and what it returns is the answer."""
     aws.apigateway.put_integration(
         restApiId=place.api_id,
         resourceId=place.resource_id,
         httpMethod="POST",
         type="AWS",
-        integrationHttpMethod="POST",  # Lambda is always invoked by POST, whatever the method's own verb
+        integrationHttpMethod="POST",  # Lambda's Invoke is always a POST, whatever the method's own verb
         uri=route.uri,
         passthroughBehavior=route.passthrough,
         contentHandling=route.content_handling,
@@ -225,7 +152,7 @@ def integrate_function(aws: Clients, place: Place, route: Route) -> None:
 
 
 def integrate_queue(aws: Clients, place: Place, route: Route) -> None:
-    """To the queue: API Gateway takes the role and calls SendMessage, with the body as the message."""
+    """To the queue: API Gateway assumes the role and calls SendMessage, with the body as the message."""
     aws.apigateway.put_integration(
         restApiId=place.api_id,
         resourceId=place.resource_id,
@@ -242,7 +169,7 @@ def integrate_queue(aws: Clients, place: Place, route: Route) -> None:
 
 
 def create_method_response(aws: Clients, place: Place, status_code: str) -> None:
-    """A status code that the method may answer with; Empty is a model that every API has."""
+    """A status code that the method may answer with. Every API has the model Empty."""
     aws.apigateway.put_method_response(
         restApiId=place.api_id,
         resourceId=place.resource_id,
@@ -253,7 +180,7 @@ def create_method_response(aws: Clients, place: Place, status_code: str) -> None
 
 
 def create_default_response(aws: Clients, place: Place, status_code: str) -> None:
-    """Without a pattern: for every answer that no pattern fits."""
+    """For every answer that no pattern matches."""
     aws.apigateway.put_integration_response(
         restApiId=place.api_id,
         resourceId=place.resource_id,
@@ -263,7 +190,7 @@ def create_default_response(aws: Clients, place: Place, status_code: str) -> Non
 
 
 def create_integration_response(aws: Clients, place: Place, status_code: str, pattern: str) -> None:
-    """For the answers whose HTTP status fits the pattern."""
+    """For the answers whose HTTP status matches the pattern."""
     aws.apigateway.put_integration_response(
         restApiId=place.api_id,
         resourceId=place.resource_id,
@@ -274,7 +201,7 @@ def create_integration_response(aws: Clients, place: Place, status_code: str, pa
 
 
 def add_permission(aws: Clients, settings: Settings, source_arn: str) -> None:
-    """The function's own policy names who may invoke it: this API, this method and path, in any stage."""
+    """A statement in the function's policy: this API may invoke it, from this method and path, in any stage."""
     aws.lambda_.add_permission(
         FunctionName=settings.function,
         StatementId=settings.permission,
@@ -285,6 +212,32 @@ def add_permission(aws: Clients, settings: Settings, source_arn: str) -> None:
 
 
 # What the two routes are.
+
+
+@dataclass(frozen=True)
+class Route:
+    """POST on one path of the API, and what answers it.
+
+    `credentials` is the role that API Gateway assumes for the call; None where the function's policy permits it.
+    `responses` has for each status code the pattern of the backend's status that leads to it; None: every other one.
+    """
+
+    path: str
+    uri: str
+    credentials: str | None
+    passthrough: str
+    content_handling: str | None
+    request_parameters: dict[str, str]
+    request_templates: dict[str, str]
+    responses: dict[str, str | None]
+
+
+@dataclass(frozen=True)
+class Place:
+    """The API and the resource of a route, by AWS's ids."""
+
+    api_id: str
+    resource_id: str
 
 
 def direct_route(aws: Clients, settings: Settings, state: State) -> Route:
@@ -329,7 +282,7 @@ def queue_route(aws: Clients, settings: Settings, state: State) -> Route:
 
 
 def update_api(aws: Clients, settings: Settings, entry: Entry, api: dict[str, Any]) -> None:
-    """API Gateway changes attributes by patch operations, each with the path of one attribute.
+    """API Gateway takes patch operations, each with the path of one attribute.
 
     https://docs.aws.amazon.com/apigateway/latest/api/patch-operations.html
     """
@@ -348,7 +301,7 @@ def update_api(aws: Clients, settings: Settings, entry: Entry, api: dict[str, An
     closed = api.get("disableExecuteApiEndpoint", False)
     if entry.drifted("disableExecuteApiEndpoint", found=closed, wanted=False):
         changes.append({"op": "replace", "path": "/disableExecuteApiEndpoint", "value": "false"})
-        # It takes effect with the next deployment: step 8 sees by this number that one is due.
+        # It takes effect with the next deployment. By this number step 8 sees that one is due.
         # https://docs.aws.amazon.com/apigateway/latest/developerguide/rest-api-disable-default-endpoint.html
         entry["reopened"] = int(entry.get("reopened") or 0) + 1
     if changes:
@@ -359,7 +312,7 @@ def update_api(aws: Clients, settings: Settings, entry: Entry, api: dict[str, An
 
 
 def update_method(aws: Clients, entry: Entry, place: Place, route: Route, method: dict[str, Any]) -> None:
-    """Authorization, API key and validator: each of them could turn callers away."""
+    """Authorization, API key and validator: each of them could refuse callers."""
     label = f"POST {route.path}"
     changes = []
     if entry.drifted(f"{label} authorizationType", found=method["authorizationType"], wanted="NONE"):
@@ -377,8 +330,46 @@ def update_method(aws: Clients, entry: Entry, place: Place, route: Route, method
         )
 
 
-def integration_differs(entry: Entry, route: Route, integration: dict[str, Any]) -> bool:
-    """Whether the integration must be put (again)."""
+def update_responses(
+    aws: Clients, entry: Entry, place: Place, route: Route, method: dict[str, Any], *, anew: bool
+) -> None:
+    """For each status code the method response, and the integration response that leads to it. Delete all others.
+
+    The pattern of another one could match what one of these is for. Putting an integration `anew` deletes its
+    responses.
+    """
+    label = f"POST {route.path}"
+    method_responses = method.get("methodResponses", {})
+    integration_responses = {} if anew else method.get("methodIntegration", {}).get("integrationResponses", {})
+    for status_code in route.responses:
+        if status_code not in method_responses:
+            entry.drifted(f"{label} method response {status_code}", found=None, wanted="Empty")
+            create_method_response(aws, place, status_code)
+    # Delete before you create: two integration responses cannot have the same pattern, not even for a moment.
+    missing = []
+    for status_code, pattern in route.responses.items():
+        found = integration_responses.get(status_code)
+        if anew or response_drifted(entry, f"{label} integration response {status_code}", found, pattern):
+            missing.append(status_code)
+            if found is not None:
+                delete_integration_response(aws, place, status_code)
+    for status_code in sorted(integration_responses.keys() - route.responses.keys()):
+        found = integration_responses[status_code]
+        entry.drifted(f"{label} integration response {status_code}", found=found, wanted=None)
+        delete_integration_response(aws, place, status_code)
+    for status_code in missing:
+        pattern = route.responses[status_code]
+        if pattern is None:
+            create_default_response(aws, place, status_code)
+        else:
+            create_integration_response(aws, place, status_code, pattern)
+    for status_code in sorted(method_responses.keys() - route.responses.keys()):
+        entry.drifted(f"{label} method response {status_code}", found=method_responses[status_code], wanted=None)
+        delete_method_response(aws, place, status_code)
+
+
+def integration_drifted(entry: Entry, route: Route, integration: dict[str, Any]) -> bool:
+    """Whether the integration must be put."""
     label = f"POST {route.path} integration"
     if not integration:
         return entry.drifted(label, found=None, wanted=route.uri)
@@ -393,11 +384,11 @@ def integration_differs(entry: Entry, route: Route, integration: dict[str, Any])
         "requestTemplates": route.request_templates,
         "timeoutInMillis": INTEGRATION_TIMEOUT,
     }
-    return attributes_differ(entry, label, {"timeoutInMillis": INTEGRATION_TIMEOUT, **integration}, wanted)
+    return attributes_drifted(entry, label, {"timeoutInMillis": INTEGRATION_TIMEOUT, **integration}, wanted)
 
 
-def response_differs(entry: Entry, label: str, response: dict[str, Any] | None, pattern: str | None) -> bool:
-    """Whether the integration response must be put (again)."""
+def response_drifted(entry: Entry, label: str, response: dict[str, Any] | None, pattern: str | None) -> bool:
+    """Whether the integration response must be put."""
     if response is None:
         return entry.drifted(label, found=None, wanted=pattern or "the default one")
     wanted: dict[str, Any] = {
@@ -406,13 +397,13 @@ def response_differs(entry: Entry, label: str, response: dict[str, Any] | None, 
         "responseTemplates": {},
         "contentHandling": None,
     }
-    # The console leaves templates with nothing in them, {"application/json": None}.
+    # The console leaves empty templates, {"application/json": None}.
     templates = {kind: text for kind, text in (response.get("responseTemplates") or {}).items() if text}
-    return attributes_differ(entry, label, {**response, "responseTemplates": templates}, wanted)
+    return attributes_drifted(entry, label, {**response, "responseTemplates": templates}, wanted)
 
 
-def attributes_differ(entry: Entry, label: str, found: dict[str, Any], wanted: dict[str, Any]) -> bool:
-    """Compare each attribute that is wanted; what is empty and what is missing are the same to API Gateway."""
+def attributes_drifted(entry: Entry, label: str, found: dict[str, Any], wanted: dict[str, Any]) -> bool:
+    """Compare each wanted attribute. To API Gateway an empty attribute and a missing one are the same."""
     drifted = False
     for attribute, value in wanted.items():
         same = (found.get(attribute) or None) == (value or None)
@@ -420,8 +411,8 @@ def attributes_differ(entry: Entry, label: str, found: dict[str, Any], wanted: d
     return drifted
 
 
-def permission_differs(entry: Entry, permission: dict[str, Any], source_arn: str) -> bool:
-    """Whether the statement must be added anew. One that a person made must be one that can be put back."""
+def permission_drifted(entry: Entry, permission: dict[str, Any], source_arn: str) -> bool:
+    """Whether the statement must be replaced. What is adopted must be a statement that AddPermission can restore."""
     wanted = {
         "Action": "lambda:InvokeFunction",
         "Principal": {"Service": "apigateway.amazonaws.com"},
@@ -437,14 +428,14 @@ def permission_differs(entry: Entry, permission: dict[str, Any], source_arn: str
 
 
 def note_namesakes(entry: Entry, apis: list[dict[str, Any]], ours: dict[str, Any] | None, name: str) -> None:
-    """Say which other APIs have the name."""
+    """Report which other APIs have the name."""
     for other in apis:
         if other is not ours and other["name"] == name:
             entry.note(f"another API called {name} (id {other['id']}) is somebody else's, and is left alone")
 
 
 def delete_spare_apis(aws: Clients, entry: Entry, spare: list[dict[str, Any]]) -> None:
-    """What a lost answer to CreateRestApi left behind."""
+    """Delete the empty APIs that a lost answer to CreateRestApi left behind."""
     for one in spare:
         entry.drifted("APIs with this deployment's tag", found=f"one more, empty ({one['id']})", wanted="one")
         aws.apigateway.delete_rest_api(
@@ -463,7 +454,7 @@ def delete_integration_response(aws: Clients, place: Place, status_code: str) ->
 
 
 def delete_method_response(aws: Clients, place: Place, status_code: str) -> None:
-    """Its integration response must be gone by then."""
+    """Delete its integration response first."""
     aws.apigateway.delete_method_response(
         restApiId=place.api_id,
         resourceId=place.resource_id,
@@ -473,7 +464,7 @@ def delete_method_response(aws: Clients, place: Place, status_code: str) -> None
 
 
 def remove_permission(aws: Clients, settings: Settings) -> None:
-    """Take the statement out of the function's policy."""
+    """Remove the statement from the function's policy."""
     aws.lambda_.remove_permission(
         FunctionName=settings.function,
         StatementId=settings.permission,
@@ -490,50 +481,38 @@ def list_apis(apigateway: Any) -> list[dict[str, Any]]:
 
 
 def find_api(apis: list[dict[str, Any]], name: str, deployment: str, known_id: str | None) -> dict[str, Any] | None:
-    """This deployment's API: names repeat, so its tag says which it is; the id from the state file, under any name.
+    """The API that carries this deployment's tag, or has the recorded id, under any name. Raises TwoOfOurs.
 
-    Others of the same name are somebody else's, and are left alone. Raises TwoOfOurs.
+    Others of the same name are somebody else's, and are left alone.
     """
-    ours = [
-        api for api in apis if api["id"] == known_id or (api["name"] == name and api["Tags"].get(TAG) == deployment)
-    ]
+    ours = [api for api in apis if api["id"] == known_id or tagged([api], name, deployment)]
     if len(ours) > 1:
         raise TwoOfOurs("apigateway:rest-api", name, [api["id"] for api in ours])
     return ours[0] if ours else None
 
 
-def find_spare_apis(
-    apigateway: Any, apis: list[dict[str, Any]], name: str, deployment: str, known_id: str | None
-) -> list[dict[str, Any]]:
-    """Further APIs with our tag in which there is nothing at all.
-
-    Such a one is left when the answer to CreateRestApi is lost and the list does not show for long what was made. An
-    API gets its resources only after its id was noted, so an empty one is never the one that serves. Two that have
-    something in them are left to find_api.
-    """
-    ours = [api for api in apis if api["name"] == name and api["Tags"].get(TAG) == deployment]
-    if len(ours) < 2:
-        return []
-    empty = [api for api in ours if api["id"] != known_id and is_empty(apigateway, api["id"])]
-    if len(empty) == len(ours):
-        empty.remove(min(empty, key=lambda api: str(api.get("createdDate"))))
-    return empty
+def tagged(apis: list[dict[str, Any]], name: str, deployment: str) -> list[dict[str, Any]]:
+    """Those of this name that carry this deployment's tag."""
+    return [api for api in apis if api["name"] == name and api["Tags"].get(TAG) == deployment]
 
 
 def find_permission(lambda_: Any, function_name: str, statement_id: str) -> dict[str, Any] | None:
     """The statement of the function's policy with this id; None if there is none."""
+    statements = permissions_of(lambda_, function_name)
+    return next((statement for statement in statements if statement["Sid"] == statement_id), None)
+
+
+def permissions_of(lambda_: Any, function_name: str) -> list[dict[str, Any]]:
+    """The statements of the function's policy."""
     try:
         policy = json.loads(lambda_.get_policy(FunctionName=function_name)["Policy"])
     except lambda_.exceptions.ResourceNotFoundException:
-        return None
-    for statement in policy["Statement"]:
-        if statement["Sid"] == statement_id:
-            return dict(statement)
-    return None
+        return []
+    return list(policy["Statement"])
 
 
 def wait_until_listed(aws: Clients, api_id: str, path: str) -> dict[str, dict[str, Any]]:
-    """The API's resources by path, as soon as one of that path is among them."""
+    """The API's resources by path, once `path` is among them."""
 
     def look() -> dict[str, dict[str, Any]] | None:
         resources = resources_of(aws.apigateway, api_id)

@@ -14,7 +14,7 @@ PLACEHOLDER = re.compile(r"<([^<>]+)>")
 
 
 class Place(Protocol):
-    """As much of where a deployment is as policy documents name; `Clients` knows it."""
+    """What policy documents name of the place where a deployment is. `Clients` has it."""
 
     @property
     def partition(self) -> str: ...
@@ -29,9 +29,8 @@ class Place(Protocol):
 def policy_document(name: str, aws: Place, settings: Settings) -> dict[str, Any]:
     """The document policies/NAME.json with its placeholders filled in.
 
-    With `--as-written` the one in policies/as-written/ is taken where there is one. The text is parsed first and
-    filled afterwards, so a value can never change the document's structure. Raises KeyError for a placeholder
-    that nothing fills.
+    With `--as-written` it is the one in policies/as-written/, if there is one. The text is parsed before it is filled
+    in, so no value can change the document's structure. Raises KeyError for an unknown placeholder.
     """
     folder = BESIDE / "policies"
     path = folder / f"{name}.json"
@@ -67,8 +66,8 @@ def fill(document: Any, values: Mapping[str, str]) -> Any:
 def same_meaning(one: Any, other: Any) -> bool:
     """Whether two policy documents allow the same, however they are spelled.
 
-    Services give a policy back in their own spelling: a list of one becomes a plain string, lists change order,
-    action names change case. https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html
+    Services return a policy in their own spelling: a list of one becomes a plain string, lists change order, action
+    names change case. https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html
     """
     return bool(_meaning(one) == _meaning(other))
 
@@ -83,7 +82,7 @@ def _meaning(document: Any) -> Any:
         return document
     try:
         meanings = [_statement_meaning(statement) for statement in _as_list(document.get("Statement", []))]
-    except (AttributeError, TypeError):  # no policy at all, wherever it comes from: it means itself
+    except (AttributeError, TypeError):  # it is not a policy: compare it as it is
         return document
     return {
         "Version": document.get("Version"),
@@ -119,7 +118,7 @@ def _principal_meaning(principal: Any) -> Any:
 
 
 def _text(value: Any) -> str:
-    """A condition's value as services give it back: true and "true" are one."""
+    """A condition's value as text: services return true as "true"."""
     return value if isinstance(value, str) else json.dumps(value)
 
 

@@ -1,7 +1,7 @@
 """Step 5: the function, and the log group it writes to. The lesson: lessons/function.md
 
-Lambda would make the log group by itself at the first invocation, keep its logs for ever and leave it behind. Made
-here first, it is ours to keep short and to remove, and the function needs no right to make one.
+Lambda creates a log group at the first invocation, keeps its logs for ever, and leaves it behind. So this step creates
+it first: then it has a retention and a tag, and the function needs no permission to create one.
 https://docs.aws.amazon.com/lambda/latest/api/API_CreateFunction.html
 """
 
@@ -24,7 +24,7 @@ NEEDS = ("roles", "table")
 
 
 def provision(aws: Clients, settings: Settings, state: State) -> None:
-    """The log group comes first: Lambda makes one of its own where it finds none."""
+    """The log group comes first: where there is none, Lambda creates its own."""
     provision_log_group(aws, settings, state)
     provision_function(aws, settings, state)
 
@@ -71,7 +71,7 @@ def provision_function(aws: Clients, settings: Settings, state: State) -> None:
 
 
 def create_log_group(aws: Clients, entry: Entry, name: str) -> None:
-    """Lambda writes to the group of this name: /aws/lambda/ and the name of the function."""
+    """Lambda writes to the log group /aws/lambda/ and the function's name."""
     aws.logs.create_log_group(
         logGroupName=name,
         tags=entry.tags,
@@ -79,7 +79,7 @@ def create_log_group(aws: Clients, entry: Entry, name: str) -> None:
 
 
 def keep_logs_for(aws: Clients, name: str, days: int) -> None:
-    """Without a retention policy logs are kept for ever.
+    """Without a retention policy CloudWatch keeps logs for ever.
 
     https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html
     """
@@ -90,7 +90,7 @@ def keep_logs_for(aws: Clients, name: str, days: int) -> None:
 
 
 def create_function(aws: Clients, settings: Settings, entry: Entry, role_arn: str, package: bytes) -> None:
-    """The code travels as a zip. The function takes the role whenever it runs, so Lambda must be allowed to."""
+    """The code is sent as a zip. Lambda assumes the role when it runs the function, so the role must trust Lambda."""
     aws.lambda_.create_function(
         FunctionName=settings.function,
         Runtime=settings.runtime,
@@ -105,7 +105,7 @@ def create_function(aws: Clients, settings: Settings, entry: Entry, role_arn: st
 
 
 def update_log_group(aws: Clients, settings: Settings, entry: Entry, group: dict[str, Any]) -> None:
-    """The tag, and how long the logs are kept."""
+    """Put the tag back; set how long CloudWatch keeps the logs."""
     if entry.needs_tag():
         aws.logs.tag_resource(
             resourceArn=group["arn"].removesuffix(":*"),
@@ -119,7 +119,7 @@ def update_log_group(aws: Clients, settings: Settings, entry: Entry, group: dict
 def update_function(
     aws: Clients, settings: Settings, state: State, entry: Entry, function: dict[str, Any], package: bytes
 ) -> None:
-    """The tag, then the code: Lambda compares nothing itself, so the hash of the zip says whether it must be sent.
+    """Put the tag back, then send the code if its hash differs: Lambda itself does not compare.
 
     https://docs.aws.amazon.com/lambda/latest/api/API_UpdateFunctionCode.html
     """
@@ -142,7 +142,7 @@ def update_function(
 def update_configuration(
     aws: Clients, settings: Settings, entry: Entry, function: dict[str, Any], role: dict[str, str]
 ) -> None:
-    """Everything beside the code is changed by one call, once the change of the code is finished.
+    """One call changes everything but the code. It must wait until the change of the code is finished.
 
     https://docs.aws.amazon.com/lambda/latest/api/API_UpdateFunctionConfiguration.html
     """
@@ -162,20 +162,20 @@ def update_configuration(
         "Timeout": settings.timeout,
         "MemorySize": settings.memory_size,
         "Environment": settings.environment,
-        # A role that was deleted and made again is another one to Lambda, although its name is the same.
+        # To Lambda a role that was deleted and made again is another role, although its name is the same.
         "role id": role["id"],
     }
     if [name for name in wanted if entry.drifted(name, found=found[name], wanted=wanted[name])]:
         aws.waiting.retry(
-            lambda: put_configuration(aws, settings, role["arn"]),
+            lambda: send_configuration(aws, settings, role["arn"]),
             ROLE_NOT_YET_ASSUMABLE,
             unless=lambda: role_does_not_trust_lambda(aws, settings),
         )
         wait_until_updated(aws, settings.function)
 
 
-def put_configuration(aws: Clients, settings: Settings, role_arn: str) -> None:
-    """The whole of it, as the function was created."""
+def send_configuration(aws: Clients, settings: Settings, role_arn: str) -> None:
+    """All of it, as CreateFunction got it."""
     aws.lambda_.update_function_configuration(
         FunctionName=settings.function,
         Runtime=settings.runtime,
@@ -188,7 +188,7 @@ def put_configuration(aws: Clients, settings: Settings, role_arn: str) -> None:
 
 
 def find_log_group(logs: Any, name: str) -> dict[str, Any] | None:
-    """The group as DescribeLogGroups gives it, with its tags under "Tags"; None if there is none of just this name."""
+    """The group as DescribeLogGroups gives it, with its tags under "Tags"; None if none has exactly this name."""
     for page in logs.get_paginator("describe_log_groups").paginate(logGroupNamePrefix=name):
         for group in page["logGroups"]:
             if group["logGroupName"] == name:
@@ -203,7 +203,8 @@ def find_log_group(logs: Any, name: str) -> dict[str, Any] | None:
 def find_function(lambda_: Any, name: str) -> dict[str, Any] | None:
     """The function's configuration, with its tags under "Tags"; None if there is none.
 
-    AWS leaves the tags out when there are none, and also when the caller may not call ListTags: the latter is unknown.
+    GetFunction leaves the tags out when there are none, and also when the caller may not call ListTags. Then "Tags" is
+    None: nobody knows.
     """
     try:
         answer = lambda_.get_function(FunctionName=name)
@@ -214,7 +215,7 @@ def find_function(lambda_: Any, name: str) -> dict[str, Any] | None:
 
 
 def tags_of_function(lambda_: Any, arn: str) -> dict[str, str] | None:
-    """None when this caller may not see them."""
+    """None when the caller may not see them."""
     try:
         return dict(lambda_.list_tags(Resource=arn).get("Tags", {}))
     except ClientError as error:
@@ -235,7 +236,7 @@ def wait_until_ready(aws: Clients, settings: Settings) -> None:
 
 
 def wait_until_updated(aws: Clients, name: str) -> None:
-    """Until LastUpdateStatus is Successful: before, Lambda refuses the next change."""
+    """Until LastUpdateStatus is Successful. Before that Lambda refuses the next change."""
     aws.lambda_.get_waiter("function_updated_v2").wait(
         FunctionName=name,
         WaiterConfig={"Delay": 1, "MaxAttempts": 300},
@@ -248,17 +249,17 @@ def role_does_not_trust_lambda(aws: Clients, settings: Settings) -> str | None:
     if found is None:
         return f"The role {settings.function_role} does not exist."
     if not same_meaning(found["AssumeRolePolicyDocument"], policy_document("trust-lambda", aws, settings)):
-        return f"The trust policy of {settings.function_role} does not let Lambda take the role."
+        return f"The trust policy of {settings.function_role} does not let Lambda assume the role."
     return None
 
 
 def keep_code(aws: Clients, state: State, entry: Entry, function: dict[str, Any]) -> None:
-    """Keep the code that somebody else wrote, before it is replaced; once for each adoption.
+    """Keep the code that somebody else wrote, before it is replaced for the first time.
 
-    GetFunction names an address from which the zip can be fetched for ten minutes.
+    GetFunction answers with an address from which the zip can be downloaded for ten minutes.
     https://docs.aws.amazon.com/lambda/latest/api/API_FunctionCodeLocation.html
     """
     if "CodeSha256" in entry.resource.before:
-        return  # what is there now is no longer what was found
+        return  # it was replaced already
     code = aws.lambda_.get_function(FunctionName=function["FunctionName"])["Code"]
     state.keep_code(fetched(function["FunctionName"], code.get("Location", ""), function["CodeSha256"]))

@@ -1,6 +1,6 @@
 """Step 4: the queue with its access policy, and the dead-letter queue behind it. The lesson: lessons/queue.md
 
-Document: policies/POC-Queue.json. The console writes its three statements by itself; the API writes none unasked.
+Document: policies/POC-Queue.json. The console writes its three statements; CreateQueue writes none by itself.
 https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-configure-add-permissions.html
 """
 
@@ -38,11 +38,8 @@ def provision_dead_letter_queue(aws: Clients, settings: Settings, state: State) 
             aws.waiting.retry(lambda: create_queue(aws, entry, name, attributes), QUEUE_NAME_BLOCKED)
             queue = wait_until_ready(aws, name, attributes)
             entry.identify(queue)
-        else:
-            if entry.needs_tag():
-                tag_queue(aws, entry, queue)
-            if attributes_differ(entry, queue, attributes):
-                set_attributes(aws, queue, attributes)
+        elif queue_drifted(aws, entry, queue, attributes):
+            set_attributes(aws, queue, attributes)
         entry["arn"] = queue["QueueArn"]
         entry["url"] = queue["QueueUrl"]
 
@@ -54,7 +51,7 @@ def provision_queue(aws: Clients, settings: Settings, state: State) -> None:
     reasons = QUEUE_POLICY_NAMES_NEW_ROLE, DEAD_LETTER_QUEUE_NOT_YET_VISIBLE
     queue = find_queue(aws.sqs, name)
     with state.resource("queue", "sqs:queue", found=queue, QueueName=name) as entry:
-        # SQS keeps the unique ids of the roles that the policy names: it must be written again when a role was.
+        # SQS keeps the ids of the roles that the policy names: when a role is made again, the policy must be set again.
         role_ids = " ".join(state.outputs(key)["id"] for key in ("api-role", "function-role"))
         if queue is None:
             aws.waiting.retry(
@@ -66,9 +63,7 @@ def provision_queue(aws: Clients, settings: Settings, state: State) -> None:
             queue = wait_until_ready(aws, name, attributes)
             entry.identify(queue)
         else:
-            if entry.needs_tag():
-                tag_queue(aws, entry, queue)
-            drifted = attributes_differ(entry, queue, attributes)
+            drifted = queue_drifted(aws, entry, queue, attributes)
             drifted |= entry.drifted("roles named", found=entry.get("role_ids"), wanted=role_ids)
             if drifted:
                 # All of them, whichever differs: some emulators forget a policy that is not sent along.
@@ -84,10 +79,10 @@ def provision_queue(aws: Clients, settings: Settings, state: State) -> None:
 
 
 def queue_attributes(aws: Clients, settings: Settings, state: State) -> dict[str, str]:
-    """What the console's page asks for. SQS takes every attribute as text, documents as JSON text.
+    """What the console's page asks for. SQS takes every attribute as text, and documents as JSON text.
 
-    A message is hidden from others while the function works on it (visibility timeout). What failed so many times
-    goes to the dead-letter queue (redrive policy).
+    VisibilityTimeout: how long SQS hides a message from others while the function works on it, in seconds.
+    RedrivePolicy: after how many receives a message goes to the dead-letter queue.
     """
     attributes = {
         "Policy": json.dumps(policy_document("POC-Queue", aws, settings)),
@@ -104,7 +99,7 @@ def queue_attributes(aws: Clients, settings: Settings, state: State) -> dict[str
 
 
 def create_queue(aws: Clients, entry: Entry, name: str, attributes: dict[str, str]) -> None:
-    """The answer is the queue's URL, by which it is called from then on. The same call again changes nothing."""
+    """SQS answers with the queue's URL, which all other calls take. The same call again changes nothing."""
     aws.sqs.create_queue(
         QueueName=name,
         Attributes=attributes,
@@ -113,23 +108,20 @@ def create_queue(aws: Clients, entry: Entry, name: str, attributes: dict[str, st
 
 
 def set_attributes(aws: Clients, queue: Mapping[str, Any], attributes: dict[str, str]) -> None:
-    """Attributes that are not named stay as they are."""
+    """SQS leaves other attributes as they are."""
     aws.sqs.set_queue_attributes(
         QueueUrl=queue["QueueUrl"],
         Attributes=attributes,
     )
 
 
-def tag_queue(aws: Clients, entry: Entry, queue: Mapping[str, Any]) -> None:
-    """Tags that are not named stay as they are."""
-    aws.sqs.tag_queue(
-        QueueUrl=queue["QueueUrl"],
-        Tags=entry.tags,
-    )
-
-
-def attributes_differ(entry: Entry, queue: Mapping[str, Any], attributes: dict[str, str]) -> bool:
-    """Whether one of these attributes must be set again."""
+def queue_drifted(aws: Clients, entry: Entry, queue: Mapping[str, Any], attributes: dict[str, str]) -> bool:
+    """Put the tag back. Whether one of these attributes must be set."""
+    if entry.needs_tag():
+        aws.sqs.tag_queue(
+            QueueUrl=queue["QueueUrl"],
+            Tags=entry.tags,
+        )
     drifted = False
     for attribute, wanted in attributes.items():
         found = queue.get(attribute, "")
@@ -149,7 +141,7 @@ def find_queue(sqs: Any, name: str) -> dict[str, Any] | None:
 
 
 def wait_until_ready(aws: Clients, name: str, attributes: dict[str, str]) -> dict[str, Any]:
-    """The queue, as soon as it is seen with these attributes. New ones take up to 60 seconds to be seen everywhere.
+    """The queue, once GetQueueAttributes shows these attributes. Attributes take up to 60 seconds to spread.
 
     https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SetQueueAttributes.html
     """
@@ -171,7 +163,7 @@ def missing_role(aws: Clients, settings: Settings) -> str | None:
 
 
 def same_value(found: str, wanted: str) -> bool:
-    """Whether two attribute values mean the same. Policy and RedrivePolicy are JSON, spelled as the service likes."""
+    """Whether two attribute values mean the same. SQS may spell Policy and RedrivePolicy, both JSON, differently."""
     if not wanted.startswith("{") or not found.startswith("{"):
         return found == wanted
     if "Statement" in json.loads(wanted):

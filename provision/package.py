@@ -28,7 +28,7 @@ def source_file(settings: Settings) -> Path:
 
 
 def zipped(handler: bytes) -> bytes:
-    """The zip with the handler in it. Stored, and with a fixed date, so that equal sources give equal bytes."""
+    """The zip with the handler in it: uncompressed and with a fixed date, so that equal sources give equal bytes."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as package:
         entry = zipfile.ZipInfo(MODULE_IN_ZIP, date_time=(1980, 1, 1, 0, 0, 0))
@@ -47,7 +47,7 @@ def code_sha256(package: bytes) -> str:
 
 
 def fetched(name: str, location: str, wanted_sha256: str) -> bytes:
-    """The package of the function `name` from the address that GetFunction tells, which is a secret. Raises UserError.
+    """The function's zip, from the address in GetFunction's answer. That address is a secret. Raises UserError.
 
     https://docs.aws.amazon.com/lambda/latest/api/API_FunctionCodeLocation.html
     """

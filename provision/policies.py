@@ -1,7 +1,7 @@
 """Step 1: the two policies of the function's role. The lesson: lessons/policies.md
 
-Documents: policies/Lambda-Write-DynamoDB.json and policies/Lambda-Read-SQS.json. A policy is never edited: it gets
-versions, five at most, of which one counts.
+Documents: policies/Lambda-Write-DynamoDB.json and policies/Lambda-Read-SQS.json. IAM never
+edits a policy: it adds a version, and keeps five at most. The default version counts.
 https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_create-console.html
 """
 
@@ -22,7 +22,7 @@ NEEDS: tuple[str, ...] = ()
 
 
 def provision(aws: Clients, settings: Settings, state: State) -> None:
-    """One policy lets the function use the table and write its log, the other lets it read the queue."""
+    """One policy lets the function use the table and write its log. The other lets it read the queue."""
     write = policy_document("Lambda-Write-DynamoDB", aws, settings)
     provision_policy(aws, state, "write-policy", settings.write_policy, write)
     read = policy_document("Lambda-Read-SQS", aws, settings)
@@ -42,7 +42,7 @@ def provision_policy(aws: Clients, state: State, key: str, name: str, document: 
 
 
 def create_policy(aws: Clients, entry: Entry, name: str, document: dict[str, Any]) -> None:
-    """The document becomes the policy's version v1. It travels as JSON text."""
+    """The document becomes version v1. CreatePolicy takes it as JSON text."""
     created = aws.iam.create_policy(
         PolicyName=name,
         PolicyDocument=json.dumps(document),
@@ -52,7 +52,7 @@ def create_policy(aws: Clients, entry: Entry, name: str, document: dict[str, Any
 
 
 def update_policy(aws: Clients, entry: Entry, policy: dict[str, Any], document: dict[str, Any]) -> None:
-    """A changed document becomes a new version, which is made the default one. A policy holds five at most.
+    """A changed document becomes a new version, and that the default one. A policy holds five at most.
 
     https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_managed-versioning.html
     """
@@ -66,7 +66,7 @@ def update_policy(aws: Clients, entry: Entry, policy: dict[str, Any], document: 
     if entry.is_adopted and len(versions) >= 5:
         raise outcome.UserError(
             f"The policy {policy['PolicyName']} holds five versions, and IAM keeps no sixth.",
-            means="It was not made by the suite, so none of its versions is taken away. Nothing was changed on it.",
+            means="Somebody else made it, so the suite deletes none of its versions. Nothing was changed on it.",
             advice=("Delete a version that is no longer needed, then run the same command again.",),
         )
     if entry.needs_tag():
@@ -86,7 +86,7 @@ def update_policy(aws: Clients, entry: Entry, policy: dict[str, Any], document: 
 
 
 def delete_oldest_version(aws: Clients, entry: Entry, arn: str, versions: list[dict[str, Any]]) -> None:
-    """IAM refuses a sixth version. The default one cannot be deleted, so the oldest of the others goes."""
+    """IAM refuses a sixth version, and never deletes the default one. So the oldest of the others is deleted."""
     spare = [version for version in versions if not version["IsDefaultVersion"]]
     oldest = min(spare, key=lambda version: int(version["VersionId"].removeprefix("v")))
     aws.iam.delete_policy_version(
@@ -106,7 +106,7 @@ def find_policy(iam: Any, arn: str) -> dict[str, Any] | None:
 
 
 def wait_until_ready(aws: Clients, arn: str) -> None:
-    """IAM answers from many places: a new policy is seen by all of them some seconds later."""
+    """IAM answers from many places. It takes some seconds until all of them see a new policy."""
     aws.iam.get_waiter("policy_exists").wait(
         PolicyArn=arn,
         WaiterConfig={"Delay": 1, "MaxAttempts": 60},
@@ -114,11 +114,11 @@ def wait_until_ready(aws: Clients, arn: str) -> None:
 
 
 def note_version(entry: Entry, versions: list[dict[str, Any]], document: dict[str, Any]) -> None:
-    """Note which version is about to be written, so that teardown can tell it from those of others."""
+    """Note the version that is written next: by it teardown tells ours from the versions of others."""
     entry.keep("versions", [version["VersionId"] for version in versions])
     entry["written"] = " ".join({*(entry.get("written") or "").split(), document_digest(document)})
 
 
 def document_digest(document: dict[str, Any]) -> str:
-    """Twelve hexadecimal digits of a document. IAM gives a document back as it was sent."""
+    """A digest of a document, twelve hexadecimal digits. IAM returns a document as it was sent."""
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:12]

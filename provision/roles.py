@@ -1,7 +1,7 @@
 """Step 2: the two roles, and the policies attached to them. The lesson: lessons/roles.md
 
 Documents: policies/trust-lambda.json and policies/trust-apigateway.json. It takes some seconds until all of AWS knows
-a new role, so what names one is tried again.
+a new role. Calls that name one are tried again until then.
 https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_create_for-service.html
 """
 
@@ -20,7 +20,7 @@ NEEDS = ("policies",)
 
 
 def provision(aws: Clients, settings: Settings, state: State) -> None:
-    """The function's role carries the two policies of step 1, API Gateway's role one of AWS's own."""
+    """The function's role gets the two policies of step 1. API Gateway's role gets one of AWS's own."""
     role = settings.function_role
     provision_role(aws, state, "function-role", role, policy_document("trust-lambda", aws, settings))
     for policy in ("write-policy", "read-policy"):
@@ -29,7 +29,7 @@ def provision(aws: Clients, settings: Settings, state: State) -> None:
 
     role = settings.api_role
     provision_role(aws, state, "api-role", role, policy_document("trust-apigateway", aws, settings))
-    arn = managed_policy_arn(aws, settings)
+    arn = aws.managed_policy_arn(settings.managed_policy)
     provision_attachment(aws, state, "api-role/logs-policy", "api-role", role, arn)
 
 
@@ -46,7 +46,7 @@ def provision_role(aws: Clients, state: State, key: str, name: str, trust: dict[
 
 
 def provision_attachment(aws: Clients, state: State, key: str, parent: str, role: str, policy_arn: str) -> None:
-    """Find the policy among those attached to the role; attach it if it is not there; record it."""
+    """Find the policy among those that are attached to the role; attach it if it is not there; record it."""
     attachment = find_attachment(aws.iam, role, policy_arn)
     with state.resource(
         key,
@@ -61,7 +61,7 @@ def provision_attachment(aws: Clients, state: State, key: str, parent: str, role
 
 
 def create_role(aws: Clients, entry: Entry, name: str, trust: dict[str, Any]) -> None:
-    """The trust policy says who may take the role. What the role may do is attached afterwards."""
+    """The trust policy says who may assume the role. The policies attached afterwards say what the role may do."""
     created = aws.iam.create_role(
         RoleName=name,
         AssumeRolePolicyDocument=json.dumps(trust),
@@ -71,7 +71,7 @@ def create_role(aws: Clients, entry: Entry, name: str, trust: dict[str, Any]) ->
 
 
 def attach_policy(aws: Clients, role: str, policy_arn: str) -> None:
-    """To attach what is attached already changes nothing.
+    """Attaching a policy a second time changes nothing.
 
     https://docs.aws.amazon.com/IAM/latest/APIReference/API_AttachRolePolicy.html
     """
@@ -82,7 +82,7 @@ def attach_policy(aws: Clients, role: str, policy_arn: str) -> None:
 
 
 def update_role(aws: Clients, entry: Entry, role: dict[str, Any], trust: dict[str, Any]) -> None:
-    """The trust policy is replaced whole. The role stays the same one: its id does not change.
+    """The new trust policy replaces the old one. The role keeps its id.
 
     https://docs.aws.amazon.com/IAM/latest/APIReference/API_UpdateAssumeRolePolicy.html
     """
@@ -109,7 +109,7 @@ def find_role(iam: Any, name: str) -> dict[str, Any] | None:
 
 
 def find_attachment(iam: Any, role_name: str, policy_arn: str) -> dict[str, Any] | None:
-    """The policy's entry in the list of what is attached to the role; None where there is no such policy or role."""
+    """The policy as ListAttachedRolePolicies gives it; None if it is not attached, or there is no such role."""
     try:
         for page in iam.get_paginator("list_attached_role_policies").paginate(RoleName=role_name):
             for attachment in page["AttachedPolicies"]:
@@ -121,13 +121,8 @@ def find_attachment(iam: Any, role_name: str, policy_arn: str) -> dict[str, Any]
 
 
 def wait_until_ready(aws: Clients, name: str) -> None:
-    """IAM answers from many places: a new role is seen by all of them some seconds later."""
+    """IAM answers from many places. It takes some seconds until all of them see a new role."""
     aws.iam.get_waiter("role_exists").wait(
         RoleName=name,
         WaiterConfig={"Delay": 1, "MaxAttempts": 60},
     )
-
-
-def managed_policy_arn(aws: Clients, settings: Settings) -> str:
-    """AWS's own policies belong to the account "aws" of the partition."""
-    return f"arn:{aws.partition}:iam::aws:policy/{settings.managed_policy}"

@@ -1,10 +1,11 @@
-"""Every name and value of the walkthrough, and every erratum: what it says, what is true, what is done about it."""
+"""Every name and value of the walkthrough. What it gets wrong stands in errata.py."""
 
 from __future__ import annotations
 
 import datetime
 import re
 from dataclasses import dataclass
+from typing import ClassVar
 
 from provision.terminal import outcome
 
@@ -96,6 +97,9 @@ class Settings:
 
     # Policies and roles: the walkthrough's first two sections.
 
+    # AWS's own policy, under the path /service-role/. It is attached and detached, never created or deleted.
+    managed_policy: ClassVar[str] = "service-role/AmazonAPIGatewayPushToCloudWatchLogs"
+
     @property
     def write_policy(self) -> str:
         return self.named("Lambda-Write-DynamoDB")
@@ -112,20 +116,23 @@ class Settings:
     def api_role(self) -> str:
         return self.named("APIGateway-SQS")
 
-    @property
-    def managed_policy(self) -> str:
-        """AWS's own policy; attached and detached, never made or deleted. It stands under the path /service-role/."""
-        return "service-role/AmazonAPIGatewayPushToCloudWatchLogs"
-
     # Table and queue.
+
+    partition_key: ClassVar[str] = "id"
+
+    # Receives before a message moves to the dead-letter queue: AWS advises at least 5 for a Lambda trigger.
+    # https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
+    max_receive_count: ClassVar[int] = 5
+
+    # Seconds; SQS's default, and ten times the function's timeout (AWS advises six times or more).
+    visibility_timeout: ClassVar[int] = 30
+
+    # Seconds; fourteen days, the most SQS keeps. A moved message keeps its age, so this is longer than the queue's.
+    dead_letter_retention: ClassVar[int] = 14 * 24 * 3600
 
     @property
     def table(self) -> str:
         return self.named("name")
-
-    @property
-    def partition_key(self) -> str:
-        return "id"
 
     @property
     def queue(self) -> str:
@@ -139,25 +146,12 @@ class Settings:
     def has_dead_letter_queue(self) -> bool:
         return not self.as_written  # erratum 12
 
-    @property
-    def max_receive_count(self) -> int:
-        """Receives before a message moves to the dead-letter queue: 5 is the least AWS advises for a Lambda trigger.
-
-        https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
-        """
-        return 5
-
-    @property
-    def visibility_timeout(self) -> int:
-        """Seconds; SQS's own default, and ten times the function's timeout (AWS advises six or more)."""
-        return 30
-
-    @property
-    def dead_letter_retention(self) -> int:
-        """Seconds: fourteen days, the most SQS keeps. A moved message keeps its age, so this exceeds the queue's."""
-        return 14 * 24 * 3600
-
     # Function and trigger.
+
+    handler: ClassVar[str] = "lambda_function.lambda_handler"
+    timeout: ClassVar[int] = 3  # seconds; the console's default, and less than the queue's visibility timeout
+    memory_size: ClassVar[int] = 128  # MB; the console's default
+    batch_size: ClassVar[int] = 10  # messages per invocation; the console's default
 
     @property
     def function(self) -> str:
@@ -170,22 +164,8 @@ class Settings:
         return RUNTIME_AS_WRITTEN if self.as_written else DEFAULT_RUNTIME  # erratum 13
 
     @property
-    def handler(self) -> str:
-        return "lambda_function.lambda_handler"
-
-    @property
-    def timeout(self) -> int:
-        """Seconds; the console's default. It must not exceed the queue's visibility timeout."""
-        return 3
-
-    @property
-    def memory_size(self) -> int:
-        """MB; the console's default."""
-        return 128
-
-    @property
     def environment(self) -> dict[str, str]:
-        """What the handler needs to know of its deployment: which table is its own (erratum 6)."""
+        """The handler reads from it which table is its own (erratum 6)."""
         return {} if self.as_written else {"TABLE_NAME": self.table}
 
     @property
@@ -194,13 +174,8 @@ class Settings:
 
     @property
     def log_retention(self) -> int | None:
-        """Days; None keeps logs for ever, as Lambda does when it makes the group itself (erratum 23)."""
+        """Days; None keeps logs for ever, as in a log group that Lambda creates (erratum 23)."""
         return None if self.as_written else 14
-
-    @property
-    def batch_size(self) -> int:
-        """Messages per invocation; the console's default."""
-        return 10
 
     @property
     def function_response_types(self) -> list[str]:
@@ -208,32 +183,18 @@ class Settings:
 
     # API and stage.
 
+    path_part: ClassVar[str] = "dynamodbmanager"  # the console derives it from the name DynamoDBManager (erratum 17)
+    queue_path_part: ClassVar[str] = "queue"
+    permission: ClassVar[str] = "POC-API-invoke"  # its StatementId; the console invents one that cannot be found again
+    stage: ClassVar[str] = "Staging"  # without a suffix, as it lives inside its API
+
     @property
     def api(self) -> str:
         return self.named("POC-API")
 
     @property
-    def path_part(self) -> str:
-        """The console derives it, in lower case, from the resource name DynamoDBManager (erratum 17)."""
-        return "dynamodbmanager"
-
-    @property
-    def queue_path_part(self) -> str:
-        return "queue"
-
-    @property
     def has_queue_route(self) -> bool:
         return not self.as_written  # erratum 10
-
-    @property
-    def permission(self) -> str:
-        """StatementId of the invoke permission; the console invents one, a fixed one can be found again."""
-        return "POC-API-invoke"
-
-    @property
-    def stage(self) -> str:
-        """A stage lives inside its API, so it needs no suffix."""
-        return "Staging"
 
 
 def check_region(region: str, source: str) -> None:

@@ -1,7 +1,7 @@
 """Step 8: the deployment and its stage, which give the API its URL. The lesson: lessons/stage.md
 
-A deployment is a snapshot of the API; a stage is a name that points to one. What is changed afterwards is not served
-before the API is deployed again.
+A deployment is a snapshot of the API. A stage is a name that points to one. Later changes are served only when the API
+is deployed again.
 https://docs.aws.amazon.com/apigateway/latest/developerguide/how-to-deploy-api.html
 """
 
@@ -19,7 +19,7 @@ NEEDS = ("api",)
 
 
 def provision(aws: Clients, settings: Settings, state: State) -> None:
-    """Find the stage; deploy the API where what the stage serves is not what the API defines; record its URL."""
+    """Find the stage; deploy the API if the stage serves another definition; record its URL."""
     api_id = state.outputs("api")["id"]
     description = definition(aws, settings, api_id)
     stage = find_stage(aws.apigateway, api_id, settings.stage)
@@ -40,7 +40,7 @@ def provision(aws: Clients, settings: Settings, state: State) -> None:
 
 
 def deploy_api(aws: Clients, settings: Settings, api_id: str, description: str) -> None:
-    """One call makes the deployment and points the stage to it; it makes the stage, too, where there is none.
+    """One call creates a deployment and points the stage to it. It creates the stage if there is none.
 
     https://docs.aws.amazon.com/apigateway/latest/api/API_CreateDeployment.html
     """
@@ -52,14 +52,14 @@ def deploy_api(aws: Clients, settings: Settings, api_id: str, description: str) 
 
 
 def is_outdated(entry: Entry, stage: dict[str, Any], description: str, reopened: str) -> bool:
-    """Whether the stage serves another definition, or the default endpoint was opened again since it was deployed."""
+    """Whether the stage serves another definition, or the default endpoint was opened since the last deployment."""
     drifted = entry.drifted("what it serves", found=stage["deployedAs"], wanted=description)
     drifted |= entry.drifted("default endpoint opened", found=entry.get("reopened") or "", wanted=reopened)
     return drifted
 
 
 def find_stage(apigateway: Any, api_id: str, name: str) -> dict[str, Any] | None:
-    """The stage, with the description of the deployment it points to as "deployedAs"; None if there is none."""
+    """The stage as GetStage gives it, with its deployment's description as "deployedAs"; None if there is none."""
     try:
         stage = apigateway.get_stage(restApiId=api_id, stageName=name)
         deployment = apigateway.get_deployment(restApiId=api_id, deploymentId=stage["deploymentId"])
@@ -69,13 +69,13 @@ def find_stage(apigateway: Any, api_id: str, name: str) -> dict[str, Any] | None
 
 
 def definition(aws: Clients, settings: Settings, api_id: str) -> str:
-    """What the API defines on the paths of step 7, in one word. What somebody else added is theirs to deploy."""
+    """A digest of the routes of step 7, for the deployment's description. Routes of others are theirs to deploy."""
     direct = f"/{settings.path_part}"
     paths = [direct, f"{direct}/{settings.queue_path_part}"] if settings.has_queue_route else [direct]
     digest = aws.waiting.poll_until(
         f"the routes of {api_id}",
         lambda: definition_digest(aws.apigateway, api_id, paths),
         budget=LISTED_SECONDS,
-        means="Step 7 has made them; what lists them may lag behind.",
+        means="Step 7 has created them; API Gateway's lists may lag behind.",
     )
     return f"definition {digest}"

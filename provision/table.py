@@ -1,6 +1,6 @@
 """Step 3: the table. The lesson: lessons/table.md
 
-CreateTable answers while the table is still CREATING: a waiter asks DescribeTable until it is ACTIVE.
+CreateTable answers while the table is still CREATING. A waiter calls DescribeTable until it is ACTIVE.
 https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_CreateTable.html
 """
 
@@ -17,7 +17,7 @@ NEEDS: tuple[str, ...] = ()
 
 
 def provision(aws: Clients, settings: Settings, state: State) -> None:
-    """Find the table; create it, or update what differs; wait until it is ACTIVE; record it."""
+    """Find the table; create it, or update what drifted; wait until it is ACTIVE; record it."""
     table = find_table(aws.dynamodb, settings.table)
     if table is not None and table["TableStatus"] == "DELETING":
         wait_until_gone(aws, settings.table)
@@ -33,7 +33,7 @@ def provision(aws: Clients, settings: Settings, state: State) -> None:
 
 
 def create_table(aws: Clients, settings: Settings, entry: Entry) -> None:
-    """On demand, with one string as the partition key: only the attributes of keys are declared."""
+    """On demand, with a string as the partition key. Only attributes of keys are declared; items may have others."""
     created = aws.dynamodb.create_table(
         TableName=settings.table,
         KeySchema=[{"AttributeName": settings.partition_key, "KeyType": "HASH"}],
@@ -89,7 +89,7 @@ def find_table(dynamodb: Any, name: str) -> dict[str, Any] | None:
 
 
 def wait_until_ready(aws: Clients, name: str) -> None:
-    """Until DescribeTable says ACTIVE: it is asked every 2 seconds, for 5 minutes at most."""
+    """Call DescribeTable every 2 seconds until it says ACTIVE, for 5 minutes at most."""
     aws.dynamodb.get_waiter("table_exists").wait(
         TableName=name,
         WaiterConfig={"Delay": 2, "MaxAttempts": 150},
@@ -97,7 +97,7 @@ def wait_until_ready(aws: Clients, name: str) -> None:
 
 
 def wait_until_gone(aws: Clients, name: str) -> None:
-    """Until DescribeTable no longer finds it."""
+    """Call DescribeTable every 2 seconds until it finds no table, for 5 minutes at most."""
     aws.dynamodb.get_waiter("table_not_exists").wait(
         TableName=name,
         WaiterConfig={"Delay": 2, "MaxAttempts": 150},

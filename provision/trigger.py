@@ -1,13 +1,13 @@
 """Step 6: the trigger, which hands the queue's messages to the function. The lesson: lessons/trigger.md
 
-What the console calls a trigger is an event source mapping. It goes with neither queue nor function when one of them
-is deleted.
+The console says trigger, the API event source mapping. It stays when its queue or its function is deleted.
 https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html
 """
 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from typing import Any
 
 from provision.aws.clients import Clients
@@ -41,27 +41,17 @@ def provision(aws: Clients, settings: Settings, state: State) -> None:
         FunctionName=settings.function,
     ) as entry:
         if trigger is None:
-            aws.waiting.retry(
-                lambda: create_trigger(aws, settings, entry, queue_arn),
-                ROLE_NOT_YET_PERMITTED,
-                VISIBILITY_TIMEOUT_NOT_YET_SEEN,
-                unless=lambda: waiting_cannot_help(aws, settings, state),
-            )
-        elif update_trigger(aws, settings, entry, trigger):
-            aws.waiting.retry(
-                lambda: put_trigger(aws, settings, trigger["UUID"]),
-                ROLE_NOT_YET_PERMITTED,
-                VISIBILITY_TIMEOUT_NOT_YET_SEEN,
-                unless=lambda: waiting_cannot_help(aws, settings, state),
-            )
+            once_permitted(aws, settings, state, lambda: create_trigger(aws, settings, entry, queue_arn))
+        elif trigger_drifted(aws, settings, entry, trigger):
+            once_permitted(aws, settings, state, lambda: update_trigger(aws, settings, trigger["UUID"]))
         if trigger is None or trigger["State"] != "Enabled":
             wait_until_ready(aws, queue_arn, settings.function, uuid)
 
 
 def create_trigger(aws: Clients, settings: Settings, entry: Entry, queue_arn: str) -> None:
-    """Lambda receives up to `BatchSize` messages at once, with the function's role, and calls the function with them.
+    """Lambda polls the queue with the function's role, and invokes the function with up to `BatchSize` messages.
 
-    With ReportBatchItemFailures only the messages that the function names are delivered again.
+    With ReportBatchItemFailures SQS delivers again only the messages that the function names.
     https://docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html
     """
     created = aws.lambda_.create_event_source_mapping(
@@ -75,8 +65,8 @@ def create_trigger(aws: Clients, settings: Settings, entry: Entry, queue_arn: st
     entry.identify(created)
 
 
-def update_trigger(aws: Clients, settings: Settings, entry: Entry, trigger: dict[str, Any]) -> bool:
-    """Put the tag back where it is missing. Whether more must be updated; one that is being enabled counts as on."""
+def trigger_drifted(aws: Clients, settings: Settings, entry: Entry, trigger: dict[str, Any]) -> bool:
+    """Put the tag back. Whether anything else must be updated; a trigger that is being enabled counts as enabled."""
     if entry.needs_tag():
         aws.lambda_.tag_resource(
             Resource=trigger["EventSourceMappingArn"],
@@ -91,8 +81,8 @@ def update_trigger(aws: Clients, settings: Settings, entry: Entry, trigger: dict
     return drifted
 
 
-def put_trigger(aws: Clients, settings: Settings, uuid: str) -> None:
-    """A mapping can be pointed at another function, never at another queue.
+def update_trigger(aws: Clients, settings: Settings, uuid: str) -> None:
+    """A mapping can get another function, never another queue.
 
     https://docs.aws.amazon.com/lambda/latest/api/API_UpdateEventSourceMapping.html
     """
@@ -106,15 +96,15 @@ def put_trigger(aws: Clients, settings: Settings, uuid: str) -> None:
 
 
 def find_trigger(lambda_: Any, queue_arn: str, function_name: str, uuid: str | None = None) -> dict[str, Any] | None:
-    """The mapping on the queue that has this UUID, whichever function it serves by now; else the one between the two.
+    """The queue's mapping with this UUID, whichever function it invokes by now; else the one between the two.
 
-    AWS allows one at most between a queue and a function, and lets a mapping be pointed at another function. The list
-    is asked for by queue alone: with the name of a function that is gone AWS refuses to list anything
-    (prowler-cloud/prowler#11228), and a mapping outlives its function.
+    There is one at most between a queue and a function. The list is asked for by queue alone: a mapping outlives its
+    function, and with the name of a function that is gone Lambda refuses to list anything
+    (prowler-cloud/prowler#11228).
     """
     found = []
     if uuid is not None:
-        # By its id, too: the list may lag behind, and one that was pointed elsewhere would be made again.
+        # By its id, too: the list may lag behind, and it may have another function by now.
         with contextlib.suppress(lambda_.exceptions.ResourceNotFoundException):
             found.append(lambda_.get_event_source_mapping(UUID=uuid))
     paginator = lambda_.get_paginator("list_event_source_mappings")
@@ -122,28 +112,26 @@ def find_trigger(lambda_: Any, queue_arn: str, function_name: str, uuid: str | N
         of_page = page["EventSourceMappings"]
         found += [one for one in of_page if one["UUID"] == uuid or serves(one) == function_name]
     for mapping in sorted(found, key=lambda one: one["UUID"] != uuid):
-        if mapping["EventSourceArn"] != queue_arn:
-            continue
-        if mapping["State"] == "Deleting":
-            return {**mapping, "Tags": {}}
-        try:
-            return with_tags(lambda_, mapping)
-        except lambda_.exceptions.ResourceNotFoundException:
-            continue  # gone since it was listed
+        trigger = with_tags(lambda_, mapping) if mapping["EventSourceArn"] == queue_arn else None
+        if trigger is not None:
+            return trigger
     return None
 
 
 def serves(mapping: dict[str, Any]) -> str:
-    """The name of the function that a mapping hands messages to."""
+    """The name of the function that a mapping invokes."""
     name: str = mapping["FunctionArn"].split(":")[6]
     return name
 
 
-def with_tags(lambda_: Any, mapping: dict[str, Any]) -> dict[str, Any]:
-    """The mapping with its tags; without "Tags" where the partition knows no tags on mappings.
+def with_tags(lambda_: Any, mapping: dict[str, Any]) -> dict[str, Any] | None:
+    """The mapping with its tags, none while it is being deleted; None if it is gone since it was listed.
 
-    They came in 2024, and not everywhere (hashicorp/terraform-provider-aws#40755, aws/aws-cdk#31532).
+    In a partition where mappings have no tags it comes without "Tags". Tags on mappings came in 2024, and not
+    everywhere (hashicorp/terraform-provider-aws#40755, aws/aws-cdk#31532).
     """
+    if mapping["State"] == "Deleting":
+        return {**mapping, "Tags": {}}
     arn = mapping.get("EventSourceMappingArn")
     if arn is None:
         return mapping
@@ -151,11 +139,13 @@ def with_tags(lambda_: Any, mapping: dict[str, Any]) -> dict[str, Any]:
         listed = lambda_.list_tags(Resource=arn)
     except lambda_.exceptions.InvalidParameterValueException:
         return mapping
+    except lambda_.exceptions.ResourceNotFoundException:
+        return None
     return {**mapping, "Tags": listed.get("Tags", {})}
 
 
 def wait_until_ready(aws: Clients, queue_arn: str, function_name: str, uuid: str | None) -> None:
-    """Until its State is Enabled: it is Creating or Enabling for a while, some tens of seconds as a rule."""
+    """Until its State is Enabled. It is Creating or Enabling first, often for some tens of seconds."""
     aws.waiting.poll_until(
         "the trigger to be enabled",
         lambda: (find_trigger(aws.lambda_, queue_arn, function_name, uuid) or {}).get("State") == "Enabled",
@@ -165,7 +155,7 @@ def wait_until_ready(aws: Clients, queue_arn: str, function_name: str, uuid: str
 
 
 def wait_until_gone(aws: Clients, queue_arn: str, function_name: str, uuid: str | None) -> None:
-    """A mapping that is being deleted is still listed, with the State Deleting."""
+    """Until it is no longer listed. While Lambda deletes a mapping its State is Deleting."""
     aws.waiting.poll_until(
         "the old trigger to be gone",
         lambda: find_trigger(aws.lambda_, queue_arn, function_name, uuid) is None,
@@ -174,8 +164,18 @@ def wait_until_gone(aws: Clients, queue_arn: str, function_name: str, uuid: str 
     )
 
 
-def waiting_cannot_help(aws: Clients, settings: Settings, state: State) -> str | None:
-    """The timeouts may really not fit; the role's policy may really lack the permission, or not be attached."""
+def once_permitted(aws: Clients, settings: Settings, state: State, call: Callable[[], None]) -> None:
+    """Call Lambda until it sees the role's new permissions and the queue's new visibility timeout."""
+    aws.waiting.retry(
+        call,
+        ROLE_NOT_YET_PERMITTED,
+        VISIBILITY_TIMEOUT_NOT_YET_SEEN,
+        unless=lambda: why_waiting_cannot_help(aws, settings, state),
+    )
+
+
+def why_waiting_cannot_help(aws: Clients, settings: Settings, state: State) -> str | None:
+    """What is really wrong: with the timeouts, the role, or its policy. None when Lambda only has to see them."""
     queue = find_queue(aws.sqs, settings.queue)
     function = find_function(aws.lambda_, settings.function)
     if queue is not None and function is not None and int(queue["VisibilityTimeout"]) < function["Timeout"]:

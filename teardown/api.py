@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from provision.api import find_permission, list_apis
+from provision.api import list_apis
 from provision.aws.clients import Clients
 from provision.settings import Settings
 from provision.state.entries import TAG, Resource
@@ -12,7 +12,7 @@ from provision.state.state import State
 
 
 def find(aws: Clients, state: State, resource: Resource) -> dict[str, Any] | None:
-    """The API that carries this deployment's tag, whatever its name is by now; else the one whose id was noted."""
+    """The API that carries this deployment's tag, under any name; else the one with the recorded id."""
     noted = resource.outputs.get("id")
     apis = list_apis(aws.apigateway)
     found = next((api for api in apis if has_our_tag(state, api) and api["id"] == noted), None)
@@ -25,11 +25,6 @@ def has_our_tag(state: State, api: dict[str, Any]) -> bool:
     return bool(api["Tags"].get(TAG) == state.deployment)
 
 
-def find_permission_of(aws: Clients, state: State, resource: Resource) -> dict[str, Any] | None:
-    """The statement of the function's policy; None if it is gone."""
-    return find_permission(aws.lambda_, resource.identity["FunctionName"], resource.identity["StatementId"])
-
-
 def permission_is_part(aws: Clients, state: State, resource: Resource, function: dict[str, Any]) -> bool:
     """Whether it is the statement that step 7 adds to our function."""
     return (
@@ -39,7 +34,7 @@ def permission_is_part(aws: Clients, state: State, resource: Resource, function:
 
 
 def remove_permission(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> None:
-    """Take the statement out of the function's policy."""
+    """Remove the statement from the function's policy."""
     aws.lambda_.remove_permission(
         FunctionName=resource.identity["FunctionName"],
         StatementId=resource.identity["StatementId"],
@@ -47,7 +42,7 @@ def remove_permission(aws: Clients, state: State, resource: Resource, found: dic
 
 
 def restore_permission(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> None:
-    """The statement as it was. It cannot be changed, only removed and added again."""
+    """Put the statement back as it was. Lambda cannot change a statement, only remove and add it."""
     statement = resource.was("statement", resource.description)
     if not statement:
         return
@@ -75,7 +70,7 @@ def same_permission(found: dict[str, Any], other: dict[str, Any]) -> bool:
 
 
 def others_on(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> list[str]:
-    """Stages that the suite did not make: an API is deleted with all its stages, at once and without a question."""
+    """The stages that the suite did not create: DeleteRestApi deletes all stages of the API."""
     ours = {
         (entry.identity["restApiId"], Settings().stage) for entry in state.resources if entry.kind == "apigateway:stage"
     }
@@ -89,9 +84,9 @@ def others_on(aws: Clients, state: State, resource: Resource, found: dict[str, A
 
 
 def delete(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> None:
-    """Deletes resources, methods, deployments and all, at once. AWS allows one such call in 30 seconds per account.
+    """The API is deleted with its resources, methods and deployments. AWS allows one call in 30 seconds per account.
 
-    Names repeat, so an answer that was lost in an evil hour may have left a second API with our tag: all of them go.
+    A lost answer to CreateRestApi may have left a second API with our tag, so all with our tag are deleted.
     https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html
     """
     for api in list_apis(aws.apigateway):
@@ -103,7 +98,7 @@ def delete(aws: Clients, state: State, resource: Resource, found: dict[str, Any]
 
 
 def wait_until_gone(aws: Clients, api_id: str) -> None:
-    """GetRestApi still answers for a moment after the deletion."""
+    """Until GetRestApi no longer finds it, a moment after the deletion."""
 
     def gone() -> bool:
         try:

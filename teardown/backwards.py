@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -23,21 +22,14 @@ from provision.state.state import State
 from provision.terminal import outcome
 from teardown import VERBS
 
-# How many times in a row everything must be found gone. One look may be answered from a place that lags behind.
+# So many looks in a row must find it gone. One look may be answered from a place that lags behind.
 GONE_READS = 3
-# The same where a run ended in the middle of making it: it may have come to be, and not be seen yet.
+# The same where a run ended while it created the resource: it may be there, and not visible yet.
 GONE_READS_IF_UNSURE = 10
 
-# Seconds that the proof waits for what was deleted to vanish everywhere; AWS names up to 60 for a queue.
+# Seconds that the proof waits until nothing of it is seen any more. For a queue AWS says up to 60.
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_DeleteQueue.html
 GONE_WITHIN_SECONDS = 90.0
-
-# A log group comes back when an invocation writes after the group's deletion: while the function is there, and as
-# long after it as the longest invocation lasts.
-# https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
-LATE_WRITE = datetime.timedelta(minutes=15)
-# How far two clocks may differ: AWS refuses requests that are signed with a clock further off.
-CLOCKS = datetime.timedelta(minutes=5)
 
 NOT_THERE = frozenset(
     {
@@ -48,7 +40,7 @@ NOT_THERE = frozenset(
     }
 )
 
-# After these nothing else would succeed either, or be recorded.
+# After these errors nothing else would succeed, or could be recorded.
 ENDINGS = (
     outcome.Interrupted,
     StateRefused,
@@ -60,7 +52,7 @@ ENDINGS = (
 
 
 class StillInUse(outcome.UserError):
-    """Ours, and left as it is, since something of somebody else's would stop working. It stays in the state file."""
+    """It is ours, and stays: something of somebody else's would stop working. It stays in the state file, too."""
 
 
 @dataclass(frozen=True)
@@ -72,10 +64,10 @@ class Left:
 
 
 def what_stays(aws: Clients, state: State, *, include_adopted: bool = False) -> dict[str, str]:
-    """By key, what will not be deleted as somebody else's resources depend on it, and why. Reads only.
+    """By key, what stays because somebody else's resources depend on it, and why. Reads only.
 
-    It is asked before anything is deleted: backwards, the stage and the permission come before the function, and
-    whoever hangs on the function would lose them before it is seen that the function must stay.
+    Ask before anything is deleted. Stage and permission are deleted before the function: somebody who uses the function
+    would lose them before the walk sees that the function must stay.
     """
     stays: dict[str, str] = {}
     for resource in state.standing:
@@ -114,7 +106,7 @@ def what_it_needs(state: State, resource: Resource) -> dict[str, str]:
 
 
 def needs_of(key: str) -> tuple[str, ...]:
-    """The keys of what a resource needs to go on working; none of a key that only a newer version knows."""
+    """The keys of what a resource needs; none for a key that only a newer version knows."""
     return PLACES[key].needs if key in PLACES else ()
 
 
@@ -127,7 +119,7 @@ def take_down(
     include_adopted: bool = False,
     keep: Collection[str] = (),
 ) -> list[Left]:
-    """Delete what the state file records, the last first, and go on past what fails. What the steps `keep` made stays.
+    """Delete what the state file records, the last first, and go on after a failure. What the steps `keep` made stays.
 
     What was adopted is put back as it was and left, unless `include_adopted`. `tell` gets a word ("deleted", "left",
     "gone", "kept", "failed"), the resource and a remark. `stays` is what `what_stays` saw, where that was asked
@@ -153,7 +145,7 @@ def take_down(
             left[resource.key] = Left(resource, remark)
         elif word != "left":
             for part in [one.resource for one in left.values() if one.resource.parent == resource.key]:
-                # A permission or a stage that could not be removed by itself went with the function or the API.
+                # A permission or a stage that could not be deleted by itself was deleted with the function or API.
                 state.gone(part)
                 tell("gone", part, f"it went with {resource.name}")
                 del left[part.key]
@@ -161,7 +153,7 @@ def take_down(
 
 
 def failure(aws: Clients, resource: Resource, error: Exception) -> str:
-    """What went wrong, in one sentence. Raises the error instead when to go on would be of no use, or wrong."""
+    """What went wrong, in one sentence. Raises the error itself where the teardown must end with it."""
     if isinstance(error, ENDINGS) or have_ended(error):
         raise error
     if isinstance(error, ClientError) and error.response.get("Error", {}).get("Code") in EXPIRED | REFUSED:
@@ -173,22 +165,15 @@ def failure(aws: Clients, resource: Resource, error: Exception) -> str:
 
 
 def is_to_be_left(state: State, resource: Resource, include_adopted: bool) -> bool:
-    """Whether it is not to be deleted, as it was there before. An attachment goes at least with a policy of ours."""
-    if include_adopted or not resource.is_adopted:
-        return False
-    return resource.kind != "iam:role-policy-attachment" or not any(
-        entry.kind == "iam:policy"
-        and entry.identity["PolicyArn"] == resource.identity["PolicyArn"]
-        and not entry.is_adopted
-        for entry in state.resources
-    )
+    """Whether it is put back and left, as it was there before."""
+    return resource.is_adopted and not include_adopted and not VERBS[resource.kind].must_go(state, resource)
 
 
 def was_restored(aws: Clients, state: State, resource: Resource) -> bool:
-    """Whether what is adopted carries no tag of ours, and nothing but the tag was ever to come off it.
+    """Whether something adopted is as it was: without our tag, and with nothing else to put back.
 
-    The tag is put on before anything is changed and taken off when all is put back. Tags may lag behind, so their
-    absence is believed after several looks.
+    The tag is the first thing that is put on, and the last that is removed. Tags may lag behind, so several looks must
+    find none.
     """
     if set(resource.before) - {"tags"}:
         return False
@@ -202,7 +187,7 @@ def was_restored(aws: Clients, state: State, resource: Resource) -> bool:
 
 
 def refuse_while_parts_stand(state: State, resource: Resource) -> None:
-    """Stop while something of ours is still on it: without the tag on its parent it would be nobody's."""
+    """Raise UserError while a part of ours is on it: without the parent's tag nobody could tell whose the part is."""
     parts = [entry.name for entry in state.standing if entry.parent == resource.key]
     if parts:
         raise outcome.UserError(f"{', '.join(parts)} on it could not be taken away, so its tag stays, too")
@@ -211,9 +196,9 @@ def refuse_while_parts_stand(state: State, resource: Resource) -> None:
 def remove(
     aws: Clients, state: State, resource: Resource, stays: str | None, *, leave: bool = False
 ) -> tuple[str, str]:
-    """Delete one resource, unless it is gone already, has become somebody else's, or `stays`. What happened; a remark.
+    """Delete one resource, unless it is gone, is somebody else's by now, or `stays`: a word and a remark.
 
-    With `leave` it is put back as it was before, and left.
+    With `leave` it is put back as it was, and left.
     """
     how = "in an earlier run" if resource.status == "deleting" else None
     began = aws.waiting.clock()
@@ -233,7 +218,7 @@ def remove(
             refuse_if_others_depend_on(aws, state, resource, found)
         known = immutable_id(resource.kind, found)
         if known is not None:
-            resource.outputs["id"] = known  # what is deleted, and must be found gone, whatever the file said
+            resource.outputs["id"] = known  # this one is deleted and must be gone, whatever id the file had
         try:
             return restore_one(aws, state, resource, found) if leave else delete(aws, state, resource, found)
         except AnswerLost as lost:
@@ -244,7 +229,7 @@ def remove(
             elapsed = aws.waiting.clock() - began
             aws.waiting.tell(Wait("answer lost", "Looking again at what is there.", str(lost), elapsed, most))
         except ClientError as error:
-            # It vanished between the look and the call, or the look was answered from a place that lags behind.
+            # It was deleted between the look and the call, or the look was answered from a place that lags behind.
             if error.response.get("Error", {}).get("Code") not in NOT_THERE or not tries_left:
                 raise
         aws.waiting.sleep(settle(TRIES - tries_left))
@@ -252,7 +237,7 @@ def remove(
 
 
 def nothing_to_do(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> tuple[str, str] | None:
-    """What happened, and a remark, where nothing is to be done: it was given back already, or is somebody else's."""
+    """The word and the remark where nothing is to be done: it is put back already, or somebody else's. Else None."""
     if resource.is_adopted and was_restored(aws, state, resource):
         state.left(resource)
         return "left", "adopted, and as it was found"
@@ -271,7 +256,7 @@ def delete(aws: Clients, state: State, resource: Resource, found: dict[str, Any]
 
 
 def restore_one(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> tuple[str, str]:
-    """Give what was adopted back as it was, recorded before and after."""
+    """Put something adopted back as it was, recorded before and after."""
     restore = VERBS[resource.kind].restore
     assert restore is not None, "only what can be put back is adopted"
     with state.restoring(resource):
@@ -280,7 +265,7 @@ def restore_one(aws: Clients, state: State, resource: Resource, found: dict[str,
 
 
 def look(aws: Clients, state: State, resource: Resource) -> dict[str, Any] | None:
-    """What is there under the recorded identity. "Nothing" is believed after several looks."""
+    """What AWS has under the recorded identity. Only several looks in a row prove that there is nothing."""
     for looks_left in reversed(range(GONE_READS if resource.status != "creating" else GONE_READS_IF_UNSURE)):
         found = VERBS[resource.kind].find(aws, state, resource)
         if found is not None or not looks_left:
@@ -290,13 +275,13 @@ def look(aws: Clients, state: State, resource: Resource) -> dict[str, Any] | Non
 
 
 def is_ours(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> bool:
-    """Whether it is what the state file recorded: by its own tag, or, where it can carry none, by its parent's.
+    """Whether it is what the state file records: by its own tag, or by its parent's where it can carry none.
 
-    Which of the two is a matter of the kind and not of the entry, whose word is only a claim.
+    The resource type says which, not the entry: an entry is only a claim.
     """
-    if resource.kind == "lambda:event-source-mapping" and "Tags" not in found:
-        return is_between_ours(aws, state, resource, found)
     is_part = VERBS[resource.kind].is_part
+    if is_part is None and "Tags" not in found:  # a trigger, in some partitions
+        return is_between_ours(aws, state, resource, found)
     if is_part is None:
         return state.is_ours(resource, found)
     parent = state.record(resource.parent or "")
@@ -309,9 +294,9 @@ def is_ours(aws: Clients, state: State, resource: Resource, found: dict[str, Any
 
 
 def is_between_ours(aws: Clients, state: State, trigger: Resource, found: dict[str, Any]) -> bool:
-    """Whether a trigger joins our queue and our function: that decides where the partition knows no tags on triggers.
+    """Whether a trigger joins our queue and our function: this decides in a partition without tags on triggers.
 
-    There can be one between the two at most. Was its id noted, it must be that one, and not one made since by hand.
+    There is one between the two at most. If its id is recorded, it must have that id: else it was made since, by hand.
     """
     if trigger.outputs.get("id") not in (None, found["UUID"]):
         return False
@@ -326,7 +311,7 @@ def is_between_ours(aws: Clients, state: State, trigger: Resource, found: dict[s
 
 
 def refuse_if_others_depend_on(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> None:
-    """Raise StillInUse with the names of what somebody else hung on it."""
+    """Raise StillInUse with the names of what somebody else attached to it."""
     others_on = VERBS[resource.kind].others_on
     others = [] if others_on is None else others_on(aws, state, resource, found)
     if others:
@@ -334,7 +319,7 @@ def refuse_if_others_depend_on(aws: Clients, state: State, resource: Resource, f
 
 
 def contents(aws: Clients, state: State) -> dict[str, str]:
-    """By key, a remark on what is in each recorded table and queue, and goes with it. Reads only."""
+    """By key, what is in each recorded table and queue and is deleted with it. Reads only."""
     remarks = {}
     for resource in state.standing:
         state.step = resource.step
@@ -362,10 +347,10 @@ def remark_on(aws: Clients, state: State, resource: Resource) -> str:
 
 
 def prove(aws: Clients, state: State) -> list[Left]:
-    """Read back everything that was deleted, each through its own service, several times. What is there after all?
+    """Look several times for everything that was deleted. What is still there?
 
-    A log group can come back: a last invocation writes its line after the group was deleted. It is deleted again. So
-    is, once, whatever is still seen when it should long have vanished: the looks of an earlier run had lagged behind.
+    A log group comes back when a last invocation writes to it: it is deleted again. So is, once, whatever is seen after
+    GONE_WITHIN_SECONDS: then the looks of an earlier run were answered from a place that lags behind.
     """
     left: dict[str, Left] = {}
     unproved = {
@@ -416,47 +401,21 @@ def prove(aws: Clients, state: State) -> list[Left]:
 
 
 def is_there(aws: Clients, state: State, resource: Resource) -> bool:
-    """Whether something deleted is seen. A namesake that somebody else made since is not it."""
+    """Whether something deleted is still seen. A namesake that somebody else made since does not count."""
     found = VERBS[resource.kind].find(aws, state, resource)
     if found is None:
         return False
-    if resource.kind == "logs:log-group" and came_back(aws, state, resource, found):
+    if VERBS[resource.kind].came_back(aws, state, resource, found):
         with state.deleting(resource):
             VERBS[resource.kind].delete(aws, state, resource, found)
         return True
     return is_ours(aws, state, resource, found)
 
 
-def came_back(aws: Clients, state: State, log_group: Resource, found: dict[str, Any]) -> bool:
-    """Whether a log group found after its deletion can only be from the function that was just deleted.
-
-    Lambda puts no tags on it (moto those of the one that was deleted). It came after ours was deleted, not long after
-    the function was, and is not one that somebody else had made before.
-    """
-    function = next((entry for entry in state.resources if entry.kind == "lambda:function"), None)
-    if function is None or found["logGroupName"] != f"/aws/lambda/{function.identity['FunctionName']}":
-        return False
-    if function.status != "deleted" or VERBS[function.kind].find(aws, state, function) is not None:
-        return False
-    born = immutable_id(log_group.kind, found)
-    if (
-        found["Tags"] not in ({}, state.tags)
-        or born is None
-        or born in (log_group.outputs.get("namesake"), log_group.outputs.get("id"))
-    ):
-        return False
-    at = datetime.datetime.fromtimestamp(int(born) / 1000, datetime.timezone.utc)
-    try:
-        ours_went, function_went = (datetime.datetime.fromisoformat(entry.since) for entry in (log_group, function))
-        return ours_went - CLOCKS <= at <= max(ours_went, function_went) + LATE_WRITE
-    except (ValueError, TypeError):  # the file says no time
-        return False
-
-
 def receipt(state: State) -> dict[str, object]:
     """What was proved to be gone, and what was adopted and left.
 
-    Where somebody else's resource bears its name now, that is said.
+    "namesake" is the id of somebody else's resource that has the name now.
     """
     resources = [
         {
@@ -473,9 +432,10 @@ def receipt(state: State) -> dict[str, object]:
 
 
 def close(state: State, left: list[Left]) -> None:
-    """End the run's books. While anything stands every entry stays, the deleted ones, too.
+    """Save the state file; empty it, but for the receipt, if nothing is left.
 
-    So a resource that is made again takes its old place, and the receipt, in the end, is of everything.
+    While anything is left all entries stay, the deleted ones too. So a resource that is made again takes its old place,
+    and the receipt in the end lists everything.
     """
     if left or state.standing:
         state.save()

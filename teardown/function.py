@@ -2,43 +2,38 @@
 
 from __future__ import annotations
 
-import json
+import datetime
 from typing import Any
 
+from provision.api import permissions_of
 from provision.aws.clients import Clients
-from provision.function import find_function, find_log_group, wait_until_updated
+from provision.function import find_function, wait_until_updated
 from provision.package import code_sha256
 from provision.settings import Settings
 from provision.state.entries import TAG, TAG_KEYS, Resource
+from provision.state.resources import immutable_id
 from provision.state.state import State
 from provision.terminal import outcome
-from teardown.trigger import others_hanging, refuse_while_ours_is_on
+from teardown.trigger import refuse_while_our_trigger_is_on, triggers_of_others
 
-
-def find(aws: Clients, state: State, resource: Resource) -> dict[str, Any] | None:
-    """The function's configuration; None if it is gone."""
-    return find_function(aws.lambda_, resource.identity["FunctionName"])
-
-
-def find_logs(aws: Clients, state: State, resource: Resource) -> dict[str, Any] | None:
-    """The log group; None if it is gone."""
-    return find_log_group(aws.logs, resource.identity["logGroupName"])
+# A log group comes back when an invocation writes to it after its deletion. The last invocation may end so long after
+# the function's deletion.
+# https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+LATEST_WRITE = datetime.timedelta(minutes=15)
+# How far two clocks may differ: AWS refuses requests that are signed with a clock further off.
+CLOCK_SKEW = datetime.timedelta(minutes=5)
 
 
 def others_on(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> list[str]:
-    """Triggers of both kinds: those that Lambda polls for, and those that were given the right to invoke it."""
+    """Other triggers: those that Lambda polls, and those that have the permission to invoke it."""
     name = found["FunctionName"]
-    return others_hanging(aws, state, FunctionName=name) + permitted_others(aws, state, name)
+    return triggers_of_others(aws, state, FunctionName=name) + permitted_others(aws, state, name)
 
 
 def permitted_others(aws: Clients, state: State, name: str) -> list[str]:
-    """Who else may invoke it: a bucket, a topic, a rule, another API. A permission for an API that is gone is dead."""
-    try:
-        policy = json.loads(aws.lambda_.get_policy(FunctionName=name)["Policy"])
-    except aws.lambda_.exceptions.ResourceNotFoundException:
-        return []
+    """Who else may invoke it: a bucket, a topic, a rule, another API. A permission of a deleted API does not count."""
     names = []
-    for statement in policy["Statement"]:
+    for statement in permissions_of(aws.lambda_, name):
         if statement["Sid"] == Settings().permission:
             continue
         source = str(statement.get("Condition", {}).get("ArnLike", {}).get("AWS:SourceArn", ""))
@@ -60,9 +55,9 @@ def is_others_api(aws: Clients, state: State, api_id: str) -> bool:
 
 
 def delete(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> None:
-    """Versions and the function's policy go with it; its trigger and its log group do not."""
+    """Its versions and its policy are deleted with it. Its trigger and its log group are not."""
     name = resource.identity["FunctionName"]
-    refuse_while_ours_is_on(state, FunctionName=name)
+    refuse_while_our_trigger_is_on(state, FunctionName=name)
     aws.lambda_.delete_function(
         FunctionName=name,
     )
@@ -70,9 +65,9 @@ def delete(aws: Clients, state: State, resource: Resource, found: dict[str, Any]
 
 
 def restore(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> None:
-    """The code first, then the configuration: Lambda refuses a change while another is under way."""
+    """Put back the code, then the configuration: Lambda refuses a change while another one is in progress."""
     name = resource.identity["FunctionName"]
-    refuse_while_ours_is_on(state, FunctionName=name)
+    refuse_while_our_trigger_is_on(state, FunctionName=name)
     code = resource.was("CodeSha256", found["CodeSha256"])
     if found["CodeSha256"] != code:
         aws.lambda_.update_function_code(
@@ -100,7 +95,7 @@ def restore(aws: Clients, state: State, resource: Resource, found: dict[str, Any
 
 
 def kept_package(state: State, wanted_sha256: str) -> bytes:
-    """The code that was there before, from the file beside the state file."""
+    """The former code, from the file beside the state file."""
     try:
         package = state.kept_code.read_bytes()
     except OSError as error:
@@ -111,7 +106,7 @@ def kept_package(state: State, wanted_sha256: str) -> bytes:
 
 
 def restore_log_group(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> None:
-    """How long the logs were kept; without a retention policy, for ever."""
+    """Put back how long the logs were kept: for ever without a retention policy."""
     name = resource.identity["logGroupName"]
     days = resource.was("retentionInDays", found.get("retentionInDays"))
     if found.get("retentionInDays") != days:
@@ -132,7 +127,33 @@ def restore_log_group(aws: Clients, state: State, resource: Resource, found: dic
 
 
 def delete_log_group(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> None:
-    """All that was logged goes with it."""
+    """The logs in it are deleted with it."""
     aws.logs.delete_log_group(
         logGroupName=resource.identity["logGroupName"],
     )
+
+
+def came_back(aws: Clients, state: State, log_group: Resource, found: dict[str, Any]) -> bool:
+    """Whether a log group found after its deletion can only be from the function that was just deleted.
+
+    Lambda puts no tags on it (moto puts those of the deleted one). It is newer than the deletion of ours, not much
+    newer than the deletion of the function, and not a namesake that was there before.
+    """
+    function = next((entry for entry in state.resources if entry.key == "function"), None)
+    if function is None or found["logGroupName"] != f"/aws/lambda/{function.identity['FunctionName']}":
+        return False
+    if function.status != "deleted" or find_function(aws.lambda_, function.identity["FunctionName"]) is not None:
+        return False
+    born = immutable_id(log_group.kind, found)
+    if (
+        found["Tags"] not in ({}, state.tags)
+        or born is None
+        or born in (log_group.outputs.get("namesake"), log_group.outputs.get("id"))
+    ):
+        return False
+    at = datetime.datetime.fromtimestamp(int(born) / 1000, datetime.timezone.utc)
+    try:
+        ours_went, function_went = (datetime.datetime.fromisoformat(entry.since) for entry in (log_group, function))
+        return ours_went - CLOCK_SKEW <= at <= max(ours_went, function_went) + LATEST_WRITE
+    except (ValueError, TypeError):  # the file says no time
+        return False

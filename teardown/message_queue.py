@@ -9,17 +9,12 @@ from provision.aws.clients import Clients
 from provision.message_queue import find_queue, wait_until_ready
 from provision.state.entries import TAG_KEYS, Resource
 from provision.state.state import State
-from teardown.trigger import others_hanging, refuse_while_ours_is_on
-
-
-def find(aws: Clients, state: State, resource: Resource) -> dict[str, Any] | None:
-    """The queue's attributes; None if it is gone."""
-    return find_queue(aws.sqs, resource.identity["QueueName"])
+from teardown.trigger import refuse_while_our_trigger_is_on, triggers_of_others
 
 
 def others_on(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> list[str]:
     """The names of somebody else's triggers on the queue."""
-    return others_hanging(aws, state, EventSourceArn=found["QueueArn"])
+    return triggers_of_others(aws, state, EventSourceArn=found["QueueArn"])
 
 
 def contents(aws: Clients, found: dict[str, Any]) -> str:
@@ -28,12 +23,12 @@ def contents(aws: Clients, found: dict[str, Any]) -> str:
 
 
 def delete(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> None:
-    """Deletion takes up to 60 seconds, in which the queue may still be seen now and then.
+    """The messages are deleted with it. It takes up to 60 seconds, in which SQS may still show the queue.
 
     https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_DeleteQueue.html
     """
     name = resource.identity["QueueName"]
-    refuse_while_ours_is_on(state, EventSourceArn=found["QueueArn"])
+    refuse_while_our_trigger_is_on(state, EventSourceArn=found["QueueArn"])
     aws.sqs.delete_queue(
         QueueUrl=found["QueueUrl"],
     )
@@ -41,8 +36,8 @@ def delete(aws: Clients, state: State, resource: Resource, found: dict[str, Any]
 
 
 def restore(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> None:
-    """An attribute that was not set before is set to nothing, which removes it."""
-    refuse_while_ours_is_on(state, EventSourceArn=found["QueueArn"])
+    """Put its attributes back. An attribute that was not set before is set to "", which removes it."""
+    refuse_while_our_trigger_is_on(state, EventSourceArn=found["QueueArn"])
     names = ("Policy", "VisibilityTimeout", "RedrivePolicy", "MessageRetentionPeriod")
     was = {name: resource.was(name, resource.description.get(name, "")) for name in names}
     # The steps set all attributes of a queue at once, whichever differed.

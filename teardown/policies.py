@@ -6,22 +6,17 @@ from typing import Any
 
 from provision.aws.clients import Clients
 from provision.aws.reasons import STILL_ATTACHED
-from provision.policies import document_digest, find_policy
+from provision.policies import document_digest
 from provision.roles import find_role
 from provision.state.entries import TAG, TAG_KEYS, Resource
 from provision.state.state import State
 from provision.terminal import outcome
 
 
-def find(aws: Clients, state: State, resource: Resource) -> dict[str, Any] | None:
-    """The policy; None if it is gone."""
-    return find_policy(aws.iam, resource.identity["PolicyArn"])
-
-
 def others_on(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> list[str]:
-    """Who else carries the policy: AWS would refuse to delete it, and to detach it would break their role.
+    """Who else has the policy attached. IAM would refuse to delete it, and to detach it would break their role.
 
-    A role that was just deleted may still be listed, and is left out.
+    A role that was just deleted may still be listed. It does not count.
     https://docs.aws.amazon.com/IAM/latest/APIReference/API_ListEntitiesForPolicy.html
     """
     arn = found["Arn"]
@@ -40,7 +35,7 @@ def others_on(aws: Clients, state: State, resource: Resource, found: dict[str, A
 
 
 def attachments(state: State, arn: str) -> list[Resource]:
-    """Where the suite itself attached the policy, whether that has been undone or not."""
+    """The entries of the roles to which the suite attached the policy, detached ones too."""
     return [
         entry
         for entry in state.resources
@@ -49,7 +44,7 @@ def attachments(state: State, arn: str) -> list[Resource]:
 
 
 def delete(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> None:
-    """Versions other than the default one must go first.
+    """Delete all versions but the default one first: DeletePolicy asks for that.
 
     https://docs.aws.amazon.com/IAM/latest/APIReference/API_DeletePolicy.html
     """
@@ -72,9 +67,9 @@ def delete(aws: Clients, state: State, resource: Resource, found: dict[str, Any]
 
 
 def restore(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> None:
-    """The former version becomes the default one again, and the versions that the suite wrote are deleted.
+    """Make the former version the default one again, and delete the versions that the suite created.
 
-    A version that somebody else wrote meanwhile stays, and stays the default one if it is.
+    A version that somebody else created meanwhile stays, and stays the default one if it is.
     """
     arn = found["Arn"]
     former = resource.was("versions", [])

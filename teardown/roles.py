@@ -7,32 +7,31 @@ from typing import Any
 
 from provision.aws.clients import Clients
 from provision.aws.reasons import STILL_ATTACHED
-from provision.roles import find_attachment, find_role, managed_policy_arn
 from provision.settings import Settings
 from provision.state.entries import TAG_KEYS, Resource
 from provision.state.state import State
 from provision.terminal import outcome
 
 
-def find(aws: Clients, state: State, resource: Resource) -> dict[str, Any] | None:
-    """The role; None if it is gone."""
-    return find_role(aws.iam, resource.identity["RoleName"])
-
-
-def find_attached(aws: Clients, state: State, resource: Resource) -> dict[str, Any] | None:
-    """The attachment; None if it is gone."""
-    return find_attachment(aws.iam, resource.identity["RoleName"], resource.identity["PolicyArn"])
-
-
 def attachment_is_part(aws: Clients, state: State, resource: Resource, role: dict[str, Any]) -> bool:
-    """Whether it is on the role it is recorded for, and of a policy that the suite attaches."""
+    """Whether it joins the role (as found) and a policy that the suite attaches."""
     policies = {entry.identity["PolicyArn"] for entry in state.resources if entry.kind == "iam:policy"}
-    policies.add(managed_policy_arn(aws, Settings()))
+    policies.add(aws.managed_policy_arn(Settings().managed_policy))
     return resource.identity["RoleName"] == role["RoleName"] and resource.identity["PolicyArn"] in policies
 
 
+def is_of_our_policy(state: State, attachment: Resource) -> bool:
+    """Whether the suite created the policy: then the policy is deleted, and must be detached before."""
+    return any(
+        entry.kind == "iam:policy"
+        and entry.identity["PolicyArn"] == attachment.identity["PolicyArn"]
+        and not entry.is_adopted
+        for entry in state.resources
+    )
+
+
 def detach_policy(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> None:
-    """The policy itself stays."""
+    """Detach the policy. The policy itself stays."""
     aws.iam.detach_role_policy(
         RoleName=resource.identity["RoleName"],
         PolicyArn=resource.identity["PolicyArn"],
@@ -40,7 +39,7 @@ def detach_policy(aws: Clients, state: State, resource: Resource, found: dict[st
 
 
 def others_on(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> list[str]:
-    """What others put on the role. AWS would not delete a role with anything on it, and it is not ours to take away."""
+    """What others attached to the role. IAM refuses to delete a role with anything attached."""
     name = found["RoleName"]
     ours = {
         entry.identity["PolicyArn"]
@@ -60,7 +59,7 @@ def others_on(aws: Clients, state: State, resource: Resource, found: dict[str, A
 
 
 def attachments(state: State, role_name: str) -> list[Resource]:
-    """What the suite itself attached to the role, whether that has been undone or not."""
+    """The entries of the policies that the suite attached to the role, detached ones too."""
     return [
         entry
         for entry in state.resources
@@ -69,7 +68,7 @@ def attachments(state: State, role_name: str) -> list[Resource]:
 
 
 def delete(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> None:
-    """AWS refuses while a policy is attached, and sees a detachment some seconds later."""
+    """IAM refuses while a policy is attached, and sees a detachment only some seconds later."""
     name = found["RoleName"]
     stuck = [entry.identity["PolicyArn"] for entry in attachments(state, name) if entry.status != "deleted"]
     if stuck:
@@ -82,7 +81,7 @@ def delete(aws: Clients, state: State, resource: Resource, found: dict[str, Any]
 
 
 def restore(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> None:
-    """Our policies have been detached before: what hangs on it goes first."""
+    """Put the trust policy back. Our policies are detached by now."""
     name = found["RoleName"]
     trust = resource.was("trust policy")
     if trust is not None:
@@ -98,4 +97,4 @@ def restore(aws: Clients, state: State, resource: Resource, found: dict[str, Any
 
 
 def leave_attached(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> None:
-    """It hung there before, and nothing about it can be changed."""
+    """Nothing: it was attached before, and an attachment has nothing that could drift."""

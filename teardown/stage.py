@@ -1,4 +1,4 @@
-"""Undoes step 8: the stage. The deployments it served go with the API."""
+"""Undoes step 8: the stage. Its deployments are deleted with the API."""
 
 from __future__ import annotations
 
@@ -6,23 +6,17 @@ from typing import Any
 
 from provision.aws.clients import Clients
 from provision.settings import Settings
-from provision.stage import find_stage
 from provision.state.entries import Resource
 from provision.state.state import State
 
 
-def find(aws: Clients, state: State, resource: Resource) -> dict[str, Any] | None:
-    """The stage; None if it is gone."""
-    return find_stage(aws.apigateway, resource.identity["restApiId"], resource.identity["stageName"])
-
-
 def is_part(aws: Clients, state: State, resource: Resource, api: dict[str, Any]) -> bool:
-    """Whether it is the stage that step 8 makes in our API."""
+    """Whether it is the stage that step 8 creates in our API."""
     return resource.identity["restApiId"] == api["id"] and resource.identity["stageName"] == Settings().stage
 
 
 def delete(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> None:
-    """Its URL answers no more. The deployments stay until the API goes."""
+    """Its URL stops answering. The deployments stay until the API is deleted."""
     aws.apigateway.delete_stage(
         restApiId=resource.identity["restApiId"],
         stageName=resource.identity["stageName"],

@@ -7,27 +7,22 @@ from typing import Any
 from provision.aws.clients import Clients
 from provision.state.entries import TAG_KEYS, Resource
 from provision.state.state import State
-from provision.table import find_table, wait_until_gone, wait_until_ready
+from provision.table import wait_until_gone, wait_until_ready
 from provision.terminal.text import plural
-from teardown.trigger import others_hanging
+from teardown.trigger import triggers_of_others
 
 COUNTED_ITEMS = 1000
 
 
-def find(aws: Clients, state: State, resource: Resource) -> dict[str, Any] | None:
-    """The table; None if it is gone."""
-    return find_table(aws.dynamodb, resource.identity["TableName"])
-
-
 def others_on(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> list[str]:
-    """Triggers on the table's stream, which the suite never turns on."""
+    """The triggers on the table's stream. The suite itself never turns a stream on."""
     if not found.get("LatestStreamArn"):
         return []
-    return others_hanging(aws, state, EventSourceArn=found["LatestStreamArn"])
+    return triggers_of_others(aws, state, EventSourceArn=found["LatestStreamArn"])
 
 
 def contents(aws: Clients, found: dict[str, Any]) -> str:
-    """How many items are in it, counted up to a bound, so that to look stays cheap."""
+    """How many items are in it. It counts up to COUNTED_ITEMS, as every item read costs."""
     answer = aws.dynamodb.scan(
         TableName=found["TableName"],
         Select="COUNT",
@@ -38,7 +33,7 @@ def contents(aws: Clients, found: dict[str, Any]) -> str:
 
 
 def delete(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> None:
-    """All items go with it. DeleteTable answers while the table is still DELETING."""
+    """The items are deleted with it. DeleteTable answers while the table is still DELETING."""
     name = resource.identity["TableName"]
     if found["TableStatus"] != "DELETING":
         aws.dynamodb.delete_table(
@@ -48,7 +43,7 @@ def delete(aws: Clients, state: State, resource: Resource, found: dict[str, Any]
 
 
 def restore(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> None:
-    """The throughput that was provisioned before, of the table and of its indexes."""
+    """Put back the provisioned throughput of the table and of its indexes."""
     name = resource.identity["TableName"]
     if found["TableStatus"] != "ACTIVE":
         wait_until_ready(aws, name)

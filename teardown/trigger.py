@@ -1,4 +1,4 @@
-"""Undoes step 6: the event source mapping, which neither the function nor the queue takes along."""
+"""Undoes step 6: the event source mapping, which stays when the function or the queue is deleted."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def find(aws: Clients, state: State, resource: Resource) -> dict[str, Any] | Non
 
 
 def delete(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> None:
-    """It is Deleting for a while, until Lambda has stopped to receive."""
+    """Its State is Deleting until Lambda has stopped polling the queue."""
     if found["State"] != "Deleting":
         aws.lambda_.delete_event_source_mapping(
             UUID=found["UUID"],
@@ -37,7 +37,7 @@ def delete(aws: Clients, state: State, resource: Resource, found: dict[str, Any]
 
 
 def restore(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> None:
-    """Its former attributes, and whether it was on."""
+    """Put its attributes back, and enable or disable it as it was."""
     is_on = found["State"] not in ("Disabled", "Disabling")
     was_on = resource.was("State", "Enabled" if is_on else "Disabled") not in ("Disabled", "Disabling")
     if resource.before.keys() & {"State", "FunctionName", "BatchSize", "FunctionResponseTypes"}:
@@ -64,36 +64,26 @@ def restore(aws: Clients, state: State, resource: Resource, found: dict[str, Any
         )
 
 
-def find_hanging(aws: Clients, **source_or_function: str) -> list[dict[str, Any]]:
-    """The triggers on a source (EventSourceArn=...) or a function (FunctionName=...), with tags where it has any."""
-    hanging = []
-    for page in aws.lambda_.get_paginator("list_event_source_mappings").paginate(**source_or_function):
-        for mapping in page["EventSourceMappings"]:
-            if mapping["State"] == "Deleting":
-                continue
-            try:
-                hanging.append(with_tags(aws.lambda_, mapping))
-            except aws.lambda_.exceptions.ResourceNotFoundException:
-                continue  # gone since it was listed
-    return hanging
-
-
-def others_hanging(aws: Clients, state: State, **source_or_function: str) -> list[str]:
-    """The names of somebody else's triggers on a source or a function."""
+def triggers_of_others(aws: Clients, state: State, **source_or_function: str) -> list[str]:
+    """The names of somebody else's triggers on a source (EventSourceArn=...) or a function (FunctionName=...)."""
     triggers = [entry for entry in state.resources if entry.kind == "lambda:event-source-mapping"]
     recorded = {entry.outputs.get("id") for entry in triggers}
-    # One that was adopted hung there, an orphan, before there was anything of ours; so it does again.
+    # An adopted one was there without its queue or function before the suite made that. So it stays.
     left = {entry.outputs.get("id") for entry in triggers if "left" in entry.outputs}
     names = []
-    for mapping in find_hanging(aws, **source_or_function):
-        ours = mapping["Tags"].get(TAG) == state.deployment if "Tags" in mapping else mapping["UUID"] in recorded
-        if not ours and mapping["UUID"] not in left:
-            names.append(f"trigger {mapping['UUID']}")
+    for page in aws.lambda_.get_paginator("list_event_source_mappings").paginate(**source_or_function):
+        for listed in page["EventSourceMappings"]:
+            mapping = with_tags(aws.lambda_, listed) if listed["State"] != "Deleting" else None
+            if mapping is None or mapping["UUID"] in left:
+                continue
+            ours = mapping["Tags"].get(TAG) == state.deployment if "Tags" in mapping else mapping["UUID"] in recorded
+            if not ours:
+                names.append(f"trigger {mapping['UUID']}")
     return names
 
 
-def refuse_while_ours_is_on(state: State, **source_or_function: str) -> None:
-    """Stop while our own trigger hangs on it: AWS would delete the resource without a word and leave the trigger."""
+def refuse_while_our_trigger_is_on(state: State, **source_or_function: str) -> None:
+    """Raise UserError while our own trigger is on it: AWS would delete it and leave the trigger behind."""
     for entry in state.standing:
         if entry.kind == "lambda:event-source-mapping" and source_or_function.items() <= entry.identity.items():
             raise outcome.UserError("its trigger is still there, and would be left behind")

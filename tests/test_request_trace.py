@@ -233,7 +233,7 @@ def test_a_message_that_does_not_become_an_item_is_told_with_the_functions_words
     deployment: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deployment.provision("--yes", "--no-try")
-    monkeypatch.setattr(request_trace, "ARRIVES", 3.0)
+    monkeypatch.setattr(request_trace, "ARRIVAL_SECONDS", 3.0)
     monkeypatch.setattr(request_trace, "created", lambda body: True)  # the direct route fails likewise
     monkeypatch.setattr("provision.account.smoke_tests.denied", lambda text: False)
     deployment.aws.lambda_.update_function_configuration(

@@ -1,4 +1,4 @@
-"""Somebody else's resources have this deployment's names: which, whose, and the three ways on, in one message."""
+"""Somebody else's resources have this deployment's names: one message says which, whose, and what to do."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ from provision.state.resources import ADOPTABLE, IAM, name_of, noun_of
 from provision.state.state import State
 from provision.terminal import outcome
 from provision.terminal.shell import program
+from provision.terminal.text import plural
 
-# What the walkthrough's own clean-up does not mention (erratum 23). Trigger and log group outlive queue and function.
+# What the walkthrough's own clean-up leaves behind (erratum 23). Trigger and log group stay without queue and function.
 LEFT_BY_THE_CLEAN_UP = frozenset({*IAM, "trigger", "log-group"})
 
 
 class InTheWay(outcome.UserError):
-    """Resources of somebody else's bear names that this deployment needs. They were not touched."""
+    """Somebody else's resources have names that this deployment needs. They were not touched."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """The run that met them, and its options, from which the commands of the ways on are made.
+    """The run that met them, and its options, for the commands in the message.
 
     `build` are all options that count for the build, `beside` those without learner and state file, `where` those that
     another program needs. `adopt` are the keys that were consented to; `others` the other state files in the folder.
@@ -43,7 +44,7 @@ class Run:
 
 
 def refuse_before_the_first_write(run: Run, *, asking: bool) -> None:
-    """Roles and policies are the account's: is a name of these taken, nothing should be made at all.
+    """If somebody else has one of the names in IAM, refuse before anything is created.
 
     Four reads. What carries no tag passes where it was consented to, or where a person is there to be asked. Raises
     InTheWay.
@@ -55,15 +56,17 @@ def refuse_before_the_first_write(run: Run, *, asking: bool) -> None:
 
 
 def in_the_way(run: Run, met: NotOurs | None) -> outcome.UserError:
-    """The one message about everything that stands in the way, for a run that met one of them. Reads only."""
+    """One message about everything that stands in the way, for a run that met one of them. Reads only."""
     seen = take_inventory(run.aws, run.settings)
     theirs = [
         resource
         for resource in strangers(seen, run.state, met)
         if resource.key not in run.adopt or resource.tag or is_met(resource, met)
     ]
-    if not theirs or (met is not None and not any(is_met(resource, met) for resource in theirs)):
-        return met if met is not None else InTheWay("What stood in the way is gone.", advice=(AGAIN,))
+    if met is not None and not any(is_met(resource, met) for resource in theirs):
+        return met
+    if not theirs:
+        return InTheWay("What stood in the way is gone.", advice=("Run the same command again.",))
     tagged = [resource for resource in theirs if resource.tag]
     stop = of_a_deployment(run, theirs, tagged) if tagged else of_somebody(run, seen, theirs, met)
     if seen.unanswered:
@@ -72,28 +75,25 @@ def in_the_way(run: Run, met: NotOurs | None) -> outcome.UserError:
     return stop
 
 
-AGAIN = "Run the same command again."
-
-
 def is_met(resource: FoundResource, met: NotOurs | None) -> bool:
     return met is not None and (resource.kind, resource.identity) == (met.kind, met.identity)
 
 
 def strangers(seen: Inventory, state: State, met: NotOurs | None = None) -> list[FoundResource]:
-    """What bears our names and is not ours. REST APIs are not among it: their names repeat, ours is made beside."""
+    """What has our names and is not ours. Not the REST APIs: several may have one name."""
     return [
         resource
         for resource in seen.resources
         if resource.key in ADOPTABLE
         and resource.tag != state.deployment
-        and not resource.going
+        and not resource.is_being_deleted
         and not resource.is_unreadable
         and (is_met(resource, met) or not is_recorded(resource, state))
     ]
 
 
 def is_recorded(resource: FoundResource, state: State) -> bool:
-    """Whether it is the recorded one, and only its tag is gone. (A function has no id to tell it by.)"""
+    """Whether it is the recorded one without its tag. (A function has no id to compare.)"""
     entry = state.record(resource.key)
     return (
         entry is not None
@@ -104,31 +104,32 @@ def is_recorded(resource: FoundResource, state: State) -> bool:
 
 
 def of_somebody(run: Run, seen: Inventory, theirs: list[FoundResource], met: NotOurs | None) -> InTheWay:
-    """They carry no tag: a person made them."""
+    """They carry no tag: somebody made them without the suite."""
     one = len(theirs) == 1
     them = "it" if one else "them"
-    means = [
-        "By its name alone nobody can tell whose it is." if one else "By names alone nobody can tell whose they are."
-    ]
-    if left_by_the_clean_up(run, seen, theirs):
-        means = [
+    if is_left_by_the_clean_up(run, seen):
+        whose = (
             "This is what the walkthrough's own clean-up leaves behind when it was followed by hand: it removes table, "
             "function, queue and API, and mentions nothing else."
-        ]
+        )
+    elif one:
+        whose = "By its name alone nobody can tell whose it is."
+    else:
+        whose = "By names alone nobody can tell whose they are."
     ours = met.ours if met is not None and one else run.state.deployment
-    means += [f"This deployment is {ours}.", so_far(run.state)]
-    adopted = [key for key in ADOPTABLE if key in run.adopt or key in {resource.key for resource in theirs}]
-    adopt = [option for key in adopted for option in ("--adopt", key)]
+    their_keys = {resource.key for resource in theirs}
+    adopt = [option for key in ADOPTABLE if key in {*run.adopt, *their_keys} for option in ("--adopt", key)]
     return InTheWay(
         f"{names_of(theirs)} already and {'is' if one else 'are'} not this deployment's.",
-        means=" ".join(means),
+        means=f"{whose} This deployment is {ours}. {so_far(run.state)}",
         advice=(
             f"Take {them} over, as part of this deployment:",
             "    " + program("provision", [*run.build, *adopt]),
             f"and, in the end, remove {them} with the rest (without the flag teardown leaves {them}, and puts back "
             "what was changed):",
             "    " + program("teardown", [*run.where, "--include-adopted"]),
-            *beside(run, them),
+            f"or build beside {them}, under names of your own:",
+            beside(run),
             f"or remove {them}, if {'it is' if one else 'they are'} yours and no longer needed, and run the same "
             "command again.",
         ),
@@ -140,20 +141,22 @@ def of_a_deployment(run: Run, theirs: list[FoundResource], tagged: list[FoundRes
     tags = sorted({str(resource.tag) for resource in tagged})
     whose = f"deployment{'s' if len(tags) > 1 else ''} {', '.join(tags)} of this suite"
     one = len(theirs) == 1
-    means = []
+    if len(tagged) == len(theirs):
+        belong = f" and belong{'s' if one else ''} to {whose}."
+    else:
+        belong = f", some of them of {whose}."
+    means = [f"Another state file is responsible for {'it' if one else 'them'}."]
     if any(resource.key in IAM for resource in tagged):
-        means.append(
+        means = [
             "IAM is global: the names of roles and policies are taken in all Regions. "
             "A deployment in another Region, or from another state file, has these."
-        )
-    else:
-        means.append(f"Another state file is responsible for {'it' if one else 'them'}.")
+        ]
     known = {path: content for path, content in run.others.items() if content.get("deployment") in tags}
-    for path, content in known.items():
-        means.append(f"{content['deployment']} has the state file {path}, for Region {content.get('region')}.")
-    means += [f"This deployment is {run.state.deployment}.", so_far(run.state)]
-    advice = list(beside(run, "it"))
-    advice[0] = advice[0].removeprefix("or ").capitalize()
+    means += [
+        f"{content['deployment']} has the state file {path}, for Region {content.get('region')}."
+        for path, content in known.items()
+    ]
+    advice = ["Build beside it, under names of your own:", beside(run)]
     if known:
         advice.append("or remove it with its own state file, and run the same command again:")
         advice += [
@@ -161,18 +164,16 @@ def of_a_deployment(run: Run, theirs: list[FoundResource], tagged: list[FoundRes
             for path, content in known.items()
         ]
     elif run.state.is_new:
-        advice += [
-            "or, if its state file was lost, write that anew:",
-            f"    {program('provision', [*run.where, '--recover'])}",
-        ]
+        advice.append("or, if its state file was lost, write that anew:")
+        advice.append("    " + program("provision", [*run.where, "--recover"]))
     else:
-        advice += ["or remove it with its own state file, and run the same command again."]
-    what = names_of(theirs) + " already"
-    if len(tagged) == len(theirs):
-        what += f" and belong{'s' if one else ''} to {whose}."
-    else:
-        what += f", some of {'them'} of {whose}."
-    return InTheWay(what, means=" ".join(means), advice=tuple(advice))
+        advice.append("or remove it with its own state file, and run the same command again.")
+    why = " ".join(means)
+    return InTheWay(
+        f"{names_of(theirs)} already{belong}",
+        means=f"{why} This deployment is {run.state.deployment}. {so_far(run.state)}",
+        advice=tuple(advice),
+    )
 
 
 def where_of(run: Run, content: dict[str, Any]) -> list[str]:
@@ -185,11 +186,8 @@ def where_of(run: Run, content: dict[str, Any]) -> list[str]:
     return [*arguments, "--region", str(content.get("region"))]
 
 
-def beside(run: Run, them: str) -> tuple[str, str]:
-    return (
-        f"or build beside {them}, under names of your own:",
-        "    " + program("provision", [*run.beside, "--learner", "NAME"]),
-    )
+def beside(run: Run) -> str:
+    return "    " + program("provision", [*run.beside, "--learner", "NAME"])
 
 
 def names_of(theirs: list[FoundResource]) -> str:
@@ -199,22 +197,20 @@ def names_of(theirs: list[FoundResource]) -> str:
 
 
 def so_far(state: State) -> str:
-    made = len(state.standing)
-    if not made:
+    if not state.standing:
         return "Nothing was changed."
-    resources = "1 resource" if made == 1 else f"{made} resources"
+    resources = plural(len(state.standing), "resource")
     return f"What was built so far ({resources}) stays and is recorded; nothing else was changed."
 
 
-def left_by_the_clean_up(run: Run, seen: Inventory, theirs: list[FoundResource]) -> bool:
-    """Whether everything that is not ours is what the walkthrough forgets: roles, policies, trigger, log group."""
-    others = [
-        resource
+def is_left_by_the_clean_up(run: Run, seen: Inventory) -> bool:
+    """Whether all that is not ours is what the walkthrough's clean-up leaves behind, and a role or policy among it."""
+    keys = {
+        resource.key
         for resource in seen.resources
         if resource.key
         and resource.parent is None
         and resource.tag != run.state.deployment
         and not is_recorded(resource, run.state)
-    ]
-    keys = {resource.key for resource in others}
+    }
     return bool(keys & set(IAM)) and keys <= LEFT_BY_THE_CLEAN_UP and not seen.unanswered

@@ -1,6 +1,7 @@
 """What the architecture costs: the table in prices.json, and what follows from it.
 
-Nothing is asked of AWS: its own figures come a day late. Prices are those of one Region at one date, and an estimate.
+AWS is not asked: its own figures come a day late. The prices are those of one Region at one date, so this is an
+estimate.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from importlib import resources
 
 @dataclass(frozen=True)
 class Row:
-    """One price: in dollars for one `unit`; how many units a month without use takes, and a million requests."""
+    """One price, in dollars for a `unit`; how many units an idle month takes, and a million requests by each route."""
 
     service: str
     unit: str
@@ -27,7 +28,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Prices:
-    """The table, with the date and the Region that it is of."""
+    """The prices, with their date and Region."""
 
     date: str
     region: str
@@ -36,7 +37,7 @@ class Prices:
 
     @property
     def idle_month(self) -> float:
-        """Dollars a month while nobody uses it, outside the free tier."""
+        """Dollars for a month without requests, outside the free tier."""
         return sum(row.price * row.idle for row in self.rows)
 
     @property
@@ -46,7 +47,7 @@ class Prices:
 
     @property
     def million_by_queue(self) -> float:
-        """Dollars for a million requests by way of the queue."""
+        """Dollars for a million requests through the queue."""
         return sum(row.price * row.queue for row in self.rows)
 
 
@@ -62,7 +63,7 @@ def idle_sentence() -> str:
 
 
 def use_sentence(*, by_queue: bool) -> str:
-    """What using it costs; `by_queue` where there is that route."""
+    """What using it costs; `by_queue`: there is a queue route."""
     found = prices()
     queue = f", through the queue ${found.million_by_queue:.2f}" if by_queue else ""
     return (

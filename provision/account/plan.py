@@ -1,7 +1,7 @@
 """`--dry-run`: the steps themselves, with every write held back. What they would have done is the plan.
 
-A resource that is not there ends with its creating call. One that is there is gone through to its end, each write being
-answered here as AWS would, so that all its differences show. What needs something that is not there yet comes later.
+For a resource that is not there a step ends at the creating call. For one that is there it goes on to the end, and each
+write is answered here, so that all differences show. What needs something that is not there yet comes later.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from provision.aws.clients import Clients
 from provision.aws.operations import READS
 from provision.aws.reasons import Reason
 from provision.aws.waiting import Wait, Waiting
-from provision.roles import managed_policy_arn
 from provision.settings import Settings
+from provision.state import resources
 from provision.state.entries import Difference, Entry, NotYetMade, Resource
 from provision.state.ownership import NotOurs
 from provision.state.resources import PLACES, names
 from provision.state.state import State
 
-# What is not known before AWS has invented it.
+# An id that AWS has not given yet.
 NOT_KNOWN = "(not known yet)"
 
 
 @dataclass(frozen=True)
 class Planned:
-    """What would become of one resource.
+    """What a run would do to one resource.
 
-    `word` is "OK", "create", "update", "adopt" (update, once it is taken over), "later" or "in the way"; of a teardown
+    `word` is "OK", "create", "update", "adopt" (and update), "later" or "in the way"; of a teardown
     "delete", "put back", "gone", "stay" or "failed". `calls` are the writing calls, in their order; of a resource to be
     created or deleted only the first of them is known. `needs` names the steps, or the resource of the same step, that
     must be there before more can be said; `theirs` whose it is that is in the way; `notes` are sentences about it.
@@ -52,15 +52,15 @@ class Planned:
 
 
 class HeldBack(Exception):
-    """A write of something that is not there was held back: what comes after it in its block cannot be known."""
+    """The write that creates a resource was held back: nobody knows what follows it in its block."""
 
 
 class WouldWait(Exception):
-    """The step would wait here for something that does not come without the writes."""
+    """The step would wait here for something that never comes without the writes."""
 
 
 class DryState(State):
-    """A state file that is read and never written, and that hears what each block of a step would do."""
+    """A state file that is read and never written. It notes what each block of a step would do."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -71,13 +71,13 @@ class DryState(State):
     writes = False
 
     def save(self) -> None:
-        """Nothing: the account stays as it is, and so does its record."""
+        """Nothing: neither account nor state file changes."""
 
     def keep_code(self, package: bytes) -> None:
-        """Nothing: it is not going to be replaced."""
+        """Nothing: the code is not replaced."""
 
     def close_books(self, receipt: dict[str, Any]) -> None:
-        """Nothing: it is not going to be taken down."""
+        """Nothing: no resource is deleted."""
 
     @contextmanager
     def resource(
@@ -122,7 +122,7 @@ class DryState(State):
         return True
 
     def permit(self, call: Call) -> None:
-        """Note the write. Of what is not there, or of which nothing else is known, the block ends here."""
+        """Note the write. It ends the block of a resource that is not there."""
         self.calls.append(call)
         if not self._open or self._open[-1].found is None:
             raise HeldBack
@@ -130,7 +130,7 @@ class DryState(State):
 
 @dataclass
 class DryWaiting(Waiting):
-    """Looks once, and waits for nothing: without the writes nothing comes."""
+    """Looks once and never waits: without the writes nothing comes."""
 
     def retry_while(self, *reasons: Reason, unless: Callable[[], str | None] | None = None) -> Iterator[Any]:
         yield nullcontext()
@@ -151,7 +151,7 @@ class DryWaiting(Waiting):
 
 @dataclass
 class Answers:
-    """Answers each write in AWS's place, and remembers the resources of an API that would be there by then."""
+    """Answers each write in place of AWS. It remembers the resources that an API would have by then."""
 
     resources: dict[str, list[dict[str, str]]] = field(default_factory=dict)
 
@@ -159,7 +159,7 @@ class Answers:
         self._asked: Mapping[str, Any] = {}
 
     def put_on(self, client: Any) -> None:
-        """Behind the listener, which has heard the call by then."""
+        """Register after the listener, so that it hears each call first."""
         for name, handler in self._handlers.items():
             client.meta.events.register_last(name, handler)
 
@@ -179,7 +179,7 @@ class Answers:
         self._asked = params
 
     def answer(self, model: Any, **event: Any) -> tuple[Any, dict[str, Any]] | None:
-        """A success with the one field that a step relies on; None for what only looks, which is asked of AWS."""
+        """A success with the one field that a step relies on; None for a read, which goes to AWS."""
         if model.name in READS.get(model.service_model.service_name, frozenset()):
             return None
         body = b"<RequestId>" if model.service_model.metadata.get("protocol") == "query" else b""
@@ -255,21 +255,15 @@ def changes(planned: Planned | None) -> bool:
 
 
 def identities(aws: Clients, settings: Settings) -> dict[str, dict[str, str]]:
-    """By key, what every resource of a deployment is called, in the order of a build, as far as AWS invents nothing."""
-    found = names(aws, settings)
-    write_policy, read_policy = found["write-policy"], found["read-policy"]
-    found["function-role/write-policy"] = {**found["function-role"], **write_policy}
-    found["function-role/read-policy"] = {**found["function-role"], **read_policy}
-    found["api-role/logs-policy"] = {**found["api-role"], "PolicyArn": managed_policy_arn(aws, settings)}
-    found["permission"] = {**found["function"], "StatementId": settings.permission}
-    found["stage"] = {"restApiId": NOT_KNOWN, "stageName": settings.stage}
+    """By key, the identity of each resource that a run would make, in the order of a build."""
+    called = resources.identities(aws, settings, NOT_KNOWN)
     if not settings.has_dead_letter_queue:
-        del found["dead-letter-queue"]
-    return {key: found[key] for key in PLACES if key in found}
+        del called["dead-letter-queue"]
+    return called
 
 
 def in_words(needed: str, step: Step, called: Mapping[str, Mapping[str, str]]) -> str:
-    """What must be there before a resource can be made: an earlier step, or a resource of the same."""
+    """What must be there before a resource can be created: an earlier step, or a resource of the same step."""
     if needed not in PLACES:
         return needed or f"the rest of step {step.number}"
     if PLACES[needed].step == step.name:

@@ -1,8 +1,8 @@
-"""`trace`: follows one request by each route, and says for each hop when it was there and who says so.
+"""`trace`: follow one request by each route, and say for each hop when it was there and where that time comes from.
 
-A request bears a mark, which the handler logs and otherwise ignores. The times come from what AWS shows: our own clock
-for what the client sees and reads back, the function's REPORT line, and the times that SQS writes on a message, as the
-handler logs them. What nothing shows is not visible here, and the reason is told.
+A request has a mark, which the handler logs. The times are our own clock's for what the client sees and reads back, the
+function's REPORT line, and the times that SQS puts on a message, which the handler logs. Where nothing shows a time the
+hop says why.
 https://docs.aws.amazon.com/lambda/latest/dg/python-logging.html,
 https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html
 """
@@ -30,16 +30,16 @@ from provision.settings import Settings
 from provision.state.state import State
 from provision.terminal import outcome
 
-# Seconds for a line of the function's to be readable; nobody publishes a figure.
-LOGS_COME = 60.0
+# Seconds until CloudWatch shows a line of the function. AWS publishes no figure.
+LOG_SECONDS = 60.0
 NO_API_LOGS = "the stage writes no logs (erratum 9)"
 TEST_LOG = "TestInvokeMethod's log and latency"
 # SQS's clock and ours may differ by more than a hop takes.
 SKEW = "the clocks of this machine and of AWS differ by more than that"
-# Seconds for a message to become an item; with a cold start it takes two or three.
-ARRIVES = 120.0
-# Seconds in which what is on its way is waited for, to take it away, where a run ends before it came.
-STRAGGLES = 10.0
+# Seconds for a message to become an item. With a cold start it takes two or three.
+ARRIVAL_SECONDS = 120.0
+# Seconds that an interrupted run waits for an item that is on its way, to delete it.
+ON_ITS_WAY_SECONDS = 10.0
 # What `--poison` sends.
 POISON = re.compile(r'\{"operation": "refuse me", "trace": "trace-[0-9a-f]{12}"\}')
 
@@ -48,8 +48,8 @@ POISON = re.compile(r'\{"operation": "refuse me", "trace": "trace-[0-9a-f]{12}"\
 class Hop:
     """One place that a request came to.
 
-    `after` is in seconds since the client sent it, `took` what this hop took of that; None: not visible here, for the
-    reason that `saw` gives. `source` says where the times come from.
+    `after`: seconds since the client sent it. `took`: seconds that this hop took of that. None: not visible, and `saw`
+    says why. `source`: where the times come from.
     """
 
     route: str
@@ -62,7 +62,7 @@ class Hop:
 
 @dataclass(frozen=True)
 class Line:
-    """A line that the handler wrote about a marked request."""
+    """A line that the handler logged about a marked request."""
 
     at: float  # seconds since 1970
     request_id: str
@@ -78,7 +78,7 @@ def not_visible(route: str, place: str, why: str) -> Hop:
 
 
 def refuse_unless_built(state: State) -> None:
-    """Raise UserError where there is nothing yet that a request could go through."""
+    """Raise UserError unless the stage is built."""
     stage = state.record("stage")
     if stage is None or stage.status != "created":
         raise outcome.UserError(
@@ -89,7 +89,7 @@ def refuse_unless_built(state: State) -> None:
 
 
 def refuse_without_trigger(aws: Clients, state: State) -> None:
-    """Raise UserError where nobody takes messages out of the queue: what is sent would stay in it.
+    """Raise UserError unless the trigger takes messages out of the queue: else a message would stay in it.
 
     https://docs.aws.amazon.com/lambda/latest/api/API_GetEventSourceMapping.html has the states.
     """
@@ -107,7 +107,7 @@ def refuse_without_trigger(aws: Clients, state: State) -> None:
 
 
 def follow_all(aws: Clients, settings: Settings, state: State) -> Generator[Hop, None, None]:
-    """One request by each route. The items that they make are taken away, however it ends."""
+    """One request by each route. Their items are deleted, however it ends."""
     refuse_unless_built(state)
     if settings.has_queue_route:
         refuse_without_trigger(aws, state)
@@ -124,7 +124,7 @@ def follow_direct(aws: Clients, settings: Settings, state: State) -> Iterator[Ho
         url = state.outputs("stage")["url"]
         sent, answered, status = post_once(aws, url, item, lambda text: created(parsed(text)))
         yield Hop(route, "client", 0.0, answered - sent, "own clock", f"status {status}, with the function's result")
-        seen = table_hop(aws, route, item, sent)  # before the log is waited for, or its time would be that of the log
+        seen = table_hop(aws, route, item, sent)  # before the wait for the log, which takes seconds
         yield test_call(aws, settings, state, route)
         line = line_about(aws, settings, mark, sent)
         yield function_hop(aws, settings, route, line, sent)
@@ -132,7 +132,7 @@ def follow_direct(aws: Clients, settings: Settings, state: State) -> Iterator[Ho
 
 
 def test_call(aws: Clients, settings: Settings, state: State, route: str) -> Hop:
-    """What API Gateway took is not visible of the request, but of a test call that answers at once, in its log.
+    """A request does not show how long API Gateway took. The log of a test call does, here of a ping.
 
     https://docs.aws.amazon.com/apigateway/latest/api/API_TestInvokeMethod.html
     """
@@ -152,7 +152,7 @@ def test_call(aws: Clients, settings: Settings, state: State, route: str) -> Hop
 
 
 def share_of_function(log: str) -> str:
-    """Of a test call, as its log has it; the log's words are described nowhere, so they may not be found."""
+    """The function's share of a test call, by its log. The log's format is not documented, so it may be missing."""
     waited = re.search(r"Integration latency: (\d+) ms", log)
     return f"{int(waited[1]) / 1000:.3f} s of it the function" if waited else "function included"
 
@@ -168,7 +168,7 @@ def follow_queue(aws: Clients, settings: Settings, state: State) -> Iterator[Hop
             yield Hop(route, "client", 0.0, answered - sent, "own clock", saw)
             yield not_visible(route, "API Gateway", NO_API_LOGS)
             try:
-                seen = table_hop(aws, route, item, sent, budget=ARRIVES)
+                seen = table_hop(aws, route, item, sent, budget=ARRIVAL_SECONDS)
             except GaveUp as gave_up:
                 raise did_not_arrive(aws, settings, mark, sent) from gave_up
         line = line_about(aws, settings, mark, sent)
@@ -179,13 +179,13 @@ def follow_queue(aws: Clients, settings: Settings, state: State) -> Iterator[Hop
 
 @contextmanager
 def on_its_way(aws: Clients, item: Item) -> Iterator[None]:
-    """A message that is to become the item: where the run is interrupted it is waited for a little, to take it away."""
+    """Inside the block a message is to become the item. After Ctrl-C wait a little for the item, and delete it."""
     try:
         yield
     except (outcome.Interrupted, GeneratorExit) as stop:
         came = False
         with suppress(ClientError, BotoCoreError, AnswerLost, outcome.UserError), aws.calls.clearing_up():
-            aws.waiting.poll_until("what was sent, to take it away", item.look, budget=STRAGGLES, every=0.5)
+            aws.waiting.poll_until("what was sent, to take it away", item.look, budget=ON_ITS_WAY_SECONDS, every=0.5)
             came = True
         if not came and isinstance(stop, outcome.UserError):
             stop.means = (
@@ -196,7 +196,7 @@ def on_its_way(aws: Clients, item: Item) -> Iterator[None]:
 
 
 def did_not_arrive(aws: Clients, settings: Settings, mark: str, sent: float) -> outcome.UserError:
-    """What is known of a message that did not become an item: whether the function received it, and what it said."""
+    """What is known of a message that did not become an item: did the function receive it, and what did it log?"""
     lines: list[Line] = []
     said: list[str] = []
     with suppress(ClientError):
@@ -210,7 +210,7 @@ def did_not_arrive(aws: Clients, settings: Settings, mark: str, sent: float) -> 
         means = f"The function received the message {'once' if count == 1 else f'{count:.0f} times'}."
         if said:
             means += f" Its log says: {said[-1]}"
-    seconds = f"{ARRIVES:.0f}"
+    seconds = f"{ARRIVAL_SECONDS:.0f}"
     return outcome.UserError(
         f"The request came into the queue, and no item into the table within {seconds} s.",
         means=f"{means} If it becomes an item later, the next trace takes that away.",
@@ -229,9 +229,9 @@ def marked(item: Item) -> str:
 
 
 def post_once(aws: Clients, url: str, item: Item, is_good: Callable[[str], bool]) -> tuple[float, float, int]:
-    """When the request was sent and answered, seconds since 1970, and the status. The last try counts.
+    """When the last try was sent and answered, in seconds since 1970; and the status.
 
-    Of a function that failed comes status 200, too: `is_good` looks at the body.
+    A failed function has status 200, too: `is_good` looks at the body.
     """
     began: list[float] = []
     status, text = post_until_served(aws, url, item, began)
@@ -245,32 +245,23 @@ def post_once(aws: Clients, url: str, item: Item, is_good: Callable[[str], bool]
 
 
 def queue_hops(route: str, line: Line | None, sent: float) -> Iterator[Hop]:
-    source = "SQS, as the handler logs it"
+    """When the message came into the queue, and when Lambda received it, as the handler logs it."""
     if line is None:
-        yield not_visible(route, "queue", "the handler's log does not show the message")
-        yield not_visible(route, "trigger", "the handler's log does not show the message")
+        for place in ("queue", "trigger"):
+            yield not_visible(route, place, "the handler's log does not show the message")
         return
-    entered, received = line.number("sent"), line.number("first received")
-    count = line.number("receive")
+    entered, received, count = (line.number(name) for name in ("sent", "first received", "receive"))
     if entered is None or received is None:
         yield not_visible(route, "queue", "the handler logs no times of the message")
         return
-    after = entered / 1000 - sent
-    yield clocked(Hop(route, "queue", after, None, source, "the message is in the queue"))
-    yield clocked(
-        Hop(
-            route,
-            "trigger",
-            received / 1000 - sent,
-            (received - entered) / 1000,
-            source,
-            f"Lambda received it; receive {count:.0f}" if count else "Lambda received it",
-        )
-    )
+    source = "SQS, as the handler logs it"
+    yield clocked(Hop(route, "queue", entered / 1000 - sent, None, source, "the message is in the queue"))
+    saw = f"Lambda received it; receive {count:.0f}" if count else "Lambda received it"
+    yield clocked(Hop(route, "trigger", received / 1000 - sent, (received - entered) / 1000, source, saw))
 
 
 def clocked(hop: Hop) -> Hop:
-    """A hop whose time is another clock's: before the request was sent, it tells nothing."""
+    """A hop with a time of AWS's clock. A time before the request was sent is left out."""
     if hop.after is not None and hop.after < 0:
         return Hop(hop.route, hop.place, None, hop.took, hop.source, f"{hop.saw}; when is not visible here: {SKEW}")
     return hop
@@ -291,7 +282,7 @@ def function_hop(aws: Clients, settings: Settings, route: str, line: Line | None
 
 
 def table_hop(aws: Clients, route: str, item: Item, sent: float, *, budget: float = 10) -> Hop:
-    """The item read back; then it is taken away."""
+    """Read the item back, then delete it."""
     if item.look() is None:
         aws.waiting.poll_until(f"item {item.id} in table {item.settings.table}", item.look, budget=budget, every=0.2)
     after = time.time() - sent
@@ -309,11 +300,11 @@ def line_about(
     since: float,
     *,
     receive: int | None = None,
-    within: float = LOGS_COME,
+    within: float = LOG_SECONDS,
 ) -> Line | None:
-    """The handler's line with this mark, as soon as it can be read; None where it does not come or may not be read.
+    """The handler's line with this mark, once the log shows it; None if it does not come or may not be read.
 
-    `receive` asks for the line of that receive of a message.
+    `receive`: the line of this receive of the message.
     """
 
     def look() -> Line | None:
@@ -340,36 +331,34 @@ def line_about(
 
 
 def report_of(aws: Clients, settings: Settings, line: Line, since: float) -> str:
-    """The REPORT line of the invocation that a line is from; empty where it does not come."""
+    """The REPORT line of the invocation that logged `line`; "" if it does not come."""
     wanted = f"REPORT RequestId: {line.request_id}"
 
     def look() -> str | None:
         return next((text for _, text in log_lines(aws, settings, since) if text.startswith(wanted)), None)
 
     try:
-        return aws.waiting.poll_until("the function's REPORT line", look, budget=LOGS_COME / 2)
+        return aws.waiting.poll_until("the function's REPORT line", look, budget=LOG_SECONDS / 2)
     except GaveUp:
         return ""
 
 
 def lines_with(aws: Clients, settings: Settings, mark: str, since: float) -> Iterator[Line]:
+    """What the handler logged with this mark.
+
+    Lambda's Python runtimes log [INFO], time, request id and message, with tabs between. That time is the handler's;
+    the log's own is later.
+    """
     for at, text in log_lines(aws, settings, since):
-        # [INFO]\tmoment\trequest id\tmessage: the format of Lambda's Python runtimes
         parts = text.rstrip("\n").split("\t", 3)
         if mark in text and len(parts) == 4:
-            yield Line(moment(parts[1]) or at, parts[2], parts[3])
-
-
-def moment(text: str) -> float | None:
-    """The time that a line says itself, 2026-11-27T13:11:38.453Z: nearer to the handler than the log's own."""
-    try:
-        return datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
-    except ValueError:
-        return None
+            with suppress(ValueError):
+                at = datetime.datetime.fromisoformat(parts[1].replace("Z", "+00:00")).timestamp()
+            yield Line(at, parts[2], parts[3])
 
 
 def log_lines(aws: Clients, settings: Settings, since: float) -> Iterator[tuple[float, str]]:
-    """The lines that the function wrote since then, of its latest streams; each with its time, seconds since 1970."""
+    """What the function logged since then, in its latest streams: each line with its time, in seconds since 1970."""
     streams = aws.logs.describe_log_streams(
         logGroupName=settings.log_group,
         orderBy="LastEventTime",
@@ -391,7 +380,7 @@ def log_lines(aws: Clients, settings: Settings, since: float) -> Iterator[tuple[
 
 
 def poison_takes(aws: Clients, state: State) -> tuple[int, int]:
-    """How often the message will be received, and the seconds between two receives, as the queue has them now."""
+    """The queue's maxReceiveCount and VisibilityTimeout: how often the message is received, and the seconds between."""
     refuse_unless_built(state)
     attributes = aws.sqs.get_queue_attributes(
         QueueUrl=state.outputs("queue")["url"],
@@ -407,7 +396,7 @@ def poison_takes(aws: Clients, state: State) -> tuple[int, int]:
 
 
 def follow_poison(aws: Clients, settings: Settings, state: State) -> Generator[Hop, None, None]:
-    """Send a message that the handler refuses, show each receive, and take it out of the dead-letter queue."""
+    """Send a message that the handler refuses, show each receive, and delete it from the dead-letter queue."""
     receives, pause = poison_takes(aws, state)
     refuse_without_trigger(aws, state)
     route, mark = "a message that is refused", f"trace-{secrets.token_hex(6)}"
@@ -420,9 +409,9 @@ def follow_poison(aws: Clients, settings: Settings, state: State) -> Generator[H
         try:
             yield Hop(route, "queue", time.time() - sent, None, "own clock", f"message {message_id} is sent")
             for number in range(1, receives + 1):
-                line = line_about(aws, settings, mark, sent, receive=number, within=LOGS_COME + pause)
+                line = line_about(aws, settings, mark, sent, receive=number, within=LOG_SECONDS + pause)
                 yield refused_hop(route, line, number, sent)
-            # Where the log could not be read it has all its receives before it.
+            # If the log could not be read, all its receives are still to come.
             until_then = max(receives * pause - (time.time() - sent), 0.0)
             went = take_from_dead_letters(aws, state, message_id, budget=until_then + 60.0 + pause * 2)
         except (Exception, GeneratorExit) as error:
@@ -452,10 +441,9 @@ def refused_hop(route: str, line: Line | None, number: int, sent: float) -> Hop:
 
 
 def take_from_dead_letters(aws: Clients, state: State, message_id: str, *, budget: float) -> float | None:
-    """Delete our message from the dead-letter queue; when it was seen there, None where it never was.
+    """Delete our message from the dead-letter queue. When it was seen there; None if it never was.
 
-    What an interrupted trace has left there goes, too. Others' messages are hidden for a second by the look, and then
-    as they were.
+    What an interrupted trace left there is deleted, too. The look hides others' messages for one second.
     """
     url = state.outputs("dead-letter-queue")["url"]
 

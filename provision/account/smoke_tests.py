@@ -1,8 +1,7 @@
-"""The walkthrough's own tests, run against what was built: by every route, looking at the body, never at 200 alone.
+"""The walkthrough's own tests of what was built, by every route. They check the body, as a status 200 proves nothing.
 
-Each has an item of its own in the table, whose id is the same in every run of this deployment, and takes it away at
-the end, however it ends. So nothing is lost when a call is made twice because its answer was lost, and what a killed
-run left behind goes with the next tests, or with the table.
+Each test has an item of its own in the table, with the same id in every run of a deployment, and deletes it however it
+ends. So a call may be sent twice, and what a killed run left behind is deleted by the next one, or with the table.
 """
 
 from __future__ import annotations
@@ -27,12 +26,12 @@ from provision.settings import Settings
 from provision.state.state import State
 from provision.terminal import outcome
 
-# Seconds in which a request that was made more than once may still bring its item back.
-STRAGGLING = 20.0
+# Seconds in which a request that was sent twice may still create its item again.
+SECOND_ITEM_SECONDS = 20.0
 
 
 class TrialFailed(outcome.UserError):
-    """What was built does not do what it should. Everything stays in place, to be looked at."""
+    """What was built does not work. Everything stays in place, so that it can be looked at."""
 
 
 @dataclass(frozen=True)
@@ -60,34 +59,29 @@ def run_smoke_tests(aws: Clients, settings: Settings, state: State) -> Iterator[
         yield SmokeTest(title, saw)
 
 
-def create_event(settings: Settings, item_id: str) -> dict[str, Any]:
-    """The walkthrough's request, with a marked id."""
-    return {
-        "operation": "create",
-        "tableName": settings.table,
-        "payload": {"Item": {"id": item_id, "name": "Bob"}},
-    }
-
-
 class Item:
-    """The item of one smoke test: its key in the table, and whether it may come more than once."""
+    """The item of one smoke test, the walkthrough's request for it, and whether that may have been sent twice."""
 
     def __init__(self, aws: Clients, settings: Settings, item_id: str) -> None:
         self.aws = aws
         self.settings = settings
         self.id = item_id
         self.key = {"id": {"S": item_id}}
-        self.event = create_event(settings, item_id)
+        self.event: dict[str, Any] = {
+            "operation": "create",
+            "tableName": settings.table,
+            "payload": {"Item": {"id": item_id, "name": "Bob"}},
+        }
         self.may_come_twice = False
 
     def look(self) -> dict[str, Any] | None:
-        answer = self.aws.dynamodb.get_item(
+        """The item as it is in the table; None if it is not there."""
+        answer: dict[str, Any] = self.aws.dynamodb.get_item(
             TableName=self.settings.table,
             Key=self.key,
             ConsistentRead=True,
         )
-        item: dict[str, Any] | None = answer.get("Item")
-        return item
+        return answer.get("Item")
 
     def take_away(self) -> None:
         self.aws.dynamodb.delete_item(
@@ -96,7 +90,7 @@ class Item:
         )
 
     def wait_for(self, *, budget: float) -> None:
-        """Wait until the item is in the table, then take it away, as often as it may come."""
+        """Wait until the item is in the table, check it, delete it; twice if its request may have been sent twice."""
         what = f"item {self.id} in table {self.settings.table}"
         found = self.aws.waiting.poll_until(what, self.look, budget=budget, every=0.5)
         self.take_away()
@@ -104,20 +98,20 @@ class Item:
         if self.may_come_twice:
             with suppress(GaveUp):  # it did not come again
                 means = "A request was made twice, as the answer to the first one was lost."
-                self.aws.waiting.poll_until(f"{what} once more", self.look, budget=STRAGGLING, means=means)
+                self.aws.waiting.poll_until(f"{what} once more", self.look, budget=SECOND_ITEM_SECONDS, means=means)
                 self.take_away()
 
 
 @contextmanager
 def item_of(aws: Clients, settings: Settings, state: State, smoke_test: str) -> Iterator[Item]:
-    """This smoke test's item, which is not in the table before, nor, as far as that can be had, afterwards."""
+    """This smoke test's item. It is deleted before the block, and when the block fails."""
     item = Item(aws, settings, f"trial-{state.deployment}-{smoke_test}")
     if item.look() is not None:
         item.take_away()
     try:
         yield item
     except (Exception, GeneratorExit):
-        # What went wrong first is told. After Ctrl-C it is taken away before the run ends.
+        # The first error is the one that is told. After Ctrl-C the item is deleted before the run ends.
         with suppress(ClientError, BotoCoreError, AnswerLost, outcome.UserError), aws.calls.clearing_up():
             item.take_away()
         raise
@@ -151,7 +145,6 @@ def try_echo(aws: Clients, settings: Settings, state: State) -> str:
 
 
 def try_test_invoke(aws: Clients, settings: Settings, state: State) -> str:
-
     api_id, path = state.outputs("api")["id"], f"/{settings.path_part}"
     resource = aws.waiting.poll_until(
         f"resource {path} of {api_id}",
@@ -214,7 +207,7 @@ def try_queue_url(aws: Clients, settings: Settings, state: State) -> str:
 
 
 def post_until_served(aws: Clients, url: str, item: Item, began: list[float] | None = None) -> tuple[int, str]:
-    """POST until the stage is served: just after a deployment its URL answers 403, 404 or 500 for some seconds.
+    """POST until the stage is served: for some seconds after a deployment its URL answers 403, 404 or 500.
 
     `began` gets the time of each try, in seconds since 1970.
     """
@@ -230,7 +223,7 @@ def post_until_served(aws: Clients, url: str, item: Item, began: list[float] | N
         aws,
         f"{url} to be served",
         call,
-        # On the queue route SQS's refusal comes as 400, while the queue's access policy is on its way to everywhere.
+        # The queue route answers SQS's refusal as 400, until the queue's access policy is known everywhere.
         too_early=lambda status, text: (
             status in (0, *BUSY, 403, 404, 500) or (status == 400 and "AccessDenied" in text) or denied(text)
         ),
@@ -238,7 +231,7 @@ def post_until_served(aws: Clients, url: str, item: Item, began: list[float] | N
     )
 
 
-# API Gateway: too many requests, no answer from behind, not available, no answer in time.
+# API Gateway: too many requests, bad gateway, service unavailable, gateway timeout.
 BUSY = (429, 502, 503, 504)
 
 
@@ -250,7 +243,7 @@ def ask_while(
     too_early: Callable[[int, str], bool],
     means: str,
 ) -> tuple[int, str]:
-    """Ask until the answer, status and body, is not one that passes by itself. Raises TrialFailed with the last one."""
+    """Ask until the answer, status and body, is no longer `too_early`. Raises TrialFailed with the last answer."""
     last = (0, "")
 
     def look() -> tuple[int, str] | None:
@@ -272,7 +265,7 @@ def ask_while(
 
 
 def in_short(text: str) -> str:
-    """What an answer says: of a function that failed its words, without the stack trace behind them."""
+    """What an answer says: of a failed function its message, without the stack trace."""
     body = parsed(text)
     if isinstance(body, dict) and "errorMessage" in body:
         text = str(body["errorMessage"])
@@ -280,7 +273,7 @@ def in_short(text: str) -> str:
 
 
 def post(url: str, event: dict[str, Any], *, without_proxy: bool) -> tuple[int, str]:
-    """Status and body of a POST. Errors of HTTP are answers, too; no answer at all is status 0."""
+    """Status and body of a POST, an HTTP error's too. Status 0: no answer, and why."""
     request = urllib.request.Request(
         url,
         data=json.dumps(event).encode(),
@@ -299,12 +292,12 @@ def post(url: str, event: dict[str, Any], *, without_proxy: bool) -> tuple[int, 
 
 
 def created(body: Any) -> bool:
-    """Whether the body is PutItem's answer: a failed handler has errorMessage instead, and status 200 all the same."""
+    """Whether the body is PutItem's answer. A failed handler answers errorMessage, with status 200, too."""
     return isinstance(body, dict) and body.get("ResponseMetadata", {}).get("HTTPStatusCode") == 200
 
 
 def denied(text: str) -> bool:
-    """Whether the handler was refused by DynamoDB; the non-proxy integration answers 200 all the same."""
+    """Whether DynamoDB refused the handler. The non-proxy integration answers that with 200."""
     body = parsed(text)
     return isinstance(body, dict) and "AccessDeniedException" in str(body.get("errorMessage"))
 

@@ -29,9 +29,9 @@ class Call:
 
 
 class AnswerLost(Exception):
-    """A write was sent, and whether AWS applied it is not known: no answer, or one without the expected fields.
+    """A write was sent, and nobody knows whether AWS applied it: no answer came, or one without the expected fields.
 
-    The step is run again, and its look decides. Such a write is never sent again blindly.
+    The step runs again, and its find decides. Such a write is never sent again unseen.
     """
 
     def __init__(self, call: Call, why: str) -> None:
@@ -41,9 +41,9 @@ class AnswerLost(Exception):
 
 
 class NotAWS(outcome.UserError):
-    """A read was answered by something that is not AWS, or by a part of an answer, again and again.
+    """Again and again something that is not AWS answered a read, or only a part of the answer came.
 
-    Nothing may be concluded from it: an empty answer would otherwise read as "no tags", and so as "not ours".
+    Such an answer proves nothing: an empty one would read as "no tags", and so as "not ours".
     """
 
     exit_code = outcome.ENVIRONMENT
@@ -57,7 +57,7 @@ class NotAWS(outcome.UserError):
 
 
 def came_from_parsing(error: BaseException) -> bool:
-    """Whether botocore failed over the body. Its parsers raise errors of many kinds at what is not AWS's."""
+    """Whether botocore failed to parse the body. Its parsers raise many kinds of errors where it is not AWS's."""
     trace = error.__traceback__
     while trace is not None:
         if trace.tb_frame.f_globals.get("__name__") == "botocore.parsers":
@@ -67,7 +67,7 @@ def came_from_parsing(error: BaseException) -> bool:
 
 
 def flaw_of(model: Any, http_response: Any, *, is_read: bool) -> str | None:
-    """What is wrong with the body of a success, or None. botocore takes half a body, or a web page, for no fields."""
+    """What is wrong with the body of a success, or None. botocore parses half a body, or a web page, as no fields."""
     if model.has_streaming_output:
         return None  # not read yet
     body = http_response.content
@@ -79,7 +79,7 @@ def flaw_of(model: Any, http_response: Any, *, is_read: bool) -> str | None:
             json.loads(body)
         except ValueError:
             return "the answer is not JSON" if body.strip() else "the answer is empty"
-    # Where IAM has nothing to say it answers with a request id alone, and botocore does not look whether it is there.
+    # Where IAM has nothing to say it answers with a request id alone, which botocore does not check.
     # https://docs.aws.amazon.com/IAM/latest/APIReference/API_AttachRolePolicy.html has such an answer
     says_nothing = model.output_shape is None and model.service_model.metadata.get("protocol") == "query"
     if says_nothing and b"<RequestId>" not in body:
@@ -87,7 +87,7 @@ def flaw_of(model: Any, http_response: Any, *, is_read: bool) -> str | None:
     return None
 
 
-# The field of each answer that a step relies on. A 200 without it (a captive portal, a cut body) is no answer.
+# The field of each answer that a step relies on. A 200 without it is no answer: a captive portal, or a cut body.
 EXPECTED: dict[str, str] = {
     "CreatePolicy": "Policy.Arn",
     "CreatePolicyVersion": "PolicyVersion.VersionId",

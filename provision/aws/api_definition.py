@@ -1,7 +1,7 @@
 """What there is in a REST API: its resources and methods, and a digest of what they do.
 
-API Gateway serves what was deployed, not what is defined. The digest of the definition stands in the description of
-each deployment, so that it can be seen whether what is served is what is defined.
+API Gateway serves what was deployed, not what is defined now. The description of each deployment has a digest of the
+definition. If the digest differs, the API must be deployed again.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import hashlib
 import json
 from typing import Any
 
-# Seconds for a list of API Gateway to show what is in the API; nobody publishes a figure.
+# Seconds until API Gateway's lists show what is in the API. AWS publishes no figure.
 LISTED_SECONDS = 60.0
 
-# What of a method decides how a call is answered, in the words of GetMethod. Named one by one: AWS adds fields of its
-# own, a newer botocore shows more of them, and two people with different ones must come to the same digest.
+# The fields of GetMethod's answer that decide how a call is answered. They are named one by one: AWS adds fields, newer
+# botocores show more of them, and with each botocore the digest must be the same.
 METHOD = ("authorizationType", "apiKeyRequired", "requestValidatorId")
 INTEGRATION = (
     "type",
@@ -48,8 +48,22 @@ def find_method(apigateway: Any, api_id: str, resource_id: str, verb: str) -> di
         return None
 
 
+def find_spare_apis(apigateway: Any, ours: list[dict[str, Any]], known_id: str | None) -> list[dict[str, Any]]:
+    """The empty ones among several APIs with our tag: one is kept, and spare are the others.
+
+    A spare one is left when the answer to CreateRestApi was lost and the list did not show the API for long. Resources
+    are created only after the id is recorded, so an empty API never serves. APIs that are not empty are never spare.
+    """
+    if len(ours) < 2:
+        return []
+    empty = [api for api in ours if api["id"] != known_id and is_empty(apigateway, api["id"])]
+    if len(empty) == len(ours):
+        empty.remove(min(empty, key=lambda api: str(api.get("createdDate"))))
+    return empty
+
+
 def is_empty(apigateway: Any, api_id: str) -> bool:
-    """Whether an API is as CreateRestApi makes it: the root resource, without a method, and no stage."""
+    """Whether an API is as CreateRestApi creates it: the root resource without a method, and no stage."""
     resources = resources_of(apigateway, api_id)
     return (
         list(resources) == ["/"]
@@ -59,9 +73,9 @@ def is_empty(apigateway: Any, api_id: str) -> bool:
 
 
 def definition_digest(apigateway: Any, api_id: str, paths: list[str]) -> str | None:
-    """Twelve hexadecimal digits that change whenever POST on one of the paths would be answered differently.
+    """A digest that changes whenever POST on one of the paths would be answered differently.
 
-    None while one of them is not seen whole.
+    None while one of them is not visible with its integration.
     """
     resources = resources_of(apigateway, api_id)
     definition = {}
@@ -89,7 +103,7 @@ def behaviour(method: dict[str, Any]) -> dict[str, Any]:
 
 
 def present(definition: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
-    """These of its fields, without what is empty: a missing field, None, "", {} and {"application/json": None}."""
+    """These fields, without the empty ones: missing, None, "", {} and {"application/json": None} are the same."""
     fields = {}
     for name in names:
         value = definition.get(name)

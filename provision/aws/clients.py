@@ -32,7 +32,7 @@ THROW_AWAY = "throw-away ones"
 SANDBOX_ACCOUNT = "123456789012"  # the account that moto plays
 
 
-# The Region whose STS tells whether credentials are good at all, for each partition: on everywhere by default.
+# By partition, a Region that every account has enabled: its STS says whether credentials are good at all.
 HOME_REGION = {"aws": "us-east-1", "aws-cn": "cn-north-1", "aws-us-gov": "us-gov-west-1"}
 
 
@@ -46,9 +46,9 @@ class Sourced:
 
 @dataclass(frozen=True)
 class Target:
-    """What the command line asked for. `sandbox` is (id, URL) of a running sandbox, whose id its state files carry.
+    """What the command line asked for. `sandbox` is (id, URL) of a running sandbox; its state files carry the id.
 
-    `sources` says where a value came from that was not given as an option: by "region", "profile", "endpoint_url".
+    `sources` says where a value came from that is not from an option, by "region", "profile", "endpoint_url".
     """
 
     profile: str | None = None
@@ -63,10 +63,10 @@ class Target:
 
 @dataclass(frozen=True)
 class Clients:
-    """boto3's clients for one account and Region, and what the connection told about it.
+    """boto3's clients for one account and Region, and what connecting told about it.
 
-    `endpoint` is None on AWS itself, "sandbox:ID" in the sandbox, else the URL of an emulator; a state file is bound to
-    it. `base_url` is where an emulator answers, None on AWS.
+    `endpoint`: None on AWS, "sandbox:ID" in the sandbox, else an emulator's URL. A state file is bound to it.
+    `base_url`: where an emulator answers; None on AWS.
     """
 
     iam: Any
@@ -88,14 +88,14 @@ class Clients:
     warnings: tuple[str, ...] = ()
     runtimes: tuple[str, ...] = ()
     credentials_from: str = ""
-    expires: datetime.datetime | None = None  # when the credentials end, where that is known and they end for good
+    expires: datetime.datetime | None = None  # when the credentials expire, where that is known and nothing renews them
     alias: str | None = None
     profile_from: Sourced | None = None  # None where no profile was named
     endpoint_from: str = ""
 
     @property
     def takes_any_credentials(self) -> bool:
-        """Whether it was connected to with throw-away ones, as an emulator takes them."""
+        """Whether the credentials are throw-away ones, which an emulator takes."""
         return self.credentials_from.startswith(THROW_AWAY)
 
     @property
@@ -118,6 +118,10 @@ class Clients:
         """The ARN of something in this account; pass region="" for IAM, whose ARNs have none."""
         region = self.region if region is None else region
         return f"arn:{self.partition}:{service}:{region}:{self.account_id}:{resource}"
+
+    def managed_policy_arn(self, name: str) -> str:
+        """The ARN of a policy of AWS's own: it belongs to the account "aws" of the partition."""
+        return f"arn:{self.partition}:iam::aws:policy/{name}"
 
     def invoke_url(self, api_id: str, stage: str, path: str) -> str:
         """The public URL of a path of a deployed stage.
@@ -145,9 +149,9 @@ class _Asked:
 
 
 def client_config(*, without_proxy: bool = False) -> Config:
-    """How botocore sends: each request once, whatever the environment says.
+    """botocore sends each request once, whatever the environment says.
 
-    A create that is sent again after its answer was lost can make a second resource, so the listener decides what is
+    A create that is sent again after its answer was lost can create a second resource. So the listener decides what is
     sent again. The mode is named because its default changed with botocore 1.44.
     """
     return Config(
@@ -163,7 +167,7 @@ def connect(target: Target, calls: Calls, environ: Mapping[str, str] = os.enviro
     """Clients for `target`, after one GetCallerIdentity, which needs no permission.
 
     https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html
-    Raises CannotConnect with the way on when credentials, Region or endpoint do not work, BadSetting for nonsense.
+    Raises CannotConnect when credentials, Region or endpoint do not work, BadSetting for what cannot be a value.
     """
     if target.sandbox:
         with _no_aws_environment():
@@ -190,13 +194,12 @@ def _ask_sandbox(target: Target) -> _Asked:
 
 def _ask_environment(target: Target, environ: Mapping[str, str]) -> _Asked:
     try:
-        # boto3 prefers AWS_DEFAULT_PROFILE to AWS_PROFILE; --profile wins over both.
         session = boto3.Session(profile_name=target.profile)
-        region, warnings = _region(target, environ, session)
+        regions = _regions(target, environ, session)
+        region = regions[0] if regions else Sourced(DEFAULT_REGION, "the walkthrough's, as nothing names another")
         check_region(region.value, region.source)
         session = boto3.Session(profile_name=target.profile, region_name=region.value)
         credentials = session.get_credentials()
-        warnings += _contradictions(target, environ, credentials.method if credentials else "")
     except ProfileNotFound as error:
         raise CannotConnect(
             f"There is no profile {error.kwargs['profile']!r} in the AWS configuration.",
@@ -212,12 +215,22 @@ def _ask_environment(target: Target, environ: Mapping[str, str]) -> _Asked:
             advice=("Write it as http://127.0.0.1:5000",),
             exit_code=outcome.USAGE,
         )
-    asked = _Asked(session, region, target.endpoint_url, str(credentials.method) if credentials else "", warnings)
+    method = str(credentials.method) if credentials else ""
+    profiles = _profiles(target, environ)
+    warnings = _contradictions("Region", regions)
+    if profiles and method == "env" and not target.profile:
+        named = f"{profiles[0].source} {profiles[0].value}"
+        warnings.append(f"The credentials of the environment are used (AWS_ACCESS_KEY_ID), not those of {named}.")
+    if target.profile:
+        warnings += _contradictions("Profile", profiles)
+    if target.endpoint_url:
+        warnings += _contradictions("Endpoint", _sources(target, "endpoint_url", environ, ("AWS_ENDPOINT_URL",)))
+    asked = _Asked(session, region, target.endpoint_url, method, warnings)
     if credentials is None:
         places = [urlsplit(client.meta.endpoint_url).hostname for client in _clients(asked, target).values()]
         if not all(host in LOOPBACK for host in places):
             raise no_credentials()
-        # An emulator on this machine takes any credentials; nothing secret leaves it.
+        # An emulator on this machine takes any credentials, and nothing secret leaves the machine.
         asked.session = boto3.Session(
             profile_name=target.profile,
             aws_access_key_id="testing",
@@ -239,33 +252,43 @@ def is_url(text: str) -> bool:
         return False
 
 
-def _region(target: Target, environ: Mapping[str, str], session: boto3.Session) -> tuple[Sourced, list[str]]:
-    """The Region: flag, AWS_REGION, AWS_DEFAULT_REGION, profile, the walkthrough's; and a warning where two differ.
+def _sources(target: Target, name: str, environ: Mapping[str, str], variables: tuple[str, ...]) -> list[Sourced]:
+    """The values that option and environment name for a setting, the one that counts first."""
+    values = [(getattr(target, name), target.source_of(name))]
+    values += [(environ.get(variable), variable) for variable in variables]
+    return [Sourced(value, source) for value, source in values if value]
+
+
+def _regions(target: Target, environ: Mapping[str, str], session: boto3.Session) -> list[Sourced]:
+    """The Regions that are named: by the option, AWS_REGION, AWS_DEFAULT_REGION, the profile.
 
     boto3 itself ignores AWS_REGION (boto/boto3#3620), other SDKs and the AWS CLI v2 do not.
     """
-    candidates = [
-        Sourced(value, source)
-        for value, source in (
-            (target.region, target.source_of("region")),
-            (environ.get("AWS_REGION"), "AWS_REGION"),
-            (environ.get("AWS_DEFAULT_REGION"), "AWS_DEFAULT_REGION"),
-            (session._session.get_scoped_config().get("region"), f"profile {session.profile_name}"),
-            (DEFAULT_REGION, "the walkthrough's, as nothing names another"),
-        )
-        if value
+    regions = _sources(target, "region", environ, ("AWS_REGION", "AWS_DEFAULT_REGION"))
+    of_profile = session._session.get_scoped_config().get("region")
+    return regions + ([Sourced(of_profile, f"profile {session.profile_name}")] if of_profile else [])
+
+
+def _profiles(target: Target, environ: Mapping[str, str]) -> list[Sourced]:
+    """The profiles that are named. boto3 prefers AWS_DEFAULT_PROFILE to AWS_PROFILE."""
+    variable = "AWS_DEFAULT_PROFILE" if environ.get("AWS_DEFAULT_PROFILE") else "AWS_PROFILE"
+    return _sources(target, "profile", environ, (variable,))
+
+
+def _contradictions(what: str, values: list[Sourced]) -> list[str]:
+    """A sentence for each source that differs from the one that counts, unless that is an option of the command."""
+    if not values or values[0].source.startswith("--"):
+        return []
+    used = values[0]
+    return [
+        f"{what} {used.value} ({used.source}) is used; {other.source} says {other.value}."
+        for other in values[1:]
+        if other.value != used.value
     ]
-    chosen = candidates[0]
-    warnings = [
-        f"Region {chosen.value} ({chosen.source}) is used; {other.source} says {other.value}."
-        for other in candidates[1:-1]
-        if other.value != chosen.value and chosen.source != "--region"
-    ]
-    return chosen, warnings
 
 
 def _clients(asked: _Asked, target: Target) -> dict[str, Any]:
-    # A sandbox is on this machine; a proxy from the environment must not come between.
+    # A sandbox is on this machine: no proxy from the environment may be used.
     config = client_config(without_proxy=target.sandbox is not None)
     try:
         return {
@@ -279,8 +302,8 @@ def _clients(asked: _Asked, target: Target) -> dict[str, Any]:
 def _endpoint(clients: dict[str, Any], target: Target, warnings: list[str]) -> tuple[str | None, str | None]:
     """What a state file is bound to, and where an emulator serves APIs; both None on AWS itself.
 
-    Where the services go is asked of the clients: botocore has many places for it (flag, a variable for all or for
-    one service, sections and profiles of the configuration), and an order among them.
+    The clients know where they go. botocore has many places for it: the flag, a variable for all services or for one,
+    sections and profiles of the configuration.
     """
     if target.sandbox:
         return f"sandbox:{target.sandbox[0]}", target.sandbox[1]
@@ -337,52 +360,21 @@ def _connect(asked: _Asked, target: Target, calls: Calls) -> Clients:
         runtimes=tuple(shape.enum),
         credentials_from=asked.credentials_from,
         expires=_expiry(asked, os.environ),
-        profile_from=_profile(target, os.environ),
+        profile_from=next(iter(_profiles(target, os.environ)), None) if not target.sandbox else None,
         endpoint_from=_endpoint_source(target, os.environ),
         alias=_alias(clients["iam"]) if endpoint is None else None,
     )
 
 
-def _contradictions(target: Target, environ: Mapping[str, str], method: str) -> list[str]:
-    """A sentence for each two sources that differ, of which the one that counts is no option of the command line."""
-    variable = "AWS_DEFAULT_PROFILE" if environ.get("AWS_DEFAULT_PROFILE") else "AWS_PROFILE"
-    named = environ.get(variable)
-    found = []
-    if named and not target.profile and method == "env":
-        found.append(
-            f"The credentials of the environment are used (AWS_ACCESS_KEY_ID), not those of {variable} {named}."
-        )
-    for name, value, other, says in (
-        ("profile", target.profile, variable, named),
-        ("endpoint_url", target.endpoint_url, "AWS_ENDPOINT_URL", environ.get("AWS_ENDPOINT_URL")),
-    ):
-        source = target.source_of(name)
-        if value and says and value != says and not source.startswith("--"):
-            found.append(f"{name.partition('_')[0].capitalize()} {value} ({source}) is used; {other} says {says}.")
-    return found
-
-
-def _profile(target: Target, environ: Mapping[str, str]) -> Sourced | None:
-    """The profile that was named, and by what, in the order in which boto3 asks."""
-    for value, source in (
-        (target.profile, target.source_of("profile")),
-        (environ.get("AWS_DEFAULT_PROFILE"), "AWS_DEFAULT_PROFILE"),
-        (environ.get("AWS_PROFILE"), "AWS_PROFILE"),
-    ):
-        if value and not target.sandbox:
-            return Sourced(value, source)
-    return None
-
-
 def _endpoint_source(target: Target, environ: Mapping[str, str]) -> str:
-    """Botocore has many places for it; the two that people use are told apart."""
+    """Where the endpoint comes from. botocore has many places for it; people use two of them."""
     if target.endpoint_url:
         return target.source_of("endpoint_url")
     return "AWS_ENDPOINT_URL" if environ.get("AWS_ENDPOINT_URL") else "the AWS configuration"
 
 
 def _expiry(asked: _Asked, environ: Mapping[str, str]) -> datetime.datetime | None:
-    """When credentials from the environment end; None where nobody says it, and for those that botocore renews.
+    """When credentials from the environment expire; None where nothing says it, and where botocore renews them.
 
     `aws configure export-credentials --format env` writes the variable along with the others.
     https://docs.aws.amazon.com/cli/latest/reference/configure/export-credentials.html
@@ -398,7 +390,7 @@ def _expiry(asked: _Asked, environ: Mapping[str, str]) -> datetime.datetime | No
 
 
 def _alias(iam: Any) -> str | None:
-    """The account's alias, by which people know it; None when it has none or the caller may not see it."""
+    """The account's alias; None when it has none or the caller may not see it."""
     try:
         aliases = iam.list_account_aliases()["AccountAliases"]
     except ClientError:
@@ -423,10 +415,8 @@ def _caller_identity(asked: _Asked, sts: Any, target: Target, *, is_aws: bool) -
                 ),
             ) from error
         raise cannot_connect(error, target.profile) from error
-    except BotoCoreError as error:
-        raise cannot_connect(error, target.profile) from error
-    except RuntimeError as error:
-        if have_ended(error):
+    except (BotoCoreError, RuntimeError) as error:
+        if isinstance(error, BotoCoreError) or have_ended(error):
             raise cannot_connect(error, target.profile) from error
         raise
     except NotAWS as error:
@@ -480,13 +470,13 @@ def _is_aws(url: str) -> bool:
 
 @contextmanager
 def _no_aws_environment() -> Iterator[None]:
-    """Nothing of the user's AWS environment or files, for as long as sessions and clients are being made."""
+    """Inside the block sessions and clients see nothing of the user's AWS environment and files."""
     saved = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(("AWS_", "BOTO_"))}
     substitutes = {
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "AWS_EC2_METADATA_DISABLED": "true",
-        # DynamoDB would otherwise be asked at a host name that carries the account.
+        # Without it DynamoDB's host name would contain the account.
         "AWS_ACCOUNT_ID_ENDPOINT_MODE": "disabled",
     }
     os.environ.update(substitutes)

@@ -1,7 +1,7 @@
 """Where to see a resource: a deep link into the console, and the `aws` command that shows it.
 
-The console's addresses are nowhere documented, and change: each is that of the service's own page, by the name that
-the resource has. No link is better than a wrong one, so what has no page of its own has none.
+The console's addresses are not documented, and they change. No link is better than a wrong one, so what has no page of
+its own has none.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ CONSOLES = {
 
 
 class InAddress(str):
-    """A value as an address has it: {value} encoded, {value:twice} encoded as CloudWatch's pages want it."""
+    """A value in an address: {value} is encoded once, {value:twice} as CloudWatch's pages want it."""
 
     def __format__(self, how: str) -> str:
         once = quote(self, safe="")
-        # That console encodes a name twice, with a dollar sign in the place of the second per cent sign.
+        # CloudWatch encodes a name twice, with a dollar sign in place of the second per cent sign.
         return quote(once, safe="").replace("%25", "$25") if how == "twice" else once
 
 
 def console_url(page: str, known: Mapping[str, str], *, region: str, partition: str) -> str | None:
     """The address of a page whose {fields} are known; None where one is not, or the partition has no console.
 
-    `page` is what comes behind the host name; `known` are identity and outputs of a resource.
+    `page` follows the host name; `known` are the resource's identity and outputs.
     """
     if partition not in CONSOLES:
         return None

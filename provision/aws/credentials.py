@@ -71,15 +71,15 @@ def no_credentials() -> CannotConnect:
 
 
 def renewing_command(profile: str | None) -> str:
-    # In boto3's own order, which prefers the older variable.
+    # In boto3's order: it prefers the older variable.
     profile = profile or os.environ.get("AWS_DEFAULT_PROFILE") or os.environ.get("AWS_PROFILE")
     return f"aws sso login --profile {profile}" if profile else "aws sso login   (or: aws configure)"
 
 
 def have_ended(error: BaseException) -> bool:
-    """Whether this is what botocore raises when the environment says that its credentials have expired.
+    """Whether botocore found that the credentials in the environment have expired.
 
-    It asks the environment once more, gets the same, and raises no exception of its own (RefreshableCredentials).
+    It has no exception of its own for that: RefreshableCredentials raises a RuntimeError.
     """
     return isinstance(error, RuntimeError) and "refreshed credentials are still expired" in str(error)
 

@@ -49,8 +49,8 @@ READS: dict[str, frozenset[str]] = {
 }
 
 
-# What smoke tests may do beside reading: send to and invoke what the state file records, and take away their own items.
-# Each operation with the parameter that says to what.
+# What smoke tests may do beside reading: send to and invoke what the state file records, and delete their own items.
+# By operation, the parameter that names the resource.
 SMOKE_TEST_CALLS: dict[str, dict[str, str]] = {
     "lambda": {"Invoke": "FunctionName"},
     "apigateway": {"TestInvokeMethod": "restApiId"},
@@ -58,19 +58,19 @@ SMOKE_TEST_CALLS: dict[str, dict[str, str]] = {
     "dynamodb": {"DeleteItem": "TableName"},
 }
 
-# What a smoke test may do to the dead-letter queue alone: take its own message out again. From the queue itself it
-# would take what the function is to get.
+# What a smoke test may do to the dead-letter queue only: take its own message out. In the queue itself it would take
+# the function's messages.
 DEAD_LETTER_CALLS = frozenset({"ReceiveMessage", "DeleteMessage"})
 
 
-# Never sent: no connection came about. Every other failure of the connection leaves open whether AWS acted; so does
-# ProxyConnectionError, which urllib3 1.26 also raises when a proxy hangs up after it has passed the request on.
+# Never sent: there was no connection. After every other failure of the connection nobody knows whether AWS acted. Nor
+# after ProxyConnectionError: urllib3 1.26 raises it also when a proxy hangs up after it has passed the request on.
 NEVER_SENT = (EndpointConnectionError, ConnectTimeoutError)
 
 NO_ANSWER = (HTTPClientError, BotocoreConnectionError)
 
 
-# A write that takes something away and is told that it is not there: for the caller to judge, not to wait for.
+# When such a write is told that the resource is not there, the caller decides: waiting would not help.
 DELETING_VERBS = ("Delete", "Detach", "Remove", "Untag")
 
 

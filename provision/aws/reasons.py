@@ -13,8 +13,8 @@ from botocore.exceptions import ClientError
 class Reason:
     """Something that AWS refuses now and allows soon.
 
-    It is recognised by error code plus a fragment of the message (any of `fragments`; none: the code suffices).
-    `budget` is in seconds; `source` says where code, fragment and budget come from.
+    An error matches by its code and a fragment of its message: any of `fragments`, or none if there are none.
+    `budget`: seconds. `source`: where codes, fragments and budget come from.
     """
 
     name: str
@@ -28,7 +28,7 @@ class Reason:
         return self.is_said_by(error.response)
 
     def is_said_by(self, parsed: Mapping[str, Any]) -> bool:
-        """Whether this is what an answer says, as botocore parsed it."""
+        """Whether an answer, as botocore parsed it, gives this reason."""
         answer = parsed.get("Error", {})
         codes = {answer.get("Code"), parsed.get("QueryErrorCode")}
         if not codes.intersection(self.codes):
@@ -37,7 +37,7 @@ class Reason:
         return not self.fragments or any(fragment in message for fragment in self.fragments)
 
 
-# What a whole service says while it is not ready; the listener waits for these, whichever call it is (by SERVICES_SAY).
+# What a service may answer to any call while it is not ready: the listener waits for these (SERVICES_SAY).
 
 TOO_MANY_REQUESTS = Reason(
     "too many requests",
@@ -148,7 +148,7 @@ LOG_GROUP_BUSY = Reason(
 )
 
 
-# By service, what none of its calls can help but wait for.
+# By service, the reasons for which any of its calls waits.
 SERVICES_SAY: dict[str, tuple[Reason, ...]] = {
     "iam": (IAM_BUSY,),
     "lambda": (FUNCTION_BUSY, TRIGGER_BUSY),
@@ -158,7 +158,7 @@ SERVICES_SAY: dict[str, tuple[Reason, ...]] = {
 }
 
 
-# What one step meets with what it has just made; the step names the reason at the call.
+# What one call of a step may meet after what was just created. The step names the reason at the call.
 
 ROLE_NOT_YET_ASSUMABLE = Reason(
     "role not yet assumable",
@@ -211,7 +211,7 @@ STILL_ATTACHED = Reason(
     "detachment not yet visible",
     "IAM still sees the attachment that was just taken away.",
     ("DeleteConflict",),
-    # DeleteRole and DeletePolicy; what else stands in their way (inline policies, versions) does not go by itself.
+    # DeleteRole and DeletePolicy. Their other conflicts (inline policies, versions) do not pass by themselves.
     ("must detach all policies first", "Cannot delete a policy attached to entities"),
     60,
     "https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html#troubleshoot_general_eventual-consistency",
@@ -228,8 +228,7 @@ VISIBILITY_TIMEOUT_NOT_YET_SEEN = Reason(
 )
 
 
-# What contradicts the look that came before: the look was answered from a place that lags behind. The runner looks
-# again.
+# AWS contradicts the look before: that was answered from a place that lags behind. The runner looks again.
 
 ALREADY_THERE = Reason(
     "there already, but not seen",

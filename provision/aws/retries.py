@@ -1,8 +1,8 @@
 """When a request is sent again, and after which pause.
 
-botocore is told to send each request once: only the suite knows which requests may be sent twice. What was not applied
-(throttled, never sent, refused for a reason that passes) is sent again. What may have been applied is sent again only
-where twice comes to the same.
+botocore sends each request once, as only the suite knows which requests may be sent twice. A request that AWS did not
+apply is sent again: throttled, never sent, or refused for a reason that passes. A request that AWS may have applied is
+sent again only where that changes nothing.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from provision.aws.waiting import GaveUp, Wait, Waiting
 from provision.terminal import outcome
 
 # Fixed quotas per account, not raisable: one DeleteRestApi in 30 s, one CreateRestApi in 3 s, one CreateDeployment
-# in 5 s. The budgets let thirty learners press the key together.
+# in 5 s. The budgets are enough for thirty learners who start together.
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html
 THROTTLE_BUDGETS = {"DeleteRestApi": 1200.0, "CreateRestApi": 300.0, "CreateDeployment": 450.0}
 
-# Reads, what never left, and what a smoke test may repeat: tried so often, and no longer than this many seconds in all.
-# A network that answers nothing takes a minute for each try.
+# Tries, and seconds in all, for reads, for what was never sent, and for what a smoke test may repeat. On a network that
+# does not answer each try takes a minute.
 TRIES = 5
 
 CONNECTION_BUDGET = 180.0
@@ -45,10 +45,10 @@ class Retries:
         caught_exception: BaseException | None,
         **event: Any,
     ) -> int | None:
-        """0 to send the request again at once (the pause was made here), None to let the outcome stand."""
+        """0 to send the request again now, after the pause made here; None to let the outcome stand."""
         service = operation.service_model.service_name
         is_read = operation.name in READS.get(service, frozenset())
-        # A smoke test's item has an id of its own: to send, to create or to delete it twice comes to the same.
+        # A smoke test's item has an id of its own: sending, creating or deleting it twice changes nothing.
         may_repeat = (
             is_read or operation.name in SMOKE_TEST_CALLS.get(service, {}) or operation.name in DEAD_LETTER_CALLS
         )
@@ -119,13 +119,13 @@ class Retries:
 
 
 def reasons_of(service: str, operation: str, is_read: bool) -> tuple[Reason, ...]:
-    """The refusals of this service that pass by themselves. What is not there may have been made a moment ago."""
+    """The refusals of this service that pass by themselves. What is "not there" may have just been created."""
     reasons = SERVICES_SAY.get(service, ())
     return reasons if is_read or operation.startswith(DELETING_VERBS) else (*reasons, JUST_MADE)
 
 
 def is_throttle(code: str | None, status: int, retry_after: str | None) -> bool:
-    """Whether AWS says: not now. API Gateway also answers 429 when a quota is used up, and then names no time."""
+    """Whether AWS throttled it. API Gateway also answers 429, without Retry-After, when a quota is used up."""
     if code == "LimitExceededException":
         return status == 429 and retry_after is not None
     return code in TOO_MANY_REQUESTS.codes or status == 429

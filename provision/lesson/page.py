@@ -156,11 +156,8 @@ def is_document(value: str) -> bool:
 
 def names(settings: Settings, *, account: str, region: str, partition: str = "aws") -> dict[str, str]:
     """Everything that a page may name, by its name: the settings, the place, ARNs and filled-in documents."""
-    own = {
-        name: str(getattr(settings, name))
-        for name, member in vars(Settings).items()
-        if isinstance(member, property) and isinstance(getattr(settings, name), (str, int))
-    }
+    values = {name: getattr(settings, name) for name in dir(settings) if not name.startswith("_")}
+    own = {name: str(value) for name, value in values.items() if isinstance(value, (str, int))}
 
     def arn(service: str, name: str, where: str = region) -> str:
         return f"arn:{partition}:{service}:{where}:{account}:{name}"

@@ -7,15 +7,16 @@ same name in teardown/. docs/architecture.md says what a new type needs.
 from __future__ import annotations
 
 import datetime
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from provision.aws.clients import Clients
 from provision.aws.console_links import console_url, look_command
 from provision.settings import Settings
 
-# A call that shows a resource: service, operation, and parameters. A text in braces is an identity's, or an output's.
+# A call that shows a resource: service, operation, parameters. Texts in {braces} are filled from identity and outputs.
 Call = tuple[str, str, dict[str, Any]]
 
 
@@ -23,17 +24,19 @@ Call = tuple[str, str, dict[str, Any]]
 class ResourceType:
     """One type of resource, by AWS's name for it. Texts in {braces} are filled from identity and outputs.
 
-    `noun`: what a person calls it. `name`: by which name a person knows one.
+    `noun`: what a person calls it. `name`: the name by which a person knows it.
     `identity`: the parameters that find it again, by AWS's own names.
     `id_field`: the field of AWS's description that AWS alone sets, never reuses and never changes; it tells ours from
-    a namesake made later. A function has none: its tag decides, and its code (see ownership.py).
+    a namesake made later. `id_otherwise`: the field that stands in for it where an emulator leaves it out.
+    A function has no such id: its tag decides, and its code (see ownership.py).
     `made_field`: the field that says when it was made. Functions and triggers say only when they were last changed.
-    `part_of`: what it is part of, where it can carry no tags: it is ours when that is.
+    `outputs`: what a step notes beside the id, and the field of AWS's description that says it.
+    `part_of`: the type of its parent. It can carry no tags, and is ours when its parent is.
     `shown_by`: calls that show it; the first is taken of which all texts are known.
     `console`: its page in the console, behind the host name; "" where there is none to be sure of.
-    `names_repeat`: AWS allows two of one name, so that ours is made beside a stranger's and never taken over.
-    `created_twice_by`: the call that AWS would carry out again without a word.
-    `made_again`: what one waits for when it is deleted and made again.
+    `names_repeat`: AWS allows two of one name. Ours is made beside another one, which is never adopted.
+    `created_twice_by`: the call that AWS would carry out a second time without an error.
+    `made_again`: what you wait for when you delete it and make it again.
     """
 
     noun: str
@@ -42,7 +45,9 @@ class ResourceType:
     shown_by: tuple[Call, ...]
     console: str
     id_field: str = ""
+    id_otherwise: str = ""
     made_field: str = ""
+    outputs: Mapping[str, str] = field(default_factory=dict)
     part_of: str = ""
     names_repeat: bool = False
     created_twice_by: str = ""
@@ -50,7 +55,7 @@ class ResourceType:
 
     @property
     def is_adoptable(self) -> bool:
-        """Whether one that a person made can be taken over: it has a name of its own, and is no part of another."""
+        """Whether one that somebody else made can be adopted: its name is unique, and it is not part of another."""
         return not self.part_of and not self.names_repeat
 
 
@@ -71,6 +76,7 @@ TYPES = {
         identity=("RoleName",),
         id_field="RoleId",
         made_field="CreateDate",
+        outputs={"arn": "Arn"},
         shown_by=(("iam", "GetRole", {"RoleName": "{RoleName}"}),),
         console="/iam/home?region={region}#/roles/details/{RoleName}",
     ),
@@ -87,7 +93,9 @@ TYPES = {
         name="{TableName}",
         identity=("TableName",),
         id_field="TableId",
+        id_otherwise="CreationDateTime",  # some emulators give a table no id, the sandbox among them
         made_field="CreationDateTime",
+        outputs={"arn": "TableArn"},
         shown_by=(("dynamodb", "DescribeTable", {"TableName": "{TableName}"}),),
         console="/dynamodbv2/home?region={region}#table?name={TableName}",
     ),
@@ -97,6 +105,7 @@ TYPES = {
         identity=("QueueName",),
         id_field="CreatedTimestamp",
         made_field="CreatedTimestamp",
+        outputs={"arn": "QueueArn", "url": "QueueUrl"},
         made_again="SQS gives the name of a deleted queue free after 60 seconds: to make it again takes that long.",
         shown_by=(
             ("sqs", "GetQueueAttributes", {"QueueUrl": "{url}", "AttributeNames": ["All"]}),
@@ -118,6 +127,7 @@ TYPES = {
         name="{FunctionName}",
         identity=("FunctionName",),
         made_field="LastModified",
+        outputs={"arn": "FunctionArn"},
         shown_by=(("lambda", "GetFunctionConfiguration", {"FunctionName": "{FunctionName}"}),),
         console="/lambda/home?region={region}#/functions/{FunctionName}?tab=code",
     ),
@@ -168,11 +178,17 @@ TYPES = {
 
 @dataclass(frozen=True)
 class Place:
-    """One resource of a deployment: its type, its step, and the places of what it needs to go on working."""
+    """One resource of a deployment: its type and its step.
+
+    `needs`: the places of what it needs to go on working.
+    `joins`: the places of what it joins, where it may carry no tag of its own; its parent is the first of them. (The
+    policy of api-role/logs-policy is AWS's own, and has no place.)
+    """
 
     kind: str
     step: str
     needs: tuple[str, ...] = ()
+    joins: tuple[str, ...] = ()
 
 
 # By the key that the state file has for each, in the order in which the steps make them.
@@ -185,19 +201,23 @@ PLACES = {
         "roles",
         needs=("function-role/write-policy", "function-role/read-policy", "write-policy", "read-policy"),
     ),
-    "function-role/write-policy": Place("iam:role-policy-attachment", "roles"),
-    "function-role/read-policy": Place("iam:role-policy-attachment", "roles"),
+    "function-role/write-policy": Place("iam:role-policy-attachment", "roles", joins=("function-role", "write-policy")),
+    "function-role/read-policy": Place("iam:role-policy-attachment", "roles", joins=("function-role", "read-policy")),
     "api-role": Place("iam:role", "roles", needs=("api-role/logs-policy",)),
-    "api-role/logs-policy": Place("iam:role-policy-attachment", "roles"),
+    "api-role/logs-policy": Place(
+        "iam:role-policy-attachment", "roles", joins=("api-role",)
+    ),  # the policy is AWS's own
     "table": Place("dynamodb:table", "table"),
     "dead-letter-queue": Place("sqs:queue", "queue"),
     "queue": Place("sqs:queue", "queue", needs=("dead-letter-queue",)),
     "log-group": Place("logs:log-group", "function"),
     "function": Place("lambda:function", "function", needs=("log-group", "table", "function-role")),
-    "trigger": Place("lambda:event-source-mapping", "trigger", needs=("queue", "function")),
+    "trigger": Place(
+        "lambda:event-source-mapping", "trigger", needs=("queue", "function"), joins=("queue", "function")
+    ),
     "api": Place("apigateway:rest-api", "api", needs=("permission", "function", "trigger", "queue", "api-role")),
-    "permission": Place("lambda:permission", "api"),
-    "stage": Place("apigateway:stage", "stage"),
+    "permission": Place("lambda:permission", "api", joins=("function", "api")),
+    "stage": Place("apigateway:stage", "stage", joins=("api",)),
 }
 
 ADOPTABLE = tuple(key for key, place in PLACES.items() if TYPES[place.kind].is_adoptable)
@@ -208,66 +228,87 @@ IAM = tuple(key for key in ADOPTABLE if PLACES[key].kind.startswith("iam:"))
 
 def names(aws: Clients, settings: Settings) -> dict[str, dict[str, str]]:
     """By the state file's key, the identity of everything that stands by itself, as the steps write it."""
+    called = identities(aws, settings, api_id="")
+    return {key: identity for key, identity in called.items() if not TYPES[PLACES[key].kind].part_of}
+
+
+def identities(aws: Clients, settings: Settings, api_id: str) -> dict[str, dict[str, str]]:
+    """By key, the identity of each resource, as the steps write it. AWS gives the API its id, so it is passed in."""
+    write_policy = {"PolicyArn": aws.arn("iam", f"policy/{settings.write_policy}", region="")}
+    read_policy = {"PolicyArn": aws.arn("iam", f"policy/{settings.read_policy}", region="")}
+    logs_policy = {"PolicyArn": aws.managed_policy_arn(settings.managed_policy)}
+    function_role = {"RoleName": settings.function_role}
+    api_role = {"RoleName": settings.api_role}
+    function = {"FunctionName": settings.function}
     return {
-        "write-policy": {"PolicyArn": aws.arn("iam", f"policy/{settings.write_policy}", region="")},
-        "read-policy": {"PolicyArn": aws.arn("iam", f"policy/{settings.read_policy}", region="")},
-        "function-role": {"RoleName": settings.function_role},
-        "api-role": {"RoleName": settings.api_role},
+        "write-policy": write_policy,
+        "read-policy": read_policy,
+        "function-role": function_role,
+        "function-role/write-policy": {**function_role, **write_policy},
+        "function-role/read-policy": {**function_role, **read_policy},
+        "api-role": api_role,
+        "api-role/logs-policy": {**api_role, **logs_policy},
         "table": {"TableName": settings.table},
         "dead-letter-queue": {"QueueName": settings.dead_letter_queue},
         "queue": {"QueueName": settings.queue},
         "log-group": {"logGroupName": settings.log_group},
-        "function": {"FunctionName": settings.function},
-        "trigger": {"EventSourceArn": aws.arn("sqs", settings.queue), "FunctionName": settings.function},
+        "function": function,
+        "trigger": {"EventSourceArn": aws.arn("sqs", settings.queue), **function},
         "api": {"name": settings.api},
+        "permission": {**function, "StatementId": settings.permission},
+        "stage": {"restApiId": api_id, "stageName": settings.stage},
     }
 
 
 def noun_of(kind: str) -> str:
-    """What a person calls such a resource; AWS's own name of a type that a newer version has written."""
+    """What a person calls it; AWS's own name for a type that only a newer version knows."""
     return TYPES[kind].noun if kind in TYPES else kind
 
 
 def name_of(kind: str, identity: Mapping[str, str]) -> str:
-    """The short name by which a person knows it; ARNs are left to those who ask for them."""
-    short = {field: value.split(":")[-1].split("/", 1)[-1] for field, value in identity.items()}
-    short["PolicyArn"] = short.get("PolicyArn", "").removeprefix("service-role/")
-    if kind not in TYPES or TYPES[kind].name.strip("{}") in ("logGroupName", "name"):
-        return ", ".join(identity.values())  # these may have a slash in their names
+    """The name by which a person knows it: of an ARN the last part."""
+    if kind not in TYPES:
+        return ", ".join(identity.values())
+    short = {
+        field: re.split("[:/]", value)[-1] if value.startswith("arn:") else value for field, value in identity.items()
+    }
     return TYPES[kind].name.format_map(short)
 
 
 def immutable_id(kind: str, description: Mapping[str, Any]) -> str | None:
-    """AWS's own id in a description; None for types that have none, and for emulators that leave it out."""
-    value = description.get(TYPES[kind].id_field)
-    if value is None and kind == "dynamodb:table":
-        value = description.get("CreationDateTime")  # some emulators, the sandbox among them, give a table no id
+    """AWS's own id in a description; None where the type has none, or an emulator leaves it out."""
+    row = TYPES[kind]
+    value = description.get(row.id_field)
+    if value is None:
+        value = description.get(row.id_otherwise)
     if isinstance(value, datetime.datetime):
         value = value.timestamp()
     return None if value is None else str(value)
 
 
-def born(kind: str, description: Mapping[str, Any]) -> str:
-    """ "made 2026-11-20 09:15 UTC", in words that fit the type; empty where AWS, or an emulator, does not say."""
+def made_at(kind: str, description: Mapping[str, Any]) -> str:
+    """ "made 2026-11-20 09:15 UTC", in words that fit the type; "" where the description does not say it."""
     field = TYPES[kind].made_field
-    value = description.get(field)
+    at = description.get(field)
     try:
-        if isinstance(value, datetime.datetime):
-            at = value
-        elif field == "creationTime":
-            at = datetime.datetime.fromtimestamp(int(str(value)) / 1000, datetime.timezone.utc)
-        elif field == "CreatedTimestamp":
-            at = datetime.datetime.fromtimestamp(float(str(value)), datetime.timezone.utc)
-        else:
-            at = datetime.datetime.strptime(str(value), "%Y-%m-%dT%H:%M:%S.%f%z")
+        if not isinstance(at, datetime.datetime):
+            at = moment(str(at))
     except (ValueError, OverflowError):
         return ""
     word = "last changed" if field == "LastModified" else "made"
     return f"{word} {at.astimezone(datetime.timezone.utc):%Y-%m-%d %H:%M} UTC"
 
 
+def moment(text: str) -> datetime.datetime:
+    """SQS writes a time as seconds since 1970, CloudWatch Logs as milliseconds, Lambda as a date."""
+    if text.replace(".", "", 1).isdigit():
+        seconds = float(text)
+        return datetime.datetime.fromtimestamp(seconds / 1000 if seconds > 1e11 else seconds, datetime.timezone.utc)
+    return datetime.datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%f%z")
+
+
 def where_to_see(kind: str, identity: Mapping[str, str], outputs: Mapping[str, str], aws: Clients) -> str:
-    """The console's page of a resource, or the command that shows it: in a sandbox, and where there is no page."""
+    """The console's page of a resource; in a sandbox, and where there is no page, the command that shows it."""
     known = {**outputs, **identity}
     row = TYPES[kind]
     page = None if aws.endpoint else console_url(row.console, known, region=aws.region, partition=aws.partition)
