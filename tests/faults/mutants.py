@@ -61,7 +61,8 @@ def mutant(
 
 
 def put(place: Any, name: str, value: Any) -> None:
-    """Break it for good: a mutant lives in a child of its own."""
+    """Break it for good: a mutant lives in a child of its own. A name that is not there would break nothing."""
+    getattr(place, name)
     setattr(place, name, value)
 
 
@@ -109,7 +110,7 @@ def marks_are_not_looked_at_in_teardown(world: World) -> None:
 @mutant("ledgers")
 def apis_go_by_name(world: World) -> None:
     """Teardown deletes every API of the name."""
-    put(teardown.api, "is_marked", lambda state, api: api["name"] == "POC-API")
+    put(teardown.api, "has_our_tag", lambda state, api: api["name"] == "POC-API")
 
 
 @mutant("files", "power")
