@@ -219,6 +219,7 @@ NOT_FOUND = {
 }
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("operation", NOT_FOUND)
 @pytest.mark.parametrize("stale_looks", [1, 3])
 def test_what_a_stale_look_does_not_show_is_not_made_twice(run: Deployment, operation: str, stale_looks: int) -> None:
@@ -481,6 +482,7 @@ def test_a_waiter_ends_at_expired_credentials_and_they_are_told_as_such(
     assert "aws sso login --profile lab" in ending.advice[0]
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize(
     "operation",
     [
