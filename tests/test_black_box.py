@@ -470,6 +470,7 @@ def refused_role(asked: Asked) -> tuple[int, list[tuple[str, str]], bytes]:
     return 400, [("x-amzn-ErrorType", "InvalidParameterValueException"), ("Content-Type", "application/json")], body
 
 
+@pytest.mark.once_more
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
 def test_interrupted_during_a_wait_it_ends_at_once(
     folder: Folder,
@@ -516,6 +517,7 @@ def test_interrupted_during_a_wait_it_ends_at_once(
     assert stranger.inventory() == clean.before
 
 
+@pytest.mark.once_more
 def test_a_call_that_hangs_is_left_at_the_second_ctrl_c_and_nobody_else_may_come_in_meanwhile(
     folder: Folder, proxy: Proxy, stranger: Stranger, clean: Clean
 ) -> None:

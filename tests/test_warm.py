@@ -102,6 +102,7 @@ def test_a_module_that_is_not_there_is_told_and_not_run(folder: Folder) -> None:
     assert true.returncode == warm.returncode == 1 and "nowhere" in warm.stderr
 
 
+@pytest.mark.once_more
 def test_it_takes_signals_and_is_waited_for(folder: Folder) -> None:
     (folder.path / "waits.py").write_text("import time\nprint('here', flush=True)\ntime.sleep(60)", encoding="utf-8")
     for number in (signal.SIGTERM, signal.SIGKILL, signal.SIGINT):
@@ -125,6 +126,7 @@ def test_what_was_written_before_the_time_was_over_is_not_lost(folder: Folder) -
         assert child.communicate(30) == ("here\n", "")
 
 
+@pytest.mark.once_more
 def test_in_a_terminal_it_leads_a_session_as_a_true_one_does(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(programs, "PROGRAMS", ("about",))
     (folder.path / "about.py").write_text(ABOUT, encoding="utf-8")
