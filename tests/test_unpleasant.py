@@ -99,6 +99,7 @@ def lose_first(operation: str, how: str, then: Callable[[], None] = lambda: None
     return decide
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("stale_looks", [0, 1, GONE_READS - 1])
 def test_an_api_whose_creation_got_lost_is_found_although_the_list_lags(run: Deployment, stale_looks: int) -> None:
     stale = Stale("GetRestApis", NO_APIS, stale_looks, from_now_on=False)
