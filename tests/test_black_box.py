@@ -420,6 +420,7 @@ def again(life: int) -> str:
     return f"Again: {ALONE}={life} python -m pytest -n 0 tests/{test}"
 
 
+@pytest.mark.timeout(300)  # some forty programs, one behind the other
 def test_whatever_happens_at_some_writes_the_next_runs_complete_it(
     tmp_path: Path, sandbox: Sandbox, stranger: Stranger, clean: Clean
 ) -> None:
