@@ -23,10 +23,20 @@ from tests.rig.clock import Clock
 from tests.rig.deployment import Deployment
 from tests.rig.programs import end_warm_server
 from tests.rig.screens import memory_screen
-from tests.rig.tiers import pytest_addoption, pytest_collection_modifyitems, pytest_xdist_auto_num_workers
+from tests.rig.tiers import (
+    pytest_addoption,
+    pytest_collection_modifyitems,
+    pytest_runtest_protocol,
+    pytest_xdist_auto_num_workers,
+)
 from tests.rig.warm_aws import WarmAws
 
-__all__ = ["pytest_addoption", "pytest_collection_modifyitems", "pytest_xdist_auto_num_workers"]
+__all__ = [
+    "pytest_addoption",
+    "pytest_collection_modifyitems",
+    "pytest_runtest_protocol",
+    "pytest_xdist_auto_num_workers",
+]
 
 # moto and botocore keep hundreds of thousands of objects alive; Python would go through all of them again and again.
 gc.set_threshold(100_000, 20, 100)

@@ -728,7 +728,7 @@ ADOPTING = [(1, False), (1, True), (2, False), (6, True), (12, True), (16, False
 PUTTING_BACK = [(4, True), (5, False), (5, True), (6, True), (8, False), (8, True), (12, True), (22, True), (26, False)]
 
 
-@pytest.mark.sweep(2)
+@pytest.mark.sweep(4)
 @pytest.mark.parametrize(("number", "after"), ADOPTING)
 @pytest.mark.parametrize("resume", [True, False], ids=["resume", "teardown at once"])
 def test_adoption_ended_at_a_write_is_completed_or_taken_back(
@@ -749,7 +749,7 @@ def test_adoption_ended_at_a_write_is_completed_or_taken_back(
     assert deployment.state["resources"] == []
 
 
-@pytest.mark.sweep(2)
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize(("number", "after"), PUTTING_BACK)
 def test_putting_back_ended_at_a_write_is_completed(deployment: Deployment, number: int, after: bool) -> None:
     build_by_hand(deployment)

@@ -420,6 +420,7 @@ def again(life: int) -> str:
     return f"Again: {ALONE}={life} python -m pytest -n 0 tests/{test}"
 
 
+@pytest.mark.timeout(300)  # some forty programs, one behind the other
 def test_whatever_happens_at_some_writes_the_next_runs_complete_it(
     tmp_path: Path, sandbox: Sandbox, stranger: Stranger, clean: Clean
 ) -> None:
@@ -470,6 +471,7 @@ def refused_role(asked: Asked) -> tuple[int, list[tuple[str, str]], bytes]:
     return 400, [("x-amzn-ErrorType", "InvalidParameterValueException"), ("Content-Type", "application/json")], body
 
 
+@pytest.mark.once_more
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
 def test_interrupted_during_a_wait_it_ends_at_once(
     folder: Folder,
@@ -516,6 +518,7 @@ def test_interrupted_during_a_wait_it_ends_at_once(
     assert stranger.inventory() == clean.before
 
 
+@pytest.mark.once_more
 def test_a_call_that_hangs_is_left_at_the_second_ctrl_c_and_nobody_else_may_come_in_meanwhile(
     folder: Folder, proxy: Proxy, stranger: Stranger, clean: Clean
 ) -> None:

@@ -116,6 +116,7 @@ def test_a_malformed_region_in_the_environment_is_refused_before_the_first_call(
         assert gate.requests == 0
 
 
+@pytest.mark.once_more
 def test_an_endpoint_where_nothing_answers_is_said_so(folder: Folder) -> None:
     folder.environ["AWS_MAX_ATTEMPTS"] = "1"
     child = folder.start("provision", "--endpoint-url", DEAD, "--yes")
@@ -431,6 +432,7 @@ class Talk:
         return "".join(self.lines)
 
 
+@pytest.mark.once_more
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])
 def test_interrupted_during_a_call_it_ends_after_it_and_goes_on_later(
     folder: Folder, sandbox: Sandbox, stranger: Stranger, number: signal.Signals
@@ -462,6 +464,7 @@ def test_interrupted_during_a_call_it_ends_after_it_and_goes_on_later(
             assert_complete(only_ledger(folder))
 
 
+@pytest.mark.once_more
 def test_interrupted_during_the_tests_of_the_result_it_says_how_to_go_on(folder: Folder, sandbox: Sandbox) -> None:
     with Gate(sandbox.url, hold="invocations") as gate:
         child = folder.start("provision", "--endpoint-url", gate.url, "--learner", "trial", "--yes")
@@ -478,6 +481,7 @@ def test_interrupted_during_the_tests_of_the_result_it_says_how_to_go_on(folder:
     assert_complete(only_ledger(folder))
 
 
+@pytest.mark.once_more
 def test_a_second_ctrl_c_ends_it_at_once_and_what_was_in_flight_is_found_again(
     folder: Folder, sandbox: Sandbox, stranger: Stranger
 ) -> None:

@@ -84,6 +84,7 @@ SHELLS = {
 }
 
 
+@pytest.mark.once_more
 @pytest.mark.parametrize("shell", SHELLS)
 def test_a_key_completes_a_command_line_in_a_shell(folder: Folder, shell: str) -> None:
     program = shutil.which(shell)

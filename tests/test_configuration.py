@@ -165,6 +165,7 @@ def test_a_wrong_value_ends_as_a_wrong_command_line(tmp_path: Path) -> None:
         assert "error: PROVISION_COLOR: color is one of auto, always, never, not 'pink'" in refused.stderr
 
 
+@pytest.mark.once_more
 def test_both_programs_find_the_deployment_and_say_who_named_it(tmp_path: Path) -> None:
     (tmp_path / "provision.ini").write_text("[provision]\nsandbox = yes\nlearner = alice\nruntime = python3.12\n")
     with Folder(tmp_path) as user:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import io
 import json
 import secrets
-import time
 import urllib.request
 import zipfile
 from collections.abc import Callable, Iterator
@@ -25,6 +24,7 @@ from provision.settings import Settings
 from provision.state.entries import TAG
 from provision.state.state import State
 from sandbox import Sandbox
+from tests.rig.clock import eventually
 from tests.rig.deployment import ACCOUNT, Deployment, Stranger
 
 pytestmark = pytest.mark.usefixtures("one_look")
@@ -497,16 +497,13 @@ def test_an_untagged_log_group_of_theirs_stays_even_without_a_function(deploymen
     assert "DeleteLogGroup" not in deployment.writes
 
 
-def until_gone(aws: Stranger, uuid: str) -> None:
+def mapping_is_gone(aws: Stranger, uuid: str) -> bool:
     """A mapping that is deleted is there until what it was just doing is done."""
-    until = time.monotonic() + 30
-    while time.monotonic() < until:
-        try:
-            aws.lambda_.get_event_source_mapping(UUID=uuid)
-        except aws.lambda_.exceptions.ResourceNotFoundException:
-            return
-        time.sleep(0.1)
-    raise AssertionError(f"{uuid} is still there")
+    try:
+        aws.lambda_.get_event_source_mapping(UUID=uuid)
+    except aws.lambda_.exceptions.ResourceNotFoundException:
+        return True
+    return False
 
 
 def test_where_triggers_carry_no_tags_ours_is_the_noted_one_between_ours(deployment: Deployment) -> None:
@@ -528,7 +525,7 @@ def test_where_triggers_carry_no_tags_ours_is_the_noted_one_between_ours(deploym
     build_only(deployment, *steps)
     queue = deployment.outputs("queue")["arn"]
     aws.lambda_.delete_event_source_mapping(UUID=deployment.outputs("trigger")["id"])
-    until_gone(aws, deployment.outputs("trigger")["id"])
+    eventually(lambda: mapping_is_gone(aws, deployment.outputs("trigger")["id"]))
     theirs = aws.lambda_.create_event_source_mapping(EventSourceArn=queue, FunctionName=settings.function)["UUID"]
     why = left(deployment)
     assert why["queue"] == why["function"] == f"others depend on it: trigger {theirs}"

@@ -22,6 +22,8 @@ from tests.rig.programs import SCRIPTS, Folder
 from tests.rig.terminal import Terminal
 from tests.test_timeline import HEADER, call, done, ended, step, wait
 
+pytestmark = pytest.mark.once_more
+
 GOLDEN = Path(__file__).parent / "golden"
 TURN, MORE = "turn to that page\n> ", "it > "  # where a lesson waits
 AGAIN = "python -m pytest tests/test_golden.py --write-golden"

@@ -17,6 +17,8 @@ from tests.rig.programs import Folder
 from tests.rig.screens import memory_screen
 from tests.rig.terminal import Terminal
 
+pytestmark = pytest.mark.once_more
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Folder]:

@@ -669,7 +669,7 @@ REQUESTS = st.fixed_dictionaries(
 ).map(json_object)
 JUNK = st.dictionaries(st.sampled_from(["operation", "tableName", "payload"]), TEXTS).map(json_object) | TEXTS
 SOME = settings(
-    max_examples=40,
+    max_examples=int(os.environ.get("HYPOTHESIS_EXAMPLES", "15")),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

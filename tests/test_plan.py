@@ -33,6 +33,7 @@ def words(deployment: Deployment) -> dict[str, str]:
 # What the plan says is what the run then does. tests/test_updates.py holds it for every drift and loss.
 
 
+@pytest.mark.sweep(4)
 @pytest.mark.parametrize("done", range(9))
 def test_of_a_half_built_account_the_plan_is_what_the_run_does(deployment: CommandLine, done: int) -> None:
     if done:
@@ -47,6 +48,7 @@ def test_of_a_half_built_account_the_plan_is_what_the_run_does(deployment: Comma
     assert set(words(deployment).values()) == {"OK"}
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("number", range(1, 31, 6))
 def test_of_an_interrupted_run_the_plan_is_what_the_next_one_does(deployment: CommandLine, number: int) -> None:
     """Ended after the number-th write, whether or not that had been noted."""

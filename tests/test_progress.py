@@ -178,6 +178,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Folder]:
         yield made
 
 
+@pytest.mark.once_more
 @pytest.mark.parametrize(
     ("options", "environ", "draws"),
     [
@@ -201,6 +202,7 @@ def test_it_moves_only_where_it_may(
     assert "    created    policy     Lambda-Read-SQS" in terminal.text
 
 
+@pytest.mark.once_more
 def test_a_question_and_its_answer_stay_on_the_screen(folder: Folder, sandbox: Sandbox) -> None:
     where = ("--endpoint-url", sandbox.url, "--learner", "answered")
     with Terminal(folder, 80, "provision", *where, "--to", "1") as terminal:
@@ -219,6 +221,7 @@ def test_a_pipe_that_is_called_a_terminal_gets_no_drawing(folder: Folder, sandbo
     assert ended.returncode == 0 and "\x1b[" in ended.stderr and "\x1b[2K" not in ended.stderr
 
 
+@pytest.mark.once_more
 def test_what_was_typed_before_the_question_is_no_answer(folder: Folder, sandbox: Sandbox) -> None:
     with Terminal(folder, 80, "provision", "--endpoint-url", sandbox.url, "--learner", "hasty") as terminal:
         terminal.read_until("State file")
@@ -229,6 +232,7 @@ def test_what_was_typed_before_the_question_is_no_answer(folder: Folder, sandbox
         assert terminal.end() == 1
 
 
+@pytest.mark.once_more
 def test_while_a_person_is_asked_nothing_is_drawn(folder: Folder, sandbox: Sandbox) -> None:
     where = ("--endpoint-url", sandbox.url, "--learner", "asked")
     with Terminal(folder, 80, "provision", *where) as terminal:

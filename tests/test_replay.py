@@ -106,6 +106,7 @@ def test_a_file_that_somebody_wrote_in_is_refused_by_name_and_field(folder: Fold
         read(path)
 
 
+@pytest.mark.once_more
 def test_in_a_terminal_it_goes_where_the_person_wants(folder: Folder) -> None:
     with Terminal(folder, 100, "provision", "replay", "--speed", "16") as player:
         player.read_until("the end")  # of the recording; the player waits for a key
@@ -130,6 +131,7 @@ def test_in_a_terminal_it_goes_where_the_person_wants(folder: Folder) -> None:
         assert player.end() == outcome.DONE
 
 
+@pytest.mark.once_more
 def test_for_an_audience_it_takes_keys_too_and_shows_no_account_and_no_id(folder: Folder) -> None:
     ids = {
         entry["entry"]["outputs"]["id"]
@@ -148,6 +150,7 @@ def test_for_an_audience_it_takes_keys_too_and_shows_no_account_and_no_id(folder
     assert "123456789012" not in shown and len(ids) > 5 and not any(one in shown for one in ids)
 
 
+@pytest.mark.once_more
 def test_ctrl_c_ends_it_at_once_without_a_word(folder: Folder) -> None:
     with Terminal(folder, 100, "provision", "replay") as player:
         player.read_until("Step 1 of 8")
@@ -157,6 +160,7 @@ def test_ctrl_c_ends_it_at_once_without_a_word(folder: Folder) -> None:
         assert "Traceback" not in player.text
 
 
+@pytest.mark.once_more
 def test_what_is_only_coloured_like_a_terminal_is_played_at_once(folder: Folder) -> None:
     """FORCE_COLOR makes of a pipe what it is not; there nobody would see the player, and it would wait for a key."""
     shell = ("sh", "-c", f"'{folder.python}' -m provision replay | cat")
@@ -169,6 +173,7 @@ def test_what_is_only_coloured_like_a_terminal_is_played_at_once(folder: Folder)
         assert "of them writing" in terminal.text
 
 
+@pytest.mark.once_more
 @pytest.mark.parametrize("refolds", [False, True], ids=["cuts off", "folds anew"])
 def test_a_window_of_another_size_is_drawn_anew(folder: Folder, refolds: bool) -> None:
     emulator = Emulator(100, 30)
@@ -217,6 +222,7 @@ def test_for_an_audience_each_step_says_how_long_it_took(folder: Folder) -> None
     assert "    took " not in folder.run("provision", "replay").stdout
 
 
+@pytest.mark.once_more
 def test_colour_goes_by_the_flag_then_by_no_color_then_by_the_terminal(folder: Folder) -> None:
     assert "\x1b[" not in folder.run("provision", "replay").stdout
     coloured = folder.run("provision", "replay", "--color", "always", NO_COLOR="1").stdout
@@ -232,6 +238,7 @@ def test_who_asks_for_plain_text_by_accessible_gets_it(folder: Folder) -> None:
     assert "\x1b[" not in folder.run("provision", "replay", "--color", "always", ACCESSIBLE="1").stdout
 
 
+@pytest.mark.once_more
 def test_without_colour_or_movement_nothing_is_asked(folder: Folder) -> None:
     with Terminal(folder, 100, "provision", "replay", "--plain") as player:
         assert player.end() == outcome.DONE

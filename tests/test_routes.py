@@ -6,24 +6,21 @@ import json
 import secrets
 import shutil
 import subprocess
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import boto3
 import pytest
 
 from provision.settings import Settings
 from sandbox import Sandbox
-from tests.rig.clock import never
+from tests.rig.clock import eventually, never
 from tests.rig.deployment import REGION, Deployment
-
-T = TypeVar("T")
 
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"  # what `curl -d` says of its body unless told otherwise
@@ -97,17 +94,6 @@ def item(deployment: Deployment, item_id: str) -> dict[str, Any] | None:
     return found
 
 
-def soon(look: Callable[[], T | None], seconds: float = 30) -> T:
-    """What `look` returns as soon as it is something."""
-    until = time.monotonic() + seconds
-    while True:
-        found = look()
-        if found:
-            return found
-        assert time.monotonic() < until, f"not in {seconds} s"
-        time.sleep(0.02)
-
-
 # The direct route.
 
 
@@ -130,7 +116,7 @@ def test_the_real_curl_creates_an_item_by_either_route(
     command = ["curl", "--silent", "--noproxy", "*", *header, "-d", json.dumps(create(built, item_id)), route(built)]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
     assert "errorMessage" not in json.loads(ended.stdout)
-    assert soon(lambda: item(built, item_id)) == {"id": {"S": item_id}}
+    assert eventually(lambda: item(built, item_id)) == {"id": {"S": item_id}}
 
 
 def test_the_direct_route_does_every_operation(built: Deployment) -> None:
@@ -203,7 +189,7 @@ def test_numbers_survive_on_either_route(built: Deployment, route: Callable[[Dep
     body = json.dumps(create(built, item_id, fraction="F", large="L", small="S", negative="N"))
     body = body.replace('"F"', "0.1").replace('"L"', LARGE).replace('"S"', "1e-9").replace('"N"', "-273.15")
     assert ask(route(built), body).status == 200
-    found = soon(lambda: item(built, item_id))
+    found = eventually(lambda: item(built, item_id))
     numbers = {name: Decimal(value["N"]) for name, value in found.items() if name != "id"}
     assert numbers == {
         "fraction": Decimal("0.1"),
@@ -220,7 +206,7 @@ def test_by_the_queue_all_38_digits_survive(built: Deployment) -> None:
     digits = "0.12345678901234567890123456789012345678"
     body = json.dumps(create(built, "digits", number="D")).replace('"D"', digits)
     assert ask(queue_route(built), body).status == 200
-    assert Decimal(soon(lambda: item(built, "digits"))["number"]["N"]) == Decimal(digits)
+    assert Decimal(eventually(lambda: item(built, "digits"))["number"]["N"]) == Decimal(digits)
     answer = ask(direct_route(built), event(built, "read", Key={"id": "digits"}))
     assert answer.body["Item"]["number"] == digits  # as text: a JSON number would lose digits on the way
 
@@ -267,7 +253,7 @@ def test_the_queue_route_answers_with_a_message_id_and_the_item_follows(built: D
     answer = ask(queue_route(built), create(built, item_id, name=name), content_type=content_type)
     assert answer.status == 200
     assert len(answer.body["SendMessageResponse"]["SendMessageResult"]["MessageId"]) == 36
-    assert soon(lambda: item(built, item_id)) == {"id": {"S": item_id}, "name": {"S": name}}
+    assert eventually(lambda: item(built, item_id)) == {"id": {"S": item_id}, "name": {"S": name}}
 
 
 def test_the_queue_route_refuses_a_content_type_that_it_has_no_template_for(built: Deployment) -> None:
@@ -295,7 +281,7 @@ def test_without_the_sender_statement_the_queue_route_is_denied(own: Deployment)
     assert answer.body["Error"]["Code"].startswith("AccessDenied")
     own.build()
     assert ask(queue_route(own), create(own, "allowed again")).status == 200
-    soon(lambda: item(own, "allowed again"))
+    eventually(lambda: item(own, "allowed again"))
     assert item(own, "denied") is None
 
 
@@ -315,7 +301,7 @@ def test_a_message_sent_to_the_queue_itself_becomes_an_item(built: Deployment) -
     built.aws.sqs.send_message(
         QueueUrl=built.outputs("queue")["url"], MessageBody=json.dumps(create(built, "by SendMessage", name="Bob"))
     )
-    assert soon(lambda: item(built, "by SendMessage")) == {"id": {"S": "by SendMessage"}, "name": {"S": "Bob"}}
+    assert eventually(lambda: item(built, "by SendMessage")) == {"id": {"S": "by SendMessage"}, "name": {"S": "Bob"}}
 
 
 def test_one_bad_message_of_ten_holds_nobody_back_and_ends_in_the_dead_letter_queue(own: Deployment) -> None:
@@ -333,7 +319,7 @@ def test_one_bad_message_of_ten_holds_nobody_back_and_ends_in_the_dead_letter_qu
     )
     assert len(sent["Successful"]) == 10
     for number in set(range(10)) - {3}:
-        soon(lambda number=number: item(own, f"batch {number}"), seconds=10)
+        eventually(lambda number=number: item(own, f"batch {number}"), seconds=10)
     assert waiting_in(own, dead_letters) == 0  # the good ones did not wait until the bad one was given up
 
     def dead() -> list[dict[str, Any]]:
@@ -342,14 +328,14 @@ def test_one_bad_message_of_ten_holds_nobody_back_and_ends_in_the_dead_letter_qu
         ).get("Messages", [])
         return messages
 
-    (message,) = soon(dead)
+    (message,) = eventually(dead)
     assert message["Body"] == bodies[3]
     assert int(message["Attributes"]["ApproximateReceiveCount"]) >= own.settings.max_receive_count
     assert waiting_in(own, queue_url) == 0
     assert item(own, "bad") is None
     # While the bad one was tried again, and after it, the way is free.
     assert ask(queue_route(own), create(own, "afterwards")).status == 200
-    soon(lambda: item(own, "afterwards"), seconds=10)
+    eventually(lambda: item(own, "afterwards"), seconds=10)
 
 
 def access_policy(deployment: Deployment) -> str:
@@ -370,7 +356,7 @@ def test_messages_that_mean_nothing_stay_in_the_queue_to_be_tried_again(own: Dep
     for body in nothing:
         own.aws.sqs.send_message(QueueUrl=queue_url, MessageBody=body)
     own.aws.sqs.send_message(QueueUrl=queue_url, MessageBody=json.dumps(create(own, "behind them")))
-    soon(lambda: item(own, "behind them"))
+    eventually(lambda: item(own, "behind them"))
     # longer than a batch takes, shorter than the messages stay invisible
     never(lambda: waiting_in(own, queue_url) < len(nothing), 3)
     assert waiting_in(own, queue_url) == len(nothing)

@@ -191,19 +191,21 @@ def test_the_shell_script_builds_the_same_where_aws_lags_behind(
 
 
 @pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize("name", ["poc.py", pytest.param("poc.sh", marks=pytest.mark.slow)])
 def test_what_was_half_built_is_taken_down_and_what_is_anothers_is_left(
     deployment: CommandLine,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    warm_aws: WarmAws,
+    request: pytest.FixtureRequest,
+    name: str,
 ) -> None:
-    scripts = in_python, in_shell = tmp_path / "poc.py", tmp_path / "poc.sh"
-    built_and_scripted(deployment, in_python)
-    assert export(deployment, in_shell).code == outcome.DONE
+    script = tmp_path / name
+    built_and_scripted(deployment, script)
 
     def ran(script: Path, *arguments: str) -> str:
-        if script.suffix == in_shell.suffix:
-            return shell_script(script, deployment.url, warm_aws.folder, *arguments, quick=True).stderr
+        if script.suffix == ".sh":
+            folder = request.getfixturevalue("warm_aws").folder
+            return shell_script(script, deployment.url, folder, *arguments, quick=True).stderr
         return str(python_script(script, deployment.url, monkeypatch, *arguments))
 
     # Another's policy has the name of what is made first.
@@ -219,25 +221,23 @@ def test_what_was_half_built_is_taken_down_and_what_is_anothers_is_left(
         BillingMode="PAY_PER_REQUEST",
     )
     before = inventory_of(deployment.aws)
-    for script in scripts:
-        assert f"Nothing was made: table {deployment.settings.table} is there already" in ran(script)
-        ran(script, "teardown")
-        assert inventory_of(deployment.aws) == before
+    assert f"Nothing was made: table {deployment.settings.table} is there already" in ran(script)
+    ran(script, "teardown")
+    assert inventory_of(deployment.aws) == before
     deployment.aws.dynamodb.delete_table(TableName=deployment.settings.table)
     arn = f"arn:aws:iam::{ACCOUNT}:policy/{deployment.settings.write_policy}"
     deployment.aws.iam.delete_policy(PolicyArn=arn)
     nothing = inventory_of(deployment.aws)
     # A call that AWS refuses ends the script at once, which says how to take down what there is.
-    for script in scripts:
-        broken = script.with_name(f"broken{script.suffix}")
-        text = script.read_text().replace("in-days 14", "in-days 13").replace("InDays=14", "InDays=13")
-        broken.write_text(text)
-        said = ran(broken)
-        assert "InvalidParameterException" in said and said.rstrip().endswith(f"{broken} teardown")
-        assert "Stopped. To delete what was made: AWS_REGION=us-east-1 " in said
-        assert inventory_of(deployment.aws) != nothing
-        ran(broken, "teardown")
-        assert inventory_of(deployment.aws) == nothing
+    broken = script.with_name(f"broken{script.suffix}")
+    text = script.read_text().replace("in-days 14", "in-days 13").replace("InDays=14", "InDays=13")
+    broken.write_text(text)
+    said = ran(broken)
+    assert "InvalidParameterException" in said and said.rstrip().endswith(f"{broken} teardown")
+    assert "Stopped. To delete what was made: AWS_REGION=us-east-1 " in said
+    assert inventory_of(deployment.aws) != nothing
+    ran(broken, "teardown")
+    assert inventory_of(deployment.aws) == nothing
 
 
 # What is in it.

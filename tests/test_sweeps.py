@@ -27,13 +27,19 @@ def test_slow():
     pass
 """
 CHECKOUT = Path(__file__).resolve().parents[1]
-MARKERS = "    sweep(n): swept\n    slow: slow\n"
+MARKERS = "    sweep(n): swept\n    slow: slow\n    once_more: again\n"
 
 
 def ran(folder: Path, *arguments: str) -> list[str]:
     """The cases that run, in a folder of their own with this project's tiers."""
     (folder / "test_any.py").write_text(SWEPT, encoding="utf-8")
     (folder / "test_golden.py").write_text("def test_first():\n    pass\n", encoding="utf-8")
+    lines = [line for line in output(folder, *arguments).splitlines() if line.startswith(("PASSED ", "FAILED "))]
+    return [line.split()[1].partition("::")[2] for line in lines]
+
+
+def output(folder: Path, *arguments: str) -> str:
+    """What pytest says of the tests in a folder."""
     (folder / "pytest.ini").write_text(f"[pytest]\npythonpath = {CHECKOUT}\nmarkers =\n{MARKERS}", encoding="utf-8")
     (folder / "conftest.py").write_text("from tests.rig.tiers import *\n", encoding="utf-8")
     ended = subprocess.run(
@@ -45,8 +51,7 @@ def ran(folder: Path, *arguments: str) -> list[str]:
         timeout=60,
         check=False,
     )
-    lines = [line for line in ended.stdout.splitlines() if line.startswith(("PASSED ", "FAILED "))]
-    return [line.split()[1].partition("::")[2] for line in lines]
+    return ended.stdout
 
 
 def test_every_third_case_runs_and_all_of_what_is_not_swept_and_nothing_slow(tmp_path: Path) -> None:
@@ -74,6 +79,43 @@ def test_what_is_slow_runs_where_it_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("case", [4, 7])
 def test_a_case_that_is_named_runs(tmp_path: Path, case: int) -> None:
     assert ran(tmp_path, f"test_any.py::test_swept[{case}]") == [f"test_swept[{case}]"]
+
+
+FAILING = """
+import pathlib
+import pytest
+
+HERE = pathlib.Path(__file__).parent
+
+@pytest.fixture
+def count(request):
+    path = HERE / request.node.name
+    path.write_text((path.read_text() if path.exists() else "") + "x")
+    return len(path.read_text())
+
+@pytest.mark.once_more
+def test_it_fails_at_first(count):
+    assert count == 2, "first failure"
+
+@pytest.mark.once_more
+def test_it_fails_always(count):
+    assert count == 3
+
+def test_it_is_not_marked(count):
+    assert count == 2
+"""
+
+
+def test_what_is_marked_so_runs_once_more_and_its_first_failure_is_told(tmp_path: Path) -> None:
+    (tmp_path / "test_any.py").write_text(FAILING, encoding="utf-8")
+    said = output(tmp_path)
+    ended = [line.partition(" - ")[0] for line in said.splitlines() if line.startswith(("PASSED ", "FAILED "))]
+    assert ended == [
+        "PASSED test_any.py::test_it_fails_at_first",
+        "FAILED test_any.py::test_it_fails_always",
+        "FAILED test_any.py::test_it_is_not_marked",
+    ]
+    assert (tmp_path / "test_it_fails_always").read_text() == "xx" and "AssertionError: first failure" in said
 
 
 # .ci/whole.

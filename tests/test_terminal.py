@@ -39,6 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Folder]:
         yield made
 
 
+@pytest.mark.once_more
 @pytest.mark.parametrize("columns", WIDTHS)
 def test_what_a_person_copies_is_never_divided(
     folder: Folder, sandbox: Sandbox, stranger: Stranger, columns: int
@@ -94,6 +95,7 @@ def position(terminal: Terminal, beginning: str) -> int:
     return next(number for number, line in enumerate(terminal.lines) if line.startswith(beginning))
 
 
+@pytest.mark.once_more
 @pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl to paste the line for")
 def test_the_lines_to_paste_work_as_they_stand_on_the_screen(
     folder: Folder, sandbox: Sandbox, stranger: Stranger
@@ -125,6 +127,7 @@ def test_the_lines_to_paste_work_as_they_stand_on_the_screen(
 # The question.
 
 
+@pytest.mark.once_more
 def test_y_builds(folder: Folder, sandbox: Sandbox, stranger: Stranger) -> None:
     where = ("--endpoint-url", sandbox.url, "--learner", "willing", "--no-try")
     with Terminal(folder, 80, "provision", *where) as terminal:
@@ -140,6 +143,7 @@ def test_y_builds(folder: Folder, sandbox: Sandbox, stranger: Stranger) -> None:
     assert "[y/N]" not in terminal.text  # nothing is to be done, so nothing is asked
 
 
+@pytest.mark.once_more
 @pytest.mark.parametrize("keys", ["n\n", "yet\n", "\x04"], ids=["n", "something else", "end of input"])
 def test_anything_else_changes_nothing(folder: Folder, sandbox: Sandbox, stranger: Stranger, keys: str) -> None:
     before = stranger.inventory()
@@ -154,6 +158,7 @@ def test_anything_else_changes_nothing(folder: Folder, sandbox: Sandbox, strange
     assert sorted((folder.path / ".provision").glob("*.json")) == files
 
 
+@pytest.mark.once_more
 def test_ctrl_c_at_the_question_changes_nothing(folder: Folder, sandbox: Sandbox, stranger: Stranger) -> None:
     before = stranger.inventory()
     with Terminal(folder, 80, "provision", "--endpoint-url", sandbox.url, "--learner", "undecided") as terminal:
@@ -164,6 +169,7 @@ def test_ctrl_c_at_the_question_changes_nothing(folder: Folder, sandbox: Sandbox
     assert stranger.inventory() == before
 
 
+@pytest.mark.once_more
 def test_ctrl_c_in_the_terminal_spares_the_sandbox_and_the_next_run_goes_on(folder: Folder) -> None:
     with Terminal(folder, 80, "provision", "--sandbox", "--no-try") as terminal:
         terminal.read_until("3/8")
@@ -178,6 +184,7 @@ def test_ctrl_c_in_the_terminal_spares_the_sandbox_and_the_next_run_goes_on(fold
     assert len(folder.state()["resources"]) == 16
 
 
+@pytest.mark.once_more
 def test_teardown_shows_what_goes_before_it_asks(folder: Folder, sandbox: Sandbox, stranger: Stranger) -> None:
     where = ("--endpoint-url", sandbox.url, "--learner", "hesitant")
     with Terminal(folder, 80, "provision", *where, "--yes", "--no-try") as terminal:
@@ -195,6 +202,7 @@ def test_teardown_shows_what_goes_before_it_asks(folder: Folder, sandbox: Sandbo
 # Colour.
 
 
+@pytest.mark.once_more
 @pytest.mark.parametrize(
     ("environ", "coloured"),
     [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)],

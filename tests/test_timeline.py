@@ -84,6 +84,7 @@ def test_an_old_encoding_gets_ascii(folder: Folder) -> None:
     assert ended.returncode == outcome.DONE and ended.stdout.isascii() and "##" in ended.stdout
 
 
+@pytest.mark.once_more
 @pytest.mark.parametrize("columns", [60, 80, 200])
 def test_in_a_terminal_no_line_of_the_table_is_as_wide_as_the_window(folder: Folder, columns: int) -> None:
     with Terminal(folder, columns, "provision", "replay", "--timeline") as terminal:
@@ -93,6 +94,7 @@ def test_in_a_terminal_no_line_of_the_table_is_as_wide_as_the_window(folder: Fol
         assert re.search(r"\x1b\[[\d;]*34m█", terminal.raw)
 
 
+@pytest.mark.once_more
 def test_plain_has_no_colour_and_present_no_account(folder: Folder) -> None:
     named = with_an_account_in_a_reason(folder)
     with Terminal(folder, 80, "provision", "replay", named, "--timeline", "--plain") as terminal:

@@ -99,6 +99,7 @@ def lose_first(operation: str, how: str, then: Callable[[], None] = lambda: None
     return decide
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("stale_looks", [0, 1, GONE_READS - 1])
 def test_an_api_whose_creation_got_lost_is_found_although_the_list_lags(run: Deployment, stale_looks: int) -> None:
     stale = Stale("GetRestApis", NO_APIS, stale_looks, from_now_on=False)
@@ -219,6 +220,7 @@ NOT_FOUND = {
 }
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("operation", NOT_FOUND)
 @pytest.mark.parametrize("stale_looks", [1, 3])
 def test_what_a_stale_look_does_not_show_is_not_made_twice(run: Deployment, operation: str, stale_looks: int) -> None:
@@ -481,6 +483,7 @@ def test_a_waiter_ends_at_expired_credentials_and_they_are_told_as_such(
     assert "aws sso login --profile lab" in ending.advice[0]
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize(
     "operation",
     [

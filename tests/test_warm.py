@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from provision.aws.calls import Calls, UnrecordedWrite
 from provision.aws.clients import Target
@@ -20,9 +21,9 @@ from provision.aws.waiting import Waiting
 from provision.settings import Settings
 from sandbox import Sandbox
 from tests.rig import programs
-from tests.rig.clock import Clock
-from tests.rig.deployment import CONNECTIONS, Deployment
-from tests.rig.programs import Folder, is_warm, warm_server
+from tests.rig.clock import Clock, eventually
+from tests.rig.deployment import CONNECTIONS, Deployment, Stranger
+from tests.rig.programs import Folder, is_running, is_warm, warm_server
 from tests.rig.terminal import Terminal
 from tests.rig.warm import Child
 
@@ -101,6 +102,7 @@ def test_a_module_that_is_not_there_is_told_and_not_run(folder: Folder) -> None:
     assert true.returncode == warm.returncode == 1 and "nowhere" in warm.stderr
 
 
+@pytest.mark.once_more
 def test_it_takes_signals_and_is_waited_for(folder: Folder) -> None:
     (folder.path / "waits.py").write_text("import time\nprint('here', flush=True)\ntime.sleep(60)", encoding="utf-8")
     for number in (signal.SIGTERM, signal.SIGKILL, signal.SIGINT):
@@ -124,6 +126,7 @@ def test_what_was_written_before_the_time_was_over_is_not_lost(folder: Folder) -
         assert child.communicate(30) == ("here\n", "")
 
 
+@pytest.mark.once_more
 def test_in_a_terminal_it_leads_a_session_as_a_true_one_does(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(programs, "PROGRAMS", ("about",))
     (folder.path / "about.py").write_text(ABOUT, encoding="utf-8")
@@ -152,6 +155,27 @@ def test_who_changes_what_is_read_at_the_start_gets_a_start(folder: Folder, vari
     assert not is_warm(["provision"], {**folder.environ, variable: "x"})
     assert not is_warm(["http.server"], folder.environ)
     assert not is_warm(["provision"], folder.environ, "/usr/bin/python3")
+
+
+def test_a_sandbox_that_a_program_starts_is_as_good_as_a_true_one(tmp_path: Path) -> None:
+    """It answers the same and leads a session; what moto makes up differs from one to the next."""
+    made = []
+    for name, fresh in (("true", True), ("warm", False), ("another", False)):
+        (tmp_path / name).mkdir()
+        with Folder(tmp_path / name) as folder:
+            assert folder.run("sandbox", "start", fresh=fresh).returncode == 0
+            described = folder.sandbox
+            assert os.getsid(described["pid"]) == described["pid"]
+            stranger = Stranger(described["url"])
+            api = stranger.apigateway.create_rest_api(name="made")["id"]
+            with pytest.raises(ClientError) as refused:
+                stranger.sqs.get_queue_url(QueueName="nowhere")
+            made.append((api, refused.value.response["Error"]))
+            assert folder.run("sandbox", "stop").returncode == 0
+            eventually(lambda pid=described["pid"]: not is_running(pid))
+    ids, refusals = zip(*made, strict=True)
+    assert len(set(ids)) == 3
+    assert refusals[0] == refusals[1] == refusals[2]
 
 
 # Clients that one run leaves to the next: tests/deployment.py.

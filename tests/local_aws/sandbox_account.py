@@ -6,6 +6,7 @@ import io
 import itertools
 import json
 import zipfile
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -13,7 +14,7 @@ from botocore.config import Config
 
 from tests.rig.clock import eventually
 
-__all__ = ["ACCOUNT", "REGION", "Account", "eventually", "zipped"]
+__all__ = ["ACCOUNT", "REGION", "Account", "Held", "eventually", "zipped"]
 
 REGION = "us-east-1"
 ACCOUNT = "123456789012"
@@ -112,3 +113,32 @@ class Account:
         """The function's answer, decoded; an error of its own is part of that."""
         answer = self.functions.invoke(FunctionName=function, Payload=json.dumps(event))
         return json.loads(answer["Payload"].read())
+
+
+class Held:
+    """A function whose invocations last until they are let go; each of them returns the id of its process."""
+
+    CODE = """
+import os, pathlib, time
+def lambda_handler(event, context):
+    folder = pathlib.Path(%r)
+    (folder / str(os.getpid())).touch()
+    while not (folder / "go").exists():
+        time.sleep(0.02)
+    return os.getpid()
+"""
+
+    def __init__(self, account: Account, folder: Path) -> None:
+        self.folder = folder
+        self.function = account.function(self.CODE % str(folder), Timeout=60)
+
+    def invoke(self, client: Any) -> Any:
+        return json.loads(client.invoke(FunctionName=self.function)["Payload"].read())
+
+    def begun(self) -> list[str]:
+        """The processes that have begun."""
+        return [mark.name for mark in self.folder.iterdir()]
+
+    def let_go(self) -> None:
+        """End those that go on; from now on an invocation ends at once."""
+        (self.folder / "go").touch()

@@ -235,6 +235,7 @@ def test_each_help_fits_a_small_screen_and_says_what_each_value_is(folder: Path,
     assert set(values) <= {"PORT", "TEXT", "USER", "DIR", "FILE", "REGION", "{text,json}", "{auto,always,never}"}
 
 
+@pytest.mark.once_more
 @pytest.mark.parametrize(("number", "name"), [(signal.SIGINT, "Ctrl-C"), (signal.SIGTERM, "SIGTERM")])
 def test_an_interrupted_start_leaves_no_sandbox_behind(folder: Path, number: int, name: str) -> None:
     with subprocess.Popen(
@@ -265,6 +266,7 @@ def test_a_reader_that_has_seen_enough_is_no_failure(folder: Path, command: list
     assert "Traceback" not in talk and "Broken" not in talk
 
 
+@pytest.mark.once_more
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 130)])
 def test_a_followed_log_is_ended_by_a_signal_without_a_word(folder: Path, number: int, code: int) -> None:
     Told(folder, "start")

@@ -19,8 +19,8 @@ from sandbox import Sandbox
 from sandbox.lambda_.functions import Functions
 from sandbox.lambda_.requests import NoSuchFunction
 from sandbox.protocol.scope import FunctionName
-from tests.local_aws.sandbox_account import ACCOUNT, REGION, Account, eventually, zipped
-from tests.rig.clock import never
+from tests.local_aws.sandbox_account import ACCOUNT, REGION, Account, Held, eventually, zipped
+from tests.rig.programs import is_running
 
 # What AWS's client does otherwise, and why that is as it should be.
 DIFFERENT = {
@@ -368,16 +368,17 @@ def test_the_timeout_is_kept(account: Account) -> None:
 
 
 def test_what_a_timed_out_handler_started_dies_with_it(account: Account, tmp_path: Path) -> None:
-    mark = tmp_path / "still-here"
+    started = tmp_path / "started"
     function = account.function(
-        "import subprocess, time\n"
+        "import pathlib, subprocess\n"
         "def lambda_handler(event, context):\n"
-        f"    subprocess.Popen(['sh', '-c', 'sleep 2; touch {mark}'])\n"
-        "    time.sleep(30)\n",
+        "    child = subprocess.Popen(['sleep', '60'])\n"
+        f"    pathlib.Path({str(started)!r}).write_text(str(child.pid))\n"
+        "    child.wait()\n",
         Timeout=1,
     )
     account.invoke(function)
-    never(mark.exists, 1.5)
+    eventually(lambda: not is_running(int(started.read_text(encoding="utf-8"))), seconds=10)
 
 
 def test_memory_beyond_the_setting_is_not_to_be_had(account: Account) -> None:
@@ -479,7 +480,7 @@ def test_a_role_that_may_not_make_a_group_leaves_none(account: Account) -> None:
 # Workers
 
 
-PROCESS = "import os, time\ndef lambda_handler(event, context):\n    time.sleep(event or 0)\n    return os.getpid()\n"
+PROCESS = "import os\ndef lambda_handler(event, context):\n    return os.getpid()\n"
 
 
 def test_an_idle_worker_is_used_again(account: Account) -> None:
@@ -487,23 +488,19 @@ def test_an_idle_worker_is_used_again(account: Account) -> None:
     assert account.invoke(function) == account.invoke(function)
 
 
-def test_invocations_at_once_run_at_once_and_the_eleventh_is_throttled(account: Account) -> None:
-    function = account.function(PROCESS, Timeout=20)
-    clients = [account.client("lambda") for _ in range(10)]
-
-    def invoke(client: Any) -> Any:
-        return json.loads(client.invoke(FunctionName=function, Payload="4")["Payload"].read())
-
-    started = time.monotonic()
+def test_invocations_at_once_run_at_once_and_the_eleventh_is_throttled(account: Account, tmp_path: Path) -> None:
+    held = Held(account, tmp_path)
     with ThreadPoolExecutor(10) as pool:
-        running = [pool.submit(invoke, client) for client in clients]
-        time.sleep(2)
-        status, code, _ = refused(account.functions.invoke, FunctionName=function, Payload="0")
+        try:
+            running = [pool.submit(held.invoke, account.client("lambda")) for _ in range(10)]
+            eventually(lambda: len(held.begun()) == 10)
+            status, code, _ = refused(account.functions.invoke, FunctionName=held.function)
+        finally:
+            held.let_go()
         processes = {one.result() for one in running}
     assert (status, code) == (429, "TooManyRequestsException")
     assert len(processes) == 10
-    assert time.monotonic() - started < 20
-    assert account.invoke(function) in processes
+    assert account.invoke(held.function) in processes
 
 
 def test_new_code_runs_in_a_new_worker(account: Account) -> None:
@@ -534,17 +531,19 @@ def test_new_configuration_is_seen_at_once(account: Account) -> None:
     assert (seen["COLOUR"], seen["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"]) == ("blue", "512")
 
 
-def test_an_update_lets_the_running_invocation_finish(account: Account) -> None:
-    function = account.function(PROCESS, Timeout=10)
+def test_an_update_lets_the_running_invocation_finish(account: Account, tmp_path: Path) -> None:
+    held = Held(account, tmp_path)
     with ThreadPoolExecutor(1) as pool:
-        client = account.client("lambda")
-        running = pool.submit(client.invoke, FunctionName=function, Payload="1")
-        time.sleep(0.4)
-        account.functions.update_function_code(
-            FunctionName=function, ZipFile=zipped(PROCESS.replace("os.getpid()", "'new'"))
-        )
-        assert account.invoke(function) == "new"
-        assert isinstance(json.loads(running.result()["Payload"].read()), int)
+        try:
+            running = pool.submit(held.invoke, account.client("lambda"))
+            eventually(held.begun)
+            account.functions.update_function_code(
+                FunctionName=held.function, ZipFile=zipped(PROCESS.replace("os.getpid()", "'new'"))
+            )
+            assert account.invoke(held.function) == "new"
+        finally:
+            held.let_go()
+        assert isinstance(running.result(), int)
 
 
 def test_an_event_invocation_is_taken_and_runs_later(account: Account) -> None:

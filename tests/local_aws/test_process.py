@@ -261,6 +261,7 @@ class Foreground:
         return self.process.returncode, out, err
 
 
+@pytest.mark.once_more
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
 def test_a_signal_ends_it_cleanly(number: int, status: int) -> None:
     command = Foreground("--port", "0")
@@ -297,6 +298,7 @@ def test_a_port_in_use_is_told_in_one_message() -> None:
     assert "--port 0" in err
 
 
+@pytest.mark.once_more
 def test_a_port_that_another_sandbox_has_is_told_with_its_id() -> None:
     first = Foreground("--port", "0")
     url = first.url()
@@ -315,6 +317,7 @@ def test_a_record_that_cannot_be_written_ends_it(tmp_path: Path) -> None:
     assert "Traceback" not in err
 
 
+@pytest.mark.once_more
 def test_its_record_goes_with_it(folder: Path) -> None:
     command = Foreground("--port", "0", "--record", str(folder / "sandbox.json"))
     command.url()
@@ -337,6 +340,7 @@ def test_without_the_extra_it_says_how_to_install_it(tmp_path: Path) -> None:
     assert "Traceback" not in err
 
 
+@pytest.mark.once_more
 @pytest.mark.skipif(shutil.which("aws", path=str(Path(sys.executable).parent)) is None, reason="no aws command here")
 def test_the_printed_aws_line_works() -> None:
     command = Foreground("--port", "0")

@@ -1,6 +1,7 @@
 """Which tests run when: hooks of conftest.py. docs/testing.md says the same.
 
 Without --whole what is marked `slow` is left out, and of a sweep all but a sample; what is named runs in any case.
+What is marked `once_more` is run again where it fails, once, and how it failed at first is told.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import os
 from collections import Counter
 
 import pytest
+from _pytest.runner import runtestprotocol
 
 # The longest begin first, so that at the end no core waits for one of them.
 FIRST = ("test_guide.py", "test_black_box.py", "test_command_line.py", "test_golden.py", "faults/test_faults.py")
@@ -54,3 +56,20 @@ def function(name: str) -> str:
 def place(item: pytest.Item) -> int:
     path = item.nodeid.partition("::")[0]
     return next((number for number, name in enumerate(FIRST) if path.endswith(name)), len(FIRST))
+
+
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+    """Of `once_more`, the second run counts; the first one's failure is among the warnings."""
+    if item.get_closest_marker("once_more") is None:
+        return None
+    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    reports = runtestprotocol(item, nextitem=nextitem, log=False)
+    failed = [f"{report.when}: {report.longreprtext}" for report in reports if report.failed]
+    if failed:
+        item.warn(pytest.PytestWarning("\n".join([f"{item.nodeid} failed, and was run once more.", *failed])))
+        item._initrequest()  # type: ignore[attr-defined]  # fixtures of its own
+        reports = runtestprotocol(item, nextitem=nextitem, log=False)
+    for report in reports:
+        item.ihook.pytest_runtest_logreport(report=report)
+    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    return True

@@ -35,11 +35,35 @@ AT_START = ("PYTHON", "LC_", "LANG", "LD_", "MALLOC_")
 AS_IT_GOES = ("PYTHON_COLORS",)
 
 
-class Server:
+class Forks:
+    """Where a server listens that forks for whoever asks."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+
+    def start(
+        self,
+        command: Sequence[str],
+        *,
+        folder: Path,
+        environ: Mapping[str, str],
+        streams: Sequence[int],
+        session: bool = False,
+    ) -> socket.socket:
+        """Have a fork run a module, or the `aws` command; the connection over which its id comes, and its end."""
+        asked = socket.socket(socket.AF_UNIX)
+        asked.connect(self.address)
+        socket.send_fds(asked, [b"3"], streams)
+        call = [command[0], command[1:], dict(environ), str(folder), session]
+        asked.sendall(json.dumps(call).encode() + b"\n")
+        return asked
+
+
+class Server(Forks):
     """A process that has imported what `kind` names, "programs" or "aws". It ends with this one, at the latest."""
 
     def __init__(self, address: Path, kind: str, environ: Mapping[str, str]) -> None:
-        self.address = str(address)
+        super().__init__(str(address))
         self.environ = environ
         self.process = subprocess.Popen(
             [sys.executable, __file__, self.address, kind],
@@ -71,30 +95,13 @@ class Server:
 
         return read_at_start(environ) == read_at_start(self.environ)
 
-    def start(
-        self,
-        command: Sequence[str],
-        *,
-        folder: Path,
-        environ: Mapping[str, str],
-        streams: Sequence[int],
-        session: bool = False,
-    ) -> socket.socket:
-        """Have a fork run a module, or the `aws` command; the connection over which its id comes, and its end."""
-        asked = socket.socket(socket.AF_UNIX)
-        asked.connect(self.address)
-        socket.send_fds(asked, [b"3"], streams)
-        call = [command[0], command[1:], dict(environ), str(folder), session]
-        asked.sendall(json.dumps(call).encode() + b"\n")
-        return asked
-
 
 class Child:
     """A fork of a server, used as `subprocess.Popen` is."""
 
     def __init__(
         self,
-        server: Server,
+        server: Forks,
         command: Sequence[str],
         *,
         folder: Path,
@@ -203,6 +210,40 @@ def import_programs() -> None:
         # What `python -m` runs, nothing has imported before.
         del sys.modules[f"{name}.__main__"]
         del sys.modules[name].__main__
+
+
+def import_sandbox() -> None:
+    """What a sandbox that a program starts imports, and what moto reads at the first call to each service."""
+    from moto.moto_api._internal import mock_random
+
+    from sandbox.backend import Backend
+    from sandbox.protocol.scope import DEFAULT_REGION, MODULES
+
+    backend = Backend()
+    backend.open()
+    for service in MODULES:
+        backend.wake(service, DEFAULT_REGION)
+    os.register_at_fork(after_in_child=mock_random.seed)  # or all sandboxes would make the same ids
+
+
+def fork_sandboxes(address: str) -> None:
+    """A program that starts a sandbox gets a fork, too."""
+    from provision.aws import sandbox_process
+
+    def spawn(folder: Path, log: IO[bytes], wish: sandbox_process.Wish) -> Child:
+        command = ["sandbox", "run", "--verbose", "--record", str(folder / sandbox_process.RECORD), *wish.arguments()]
+        with Path(os.devnull).open("rb") as nothing:
+            return Child(
+                Forks(address),
+                command,
+                folder=sandbox_process.BESIDE,
+                environ=sandbox_process.child_environment(),
+                streams=[nothing.fileno(), log.fileno(), log.fileno()],
+                session=True,
+            )
+
+    assert hasattr(sandbox_process, "_spawn")
+    sandbox_process._spawn = spawn  # type: ignore[assignment]
 
 
 def read_once(loader: Any) -> None:
@@ -314,5 +355,10 @@ def become(streams: list[int], environ: dict[str, str], folder: str, *, session:
 
 
 if __name__ == "__main__":
-    {"programs": import_programs, "aws": import_aws}[sys.argv[2]]()
+    if sys.argv[2] == "aws":
+        import_aws()
+    else:
+        import_sandbox()  # first: moto changes models of botocore's that it reads
+        import_programs()
+        fork_sandboxes(sys.argv[1])
     run(*serve(sys.argv[1]))
