@@ -20,7 +20,7 @@ from typing import Any
 from provision import STEPS, Step
 from provision.account import conflicts
 from provision.account.inventory import take_inventory
-from provision.account.plan import DryState, changes, make_plan
+from provision.account.plan import DryState, Planned, changes, make_plan
 from provision.account.recovery import TIMES, CannotRecover, recover, state_files_in
 from provision.account.smoke_tests import run_smoke_tests
 from provision.aws.calls import Calls
@@ -46,7 +46,7 @@ from provision.cli.session import Session
 from provision.cli.views.banner import hide_ids, show_place, show_warnings
 from provision.cli.views.build import show_built, show_built_to, show_cost, show_counts, show_what_else
 from provision.cli.views.errata import show_errata
-from provision.cli.views.plan import show_plan
+from provision.cli.views.plan import counts_of, show_plan
 from provision.cli.views.resources import show_recovered
 from provision.record.recording import calls_that_made
 from provision.record.views import show_step_ended, show_step_started, show_test, show_tests_started, show_took
@@ -169,19 +169,27 @@ def provision(arguments: list[str] | None, session: Session) -> int:
         return dry_run(options, settings, session)
 
     began = time.monotonic()
-    with deployment("provision", given, options, settings, session, kind=State) as (aws, state):
+    with deployment(
+        "provision",
+        given,
+        options,
+        settings,
+        session,
+        kind=State,
+        adopt=adoption(screen, options),
+        may_write=options.yes or options.sandbox,
+    ) as (aws, state):
         warning = runtime_warning(settings.runtime, list(aws.runtimes), datetime.date.today())
         if warning:
             screen.warn(warning)
-        state.consent = consent(screen, aws, settings, ask=not (options.yes or options.sandbox))
-        state.adopt = adoption(screen, options)
         run = run_of(options, aws, settings, state)
         if options.step:
             return lead(run, options, session)
         steps = STEPS[: options.to.number] if options.to else STEPS
         smoke_tests = steps == STEPS and options.smoke_tests is not False
+        before_the_first_write(run, session, steps, asking=asks_for_adoption(options), tests=bool(options.smoke_tests))
         with session.progress(progress_of(run, screen, steps, smoke_tests=smoke_tests)):
-            build(run, session, steps, asking=asks_for_adoption(options))
+            build(run, session, steps)
             changed = [event for event in state.results if event.outcome != "unchanged"]
             if options.smoke_tests or (smoke_tests and changed):
                 try_it(run, session)
@@ -197,8 +205,14 @@ def provision(arguments: list[str] | None, session: Session) -> int:
 
 def dry_run(options: argparse.Namespace, settings: Settings, session: Session) -> int:
     """`--dry-run`: what a run would do. Nothing is written, in the account or in the state file."""
-    with deployment("provision", options.arguments, options, settings, session, kind=DryState) as (aws, state):
-        state.adopt = lambda key, kind, identity, theirs: key in (options.adopt or [])
+
+    def adopt(key: str, kind: str, identity: Mapping[str, str], theirs: str) -> bool:
+        return key in (options.adopt or [])
+
+    with deployment("provision", options.arguments, options, settings, session, kind=DryState, adopt=adopt) as (
+        aws,
+        state,
+    ):
         steps = STEPS[: options.to.number] if options.to else STEPS
         with explained(aws, state):
             planned = make_plan(aws, settings, state, steps)
@@ -238,14 +252,17 @@ def lead(run: conflicts.Run, options: argparse.Namespace, session: Session) -> i
     asking = asks_for_adoption(options)
     if options.to:
         steps = STEPS[: options.to.number]
+        before_the_first_write(run, session, steps, asking=asking)
         with session.progress(progress_of(run, screen, steps)):
-            build(run, session, steps, asking=asking)
+            build(run, session, steps)
 
     def run_step(step: Step) -> None:
+        before_the_first_write(run, session, [step], asking=asking)
         with session.progress(progress_of(run, screen, [step])):
-            build(run, session, [step], asking=asking)
+            build(run, session, [step])
 
     def run_smoke_tests() -> None:
+        before_the_first_write(run, session, [], asking=asking, tests=True)
         with session.progress(progress_of(run, screen, [], smoke_tests=True)):
             try_it(run, session)
 
@@ -278,23 +295,39 @@ def check_that_somebody_is_there() -> None:
         )
 
 
-def consent(screen: Screen, aws: Clients, settings: Settings, *, ask: bool) -> Callable[[], None]:
-    """Called before each write: asks once, before the first one."""
-    given = not ask
+def before_the_first_write(
+    run: conflicts.Run, session: Session, steps: Sequence[Step], *, asking: bool, tests: bool = False
+) -> None:
+    """Refuse what is in the way of a new deployment. Ask once whether to build, if the steps or `tests` would write.
 
-    def before_write() -> None:
-        nonlocal given
-        if not given:
-            if aws.endpoint:
-                question = f"Build at {aws.endpoint}, which is not AWS?"
-            else:
-                screen.say()
-                show_cost(screen, aws, settings)
-                question = f"Build in account {aws.account_id}, Region {aws.region}?"
-            prompts.ask(screen, question, flag="--yes")
-            given = True
+    Whether they would is what a plan of them says. `asking`: a person is asked about each resource to be adopted.
+    """
+    aws, state = run.aws, run.state
+    with explained(aws, state):
+        if steps and not state.standing:
+            state.step = STEPS[0].name
+            conflicts.refuse_before_the_first_write(run, asking=asking)
+        if state.may_write:
+            return
+        session.screen.say()
+        session.screen.say("Looking at what there is ...")
+        planned = make_plan(aws, run.settings, DryState.of(state), steps)
+    if tests or any(map(changes, planned)):
+        ask_to_build(session.screen, aws, run.settings, planned)
+        state.allow_writes()
 
-    return before_write
+
+def ask_to_build(screen: Screen, aws: Clients, settings: Settings, planned: Sequence[Planned]) -> None:
+    """The question before the first write. Raises UserError when it is not answered with yes."""
+    if any(map(changes, planned)):
+        screen.say(f"Planned: {counts_of(planned)}.")
+    if aws.endpoint:
+        question = f"Build at {aws.endpoint}, which is not AWS?"
+    else:
+        screen.say()
+        show_cost(screen, aws, settings)
+        question = f"Build in account {aws.account_id}, Region {aws.region}?"
+    prompts.ask(screen, question, flag="--yes")
 
 
 def asks_for_adoption(options: argparse.Namespace) -> bool:
@@ -332,8 +365,8 @@ def run_of(options: argparse.Namespace, aws: Clients, settings: Settings, state:
     )
 
 
-def build(run: conflicts.Run, session: Session, steps: Sequence[Step] = STEPS, *, asking: bool) -> None:
-    """Run the steps. What is somebody else's is told in one message, and before the first write where it can."""
+def build(run: conflicts.Run, session: Session, steps: Sequence[Step]) -> None:
+    """Run the steps. What is somebody else's is told in one message."""
     screen, transcript = session.screen, session.transcript
     began: dict[str, float] = {}
 
@@ -351,9 +384,6 @@ def build(run: conflicts.Run, session: Session, steps: Sequence[Step] = STEPS, *
         transcript.done(step.name, results)
 
     with explained(run.aws, run.state):
-        if not run.state.standing:
-            run.state.step = STEPS[0].name
-            conflicts.refuse_before_the_first_write(run, asking=asking)
         try:
             run_steps(run.aws, run.settings, run.state, started=started, ended=ended, steps=steps)
         except NotOurs as met:

@@ -12,6 +12,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from provision import STEPS, Step
@@ -168,9 +169,15 @@ def teardown_at(path: Path, aws: Clients, options: argparse.Namespace, settings:
         name_other_state_files(path, screen)
         return look_in_account(path, aws, options, settings, screen)
     began = time.monotonic()
-    state = kind_of_state(options).open(path, account=aws.account_id, region=aws.region, endpoint=aws.endpoint)
-    aws.calls.permit = state.permit
-    try:
+    state = kind_of_state(options).open(
+        path,
+        account=aws.account_id,
+        region=aws.region,
+        endpoint=aws.endpoint,
+        on_save=session.transcript.entries,
+        may_write=options.yes or options.sandbox,
+    )
+    with closing(state), aws.calls.guarded_by(state.permit):
         session.write_down("teardown", options.arguments, aws, settings, state, keep=not options.dry_run)
         hide_ids(screen, aws, state)
         show_banner(screen, aws, settings, state, options.sources)
@@ -190,8 +197,6 @@ def teardown_at(path: Path, aws: Clients, options: argparse.Namespace, settings:
             return outcome.DONE
         screen.say("The state file is empty, and has no receipt of a teardown.", "bold")
         return look_in_account(path, aws, options, settings, screen)
-    finally:
-        state.close()
 
 
 def steps_from(state: State, step: Step | None) -> list[Resource]:
@@ -294,6 +299,7 @@ def show_and_ask(
         where = aws.endpoint or f"account {aws.account_id}, Region {aws.region}"
         restore_one = f", and put back {len(to_put_back)}" if to_put_back else ""
         prompts.ask(screen, f"Remove {plural(len(to_go), 'resource')} from {where}{restore_one}?", flag="--yes")
+    state.allow_writes()
 
 
 def remove_and_prove(

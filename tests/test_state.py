@@ -31,7 +31,7 @@ from provision.state.entries import TAG, Resource
 from provision.state.file import StateRefused, checksum, parse
 from provision.state.ownership import NotOurs, TagLost, UnknownOwner
 from provision.state.resources import PLACES, names
-from provision.state.state import State
+from provision.state.state import NotAgreed, State
 from provision.terminal import outcome
 from provision.terminal.disk import write_durably
 from sandbox import Sandbox
@@ -858,7 +858,7 @@ def test_a_state_file_that_is_killed_while_it_saves_holds_all_it_said_it_had_sav
 HOLDER = """
 import sys, time
 from pathlib import Path
-from provision.state.state import State
+from provision.state.state import NotAgreed, State
 
 held = State.open(Path(sys.argv[1]), account="123456789012", region="us-east-1", endpoint=None)
 print("held", flush=True)
@@ -1246,16 +1246,14 @@ def test_a_deletion_lets_its_writes_pass_and_no_later_ones(guarded: tuple[Client
             write()
 
 
-def test_consent_is_asked_before_the_promise_is_written(path: Path) -> None:
-    state = opened(path)
-
-    def refuse() -> None:
-        raise outcome.UserError("no")
-
-    state.consent = refuse
-    with pytest.raises(outcome.UserError, match="no"):
+def test_before_a_person_has_agreed_no_write_leaves_and_nothing_is_recorded(path: Path) -> None:
+    state = State.open(path, account=ACCOUNT, region="us-east-1", endpoint=None, may_write=False)
+    with pytest.raises(NotAgreed, match="CreateTable was about to be sent, and nobody has agreed"):
         make(state)
     assert not path.exists()
+    state.allow_writes()
+    make(state)
+    assert path.exists()
 
 
 # Deleting.

@@ -62,13 +62,20 @@ class WouldWait(Exception):
 class DryState(State):
     """A state file that is read and never written, and that hears what each block of a step would do."""
 
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
+    def __init__(self, *arguments: Any, **hooks: Any) -> None:
+        super().__init__(*arguments, **hooks)
         self.as_opened = copy.deepcopy(self.resources)  # what it records, before any record of this plan
         self.planned: dict[str, Planned] = {}
         self.calls: list[Call] = []  # of the block that is open
 
     writes = False
+
+    @classmethod
+    def of(cls, state: State) -> DryState:
+        """The same deployment, for a plan. What a person answers about adoption in it holds for the run, too."""
+        dry = cls(state.path, copy.deepcopy(state.content()), None, None, adopt=state.adopt)
+        dry._adopted = state._adopted
+        return dry
 
     def save(self) -> None:
         """Nothing: the account stays as it is, and so does its record."""
@@ -205,19 +212,27 @@ class Answers:
                 parsed["items"].append({**entry, "path": paths[entry["id"]]})
 
 
+@contextmanager
+def answering(aws: Clients) -> Iterator[None]:
+    """Inside the block each write is answered in AWS's place."""
+    answers = Answers()
+    for client in aws.clients:
+        answers.put_on(client)
+    try:
+        yield
+    finally:
+        for client in aws.clients:
+            answers.take_off(client)
+
+
 def make_plan(aws: Clients, settings: Settings, state: DryState, steps: Sequence[Step] = STEPS) -> list[Planned]:
     """Go through the steps without a write; what would become of each resource, in the order of a build.
 
     Of a step in which something is in the way the rest comes later. Everything else that a step raises passes.
     """
     state.check_names(names(aws, settings))
-    waiting, aws.calls.waiting = aws.calls.waiting, DryWaiting.like(aws.calls.waiting)
-    aws.calls.permit = state.permit
-    answers = Answers()
-    for client in aws.clients:
-        answers.put_on(client)
     needs: dict[str, str] = {}
-    try:
+    with aws.calls.planning(state.permit, DryWaiting.like(aws.waiting)), answering(aws):
         for step in steps:
             state.step = step.name
             if step.name == "stage" and changes(state.planned.get("api")):
@@ -231,10 +246,6 @@ def make_plan(aws: Clients, settings: Settings, state: DryState, steps: Sequence
                 needs[step.name] = met.key
             except WouldWait as wait:
                 needs[step.name] = f"the end of a wait for {wait}"
-    finally:
-        aws.calls.waiting = waiting
-        for client in aws.clients:
-            answers.take_off(client)
     planned = []
     called = identities(aws, settings)
     for key, identity in called.items():

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,7 +63,6 @@ class Transcript:
         """
         self._state = state
         self._entries = {resource.key: _entry(resource) for resource in state.resources}
-        state.saved = self.entries
         first = {
             "type": "transcript",
             "version": VERSION,
@@ -116,11 +115,11 @@ class Transcript:
     def wait(self, wait: Wait, call: Call | None) -> None:
         self._write("wait", step=self._step, call=None if call is None else call.number, **vars(wait))
 
-    def entries(self) -> None:
+    def entries(self, resources: Sequence[Resource]) -> None:
         """The state file has been saved: what is new in it."""
         if self._state is None:
             return
-        for resource in self._state.resources:
+        for resource in resources:
             entry = _entry(resource)
             if self._entries.get(resource.key) != entry:
                 self._entries[resource.key] = entry

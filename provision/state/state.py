@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import json
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -43,9 +43,29 @@ from provision.state.ownership import (
     is_to_be_deleted,
 )
 from provision.state.resources import TYPES, immutable_id
+from provision.terminal import outcome
 from provision.terminal.disk import write_durably
 
 L = TypeVar("L", bound="State")
+
+# May what a person made be taken over? Told of it by its key, type, identity, and what was found, in words.
+Adopt = Callable[[str, str, Mapping[str, str], str], bool]
+
+
+def adopt_nothing(key: str, kind: str, identity: Mapping[str, str], theirs: str) -> bool:
+    """Without consent, what a person made stays a person's."""
+    return False
+
+
+class NotAgreed(outcome.UserError):
+    """A write was about to leave before a person had agreed to any. It was stopped before the wire."""
+
+    def __init__(self, call: Call) -> None:
+        super().__init__(
+            f"{call.operation} was about to be sent, and nobody has agreed to a change.",
+            means="The plan had foreseen no change here; perhaps something was changed since. Nothing was changed.",
+            advice=("Run the same command again: it makes its plan anew, and asks.",),
+        )
 
 
 class State:
@@ -53,7 +73,17 @@ class State:
 
     writes = True  # a plan's does not, and takes no lock: it is read once, and who writes it replaces it whole
 
-    def __init__(self, path: Path, content: dict[str, Any], saved: bytes | None, lock: IO[str] | None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        content: dict[str, Any],
+        saved: bytes | None,
+        lock: IO[str] | None,
+        *,
+        adopt: Adopt = adopt_nothing,
+        on_save: Callable[[Sequence[Resource]], None] = lambda resources: None,
+        may_write: bool = True,
+    ) -> None:
         self.path = path
         self.deployment: str = content["deployment"]
         self.account: str = content["account"]
@@ -64,10 +94,9 @@ class State:
         self.resources: list[Resource] = [Resource(**entry) for entry in content["resources"]]
         self.step = ""
         self.results: list[ResourceResult] = []
-        self.consent: Callable[[], None] = lambda: None
-        self.saved: Callable[[], None] = lambda: None  # told whenever the file has been written
-        # Asked with key, kind, identity and what was found, in words: may what a person made be taken over?
-        self.adopt: Callable[[str, str, Mapping[str, str], str], bool] = lambda key, kind, identity, theirs: False
+        self.may_write = may_write  # whether a person has agreed to changes, or need not be asked
+        self.adopt = adopt
+        self._on_save = on_save
         self._adopted: dict[tuple[str, str], bool] = {}  # what was asked, so that a step run again does not ask again
         self._saved = saved
         self._backed_up = False
@@ -81,8 +110,21 @@ class State:
     # Opening and closing.
 
     @classmethod
-    def open(cls: type[L], path: Path, *, account: str, region: str, endpoint: str | None) -> L:
+    def open(
+        cls: type[L],
+        path: Path,
+        *,
+        account: str,
+        region: str,
+        endpoint: str | None,
+        adopt: Adopt = adopt_nothing,
+        on_save: Callable[[Sequence[Resource]], None] = lambda resources: None,
+        may_write: bool = True,
+    ) -> L:
         """The state file at `path`, locked; a new, unsaved one when there is no file.
+
+        `adopt` decides what may be taken over. `on_save` is told of the resources whenever the file has been written.
+        Without `may_write` no write leaves before `allow_writes`.
 
         Raises StateRefused when it belongs elsewhere, cannot be read, is damaged, or is held by another process.
         """
@@ -103,8 +145,9 @@ class State:
                     "serial": 0,
                     "resources": [],
                 }
-                return cls(path, content, None, lock)
-            state = cls(path, parse(saved, path), saved, lock)
+            else:
+                content = parse(saved, path)
+            state = cls(path, content, saved, lock, adopt=adopt, on_save=on_save, may_write=may_write)
             check_bound_to(state, account, region, endpoint)
             return state
         except BaseException:
@@ -390,11 +433,16 @@ class State:
         finally:
             self._trial = None
 
+    def allow_writes(self) -> None:
+        """A person has agreed to what is going to be changed."""
+        self.may_write = True
+
     def permit(self, call: Call) -> None:
         """The guard: let a write leave only under a record that is on the disk, a deletion, or a smoke test."""
         if not self._open and not self._deleting and not self._trial_allows(call):
             raise UnrecordedWrite(f"{call.service} {call.operation} in step {self.step!r}")
-        self.consent()
+        if not self.may_write:
+            raise NotAgreed(call)
         changed = self._unsaved
         for entry in self._open:
             recorded = next((one for one in self.resources if one.key == entry.resource.key), None)
@@ -491,7 +539,7 @@ class State:
             raise cannot_write(self.path, error) from error
         self._saved = data
         self._unsaved = False
-        self.saved()
+        self._on_save(self.resources)
 
 
 def keep_as_found(entry: Entry) -> None:

@@ -77,7 +77,7 @@ def sdk_retries_left_on(world: World) -> None:
 @mutant("build", "killed after")
 def intent_after_the_call(world: World) -> None:
     """The record is saved after the call instead of before it."""
-    put(State, "permit", lambda state, call: state.consent())
+    put(State, "permit", lambda state, call: None)
 
 
 @mutant("build", "reset after", "timeout after", calls=("CreateRestApi", "CreateDeployment"))
