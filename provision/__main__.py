@@ -214,7 +214,7 @@ def dry_run(options: argparse.Namespace, settings: Settings, session: Session) -
         state,
     ):
         steps = STEPS[: options.to.number] if options.to else STEPS
-        with explained(aws, state):
+        with explained(aws):
             planned = make_plan(aws, settings, state, steps)
         show_plan(session.screen, planned, aws)
         state.resources = state.as_opened  # without the plan's own records
@@ -230,15 +230,15 @@ def progress_of(run: conflicts.Run, screen: Screen, steps: Sequence[Step], *, sm
     took.pop("", None)  # of whole runs, and lessons are among them
     parts = {step.name: f"{step.number}/8 {step.title}" for step in steps}
     parts |= {"tests": "Tests of the walkthrough"} if smoke_tests else {}
-    return Progress(parts, lambda: "tests" if run.state.step == "trials" else run.state.step, run.aws.calls, took)
+    calls = run.aws.calls
+    return Progress(parts, lambda: "tests" if calls.step == "trials" else calls.step, calls, took)
 
 
 def try_it(run: conflicts.Run, session: Session) -> None:
     """The walkthrough's own tests of the result."""
-    run.state.step = "trials"
     session.waits.begin()
     show_tests_started(session.screen)
-    with explained(run.aws, run.state):
+    with explained(run.aws), run.aws.calls.in_step("trials"):
         for smoke_test in run_smoke_tests(run.aws, run.settings, run.state):
             show_test(session.screen, smoke_test.title, smoke_test.saw)
             session.transcript.smoke_test(smoke_test.title, smoke_test.saw)
@@ -303,10 +303,10 @@ def before_the_first_write(
     Whether they would is what a plan of them says. `asking`: a person is asked about each resource to be adopted.
     """
     aws, state = run.aws, run.state
-    with explained(aws, state):
+    with explained(aws):
         if steps and not state.standing:
-            state.step = STEPS[0].name
-            conflicts.refuse_before_the_first_write(run, asking=asking)
+            with aws.calls.in_step(STEPS[0].name):
+                conflicts.refuse_before_the_first_write(run, asking=asking)
         if state.may_write:
             return
         session.screen.say()
@@ -383,7 +383,7 @@ def build(run: conflicts.Run, session: Session, steps: Sequence[Step]) -> None:
             show_took(screen, run.aws.waiting.clock() - began[step.name])
         transcript.done(step.name, results)
 
-    with explained(run.aws, run.state):
+    with explained(run.aws):
         try:
             run_steps(run.aws, run.settings, run.state, started=started, ended=ended, steps=steps)
         except NotOurs as met:

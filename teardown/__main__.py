@@ -230,7 +230,7 @@ def dry_run(aws: Clients, state: DryState, options: argparse.Namespace, screen: 
         notes = (remark,) if remark else ()
         planned.append(Planned(resource.key, resource.kind, resource.identity, word, calls=calls, notes=notes))
 
-    with explained(aws, state):
+    with explained(aws):
         keep = steps_before(options.back_to)
         take_down(aws, state, tell=note, include_adopted=options.include_adopted, keep=keep)
     show_plan(screen, planned, aws)
@@ -253,7 +253,7 @@ def progress_of(
 def remove_all(aws: Clients, state: State, options: argparse.Namespace, session: Session, began: float) -> int:
     """Show what will go and ask once; then delete it, the last first, and read it back."""
     screen = session.screen
-    with explained(aws, state):
+    with explained(aws):
         stays = what_stays(aws, state, include_adopted=options.include_adopted)
         backwards = steps_from(state, options.back_to)
         show_and_ask(aws, state, options, screen, backwards, stays)
@@ -322,7 +322,7 @@ def remove_and_prove(
     turn_back(state, options.back_to)
     keep = steps_before(options.back_to)
     proving = False
-    progress = progress_of(aws, state, screen, backwards, lambda: PROOF if proving else state.step)
+    progress = progress_of(aws, state, screen, backwards, lambda: PROOF if proving else aws.calls.step)
     with session.progress(progress):
         left = take_down(aws, state, tell=tell, stays=stays, include_adopted=options.include_adopted, keep=keep)
         proving = True

@@ -47,7 +47,6 @@ def build_only(deployment: CommandLine, *names: str, settings: Settings | None =
     state = deployment.open(aws)
     for step in STEPS:
         if step.name in names:
-            state.step = step.name
             run_step(step, aws, settings or deployment.settings, state)
     state.close()
 

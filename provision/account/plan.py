@@ -23,7 +23,7 @@ from provision.roles import managed_policy_arn
 from provision.settings import Settings
 from provision.state.entries import Difference, Entry, NotYetMade, Resource
 from provision.state.ownership import NotOurs
-from provision.state.resources import PLACES, names
+from provision.state.resources import PLACES, names, step_of
 from provision.state.state import State
 
 # What is not known before AWS has invented it.
@@ -102,7 +102,7 @@ class DryState(State):
             if found is not None:
                 word = "update"
             else:
-                self._put(Resource(key, kind, self.step, dict(identity), parent=parent))  # as recorded, and no more
+                self._put(Resource(key, kind, step_of(key), dict(identity), parent=parent))  # as recorded, and no more
         except NotOurs as met:
             self.planned[key] = Planned(key, kind, dict(identity), "in the way", theirs=met.theirs)
             raise
@@ -234,18 +234,18 @@ def make_plan(aws: Clients, settings: Settings, state: DryState, steps: Sequence
     needs: dict[str, str] = {}
     with aws.calls.planning(state.permit, DryWaiting.like(aws.waiting)), answering(aws):
         for step in steps:
-            state.step = step.name
             if step.name == "stage" and changes(state.planned.get("api")):
                 needs[step.name] = "api"  # what it serves is compared with what the API will be by then
                 continue
-            try:
-                step.load().provision(aws, settings, state)
-            except NotYetMade as later:
-                needs[step.name] = later.args[0]
-            except NotOurs as met:
-                needs[step.name] = met.key
-            except WouldWait as wait:
-                needs[step.name] = f"the end of a wait for {wait}"
+            with aws.calls.in_step(step.name):
+                try:
+                    step.load().provision(aws, settings, state)
+                except NotYetMade as later:
+                    needs[step.name] = later.args[0]
+                except NotOurs as met:
+                    needs[step.name] = met.key
+                except WouldWait as wait:
+                    needs[step.name] = f"the end of a wait for {wait}"
     planned = []
     called = identities(aws, settings)
     for key, identity in called.items():

@@ -37,7 +37,7 @@ class Calls:
     """Listens on every client it is put on.
 
     `permit` is the guard: asked before each write, it raises to stop it. `listeners` are told of each call when it has
-    ended. `stopping` makes the next call raise Interrupted.
+    ended. `step` is the step at work, by name. `stopping` makes the next call raise Interrupted.
     """
 
     waiting: Waiting = field(default_factory=Waiting)
@@ -46,6 +46,7 @@ class Calls:
     history: list[Call] = field(default_factory=list)
     stopping: bool = False
     is_planning: bool = False
+    step: str = ""
     _parameters: dict[str, Any] = field(default_factory=dict)
     _current: Call | None = None
     _waiter: Waiter | None = None
@@ -66,6 +67,13 @@ class Calls:
             yield
         finally:
             self.permit = before
+
+    @contextmanager
+    def in_step(self, name: str) -> Iterator[None]:
+        """Inside the block this step is at work; after an error still, for whoever says where that was."""
+        before, self.step = self.step, name
+        yield
+        self.step = before
 
     @contextmanager
     def planning(self, permit: Callable[[Call], None], waiting: Waiting) -> Iterator[None]:
@@ -117,6 +125,7 @@ class Calls:
             parameters=self._parameters,
             is_read=model.name in READS.get(service, frozenset()),
             started=self.waiting.clock(),
+            step=self.step,
         )
         if self._waiter is not None:
             self._waiter.looks_again(call)

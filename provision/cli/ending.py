@@ -20,7 +20,6 @@ from provision.cli.errors import explain
 from provision.cli.options import FOLDER
 from provision.cli.session import Session
 from provision.record import log
-from provision.state.state import State
 from provision.terminal import outcome
 from provision.terminal.redaction import without_secrets
 
@@ -113,14 +112,17 @@ def unexpected(error: Exception) -> outcome.UserError:
 
 
 @contextmanager
-def explained(aws: Clients, state: State | None = None, *, step: str = "") -> Iterator[None]:
-    """Errors of AWS and of the connection inside the block become a Stop that says what they mean at this step."""
+def explained(aws: Clients, *, step: str = "") -> Iterator[None]:
+    """Errors of AWS and of the connection inside the block become a UserError that says what they mean.
+
+    At the step that is at work, unless `step` says it in words.
+    """
     try:
         yield
     except Exception as error:
-        if state is not None:
-            step = next((f"{one.number} ({one.title})" for one in STEPS if one.name == state.step), state.step)
-        stop = explain(error, step=step, profile=aws.profile)
+        at = aws.calls.step
+        at = step or next((f"{one.number} ({one.title})" for one in STEPS if one.name == at), at)
+        stop = explain(error, step=at, profile=aws.profile)
         if stop is None or stop is error:
             raise
         if str(aws.endpoint).startswith("sandbox:") and isinstance(error, (HTTPClientError, BotocoreConnectionError)):

@@ -96,13 +96,13 @@ def run_steps(
     """
     state.check_names(names(aws, settings))
     for step in steps:
-        state.step = step.name
-        started(step)
-        first = len(state.results)
-        try:
-            run_step(step, aws, settings, state)
-        finally:
-            ended(step, state.results[first:])
+        with aws.calls.in_step(step.name):
+            started(step)
+            first = len(state.results)
+            try:
+                run_step(step, aws, settings, state)
+            finally:
+                ended(step, state.results[first:])
 
 
 def run_step(step: Step, aws: Clients, settings: Settings, state: State) -> None:

@@ -116,7 +116,7 @@ class Session:
         if self._progress is not None:
             self._progress.wait(wait)
         self.waits.show(wait)
-        self.transcript.wait(wait, self.calls.under_way)
+        self.transcript.wait(wait, self.calls.under_way, self.calls.step)
 
     def stopped(self, stop: outcome.UserError, transcript: Path | None = None) -> None:
         """Say how it ended; `transcript` is its file, where that tells more."""

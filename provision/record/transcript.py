@@ -100,7 +100,7 @@ class Transcript:
             "call",
             at=call.started - self._began,
             number=call.number,
-            step=self._step,
+            step=call.step,
             key=self._state.at_work if self._state is not None else None,
             service=call.service,
             operation=call.operation,
@@ -112,8 +112,8 @@ class Transcript:
             sent=call.sent,
         )
 
-    def wait(self, wait: Wait, call: Call | None) -> None:
-        self._write("wait", step=self._step, call=None if call is None else call.number, **vars(wait))
+    def wait(self, wait: Wait, call: Call | None, step: str) -> None:
+        self._write("wait", step=step, call=None if call is None else call.number, **vars(wait))
 
     def entries(self, resources: Sequence[Resource]) -> None:
         """The state file has been saved: what is new in it."""
@@ -162,10 +162,6 @@ class Transcript:
         if self._file is not None:
             os.close(self._file)
             self._file = None
-
-    @property
-    def _step(self) -> str:
-        return self._state.step if self._state is not None else ""
 
     # The file.
 

@@ -42,7 +42,7 @@ from provision.state.ownership import (
     goes_on,
     is_to_be_deleted,
 )
-from provision.state.resources import TYPES, immutable_id
+from provision.state.resources import TYPES, immutable_id, step_of
 from provision.terminal import outcome
 from provision.terminal.disk import write_durably
 
@@ -92,7 +92,6 @@ class State:
         self.serial: int = content["serial"]
         self.receipt: dict[str, Any] | None = content.get("receipt")
         self.resources: list[Resource] = [Resource(**entry) for entry in content["resources"]]
-        self.step = ""
         self.results: list[ResourceResult] = []
         self.may_write = may_write  # whether a person has agreed to changes, or need not be asked
         self.adopt = adopt
@@ -277,7 +276,7 @@ class State:
     ) -> Resource:
         """The entry as it will be: the recorded one when the resource is there, else one that begins anew."""
         if found is not None:
-            resource = Resource(key, kind, self.step, dict(identity), since=now())
+            resource = Resource(key, kind, step_of(key), dict(identity), since=now())
             if how == "adopted":
                 resource.origin = "adopted"
             elif recorded is not None:
@@ -289,7 +288,7 @@ class State:
                 resource.status = "created"
             resource.identity = dict(identity)
             return resource
-        return Resource(key, kind, self.step, dict(identity), since=now())
+        return Resource(key, kind, step_of(key), dict(identity), since=now())
 
     def check_names(self, names: Mapping[str, Mapping[str, str]]) -> None:
         """Raise StateRefused where something recorded has another identity than `names` says of its key.
@@ -440,7 +439,7 @@ class State:
     def permit(self, call: Call) -> None:
         """The guard: let a write leave only under a record that is on the disk, a deletion, or a smoke test."""
         if not self._open and not self._deleting and not self._trial_allows(call):
-            raise UnrecordedWrite(f"{call.service} {call.operation} in step {self.step!r}")
+            raise UnrecordedWrite(f"{call.service} {call.operation} without a record")
         if not self.may_write:
             raise NotAgreed(call)
         changed = self._unsaved
