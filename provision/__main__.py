@@ -23,7 +23,6 @@ from provision.account.inventory import take_inventory
 from provision.account.plan import DryState, Planned, changes, make_plan
 from provision.account.recovery import TIMES, CannotRecover, recover, state_files_in
 from provision.account.smoke_tests import run_smoke_tests
-from provision.aws.calls import Calls
 from provision.aws.clients import Clients
 from provision.cli.commands import COMMANDS, PARSERS
 from provision.cli.completion import complete
@@ -137,7 +136,7 @@ def check_adoption(parser: argparse.ArgumentParser, options: argparse.Namespace)
 def main(arguments: list[str] | None = None) -> int:
     complete(parser(), PARSERS)
     write_any_text()
-    session = Session(Screen(name="provision"), Calls())
+    session = Session(Screen(name="provision"))
     again = program("provision", sys.argv[1:] if arguments is None else arguments)
     return run_program(lambda: provision(arguments, session), session, again=again)
 
@@ -217,7 +216,7 @@ def dry_run(options: argparse.Namespace, settings: Settings, session: Session) -
         with explained(aws):
             planned = make_plan(aws, settings, state, steps)
         show_plan(session.screen, planned, aws)
-        state.resources = state.as_opened  # without the plan's own records
+        state.forget_plan()
         run = run_of(options, aws, settings, state)
     if any(one.word == "in the way" for one in planned):
         raise conflicts.in_the_way(run, None)
@@ -410,12 +409,9 @@ def write_anew(options: argparse.Namespace, settings: Settings, session: Session
             try:
                 recovered = recover(aws, settings, seen, options.deployment, others)
             except CannotRecover as stop:
-                stop.resources = tuple(
-                    (resource.kind, resource.identity, resource.described) for resource in seen.resources
-                )
-                raise
-        state.deployment = recovered.deployment
-        state.resources = recovered.resources
+                found = tuple((resource.kind, resource.identity, resource.described) for resource in seen.resources)
+                raise stop.with_words(resources=found) from stop
+        state.recover(recovered.deployment, recovered.resources)
         show_recovered(screen, recovered)
         if not (options.yes or options.sandbox):
             prompts.ask(

@@ -20,7 +20,6 @@ from provision.account.inventory import take_inventory
 from provision.account.plan import DryState, Planned, changes
 from provision.account.recovery import TIMES, state_files_in
 from provision.aws import sandbox_process
-from provision.aws.calls import Calls
 from provision.aws.clients import SANDBOX_ACCOUNT, Clients, Target, connect
 from provision.cli.completion import complete
 from provision.cli.deployment import check_state, path_of_state, took_before
@@ -60,7 +59,7 @@ GOOD = "bold green"
 def main(arguments: list[str] | None = None) -> int:
     complete(parser())
     write_any_text()
-    session = Session(Screen(name="teardown"), Calls())
+    session = Session(Screen(name="teardown"))
     again = program("teardown", sys.argv[1:] if arguments is None else arguments)
     return run_program(lambda: teardown(arguments, session), session, again=again)
 
@@ -158,7 +157,7 @@ def close_as_gone(state: State, screen: Screen) -> None:
     closed = "would be closed" if isinstance(state, DryState) else "is closed"
     screen.say(f"The sandbox {state.endpoint} is gone, and everything in it, too. The state file {closed}.", GOOD)
     turn_back(state, None)
-    state.resources = []
+    state.forget_sandbox(state.endpoint)
     state.close_books({"looks": 0, "things": [], "sandbox": "gone"})
 
 

@@ -77,6 +77,10 @@ class DryState(State):
         dry._adopted = state._adopted
         return dry
 
+    def forget_plan(self) -> None:
+        """From now on it says again what it records, and not what would be there by the plan."""
+        self.resources = self.as_opened
+
     def save(self) -> None:
         """Nothing: the account stays as it is, and so does its record."""
 

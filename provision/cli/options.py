@@ -176,9 +176,10 @@ def settings_of(options: argparse.Namespace) -> Settings:
             as_written=getattr(options, "as_written", False),
         )
     except BadSetting as error:
+        what = error.what
         for name in ("learner", "runtime"):
-            error.what = error.what.replace(f"--{name}", source_of(options, name))
-        raise
+            what = what.replace(f"--{name}", source_of(options, name))
+        raise BadSetting(what, means=error.means, advice=error.advice) from error
 
 
 def variant_arguments(options: argparse.Namespace) -> list[str]:

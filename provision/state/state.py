@@ -490,7 +490,12 @@ class State:
             with suppress(OSError):  # it harms nobody
                 self.kept_code.unlink(missing_ok=True)
 
-    def forget_sandbox(self, endpoint: str) -> None:
+    def recover(self, deployment: str, resources: list[Resource]) -> None:
+        """Record what an inventory found of a deployment whose state file is lost."""
+        self.deployment = deployment
+        self.resources = resources
+
+    def forget_sandbox(self, endpoint: str | None) -> None:
         """The sandbox this state file belonged to is gone, and its resources with it: begin anew in another one."""
         self.resources = []
         self.endpoint = endpoint

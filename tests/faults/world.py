@@ -24,7 +24,7 @@ import provision.account.smoke_tests
 import provision.aws.clients
 import provision.aws.sandbox_process
 import provision.cli.deployment
-import provision.cli.ending
+import provision.cli.session
 import provision.state.state
 import teardown.__main__
 from provision.aws.calls import Calls
@@ -176,31 +176,25 @@ class World:
             self.locks.append(lock)
             return lock
 
-        waiting = Waiting
-
-        def make_tap() -> Calls:
+        def make_tap(waiting: Waiting) -> Calls:
             for client in self.clients.values():
                 self._forget_tap(client)
-            calls = Calls(waiting=waiting(clock=self.clock))
+            calls = Calls(waiting=waiting)
             self.on_tap(calls)
             return calls
 
-        class Sleep:
-            def __init__(sleep, calls: Calls) -> None:
-                sleep.calls = calls
-
-            def __call__(sleep, seconds: float) -> None:
-                self.sleep(seconds)
-                if sleep.calls.stopping:
-                    raise provision.terminal.outcome.Interrupted
+        def sleep(session: provision.cli.session.Session, seconds: float) -> None:
+            self.sleep(seconds)
+            if session.calls.stopping:
+                raise provision.terminal.outcome.Interrupted
 
         asked = provision.aws.clients._Asked(
             self.session, Sourced(REGION, "the walkthrough's"), URL, "throw-away ones of the sandbox"
         )
         changes: list[tuple[Any, str, Any]] = [
-            (provision.__main__, "Calls", make_tap),
-            (teardown.__main__, "Calls", make_tap),
-            (provision.cli.ending, "Sleep", Sleep),
+            (provision.cli.session, "Calls", make_tap),
+            (provision.cli.session, "Waiting", lambda **how: Waiting(clock=self.clock, **how)),
+            (provision.cli.session.Session, "sleep", sleep),
             (provision.cli.deployment, "start_sandbox", lambda folder, screen: (SANDBOX, URL)),
             (provision.aws.clients, "_ask_sandbox", lambda target: asked),
             (provision.aws.clients, "_clients", lambda asked, target: dict(self.clients)),
