@@ -26,7 +26,7 @@ from provision.aws.operations import DEAD_LETTER_CALLS, SMOKE_TEST_CALLS
 from provision.aws.waiting import Waiting
 from provision.cli.runner import run_steps
 from provision.settings import Settings
-from provision.state import state as state_module
+from provision.state import file as file_module
 from provision.state.entries import TAG, Resource
 from provision.state.file import StateRefused, checksum, parse
 from provision.state.ownership import NotOurs, TagLost, UnknownOwner
@@ -703,7 +703,7 @@ def test_the_power_failure_finds_every_weaker_way_to_save(
     path: Path, monkeypatch: pytest.MonkeyPatch, protocol: Callable[[Path, bytes], None]
 ) -> None:
     disk = Disk(path.parent, monkeypatch)
-    monkeypatch.setattr(state_module, "write_durably", protocol)
+    monkeypatch.setattr(file_module, "write_durably", protocol)
     state = opened(path)
     sync_folder(path)
     safe = True

@@ -21,7 +21,7 @@ import pytest
 from botocore.exceptions import ReadTimeoutError
 from botocore.httpsession import URLLib3Session
 
-import provision.state.state
+import provision.state.file
 import teardown.__main__ as program
 from provision import STEPS
 from provision.aws import sandbox_process
@@ -562,7 +562,7 @@ def test_a_state_file_that_cannot_be_written_ends_it_before_the_next_call(
         durably(path, data)
 
     with monkeypatch.context() as patch:
-        patch.setattr(provision.state.state, "write_durably", fill_the_disk)
+        patch.setattr(provision.state.file, "write_durably", fill_the_disk)
         ended = tear_down(*deployment.arguments, "--yes")
     assert ended.code not in (0, 1, 130)
     assert "No space left on device" in ended.flat

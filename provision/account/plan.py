@@ -22,6 +22,7 @@ from provision.aws.waiting import Wait, Waiting
 from provision.roles import managed_policy_arn
 from provision.settings import Settings
 from provision.state.entries import Difference, Entry, NotYetMade, Resource
+from provision.state.file import StateFile
 from provision.state.ownership import NotOurs
 from provision.state.resources import PLACES, names, step_of
 from provision.state.state import State
@@ -73,7 +74,7 @@ class DryState(State):
     @classmethod
     def of(cls, state: State) -> DryState:
         """The same deployment, for a plan. What a person answers about adoption in it holds for the run, too."""
-        dry = cls(state.path, copy.deepcopy(state.content()), None, None, adopt=state.adopt)
+        dry = cls(StateFile(state.path, locked=False), copy.deepcopy(state.content()), adopt=state.adopt)
         dry._adopted = state._adopted
         return dry
 

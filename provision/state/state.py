@@ -13,7 +13,7 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import Any, TypeVar
 
 from provision.aws.answers import AnswerLost, Call
 from provision.aws.calls import UnrecordedWrite
@@ -21,17 +21,14 @@ from provision.aws.operations import DEAD_LETTER_CALLS, SMOKE_TEST_CALLS
 from provision.state.entries import TAG, Entry, NotYetMade, Resource, ResourceResult
 from provision.state.file import (
     SCHEMA,
+    StateFile,
     StateRefused,
     cannot_write,
     check_bound_to,
-    checksum,
     in_file,
     now,
     parse,
     read_bytes,
-    release_lock,
-    remove_leavings,
-    take_lock,
 )
 from provision.state.ownership import (
     NotOurs,
@@ -75,16 +72,14 @@ class State:
 
     def __init__(
         self,
-        path: Path,
+        file: StateFile,
         content: dict[str, Any],
-        saved: bytes | None,
-        lock: IO[str] | None,
         *,
         adopt: Adopt = adopt_nothing,
         on_save: Callable[[Sequence[Resource]], None] = lambda resources: None,
         may_write: bool = True,
     ) -> None:
-        self.path = path
+        self.path = file.path
         self.deployment: str = content["deployment"]
         self.account: str = content["account"]
         self.region: str = content["region"]
@@ -97,9 +92,7 @@ class State:
         self.adopt = adopt
         self._on_save = on_save
         self._adopted: dict[tuple[str, str], bool] = {}  # what was asked, so that a step run again does not ask again
-        self._saved = saved
-        self._backed_up = False
-        self._lock = lock
+        self._file = file
         self._open: list[Entry] = []
         self._deleting: list[Resource] = []
         self._trial: str | None = None
@@ -127,14 +120,9 @@ class State:
 
         Raises StateRefused when it belongs elsewhere, cannot be read, is damaged, or is held by another process.
         """
-        if path.is_symlink():  # else the link would be replaced, and each name of the file had a lock of its own
-            path = path.resolve()
-        lock = take_lock(path) if cls.writes else None
+        file = StateFile(path, locked=cls.writes)
         try:
-            saved = read_bytes(path)
-            if lock is not None:
-                remove_leavings(path)
-            if saved is None:
+            if file.data is None:
                 content = {
                     "schema": SCHEMA,
                     "deployment": f"poc-{secrets.token_hex(4)}",
@@ -145,12 +133,11 @@ class State:
                     "resources": [],
                 }
             else:
-                content = parse(saved, path)
-            state = cls(path, content, saved, lock, adopt=adopt, on_save=on_save, may_write=may_write)
-            check_bound_to(state, account, region, endpoint)
-            return state
+                content = parse(file.data, file.path)
+            check_bound_to(file.path, content, account, region, endpoint)
+            return cls(file, content, adopt=adopt, on_save=on_save, may_write=may_write)
         except BaseException:
-            release_lock(lock)
+            file.close()
             raise
 
     @classmethod
@@ -161,8 +148,7 @@ class State:
             parse(saved, path)
 
     def close(self) -> None:
-        lock, self._lock = self._lock, None
-        release_lock(lock)
+        self._file.close()
 
     # Reading.
 
@@ -178,10 +164,11 @@ class State:
 
     def record(self, key: str) -> Resource | None:
         """The entry with this key, unless what it records is deleted."""
-        for resource in self.resources:
-            if resource.key == key and resource.status != "deleted":
-                return resource
-        return None
+        entry = self._entry(key)
+        return None if entry is None or entry.status == "deleted" else entry
+
+    def _entry(self, key: str) -> Resource | None:
+        return next((entry for entry in self.resources if entry.key == key), None)
 
     def outputs(self, key: str) -> dict[str, str]:
         """What an earlier step learned. Raises NotYetMade when that step has not run."""
@@ -204,7 +191,7 @@ class State:
 
     @property
     def is_new(self) -> bool:
-        return self._saved is None
+        return self._file.data is None
 
     @property
     def at_work(self) -> str | None:
@@ -225,7 +212,7 @@ class State:
         parent: str | None = None,
         **identity: str,
     ) -> Iterator[Entry]:
-        """Promise something, make or update it inside the block, and note it.
+        """Record a resource, have it made or updated inside the block, and note what came of it.
 
         `found` is AWS's own description of it, with "Tags" as a dictionary (None where they could not be read), or
         None when there is none. What can carry no tags names the key of its `parent`, whose ownership it shares.
@@ -235,7 +222,7 @@ class State:
         leaves the file as it is. Raises NotOurs or UnknownOwner before the block when `found` is somebody else's, and
         StateRefused when the state file records another resource in this place.
         """
-        recorded = next((resource for resource in self.resources if resource.key == key), None)
+        recorded = self._entry(key)
         if recorded is not None and parent is None and recorded.status != "deleted" and recorded.identity != identity:
             raise self._made_for_another(recorded, identity)
         how = "created"
@@ -255,8 +242,7 @@ class State:
         entry.resource.status = "created"
         # Compared with what the file has by now, which may be the record: a resource that is made again within a
         # second, with the same outputs, otherwise equals the entry from before and stays "creating" on the disk.
-        in_file = next((one for one in self.resources if one.key == key), None)
-        if entry.resource != in_file or self._unsaved:
+        if entry.resource != self._entry(key) or self._unsaved:
             self._put(entry.resource)
             self.save()
         entry.go_on_from(self._unanswered.pop(key, None))
@@ -275,20 +261,20 @@ class State:
         how: str,
     ) -> Resource:
         """The entry as it will be: the recorded one when the resource is there, else one that begins anew."""
-        if found is not None:
-            resource = Resource(key, kind, step_of(key), dict(identity), since=now())
-            if how == "adopted":
-                resource.origin = "adopted"
-            elif recorded is not None:
-                resource = copy.deepcopy(recorded)
-            known = immutable_id(kind, found)
-            if known is not None:
-                resource.outputs["id"] = known
-            if resource.status in ("deleting", "deleted"):  # it is there, and wanted again
-                resource.status = "created"
-            resource.identity = dict(identity)
+        resource = Resource(key, kind, step_of(key), dict(identity), since=now())
+        if found is None:
             return resource
-        return Resource(key, kind, step_of(key), dict(identity), since=now())
+        if how == "adopted":
+            resource.origin = "adopted"
+        elif recorded is not None:
+            resource = copy.deepcopy(recorded)
+        known = immutable_id(kind, found)
+        if known is not None:
+            resource.outputs["id"] = known
+        if resource.status in ("deleting", "deleted"):  # it is there, and wanted again
+            resource.status = "created"
+        resource.identity = dict(identity)
+        return resource
 
     def check_names(self, names: Mapping[str, Mapping[str, str]]) -> None:
         """Raise StateRefused where something recorded has another identity than `names` says of its key.
@@ -444,7 +430,7 @@ class State:
             raise NotAgreed(call)
         changed = self._unsaved
         for entry in self._open:
-            recorded = next((one for one in self.resources if one.key == entry.resource.key), None)
+            recorded = self._entry(entry.resource.key)
             is_recorded = recorded is not None and recorded.status in ("creating", "created")
             if entry.is_adopted:
                 keep_as_found(entry)
@@ -531,17 +517,7 @@ class State:
         self.serial += 1
         if self.standing:
             self.receipt = None
-        content = self.content()
-        content["checksum"] = checksum(content)
-        data = (json.dumps(content, indent=2) + "\n").encode()
-        try:
-            if self._saved is not None and not self._backed_up:
-                write_durably(self.path.with_name(self.path.name + ".backup"), self._saved)
-            self._backed_up = True
-            write_durably(self.path, data)
-        except OSError as error:
-            raise cannot_write(self.path, error) from error
-        self._saved = data
+        self._file.write(self.content())
         self._unsaved = False
         self._on_save(self.resources)
 

@@ -25,7 +25,7 @@ import provision.aws.clients
 import provision.aws.sandbox_process
 import provision.cli.deployment
 import provision.cli.session
-import provision.state.state
+import provision.state.file
 import teardown.__main__
 from provision.aws.calls import Calls
 from provision.aws.clients import Sourced, client_config
@@ -169,7 +169,7 @@ class World:
     def installed(self) -> Iterator[World]:
         """The programs see this account, clock and disk for as long as the block lasts."""
         running = provision.aws.sandbox_process.Running(SANDBOX, URL, os.getpid(), Path("sandbox.json"))
-        take_lock = provision.state.state.take_lock
+        take_lock = provision.state.file.take_lock
 
         def remember_lock(path: Path) -> Any:
             lock = take_lock(path)
@@ -199,7 +199,7 @@ class World:
             (provision.aws.clients, "_ask_sandbox", lambda target: asked),
             (provision.aws.clients, "_clients", lambda asked, target: dict(self.clients)),
             (provision.account.smoke_tests, "post", self._post),
-            (provision.state.state, "take_lock", remember_lock),
+            (provision.state.file, "take_lock", remember_lock),
             (provision.aws.sandbox_process, "find", lambda folder: running),
             (provision.aws.sandbox_process, "stop", lambda running: None),
             (botocore.waiter, "time", types.SimpleNamespace(sleep=self.sleep)),
