@@ -162,7 +162,7 @@ def take_down(
         elif word != "left":
             for part in [one.resource for one in left.values() if one.resource.parent == resource.key]:
                 # A permission or a stage that could not be removed by itself went with the function or the API.
-                state.gone(part)
+                state.note_gone(part)
                 tell("gone", part, f"it went with {resource.name}")
                 del left[part.key]
     return list(left.values())
@@ -228,7 +228,7 @@ def remove(
     for tries_left in reversed(range(TRIES)):
         found = look(aws, state, resource)
         if found is None:
-            state.gone(resource)
+            state.note_gone(resource)
             return ("deleted", how) if how else ("gone", "it was not there any more")
         over = nothing_to_do(aws, state, resource, found)
         if over is not None:
@@ -262,11 +262,11 @@ def remove(
 def nothing_to_do(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> tuple[str, str] | None:
     """What happened, and a remark, where nothing is to be done: it was given back already, or is somebody else's."""
     if resource.is_adopted and was_restored(aws, state, resource):
-        state.left(resource)
+        state.note_left(resource)
         return "left", "adopted, and as it was found"
     if not is_ours(aws, state, resource, found):
         resource.outputs["namesake"] = immutable_id(resource.kind, found) or "without an id"
-        state.gone(resource)
+        state.note_gone(resource)
         return "gone", "what bears its name now is somebody else's, and was not touched"
     return None
 

@@ -955,7 +955,7 @@ def test_a_state_file_is_for_one_deployment_and_not_for_another_learners(path: P
         ):
             pytest.fail("the block must not begin")
     assert path.read_bytes() == before
-    state.gone(state.standing[0])
+    state.note_gone(state.standing[0])
     with state.resource("table", "dynamodb:table", found=None, TableName="name-alice"):
         pass
 
@@ -1067,7 +1067,7 @@ def test_what_carries_no_tags_is_as_much_ours_as_its_parent(path: Path) -> None:
         pass
     assert state.results[-1].outcome == "recovered"
     assert kept(path)["resources"][1]["parent"] == "api"
-    state.gone(state.standing[0])
+    state.note_gone(state.standing[0])
     with (
         pytest.raises(NotOurs, match="Staging exists already"),
         state.resource("stage", "apigateway:stage", found=stage, parent="api", stageName="Staging"),
@@ -1295,7 +1295,7 @@ def test_what_was_to_be_deleted_and_is_wanted_again_is_recorded_as_made(path: Pa
 def test_what_somebody_else_deleted_is_recorded_as_deleted(path: Path) -> None:
     state = opened(path)
     make(state, "one")
-    state.gone(state.standing[0])
+    state.note_gone(state.standing[0])
     assert kept(path)["resources"][0]["status"] == "deleted"
 
 
@@ -1303,11 +1303,11 @@ def test_closed_books_keep_what_is_left_and_the_receipt_until_something_is_made_
     state = opened(path)
     make(state, "one")
     make(state, "two")
-    state.gone(state.standing[1])
+    state.note_gone(state.standing[1])
     state.close_books({"looks": 3})
     assert [entry["key"] for entry in kept(path)["resources"]] == ["one"]
     assert "receipt" not in kept(path)  # something is left, so nothing is proved
-    state.gone(state.standing[0])
+    state.note_gone(state.standing[0])
     state.close_books({"looks": 3})
     assert kept(path)["resources"] == []
     assert kept(path)["receipt"]["looks"] == 3

@@ -8,7 +8,6 @@ the folder; one backup of what a run found; a checksum of the content.
 from __future__ import annotations
 
 import copy
-import json
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -32,12 +31,9 @@ from provision.state.file import (
 )
 from provision.state.ownership import (
     NotOurs,
-    TagNotYetVisible,
-    UnknownOwner,
-    can_be_tagged,
     described,
-    goes_on,
     is_to_be_deleted,
+    whose,
 )
 from provision.state.resources import TYPES, immutable_id, step_of
 from provision.terminal import outcome
@@ -95,7 +91,7 @@ class State:
         self._file = file
         self._open: list[Entry] = []
         self._deleting: list[Resource] = []
-        self._trial: str | None = None
+        self._smoke_test: str | None = None
         self._unsaved = False  # whether a save failed: then no write leaves before one has succeeded
         self._unanswered: dict[str, Entry] = {}  # by key, what an earlier try began when an answer was lost
 
@@ -303,36 +299,23 @@ class State:
         found: Mapping[str, Any],
         parent: str | None,
     ) -> str:
-        """Raise unless `found` is this deployment's, or may be taken over.
-
-        "ours"; "recovered" when it is but its creation was not noted (answer lost); "adopted" when somebody else
-        made it and consent was given.
-        """
-        standing = recorded if recorded is not None and recorded.status != "deleted" else None
-        ours = "ours" if standing is not None and standing.status == "created" else "recovered"
+        """As ownership.whose says; what can carry no tags is its parent's."""
         if parent is not None:
             owner = self.record(parent)
             if owner is None:
                 raise NotOurs(kind, identity, "no parent of this deployment", self.deployment, key=key)
-            return "adopted" if standing is None and owner.is_adopted else ours
-        tag = (found.get("Tags") or {}).get(TAG) or None
-        if tag == self.deployment:
-            return ours
-        if tag is None and standing is not None and goes_on(standing, found):
-            return "ours"
-        if can_be_tagged(kind, found) and found.get("Tags") is None:
-            raise UnknownOwner(kind, identity)
-        is_promised = standing is not None and standing.status == "creating" and not standing.is_adopted
-        if "Tags" not in found and is_promised:
-            # It can carry no tags here. AWS allows one trigger between two, and there was none when it was recorded.
-            return ours
-        theirs = described(kind, found, tag)
-        if tag is None and self._may_adopt(key, kind, identity, found, theirs):
-            return "adopted"
-        known = recorded.outputs.get("id") if recorded is not None else None
-        mine = f"{self.deployment}, {TYPES[kind].id_field} {known}" if known else self.deployment
-        refused = TagNotYetVisible if is_promised and tag is None and known is None else NotOurs
-        raise refused(kind, identity, theirs, mine, key=key, tag=tag)
+            if owner.is_adopted and self.record(key) is None:
+                return "adopted"
+            return "ours" if recorded is not None and recorded.status == "created" else "recovered"
+        return whose(
+            self.deployment,
+            key,
+            recorded,
+            kind,
+            identity,
+            found,
+            may_adopt=lambda theirs: self._may_adopt(key, kind, identity, found, theirs),
+        )
 
     def _may_adopt(
         self, key: str, kind: str, identity: Mapping[str, str], found: Mapping[str, Any], theirs: str
@@ -392,18 +375,18 @@ class State:
             yield
             resource.outputs["left"] = "as it was found"
 
-    def is_restored(self, resource: Resource) -> None:
+    def note_restored(self, resource: Resource) -> None:
         """Record that all but the tag is as it was: only now the tag, which proves that it was ours, may go."""
         if set(resource.before) - {"tags"}:
             resource.before = {name: value for name, value in resource.before.items() if name == "tags"}
             self.save()
 
-    def left(self, resource: Resource) -> None:
+    def note_left(self, resource: Resource) -> None:
         """Record that what was to be adopted is as it was found, and nobody's concern here any more."""
         resource.outputs["left"] = "as it was found"
-        self.gone(resource)
+        self.note_gone(resource)
 
-    def gone(self, resource: Resource) -> None:
+    def note_gone(self, resource: Resource) -> None:
         """Record that somebody else deleted `resource`, or that it never came to be."""
         resource.status = "deleted"
         resource.since = now()
@@ -412,11 +395,11 @@ class State:
     @contextmanager
     def smoke_test(self, name: str) -> Iterator[None]:
         """A smoke test: inside the block the calls of SMOKE_TEST_CALLS may leave, to resources that are recorded."""
-        self._trial = name
+        self._smoke_test = name
         try:
             yield
         finally:
-            self._trial = None
+            self._smoke_test = None
 
     def allow_writes(self) -> None:
         """A person has agreed to what is going to be changed."""
@@ -424,7 +407,7 @@ class State:
 
     def permit(self, call: Call) -> None:
         """The guard: let a write leave only under a record that is on the disk, a deletion, or a smoke test."""
-        if not self._open and not self._deleting and not self._trial_allows(call):
+        if not self._open and not self._deleting and not self._smoke_test_allows(call):
             raise UnrecordedWrite(f"{call.service} {call.operation} without a record")
         if not self.may_write:
             raise NotAgreed(call)
@@ -433,7 +416,7 @@ class State:
             recorded = self._entry(entry.resource.key)
             is_recorded = recorded is not None and recorded.status in ("creating", "created")
             if entry.is_adopted:
-                keep_as_found(entry)
+                entry.keep_as_found()
             anew = entry.found is None or entry.is_adopted
             if not is_recorded or (anew and recorded != entry.resource):
                 self._put(entry.resource)
@@ -441,12 +424,12 @@ class State:
         if changed:
             self.save()
 
-    def _trial_allows(self, call: Call) -> bool:
-        if self._trial is not None and call.operation in DEAD_LETTER_CALLS:
+    def _smoke_test_allows(self, call: Call) -> bool:
+        if self._smoke_test is not None and call.operation in DEAD_LETTER_CALLS:
             dead_letters = self.record("dead-letter-queue")
             return dead_letters is not None and call.parameters.get("QueueUrl") == dead_letters.outputs.get("url")
         parameter = SMOKE_TEST_CALLS.get(call.service, {}).get(call.operation)
-        if self._trial is None or parameter is None:
+        if self._smoke_test is None or parameter is None:
             return False
         known = (value for entry in self.standing for value in (*entry.identity.values(), *entry.outputs.values()))
         return str(call.parameters.get(parameter)) in known
@@ -520,17 +503,3 @@ class State:
         self._file.write(self.content())
         self._unsaved = False
         self._on_save(self.resources)
-
-
-def keep_as_found(entry: Entry) -> None:
-    """Keep what is about to be written over of something adopted, and what AWS said of the whole of it.
-
-    The first value stays. Of an environment only what is written over is kept: the values may be secrets.
-    """
-    for name, value in entry.replaced.items():
-        entry.resource.before.setdefault(name, json.dumps(value))
-    if set(entry.replaced) - {"tags"}:
-        description = {
-            name: value for name, value in (entry.found or {}).items() if name not in ("Tags", "Environment")
-        }
-        entry.resource.before.setdefault("description", json.dumps(description, default=str))
