@@ -179,7 +179,7 @@ def settings_of(options: argparse.Namespace) -> Settings:
         what = error.what
         for name in ("learner", "runtime"):
             what = what.replace(f"--{name}", source_of(options, name))
-        raise BadSetting(what, means=error.means, advice=error.advice) from error
+        raise error.with_words(what=what) from error
 
 
 def variant_arguments(options: argparse.Namespace) -> list[str]:

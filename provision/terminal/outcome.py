@@ -46,13 +46,14 @@ class UserError(Exception):
     def with_words(
         self,
         *,
+        what: str = "",
         means: str | None = None,
         advice: tuple[str, ...] | None = None,
         resources: tuple[tuple[str, dict[str, str], str], ...] = (),
     ) -> UserError:
         """The same ending, told otherwise by who knows more; to be raised from this one."""
         return UserError(
-            self.what,
+            what or self.what,
             means=self.means if means is None else means,
             advice=self.advice if advice is None else advice,
             resources=resources or self.resources,
