@@ -70,7 +70,7 @@ def calls_in(node: ast.AST) -> list[ast.Call]:
 
 def message(call: ast.Call, kind: type[outcome.UserError], module: str, known: dict[str, Any]) -> Iterator[Message]:
     """What the call makes; nothing where it only passes on another message."""
-    if not call.args or ast.unparse(call.args[0]) == "stop.what":
+    if not call.args or ast.unparse(call.args[0]).endswith(".what"):
         return
     given = {keyword.arg: keyword.value for keyword in call.keywords}
     means = text(given["means"], known) if "means" in given else ""

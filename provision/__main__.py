@@ -20,10 +20,9 @@ from typing import Any
 from provision import STEPS, Step
 from provision.account import conflicts
 from provision.account.inventory import take_inventory
-from provision.account.plan import DryState, changes, make_plan
+from provision.account.plan import DryState, Planned, changes, make_plan
 from provision.account.recovery import TIMES, CannotRecover, recover, state_files_in
 from provision.account.smoke_tests import run_smoke_tests
-from provision.aws.calls import Calls
 from provision.aws.clients import Clients
 from provision.cli.commands import COMMANDS, PARSERS
 from provision.cli.completion import complete
@@ -46,7 +45,7 @@ from provision.cli.session import Session
 from provision.cli.views.banner import hide_ids, show_place, show_warnings
 from provision.cli.views.build import show_built, show_built_to, show_cost, show_counts, show_what_else
 from provision.cli.views.errata import show_errata
-from provision.cli.views.plan import show_plan
+from provision.cli.views.plan import counts_of, show_plan
 from provision.cli.views.resources import show_recovered
 from provision.record.recording import calls_that_made
 from provision.record.views import show_step_ended, show_step_started, show_test, show_tests_started, show_took
@@ -137,7 +136,7 @@ def check_adoption(parser: argparse.ArgumentParser, options: argparse.Namespace)
 def main(arguments: list[str] | None = None) -> int:
     complete(parser(), PARSERS)
     write_any_text()
-    session = Session(Screen(name="provision"), Calls())
+    session = Session(Screen(name="provision"))
     again = program("provision", sys.argv[1:] if arguments is None else arguments)
     return run_program(lambda: provision(arguments, session), session, again=again)
 
@@ -169,19 +168,27 @@ def provision(arguments: list[str] | None, session: Session) -> int:
         return dry_run(options, settings, session)
 
     began = time.monotonic()
-    with deployment("provision", given, options, settings, session, kind=State) as (aws, state):
+    with deployment(
+        "provision",
+        given,
+        options,
+        settings,
+        session,
+        kind=State,
+        adopt=adoption(screen, options),
+        may_write=options.yes or options.sandbox,
+    ) as (aws, state):
         warning = runtime_warning(settings.runtime, list(aws.runtimes), datetime.date.today())
         if warning:
             screen.warn(warning)
-        state.consent = consent(screen, aws, settings, ask=not (options.yes or options.sandbox))
-        state.adopt = adoption(screen, options)
         run = run_of(options, aws, settings, state)
         if options.step:
             return lead(run, options, session)
         steps = STEPS[: options.to.number] if options.to else STEPS
         smoke_tests = steps == STEPS and options.smoke_tests is not False
+        before_the_first_write(run, session, steps, asking=asks_for_adoption(options), tests=bool(options.smoke_tests))
         with session.progress(progress_of(run, screen, steps, smoke_tests=smoke_tests)):
-            build(run, session, steps, asking=asks_for_adoption(options))
+            build(run, session, steps)
             changed = [event for event in state.results if event.outcome != "unchanged"]
             if options.smoke_tests or (smoke_tests and changed):
                 try_it(run, session)
@@ -197,13 +204,19 @@ def provision(arguments: list[str] | None, session: Session) -> int:
 
 def dry_run(options: argparse.Namespace, settings: Settings, session: Session) -> int:
     """`--dry-run`: what a run would do. Nothing is written, in the account or in the state file."""
-    with deployment("provision", options.arguments, options, settings, session, kind=DryState) as (aws, state):
-        state.adopt = lambda key, kind, identity, theirs: key in (options.adopt or [])
+
+    def adopt(key: str, kind: str, identity: Mapping[str, str], theirs: str) -> bool:
+        return key in (options.adopt or [])
+
+    with deployment("provision", options.arguments, options, settings, session, kind=DryState, adopt=adopt) as (
+        aws,
+        state,
+    ):
         steps = STEPS[: options.to.number] if options.to else STEPS
-        with explained(aws, state):
+        with explained(aws):
             planned = make_plan(aws, settings, state, steps)
         show_plan(session.screen, planned, aws)
-        state.resources = state.as_opened  # without the plan's own records
+        state.forget_plan()
         run = run_of(options, aws, settings, state)
     if any(one.word == "in the way" for one in planned):
         raise conflicts.in_the_way(run, None)
@@ -216,15 +229,15 @@ def progress_of(run: conflicts.Run, screen: Screen, steps: Sequence[Step], *, sm
     took.pop("", None)  # of whole runs, and lessons are among them
     parts = {step.name: f"{step.number}/8 {step.title}" for step in steps}
     parts |= {"tests": "Tests of the walkthrough"} if smoke_tests else {}
-    return Progress(parts, lambda: "tests" if run.state.step == "trials" else run.state.step, run.aws.calls, took)
+    calls = run.aws.calls
+    return Progress(parts, lambda: "tests" if calls.step == "trials" else calls.step, calls, took)
 
 
 def try_it(run: conflicts.Run, session: Session) -> None:
     """The walkthrough's own tests of the result."""
-    run.state.step = "trials"
     session.waits.begin()
     show_tests_started(session.screen)
-    with explained(run.aws, run.state):
+    with explained(run.aws), run.aws.calls.in_step("trials"):
         for smoke_test in run_smoke_tests(run.aws, run.settings, run.state):
             show_test(session.screen, smoke_test.title, smoke_test.saw)
             session.transcript.smoke_test(smoke_test.title, smoke_test.saw)
@@ -238,14 +251,17 @@ def lead(run: conflicts.Run, options: argparse.Namespace, session: Session) -> i
     asking = asks_for_adoption(options)
     if options.to:
         steps = STEPS[: options.to.number]
+        before_the_first_write(run, session, steps, asking=asking)
         with session.progress(progress_of(run, screen, steps)):
-            build(run, session, steps, asking=asking)
+            build(run, session, steps)
 
     def run_step(step: Step) -> None:
+        before_the_first_write(run, session, [step], asking=asking)
         with session.progress(progress_of(run, screen, [step])):
-            build(run, session, [step], asking=asking)
+            build(run, session, [step])
 
     def run_smoke_tests() -> None:
+        before_the_first_write(run, session, [], asking=asking, tests=True)
         with session.progress(progress_of(run, screen, [], smoke_tests=True)):
             try_it(run, session)
 
@@ -278,23 +294,39 @@ def check_that_somebody_is_there() -> None:
         )
 
 
-def consent(screen: Screen, aws: Clients, settings: Settings, *, ask: bool) -> Callable[[], None]:
-    """Called before each write: asks once, before the first one."""
-    given = not ask
+def before_the_first_write(
+    run: conflicts.Run, session: Session, steps: Sequence[Step], *, asking: bool, tests: bool = False
+) -> None:
+    """Refuse what is in the way of a new deployment. Ask once whether to build, if the steps or `tests` would write.
 
-    def before_write() -> None:
-        nonlocal given
-        if not given:
-            if aws.endpoint:
-                question = f"Build at {aws.endpoint}, which is not AWS?"
-            else:
-                screen.say()
-                show_cost(screen, aws, settings)
-                question = f"Build in account {aws.account_id}, Region {aws.region}?"
-            prompts.ask(screen, question, flag="--yes")
-            given = True
+    Whether they would is what a plan of them says. `asking`: a person is asked about each resource to be adopted.
+    """
+    aws, state = run.aws, run.state
+    with explained(aws):
+        if steps and not state.standing:
+            with aws.calls.in_step(STEPS[0].name):
+                conflicts.refuse_before_the_first_write(run, asking=asking)
+        if state.may_write:
+            return
+        session.screen.say()
+        session.screen.say("Looking at what there is ...")
+        planned = make_plan(aws, run.settings, DryState.of(state), steps)
+    if tests or any(map(changes, planned)):
+        ask_to_build(session.screen, aws, run.settings, planned)
+        state.allow_writes()
 
-    return before_write
+
+def ask_to_build(screen: Screen, aws: Clients, settings: Settings, planned: Sequence[Planned]) -> None:
+    """The question before the first write. Raises UserError when it is not answered with yes."""
+    if any(map(changes, planned)):
+        screen.say(f"Planned: {counts_of(planned)}.")
+    if aws.endpoint:
+        question = f"Build at {aws.endpoint}, which is not AWS?"
+    else:
+        screen.say()
+        show_cost(screen, aws, settings)
+        question = f"Build in account {aws.account_id}, Region {aws.region}?"
+    prompts.ask(screen, question, flag="--yes")
 
 
 def asks_for_adoption(options: argparse.Namespace) -> bool:
@@ -332,8 +364,8 @@ def run_of(options: argparse.Namespace, aws: Clients, settings: Settings, state:
     )
 
 
-def build(run: conflicts.Run, session: Session, steps: Sequence[Step] = STEPS, *, asking: bool) -> None:
-    """Run the steps. What is somebody else's is told in one message, and before the first write where it can."""
+def build(run: conflicts.Run, session: Session, steps: Sequence[Step]) -> None:
+    """Run the steps. What is somebody else's is told in one message."""
     screen, transcript = session.screen, session.transcript
     began: dict[str, float] = {}
 
@@ -350,10 +382,7 @@ def build(run: conflicts.Run, session: Session, steps: Sequence[Step] = STEPS, *
             show_took(screen, run.aws.waiting.clock() - began[step.name])
         transcript.done(step.name, results)
 
-    with explained(run.aws, run.state):
-        if not run.state.standing:
-            run.state.step = STEPS[0].name
-            conflicts.refuse_before_the_first_write(run, asking=asking)
+    with explained(run.aws):
         try:
             run_steps(run.aws, run.settings, run.state, started=started, ended=ended, steps=steps)
         except NotOurs as met:
@@ -380,12 +409,9 @@ def write_anew(options: argparse.Namespace, settings: Settings, session: Session
             try:
                 recovered = recover(aws, settings, seen, options.deployment, others)
             except CannotRecover as stop:
-                stop.resources = tuple(
-                    (resource.kind, resource.identity, resource.described) for resource in seen.resources
-                )
-                raise
-        state.deployment = recovered.deployment
-        state.resources = recovered.resources
+                found = tuple((resource.kind, resource.identity, resource.described) for resource in seen.resources)
+                raise stop.with_words(resources=found) from stop
+        state.recover(recovered.deployment, recovered.resources)
         show_recovered(screen, recovered)
         if not (options.yes or options.sandbox):
             prompts.ask(

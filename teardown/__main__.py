@@ -12,6 +12,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from provision import STEPS, Step
@@ -19,7 +20,6 @@ from provision.account.inventory import take_inventory
 from provision.account.plan import DryState, Planned, changes
 from provision.account.recovery import TIMES, state_files_in
 from provision.aws import sandbox_process
-from provision.aws.calls import Calls
 from provision.aws.clients import SANDBOX_ACCOUNT, Clients, Target, connect
 from provision.cli.completion import complete
 from provision.cli.deployment import check_state, path_of_state, took_before
@@ -59,7 +59,7 @@ GOOD = "bold green"
 def main(arguments: list[str] | None = None) -> int:
     complete(parser())
     write_any_text()
-    session = Session(Screen(name="teardown"), Calls())
+    session = Session(Screen(name="teardown"))
     again = program("teardown", sys.argv[1:] if arguments is None else arguments)
     return run_program(lambda: teardown(arguments, session), session, again=again)
 
@@ -157,7 +157,7 @@ def close_as_gone(state: State, screen: Screen) -> None:
     closed = "would be closed" if isinstance(state, DryState) else "is closed"
     screen.say(f"The sandbox {state.endpoint} is gone, and everything in it, too. The state file {closed}.", GOOD)
     turn_back(state, None)
-    state.resources = []
+    state.forget_sandbox(state.endpoint)
     state.close_books({"looks": 0, "things": [], "sandbox": "gone"})
 
 
@@ -168,9 +168,15 @@ def teardown_at(path: Path, aws: Clients, options: argparse.Namespace, settings:
         name_other_state_files(path, screen)
         return look_in_account(path, aws, options, settings, screen)
     began = time.monotonic()
-    state = kind_of_state(options).open(path, account=aws.account_id, region=aws.region, endpoint=aws.endpoint)
-    aws.calls.permit = state.permit
-    try:
+    state = kind_of_state(options).open(
+        path,
+        account=aws.account_id,
+        region=aws.region,
+        endpoint=aws.endpoint,
+        on_save=session.transcript.entries,
+        may_write=options.yes or options.sandbox,
+    )
+    with closing(state), aws.calls.guarded_by(state.permit):
         session.write_down("teardown", options.arguments, aws, settings, state, keep=not options.dry_run)
         hide_ids(screen, aws, state)
         show_banner(screen, aws, settings, state, options.sources)
@@ -190,8 +196,6 @@ def teardown_at(path: Path, aws: Clients, options: argparse.Namespace, settings:
             return outcome.DONE
         screen.say("The state file is empty, and has no receipt of a teardown.", "bold")
         return look_in_account(path, aws, options, settings, screen)
-    finally:
-        state.close()
 
 
 def steps_from(state: State, step: Step | None) -> list[Resource]:
@@ -225,7 +229,7 @@ def dry_run(aws: Clients, state: DryState, options: argparse.Namespace, screen: 
         notes = (remark,) if remark else ()
         planned.append(Planned(resource.key, resource.kind, resource.identity, word, calls=calls, notes=notes))
 
-    with explained(aws, state):
+    with explained(aws):
         keep = steps_before(options.back_to)
         take_down(aws, state, tell=note, include_adopted=options.include_adopted, keep=keep)
     show_plan(screen, planned, aws)
@@ -248,7 +252,7 @@ def progress_of(
 def remove_all(aws: Clients, state: State, options: argparse.Namespace, session: Session, began: float) -> int:
     """Show what will go and ask once; then delete it, the last first, and read it back."""
     screen = session.screen
-    with explained(aws, state):
+    with explained(aws):
         stays = what_stays(aws, state, include_adopted=options.include_adopted)
         backwards = steps_from(state, options.back_to)
         show_and_ask(aws, state, options, screen, backwards, stays)
@@ -294,6 +298,7 @@ def show_and_ask(
         where = aws.endpoint or f"account {aws.account_id}, Region {aws.region}"
         restore_one = f", and put back {len(to_put_back)}" if to_put_back else ""
         prompts.ask(screen, f"Remove {plural(len(to_go), 'resource')} from {where}{restore_one}?", flag="--yes")
+    state.allow_writes()
 
 
 def remove_and_prove(
@@ -316,7 +321,7 @@ def remove_and_prove(
     turn_back(state, options.back_to)
     keep = steps_before(options.back_to)
     proving = False
-    progress = progress_of(aws, state, screen, backwards, lambda: PROOF if proving else state.step)
+    progress = progress_of(aws, state, screen, backwards, lambda: PROOF if proving else aws.calls.step)
     with session.progress(progress):
         left = take_down(aws, state, tell=tell, stays=stays, include_adopted=options.include_adopted, keep=keep)
         proving = True

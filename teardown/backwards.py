@@ -73,24 +73,32 @@ def what_stays(aws: Clients, state: State, *, include_adopted: bool = False) -> 
     for resource in state.standing:
         if VERBS[resource.kind].others_on is None or is_to_be_left(state, resource, include_adopted):
             continue
-        state.step = resource.step
-        try:
-            found = VERBS[resource.kind].find(aws, state, resource)
-            if found is None or not is_ours(aws, state, resource, found):
-                continue
-        except Exception as error:  # noqa: BLE001
-            failure(aws, resource, error)
-            continue  # the walk meets the same, and reports it
-        try:
-            refuse_if_others_depend_on(aws, state, resource, found)
-        except StillInUse as kept:
-            stays[resource.key] = kept.what
-        except Exception as error:  # noqa: BLE001
-            stays[resource.key] = f"who else depends on it could not be read: {failure(aws, resource, error)}"
+        with aws.calls.in_step(resource.step):
+            why = why_it_stays(aws, state, resource)
+        if why:
+            stays[resource.key] = why
     for resource in state.standing:
         if resource.key in stays:
             stays = {**what_it_needs(state, resource), **stays}
     return stays
+
+
+def why_it_stays(aws: Clients, state: State, resource: Resource) -> str:
+    """Who else depends on it; "" where nobody does, or it is not ours. What cannot be found the walk reports later."""
+    try:
+        found = VERBS[resource.kind].find(aws, state, resource)
+        if found is None or not is_ours(aws, state, resource, found):
+            return ""
+    except Exception as error:  # noqa: BLE001
+        failure(aws, resource, error)
+        return ""
+    try:
+        refuse_if_others_depend_on(aws, state, resource, found)
+    except StillInUse as kept:
+        return kept.what
+    except Exception as error:  # noqa: BLE001
+        return f"who else depends on it could not be read: {failure(aws, resource, error)}"
+    return ""
 
 
 def what_it_needs(state: State, resource: Resource) -> dict[str, str]:
@@ -130,23 +138,23 @@ def take_down(
     for resource in reversed(state.standing):
         if resource.step in keep:
             continue
-        state.step = resource.step
-        try:
-            leave = is_to_be_left(state, resource, include_adopted)
-            word, remark = remove(aws, state, resource, staying.get(resource.key), leave=leave)
-        except StillInUse as kept:
-            # Somebody may have come since `what_stays` looked: then at least what is not yet deleted stays, too.
-            staying = {**what_it_needs(state, resource), **staying}
-            word, remark = "kept", kept.what
-        except Exception as error:  # noqa: BLE001
-            word, remark = "failed", failure(aws, resource, error)
-        tell(word, resource, remark)
+        with aws.calls.in_step(resource.step):
+            try:
+                leave = is_to_be_left(state, resource, include_adopted)
+                word, remark = remove(aws, state, resource, staying.get(resource.key), leave=leave)
+            except StillInUse as kept:
+                # Somebody may have come since `what_stays` looked: then at least what is not yet deleted stays, too.
+                staying = {**what_it_needs(state, resource), **staying}
+                word, remark = "kept", kept.what
+            except Exception as error:  # noqa: BLE001
+                word, remark = "failed", failure(aws, resource, error)
+            tell(word, resource, remark)
         if word in ("kept", "failed"):
             left[resource.key] = Left(resource, remark)
         elif word != "left":
             for part in [one.resource for one in left.values() if one.resource.parent == resource.key]:
                 # A permission or a stage that could not be deleted by itself was deleted with the function or API.
-                state.gone(part)
+                state.note_gone(part)
                 tell("gone", part, f"it went with {resource.name}")
                 del left[part.key]
     return list(left.values())
@@ -205,7 +213,7 @@ def remove(
     for tries_left in reversed(range(TRIES)):
         found = look(aws, state, resource)
         if found is None:
-            state.gone(resource)
+            state.note_gone(resource)
             return ("deleted", how) if how else ("gone", "it was not there any more")
         over = nothing_to_do(aws, state, resource, found)
         if over is not None:
@@ -239,11 +247,11 @@ def remove(
 def nothing_to_do(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> tuple[str, str] | None:
     """The word and the remark where nothing is to be done: it is put back already, or somebody else's. Else None."""
     if resource.is_adopted and was_restored(aws, state, resource):
-        state.left(resource)
+        state.note_left(resource)
         return "left", "adopted, and as it was found"
     if not is_ours(aws, state, resource, found):
         resource.outputs["namesake"] = immutable_id(resource.kind, found) or "without an id"
-        state.gone(resource)
+        state.note_gone(resource)
         return "gone", "what bears its name now is somebody else's, and was not touched"
     return None
 
@@ -322,8 +330,9 @@ def contents(aws: Clients, state: State) -> dict[str, str]:
     """By key, what is in each recorded table and queue and is deleted with it. Reads only."""
     remarks = {}
     for resource in state.standing:
-        state.step = resource.step
-        if VERBS[resource.kind].contents is not None:
+        if VERBS[resource.kind].contents is None:
+            continue
+        with aws.calls.in_step(resource.step):
             try:
                 remarks[resource.key] = remark_on(aws, state, resource)
             except ClientError as error:
@@ -361,13 +370,13 @@ def prove(aws: Clients, state: State) -> list[Left]:
     began = aws.waiting.clock()
     while unproved:
         for key, resource in list(unproved.items()):
-            state.step = resource.step
-            try:
-                there = is_there(aws, state, resource)
-            except Exception as error:  # noqa: BLE001
-                left[key] = Left(resource, f"it could not be read back: {failure(aws, resource, error)}")
-                del unproved[key]
-                continue
+            with aws.calls.in_step(resource.step):
+                try:
+                    there = is_there(aws, state, resource)
+                except Exception as error:  # noqa: BLE001
+                    left[key] = Left(resource, f"it could not be read back: {failure(aws, resource, error)}")
+                    del unproved[key]
+                    continue
             misses[key] = 0 if there else misses[key] + 1
             if misses[key] == GONE_READS:
                 del unproved[key]
@@ -376,14 +385,14 @@ def prove(aws: Clients, state: State) -> list[Left]:
         if late and waited > GONE_WITHIN_SECONDS and not again:
             again, began = True, aws.waiting.clock()
             for resource in late:
-                state.step = resource.step
-                # Now its tag decides again: to wait for something, its id was enough; to delete it, it is not.
-                resource.status = "deleting"
-                try:
-                    remove(aws, state, resource, None)
-                except Exception as error:  # noqa: BLE001
-                    left[resource.key] = Left(resource, failure(aws, resource, error))
-                    del unproved[resource.key]
+                with aws.calls.in_step(resource.step):
+                    # Now its tag decides again: to wait for something, its id was enough; to delete it, it is not.
+                    resource.status = "deleting"
+                    try:
+                        remove(aws, state, resource, None)
+                    except Exception as error:  # noqa: BLE001
+                        left[resource.key] = Left(resource, failure(aws, resource, error))
+                        del unproved[resource.key]
             continue
         if late and waited > GONE_WITHIN_SECONDS:
             left.update((entry.key, Left(entry, "it is still there although it was deleted")) for entry in late)

@@ -87,7 +87,7 @@ def restore(aws: Clients, state: State, resource: Resource, found: dict[str, Any
             Environment={"Variables": resource.was("Environment", environment)},
         )
         wait_until_updated(aws, name)
-    state.is_restored(resource)
+    state.note_restored(resource)
     aws.lambda_.untag_resource(
         Resource=found["FunctionArn"],
         TagKeys=list(TAG_KEYS),
@@ -119,7 +119,7 @@ def restore_log_group(aws: Clients, state: State, resource: Resource, found: dic
                 logGroupName=name,
                 retentionInDays=days,
             )
-    state.is_restored(resource)
+    state.note_restored(resource)
     aws.logs.untag_resource(
         resourceArn=found["arn"].removesuffix(":*"),
         tagKeys=list(TAG_KEYS),

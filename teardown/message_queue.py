@@ -52,7 +52,7 @@ def restore(aws: Clients, state: State, resource: Resource, found: dict[str, Any
             Attributes=attributes,
         )
         wait_until_ready(aws, resource.identity["QueueName"], attributes)
-    state.is_restored(resource)
+    state.note_restored(resource)
     aws.sqs.untag_queue(
         QueueUrl=found["QueueUrl"],
         TagKeys=list(TAG_KEYS),

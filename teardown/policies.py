@@ -86,7 +86,7 @@ def restore(aws: Clients, state: State, resource: Resource, found: dict[str, Any
             PolicyArn=arn,
             VersionId=version["VersionId"],
         )
-    state.is_restored(resource)
+    state.note_restored(resource)
     aws.iam.untag_policy(
         PolicyArn=arn,
         TagKeys=list(TAG_KEYS),

@@ -89,7 +89,7 @@ def restore(aws: Clients, state: State, resource: Resource, found: dict[str, Any
             RoleName=name,
             PolicyDocument=json.dumps(trust),
         )
-    state.is_restored(resource)
+    state.note_restored(resource)
     aws.iam.untag_role(
         RoleName=name,
         TagKeys=list(TAG_KEYS),

@@ -65,7 +65,7 @@ def restore(aws: Clients, state: State, resource: Resource, found: dict[str, Any
             **({"GlobalSecondaryIndexUpdates": updates} if updates else {}),
         )
         wait_until_ready(aws, name)
-    state.is_restored(resource)
+    state.note_restored(resource)
     aws.dynamodb.untag_resource(
         ResourceArn=found["TableArn"],
         TagKeys=list(TAG_KEYS),

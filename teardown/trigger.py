@@ -56,7 +56,7 @@ def restore(aws: Clients, state: State, resource: Resource, found: dict[str, Any
             ),
             budget=300,
         )
-    state.is_restored(resource)
+    state.note_restored(resource)
     if "Tags" in found:
         aws.lambda_.untag_resource(
             Resource=found["EventSourceMappingArn"],

@@ -20,7 +20,7 @@ from botocore.exceptions import ClientError, ConnectionClosedError, EndpointConn
 from provision import STEPS
 from provision.account.inventory import take_inventory
 from provision.aws.answers import EXPECTED, AnswerLost, Call, NotAWS
-from provision.aws.calls import Calls, UnrecordedWrite
+from provision.aws.calls import Calls, UnrecordedWrite, permit_none
 from provision.aws.clients import SERVICES, Target, client_config, connect
 from provision.aws.operations import READS, SMOKE_TEST_CALLS
 from provision.aws.reasons import TOO_MANY_REQUESTS
@@ -426,7 +426,7 @@ def test_what_trials_may_do_and_what_answers_hold_exists_in_awss_models() -> Non
 
 
 def test_without_a_state_file_no_write_reaches_the_wire(calls: Calls, server: Server) -> None:
-    calls.permit = None
+    calls.permit = permit_none
     with pytest.raises(UnrecordedWrite):
         client(calls, "sqs", server.url).create_queue(QueueName="q")
     assert server.asked == []

@@ -22,7 +22,6 @@ from rich.console import Console
 import provision.__main__
 import provision.cli.ending
 import teardown.__main__
-from provision.aws.calls import Calls
 from provision.cli.session import Session
 from provision.state.file import parse
 from provision.terminal import outcome
@@ -528,7 +527,7 @@ def assert_complete(state: dict[str, Any]) -> None:
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working folder for programs that run in this process, and short sleeps."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(provision.cli.ending, "Sleep", lambda calls: lambda seconds: time.sleep(seconds / 20))
+    monkeypatch.setattr(Session, "sleep", lambda session, seconds: time.sleep(seconds / 20))
     return tmp_path
 
 
@@ -663,15 +662,15 @@ def test_ctrl_c_in_the_middle_of_a_line_is_no_failure(tmp_path: Path) -> None:
         io.BufferedWriter(InterruptedWhileWriting(tmp_path / "talk")), encoding="utf-8", write_through=True
     )
     screen = Screen(talk=Console(file=talk))
-    calls = Calls()
+    session = Session(screen)
 
     def body() -> int:
         screen.say("A line that Ctrl-C interrupts.")
         return 0
 
-    assert provision.cli.ending.run_program(body, Session(screen, calls)) == 0
+    assert provision.cli.ending.run_program(body, session) == 0
     talk.close()
-    assert calls.stopping
+    assert session.calls.stopping
     said = (tmp_path / "talk").read_text()
     assert "Stopping after the call in flight" in said
     assert "A line that Ctrl-C interrupts." in said

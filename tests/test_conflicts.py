@@ -98,7 +98,6 @@ def build_only(deployment: Deployment, *names: str) -> None:
     state = deployment.open(aws)
     for step in STEPS:
         if step.name in names:
-            state.step = step.name
             run_step(step, aws, deployment.settings, state)
     state.close()
 

@@ -20,14 +20,17 @@ from provision.aws.calls import Calls
 from provision.aws.waiting import Wait, Waiting
 from provision.cli.progress import Progress
 from provision.record.durations import FILES, RUNS, typical
+from provision.settings import Settings
 from provision.terminal import screen as screen_module
 from provision.terminal.screen import Screen
 from sandbox import Sandbox
 from tests.rig.clock import Clock, eventually, never
+from tests.rig.deployment import Stranger
 from tests.rig.emulator import Emulator, text
 from tests.rig.programs import Folder
 from tests.rig.screens import memory_screen
 from tests.rig.terminal import ESCAPE, Terminal
+from tests.test_adoption import make_policies
 
 PARTS = {step.name: f"{step.number}/8 {step.title}" for step in STEPS} | {"tests": "Tests of the walkthrough"}
 ROLE = Wait("the role to be seen", "IAM lags behind.", "cannot be assumed", 4.0, 120.0)
@@ -212,7 +215,7 @@ def test_a_question_and_its_answer_stay_on_the_screen(folder: Folder, sandbox: S
         emulator = Emulator(80, 24)
         emulator.feed(terminal.written)
     shown = text(emulator.rows, coloured=False)
-    assert f"1/8 Policies\n\nBuild at {sandbox.url}, which is not AWS? [y/N] y\n    created    policy" in shown, shown
+    assert f"Build at {sandbox.url}, which is not AWS? [y/N] y\n\n1/8 Policies\n    created    policy" in shown, shown
 
 
 def test_a_pipe_that_is_called_a_terminal_gets_no_drawing(folder: Folder, sandbox: Sandbox) -> None:
@@ -234,15 +237,16 @@ def test_what_was_typed_before_the_question_is_no_answer(folder: Folder, sandbox
 
 @pytest.mark.once_more
 def test_while_a_person_is_asked_nothing_is_drawn(folder: Folder, sandbox: Sandbox) -> None:
-    where = ("--endpoint-url", sandbox.url, "--learner", "asked")
+    where = ("--endpoint-url", sandbox.url, "--learner", "asked", "--yes", "--adopt", "--to", "1")
+    make_policies(Stranger(sandbox.url), Settings(learner="asked"))
     with Terminal(folder, 80, "provision", *where) as terminal:
-        terminal.read_until("which is not AWS? [y/N]")
+        terminal.read_until("Take it over? [y/N]")
         while_asked = terminal.raw.partition("[y/N]")[2]
         assert "\x1b[?25h" in terminal.raw, "the cursor is there again"
         assert ESCAPE.sub("", while_asked).strip() == ""
         terminal.type("n\n")
         assert terminal.end() == 1
-    assert "Not done: consent was not given." in terminal.text
+    assert "2 resources with these names exist already" in " ".join(terminal.text.split())
 
 
 # What earlier runs took.

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import provision.__main__
-import provision.state.state
+import provision.state.file
 from provision import STEPS
 from provision.cli.runner import run_step
 from provision.settings import Settings
@@ -47,7 +47,6 @@ def build_only(deployment: CommandLine, *names: str, settings: Settings | None =
     state = deployment.open(aws)
     for step in STEPS:
         if step.name in names:
-            state.step = step.name
             run_step(step, aws, settings or deployment.settings, state)
     state.close()
 
@@ -436,7 +435,7 @@ def test_a_full_disk_is_one_message_and_no_state_file(deployment: CommandLine, m
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(provision.state.state, "write_durably", full)
+        patch.setattr(provision.state.file, "write_durably", full)
         ended = deployment.recover("--yes")
     assert ended.code == 253
     assert_nothing_written(deployment, ended, "No space left on device")

@@ -26,12 +26,12 @@ from provision.aws.operations import DEAD_LETTER_CALLS, SMOKE_TEST_CALLS
 from provision.aws.waiting import Waiting
 from provision.cli.runner import run_steps
 from provision.settings import Settings
-from provision.state import state as state_module
+from provision.state import file as file_module
 from provision.state.entries import TAG, Resource
 from provision.state.file import StateRefused, checksum, parse
 from provision.state.ownership import NotOurs, TagLost, UnknownOwner
 from provision.state.resources import PLACES, names
-from provision.state.state import State
+from provision.state.state import NotAgreed, State
 from provision.terminal import outcome
 from provision.terminal.disk import write_durably
 from sandbox import Sandbox
@@ -703,7 +703,7 @@ def test_the_power_failure_finds_every_weaker_way_to_save(
     path: Path, monkeypatch: pytest.MonkeyPatch, protocol: Callable[[Path, bytes], None]
 ) -> None:
     disk = Disk(path.parent, monkeypatch)
-    monkeypatch.setattr(state_module, "write_durably", protocol)
+    monkeypatch.setattr(file_module, "write_durably", protocol)
     state = opened(path)
     sync_folder(path)
     safe = True
@@ -858,7 +858,7 @@ def test_a_state_file_that_is_killed_while_it_saves_holds_all_it_said_it_had_sav
 HOLDER = """
 import sys, time
 from pathlib import Path
-from provision.state.state import State
+from provision.state.state import NotAgreed, State
 
 held = State.open(Path(sys.argv[1]), account="123456789012", region="us-east-1", endpoint=None)
 print("held", flush=True)
@@ -955,7 +955,7 @@ def test_a_state_file_is_for_one_deployment_and_not_for_another_learners(path: P
         ):
             pytest.fail("the block must not begin")
     assert path.read_bytes() == before
-    state.gone(state.standing[0])
+    state.note_gone(state.standing[0])
     with state.resource("table", "dynamodb:table", found=None, TableName="name-alice"):
         pass
 
@@ -1067,7 +1067,7 @@ def test_what_carries_no_tags_is_as_much_ours_as_its_parent(path: Path) -> None:
         pass
     assert state.results[-1].outcome == "recovered"
     assert kept(path)["resources"][1]["parent"] == "api"
-    state.gone(state.standing[0])
+    state.note_gone(state.standing[0])
     with (
         pytest.raises(NotOurs, match="Staging exists already"),
         state.resource("stage", "apigateway:stage", found=stage, parent="api", stageName="Staging"),
@@ -1246,16 +1246,14 @@ def test_a_deletion_lets_its_writes_pass_and_no_later_ones(guarded: tuple[Client
             write()
 
 
-def test_consent_is_asked_before_the_promise_is_written(path: Path) -> None:
-    state = opened(path)
-
-    def refuse() -> None:
-        raise outcome.UserError("no")
-
-    state.consent = refuse
-    with pytest.raises(outcome.UserError, match="no"):
+def test_before_a_person_has_agreed_no_write_leaves_and_nothing_is_recorded(path: Path) -> None:
+    state = State.open(path, account=ACCOUNT, region="us-east-1", endpoint=None, may_write=False)
+    with pytest.raises(NotAgreed, match="CreateTable was about to be sent, and nobody has agreed"):
         make(state)
     assert not path.exists()
+    state.allow_writes()
+    make(state)
+    assert path.exists()
 
 
 # Deleting.
@@ -1297,7 +1295,7 @@ def test_what_was_to_be_deleted_and_is_wanted_again_is_recorded_as_made(path: Pa
 def test_what_somebody_else_deleted_is_recorded_as_deleted(path: Path) -> None:
     state = opened(path)
     make(state, "one")
-    state.gone(state.standing[0])
+    state.note_gone(state.standing[0])
     assert kept(path)["resources"][0]["status"] == "deleted"
 
 
@@ -1305,11 +1303,11 @@ def test_closed_books_keep_what_is_left_and_the_receipt_until_something_is_made_
     state = opened(path)
     make(state, "one")
     make(state, "two")
-    state.gone(state.standing[1])
+    state.note_gone(state.standing[1])
     state.close_books({"looks": 3})
     assert [entry["key"] for entry in kept(path)["resources"]] == ["one"]
     assert "receipt" not in kept(path)  # something is left, so nothing is proved
-    state.gone(state.standing[0])
+    state.note_gone(state.standing[0])
     state.close_books({"looks": 3})
     assert kept(path)["resources"] == []
     assert kept(path)["receipt"]["looks"] == 3

@@ -66,7 +66,7 @@ def test_before_the_first_write_on_aws_and_at_its_end_the_cost_is_said(deploymen
     on_aws = replace(deployment.connect(), endpoint=None, base_url=None)
     screen = memory_screen()
     with pytest.raises(outcome.UserError, match="Nobody is there to be asked"):
-        provision.__main__.consent(screen, on_aws, deployment.settings, ask=True)()
+        provision.__main__.ask_to_build(screen, on_aws, deployment.settings, [])
     show_still_running(screen, on_aws, deployment.settings, [], to_mend=[])
     assert isinstance(screen.talk.file, io.StringIO)
     said = " ".join(screen.talk.file.getvalue().split())

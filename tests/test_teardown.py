@@ -21,14 +21,14 @@ import pytest
 from botocore.exceptions import ReadTimeoutError
 from botocore.httpsession import URLLib3Session
 
-import provision.state.state
+import provision.state.file
 import teardown.__main__ as program
 from provision import STEPS
 from provision.aws import sandbox_process
 from provision.aws.calls import Calls
 from provision.aws.clients import Clients, Target
 from provision.aws.reasons import STILL_ATTACHED
-from provision.aws.waiting import Waiting
+from provision.aws.waiting import Wait, Waiting
 from provision.cli.ending import run_program
 from provision.cli.options import state_path
 from provision.cli.runner import run_step
@@ -62,7 +62,6 @@ def build_only(deployment: Deployment, *names: str) -> None:
     state = deployment.open(aws)
     for step in STEPS:
         if step.name in names:
-            state.step = step.name
             run_step(step, aws, deployment.settings, state)
     state.close()
 
@@ -113,17 +112,12 @@ class Ended:
         return " ".join(self.said.split())
 
 
-def tear_down(*arguments: str, calls: Calls | None = None) -> Ended:
+def tear_down(*arguments: str) -> Ended:
     """`python -m teardown ARGUMENTS`, in this process, with short sleeps."""
     screen = memory_screen()
-    session = Session(screen, calls or Calls())
-
-    def body() -> int:
-        session.calls.waiting.sleep = short_sleep
-        return program.teardown(list(arguments), session)
-
-    code = run_program(body, session, again="python -m teardown")
-    CONNECTIONS.give_back(calls)
+    session = Session(screen, sleep=short_sleep)
+    code = run_program(lambda: program.teardown(list(arguments), session), session, again="python -m teardown")
+    CONNECTIONS.give_back(session.calls)
     assert isinstance(screen.talk.file, io.StringIO)
     return Ended(code, screen.talk.file.getvalue())
 
@@ -501,14 +495,16 @@ def test_our_own_attachments_that_cannot_be_removed_keep_roles_and_policies_and_
     before = deployment.aws.inventory()
     deployment.build()
 
+    waited: list[list[Wait]] = []
+
     def prepare(clients: Clients, state: State | None) -> None:
+        waited.append(clients.waiting.waited)
         refuse(clients, "iam", "DetachRolePolicy")
         refuse(clients, "lambda_", "RemovePermission")
         refuse(clients, "apigateway", "DeleteStage")
 
     deployment.prepare = prepare
-    calls = Calls()
-    ended = tear_down(*deployment.arguments, "--yes", calls=calls)
+    ended = tear_down(*deployment.arguments, "--yes")
     assert ended.code == 1
     assert recorded(deployment) == [
         "write-policy", "read-policy", "function-role", "function-role/write-policy", "function-role/read-policy",
@@ -517,7 +513,7 @@ def test_our_own_attachments_that_cannot_be_removed_keep_roles_and_policies_and_
     assert "others depend" not in ended.flat
     assert "it went with" in ended.flat
     # AWS was not asked in vain for as long as a detachment may take.
-    assert STILL_ATTACHED.name not in {wait.reason for wait in calls.waiting.waited}
+    assert STILL_ATTACHED.name not in {wait.reason for wait in waited[-1]}
     deployment.prepare = lambda clients, state: None
     assert tear_down(*deployment.arguments, "--yes").code == 0
     assert deployment.aws.inventory() == before
@@ -566,7 +562,7 @@ def test_a_state_file_that_cannot_be_written_ends_it_before_the_next_call(
         durably(path, data)
 
     with monkeypatch.context() as patch:
-        patch.setattr(provision.state.state, "write_durably", fill_the_disk)
+        patch.setattr(provision.state.file, "write_durably", fill_the_disk)
         ended = tear_down(*deployment.arguments, "--yes")
     assert ended.code not in (0, 1, 130)
     assert "No space left on device" in ended.flat
@@ -760,16 +756,18 @@ def test_provision_after_half_a_teardown_completes_and_keeps_the_order(deploymen
 def test_an_interruption_names_the_command_that_goes_on(deployment: AtEndpoint) -> None:
     before = deployment.aws.inventory()
     build_only(deployment, "policies", "table")
-    calls = Calls()
 
-    def press_ctrl_c(**event: Any) -> None:
-        calls.stopping = True  # as the handler of SIGINT does
+    def prepare(clients: Clients, state: State | None) -> None:
+        def press_ctrl_c(**event: Any) -> None:
+            clients.calls.stopping = True  # as the handler of SIGINT does
 
-    deployment.prepare = lambda clients, state: on(clients, "dynamodb", "before-call.DeleteTable", press_ctrl_c)
-    ended = tear_down(*deployment.arguments, "--yes", calls=calls)
+        on(clients, "dynamodb", "before-call.DeleteTable", press_ctrl_c)
+
+    deployment.prepare = prepare
+    ended = tear_down(*deployment.arguments, "--yes")
     assert ended.code == 130
     assert "Go on with: python -m teardown" in ended.flat
-    assert calls.history[-1].operation == "DeleteTable"  # the call in flight was the last
+    assert deployment.calls[-1].operation == "DeleteTable"  # the call in flight was the last
     assert deployment.settings.table not in deployment.aws.inventory()["tables"]
 
     deployment.prepare = lambda clients, state: None

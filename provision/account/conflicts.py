@@ -69,10 +69,11 @@ def in_the_way(run: Run, met: NotOurs | None) -> outcome.UserError:
         return InTheWay("What stood in the way is gone.", advice=("Run the same command again.",))
     tagged = [resource for resource in theirs if resource.tag]
     stop = of_a_deployment(run, theirs, tagged) if tagged else of_somebody(run, seen, theirs, met)
+    means = stop.means
     if seen.unanswered:
-        stop.means += f" Not everything could be looked at: {', '.join(map(str, seen.unanswered))}."
-    stop.resources = tuple((resource.kind, resource.identity, resource.described) for resource in theirs)
-    return stop
+        means += f" Not everything could be looked at: {', '.join(map(str, seen.unanswered))}."
+    resources = tuple((resource.kind, resource.identity, resource.described) for resource in theirs)
+    return stop.with_words(means=means, resources=resources)
 
 
 def is_met(resource: FoundResource, met: NotOurs | None) -> bool:

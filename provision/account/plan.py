@@ -22,8 +22,9 @@ from provision.aws.waiting import Wait, Waiting
 from provision.settings import Settings
 from provision.state import resources
 from provision.state.entries import Difference, Entry, NotYetMade, Resource
+from provision.state.file import StateFile
 from provision.state.ownership import NotOurs
-from provision.state.resources import PLACES, names
+from provision.state.resources import PLACES, names, step_of
 from provision.state.state import State
 
 # An id that AWS has not given yet.
@@ -62,13 +63,24 @@ class WouldWait(Exception):
 class DryState(State):
     """A state file that is read and never written. It notes what each block of a step would do."""
 
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
+    def __init__(self, *arguments: Any, **hooks: Any) -> None:
+        super().__init__(*arguments, **hooks)
         self.as_opened = copy.deepcopy(self.resources)  # what it records, before any record of this plan
         self.planned: dict[str, Planned] = {}
         self.calls: list[Call] = []  # of the block that is open
 
     writes = False
+
+    @classmethod
+    def of(cls, state: State) -> DryState:
+        """The same deployment, for a plan. What a person answers about adoption in it holds for the run, too."""
+        dry = cls(StateFile(state.path, locked=False), copy.deepcopy(state.content()), adopt=state.adopt)
+        dry._adopted = state._adopted
+        return dry
+
+    def forget_plan(self) -> None:
+        """From now on it says again what it records, and not what would be there by the plan."""
+        self.resources = self.as_opened
 
     def save(self) -> None:
         """Nothing: neither account nor state file changes."""
@@ -95,7 +107,7 @@ class DryState(State):
             if found is not None:
                 word = "update"
             else:
-                self._put(Resource(key, kind, self.step, dict(identity), parent=parent))  # as recorded, and no more
+                self._put(Resource(key, kind, step_of(key), dict(identity), parent=parent))  # as recorded, and no more
         except NotOurs as met:
             self.planned[key] = Planned(key, kind, dict(identity), "in the way", theirs=met.theirs)
             raise
@@ -205,36 +217,40 @@ class Answers:
                 parsed["items"].append({**entry, "path": paths[entry["id"]]})
 
 
+@contextmanager
+def answering(aws: Clients) -> Iterator[None]:
+    """Inside the block each write is answered in AWS's place."""
+    answers = Answers()
+    for client in aws.clients:
+        answers.put_on(client)
+    try:
+        yield
+    finally:
+        for client in aws.clients:
+            answers.take_off(client)
+
+
 def make_plan(aws: Clients, settings: Settings, state: DryState, steps: Sequence[Step] = STEPS) -> list[Planned]:
     """Go through the steps without a write; what would become of each resource, in the order of a build.
 
     Of a step in which something is in the way the rest comes later. Everything else that a step raises passes.
     """
     state.check_names(names(aws, settings))
-    waiting, aws.calls.waiting = aws.calls.waiting, DryWaiting.like(aws.calls.waiting)
-    aws.calls.permit = state.permit
-    answers = Answers()
-    for client in aws.clients:
-        answers.put_on(client)
     needs: dict[str, str] = {}
-    try:
+    with aws.calls.planning(state.permit, DryWaiting.like(aws.waiting)), answering(aws):
         for step in steps:
-            state.step = step.name
             if step.name == "stage" and changes(state.planned.get("api")):
                 needs[step.name] = "api"  # what it serves is compared with what the API will be by then
                 continue
-            try:
-                step.load().provision(aws, settings, state)
-            except NotYetMade as later:
-                needs[step.name] = later.args[0]
-            except NotOurs as met:
-                needs[step.name] = met.key
-            except WouldWait as wait:
-                needs[step.name] = f"the end of a wait for {wait}"
-    finally:
-        aws.calls.waiting = waiting
-        for client in aws.clients:
-            answers.take_off(client)
+            with aws.calls.in_step(step.name):
+                try:
+                    step.load().provision(aws, settings, state)
+                except NotYetMade as later:
+                    needs[step.name] = later.args[0]
+                except NotOurs as met:
+                    needs[step.name] = met.key
+                except WouldWait as wait:
+                    needs[step.name] = f"the end of a wait for {wait}"
     planned = []
     called = identities(aws, settings)
     for key, identity in called.items():

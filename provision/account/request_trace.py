@@ -188,10 +188,10 @@ def on_its_way(aws: Clients, item: Item) -> Iterator[None]:
             aws.waiting.poll_until("what was sent, to take it away", item.look, budget=ON_ITS_WAY_SECONDS, every=0.5)
             came = True
         if not came and isinstance(stop, outcome.UserError):
-            stop.means = (
-                f"What was sent is on its way, and may still become item {item.id} of table {item.settings.table}. "
-                "The next trace takes that away, and so does teardown."
-            )
+            raise stop.with_words(
+                means=f"What was sent is on its way, and may still become item {item.id} of table "
+                f"{item.settings.table}. The next trace takes that away, and so does teardown."
+            ) from stop
         raise
 
 
@@ -415,15 +415,15 @@ def follow_poison(aws: Clients, settings: Settings, state: State) -> Generator[H
             until_then = max(receives * pause - (time.time() - sent), 0.0)
             went = take_from_dead_letters(aws, state, message_id, budget=until_then + 60.0 + pause * 2)
         except (Exception, GeneratorExit) as error:
+            remains = False
             with suppress(outcome.UserError), aws.calls.clearing_up():
-                if take_from_dead_letters(aws, state, message_id, budget=1.0) is None and isinstance(
-                    error, outcome.UserError
-                ):
-                    error.means = (
-                        f"Message {message_id} is still in the queue, where only the function may take it. Received "
-                        f"{receives} times, it goes to the dead-letter queue. The next trace --poison takes it away "
-                        "there, and so does teardown."
-                    )
+                remains = take_from_dead_letters(aws, state, message_id, budget=1.0) is None
+            if remains and isinstance(error, outcome.UserError):
+                raise error.with_words(
+                    means=f"Message {message_id} is still in the queue, where only the function may take it. Received "
+                    f"{receives} times, it goes to the dead-letter queue. The next trace --poison takes it away there, "
+                    "and so does teardown."
+                ) from error
             raise
         if went is None:
             raise outcome.UserError(

@@ -26,6 +26,7 @@ class Call:
     answer: dict[str, Any] | None = None  # as botocore parsed it, when it was one
     sent: int = 1  # how often
     repeated: int = 0  # how often it was sent again although AWS may have acted already
+    step: str = ""  # of the run, by name
 
 
 class AnswerLost(Exception):

@@ -27,21 +27,26 @@ class UnrecordedWrite(Exception):
     """A write was about to leave without an entry in the state file: a defect of the suite, stopped before the wire."""
 
 
+def permit_none(call: Call) -> None:
+    """The guard until a state file brings its own: nothing could be recorded, so no write leaves."""
+    raise UnrecordedWrite(f"{call.service} {call.operation} without a state file")
+
+
 @dataclass
 class Calls:
     """Listens on every client it is put on.
 
-    `doubt` is asked before each write and may raise to hold it back: whoever runs the steps may know that it could be a
-    repetition. `permit` is asked after it and raises to stop the write; until a state file sets it none leaves at all.
-    `listeners` are told of each call when it has ended. `stopping` makes the next call raise Interrupted.
+    `permit` is the guard: asked before each write, it raises to stop it. `listeners` are told of each call when it has
+    ended. `step` is the step at work, by name. `stopping` makes the next call raise Interrupted.
     """
 
     waiting: Waiting = field(default_factory=Waiting)
-    doubt: Callable[[Call], None] = lambda call: None
-    permit: Callable[[Call], None] | None = None
+    permit: Callable[[Call], None] = permit_none
     listeners: list[Callable[[Call], None]] = field(default_factory=list)
     history: list[Call] = field(default_factory=list)
     stopping: bool = False
+    is_planning: bool = False
+    step: str = ""
     _parameters: dict[str, Any] = field(default_factory=dict)
     _current: Call | None = None
     _waiter: Waiter | None = None
@@ -53,6 +58,35 @@ class Calls:
     def under_way(self) -> Call | None:
         """The call that has begun and not yet ended."""
         return self._current
+
+    @contextmanager
+    def guarded_by(self, permit: Callable[[Call], None]) -> Iterator[None]:
+        """Inside the block this is the guard."""
+        before, self.permit = self.permit, permit
+        try:
+            yield
+        finally:
+            self.permit = before
+
+    @contextmanager
+    def in_step(self, name: str) -> Iterator[None]:
+        """Inside the block this step is at work; after an error still, for whoever says where that was."""
+        before, self.step = self.step, name
+        yield
+        self.step = before
+
+    @contextmanager
+    def planning(self, permit: Callable[[Call], None], waiting: Waiting) -> Iterator[None]:
+        """Inside the block writes are held back by `permit`, or answered in AWS's place: they are no calls.
+
+        So they are neither counted nor told of. `waiting` is how the block waits.
+        """
+        before, self.waiting, self.is_planning = self.waiting, waiting, True
+        try:
+            with self.guarded_by(permit):
+                yield
+        finally:
+            self.waiting, self.is_planning = before, False
 
     @contextmanager
     def clearing_up(self) -> Iterator[None]:
@@ -91,14 +125,14 @@ class Calls:
             parameters=self._parameters,
             is_read=model.name in READS.get(service, frozenset()),
             started=self.waiting.clock(),
+            step=self.step,
         )
         if self._waiter is not None:
             self._waiter.looks_again(call)
         if not call.is_read:
-            self.doubt(call)
-            if self.permit is None:
-                raise UnrecordedWrite(f"{service} {model.name} without a state file")
             self.permit(call)
+            if self.is_planning:
+                return
         self.history.append(call)
         self._current = call
 

@@ -80,23 +80,25 @@ def trace(given: list[str], session: Session) -> int:
     session.begin(options)
     check_target(command_line, options)
     settings = settings_of(options)
-    with deployment("trace", given, options, settings, session, kind=State) as (aws, state):
-        state.step = "trace"
-        with explained(aws, state):
-            refuse_unless_built(state)
-            if options.poison:
-                receives, pause = poison_takes(aws, state)
-                screen.say(
-                    f"The message will be received {receives} times, {pause} s apart: about {receives * pause} s until "
-                    "it is in the dead-letter queue."
-                )
-                hops = follow_poison(aws, settings, state)
-            else:
-                hops = follow_all(aws, settings, state)
-            with closing(hops):  # when the screen fails, what was sent is taken away all the same
-                for hop in hops:
-                    show_hop(screen, **vars(hop))
-                    session.transcript.hop(**vars(hop))
+    with (
+        deployment("trace", given, options, settings, session, kind=State) as (aws, state),
+        explained(aws),
+        aws.calls.in_step("trace"),
+    ):
+        refuse_unless_built(state)
+        if options.poison:
+            receives, pause = poison_takes(aws, state)
+            screen.say(
+                f"The message will be received {receives} times, {pause} s apart: about {receives * pause} s until "
+                "it is in the dead-letter queue."
+            )
+            hops = follow_poison(aws, settings, state)
+        else:
+            hops = follow_all(aws, settings, state)
+        with closing(hops):  # when the screen fails, what was sent is taken away all the same
+            for hop in hops:
+                show_hop(screen, **vars(hop))
+                session.transcript.hop(**vars(hop))
     screen.say()
     screen.say("Times count from when the client sent. What was sent is gone again.", "dim")
     return outcome.DONE
@@ -122,7 +124,7 @@ def status(given: list[str], session: Session) -> int:
     settings = settings_of(options)
     with (
         deployment("status", given, options, settings, session, kind=DryState) as (aws, state),
-        explained(aws, state),
+        explained(aws),
     ):
         found = states(make_plan(aws, settings, state), state)
         waiting = waiting_messages(aws, settings, found)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from provision.aws import sandbox_process
@@ -15,7 +15,7 @@ from provision.cli.views.banner import hide_ids, show_banner
 from provision.record.durations import typical
 from provision.record.recording import transcripts_in
 from provision.settings import DEFAULT_REGION, Settings
-from provision.state.state import L, State
+from provision.state.state import Adopt, L, State, adopt_nothing
 from provision.terminal import outcome
 from provision.terminal.screen import Screen
 from provision.terminal.shell import program
@@ -51,38 +51,45 @@ def deployment(
     session: Session,
     *,
     kind: type[L],
+    adopt: Adopt = adopt_nothing,
+    may_write: bool = True,
 ) -> Iterator[tuple[Clients, L]]:
     """Clients and state file, until the end of the block; its banner is shown, and the command's transcript begun.
 
     `given` are the command's words. Of a `kind` that writes nothing there is no transcript beside it. Only provision
-    itself starts a sandbox that is asked for and not running.
+    itself starts a sandbox that is asked for and not running. `adopt` and `may_write` are State.open's.
     """
     check_state(options)
     builds = command == "provision"
     screen = session.screen
     aws = connected(options, session, start=builds)
-    state = open_state(aws, options, screen, kind)
-    try:
+    path, on_save = path_of_state(options, aws), session.transcript.entries
+    state = kind.open(
+        path,
+        account=aws.account_id,
+        region=aws.region,
+        endpoint=aws.endpoint,
+        adopt=adopt,
+        on_save=on_save,
+        may_write=may_write,
+    )
+    with closing(state), aws.calls.guarded_by(state.permit):
+        begin_anew(aws, state, screen)
         words = given if builds else [command, *given]
         session.write_down(command, words, aws, settings, state, keep=kind is State)
         hide_ids(screen, aws, state)
         show_banner(screen, aws, settings, state, options.sources)
         yield aws, state
-    finally:
-        state.close()
 
 
-def open_state(aws: Clients, options: argparse.Namespace, screen: Screen, kind: type[L]) -> L:
-    """The deployment's state file, locked. One of a sandbox that is gone begins anew."""
-    path = path_of_state(options, aws)
-    state = kind.open(path, account=aws.account_id, region=aws.region, endpoint=aws.endpoint)
-    if state.endpoint != aws.endpoint:
-        if state.standing:
-            gone = f"The sandbox {state.endpoint} is gone, and what was in it, too."
-            screen.warn(f"{gone} {'Building' if kind is State else 'A run would build'} anew in {aws.endpoint}.")
-        state.forget_sandbox(str(aws.endpoint))
-    aws.calls.permit = state.permit
-    return state
+def begin_anew(aws: Clients, state: State, screen: Screen) -> None:
+    """Where a state file's sandbox is gone, so is what it records."""
+    if state.endpoint == aws.endpoint:
+        return
+    if state.standing:
+        gone = f"The sandbox {state.endpoint} is gone, and what was in it, too."
+        screen.warn(f"{gone} {'Building' if type(state) is State else 'A run would build'} anew in {aws.endpoint}.")
+    state.forget_sandbox(str(aws.endpoint))
 
 
 def connected(options: argparse.Namespace, session: Session, *, start: bool = True) -> Clients:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import signal
-import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -14,13 +13,11 @@ from botocore.exceptions import ConnectionError as BotocoreConnectionError
 from botocore.exceptions import HTTPClientError
 
 from provision import STEPS
-from provision.aws.calls import Calls
 from provision.aws.clients import Clients
 from provision.cli.errors import explain
 from provision.cli.options import FOLDER
 from provision.cli.session import Session
 from provision.record import log
-from provision.state.state import State
 from provision.terminal import outcome
 from provision.terminal.redaction import without_secrets
 
@@ -50,8 +47,6 @@ def run_program(body: Callable[[], int], session: Session, *, again: str = "") -
             screen.finish(stop.exit_code)
         return stop.exit_code
 
-    calls.waiting.tell = session.wait
-    calls.waiting.sleep = Sleep(calls)
     previous = {number: signal.signal(number, stop_softly) for number in (signal.SIGINT, signal.SIGTERM)}
     go_on = f"Go on with: {again}" if again else "Running the same command again goes on where this run stopped."
     try:
@@ -68,9 +63,8 @@ def run_program(body: Callable[[], int], session: Session, *, again: str = "") -
         return ended(outcome.UserError("Interrupted.", means=means, advice=(go_on,), exit_code=outcome.INTERRUPTED))
     except outcome.UserError as stop:
         log.ROOM.debug("stopped by", exc_info=stop)
-        if stop.exit_code == outcome.INTERRUPTED and not stop.advice:
-            stop.advice = (go_on,)
-        return ended(stop)
+        goes_on = stop.exit_code == outcome.INTERRUPTED and not stop.advice
+        return ended(stop.with_words(advice=(go_on,)) if goes_on else stop)
     except Exception as error:  # noqa: BLE001 - the last place that can turn it into a message
         log.ROOM.debug("ended by", exc_info=error)
         return ended(explain(error, step="outside the steps", profile=None) or unexpected(error))
@@ -78,20 +72,6 @@ def run_program(body: Callable[[], int], session: Session, *, again: str = "") -
         log.end()
         for number, handler in previous.items():
             signal.signal(number, handler)
-
-
-class Sleep:
-    """time.sleep in short pieces, so that Ctrl-C ends a wait at once."""
-
-    def __init__(self, calls: Calls) -> None:
-        self.calls = calls
-
-    def __call__(self, seconds: float) -> None:
-        until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0:
-            if self.calls.stopping:
-                raise outcome.Interrupted
-            time.sleep(min(left, 0.2))
 
 
 def unexpected(error: Exception) -> outcome.UserError:
@@ -113,17 +93,22 @@ def unexpected(error: Exception) -> outcome.UserError:
 
 
 @contextmanager
-def explained(aws: Clients, state: State | None = None, *, step: str = "") -> Iterator[None]:
-    """Errors of AWS and of the connection inside the block become a Stop that says what they mean at this step."""
+def explained(aws: Clients, *, step: str = "") -> Iterator[None]:
+    """Errors of AWS and of the connection inside the block become a UserError that says what they mean.
+
+    At the step that is at work, unless `step` says it in words.
+    """
     try:
         yield
     except Exception as error:
-        if state is not None:
-            step = next((f"{one.number} ({one.title})" for one in STEPS if one.name == state.step), state.step)
-        stop = explain(error, step=step, profile=aws.profile)
+        at = aws.calls.step
+        at = step or next((f"{one.number} ({one.title})" for one in STEPS if one.name == at), at)
+        stop = explain(error, step=at, profile=aws.profile)
         if stop is None or stop is error:
             raise
         if str(aws.endpoint).startswith("sandbox:") and isinstance(error, (HTTPClientError, BotocoreConnectionError)):
-            stop.means = f"The local AWS, {aws.endpoint}, does not answer: most likely it was stopped."
-            stop.advice = ("Run the same command again, when this one has ended: it finds or starts a sandbox.",)
+            stop = stop.with_words(
+                means=f"The local AWS, {aws.endpoint}, does not answer: most likely it was stopped.",
+                advice=("Run the same command again, when this one has ended: it finds or starts a sandbox.",),
+            )
         raise stop from error

@@ -174,9 +174,10 @@ def settings_of(options: argparse.Namespace) -> Settings:
             as_written=getattr(options, "as_written", False),
         )
     except BadSetting as error:
+        what = error.what
         for name in ("learner", "runtime"):
-            error.what = error.what.replace(f"--{name}", source_of(options, name))
-        raise
+            what = what.replace(f"--{name}", source_of(options, name))
+        raise error.with_words(what=what) from error
 
 
 def variant_arguments(options: argparse.Namespace) -> list[str]:

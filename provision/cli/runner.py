@@ -25,7 +25,7 @@ from provision.state.state import State
 # How often a step is run after lost answers. Each time its look finds what the lost call made, if it did.
 TRIES = 6
 # Seconds before the first such look; before each later one twice as many, until there are eight. A look that comes too
-# early makes nothing twice: AWS refuses the second create of a name, and the others are held back (see Doubts).
+# early makes nothing twice: AWS refuses the second create of a name, and the others are held back (see DuplicateGuard).
 FIRST_READ_SECONDS = 1.0
 
 # The creates that AWS would carry out again without a word (names of APIs repeat, deployments and versions have none).
@@ -51,9 +51,10 @@ class NotVisibleYet(Exception):
 
 
 class DuplicateGuard:
-    """Which creates might be repetitions, and how many more looks each of them takes. Asked before each write."""
+    """The guard of a step: before `permit` it holds back the creates that might be repetitions, for some more looks."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, permit: Callable[[Call], None]) -> None:
+        self.permit = permit
         self.looks_left: dict[str, int] = {}
         for entry in state.standing:
             # A stage is deployed anew whenever the API was updated, so only an unfinished one is in doubt.
@@ -71,6 +72,7 @@ class DuplicateGuard:
             self.looks_left[what] -= 1
             raise NotVisibleYet(call)
         self.looks_left.pop(what, None)
+        self.permit(call)
 
     @staticmethod
     def what(call: Call) -> str:
@@ -94,27 +96,26 @@ def run_steps(
     """
     state.check_names(names(aws, settings))
     for step in steps:
-        state.step = step.name
-        started(step)
-        first = len(state.results)
-        try:
-            run_step(step, aws, settings, state)
-        finally:
-            ended(step, state.results[first:])
+        with aws.calls.in_step(step.name):
+            started(step)
+            first = len(state.results)
+            try:
+                run_step(step, aws, settings, state)
+            finally:
+                ended(step, state.results[first:])
 
 
 def run_step(step: Step, aws: Clients, settings: Settings, state: State) -> None:
     first = len(state.results)
-    doubts = DuplicateGuard(state)
-    aws.calls.doubt = doubts
+    guard = DuplicateGuard(state, aws.calls.permit)
     again = RetryBudget(aws)
-    try:
+    with aws.calls.guarded_by(guard):
         while True:
             try:
                 step.load().provision(aws, settings, state)
                 return
             except AnswerLost as lost:
-                doubts.answer_lost(lost.call)
+                guard.answer_lost(lost.call)
                 again.after_lost_answer(lost)
             except NotVisibleYet as unseen:
                 again.after_no_sight(unseen)
@@ -124,8 +125,6 @@ def run_step(step: Step, aws: Clients, settings: Settings, state: State) -> None
                 again.after_contradiction(error)
             finally:
                 state.results[first:] = once_each(state.results[first:])
-    finally:
-        aws.calls.doubt = lambda call: None
 
 
 class RetryBudget:

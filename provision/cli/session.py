@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from provision.aws.calls import Calls
 from provision.aws.clients import Clients
-from provision.aws.waiting import Wait
+from provision.aws.waiting import Wait, Waiting
 from provision.cli.options import FOLDER
 from provision.cli.progress import Progress
 from provision.record import log
@@ -27,14 +28,15 @@ from provision.terminal.writing import writing
 class Session:
     """What a program has before it reads its command line, and hands to the command that it is.
 
-    The transcript is the first that hears of a call which has ended. `log` is where `--debug` writes.
+    The transcript is the first that hears of a call which has ended. `log` is where `--debug` writes. `sleep` takes the
+    place of its own way to wait.
     """
 
-    def __init__(self, screen: Screen, calls: Calls) -> None:
+    def __init__(self, screen: Screen, sleep: Callable[[float], None] | None = None) -> None:
         self.screen = screen
-        self.calls = calls
-        self.transcript = Transcript(calls.waiting, screen.warn)
-        calls.listeners.insert(0, self.transcript.call)
+        self.calls = Calls(Waiting(sleep=sleep or self.sleep, tell=self.wait))
+        self.transcript = Transcript(self.calls.waiting, screen.warn)
+        self.calls.listeners.append(self.transcript.call)
         self.waits = WaitLines(screen)
         self.log: Path | None = None
         self._progress: Progress | None = None
@@ -110,13 +112,21 @@ class Session:
         finally:
             self._progress = None
 
+    def sleep(self, seconds: float) -> None:
+        """time.sleep in short pieces, so that Ctrl-C ends a wait at once."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            if self.calls.stopping:
+                raise outcome.Interrupted
+            time.sleep(min(left, 0.2))
+
     def wait(self, wait: Wait) -> None:
         """AWS is waited for: said, drawn and written down."""
         log.ROOM.debug("waiting %s", wait)
         if self._progress is not None:
             self._progress.wait(wait)
         self.waits.show(wait)
-        self.transcript.wait(wait, self.calls.under_way)
+        self.transcript.wait(wait, self.calls.under_way, self.calls.step)
 
     def stopped(self, stop: outcome.UserError, transcript: Path | None = None) -> None:
         """Say how it ended; `transcript` is its file, where that tells more."""

@@ -111,11 +111,13 @@ class Recording:
         """
         known = {step.name for step in STEPS}
         parts: list[tuple[str, list[dict[str, Any]]]] = []
+        begun = False  # before it, what a plan looked at belongs to no step yet
         for event in self.events:
+            begun = begun or event["type"] == "step"
             step = event.get("step") if event["type"] != "entry" else event["entry"].get("step")
             if event["type"] == "removed":
                 step = next((name for name, events in reversed(parts) if name), "")
-            name = step if step in known else ""
+            name = step if step in known and begun else ""
             if event["type"] in ("trial", "ended"):
                 name = ""
             if not parts or parts[-1][0] != name:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,7 +60,6 @@ class Transcript:
         """
         self._state = state
         self._entries = {resource.key: _entry(resource) for resource in state.resources}
-        state.saved = self.entries
         first = {
             "type": "transcript",
             "version": VERSION,
@@ -98,7 +97,7 @@ class Transcript:
             "call",
             at=call.started - self._began,
             number=call.number,
-            step=self._step,
+            step=call.step,
             key=self._state.at_work if self._state is not None else None,
             service=call.service,
             operation=call.operation,
@@ -110,14 +109,14 @@ class Transcript:
             sent=call.sent,
         )
 
-    def wait(self, wait: Wait, call: Call | None) -> None:
-        self._write("wait", step=self._step, call=None if call is None else call.number, **vars(wait))
+    def wait(self, wait: Wait, call: Call | None, step: str) -> None:
+        self._write("wait", step=step, call=None if call is None else call.number, **vars(wait))
 
-    def entries(self) -> None:
+    def entries(self, resources: Sequence[Resource]) -> None:
         """The state file has been saved: write what is new in it."""
         if self._state is None:
             return
-        for resource in self._state.resources:
+        for resource in resources:
             entry = _entry(resource)
             if self._entries.get(resource.key) != entry:
                 self._entries[resource.key] = entry
@@ -160,10 +159,6 @@ class Transcript:
         if self._file is not None:
             os.close(self._file)
             self._file = None
-
-    @property
-    def _step(self) -> str:
-        return self._state.step if self._state is not None else ""
 
     # The file.
 

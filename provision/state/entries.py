@@ -160,6 +160,18 @@ class Entry:
         """Remember `value`, which is about to be written over: of what is adopted it is kept, to be put back."""
         self.replaced.setdefault(name, value)
 
+    def keep_as_found(self) -> None:
+        """Into the entry: what is about to be written over of something adopted, and what AWS said of the whole of it.
+
+        The first value stays. Of an environment only what is written over is kept: the values may be secrets.
+        """
+        before = self.resource.before
+        for name, value in self.replaced.items():
+            before.setdefault(name, json.dumps(value))
+        if set(self.replaced) - {"tags"}:
+            found = {name: value for name, value in (self.found or {}).items() if name not in ("Tags", "Environment")}
+            before.setdefault("description", json.dumps(found, default=str))
+
     def must_be_replaced(self, attribute: str, *, found: Any, wanted: Any) -> None:
         """Stop, with CannotUpdate, when `found` is not `wanted`: AWS cannot change this attribute in place."""
         if found != wanted:

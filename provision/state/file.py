@@ -12,14 +12,14 @@ import socket
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any
 
 import portalocker
 
 from provision.state.entries import Resource
 from provision.state.resources import TYPES
 from provision.terminal import outcome
-from provision.terminal.disk import make_folder_durably
+from provision.terminal.disk import make_folder_durably, write_durably
 
 SCHEMA = 1
 
@@ -30,15 +30,6 @@ class StateRefused(outcome.UserError):
 
 def now() -> str:
     return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-
-
-class Bound(Protocol):
-    """What says where a state file belongs."""
-
-    path: Path
-    account: str
-    region: str
-    endpoint: str | None
 
 
 def in_file(resource: Resource) -> dict[str, Any]:
@@ -125,16 +116,53 @@ def read_bytes(path: Path) -> bytes | None:
         ) from error
 
 
-def check_bound_to(state: Bound, account: str, region: str, endpoint: str | None) -> None:
-    """Raise StateRefused unless it belongs to this account, Region and endpoint."""
-    mine = {"account": state.account, "Region": state.region, "endpoint": state.endpoint or "AWS"}
+class StateFile:
+    """The file at a path, read and written as a whole, and held by its lock until `close`.
+
+    `data` is what it holds, None where there is none. Without `locked` it is only read. Raises StateRefused when it
+    cannot be read, or is held by another process.
+    """
+
+    def __init__(self, path: Path, *, locked: bool = True) -> None:
+        # A link would be replaced, and each name of the file had a lock of its own.
+        self.path = path.resolve() if path.is_symlink() else path
+        self._lock = take_lock(self.path) if locked else None
+        self._backed_up = False
+        try:
+            self.data = read_bytes(self.path)
+            if locked:
+                remove_leavings(self.path)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        lock, self._lock = self._lock, None
+        release_lock(lock)
+
+    def write(self, content: dict[str, Any]) -> None:
+        """Write it so that it is whole at every moment; once, what was found is put beside it. Raises StateRefused."""
+        data = (json.dumps({**content, "checksum": checksum(content)}, indent=2) + "\n").encode()
+        try:
+            if self.data is not None and not self._backed_up:
+                write_durably(self.path.with_name(self.path.name + ".backup"), self.data)
+            self._backed_up = True
+            write_durably(self.path, data)
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
+        self.data = data
+
+
+def check_bound_to(path: Path, content: Mapping[str, Any], account: str, region: str, endpoint: str | None) -> None:
+    """Raise StateRefused unless the file's content belongs to this account, Region and endpoint."""
+    mine = {"account": content["account"], "Region": content["region"], "endpoint": content["endpoint"] or "AWS"}
     here = {"account": account, "Region": region, "endpoint": endpoint or "AWS"}
     for what, recorded in mine.items():
         if what == "endpoint" and recorded.startswith("sandbox:") and here[what].startswith("sandbox:"):
             continue  # another sandbox: the one that was recorded is gone, and the caller says so
         if recorded != here[what]:
             raise StateRefused(
-                f"The state file {state.path} belongs to {what} {recorded}, and this run is for {here[what]}.",
+                f"The state file {path} belongs to {what} {recorded}, and this run is for {here[what]}.",
                 means="A state file never acts anywhere but where its resources are.",
                 advice=("Use the matching --profile, --region or --endpoint-url, or another --state PATH.",),
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from provision.state.entries import TAG, Resource
@@ -123,6 +123,43 @@ def goes_on(recorded: Resource, found: Mapping[str, Any]) -> bool:
     if not is_the_recorded(recorded, found) or (recorded.is_adopted and recorded.status == "deleting"):
         return False
     return found.get("Tags") is not None or recorded.status == "created"
+
+
+def whose(
+    deployment: str,
+    key: str,
+    recorded: Resource | None,
+    kind: str,
+    identity: Mapping[str, str],
+    found: Mapping[str, Any],
+    *,
+    may_adopt: Callable[[str], bool],
+) -> str:
+    """Whose what was found is, to be updated: `recorded` is the entry of its key, if there is one.
+
+    "ours"; "recovered" when it is but its creation was not noted (answer lost); "adopted" when somebody else made it
+    and `may_adopt`, told of it in words, consents. Raises NotOurs, TagNotYetVisible or UnknownOwner.
+    """
+    standing = recorded if recorded is not None and recorded.status != "deleted" else None
+    ours = "ours" if standing is not None and standing.status == "created" else "recovered"
+    tag = (found.get("Tags") or {}).get(TAG) or None
+    if tag == deployment:
+        return ours
+    if tag is None and standing is not None and goes_on(standing, found):
+        return "ours"
+    if can_be_tagged(kind, found) and found.get("Tags") is None:
+        raise UnknownOwner(kind, identity)
+    is_recorded = standing is not None and standing.status == "creating" and not standing.is_adopted
+    if "Tags" not in found and is_recorded:
+        # It can carry no tags here. AWS allows one trigger between two, and there was none when it was recorded.
+        return ours
+    theirs = described(kind, found, tag)
+    if tag is None and may_adopt(theirs):
+        return "adopted"
+    known = recorded.outputs.get("id") if recorded is not None else None
+    mine = f"{deployment}, {TYPES[kind].id_field} {known}" if known else deployment
+    refused = TagNotYetVisible if is_recorded and tag is None and known is None else NotOurs
+    raise refused(kind, identity, theirs, mine, key=key, tag=tag)
 
 
 def is_to_be_deleted(deployment: str, resource: Resource, found: Mapping[str, Any]) -> bool:

@@ -226,6 +226,11 @@ ADOPTABLE = tuple(key for key, place in PLACES.items() if TYPES[place.kind].is_a
 IAM = tuple(key for key in ADOPTABLE if PLACES[key].kind.startswith("iam:"))
 
 
+def step_of(key: str) -> str:
+    """The step that makes a resource; "" for a key that only another version knows."""
+    return PLACES[key].step if key in PLACES else ""
+
+
 def names(aws: Clients, settings: Settings) -> dict[str, dict[str, str]]:
     """By the state file's key, the identity of everything that stands by itself, as the steps write it."""
     called = identities(aws, settings, api_id="")

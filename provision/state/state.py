@@ -8,12 +8,11 @@ the folder; one backup of what a run found; a checksum of the content.
 from __future__ import annotations
 
 import copy
-import json
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import Any, TypeVar
 
 from provision.aws.answers import AnswerLost, Call
 from provision.aws.calls import UnrecordedWrite
@@ -21,31 +20,45 @@ from provision.aws.operations import DEAD_LETTER_CALLS, SMOKE_TEST_CALLS
 from provision.state.entries import TAG, Entry, NotYetMade, Resource, ResourceResult
 from provision.state.file import (
     SCHEMA,
+    StateFile,
     StateRefused,
     cannot_write,
     check_bound_to,
-    checksum,
     in_file,
     now,
     parse,
     read_bytes,
-    release_lock,
-    remove_leavings,
-    take_lock,
 )
 from provision.state.ownership import (
     NotOurs,
-    TagNotYetVisible,
-    UnknownOwner,
-    can_be_tagged,
     described,
-    goes_on,
     is_to_be_deleted,
+    whose,
 )
-from provision.state.resources import TYPES, immutable_id
+from provision.state.resources import TYPES, immutable_id, step_of
+from provision.terminal import outcome
 from provision.terminal.disk import write_durably
 
 L = TypeVar("L", bound="State")
+
+# May what a person made be taken over? Told of it by its key, type, identity, and what was found, in words.
+Adopt = Callable[[str, str, Mapping[str, str], str], bool]
+
+
+def adopt_nothing(key: str, kind: str, identity: Mapping[str, str], theirs: str) -> bool:
+    """Without consent, what a person made stays a person's."""
+    return False
+
+
+class NotAgreed(outcome.UserError):
+    """A write was about to leave before a person had agreed to any. It was stopped before the wire."""
+
+    def __init__(self, call: Call) -> None:
+        super().__init__(
+            f"{call.operation} was about to be sent, and nobody has agreed to a change.",
+            means="The plan had foreseen no change here; perhaps something was changed since. Nothing was changed.",
+            advice=("Run the same command again: it makes its plan anew, and asks.",),
+        )
 
 
 class State:
@@ -53,8 +66,16 @@ class State:
 
     writes = True  # a plan's does not, and takes no lock: it is read once, and who writes it replaces it whole
 
-    def __init__(self, path: Path, content: dict[str, Any], saved: bytes | None, lock: IO[str] | None) -> None:
-        self.path = path
+    def __init__(
+        self,
+        file: StateFile,
+        content: dict[str, Any],
+        *,
+        adopt: Adopt = adopt_nothing,
+        on_save: Callable[[Sequence[Resource]], None] = lambda resources: None,
+        may_write: bool = True,
+    ) -> None:
+        self.path = file.path
         self.deployment: str = content["deployment"]
         self.account: str = content["account"]
         self.region: str = content["region"]
@@ -62,38 +83,42 @@ class State:
         self.serial: int = content["serial"]
         self.receipt: dict[str, Any] | None = content.get("receipt")
         self.resources: list[Resource] = [Resource(**entry) for entry in content["resources"]]
-        self.step = ""
         self.results: list[ResourceResult] = []
-        self.consent: Callable[[], None] = lambda: None
-        self.saved: Callable[[], None] = lambda: None  # told whenever the file has been written
-        # Asked with key, kind, identity and what was found, in words: may what a person made be taken over?
-        self.adopt: Callable[[str, str, Mapping[str, str], str], bool] = lambda key, kind, identity, theirs: False
+        self.may_write = may_write  # whether a person has agreed to changes, or need not be asked
+        self.adopt = adopt
+        self._on_save = on_save
         self._adopted: dict[tuple[str, str], bool] = {}  # what was asked, so that a step run again does not ask again
-        self._saved = saved
-        self._backed_up = False
-        self._lock = lock
+        self._file = file
         self._open: list[Entry] = []
         self._deleting: list[Resource] = []
-        self._trial: str | None = None
+        self._smoke_test: str | None = None
         self._unsaved = False  # whether a save failed: then no write leaves before one has succeeded
         self._unanswered: dict[str, Entry] = {}  # by key, what an earlier try began when an answer was lost
 
     # Opening and closing.
 
     @classmethod
-    def open(cls: type[L], path: Path, *, account: str, region: str, endpoint: str | None) -> L:
+    def open(
+        cls: type[L],
+        path: Path,
+        *,
+        account: str,
+        region: str,
+        endpoint: str | None,
+        adopt: Adopt = adopt_nothing,
+        on_save: Callable[[Sequence[Resource]], None] = lambda resources: None,
+        may_write: bool = True,
+    ) -> L:
         """The state file at `path`, locked; a new, unsaved one when there is no file.
+
+        `adopt` decides what may be taken over. `on_save` is told of the resources whenever the file has been written.
+        Without `may_write` no write leaves before `allow_writes`.
 
         Raises StateRefused when it belongs elsewhere, cannot be read, is damaged, or is held by another process.
         """
-        if path.is_symlink():  # else the link would be replaced, and each name of the file had a lock of its own
-            path = path.resolve()
-        lock = take_lock(path) if cls.writes else None
+        file = StateFile(path, locked=cls.writes)
         try:
-            saved = read_bytes(path)
-            if lock is not None:
-                remove_leavings(path)
-            if saved is None:
+            if file.data is None:
                 content = {
                     "schema": SCHEMA,
                     "deployment": f"poc-{secrets.token_hex(4)}",
@@ -103,12 +128,12 @@ class State:
                     "serial": 0,
                     "resources": [],
                 }
-                return cls(path, content, None, lock)
-            state = cls(path, parse(saved, path), saved, lock)
-            check_bound_to(state, account, region, endpoint)
-            return state
+            else:
+                content = parse(file.data, file.path)
+            check_bound_to(file.path, content, account, region, endpoint)
+            return cls(file, content, adopt=adopt, on_save=on_save, may_write=may_write)
         except BaseException:
-            release_lock(lock)
+            file.close()
             raise
 
     @classmethod
@@ -119,8 +144,7 @@ class State:
             parse(saved, path)
 
     def close(self) -> None:
-        lock, self._lock = self._lock, None
-        release_lock(lock)
+        self._file.close()
 
     # Reading.
 
@@ -136,10 +160,11 @@ class State:
 
     def record(self, key: str) -> Resource | None:
         """The entry with this key, unless what it records is deleted."""
-        for resource in self.resources:
-            if resource.key == key and resource.status != "deleted":
-                return resource
-        return None
+        entry = self._entry(key)
+        return None if entry is None or entry.status == "deleted" else entry
+
+    def _entry(self, key: str) -> Resource | None:
+        return next((entry for entry in self.resources if entry.key == key), None)
 
     def outputs(self, key: str) -> dict[str, str]:
         """What an earlier step learned. Raises NotYetMade when that step has not run."""
@@ -162,7 +187,7 @@ class State:
 
     @property
     def is_new(self) -> bool:
-        return self._saved is None
+        return self._file.data is None
 
     @property
     def at_work(self) -> str | None:
@@ -183,7 +208,7 @@ class State:
         parent: str | None = None,
         **identity: str,
     ) -> Iterator[Entry]:
-        """Promise something, make or update it inside the block, and note it.
+        """Record a resource, have it made or updated inside the block, and note what came of it.
 
         `found` is AWS's own description of it, with "Tags" as a dictionary (None where they could not be read), or
         None when there is none. What can carry no tags names the key of its `parent`, whose ownership it shares.
@@ -193,7 +218,7 @@ class State:
         leaves the file as it is. Raises NotOurs or UnknownOwner before the block when `found` is somebody else's, and
         StateRefused when the state file records another resource in this place.
         """
-        recorded = next((resource for resource in self.resources if resource.key == key), None)
+        recorded = self._entry(key)
         if recorded is not None and parent is None and recorded.status != "deleted" and recorded.identity != identity:
             raise self._made_for_another(recorded, identity)
         how = "created"
@@ -213,8 +238,7 @@ class State:
         entry.resource.status = "created"
         # Compared with what the file has by now, which may be the record: a resource that is made again within a
         # second, with the same outputs, otherwise equals the entry from before and stays "creating" on the disk.
-        in_file = next((one for one in self.resources if one.key == key), None)
-        if entry.resource != in_file or self._unsaved:
+        if entry.resource != self._entry(key) or self._unsaved:
             self._put(entry.resource)
             self.save()
         entry.go_on_from(self._unanswered.pop(key, None))
@@ -233,20 +257,20 @@ class State:
         how: str,
     ) -> Resource:
         """The entry as it will be: the recorded one when the resource is there, else one that begins anew."""
-        if found is not None:
-            resource = Resource(key, kind, self.step, dict(identity), since=now())
-            if how == "adopted":
-                resource.origin = "adopted"
-            elif recorded is not None:
-                resource = copy.deepcopy(recorded)
-            known = immutable_id(kind, found)
-            if known is not None:
-                resource.outputs["id"] = known
-            if resource.status in ("deleting", "deleted"):  # it is there, and wanted again
-                resource.status = "created"
-            resource.identity = dict(identity)
+        resource = Resource(key, kind, step_of(key), dict(identity), since=now())
+        if found is None:
             return resource
-        return Resource(key, kind, self.step, dict(identity), since=now())
+        if how == "adopted":
+            resource.origin = "adopted"
+        elif recorded is not None:
+            resource = copy.deepcopy(recorded)
+        known = immutable_id(kind, found)
+        if known is not None:
+            resource.outputs["id"] = known
+        if resource.status in ("deleting", "deleted"):  # it is there, and wanted again
+            resource.status = "created"
+        resource.identity = dict(identity)
+        return resource
 
     def check_names(self, names: Mapping[str, Mapping[str, str]]) -> None:
         """Raise StateRefused where something recorded has another identity than `names` says of its key.
@@ -275,36 +299,23 @@ class State:
         found: Mapping[str, Any],
         parent: str | None,
     ) -> str:
-        """Raise unless `found` is this deployment's, or may be taken over.
-
-        "ours"; "recovered" when it is but its creation was not noted (answer lost); "adopted" when somebody else
-        made it and consent was given.
-        """
-        standing = recorded if recorded is not None and recorded.status != "deleted" else None
-        ours = "ours" if standing is not None and standing.status == "created" else "recovered"
+        """As ownership.whose says; what can carry no tags is its parent's."""
         if parent is not None:
             owner = self.record(parent)
             if owner is None:
                 raise NotOurs(kind, identity, "no parent of this deployment", self.deployment, key=key)
-            return "adopted" if standing is None and owner.is_adopted else ours
-        tag = (found.get("Tags") or {}).get(TAG) or None
-        if tag == self.deployment:
-            return ours
-        if tag is None and standing is not None and goes_on(standing, found):
-            return "ours"
-        if can_be_tagged(kind, found) and found.get("Tags") is None:
-            raise UnknownOwner(kind, identity)
-        is_promised = standing is not None and standing.status == "creating" and not standing.is_adopted
-        if "Tags" not in found and is_promised:
-            # It can carry no tags here. AWS allows one trigger between two, and there was none when it was recorded.
-            return ours
-        theirs = described(kind, found, tag)
-        if tag is None and self._may_adopt(key, kind, identity, found, theirs):
-            return "adopted"
-        known = recorded.outputs.get("id") if recorded is not None else None
-        mine = f"{self.deployment}, {TYPES[kind].id_field} {known}" if known else self.deployment
-        refused = TagNotYetVisible if is_promised and tag is None and known is None else NotOurs
-        raise refused(kind, identity, theirs, mine, key=key, tag=tag)
+            if owner.is_adopted and self.record(key) is None:
+                return "adopted"
+            return "ours" if recorded is not None and recorded.status == "created" else "recovered"
+        return whose(
+            self.deployment,
+            key,
+            recorded,
+            kind,
+            identity,
+            found,
+            may_adopt=lambda theirs: self._may_adopt(key, kind, identity, found, theirs),
+        )
 
     def _may_adopt(
         self, key: str, kind: str, identity: Mapping[str, str], found: Mapping[str, Any], theirs: str
@@ -364,18 +375,18 @@ class State:
             yield
             resource.outputs["left"] = "as it was found"
 
-    def is_restored(self, resource: Resource) -> None:
+    def note_restored(self, resource: Resource) -> None:
         """Record that all but the tag is as it was: only now the tag, which proves that it was ours, may go."""
         if set(resource.before) - {"tags"}:
             resource.before = {name: value for name, value in resource.before.items() if name == "tags"}
             self.save()
 
-    def left(self, resource: Resource) -> None:
+    def note_left(self, resource: Resource) -> None:
         """Record that what was to be adopted is as it was found, and nobody's concern here any more."""
         resource.outputs["left"] = "as it was found"
-        self.gone(resource)
+        self.note_gone(resource)
 
-    def gone(self, resource: Resource) -> None:
+    def note_gone(self, resource: Resource) -> None:
         """Record that somebody else deleted `resource`, or that it never came to be."""
         resource.status = "deleted"
         resource.since = now()
@@ -384,23 +395,28 @@ class State:
     @contextmanager
     def smoke_test(self, name: str) -> Iterator[None]:
         """A smoke test: inside the block the calls of SMOKE_TEST_CALLS may leave, to resources that are recorded."""
-        self._trial = name
+        self._smoke_test = name
         try:
             yield
         finally:
-            self._trial = None
+            self._smoke_test = None
+
+    def allow_writes(self) -> None:
+        """A person has agreed to what is going to be changed."""
+        self.may_write = True
 
     def permit(self, call: Call) -> None:
         """The guard: let a write leave only under a record that is on the disk, a deletion, or a smoke test."""
-        if not self._open and not self._deleting and not self._trial_allows(call):
-            raise UnrecordedWrite(f"{call.service} {call.operation} in step {self.step!r}")
-        self.consent()
+        if not self._open and not self._deleting and not self._smoke_test_allows(call):
+            raise UnrecordedWrite(f"{call.service} {call.operation} without a record")
+        if not self.may_write:
+            raise NotAgreed(call)
         changed = self._unsaved
         for entry in self._open:
-            recorded = next((one for one in self.resources if one.key == entry.resource.key), None)
+            recorded = self._entry(entry.resource.key)
             is_recorded = recorded is not None and recorded.status in ("creating", "created")
             if entry.is_adopted:
-                keep_as_found(entry)
+                entry.keep_as_found()
             anew = entry.found is None or entry.is_adopted
             if not is_recorded or (anew and recorded != entry.resource):
                 self._put(entry.resource)
@@ -408,12 +424,12 @@ class State:
         if changed:
             self.save()
 
-    def _trial_allows(self, call: Call) -> bool:
-        if self._trial is not None and call.operation in DEAD_LETTER_CALLS:
+    def _smoke_test_allows(self, call: Call) -> bool:
+        if self._smoke_test is not None and call.operation in DEAD_LETTER_CALLS:
             dead_letters = self.record("dead-letter-queue")
             return dead_letters is not None and call.parameters.get("QueueUrl") == dead_letters.outputs.get("url")
         parameter = SMOKE_TEST_CALLS.get(call.service, {}).get(call.operation)
-        if self._trial is None or parameter is None:
+        if self._smoke_test is None or parameter is None:
             return False
         known = (value for entry in self.standing for value in (*entry.identity.values(), *entry.outputs.values()))
         return str(call.parameters.get(parameter)) in known
@@ -443,7 +459,12 @@ class State:
             with suppress(OSError):  # it harms nobody
                 self.kept_code.unlink(missing_ok=True)
 
-    def forget_sandbox(self, endpoint: str) -> None:
+    def recover(self, deployment: str, resources: list[Resource]) -> None:
+        """Record what an inventory found of a deployment whose state file is lost."""
+        self.deployment = deployment
+        self.resources = resources
+
+    def forget_sandbox(self, endpoint: str | None) -> None:
         """The sandbox this state file belonged to is gone, and its resources with it: begin anew in another one."""
         self.resources = []
         self.endpoint = endpoint
@@ -479,30 +500,6 @@ class State:
         self.serial += 1
         if self.standing:
             self.receipt = None
-        content = self.content()
-        content["checksum"] = checksum(content)
-        data = (json.dumps(content, indent=2) + "\n").encode()
-        try:
-            if self._saved is not None and not self._backed_up:
-                write_durably(self.path.with_name(self.path.name + ".backup"), self._saved)
-            self._backed_up = True
-            write_durably(self.path, data)
-        except OSError as error:
-            raise cannot_write(self.path, error) from error
-        self._saved = data
+        self._file.write(self.content())
         self._unsaved = False
-        self.saved()
-
-
-def keep_as_found(entry: Entry) -> None:
-    """Keep what is about to be written over of something adopted, and what AWS said of the whole of it.
-
-    The first value stays. Of an environment only what is written over is kept: the values may be secrets.
-    """
-    for name, value in entry.replaced.items():
-        entry.resource.before.setdefault(name, json.dumps(value))
-    if set(entry.replaced) - {"tags"}:
-        description = {
-            name: value for name, value in (entry.found or {}).items() if name not in ("Tags", "Environment")
-        }
-        entry.resource.before.setdefault("description", json.dumps(description, default=str))
+        self._on_save(self.resources)

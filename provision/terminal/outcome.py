@@ -43,6 +43,23 @@ class UserError(Exception):
         if exit_code is not None:
             self.exit_code = exit_code
 
+    def with_words(
+        self,
+        *,
+        what: str = "",
+        means: str | None = None,
+        advice: tuple[str, ...] | None = None,
+        resources: tuple[tuple[str, dict[str, str], str], ...] = (),
+    ) -> UserError:
+        """The same ending, told otherwise by who knows more; to be raised from this one."""
+        return UserError(
+            what or self.what,
+            means=self.means if means is None else means,
+            advice=self.advice if advice is None else advice,
+            resources=resources or self.resources,
+            exit_code=self.exit_code,
+        )
+
 
 class Declined(UserError):
     """A person was asked and did not say yes."""

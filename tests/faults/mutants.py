@@ -78,7 +78,7 @@ def sdk_retries_left_on(world: World) -> None:
 @mutant("build", "killed after")
 def intent_after_the_call(world: World) -> None:
     """The record is saved after the call instead of before it."""
-    put(State, "permit", lambda state, call: state.consent())
+    put(State, "permit", lambda state, call: None)
 
 
 @mutant("build", "reset after", "timeout after", calls=("CreateRestApi", "CreateDeployment"))
@@ -146,7 +146,7 @@ def the_file_is_written_in_place(world: World) -> None:
             provision.terminal.disk.os.fsync(file.fileno())
         disk.platter.fsync_folder()
 
-    put(provision.state.state, "write_durably", write_in_place)
+    put(provision.state.file, "write_durably", write_in_place)
 
 
 @mutant("build", "killed after", "reset after")
@@ -204,8 +204,8 @@ def a_new_deployment_each_time(world: World) -> None:
     """The deployment's name is made up anew by each run."""
     init = State.__init__
 
-    def forgetful(state: State, path: Path, content: dict[str, Any], saved: Any, lock: Any) -> None:
-        init(state, path, content, saved, lock)
+    def forgetful(state: State, *arguments: Any, **hooks: Any) -> None:
+        init(state, *arguments, **hooks)
         state.deployment = f"poc-{provision.state.state.secrets.token_hex(4)}"
 
     put(State, "__init__", forgetful)

@@ -24,8 +24,8 @@ import provision.account.smoke_tests
 import provision.aws.clients
 import provision.aws.sandbox_process
 import provision.cli.deployment
-import provision.cli.ending
-import provision.state.state
+import provision.cli.session
+import provision.state.file
 import teardown.__main__
 from provision.aws.calls import Calls
 from provision.aws.clients import Sourced, client_config
@@ -169,43 +169,37 @@ class World:
     def installed(self) -> Iterator[World]:
         """The programs see this account, clock and disk for as long as the block lasts."""
         running = provision.aws.sandbox_process.Running(SANDBOX, URL, os.getpid(), Path("sandbox.json"))
-        take_lock = provision.state.state.take_lock
+        take_lock = provision.state.file.take_lock
 
         def remember_lock(path: Path) -> Any:
             lock = take_lock(path)
             self.locks.append(lock)
             return lock
 
-        waiting = Waiting
-
-        def make_tap() -> Calls:
+        def make_tap(waiting: Waiting) -> Calls:
             for client in self.clients.values():
                 self._forget_tap(client)
-            calls = Calls(waiting=waiting(clock=self.clock))
+            calls = Calls(waiting=waiting)
             self.on_tap(calls)
             return calls
 
-        class Sleep:
-            def __init__(sleep, calls: Calls) -> None:
-                sleep.calls = calls
-
-            def __call__(sleep, seconds: float) -> None:
-                self.sleep(seconds)
-                if sleep.calls.stopping:
-                    raise provision.terminal.outcome.Interrupted
+        def sleep(session: provision.cli.session.Session, seconds: float) -> None:
+            self.sleep(seconds)
+            if session.calls.stopping:
+                raise provision.terminal.outcome.Interrupted
 
         asked = provision.aws.clients._Asked(
             self.session, Sourced(REGION, "the walkthrough's"), URL, "throw-away ones of the sandbox"
         )
         changes: list[tuple[Any, str, Any]] = [
-            (provision.__main__, "Calls", make_tap),
-            (teardown.__main__, "Calls", make_tap),
-            (provision.cli.ending, "Sleep", Sleep),
+            (provision.cli.session, "Calls", make_tap),
+            (provision.cli.session, "Waiting", lambda **how: Waiting(clock=self.clock, **how)),
+            (provision.cli.session.Session, "sleep", sleep),
             (provision.cli.deployment, "start_sandbox", lambda folder, screen: (SANDBOX, URL)),
             (provision.aws.clients, "_ask_sandbox", lambda target: asked),
             (provision.aws.clients, "_clients", lambda asked, target: dict(self.clients)),
             (provision.account.smoke_tests, "post", self._post),
-            (provision.state.state, "take_lock", remember_lock),
+            (provision.state.file, "take_lock", remember_lock),
             (provision.aws.sandbox_process, "find", lambda folder: running),
             (provision.aws.sandbox_process, "stop", lambda running: None),
             (botocore.waiter, "time", types.SimpleNamespace(sleep=self.sleep)),

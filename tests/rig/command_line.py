@@ -89,15 +89,11 @@ def short_sleep(seconds: float) -> None:
 def run(program: Callable[..., int], name: str, *arguments: str) -> Ended:
     """`python -m NAME ARGUMENTS`."""
     screen = memory_screen(name)
-    session = Session(screen, Calls())
+    session = Session(screen, sleep=short_sleep)
     talk, data = screen.talk.file, screen.data.file  # whatever the program then puts in their places
     assert isinstance(talk, io.StringIO) and isinstance(data, io.StringIO)
 
-    def body() -> int:
-        session.calls.waiting.sleep = short_sleep
-        return program(list(arguments), session)
-
-    code = run_program(body, session, again=f"python -m {name}")
+    code = run_program(lambda: program(list(arguments), session), session, again=f"python -m {name}")
     CONNECTIONS.give_back(session.calls)
     return Ended(code, talk.getvalue(), data.getvalue(), session.calls.history)
 

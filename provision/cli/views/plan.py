@@ -51,13 +51,18 @@ def show_plan(screen: Screen, planned: Sequence[Planned], aws: Clients) -> None:
     screen.tell()
     for one in planned:
         show_planned(screen, one, aws)
-    words = [one.word for one in planned]
-    counts = [f"{words.count(word)} {what}" for word, what in PLANNED.items() if word in words]
+    counts = counts_of(planned)
     screen.tell()
     if not counts:
         screen.tell("Nothing to do: everything is as it should be.")
     else:
-        screen.tell(f"{', '.join(counts)}. Nothing was changed.")
+        screen.tell(f"{counts}. Nothing was changed.")
+
+
+def counts_of(planned: Sequence[Planned]) -> str:
+    """ "12 to create, 1 to update"; empty where there is nothing to do."""
+    words = [one.word for one in planned]
+    return ", ".join(f"{words.count(word)} {what}" for word, what in PLANNED.items() if word in words)
 
 
 def show_planned(screen: Screen, one: Planned, aws: Clients) -> None:
