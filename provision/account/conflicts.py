@@ -23,6 +23,8 @@ LEFT_BY_THE_CLEAN_UP = frozenset({*IAM, "trigger", "log-group"})
 class InTheWay(outcome.UserError):
     """Resources of somebody else's bear names that this deployment needs. They were not touched."""
 
+    code = "not-ours"
+
 
 @dataclass(frozen=True)
 class Run:

@@ -29,6 +29,8 @@ TIMES = 3  # looks for what is not seen: what is missed here would be missing in
 class CannotRecover(outcome.UserError):
     """No state file was written, and nothing in the account was changed."""
 
+    code = "cannot-recover"
+
 
 @dataclass(frozen=True)
 class Recovered:
