@@ -23,6 +23,7 @@ import provision.__main__
 import provision.cli.ending
 import teardown.__main__
 from provision.aws.calls import Calls
+from provision.cli.results import Result
 from provision.cli.session import Session
 from provision.state.file import parse
 from provision.terminal import outcome
@@ -661,11 +662,13 @@ def test_ctrl_c_in_the_middle_of_a_line_is_no_failure(tmp_path: Path) -> None:
     screen = Screen(talk=Console(file=talk))
     calls = Calls()
 
-    def body() -> int:
-        screen.say("A line that Ctrl-C interrupts.")
-        return 0
+    session = Session(screen, calls)
 
-    assert provision.cli.ending.run_program(body, Session(screen, calls)) == 0
+    def body() -> Result:
+        screen.say("A line that Ctrl-C interrupts.")
+        return session.result
+
+    assert provision.cli.ending.run_program(body, session).exit_code == 0
     talk.close()
     assert calls.stopping
     said = (tmp_path / "talk").read_text()

@@ -31,6 +31,7 @@ from provision.aws.reasons import STILL_ATTACHED
 from provision.aws.waiting import Waiting
 from provision.cli.ending import run_program
 from provision.cli.options import state_path
+from provision.cli.results import Result
 from provision.cli.runner import run_step
 from provision.cli.session import Session
 from provision.settings import Settings
@@ -116,13 +117,13 @@ class Ended:
 def tear_down(*arguments: str, calls: Calls | None = None) -> Ended:
     """`python -m teardown ARGUMENTS`, in this process, with short sleeps."""
     screen = memory_screen()
-    session = Session(screen, calls or Calls())
+    session = Session(screen, calls or Calls(), "teardown")
 
-    def body() -> int:
+    def body() -> Result:
         session.calls.waiting.sleep = short_sleep
         return program.teardown(list(arguments), session)
 
-    code = run_program(body, session, again="python -m teardown")
+    code = run_program(body, session, again="python -m teardown").exit_code
     CONNECTIONS.give_back(calls)
     assert isinstance(screen.talk.file, io.StringIO)
     return Ended(code, screen.talk.file.getvalue())
