@@ -181,7 +181,8 @@ def main(arguments: list[str] | None = None) -> int:
     except WrongCommandLine as wrong:
         if asks_for_json(given) or "--json" in given:
             error = outcome.Error("usage", wrong.what)
-            failed = SandboxResult(given[0], exit_code=outcome.USAGE, error=error)
+            command = given[0] if given[0] in DESCRIPTIONS else ""
+            failed = SandboxResult(command, exit_code=outcome.USAGE, error=error)
             screen_of(argparse.Namespace(plain=False, color="auto", output="json")).write_json(asdict(failed))
         raise
     except outcome.UserError as stop:

@@ -10,7 +10,7 @@ import codecs
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -59,7 +59,7 @@ class SandboxResult:
     started: str | None = None
     uptime_seconds: int | None = None
     weather: str | None = None
-    enforced_users: tuple[str, ...] = ()
+    enforced_users: Sequence[str] = ()
     state_dir: str | None = None
     stays: bool | None = None
     moto: str | None = None
@@ -209,17 +209,21 @@ def status(folder: Path, screen: Screen) -> SandboxResult:
     return result_of("status", folder, running, described)
 
 
+DESCRIBED = ("pid", "port", "started", "weather", "enforced_users", "state_dir", "moto", "python")
+
+
 def result_of(
     name: str, folder: Path, running: Running, described: dict[str, Any], *, new: bool | None = None
 ) -> SandboxResult:
-    """Of a running sandbox, by what it says of itself."""
-    known = {**described, "id": running.id, "enforced_users": tuple(described.get("enforced_users", ()))}
+    """Of a running sandbox, by what it says of itself; one of a later version may say more."""
+    known = {member: described[member] for member in DESCRIBED if member in described}
     up = seconds_since(described["started"]) if "started" in described else 0
     return SandboxResult(
         name,
         folder=str(folder),
         running=True,
         new=new,
+        id=running.id,
         url=running.url,
         uptime_seconds=up,
         stays=running.stays,

@@ -16,10 +16,12 @@ import jsonschema
 import pytest
 
 import provision.__main__
+import teardown.__main__
 from provision.account import smoke_tests
 from provision.terminal import outcome
 from provision.terminal.json_values import plain
 from sandbox import Sandbox
+from teardown.backwards import Left
 from tests.rig.command_line import CommandLine, Ended, refuse, run
 from tests.rig.programs import Folder
 
@@ -136,6 +138,18 @@ def test_what_is_left_of_a_teardown_is_in_the_document(deployment: CommandLine) 
     left = document(deployment.take_down("--output", "json"), outcome.LEFT)
     assert left["error"]["code"] == "left" and outcomes(left).count("failed") == 1
     assert "DeleteTable" in next(one["remark"] for one in left["resources"] if one["outcome"] == "failed")
+
+
+def test_what_is_there_again_is_not_told_as_deleted(deployment: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    deployment.provision("--yes", "--to", "3")
+    monkeypatch.setattr(
+        teardown.__main__,
+        "prove",
+        lambda aws, state: [Left(one, "It is there again.") for one in state.resources if one.key == "table"],
+    )
+    left = document(deployment.take_down("--output", "json"), outcome.LEFT)
+    told = [(one["outcome"], one["remark"]) for one in left["resources"] if one["key"] == "table"]
+    assert told == [("failed", "It is there again.")]
 
 
 def test_a_recovery_and_a_plan_with_work_are_documents(deployment: CommandLine) -> None:
