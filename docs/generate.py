@@ -200,7 +200,7 @@ The first line says what happened. Where AWS refused a call these are AWS's own 
 has them, with the error code and the name of the operation. "What it means" says at which step, and what that leaves:
 what was made is in the state file. "What to do" has commands to copy, with your own options, and AWS's request id. Then
 come the files that tell more: the run's transcript, and with `--debug` the log. With `--output json` the parts are
-`what`, `means`, `advice`, `transcript` and `log`.
+`what`, `means`, `advice`, `transcript` and `log`, and there is a [code](json-output.md#errors).
 
 An error that nobody foresaw is a defect of the suite. Then the first line has its name, and the traceback is in a file
 `.provision/error-<time>.log`, without secrets.

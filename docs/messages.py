@@ -148,5 +148,5 @@ def screen_of(stop: outcome.UserError) -> str:
     """What a person sees of it in a terminal, without colours."""
     console = Console(file=io.StringIO(), width=WIDTH, force_terminal=True, color_system=None, emoji=False)
     shown = Screen(talk=console, data=console)
-    shown.stopped(stop)
+    shown.stopped(stop.error())
     return str(console.file.getvalue()).strip("\n")  # type: ignore[attr-defined]

@@ -20,6 +20,7 @@ from typing import Any
 from provision import STEPS, Step
 from provision.account import conflicts
 from provision.account.inventory import take_inventory
+from provision.account.outcomes import outcome_of, planned_of, result_of
 from provision.account.plan import DryState, Planned, changes, make_plan
 from provision.account.recovery import TIMES, CannotRecover, recover, state_files_in
 from provision.account.smoke_tests import run_smoke_tests
@@ -40,6 +41,7 @@ from provision.cli.options import (
     variant_arguments,
 )
 from provision.cli.progress import Progress
+from provision.cli.results import Result
 from provision.cli.runner import run_steps
 from provision.cli.session import Session
 from provision.cli.views.banner import hide_ids, show_place, show_warnings
@@ -47,6 +49,7 @@ from provision.cli.views.build import show_built, show_built_to, show_cost, show
 from provision.cli.views.errata import show_errata
 from provision.cli.views.plan import counts_of, show_plan
 from provision.cli.views.resources import show_recovered
+from provision.errata import ERRATA
 from provision.record.recording import calls_that_made
 from provision.record.views import show_step_ended, show_step_started, show_test, show_tests_started, show_took
 from provision.settings import Settings, runtime_warning
@@ -136,19 +139,25 @@ def check_adoption(parser: argparse.ArgumentParser, options: argparse.Namespace)
 def main(arguments: list[str] | None = None) -> int:
     complete(parser(), PARSERS)
     write_any_text()
-    session = Session(Screen(name="provision"))
-    again = program("provision", sys.argv[1:] if arguments is None else arguments)
-    return run_program(lambda: provision(arguments, session), session, again=again)
+    return run(sys.argv[1:] if arguments is None else arguments).exit_code
 
 
-def provision(arguments: list[str] | None, session: Session) -> int:
+def run(arguments: list[str]) -> Result:
+    """What the command did that this command line means, a failure included. It shows what the program shows.
+
+    Call it in the main thread: while it runs, Ctrl-C and SIGTERM stop it after the call in flight.
+    """
+    session = Session(Screen(), "provision")
+    again = program("provision", arguments)
+    return run_program(lambda: provision(arguments, session), session, again=again, given=arguments)
+
+
+def provision(given: list[str], session: Session) -> Result:
     screen = session.screen
-    given = sys.argv[1:] if arguments is None else arguments
     command_line = parser()
-    if given and given[0] in COMMANDS:
-        return COMMANDS[given[0]](given[1:], session)
-    what = command_line.parse_known_args(given)[0].what
-    if what in COMMANDS:  # behind options
+    what = given[0] if given and given[0] in COMMANDS else command_line.parse_known_args(given)[0].what
+    session.note(command=what)
+    if what in COMMANDS:  # it may stand behind options
         at = next(place for place, word in enumerate(given) if word is what)
         return COMMANDS[what]([*given[:at], *given[at + 1 :]], session)
     options = command_line.parse_args(given)
@@ -156,7 +165,7 @@ def provision(arguments: list[str] | None, session: Session) -> int:
     session.begin(options)
     if options.what == "errata":
         show_errata(screen)
-        return outcome.DONE
+        return session.note(errata=ERRATA)
     check_target(command_line, options)
     check_adoption(command_line, options)
     if options.step:
@@ -180,7 +189,7 @@ def provision(arguments: list[str] | None, session: Session) -> int:
     ) as (aws, state):
         warning = runtime_warning(settings.runtime, list(aws.runtimes), datetime.date.today())
         if warning:
-            screen.warn(warning)
+            session.warn(warning)
         run = run_of(options, aws, settings, state)
         if options.step:
             return lead(run, options, session)
@@ -199,11 +208,12 @@ def provision(arguments: list[str] | None, session: Session) -> int:
             show_built(screen, aws, settings, state, target_arguments(options, aws))
         else:
             show_built_to(screen, steps[-1], target_arguments(options, aws))
-    return outcome.DONE
+    return session.result
 
 
-def dry_run(options: argparse.Namespace, settings: Settings, session: Session) -> int:
+def dry_run(options: argparse.Namespace, settings: Settings, session: Session) -> Result:
     """`--dry-run`: what a run would do. Nothing is written, in the account or in the state file."""
+    session.note(command="plan")
 
     def adopt(key: str, kind: str, identity: Mapping[str, str], theirs: str) -> bool:
         return key in (options.adopt or [])
@@ -215,12 +225,14 @@ def dry_run(options: argparse.Namespace, settings: Settings, session: Session) -
         steps = STEPS[: options.to.number] if options.to else STEPS
         with explained(aws):
             planned = make_plan(aws, settings, state, steps)
+        session.note(*map(planned_of, planned))
         show_plan(session.screen, planned, aws)
         state.forget_plan()
         run = run_of(options, aws, settings, state)
     if any(one.word == "in the way" for one in planned):
         raise conflicts.in_the_way(run, None)
-    return outcome.CHANGES if options.detailed_exitcode and any(map(changes, planned)) else outcome.DONE
+    has_work = options.detailed_exitcode and any(map(changes, planned))
+    return session.note(exit_code=outcome.CHANGES if has_work else outcome.DONE)
 
 
 def progress_of(run: conflicts.Run, screen: Screen, steps: Sequence[Step], *, smoke_tests: bool = False) -> Progress:
@@ -239,11 +251,13 @@ def try_it(run: conflicts.Run, session: Session) -> None:
     show_tests_started(session.screen)
     with explained(run.aws), run.aws.calls.in_step("trials"):
         for smoke_test in run_smoke_tests(run.aws, run.settings, run.state):
-            show_test(session.screen, smoke_test.title, smoke_test.saw)
-            session.transcript.smoke_test(smoke_test.title, smoke_test.saw)
+            session.note(tests=(*session.result.tests, smoke_test))
+            if smoke_test.passed:
+                show_test(session.screen, smoke_test.title, smoke_test.saw)
+                session.transcript.smoke_test(smoke_test.title, smoke_test.saw)
 
 
-def lead(run: conflicts.Run, options: argparse.Namespace, session: Session) -> int:
+def lead(run: conflicts.Run, options: argparse.Namespace, session: Session) -> Result:
     """`--step`: lead through the lesson. With --to the steps up to there are built first."""
     from provision.lesson.guide import Guide  # what reads its pages takes a tenth of a second to import
 
@@ -281,7 +295,7 @@ def lead(run: conflicts.Run, options: argparse.Namespace, session: Session) -> i
     if guide.lead(after=options.to):
         show_built(screen, run.aws, run.settings, run.state, run.where)
         show_what_else(screen, run.where)
-    return outcome.DONE
+    return session.result
 
 
 def check_that_somebody_is_there() -> None:
@@ -377,6 +391,7 @@ def build(run: conflicts.Run, session: Session, steps: Sequence[Step]) -> None:
 
     def ended(step: Step, results: list[ResourceResult]) -> None:
         hide_ids(screen, run.aws, run.state)
+        session.note(*map(result_of, results))
         show_step_ended(screen, step, results, run.settings)
         if screen.presenting:
             show_took(screen, run.aws.waiting.clock() - began[step.name])
@@ -385,19 +400,23 @@ def build(run: conflicts.Run, session: Session, steps: Sequence[Step]) -> None:
     with explained(run.aws):
         try:
             run_steps(run.aws, run.settings, run.state, started=started, ended=ended, steps=steps)
+            if STEPS[-1] in steps:
+                session.note(invoke_url=run.state.outputs("stage")["url"])
         except NotOurs as met:
             raise conflicts.in_the_way(run, met) from met
 
 
-def write_anew(options: argparse.Namespace, settings: Settings, session: Session) -> int:
+def write_anew(options: argparse.Namespace, settings: Settings, session: Session) -> Result:
     """`--recover`: look up what there is, show it, and write the lost state file anew. The account stays as it is."""
     refuse_where_there_is_a_state_file(path_before_connecting(options))
+    session.note(command="recover")
     screen = session.screen
     aws = connected(options, session, start=False)
     path = path_of_state(options, aws)
     refuse_where_there_is_a_state_file(path)
     state = State.open(path, account=aws.account_id, region=aws.region, endpoint=aws.endpoint)
     try:
+        session.note_place(aws)
         show_place(screen, aws, options.sources)
         screen.keep(f"State file     {state.path} (lost)")
         show_warnings(screen, aws)
@@ -412,6 +431,12 @@ def write_anew(options: argparse.Namespace, settings: Settings, session: Session
                 found = tuple((resource.kind, resource.identity, resource.described) for resource in seen.resources)
                 raise stop.with_words(resources=found) from stop
         state.recover(recovered.deployment, recovered.resources)
+        session.note(
+            *(outcome_of(one, "recorded", one.step) for one in recovered.resources),
+            deployment=recovered.deployment,
+            state_file=str(path),
+            learner=settings.learner,
+        )
         show_recovered(screen, recovered)
         if not (options.yes or options.sandbox):
             prompts.ask(
@@ -429,7 +454,7 @@ def write_anew(options: argparse.Namespace, settings: Settings, session: Session
     screen.tell(program("provision", arguments))
     screen.say("To take everything down", "bold")
     screen.tell(program("teardown", arguments))
-    return outcome.DONE
+    return session.result
 
 
 def refuse_where_there_is_a_state_file(path: Path | None) -> None:

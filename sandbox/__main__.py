@@ -23,16 +23,18 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from provision.aws.sandbox_process import FOREIGN, PLAIN_AWS, Running, Wish, forget, remember, who_is_at
 from provision.cli.completion import complete
-from provision.cli.options import FOLDER, Parser, add_screen_options
+from provision.cli.options import FOLDER, Parser, WrongCommandLine, add_screen_options, asks_for_json
 from provision.terminal import outcome
 from provision.terminal.shell import write_any_text
 from sandbox import commands
+from sandbox.commands import SandboxResult
 from sandbox.lifecycle import Sandbox
 from sandbox.weather.forecast import parse as parse_weather
 
@@ -164,7 +166,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 def screen_of(options: argparse.Namespace) -> Screen:
     from provision.terminal.screen import Screen  # late: a sandbox listens before it has anything to say
 
-    screen = Screen(name="sandbox")
+    screen = Screen()
     output = getattr(options, "output", "text")
     screen.use(plain=options.plain, presenting=False, color=options.color, output=output)
     return screen
@@ -176,17 +178,24 @@ def main(arguments: list[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     try:
         options = parse(given)
+    except WrongCommandLine as wrong:
+        if asks_for_json(given) or "--json" in given:
+            error = outcome.Error("usage", wrong.what)
+            command = given[0] if given[0] in DESCRIPTIONS else ""
+            failed = SandboxResult(command, exit_code=outcome.USAGE, error=error)
+            screen_of(argparse.Namespace(plain=False, color="auto", output="json")).write_json(asdict(failed))
+        raise
     except outcome.UserError as stop:
-        screen_of(argparse.Namespace(plain=False, color="auto")).stopped(stop)
+        screen_of(argparse.Namespace(plain=False, color="auto")).stopped(stop.error())
         return stop.exit_code
     if options.command == "run":
-        return ended(lambda: run(options), lambda: screen_of(options))
+        return ended(lambda: run(options), lambda: screen_of(options), "run").exit_code
     screen = screen_of(options)
     with termination_like_ctrl_c():
-        return ended(lambda: background(options, screen), lambda: screen)
+        return ended(lambda: background(options, screen), lambda: screen, options.command).exit_code
 
 
-def background(options: argparse.Namespace, screen: Screen) -> int:
+def background(options: argparse.Namespace, screen: Screen) -> SandboxResult:
     if options.command == "start":
         state_dir = options.state_dir.absolute() if options.state_dir else None
         wish = Wish(options.port, options.weather, tuple(options.enforce), stays=True, state_dir=state_dir)
@@ -198,26 +207,29 @@ def background(options: argparse.Namespace, screen: Screen) -> int:
     return commands.logs(options.folder, options.function, screen, region=options.region, follow=options.follow)
 
 
-def ended(body: Callable[[], int], screen: Callable[[], Screen]) -> int:
-    """Run the body; every ending becomes words on the screen and an exit code."""
+def ended(body: Callable[[], SandboxResult], screen: Callable[[], Screen], command: str) -> SandboxResult:
+    """Run the body; every ending becomes words on the screen and a result."""
+    stop: outcome.UserError | None = None
+    result = SandboxResult(command)
     try:
         try:
-            code = body()
-        except outcome.UserError as stop:
-            code = stop.exit_code
-            screen().stopped(stop)
+            result = body()
+        except outcome.UserError as error:
+            stop = error
         except KeyboardInterrupt:
-            code = outcome.INTERRUPTED
-            screen().stopped(outcome.UserError("Interrupted.", exit_code=code))
-        screen().finish(code)
+            stop = outcome.UserError("Interrupted.", exit_code=outcome.INTERRUPTED)
+        if stop is not None:
+            result = SandboxResult(command, exit_code=stop.exit_code, error=stop.error())
+            screen().stopped(stop.error())
+        screen().write_json(asdict(result))
     except (BrokenPipeError, SystemExit) as end:
         # Whoever read it has seen enough: rich makes an exit of that. Python would say so once more at its end.
         if not isinstance(end, BrokenPipeError) and not isinstance(end.__context__, BrokenPipeError):
             raise
         with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return outcome.DONE
-    return code
+        return SandboxResult(command)
+    return result
 
 
 @contextlib.contextmanager
@@ -242,7 +254,7 @@ def ending_signals() -> list[signal.Signals]:
     return [signal.SIGINT, signal.SIGTERM]
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> SandboxResult:
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
     if options.verbose:
         logging.getLogger("sandbox").setLevel(logging.INFO)
@@ -279,7 +291,7 @@ def run(options: argparse.Namespace) -> int:
         sandbox.stop()
         if record is not None:
             forget(Running(sandbox.id, sandbox.url, os.getpid(), record))
-    return outcome.INTERRUPTED if signal.SIGINT in received else outcome.DONE
+    return SandboxResult("run", exit_code=outcome.INTERRUPTED if signal.SIGINT in received else outcome.DONE)
 
 
 def written_to(record: Path, described: dict[str, Any]) -> None:

@@ -1,7 +1,7 @@
 """The commands about a sandbox in the background: ``start``, ``stop``, ``status`` and ``logs``.
 
-Data goes to stdout, talk to stderr. Each returns the exit code, or raises outcome.UserError; KeyboardInterrupt is for
-the caller.
+Data goes to stdout, talk to stderr. Each returns a SandboxResult, or raises outcome.UserError; KeyboardInterrupt is
+for the caller.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import codecs
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,42 @@ ANY_CREDENTIALS = {
     "AWS_SECRET_ACCESS_KEY": "sandbox",
     "AWS_DEFAULT_REGION": "us-east-1",
 }
+
+
+@dataclass(frozen=True)
+class SandboxResult:
+    """What a command did or found. What does not apply is None or empty.
+
+    `new`: started by this command; `stopped`: the id of the one that it stopped; `stale_record`: there is the record of
+    one that is gone; `stays`: no teardown ends it.
+    """
+
+    command: str
+    program: str = "sandbox"
+    schema: int = 3  # provision/cli/results.py has the same
+    exit_code: int = outcome.DONE
+    folder: str | None = None
+    running: bool | None = None
+    stale_record: bool = False
+    new: bool | None = None
+    stopped: str | None = None
+    id: str | None = None
+    url: str | None = None
+    pid: int | None = None
+    port: int | None = None
+    started: str | None = None
+    uptime_seconds: int | None = None
+    weather: str | None = None
+    enforced_users: Sequence[str] = ()
+    state_dir: str | None = None
+    stays: bool | None = None
+    moto: str | None = None
+    python: str | None = None
+    log: str | None = None
+    function: str | None = None
+    region: str | None = None
+    lines: tuple[str, ...] = ()
+    error: outcome.Error | None = None
 
 
 def say_how_to_use(url: str, screen: Screen) -> None:
@@ -68,7 +105,7 @@ def usable(folder: Path) -> Iterator[None]:
         raise cannot_use(folder, error) from error
 
 
-def start(folder: Path, wish: Wish, screen: Screen) -> int:
+def start(folder: Path, wish: Wish, screen: Screen) -> SandboxResult:
     """Start one unless the folder's is running. Raises UserError where that one is not as wished."""
     with usable(folder):
         before = sandbox_process.find(folder)
@@ -85,14 +122,13 @@ def start(folder: Path, wish: Wish, screen: Screen) -> int:
     described = sandbox_process.describe(running) or {}
     if before is not None:
         refuse_other_wishes(before, described, wish, folder)
-    screen.document |= {"new": before is None, **document(folder, running, described)}
     screen.tell(running.url)
     if before is None:
         screen.keep(f"{running.id} is running, remembered in {running.record}.")
         say_how_to_use(running.url, screen)
     else:
         screen.say(f"{running.id} is running there already.")
-    return outcome.DONE
+    return result_of("start", folder, running, described, new=before is None)
 
 
 def refuse_other_wishes(running: Running, described: dict[str, Any], wish: Wish, folder: Path) -> None:
@@ -124,43 +160,39 @@ def differing(described: dict[str, Any], wish: Wish) -> list[str]:
     return found
 
 
-def stop(folder: Path, screen: Screen) -> int:
+def stop(folder: Path, screen: Screen) -> SandboxResult:
     """Stop the folder's sandbox; success where there is none."""
     with usable(folder):
         running = sandbox_process.find(folder)
         record = folder / sandbox_process.RECORD
-        screen.document |= {"folder": str(folder), "stopped": running.id if running is not None else None}
         if running is None:
             stale = record.exists()
             if stale:
                 record.unlink(missing_ok=True)
             removed = "; the record of one that is gone is removed" if stale else ""
             screen.keep(f"No sandbox is running in {folder}{removed}.")
-            return outcome.DONE
+            return SandboxResult("stop", folder=str(folder))
         kept = (sandbox_process.describe(running) or {}).get("state_dir")
         sandbox_process.stop(running)
-    screen.document["state_dir"] = kept
     if kept:
         screen.keep(f"{running.id} is stopped. To have it again: {command('start', folder, '--state-dir', kept)}")
     else:
         screen.say(f"{running.id} is stopped, and everything in it is gone.")
-    return outcome.DONE
+    return SandboxResult("stop", folder=str(folder), stopped=running.id, state_dir=kept)
 
 
-def status(folder: Path, screen: Screen) -> int:
+def status(folder: Path, screen: Screen) -> SandboxResult:
     """What the folder's sandbox says of itself; 1 where none is running."""
     with usable(folder):
         running = sandbox_process.find(folder)
         described = sandbox_process.describe(running) if running is not None else None
         stale = described is None and (folder / sandbox_process.RECORD).exists()
     if running is None or described is None:
-        screen.document |= {"running": False, "folder": str(folder), "stale_record": stale}
         screen.keep(f"No sandbox is running in {folder}.")
         if stale:
             screen.keep(f"The record {folder / sandbox_process.RECORD} is of one that is gone.")
         screen.keep(f"To start one: {command('start', folder)}")
-        return outcome.LEFT
-    screen.document |= {"running": True, **document(folder, running, described)}
+        return SandboxResult("status", folder=str(folder), running=False, stale_record=stale, exit_code=outcome.LEFT)
     ends = f"by {command('stop', folder)}"
     rows = {
         "running": f"{running.id} at {running.url}",
@@ -174,23 +206,32 @@ def status(folder: Path, screen: Screen) -> int:
     }
     for name, value in rows.items():
         screen.tell(f"{name:<17} {value}")
-    return outcome.DONE
+    return result_of("status", folder, running, described)
 
 
-def document(folder: Path, running: Running, described: dict[str, Any]) -> dict[str, Any]:
-    """A running sandbox, for --output json."""
+DESCRIBED = ("pid", "port", "started", "weather", "enforced_users", "state_dir", "moto", "python")
+
+
+def result_of(
+    name: str, folder: Path, running: Running, described: dict[str, Any], *, new: bool | None = None
+) -> SandboxResult:
+    """Of a running sandbox, by what it says of itself; one of a later version may say more."""
+    known = {member: described[member] for member in DESCRIBED if member in described}
     up = seconds_since(described["started"]) if "started" in described else 0
-    return {
-        "folder": str(folder),
-        "id": running.id,
-        "url": running.url,
-        **described,
-        "uptime_seconds": up,
-        "stays": running.stays,
-    }
+    return SandboxResult(
+        name,
+        folder=str(folder),
+        running=True,
+        new=new,
+        id=running.id,
+        url=running.url,
+        uptime_seconds=up,
+        stays=running.stays,
+        **known,
+    )
 
 
-def logs(folder: Path, function: str | None, screen: Screen, *, region: str, follow: bool) -> int:
+def logs(folder: Path, function: str | None, screen: Screen, *, region: str, follow: bool) -> SandboxResult:
     """The sandbox's own log, or a function's events in CloudWatch Logs, oldest first."""
     with usable(folder):
         running = sandbox_process.find(folder)
@@ -202,11 +243,11 @@ def logs(folder: Path, function: str | None, screen: Screen, *, region: str, fol
             means="What functions wrote is gone with the sandbox that they ran in.",
             advice=(f"Start one: {command('start', folder)}",),
         )
-    screen.document |= {"folder": str(folder), "function": function, "region": region}
-    return show(function_events(running, function, region), running, screen, follow=follow)
+    code, lines = show(function_events(running, function, region), running, screen, follow=follow)
+    return SandboxResult("logs", folder=str(folder), function=function, region=region, exit_code=code, lines=lines)
 
 
-def own_log(folder: Path, running: Running | None, screen: Screen, *, follow: bool) -> int:
+def own_log(folder: Path, running: Running | None, screen: Screen, *, follow: bool) -> SandboxResult:
     log = folder / sandbox_process.LOG
     if not log.exists():
         raise outcome.UserError(
@@ -214,36 +255,35 @@ def own_log(folder: Path, running: Running | None, screen: Screen, *, follow: bo
             means="No sandbox was started in the background there.",
             advice=(f"Start one: {command('start', folder)}",),
         )
-    screen.document |= {"folder": str(folder), "log": str(log)}
     if running is None:
         screen.keep(f"No sandbox is running in {folder}: this is the log of the last one.")
-    return show(new_text(log), running, screen, follow=follow and running is not None)
+    code, lines = show(new_text(log), running, screen, follow=follow and running is not None)
+    return SandboxResult("logs", folder=str(folder), log=str(log), exit_code=code, lines=lines)
 
 
-def show(read: Callable[[], str], running: Running | None, screen: Screen, *, follow: bool) -> int:
-    """What `read` gives, and with `follow` what it gives from then on, until the sandbox has ended."""
+def show(
+    read: Callable[[], str], running: Running | None, screen: Screen, *, follow: bool
+) -> tuple[int, tuple[str, ...]]:
+    """What `read` gives, and with `follow` what it gives from then on, until the sandbox has ended.
+
+    The exit code, and the lines that were there at first.
+    """
     try:
-        show_all(read, running if follow else None, screen)
+        text = read()
+        if not text:
+            screen.say("Nothing yet.")
+        elif not screen.writes_json:
+            show_text(text)
+        if follow and running is not None:
+            while sandbox_process.answers(running):
+                time.sleep(FOLLOW_SECONDS)
+                show_text(read())
+            screen.say(f"{running.id} has ended.")
     except KeyboardInterrupt:
         if not follow:
             raise
-        return outcome.INTERRUPTED  # the way to end it: nothing to be told
-    return outcome.DONE
-
-
-def show_all(read: Callable[[], str], followed: Running | None, screen: Screen) -> None:
-    text = read()
-    screen.document["lines"] = text.splitlines()
-    if not text:
-        screen.say("Nothing yet.")
-    elif not screen.writes_document:
-        show_text(text)
-    if followed is None:
-        return
-    while sandbox_process.answers(followed):
-        time.sleep(FOLLOW_SECONDS)
-        show_text(read())
-    screen.say(f"{followed.id} has ended.")
+        return outcome.INTERRUPTED, ()  # the way to end it: nothing to be told
+    return outcome.DONE, tuple(text.splitlines())
 
 
 def show_text(text: str) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from provision import STEPS, Step
 from provision.account.inventory import take_inventory
+from provision.account.outcomes import outcome_of, planned_of
 from provision.account.plan import DryState, Planned, changes
 from provision.account.recovery import TIMES, state_files_in
 from provision.aws import sandbox_process
@@ -36,6 +37,7 @@ from provision.cli.options import (
     target_arguments,
 )
 from provision.cli.progress import Progress
+from provision.cli.results import Result
 from provision.cli.session import Session
 from provision.cli.views.banner import hide_ids, show_banner
 from provision.cli.views.build import show_counts
@@ -59,9 +61,14 @@ GOOD = "bold green"
 def main(arguments: list[str] | None = None) -> int:
     complete(parser())
     write_any_text()
-    session = Session(Screen(name="teardown"))
-    again = program("teardown", sys.argv[1:] if arguments is None else arguments)
-    return run_program(lambda: teardown(arguments, session), session, again=again)
+    return run(sys.argv[1:] if arguments is None else arguments).exit_code
+
+
+def run(arguments: list[str]) -> Result:
+    """The teardown that this command line means, and how it ended; as provision's own."""
+    session = Session(Screen(), "teardown")
+    again = program("teardown", arguments)
+    return run_program(lambda: teardown(arguments, session), session, again=again, given=arguments)
 
 
 def parser() -> Parser:
@@ -79,7 +86,8 @@ def parser() -> Parser:
     return parser
 
 
-def teardown(arguments: list[str] | None, session: Session) -> int:
+def teardown(arguments: list[str], session: Session) -> Result:
+    session.note(command="teardown")
     command_line = parser()
     options = command_line.parse_args(arguments)
     options.arguments = arguments
@@ -87,18 +95,22 @@ def teardown(arguments: list[str] | None, session: Session) -> int:
     check_target(command_line, options)
     if options.detailed_exitcode and not options.dry_run:
         command_line.error("--detailed-exitcode only goes with --dry-run")
+    if options.dry_run:
+        session.note(command="plan")
     settings = settings_of(options)
     check_state(options)
     if options.sandbox:
-        return teardown_sandbox(options, settings, session)
+        teardown_sandbox(options, settings, session)
+        return session.result
     target = Target(
         profile=options.profile, region=options.region, endpoint_url=options.endpoint_url, sources=options.sources
     )
     aws = connect(target, session.calls)
-    return teardown_at(path_of_state(options, aws), aws, options, settings, session)
+    teardown_at(path_of_state(options, aws), aws, options, settings, session)
+    return session.result
 
 
-def teardown_sandbox(options: argparse.Namespace, settings: Settings, session: Session) -> int:
+def teardown_sandbox(options: argparse.Namespace, settings: Settings, session: Session) -> None:
     """The sandbox's own ending: when it is gone its resources are, too; when nobody else uses it, it is stopped."""
     screen = session.screen
     region = options.region or DEFAULT_REGION
@@ -106,21 +118,22 @@ def teardown_sandbox(options: argparse.Namespace, settings: Settings, session: S
     folder = path.absolute().parent
     running = sandbox_process.find(folder)
     if running is None:
-        return close_without_sandbox(path, region, options, screen)
+        close_without_sandbox(path, region, options, screen)
+        return
     target = Target(region=options.region, sandbox=(running.id, running.url), sources=options.sources)
     aws = connect(target, session.calls)
-    code = teardown_at(path, aws, options, settings, session)
+    teardown_at(path, aws, options, settings, session)
     if options.dry_run:
-        return code
+        return
     users = [other for other in state_files_in(folder) if uses_sandbox(other, f"sandbox:{running.id}")]
     if users:
         here = Path.cwd()
         names = ", ".join(str(user.relative_to(here) if user.is_relative_to(here) else user) for user in users)
         screen.keep(f"The sandbox goes on: {names} still use{'s' if len(users) == 1 else ''} it.")
-        return code
+        return
     if running.stays:
         screen.keep(f"The sandbox goes on, as it was started by hand. To end it: {program('sandbox', ['stop'])}")
-        return code
+        return
     try:
         sandbox_process.stop(running)
     except sandbox_process.SandboxFailed as error:
@@ -130,18 +143,17 @@ def teardown_sandbox(options: argparse.Namespace, settings: Settings, session: S
             advice=("Run the same command again.",),
         ) from error
     screen.say("The sandbox is stopped.")
-    return code
 
 
 def kind_of_state(options: argparse.Namespace) -> type[State]:
     return DryState if options.dry_run else State
 
 
-def close_without_sandbox(path: Path, region: str, options: argparse.Namespace, screen: Screen) -> int:
+def close_without_sandbox(path: Path, region: str, options: argparse.Namespace, screen: Screen) -> None:
     if not path.exists():
         name_other_state_files(path, screen)
         screen.say("Nothing to do: no sandbox is running, and a sandbox that is gone took everything along.", GOOD)
-        return outcome.DONE
+        return
     state = kind_of_state(options).open(path, account=SANDBOX_ACCOUNT, region=region, endpoint="sandbox:")
     try:
         if state.resources:
@@ -150,7 +162,6 @@ def close_without_sandbox(path: Path, region: str, options: argparse.Namespace, 
             screen.say("Nothing to do: the state file is empty, and no sandbox is running.", GOOD)
     finally:
         state.close()
-    return outcome.DONE
 
 
 def close_as_gone(state: State, screen: Screen) -> None:
@@ -161,12 +172,14 @@ def close_as_gone(state: State, screen: Screen) -> None:
     state.close_books({"looks": 0, "things": [], "sandbox": "gone"})
 
 
-def teardown_at(path: Path, aws: Clients, options: argparse.Namespace, settings: Settings, session: Session) -> int:
+def teardown_at(path: Path, aws: Clients, options: argparse.Namespace, settings: Settings, session: Session) -> None:
     screen = session.screen
     State.check(path)
     if not path.exists():
+        session.note_place(aws)
         name_other_state_files(path, screen)
-        return look_in_account(path, aws, options, settings, screen)
+        look_in_account(path, aws, options, settings, screen)
+        return
     began = time.monotonic()
     state = kind_of_state(options).open(
         path,
@@ -182,20 +195,18 @@ def teardown_at(path: Path, aws: Clients, options: argparse.Namespace, settings:
         show_banner(screen, aws, settings, state, options.sources)
         if state.endpoint != aws.endpoint:
             close_as_gone(state, screen)
-            return outcome.DONE
-        if options.back_to and state.resources and not steps_from(state, options.back_to):
+        elif options.back_to and state.resources and not steps_from(state, options.back_to):
             turn_back(state, options.back_to)
             screen.say(f"Nothing to do: step {options.back_to.number} comes next already.", GOOD)
-            return outcome.DONE
-        if state.resources and isinstance(state, DryState):
-            return dry_run(aws, state, options, screen)
-        if state.resources:
-            return remove_all(aws, state, options, session, began)
-        if state.receipt:
+        elif state.resources and isinstance(state, DryState):
+            dry_run(aws, state, options, session)
+        elif state.resources:
+            remove_all(aws, state, options, session, began)
+        elif state.receipt:
             screen.say(f"Nothing to do: everything was removed already ({state.receipt.get('at')}).", GOOD)
-            return outcome.DONE
-        screen.say("The state file is empty, and has no receipt of a teardown.", "bold")
-        return look_in_account(path, aws, options, settings, screen)
+        else:
+            screen.say("The state file is empty, and has no receipt of a teardown.", "bold")
+            look_in_account(path, aws, options, settings, screen)
 
 
 def steps_from(state: State, step: Step | None) -> list[Resource]:
@@ -219,7 +230,7 @@ def turn_back(state: State, step: Step | None) -> None:
 WORDS = {"deleted": "delete", "left": "put back", "kept": "stay"}
 
 
-def dry_run(aws: Clients, state: DryState, options: argparse.Namespace, screen: Screen) -> int:
+def dry_run(aws: Clients, state: DryState, options: argparse.Namespace, session: Session) -> None:
     """`--dry-run`: the same walk through the state file, with every write held back."""
     planned: list[Planned] = []
 
@@ -232,8 +243,9 @@ def dry_run(aws: Clients, state: DryState, options: argparse.Namespace, screen: 
     with explained(aws):
         keep = steps_before(options.back_to)
         take_down(aws, state, tell=note, include_adopted=options.include_adopted, keep=keep)
-    show_plan(screen, planned, aws)
-    return outcome.CHANGES if options.detailed_exitcode and any(map(changes, planned)) else outcome.DONE
+    has_work = options.detailed_exitcode and any(map(changes, planned))
+    session.note(*map(planned_of, planned), exit_code=outcome.CHANGES if has_work else outcome.DONE)
+    show_plan(session.screen, planned, aws)
 
 
 PROOF = "proof"
@@ -249,7 +261,7 @@ def progress_of(
     return Progress(parts | {PROOF: "Reading back what was removed"}, now, aws.calls, took)
 
 
-def remove_all(aws: Clients, state: State, options: argparse.Namespace, session: Session, began: float) -> int:
+def remove_all(aws: Clients, state: State, options: argparse.Namespace, session: Session, began: float) -> None:
     """Show what will go and ask once; then delete it, the last first, and read it back."""
     screen = session.screen
     with explained(aws):
@@ -267,9 +279,9 @@ def remove_all(aws: Clients, state: State, options: argparse.Namespace, session:
             f"{len(left)} of the recorded resources {'is' if len(left) == 1 else 'are'} left.",
             means="They stay in the state file; the list above says why each of them is still there.",
             advice=("Remove what stands in the way, then run the same command again.",),
+            code="left",
         )
     tell_the_end(aws, state, options, screen, resources)
-    return outcome.DONE
 
 
 def show_and_ask(
@@ -314,6 +326,7 @@ def remove_and_prove(
 
     def tell(word: str, resource: Resource, remark: str) -> None:
         session.transcript.removed(word, resource, remark)
+        session.note(outcome_of(resource, word, resource.step, remark=remark))
         show_removed(screen, word, resource, remark, told=word == "kept" and resource.key in stays)
 
     screen.say()
@@ -325,7 +338,9 @@ def remove_and_prove(
     with session.progress(progress):
         left = take_down(aws, state, tell=tell, stays=stays, include_adopted=options.include_adopted, keep=keep)
         proving = True
-        return left + prove(aws, state)
+        seen = prove(aws, state)
+        session.note(*(outcome_of(one.resource, "failed", one.resource.step, remark=one.why) for one in seen))
+        return left + seen
 
 
 def tell_the_end(
@@ -363,7 +378,7 @@ def name_other_state_files(path: Path, screen: Screen) -> None:
         screen.keep("Other state files in that folder: " + ", ".join(other.name for other in others))
 
 
-def look_in_account(path: Path, aws: Clients, options: argparse.Namespace, settings: Settings, screen: Screen) -> int:
+def look_in_account(path: Path, aws: Clients, options: argparse.Namespace, settings: Settings, screen: Screen) -> None:
     """Without a state file, or with one that says nothing: is there anything of the suite? Reads only."""
     screen.say("Looking in the account ...")
     with explained(aws, step="looking in the account"):
@@ -394,7 +409,6 @@ def look_in_account(path: Path, aws: Clients, options: argparse.Namespace, setti
             advice=("Ask for the permission to read it, then run the same command again.",),
         )
     screen.say(f"Nothing with the suite's names was found in {where}. Nothing to do.", GOOD)
-    return outcome.DONE
 
 
 def uses_sandbox(path: Path, endpoint: str) -> bool:

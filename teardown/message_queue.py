@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from provision.account.status import messages
+from provision.account.status import in_words, messages
 from provision.aws.clients import Clients
 from provision.message_queue import find_queue, wait_until_ready
 from provision.state.entries import TAG_KEYS, Resource
@@ -19,7 +19,7 @@ def others_on(aws: Clients, state: State, resource: Resource, found: dict[str, A
 
 def contents(aws: Clients, found: dict[str, Any]) -> str:
     """How many messages wait in it."""
-    return messages(found)
+    return in_words(messages(found))
 
 
 def delete(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> None:

@@ -22,6 +22,7 @@ from rich.console import Console
 import provision.__main__
 import provision.cli.ending
 import teardown.__main__
+from provision.cli.results import Result
 from provision.cli.session import Session
 from provision.state.file import parse
 from provision.terminal import outcome
@@ -664,11 +665,11 @@ def test_ctrl_c_in_the_middle_of_a_line_is_no_failure(tmp_path: Path) -> None:
     screen = Screen(talk=Console(file=talk))
     session = Session(screen)
 
-    def body() -> int:
+    def body() -> Result:
         screen.say("A line that Ctrl-C interrupts.")
-        return 0
+        return session.result
 
-    assert provision.cli.ending.run_program(body, session) == 0
+    assert provision.cli.ending.run_program(body, session).exit_code == 0
     talk.close()
     assert session.calls.stopping
     said = (tmp_path / "talk").read_text()

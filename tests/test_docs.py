@@ -107,7 +107,7 @@ def codes(path: Path) -> dict[int, str]:
 
 def test_the_exit_codes_are_those_of_the_programs_and_the_same_in_the_readme() -> None:
     written = codes(DOCS / "reference" / "exit-codes.md")
-    assert set(written) == {value for name, value in vars(outcome).items() if name.isupper()}
+    assert set(written) == {value for name, value in vars(outcome).items() if name.isupper() and isinstance(value, int)}
     assert written == codes(ROOT / "README.md")
 
 

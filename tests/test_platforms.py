@@ -62,7 +62,7 @@ def test_every_command_says_all_that_it_has_to_say_in_any_encoding(tmp_path: Pat
         assert (code, f"State file     {written}" in talk) == (0, True)
         assert out.splitlines()[-1] == f"python -m teardown --sandbox --state '{written}'"
         document = json.loads(started(folder, encoding, "provision", "status", *here, "--output", "json")[1])
-        assert document["ledger"] == kept
+        assert document["state_file"] == kept
         of_few_letters = (  # where these can be said, they can be in an encoding that has more
             (("provision", *here, "--dry-run"), 1),
             (("provision", "status", *here), 16),
@@ -108,10 +108,9 @@ def test_what_an_encoding_lacks_is_written_so_that_it_can_be_told(monkeypatch: p
 def test_a_document_stays_json_in_any_encoding(encoding: str, kept: str) -> None:
     data = io.BytesIO()
     file = io.TextIOWrapper(data, encoding=encoding, errors="strict", newline="\n")
-    screen = Screen(talk=memory_screen().talk, data=Console(file=file, width=80), name="provision")
+    screen = Screen(talk=memory_screen().talk, data=Console(file=file, width=80))
     screen.use(plain=True, presenting=False, output="json")
-    screen.document["learner"] = "Ω 😀"
-    screen.finish(0)
+    screen.write_json({"learner": "Ω 😀"})
     file.flush()
     text = data.getvalue().decode(encoding)
     assert kept in text

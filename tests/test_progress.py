@@ -160,7 +160,7 @@ def test_no_line_is_wiped_however_the_drawing_changes(monkeypatch: pytest.Monkey
     talk = screen_module.Console(
         file=window, width=80, height=24, force_terminal=True, force_interactive=True, color_system=None
     )
-    screen, run = Screen(talk=talk, data=memory_screen().data, name="provision"), Run("function")
+    screen, run = Screen(talk=talk, data=memory_screen().data), Run("function")
     assert screen.draws
     with screen.progress(run.progress):
         for number in range(400):

@@ -31,6 +31,7 @@ from provision.aws.reasons import STILL_ATTACHED
 from provision.aws.waiting import Wait, Waiting
 from provision.cli.ending import run_program
 from provision.cli.options import state_path
+from provision.cli.results import Result
 from provision.cli.runner import run_step
 from provision.cli.session import Session
 from provision.settings import Settings
@@ -115,8 +116,12 @@ class Ended:
 def tear_down(*arguments: str) -> Ended:
     """`python -m teardown ARGUMENTS`, in this process, with short sleeps."""
     screen = memory_screen()
-    session = Session(screen, sleep=short_sleep)
-    code = run_program(lambda: program.teardown(list(arguments), session), session, again="python -m teardown")
+    session = Session(screen, "teardown", sleep=short_sleep)
+
+    def body() -> Result:
+        return program.teardown(list(arguments), session)
+
+    code = run_program(body, session, again="python -m teardown").exit_code
     CONNECTIONS.give_back(session.calls)
     assert isinstance(screen.talk.file, io.StringIO)
     return Ended(code, screen.talk.file.getvalue())

@@ -24,6 +24,8 @@ LEFT_BY_THE_CLEAN_UP = frozenset({*IAM, "trigger", "log-group"})
 class InTheWay(outcome.UserError):
     """Somebody else's resources have names that this deployment needs. They were not touched."""
 
+    code = "not-ours"
+
 
 @dataclass(frozen=True)
 class Run:

@@ -31,6 +31,8 @@ TIMES = 3  # looks for what is not found: what they miss would be missing in the
 class CannotRecover(outcome.UserError):
     """No state file was written, and nothing in the account was changed."""
 
+    code = "cannot-recover"
+
 
 @dataclass(frozen=True)
 class Recovered:

@@ -33,17 +33,20 @@ SECOND_ITEM_SECONDS = 20.0
 class TrialFailed(outcome.UserError):
     """What was built does not work. Everything stays in place, so that it can be looked at."""
 
+    code = "test-failed"
+
 
 @dataclass(frozen=True)
 class SmokeTest:
-    """One test: its title, and what it saw."""
+    """One test: its title, what it saw, and whether that is what it should be."""
 
     title: str
     saw: str
+    passed: bool = True
 
 
 def run_smoke_tests(aws: Clients, settings: Settings, state: State) -> Iterator[SmokeTest]:
-    """Run the tests one after the other. Raises TrialFailed with what was expected and what was seen."""
+    """Run the tests one after the other. Raises TrialFailed after one that did not pass: what was expected and seen."""
     smoke_tests: list[tuple[str, Callable[[Clients, Settings, State], str]]] = [
         ("test event: echo through the function", try_echo),
         ("API Gateway's own test call: create", try_test_invoke),
@@ -54,8 +57,12 @@ def run_smoke_tests(aws: Clients, settings: Settings, state: State) -> Iterator[
     if settings.has_queue_route:
         smoke_tests.append(("Invoke URL of the queue route: a request becomes an item", try_queue_url))
     for title, smoke_test in smoke_tests:
-        with state.smoke_test(title):
-            saw = smoke_test(aws, settings, state)
+        try:
+            with state.smoke_test(title):
+                saw = smoke_test(aws, settings, state)
+        except TrialFailed as failed:
+            yield SmokeTest(title, failed.what, passed=False)
+            raise
         yield SmokeTest(title, saw)
 
 

@@ -48,6 +48,7 @@ class NotAWS(outcome.UserError):
     """
 
     exit_code = outcome.ENVIRONMENT
+    code = "not-aws"
 
     def __init__(self, call: Call, why: str) -> None:
         super().__init__(

@@ -67,6 +67,7 @@ def no_credentials() -> CannotConnect:
             "With an account:    aws configure sso   (or: aws configure), then "
             "python -m provision --profile NAME --region REGION",
         ),
+        code="no-credentials",
     )
 
 
@@ -93,6 +94,7 @@ def cannot_connect(error: BaseException, profile: str | None) -> CannotConnect:
             "The credentials in the environment have expired: AWS_CREDENTIAL_EXPIRATION says so.",
             means="Nothing was sent with them.",
             advice=("Export new ones:", 'eval "$(aws configure export-credentials --format env --profile NAME)"'),
+            code="credentials-expired",
         )
     if isinstance(error, ClientError):
         answer = error.response.get("Error", {})
@@ -102,22 +104,26 @@ def cannot_connect(error: BaseException, profile: str | None) -> CannotConnect:
                 f"An error occurred ({code}) when calling the {error.operation_name} operation: {message}",
                 means="The credentials have expired.",
                 advice=(f"Renew them: {renewing_command(profile)}", "then run the same command again."),
+                code="credentials-expired",
             )
         return CannotConnect(
             f"An error occurred ({code}) when calling the {error.operation_name} operation: {message}",
             means="AWS does not accept these credentials.",
             advice=(f"Renew or correct them: {renewing_command(profile)}", TO_THE_SANDBOX),
+            code="credentials-refused",
         )
     if isinstance(error, CREDENTIAL_ERRORS):
         return CannotConnect(
             str(error),
             means="The credentials could not be loaded, or have expired.",
             advice=(f"Renew them: {renewing_command(profile)}", "then run the same command again."),
+            code="credentials-expired",
         )
     if isinstance(error, EndpointConnectionError | ConnectionError | HTTPClientError):
         return CannotConnect(
             str(error),
             means="Nothing answered there: no network, a proxy in between, or a Region that does not exist.",
             advice=("Check the network, --region and --endpoint-url.",),
+            code="no-connection",
         )
     return CannotConnect(str(error), means="The AWS configuration could not be used.", advice=(TO_THE_SANDBOX,))

@@ -57,6 +57,7 @@ class SandboxFailed(outcome.UserError):
     """
 
     exit_code = outcome.ENVIRONMENT
+    code = "sandbox"
 
     def __init__(self, what: str, log: str = "", *, advice: tuple[str, ...] = ()) -> None:
         refusal = refusal_in(log)

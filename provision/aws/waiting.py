@@ -28,6 +28,8 @@ SURE = 5
 class GaveUp(outcome.UserError):
     """The budget of a wait is used up. AWS's own last words are in the message."""
 
+    code = "timeout"
+
 
 class WaitingCannotHelp(outcome.UserError):
     """AWS refused, for a reason that often passes by itself, but here something is really wrong."""

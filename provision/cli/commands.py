@@ -9,9 +9,10 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
+from provision.account.outcomes import ResourceOutcome
 from provision.account.plan import DryState, make_plan
 from provision.account.request_trace import follow_all, follow_poison, poison_takes, refuse_unless_built
-from provision.account.status import ResourceStatus, is_as_built, states, waiting_messages
+from provision.account.status import is_as_built, states, with_messages
 from provision.cli.deployment import check_state, connected, deployment, path_before_connecting, path_of_state
 from provision.cli.ending import explained
 from provision.cli.options import (
@@ -24,6 +25,7 @@ from provision.cli.options import (
     target_arguments,
     variant_arguments,
 )
+from provision.cli.results import Result
 from provision.cli.session import Session
 from provision.cli.views.status import show_status, show_still_running
 from provision.lesson import diagram as pictures
@@ -48,13 +50,14 @@ def replay_parser() -> Parser:
     return parser
 
 
-def replay(given: list[str], session: Session) -> int:
+def replay(given: list[str], session: Session) -> Result:
     from provision.replay import command  # as above
 
     command_line = replay_parser()
     options = command_line.parse_args(given)
     session.begin(options)
-    return command.replay(options, session.screen)
+    code, written = command.replay(options, session.screen), options.html or options.script
+    return session.note(exit_code=code, file=str(written) if written else None)
 
 
 def trace_parser() -> Parser:
@@ -72,7 +75,7 @@ def trace_parser() -> Parser:
     return parser
 
 
-def trace(given: list[str], session: Session) -> int:
+def trace(given: list[str], session: Session) -> Result:
     """`trace`: nothing is built, and what is sent is taken away again."""
     screen = session.screen
     command_line = trace_parser()
@@ -97,11 +100,13 @@ def trace(given: list[str], session: Session) -> int:
             hops = follow_all(aws, settings, state)
         with closing(hops):  # when the screen fails, what was sent is taken away all the same
             for hop in hops:
-                show_hop(screen, **vars(hop))
+                is_first = all(one.route != hop.route for one in session.result.hops)
+                session.note(hops=(*session.result.hops, hop))
+                show_hop(screen, **vars(hop), is_first=is_first)
                 session.transcript.hop(**vars(hop))
     screen.say()
     screen.say("Times count from when the client sent. What was sent is gone again.", "dim")
-    return outcome.DONE
+    return session.result
 
 
 def status_parser() -> Parser:
@@ -114,7 +119,7 @@ def status_parser() -> Parser:
     return parser
 
 
-def status(given: list[str], session: Session) -> int:
+def status(given: list[str], session: Session) -> Result:
     """`status`: what a plan means for what is there. Exit code 1 where something has drifted or is missing."""
     screen = session.screen
     command_line = status_parser()
@@ -126,22 +131,22 @@ def status(given: list[str], session: Session) -> int:
         deployment("status", given, options, settings, session, kind=DryState) as (aws, state),
         explained(aws),
     ):
-        found = states(make_plan(aws, settings, state), state)
-        waiting = waiting_messages(aws, settings, found)
+        found = [*with_messages(aws, settings, states(make_plan(aws, settings, state), state))]
     built = [entry for entry in state.as_opened if entry.status == "created"]
     seen = {}
     if aws.endpoint is None:
         seen = {entry.key: where_to_see(entry.kind, entry.identity, entry.outputs, aws) for entry in built}
-    show_status(screen, found, waiting, seen, url=invoke_url(found, built))
-    where, good = target_arguments(options, aws), is_as_built(found)
+    url, where, good = invoke_url(found, built), target_arguments(options, aws), is_as_built(found)
+    session.note(*found, invoke_url=url or None, exit_code=outcome.DONE if good else outcome.LEFT)
+    show_status(screen, found, seen, url=url)
     if any(state.since for state in found):
         show_still_running(screen, aws, settings, where, to_mend=[] if good else [*where, *variant_arguments(options)])
-    return outcome.DONE if good else outcome.LEFT
+    return session.result
 
 
-def invoke_url(found: Sequence[ResourceStatus], built: Sequence[Resource]) -> str:
+def invoke_url(found: Sequence[ResourceOutcome], built: Sequence[Resource]) -> str:
     """Of a stage that is there; "" where it is not."""
-    there = any(state.key == "stage" and state.word in ("healthy", "drifted") for state in found)
+    there = any(state.key == "stage" and state.outcome in ("healthy", "drifted") for state in found)
     return next((entry.outputs.get("url", "") for entry in built if entry.key == "stage" and there), "")
 
 
@@ -150,14 +155,14 @@ def diagram_parser() -> Parser:
         prog="python -m provision diagram",
         description="The architecture as a picture, with what is there by the state file.",
     )
-    add_target_options(parser, asks=False, documents=False)
+    add_target_options(parser, asks=False)
     parser.add_argument("--as-written", action="store_true", help="it was built so")
     parser.add_argument("--format", choices=pictures.FORMATS, help="default: by the ending of OUT, else text")
     parser.add_argument("--out", metavar="OUT", type=Path, help="a file in the place of stdout")
     return parser
 
 
-def diagram(given: list[str], session: Session) -> int:
+def diagram(given: list[str], session: Session) -> Result:
     """`diagram`: from the state file alone, where its place is known without asking for the account."""
     screen = session.screen
     command_line = diagram_parser()
@@ -171,16 +176,17 @@ def diagram(given: list[str], session: Session) -> int:
         path = path_of_state(options, connected(options, session))
     form = pictures.form_of(options.out, options.format)
     drawn = pictures.diagram(settings, pictures.read(path), form, width=screen.width)
+    session.note(picture=str(drawn), file=str(options.out) if options.out else None)
     if options.out:
         write_file(options.out, str(drawn), screen)
     elif form == "text":
         screen.data.print(drawn, soft_wrap=True)
     else:
         screen.tell(str(drawn).rstrip("\n"))
-    return outcome.DONE
+    return session.result
 
 
-COMMANDS: dict[str, Callable[[list[str], Session], int]] = {
+COMMANDS: dict[str, Callable[[list[str], Session], Result]] = {
     "replay": replay,
     "trace": trace,
     "status": status,

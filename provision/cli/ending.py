@@ -1,12 +1,13 @@
-"""Runs a program's body, and turns every ending into words on the screen and an exit code."""
+"""Runs a program's body, and turns every ending into words on the screen and a result with its exit code."""
 
 from __future__ import annotations
 
 import datetime
 import signal
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import asdict, replace
 from types import FrameType
 
 from botocore.exceptions import ConnectionError as BotocoreConnectionError
@@ -15,17 +16,18 @@ from botocore.exceptions import HTTPClientError
 from provision import STEPS
 from provision.aws.clients import Clients
 from provision.cli.errors import explain
-from provision.cli.options import FOLDER
+from provision.cli.options import FOLDER, WrongCommandLine, asks_for_json
+from provision.cli.results import Result
 from provision.cli.session import Session
 from provision.record import log
 from provision.terminal import outcome
 from provision.terminal.redaction import without_secrets
 
 
-def run_program(body: Callable[[], int], session: Session, *, again: str = "") -> int:
-    """Run a program's body; turn every ending into words on the screen and an exit code.
+def run_program(body: Callable[[], Result], session: Session, *, again: str = "", given: Sequence[str] = ()) -> Result:
+    """Run a program's body; turn every ending into words on the screen and a result.
 
-    `again` is the command line that goes on after an interruption.
+    `again` is the command line that goes on after an interruption, `given` this one.
     """
     screen, calls, transcript = session.screen, session.calls, session.transcript
     at_a_question = False
@@ -38,22 +40,25 @@ def run_program(body: Callable[[], int], session: Session, *, again: str = "") -
         calls.stopping = True
         screen.say_at_once("Stopping after the call in flight. Press Ctrl-C again to stop at once.")
 
-    def ended(stop: outcome.UserError) -> int:
+    def ended(stop: outcome.UserError) -> Result:
         for number in previous:  # it ends already: a burst of them must not spoil its last words
             signal.signal(number, signal.SIG_IGN)
-        session.stopped(stop, transcript.path)
+        error = session.stopped(stop, transcript.path)
         transcript.ended(stop.exit_code, len(calls.history), len(calls.writes()), stop)
+        failed = session.counted(replace(session.result, exit_code=stop.exit_code, error=error))
         with suppress(OSError):  # stdout may be what failed
-            screen.finish(stop.exit_code)
-        return stop.exit_code
+            screen.write_json(asdict(failed))
+        return failed
 
     previous = {number: signal.signal(number, stop_softly) for number in (signal.SIGINT, signal.SIGTERM)}
     go_on = f"Go on with: {again}" if again else "Running the same command again goes on where this run stopped."
     try:
-        code = body()
-        transcript.ended(code, len(calls.history), len(calls.writes()), None)
-        screen.finish(code)
-        return code
+        done = session.counted(body())
+        transcript.ended(done.exit_code, done.calls, done.writing_calls, None)
+        screen.write_json(asdict(done))
+        return done
+    except WrongCommandLine as wrong:
+        return refused(wrong, session, given)
     except KeyboardInterrupt:
         means = (
             "If a call was in flight, whether it did its work is open: the state file has it, and the next run looks."
@@ -74,6 +79,16 @@ def run_program(body: Callable[[], int], session: Session, *, again: str = "") -
             signal.signal(number, handler)
 
 
+def refused(wrong: WrongCommandLine, session: Session, given: Sequence[str]) -> Result:
+    """The result of a command line that could not be read; its error has been said."""
+    if asks_for_json(given) and not session.screen.writes_json:  # it was refused before that was heeded
+        session.screen.use(plain=True, presenting=False, output="json")
+    error = outcome.Error("usage", wrong.what)
+    result = session.counted(replace(session.result, exit_code=outcome.USAGE, error=error))
+    session.screen.write_json(asdict(result))
+    return result
+
+
 def unexpected(error: Exception) -> outcome.UserError:
     """The message for an error that nobody foresaw; its traceback is kept in a file."""
     text = without_secrets("".join(traceback.format_exception(error)))
@@ -89,6 +104,7 @@ def unexpected(error: Exception) -> outcome.UserError:
         without_secrets(f"{type(error).__name__}: {error}"),
         means="This is a defect of the suite. What was made until now is recorded in the state file.",
         advice=(kept, "Running the same command again goes on where this run stopped."),
+        code="defect",
     )
 
 

@@ -28,6 +28,7 @@ def explain(error: Exception, *, step: str, profile: str | None) -> outcome.User
             means=f"Step {step}: whether AWS acted is open. What may exist is recorded in the state file.",
             advice=(AGAIN,),
             exit_code=outcome.ENVIRONMENT,
+            code="answer-lost",
         )
     if isinstance(error, WaiterError):
         return outcome.UserError(
@@ -35,6 +36,7 @@ def explain(error: Exception, *, step: str, profile: str | None) -> outcome.User
             means=f"Step {step}: AWS did not finish in the time that this usually takes.",
             advice=(AGAIN,),
             exit_code=outcome.SERVICE,
+            code="timeout",
         )
     if isinstance(error, (*CREDENTIAL_ERRORS, HTTPClientError, BotocoreConnectionError)) or have_ended(error):
         return _not_connected(error, profile)
@@ -51,6 +53,7 @@ def explain(error: Exception, *, step: str, profile: str | None) -> outcome.User
             means="What was made until now is recorded in the state file.",
             advice=("Make room, or give permission.", AGAIN),
             exit_code=outcome.ENVIRONMENT,
+            code="disk",
         )
     return None
 
@@ -59,7 +62,9 @@ def _not_connected(error: Exception, profile: str | None) -> outcome.UserError:
     """The same as at the beginning of a run; and what was made until now is not lost."""
     stop = cannot_connect(error, profile)
     advice = tuple(line for line in stop.advice if "run the same command again" not in line)
-    return outcome.UserError(stop.what, means=stop.means, advice=(*advice, AGAIN), exit_code=stop.exit_code)
+    return outcome.UserError(
+        stop.what, means=stop.means, advice=(*advice, AGAIN), exit_code=stop.exit_code, code=stop.code
+    )
 
 
 def _service_error(error: ClientError, step: str, profile: str | None) -> outcome.UserError:
@@ -80,4 +85,5 @@ def _service_error(error: ClientError, step: str, profile: str | None) -> outcom
     request_id = error.response.get("ResponseMetadata", {}).get("RequestId")
     if request_id:
         advice = (*advice, f"Request id, should you ask AWS: {request_id}")
-    return outcome.UserError(what, means=means, advice=advice, exit_code=outcome.SERVICE)
+    denied = "access-denied" if code in DENIED else ""
+    return outcome.UserError(what, means=means, advice=advice, exit_code=outcome.SERVICE, code=denied)

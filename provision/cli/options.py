@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import shutil
 import sys
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
@@ -36,6 +38,19 @@ def state_path(account: str, region: str, endpoint: str | None, learner: str | N
     return folder / ("-".join([place, region, *([learner] if learner else [])]) + ".json")
 
 
+class WrongCommandLine(SystemExit):
+    """argparse's ending: `what` is wrong has been said on stderr."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(outcome.USAGE)
+        self.what = what
+
+
+def asks_for_json(arguments: Sequence[str]) -> bool:
+    """Whether a command line that may be wrong says `--output json`."""
+    return "--output=json" in arguments or ("--output", "json") in itertools.pairwise(arguments)
+
+
 class Parser(argparse.ArgumentParser):
     """argparse, with the AWS CLI's exit code for a wrong command line, and without abbreviated options."""
 
@@ -61,7 +76,8 @@ class Parser(argparse.ArgumentParser):
         if sys.stderr.isatty():
             width = min(shutil.get_terminal_size().columns - 1, 100)
             text = textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)
-        self.exit(outcome.USAGE, f"{text}\n")
+        self._print_message(f"{text}\n", sys.stderr)
+        raise WrongCommandLine(message)
 
 
 def add_target_options(parser: argparse.ArgumentParser, *, asks: bool = True, documents: bool = True) -> None:

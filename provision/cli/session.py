@@ -1,4 +1,4 @@
-"""One start of a program: its screen, its calls to AWS, and what is written down of both."""
+"""One start of a program: its screen, its calls to AWS, its result, and what is written down of them."""
 
 from __future__ import annotations
 
@@ -7,18 +7,21 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from provision.account.outcomes import ResourceOutcome
 from provision.aws.calls import Calls
 from provision.aws.clients import Clients
 from provision.aws.waiting import Wait, Waiting
 from provision.cli.options import FOLDER
 from provision.cli.progress import Progress
+from provision.cli.results import Result, error_of
 from provision.record import log
 from provision.record.transcript import Transcript
 from provision.record.views import WaitLines
 from provision.settings import Settings
-from provision.state.resources import name_of, noun_of
 from provision.state.state import State
 from provision.terminal import outcome
 from provision.terminal.screen import Screen
@@ -28,18 +31,48 @@ from provision.terminal.writing import writing
 class Session:
     """What a program has before it reads its command line, and hands to the command that it is.
 
-    The transcript is the first that hears of a call which has ended. `log` is where `--debug` writes. `sleep` takes the
-    place of its own way to wait.
+    The transcript is the first that hears of a call which has ended. `log` is where `--debug` writes. `result` is what
+    is known so far: a command that fails has done something until then, too. `sleep` takes the place of its own way to
+    wait.
     """
 
-    def __init__(self, screen: Screen, sleep: Callable[[float], None] | None = None) -> None:
+    def __init__(
+        self, screen: Screen, program: str = "provision", sleep: Callable[[float], None] | None = None
+    ) -> None:
         self.screen = screen
         self.calls = Calls(Waiting(sleep=sleep or self.sleep, tell=self.wait))
+        self.result = Result(program)
+        self._began = time.monotonic()
         self.transcript = Transcript(self.calls.waiting, screen.warn)
         self.calls.listeners.append(self.transcript.call)
         self.waits = WaitLines(screen)
         self.log: Path | None = None
         self._progress: Progress | None = None
+
+    def note(self, *resources: ResourceOutcome, **members: Any) -> Result:
+        """The result with these as well, from here on. Of each resource the last word counts."""
+        by_key = {one.key: one for one in (*self.result.resources, *resources)}
+        self.result = replace(self.result, resources=tuple(by_key.values()), **members)
+        return self.result
+
+    def counted(self, result: Result) -> Result:
+        """The same with the calls until now, and the seconds since the program started."""
+        count, writes = len(self.calls.history), len(self.calls.writes())
+        return replace(result, calls=count, writing_calls=writes, seconds=round(time.monotonic() - self._began, 1))
+
+    def warn(self, text: str) -> None:
+        self.screen.warn(text)
+        self.note(warnings=(*self.result.warnings, text))
+
+    def note_place(self, aws: Clients) -> None:
+        """Where it is done, and by whom."""
+        self.note(
+            account=aws.account_id,
+            caller=aws.caller,
+            region=aws.region,
+            endpoint=aws.endpoint,
+            warnings=(*self.result.warnings, *aws.warnings),
+        )
 
     def begin(self, options: argparse.Namespace) -> None:
         """What the command line says about how it looks, and about what is written beside it. Raises UserError."""
@@ -51,14 +84,14 @@ class Session:
             options.output = output = "text"  # a setting for all commands is none for one that has no document
         screen.use(plain=options.plain, presenting=options.present, color=options.color, output=output)
         for warning in options.warnings:
-            screen.warn(warning)
+            self.warn(warning)
         if events is not None:
             self._share(events, output)
         if getattr(options, "debug", False):
             state: Path | None = options.state
             beside = state.parent if state else FOLDER
             with writing(beside / log.FOLDER):
-                self.log = log.begin(beside, screen.document["program"])
+                self.log = log.begin(beside, self.result.program)
             self.calls.listeners.append(
                 lambda call: log.ROOM.debug("%s %s ended: %s", call.service, call.operation, call.error)
             )
@@ -91,6 +124,13 @@ class Session:
         keep: bool = True,
     ) -> None:
         """Begin the transcript, beside the state file; without `keep` only for whoever listens to its events."""
+        self.note_place(aws)
+        self.note(
+            deployment=state.deployment,
+            state_file=str(state.path),
+            learner=settings.learner,
+            as_written=settings.as_written,
+        )
         self.transcript.begin(
             program,
             state,
@@ -128,10 +168,8 @@ class Session:
         self.waits.show(wait)
         self.transcript.wait(wait, self.calls.under_way, self.calls.step)
 
-    def stopped(self, stop: outcome.UserError, transcript: Path | None = None) -> None:
+    def stopped(self, stop: outcome.UserError, transcript: Path | None = None) -> outcome.Error:
         """Say how it ended; `transcript` is its file, where that tells more."""
-        self.screen.stopped(
-            stop,
-            resources=[(noun_of(kind), name_of(kind, identity), remark) for kind, identity, remark in stop.resources],
-            files={"Transcript": transcript, "Log": self.log},
-        )
+        error = error_of(stop, transcript, self.log)
+        self.screen.stopped(error)
+        return error

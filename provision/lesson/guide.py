@@ -77,7 +77,7 @@ class Guide:
         run_step: Callable[[Step], None],
         run_smoke_tests: Callable[[], None],
         made_by: Callable[[Step], list[dict[str, Any]]],
-        stopped: Callable[[outcome.UserError], None],
+        stopped: Callable[[outcome.UserError], object],
         lessons: Path | None = None,
     ) -> None:
         self.run = run

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from rich.text import Text
 
@@ -41,7 +40,6 @@ def show_step_started(screen: Screen, step: Step) -> None:
 def show_step_ended(screen: Screen, step: Step, results: Sequence[ResourceResult], settings: Settings) -> None:
     """What the step did; then the errata that concern it, unless nothing was to be done."""
     for event in results:
-        note_thing(screen, event, outcome=event.outcome, step=step.name)
         show_outcome(screen, event.outcome, event.kind, event.identity)
         for difference in event.differences:
             room = screen.talk.width - len(INDENT) - 1
@@ -68,28 +66,12 @@ def show_outcome(screen: Screen, word: str, kind: str, identity: Mapping[str, st
     screen.line(word, noun_of(kind), f"{name}  ({remark})" if remark else name, STYLES.get(word, ""))
 
 
-def note_thing(screen: Screen, resource: Any, **more: Any) -> None:
-    """Add a resource to the document."""
-    known = {name: getattr(resource, name) for name in ("key", "kind", "identity")}
-    differences = [vars(difference) for difference in getattr(resource, "differences", ())]
-    notes = list(getattr(resource, "notes", ()))
-    screen.document.setdefault("things", []).append(
-        {
-            **known,
-            **more,
-            **({"differences": differences} if differences else {}),
-            **({"notes": notes} if notes else {}),
-        }
-    )
-
-
 def show_tests_started(screen: Screen) -> None:
     screen.heading("Tests of the walkthrough")
 
 
 def show_test(screen: Screen, title: str, saw: str) -> None:
     """One of the walkthrough's own tests, which passed."""
-    screen.document.setdefault("tests", []).append({"title": title, "saw": saw})
     text = Text("    ")
     text.append(f"{'OK':<11}", style="green")
     text.append(title)
@@ -108,13 +90,15 @@ def show_hop(
     took: float | None,
     source: str,
     saw: str,
+    is_first: bool,
 ) -> None:
-    """One place that a request came to: when, how long it took there, the source of that, and what was seen. Data."""
-    hops = screen.document.setdefault("hops", [])
-    if not hops or hops[-1]["route"] != route:
+    """One place that a request came to: when, how long it took there, the source of that, and what was seen. Data.
+
+    `is_first` of its route: then the route is named.
+    """
+    if is_first:
         screen.tell()
         screen.data.print(Text(route, style="bold"), soft_wrap=True)
-    hops.append({"route": route, "place": place, "after": after, "took": took, "source": source, "saw": saw})
     told = "" if after is None else f"{after:.3f} s"
     so_long = "" if took is None else f"took {took:.3f} s; "
     begin = f"    {told:>9}  {place:<18}"

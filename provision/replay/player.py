@@ -92,7 +92,8 @@ class Show:
                 show_took(self.screen, took)
         elif kind == "hop":
             hop = {name: event[name] for name in ("route", "place", "after", "took", "source", "saw")}
-            show_hop(self.screen, **hop)
+            of_route = [one for one in scene.events if one["type"] == "hop" and one["route"] == hop["route"]]
+            show_hop(self.screen, **hop, is_first=event is of_route[0])
         elif kind == "trial":
             show_test(self.screen, event["title"], event["saw"])
         elif kind == "removed":

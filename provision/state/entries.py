@@ -25,6 +25,8 @@ class NotYetMade(KeyError):
 class CannotUpdate(outcome.UserError):
     """Something of ours differs in a way that AWS cannot change in place. Nothing with data is replaced unasked."""
 
+    code = "cannot-update"
+
     def __init__(self, kind: str, name: str, attribute: str, found: Any, wanted: Any) -> None:
         super().__init__(
             f"{kind} {name}: {attribute} is {found!r}, wanted is {wanted!r}, and AWS cannot change that in place.",

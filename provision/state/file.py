@@ -27,6 +27,8 @@ SCHEMA = 1
 class StateRefused(outcome.UserError):
     """The state file cannot be used: unreadable, damaged, of another account, or held by another process."""
 
+    code = "state-file"
+
 
 def now() -> str:
     return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")

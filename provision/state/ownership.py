@@ -40,6 +40,8 @@ class NotOurs(outcome.UserError):
     none: only what has none can be adopted.
     """
 
+    code = "not-ours"
+
     def __init__(
         self,
         kind: str,
@@ -74,6 +76,8 @@ class TagNotYetVisible(NotOurs):
 class UnknownOwner(outcome.UserError):
     """Something of that name exists, and its tags could not be read: neither ours nor foreign can be assumed."""
 
+    code = "unknown-owner"
+
     def __init__(self, kind: str, identity: Mapping[str, str]) -> None:
         super().__init__(
             f"{kind} {', '.join(identity.values())} exists, but its tags could not be read.",
@@ -88,6 +92,8 @@ class TagLost(outcome.UserError):
     An id in a file is a claim, and files can be edited: without the tag nothing is deleted.
     """
 
+    code = "unknown-owner"
+
     def __init__(self, kind: str, identity: Mapping[str, str], theirs: str, ours: str) -> None:
         super().__init__(
             f"{kind} {', '.join(identity.values())} is the one that the state file records, but carries {theirs}.",
@@ -101,6 +107,8 @@ class TagLost(outcome.UserError):
 
 class TwoOfOurs(outcome.UserError):
     """Two resources carry this deployment's tag where one must: which is right cannot be guessed."""
+
+    code = "two-of-ours"
 
     def __init__(self, kind: str, name: str, ids: list[str]) -> None:
         super().__init__(

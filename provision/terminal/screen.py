@@ -12,9 +12,8 @@ import os
 import textwrap
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol, cast
 
 from rich.console import Console as RichConsole
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
     from rich.live import Live
 
 
-DOCUMENT = 2  # the version of what --output json writes; docs/output.schema.json has its form
 FRAMES = 4  # drawings a second, of a run's progress
 INDENT = " " * 15  # of what belongs to the line above it
 NAMES_AT = len(INDENT) + 11  # the column of the names in a list of resources
@@ -97,12 +95,10 @@ class Progress(Protocol):
 class Screen:
     """The two streams of a program, and how they look: in a terminal, in a pipe, for an audience, as a document."""
 
-    def __init__(self, *, talk: Console | None = None, data: Console | None = None, name: str = "") -> None:
+    def __init__(self, *, talk: Console | None = None, data: Console | None = None) -> None:
         self.talk = talk or Console(stderr=True, **PLAIN_TEXT)
         self.data = data or Console(**PLAIN_TEXT)
-        # What has been shown, for `--output json`: one document at the end instead of the data.
-        self.document: dict[str, Any] = {"schema": DOCUMENT, "program": name}
-        self._document_to: Console | None = None
+        self._json_to: Console | None = None
         self.asking = False
         self.in_terminal, self.data_in_terminal = self.talk.is_terminal, self.data.is_terminal
         self.presenting = False
@@ -118,7 +114,7 @@ class Screen:
 
         `color` is "auto", "always" or "never"; "auto" heeds NO_COLOR (https://no-color.org). The variable ACCESSIBLE,
         by which people who use a screen reader ask programs for plain text, means `plain`. `output` "json": stdout gets
-        one document, when `finish` is told that the program ends.
+        nothing but what `write_json` is given, once.
         """
         self.presenting = presenting
         self.look = [*(["--plain"] if plain else []), *(["--present"] if presenting else [])]
@@ -135,12 +131,12 @@ class Screen:
             for console in (self.talk, self.data)
         )
         if output == "json":
-            self._document_to, self.data = self.data, Console(file=io.StringIO(), **PLAIN_TEXT)
+            self._json_to, self.data = self.data, Console(file=io.StringIO(), **PLAIN_TEXT)
 
     @property
-    def writes_document(self) -> bool:
+    def writes_json(self) -> bool:
         """Whether stdout is kept for one document at the end."""
-        return self._document_to is not None
+        return self._json_to is not None
 
     def give_stdout_away(self) -> Callable[[str], None]:
         """A function that alone writes to stdout from here on; data goes to stderr instead."""
@@ -164,13 +160,12 @@ class Screen:
         other.talk, other.in_terminal = self.data, self.data_in_terminal
         return other
 
-    def finish(self, exit_code: int) -> None:
-        """The program ends: print the document, if one was asked for."""
-        if self._document_to is not None:
-            self.document["exit_code"] = exit_code
-            ascii_only = not is_unicode(self._document_to.encoding)  # any reader of JSON knows its escapes
-            text = json.dumps(plain(self.document), indent=2, ensure_ascii=ascii_only)
-            self._document_to.print(Text(text), soft_wrap=True)
+    def write_json(self, document: Mapping[str, Any]) -> None:
+        """The program ends: print its document, if one was asked for."""
+        if self._json_to is not None:
+            ascii_only = not is_unicode(self._json_to.encoding)  # any reader of JSON knows its escapes
+            text = json.dumps(plain(document), indent=2, ensure_ascii=ascii_only)
+            self._json_to.print(Text(text), soft_wrap=True)
 
     def hide(self, value: str, name: str) -> None:
         """When presenting, show <name> from here on instead of a value that an audience need not see."""
@@ -261,42 +256,29 @@ class Screen:
     def clear(self) -> None:
         self.talk.clear()
 
-    def stopped(
-        self,
-        stop: outcome.UserError,
-        *,
-        resources: Sequence[tuple[str, str, str]] = (),
-        files: Mapping[str, Path | None] | None = None,
-    ) -> None:
-        """How it ended, what that means, and what to do.
-
-        `resources` are those of the stop in words: type, name and a remark of each. `files`, by title, are shown when
-        something failed.
-        """
-        what = stop.what
-        about = [{"kind": kind, "identity": identity, "remark": remark} for kind, identity, remark in stop.resources]
-        self.document["error"] = {"what": what, "means": stop.means, "advice": list(stop.advice), "things": about}
-        failed = stop.exit_code != outcome.INTERRUPTED and not isinstance(stop, outcome.Declined)
+    def stopped(self, error: outcome.Error) -> None:
+        """How it ended, what that means, and what to do; the files that tell more, when something failed."""
+        what = error.what
+        failed = error.code not in ("interrupted", "declined")
         if failed:
             # AWS's own words look as the AWS CLI writes them.
             what = f"aws: [ERROR]: {what}" if what.startswith("An error occurred (") else f"Error: {what}"
         self.say()
         self.say(what, "bold red" if failed else "bold yellow")
-        for kind, name, remark in resources:
-            self.line("", kind, name)
-            if remark:
-                self.prose(INDENT, remark, "dim")
-        if stop.means:
-            self.prose("  What it means: ", stop.means)
-        for number, advice in enumerate(stop.advice):
+        for resource in error.resources:
+            self.line("", resource["noun"], resource["name"])
+            if resource["remark"]:
+                self.prose(INDENT, resource["remark"], "dim")
+        if error.means:
+            self.prose("  What it means: ", error.means)
+        for number, advice in enumerate(error.advice):
             label = f"  {'What to do:' if not number else '           '}    "
             if is_sentence(advice):
                 self.prose(label, advice)
             else:
                 self.keep(label + advice)
-        for name, path in (files or {}).items():
+        for name, path in (("Transcript", error.transcript), ("Log", error.log)):
             if failed and path is not None:
-                self.document["error"][name.lower()] = str(path)
                 self.keep(f"  {f'{name}:':<15}{path}", "dim")
 
     # While it runs.

@@ -39,7 +39,7 @@ class Told:
         """What --output json wrote, checked."""
         found: dict[str, Any] = json.loads(self.out)
         jsonschema.validate(found, SCHEMA, format_checker=jsonschema.FormatChecker())
-        assert set(found) <= set(SCHEMA["properties"])
+        assert set(found) == set(SCHEMA["$defs"]["sandbox"]["properties"])
         assert (found["program"], found["exit_code"]) == ("sandbox", self.code)
         return found
 
@@ -154,7 +154,6 @@ def test_a_port_that_is_taken_is_told_by_start(folder: Path) -> None:
         (("nonsense",), "there are run, start, stop, status, logs"),
         (("statu",), "did you mean status?"),
         (("start", "--prt", "1"), "python -m sandbox start: error: unrecognized arguments: --prt 1"),
-        (("logs", "--follow", "--output", "json"), "one document at the end"),
         (("logs", "--region", "mars!"), "not the name of an AWS Region"),
         (("stop", "--port", "1"), "--port"),
     ],
@@ -164,6 +163,17 @@ def test_a_usage_error_is_252_and_starts_nothing(folder: Path, arguments: tuple[
     assert (told.code, told.out) == (252, "")
     assert words in told.err
     assert not record(folder).exists()
+
+
+def test_a_usage_error_is_a_document_too(folder: Path) -> None:
+    for arguments, words in (
+        (("logs", "--follow", "--output", "json"), "one document at the end"),
+        (("statu", "--output=json"), "did you mean status?"),
+        (("status", "--json", "--prt"), "unrecognized arguments: --prt"),
+    ):
+        told = Told(folder, *arguments)
+        error = told.document["error"]
+        assert (told.code, error["code"]) == (252, "usage") and words in error["what"] and words in told.err
 
 
 def test_a_folder_that_cannot_be_made_is_one_message(folder: Path) -> None:

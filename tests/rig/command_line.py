@@ -18,6 +18,7 @@ from provision.aws.answers import Call
 from provision.aws.calls import Calls
 from provision.aws.clients import Clients, Target
 from provision.cli.ending import run_program
+from provision.cli.results import Result
 from provision.cli.session import Session
 from provision.settings import Settings
 from sandbox import Sandbox
@@ -27,12 +28,13 @@ from tests.rig.screens import memory_screen
 
 @dataclass
 class Ended:
-    """How a run of a command line ended: its exit code, its talk, its data, and the calls it made."""
+    """How a run of a command line ended: its exit code, its talk, its data, the calls it made, and its result."""
 
     code: int
     said: str
     told: str
     calls: list[Call]
+    result: Result
 
     @property
     def flat(self) -> str:
@@ -86,16 +88,19 @@ def short_sleep(seconds: float) -> None:
     time.sleep(min(seconds / 20, 0.03))
 
 
-def run(program: Callable[..., int], name: str, *arguments: str) -> Ended:
+def run(program: Callable[..., Result], name: str, *arguments: str) -> Ended:
     """`python -m NAME ARGUMENTS`."""
-    screen = memory_screen(name)
-    session = Session(screen, sleep=short_sleep)
+    screen = memory_screen()
+    session = Session(screen, name, sleep=short_sleep)
     talk, data = screen.talk.file, screen.data.file  # whatever the program then puts in their places
     assert isinstance(talk, io.StringIO) and isinstance(data, io.StringIO)
 
-    code = run_program(lambda: program(list(arguments), session), session, again=f"python -m {name}")
+    def body() -> Result:
+        return program(list(arguments), session)
+
+    result = run_program(body, session, again=f"python -m {name}", given=arguments)
     CONNECTIONS.give_back(session.calls)
-    return Ended(code, talk.getvalue(), data.getvalue(), session.calls.history)
+    return Ended(result.exit_code, talk.getvalue(), data.getvalue(), session.calls.history, result)
 
 
 def refusal(code: str = "AccessDeniedException", status: int = 403) -> Any:

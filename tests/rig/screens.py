@@ -9,9 +9,9 @@ from rich.console import Console
 from provision.terminal.screen import Screen
 
 
-def memory_screen(name: str = "provision") -> Screen:
+def memory_screen() -> Screen:
     """A program's screen that writes into memory: `screen.talk.file.getvalue()`."""
-    return Screen(talk=memory_console(), data=memory_console(), name=name)
+    return Screen(talk=memory_console(), data=memory_console())
 
 
 def memory_console() -> Console:

@@ -19,14 +19,6 @@ ENOUGH = 10  # minutes that credentials should last at least: on AWS a build tak
 def show_banner(screen: Screen, aws: Clients, settings: Settings, state: State, sources: Mapping[str, str]) -> None:
     """The deployment and its place. `sources` says of each option that is no default where its value came from."""
     show_place(screen, aws, sources)
-    screen.document.update(
-        {
-            "deployment": state.deployment,
-            "ledger": str(state.path),
-            "learner": settings.learner,
-            "as_written": settings.as_written,
-        }
-    )
     how_old = "new" if state.is_new else f"{plural(len(state.standing), 'resource')} recorded"
     screen.keep(f"Deployment     {state.deployment} ({how_old})")
     screen.keep(f"State file     {state.path}{in_brackets(sources.get('state'))}")
@@ -39,15 +31,6 @@ def show_banner(screen: Screen, aws: Clients, settings: Settings, state: State, 
 
 def show_place(screen: Screen, aws: Clients, sources: Mapping[str, str]) -> None:
     """Account, caller and Region, each with where it came from."""
-    screen.document.update(
-        {
-            "account": aws.account_id,
-            "caller": aws.caller,
-            "region": aws.region,
-            "endpoint": aws.endpoint,
-            "warnings": list(aws.warnings),
-        }
-    )
     if aws.endpoint and aws.endpoint.startswith("sandbox:"):
         screen.prose("Local AWS      ", f"{aws.base_url} on this machine ({aws.endpoint})", "bold")
     else:

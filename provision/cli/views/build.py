@@ -23,10 +23,8 @@ def show_cost(screen: Screen, aws: Clients, settings: Settings) -> None:
 
 def show_counts(screen: Screen, calls: Calls, seconds: float) -> None:
     """How long a run took, and how many calls."""
-    count, writes = len(calls.history), len(calls.writes())
-    screen.document.update({"calls": count, "writing_calls": writes, "seconds": round(seconds, 1)})
     screen.say()
-    screen.say(f"{seconds:.1f} s, {count} API calls, {writes} of them writing.", "dim")
+    screen.say(f"{seconds:.1f} s, {len(calls.history)} API calls, {len(calls.writes())} of them writing.", "dim")
 
 
 def show_built(screen: Screen, aws: Clients, settings: Settings, state: State, arguments: list[str]) -> None:
@@ -35,7 +33,6 @@ def show_built(screen: Screen, aws: Clients, settings: Settings, state: State, a
     What they are for is talk, so that on stdout each line but the first is a command and nothing else.
     """
     url = state.outputs("stage")["url"]
-    screen.document["invoke_url"] = url
     event = {
         "operation": "create",
         "tableName": settings.table,

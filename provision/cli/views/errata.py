@@ -9,7 +9,6 @@ from provision.terminal.screen import Screen
 
 def show_errata(screen: Screen) -> None:
     titles = {step.name: f"step {step.number}, {step.title}" for step in STEPS}
-    screen.document["errata"] = [vars(erratum) for erratum in ERRATA]
     for erratum in ERRATA:
         screen.tell(f"{erratum.number:>2}  {titles[erratum.step] if erratum.step else 'the walkthrough as a whole'}")
         screen.prose("    It says:     ", erratum.says, data=True)

@@ -9,9 +9,8 @@ from rich.text import Text
 from provision.account.plan import Planned
 from provision.aws.call_text import aws_command
 from provision.aws.clients import Clients
-from provision.record.views import note_thing
 from provision.state.entries import Difference
-from provision.state.resources import PLACES, name_of, noun_of
+from provision.state.resources import name_of, noun_of
 from provision.terminal.differences import difference_lines
 from provision.terminal.json_values import plain
 from provision.terminal.screen import INDENT, Screen
@@ -67,9 +66,6 @@ def counts_of(planned: Sequence[Planned]) -> str:
 
 def show_planned(screen: Screen, one: Planned, aws: Clients) -> None:
     """One resource of a plan, with the command for each of its calls."""
-    calls = [f"{call.service}:{call.operation}" for call in one.calls]
-    needs = {"needs": one.needs} if one.needs else {}
-    note_thing(screen, one, outcome=one.word, step=PLACES[one.key].step, calls=calls, **needs)
     text = Text("    ")
     text.append(f"{one.word:<11}", style=STYLES.get(one.word, ""))
     remark = f"  (needs {one.needs})" if one.needs else f"  ({one.theirs})" if one.theirs else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from provision.account.recovery import Recovered
-from provision.record.views import note_thing, show_outcome
+from provision.record.views import show_outcome
 from provision.state.entries import Resource
 from provision.terminal.screen import Screen
 
@@ -19,7 +19,6 @@ def show_things(screen: Screen, title: str, resources: Sequence[Resource], detai
 
 def show_removed(screen: Screen, word: str, resource: Resource, remark: str, *, told: bool) -> None:
     """What became of one resource of a teardown; `told`: the person knows it already."""
-    note_thing(screen, resource, outcome=word, step=resource.step, **({"remark": remark} if remark else {}))
     if not told:
         show_outcome(screen, word, resource.kind, resource.identity, remark)
 

@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 
 from rich.text import Text
 
-from provision.account.status import ResourceStatus
+from provision.account.outcomes import ResourceOutcome
+from provision.account.status import in_words
 from provision.aws.clients import Clients
 from provision.cli.views.build import show_cost
 from provision.cli.views.plan import show_differences
-from provision.record.views import note_thing
 from provision.settings import Settings
-from provision.state.resources import PLACES, name_of, noun_of
 from provision.terminal.screen import INDENT, Screen
 from provision.terminal.shell import program
 from provision.terminal.text import kept
@@ -27,41 +26,29 @@ STYLES = {
 }
 
 
-def show_status(
-    screen: Screen,
-    found: Sequence[ResourceStatus],
-    waiting: Mapping[str, str],
-    seen: Mapping[str, str],
-    *,
-    url: str = "",
-) -> None:
-    """What there is: data. `waiting` are the messages in each queue, `seen` where to see each resource, by key.
-
-    `url` is what clients call, where that is there.
-    """
+def show_status(screen: Screen, found: Sequence[ResourceOutcome], seen: Mapping[str, str], *, url: str = "") -> None:
+    """What there is: data. `seen` is where to see each resource, by key; `url` what clients call, if it is there."""
     screen.tell()
-    for state in found:
-        show_state(screen, state, waiting, seen)
-    words = [state.word for state in found]
+    for one in found:
+        show_state(screen, one, seen)
+    words = [one.outcome for one in found]
     screen.tell()
     screen.tell(", ".join(f"{words.count(word)} {word}" for word in dict.fromkeys(words)) + ".")
     if url:
-        screen.document["invoke_url"] = url
         screen.tell(f"Invoke URL:   {url}")
 
 
-def show_state(screen: Screen, state: ResourceStatus, waiting: Mapping[str, str], seen: Mapping[str, str]) -> None:
+def show_state(screen: Screen, state: ResourceOutcome, seen: Mapping[str, str]) -> None:
     """How one resource is, since when it is there, and where to see it."""
-    more = {"messages": waiting[state.key]} if state.key in waiting else {}
-    note_thing(screen, state, outcome=state.word, step=PLACES[state.key].step, since=state.since or None, **more)
     since = f"  {kept('since', state.since[:10], state.since[11:16], 'UTC')}" if state.since else ""
-    remark = f"  ({waiting[state.key]})" if state.key in waiting else ""
+    said = in_words(state.messages) if state.messages is not None else state.remark
+    remark = f"  ({said})" if said else ""
     text = Text("    ")
-    text.append(f"{state.word:<11}", style=STYLES.get(state.word, ""))
-    text.append(f"{noun_of(state.kind):<11}{name_of(state.kind, state.identity)}{remark}")
+    text.append(f"{state.outcome:<11}", style=STYLES.get(state.outcome, ""))
+    text.append(f"{state.noun:<11}{state.name}{remark}")
     text.append(since, style="dim")
     screen.between_words(text, data=True)
-    show_differences(screen, state.differences)
+    show_differences(screen, state.changes)
     for note in state.notes:
         screen.prose(INDENT, note, data=True)
     if state.key in seen:
