@@ -182,7 +182,8 @@ class Backend:
         }
         if signer.session_token:
             sent["X-Amz-Security-Token"] = signer.session_token
-        environ = environ_of(method, path, query, {**sent, **(headers or {})}, body)
+        uri = urllib.parse.quote(path) + (f"?{query}" if query else "")
+        environ = environ_of(method, uri, {**sent, **(headers or {})}.items(), body)
         if service == "sqs":
             operation = operation_of(Request(environ))
             assert operation is not None

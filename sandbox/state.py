@@ -25,7 +25,6 @@ from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import IO, Any
-from urllib.parse import unquote
 
 import portalocker
 from werkzeug.wrappers import Request, Response
@@ -200,10 +199,7 @@ class State:
             self._replaying = False
 
     def _again(self, backend: Backend, line: Mapping[str, Any], ask: Ask) -> None:
-        path, _, query = str(line["uri"]).partition("?")
-        body = base64.b64decode(line["body"])
-        environ = environ_of(line["method"], unquote(path), query, line["headers"], body)
-        environ["RAW_URI"] = environ["REQUEST_URI"] = line["uri"]
+        environ = environ_of(line["method"], line["uri"], line["headers"].items(), base64.b64decode(line["body"]))
         operation = operation_of(Request(environ))
         if operation is None:
             raise ValueError("a request without a signature")

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from io import BytesIO, StringIO
+from io import BytesIO
 from typing import Any, NamedTuple
 
 # moto's own names of the services that this architecture uses. Its dispatcher, which serves the others, lists moto's
@@ -61,14 +62,17 @@ def signed(scope: Scope) -> str:
     return f"AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders=host;x-amz-date, Signature=0"
 
 
-def environ_of(method: str, path: str, query: str, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
-    """A request of our own as WSGI has it; ``path`` is unquoted."""
+def environ_of(method: str, uri: str, headers: Iterable[tuple[str, str]], body: bytes) -> dict[str, Any]:
+    """A request as WSGI has it (PEP 3333); ``uri`` is path and query as they are sent, that is, quoted."""
+    path, _, query = uri.partition("?")
     environ: dict[str, Any] = {
         "REQUEST_METHOD": method,
         "SCRIPT_NAME": "",
-        # WSGI wants the bytes of the path dressed as latin-1 (PEP 3333).
-        "PATH_INFO": path.encode().decode("latin-1"),
-        "RAW_URI": urllib.parse.quote(path) + (f"?{query}" if query else ""),
+        # The bytes of the path dressed as latin-1. As it was sent it stands beside it: a quoted slash inside an ARN or
+        # a greedy path part is told by that.
+        "PATH_INFO": urllib.parse.unquote_to_bytes(path).decode("latin-1"),
+        "RAW_URI": uri,
+        "REQUEST_URI": uri,
         "QUERY_STRING": query,
         "SERVER_NAME": "127.0.0.1",
         "SERVER_PORT": "80",
@@ -77,16 +81,20 @@ def environ_of(method: str, path: str, query: str, headers: Mapping[str, str], b
         "wsgi.version": (1, 0),
         "wsgi.url_scheme": "http",
         "wsgi.input": BytesIO(body),
-        "wsgi.errors": StringIO(),
+        "wsgi.errors": sys.stderr,
         "wsgi.multithread": True,
         "wsgi.multiprocess": False,
         "wsgi.run_once": False,
         "CONTENT_LENGTH": str(len(body)),
     }
-    environ["REQUEST_URI"] = environ["RAW_URI"]
-    for name, value in headers.items():
+    for name, value in headers:
         key = name.upper().replace("-", "_")
-        environ[key if key == "CONTENT_TYPE" else f"HTTP_{key}"] = value
+        if key == "CONTENT_TYPE":
+            environ[key] = value
+        # X_Foo and X-Foo would become one name in WSGI, so that one could pose as the other.
+        elif "_" not in name and key not in ("CONTENT_LENGTH", "TRANSFER_ENCODING"):
+            key = f"HTTP_{key}"
+            environ[key] = f"{environ[key]},{value}" if key in environ else value
     return environ
 
 

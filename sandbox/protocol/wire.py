@@ -13,10 +13,11 @@ import socket
 import socketserver
 import sys
 import threading
-import urllib.parse
 from collections.abc import Callable, Iterable
 from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from sandbox.protocol.scope import environ_of
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -145,7 +146,8 @@ class WireHandler(BaseHTTPRequestHandler):
             started[:] = [status, headers]
             return lambda data: None
 
-        answered = b"".join(self.server.application(self._environ(body), start_response))
+        environ = environ_of(self.command, self.path, self.headers.items(), body)
+        answered = b"".join(self.server.application(environ, start_response))
         status, headers = started
         code, _, reason = status.partition(" ")
         self.send_response_only(int(code), reason)
@@ -164,42 +166,6 @@ class WireHandler(BaseHTTPRequestHandler):
         if not bodiless and self.command != "HEAD":
             self.wfile.write(answered)
         self.wfile.flush()
-
-    def _environ(self, body: bytes) -> dict[str, Any]:
-        path, _, query = self.path.partition("?")
-        host, _, port = self.headers.get("Host", "").rpartition(":")
-        environ: dict[str, Any] = {
-            "REQUEST_METHOD": self.command,
-            "SCRIPT_NAME": "",
-            "PATH_INFO": urllib.parse.unquote_to_bytes(path).decode("latin-1"),
-            # The path as it was sent: a quoted slash inside an ARN or a greedy path part is told by it.
-            "RAW_URI": self.path,
-            "REQUEST_URI": self.path,
-            "QUERY_STRING": query,
-            "SERVER_NAME": host or "127.0.0.1",
-            "SERVER_PORT": port if port.isdigit() else str(self.server.port),
-            "SERVER_PROTOCOL": self.request_version,
-            "REMOTE_ADDR": self.client_address[0],
-            "wsgi.version": (1, 0),
-            "wsgi.url_scheme": "http",
-            "wsgi.input": io.BytesIO(body),
-            "wsgi.errors": sys.stderr,
-            "wsgi.multithread": True,
-            "wsgi.multiprocess": False,
-            "wsgi.run_once": False,
-            "CONTENT_LENGTH": str(len(body)),
-        }
-        for name, value in self.headers.items():
-            # X_Foo and X-Foo would become one name in WSGI, so that one could pose as the other.
-            if "_" in name:
-                continue
-            key = name.upper().replace("-", "_")
-            if key == "CONTENT_TYPE":
-                environ[key] = value
-            elif key not in ("CONTENT_LENGTH", "TRANSFER_ENCODING"):
-                key = f"HTTP_{key}"
-                environ[key] = f"{environ[key]},{value}" if key in environ else value
-        return environ
 
     def log_message(self, format: str, *args: Any) -> None:
         """Quiet: the client sees its answer, and nobody reads an access log of a sandbox."""

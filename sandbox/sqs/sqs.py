@@ -183,7 +183,7 @@ class Sqs:
             "Content-Type": AMZ_JSON,
             "X-Amz-Target": "AmazonSQS.GetQueueAttributes",
         }
-        served = self._moto(environ_of("POST", "/", "", headers, wanted), False)
+        served = self._moto(environ_of("POST", "/", headers.items(), wanted), False)
         return dict(json.loads(served.get_data())["Attributes"]) if served.status_code == 200 else None
 
     def _exists(self, arn: str) -> bool:
