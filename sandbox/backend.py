@@ -27,6 +27,7 @@ from xml.etree import ElementTree
 from werkzeug.wrappers import Request, Response
 
 from sandbox.protocol.operations import FORM, Operation, environ_again, operation_of
+from sandbox.protocol.refusals import words_of
 from sandbox.protocol.scope import DEFAULT_REGION, MODULES, Scope, environ_of, last, signed
 from sandbox.sqs.messages import Messages
 from sandbox.sqs.sqs import Sqs
@@ -76,22 +77,9 @@ class BackendError(Exception):
 
     def __init__(self, service: str, action: str, answer: Answer) -> None:
         super().__init__(f"{service}:{action} was answered {answer.status}: {answer.body[:500]!r}")
-        self.service = service
-        self.action = action
-        self.answer = answer
-
-    @property
-    def code(self) -> str:
-        """The error code, from the JSON body or its header; an XML body is searched for its Code element."""
-        named = self.answer.header("x-amzn-query-error") or self.answer.header("x-amzn-errortype")
-        if named:
-            return named.split(";")[0].split(":")[0]
-        if self.answer.body.lstrip().startswith(b"<"):
-            return self.answer.body.partition(b"<Code>")[2].partition(b"</Code>")[0].decode()
-        try:
-            return str(self.answer.json().get("__type", "")).rpartition("#")[2]
-        except ValueError:
-            return ""
+        said = words_of(answer.status, answer.body)
+        self.code = said.code if said else ""
+        self.status = answer.status
 
 
 class MotoFailed(Exception):
@@ -212,34 +200,39 @@ class Backend:
         """``listener`` is called, from the sender's thread, after each SQS request that may have sent a message."""
         self._listeners.append(listener)
 
-    # Shorthands for the protocols our layers need
+    # Shorthands for the protocols that our layers need
 
-    def sqs(
+    def json(
         self,
+        service: str,
         action: str,
         parameters: Mapping[str, Any],
         *,
         region: str = DEFAULT_REGION,
         credentials: Credentials | None = None,
     ) -> dict[str, Any]:
-        return self._json("sqs", action, parameters, region, credentials)
+        """A call in the JSON protocol (SQS, Logs, DynamoDB). Raises BackendError, as those below do."""
+        target, content_type = JSON_TARGETS[service]
+        answer = self.call(
+            service,
+            "POST",
+            "/",
+            headers={"Content-Type": content_type, "X-Amz-Target": f"{target}.{action}"},
+            body=json.dumps(parameters).encode(),
+            region=region,
+            credentials=credentials,
+        )
+        if not answer.ok:
+            raise BackendError(service, action, answer)
+        decoded: dict[str, Any] = answer.json()
+        return decoded
 
     def of_queue(self, action: str, arn: str, **parameters: Any) -> dict[str, Any]:
         """Of the queue that has this ARN."""
         _, _, _, region, account, name = arn.split(":")
         # moto goes by the last parts of a queue's URL; the host is for the client to reach it by.
         url = f"http://sqs.{region}.amazonaws.com/{account}/{name}"
-        return self.sqs(action, {"QueueUrl": url, **parameters}, region=region)
-
-    def logs(
-        self,
-        action: str,
-        parameters: Mapping[str, Any],
-        *,
-        region: str = DEFAULT_REGION,
-        credentials: Credentials | None = None,
-    ) -> dict[str, Any]:
-        return self._json("logs", action, parameters, region, credentials)
+        return self.json("sqs", action, {"QueueUrl": url, **parameters}, region=region)
 
     def query(
         self,
@@ -277,7 +270,7 @@ class Backend:
         try:
             return texts(ElementTree.fromstring(self.query("iam", action, parameters)), element)
         except BackendError as error:
-            if error.answer.status != 404:
+            if error.status != 404:
                 raise
             return []
 
@@ -290,24 +283,6 @@ class Backend:
             return next(iter(self.iam("GetRole", "RoleId", named)), None) if there else None
 
         return self.kept("iam", "id", arn, read=read)
-
-    def _json(
-        self, service: str, action: str, parameters: Mapping[str, Any], region: str, credentials: Credentials | None
-    ) -> dict[str, Any]:
-        target, content_type = JSON_TARGETS[service]
-        answer = self.call(
-            service,
-            "POST",
-            "/",
-            headers={"Content-Type": content_type, "X-Amz-Target": f"{target}.{action}"},
-            body=json.dumps(parameters).encode(),
-            region=region,
-            credentials=credentials,
-        )
-        if not answer.ok:
-            raise BackendError(service, action, answer)
-        decoded: dict[str, Any] = answer.json()
-        return decoded
 
     # Inside
 
@@ -387,7 +362,7 @@ class Backend:
         self._awake.add((service, region))
         if service in JSON_TARGETS:
             reads = {"sqs": "ListQueues", "logs": "DescribeLogGroups", "dynamodb": "ListTables"}
-            self._json(service, reads[service], {}, region, None)
+            self.json(service, reads[service], {}, region=region)
         elif service in QUERY_VERSIONS:
             self.query(service, "ListRoles" if service == "iam" else "GetCallerIdentity", {}, region=region)
         else:

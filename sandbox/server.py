@@ -22,7 +22,7 @@ from sandbox.lambda_.mappings import Mappings
 from sandbox.logs import LogGroups
 from sandbox.protocol import constraints
 from sandbox.protocol.operations import Operation, operation_of
-from sandbox.protocol.refusals import NotSimulated, Refused, Words, answer_json, not_here, refusal
+from sandbox.protocol.refusals import NotSimulated, Refused, Words, answer_json, refusal
 from sandbox.protocol.scope import MODULES
 from sandbox.protocol.wording import reworded
 from sandbox.sqs.queues import Queues
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
 
 Door = Callable[[Request], Response | None]
-Plane = Callable[[Operation], Response | Words | None]
+Plane = Callable[[Operation], Response | None]
 
 
 def front(
@@ -57,12 +57,12 @@ def front(
         unsigned=[functions.code, *([own] if own else []), *([weather.serve] if weather else []), gateway.serve],
         signed={
             "apigateway": [gateway.handle],
-            "dynamodb": [Tables(backend).refused],
-            "iam": [identities.refused],
+            "dynamodb": [Tables(backend).check],
+            "iam": [identities.check],
             "lambda": [mappings.handle, functions.handle],
-            "logs": [log_groups.take_tags_along, log_groups.refused],
+            "logs": [log_groups.take_tags_along, log_groups.check],
             "sqs": [Queues(backend).handle],
-            "sts": [identities.refused],
+            "sts": [identities.check],
         },
         weather=weather,
         guard=guard,
@@ -142,37 +142,33 @@ class Front:
         """What the planes, and then moto, answer to one whom the guard lets pass."""
         called = f"{operation.name or f'{operation.method} {operation.path}'} of {operation.service}"
         try:
-            reply = self._asked(operation)
+            return self._asked(operation)
         except Refused as refused:
             return refusal(operation, refused.words, more=refused.more)
         except NotSimulated as lacking:
-            reply = not_here(str(lacking))
+            said = str(lacking)
         except NotImplementedError:
-            reply = None
+            said = f"The sandbox has no {called}."
         except MotoFailed as error:
             log.exception("moto cannot answer %s", operation.called)
-            reply = not_here(f"The sandbox cannot carry out this {called} ({error}).")
-        if reply is None:
-            reply = not_here(f"The sandbox has no {called}.")
-        return refusal(operation, reply) if isinstance(reply, Words) else reply
+            said = f"The sandbox cannot carry out this {called} ({error})."
+        return refusal(operation, Words(501, "NotImplementedException", said))
 
-    def _asked(self, operation: Operation) -> Response | Words | None:
-        """None: neither we nor moto have it."""
+    def _asked(self, operation: Operation) -> Response:
+        """Raises Refused, NotSimulated, MotoFailed, and NotImplementedError for what neither we nor moto have."""
         if operation.service not in MODULES:
             # moto has it, perhaps, and would answer; nobody here has looked how that compares with AWS.
-            return not_here(f"The sandbox has no {operation.service} service.")
+            raise NotSimulated(f"The sandbox has no {operation.service} service.")
         if operation.request.headers.get("X-Amz-Target", "").startswith("DynamoDBStreams_"):
-            return not_here("The sandbox has no streams of DynamoDB.")
-        unfit = constraints.check(operation)
-        if unfit is not None:
-            return unfit
+            raise NotSimulated("The sandbox has no streams of DynamoDB.")
+        constraints.check(operation)
         for plane in self._signed.get(operation.service, ()):
             reply = plane(operation)
             if reply is not None:
                 return reply
         response = reworded(operation, self._backend.forward(operation))
         if response.status_code in (404, 405) and response.mimetype == "text/html":
-            return None  # no route of moto's: its web framework answers
+            raise NotImplementedError  # no route of moto's: its web framework answers
         return response
 
 

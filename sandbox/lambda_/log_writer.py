@@ -55,13 +55,13 @@ class Journal:
         events = [{"timestamp": moment, "message": line} for line in text.split("\n") if line.strip()]
         put = {"logGroupName": group, "logStreamName": stream, "logEvents": events}
         try:
-            self._backend.logs("PutLogEvents", put, region=name.region)
+            self._backend.json("logs", "PutLogEvents", put, region=name.region)
         except BackendError as error:
             if error.code != "ResourceNotFoundException":
                 raise
             if not self._prepare(name, role, arn, stream_arn, group, stream):
                 return
-            self._backend.logs("PutLogEvents", put, region=name.region)
+            self._backend.json("logs", "PutLogEvents", put, region=name.region)
 
     def _prepare(self, name: FunctionName, role: str, arn: str, stream_arn: str, group: str, stream: str) -> bool:
         """The stream, and the group where the role may make one. False: this log has no place to go."""
@@ -69,12 +69,12 @@ class Journal:
             return False
         wanted = {"logGroupName": group, "logStreamName": stream}
         try:
-            self._backend.logs("CreateLogStream", wanted, region=name.region)
+            self._backend.json("logs", "CreateLogStream", wanted, region=name.region)
         except BackendError as error:
             if error.code != "ResourceNotFoundException":
                 raise
             if not self._permissions.allows(role, "logs:CreateLogGroup", f"{arn}:*"):
                 return False
-            self._backend.logs("CreateLogGroup", {"logGroupName": group}, region=name.region)
-            self._backend.logs("CreateLogStream", wanted, region=name.region)
+            self._backend.json("logs", "CreateLogGroup", {"logGroupName": group}, region=name.region)
+            self._backend.json("logs", "CreateLogStream", wanted, region=name.region)
         return True

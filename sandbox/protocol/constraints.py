@@ -14,7 +14,7 @@ from typing import Any
 from botocore.model import OperationNotFoundError, ServiceModel
 
 from sandbox.protocol.operations import BY_PATH, Operation, model, parse_json
-from sandbox.protocol.refusals import Words
+from sandbox.protocol.refusals import Refused
 from sandbox.protocol.scope import MODULES
 
 # The error code with which each service refuses (their API references, "Common Errors"; Logs: InvalidParameter).
@@ -29,7 +29,7 @@ CODES = {
 # Members whose values the services word otherwise; who owns the operation refuses them. What may be an ARN as well as
 # a name (TableName, FunctionName) is among them.
 ELSEWHERE = {
-    "dynamodb": frozenset({"TableName", "AttributeDefinitions", "KeySchema", "Key", "Item"}),
+    "dynamodb": frozenset({"TableName", "KeySchema", "Key", "Item"}),
     "lambda": frozenset({"Runtime", "BatchSize", "MaximumBatchingWindowInSeconds", "ScalingConfig", "Environment",
                          "FunctionResponseTypes", "StartingPosition", "UUID", "EventSourceArn"}),
 }  # fmt: skip
@@ -37,23 +37,22 @@ ELSEWHERE = {
 NAME_PATTERN = r"[\w+=,.@-]+"
 
 
-def check(operation: Operation) -> Words | None:
-    """The refusal of a request that its model does not allow; None where it does, or there is no such model."""
+def check(operation: Operation) -> None:
+    """Raises Refused for a request that its model does not allow; what has no model passes."""
     service = operation.service
     shape = input_of(service, operation.name) if service in MODULES else None
     if shape is None:
-        return None
+        return
     unreadable = unread(operation, shape)
     if unreadable is not None:
-        return Words(400, "SerializationException", unreadable)
+        raise Refused(400, "SerializationException", unreadable)
     if service not in CODES:
-        return None
+        return
     within = f"{operation.name[0].lower()}{operation.name[1:]}Input." if service == "apigateway" else ""
     found = list(violations(shape, operation.parameters, service, within))
-    if not found:
-        return None
-    said = found[0] if len(found) == 1 and found[0].startswith("The specified value") else counted(found)
-    return Words(400, CODES[service], said)
+    if found:
+        alone = len(found) == 1 and found[0].startswith("The specified value")
+        raise Refused(400, CODES[service], found[0] if alone else counted(found))
 
 
 def unread(operation: Operation, shape: Any) -> str | None:

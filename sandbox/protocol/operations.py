@@ -143,9 +143,8 @@ def operation_of(request: Request) -> Operation | None:
     )
 
 
-def environ_again(operation: Operation, body: bytes | None = None) -> dict[str, Any]:
-    """The client's request once more, as whoever reads it does so to its end; with another body where one is given."""
-    sent = operation.body if body is None else body
+def environ_again(operation: Operation) -> dict[str, Any]:
+    """The client's request once more, as whoever reads it does so to its end."""
     # The body is whole by now; moto would wait for chunks that never come.
     gone = ("HTTP_TRANSFER_ENCODING", "wsgi.input_terminated")
     kept = {
@@ -153,7 +152,7 @@ def environ_again(operation: Operation, body: bytes | None = None) -> dict[str, 
         for name, value in operation.request.environ.items()
         if name not in gone and not name.startswith("werkzeug.")
     }
-    return {**kept, "wsgi.input": io.BytesIO(sent), "CONTENT_LENGTH": str(len(sent))}
+    return {**kept, "wsgi.input": io.BytesIO(operation.body), "CONTENT_LENGTH": str(len(operation.body))}
 
 
 def _no_constant(name: str) -> NoReturn:

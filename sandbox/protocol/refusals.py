@@ -6,6 +6,7 @@ import json
 import uuid
 from collections.abc import Mapping
 from typing import Any, NamedTuple
+from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
 from werkzeug.wrappers import Response
@@ -41,10 +42,6 @@ class Refused(Exception):
 
 class NotSimulated(Exception):
     """Something AWS would do and the sandbox does not; the text is one sentence saying what."""
-
-
-def not_here(message: str) -> Words:
-    return Words(501, "NotImplementedException", message)
 
 
 def refusal(
@@ -90,3 +87,16 @@ def answer_json(status: int, body: Any = None, headers: Mapping[str, str] | None
     """``body`` None: none."""
     named = {"x-amzn-RequestId": str(uuid.uuid4()), **(headers or {})}
     return answer(status, "" if body is None else json.dumps(body), "application/json", named)
+
+
+def words_of(status: int, body: bytes) -> Words | None:
+    """What an answer of moto's refuses with; None where it cannot be read."""
+    try:
+        if body.lstrip().startswith(b"<"):
+            tree = ElementTree.fromstring(body)
+            texts = {last(element.tag, "}"): element.text or "" for element in tree.iter()}
+            return Words(status, texts["Code"], texts["Message"])
+        told = json.loads(body)
+        return Words(status, last(str(told.get("__type", "")), "#"), str(told.get("message", told.get("Message", ""))))
+    except (ElementTree.ParseError, KeyError, ValueError, AttributeError):
+        return None

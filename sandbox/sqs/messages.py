@@ -2,7 +2,7 @@
 
 moto keeps what defines a queue (attributes, policy, tags); the messages are kept here. moto counts a whole queue
 three times for each message that it hands out, which makes a queue of a thousand unusable, and it is kinder than SQS
-to old receipt handles, to bodies and to attributes. FIFO queues are moto's altogether.
+to old receipt handles, to bodies and to attributes.
 
 What is accepted, and the words of what is not, follow the API reference
 (https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/Welcome.html) and, where that has no words,
@@ -76,10 +76,6 @@ class Definition(NamedTuple):
     wait: int
     dead_letters: str | None
     most_receives: int
-
-    @property
-    def fifo(self) -> bool:
-        return self.arn.endswith(".fifo")
 
     @classmethod
     def of(cls, attributes: Mapping[str, str]) -> Definition:

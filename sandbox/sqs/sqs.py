@@ -9,28 +9,21 @@ from __future__ import annotations
 import json
 import re
 import threading
-import time
 import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import parse_qsl, urlencode
 from xml.sax.saxutils import escape
 
 from werkzeug.wrappers import Response
 
 from sandbox.protocol.operations import Operation, environ_again
-from sandbox.protocol.refusals import AMZ_JSON, XML_NAMESPACES, Refused, answer, not_here, refusal
+from sandbox.protocol.refusals import AMZ_JSON, XML_NAMESPACES, Refused, answer, refusal
 from sandbox.protocol.scope import Scope, environ_of, signed
-from sandbox.sqs.messages import LONGEST_POLL, NO_QUEUE, Definition, Messages, check_message, checked_entries, missing
+from sandbox.sqs.messages import NO_QUEUE, Definition, Messages, missing
 
 Environ = dict[str, Any]
 
-# How long a long poll of a FIFO queue sleeps at most before it looks again: messages also become visible without
-# anybody sending one, and moto does not announce that.
-FIFO_LOOK = 0.2
-
 READS = ("GetQueueAttributes", "GetQueueUrl", "ListQueues", "ListQueueTags", "ListDeadLetterSourceQueues")
-MOVES = ("StartMessageMoveTask", "CancelMessageMoveTask", "ListMessageMoveTasks")
 SENDS = ("SendMessage", "SendMessageBatch")
 
 # The elements of its answers.
@@ -67,11 +60,7 @@ class Sqs:
 
     def serve(self, operation: Operation) -> Response:
         try:
-            if operation.name in MOVES:
-                return refusal(operation, not_here(f"The sandbox has no {operation.name} of sqs."))
-            if self.messages.does(operation.name):
-                return self._on_messages(operation)
-            return self._on_queues(operation)
+            return self._on_messages(operation) if self.messages.does(operation.name) else self._on_queues(operation)
         except Refused as refused:
             return refusal(operation, refused.words)
 
@@ -82,39 +71,10 @@ class Sqs:
             queue = self._definition(operation, operation.queue)
             if queue is None:
                 raise Refused(*NO_QUEUE)
-            if not queue.fifo:
-                result = self.messages.answer(operation.name, queue, operation.parameters)
-        if queue.fifo:
-            return self._on_fifo(operation, queue)
+            result = self.messages.answer(operation.name, queue, operation.parameters)
         if operation.name in SENDS:
             self._announce()
         return answered(operation, result)
-
-    def _on_fifo(self, operation: Operation, queue: Definition) -> Response:
-        given, body = operation.parameters, operation.body
-        if operation.name == "SendMessage":
-            check_message(given, queue.largest)
-        elif operation.name == "SendMessageBatch":
-            for entry in checked_entries("SendMessage", given):
-                check_message(entry, queue.largest)
-        deadline = time.monotonic()
-        if operation.name == "ReceiveMessage":
-            wait = given.get("WaitTimeSeconds", queue.wait)
-            if str(wait).isdecimal() and int(wait) <= LONGEST_POLL:
-                deadline += int(wait)
-                body = without_waiting(operation)
-        while True:
-            with self._lock:
-                served = self._moto(environ_again(operation, body), False)
-            if operation.name in SENDS:
-                with self.messages.arrival:
-                    self.messages.arrival.notify_all()
-                self._announce()
-            left = deadline - time.monotonic()
-            if left <= 0 or served.status_code != 200 or b"ReceiptHandle" in served.get_data():
-                return served
-            with self.messages.arrival:
-                self.messages.arrival.wait(min(left, FIFO_LOOK))
 
     def _on_queues(self, operation: Operation) -> Response:
         name = operation.name
@@ -138,8 +98,7 @@ class Sqs:
             by_json = operation.protocol == "json"
             if by_json:
                 self._show_principals(served, queue.arn)
-            if not queue.fifo:
-                put_counts(served, self.messages.counts(queue.arn), by_json)
+            put_counts(served, self.messages.counts(queue.arn), by_json)
             return served
 
     # AWS keeps a role in a policy by its unique id, and shows that once the role is gone, also when another of its
@@ -192,14 +151,6 @@ class Sqs:
             _, _, _, region, _, name = arn.split(":")
             self._arns[arn] = self._attributes("sandbox", region, name) is not None
         return self._arns[arn]
-
-
-def without_waiting(operation: Operation) -> bytes:
-    """The body of a ReceiveMessage that comes back at once."""
-    if operation.protocol == "json":
-        return json.dumps({**operation.parameters, "WaitTimeSeconds": 0}).encode()
-    fields = dict(parse_qsl(operation.body.decode("utf-8", "replace"), keep_blank_values=True))
-    return urlencode({**fields, "WaitTimeSeconds": "0"}).encode()
 
 
 def answered(operation: Operation, result: Mapping[str, Any]) -> Response:

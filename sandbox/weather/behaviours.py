@@ -166,7 +166,7 @@ def read_queue(operation: Operation, sky: Sky, action: str, **asked: Any) -> dic
     given = {"QueueUrl": operation.text("QueueUrl"), **asked}
     key = Credentials(operation.access_key)
     try:
-        return sky.backend.sqs(action, given, region=operation.region, credentials=key)
+        return sky.backend.json("sqs", action, given, region=operation.region, credentials=key)
     except BackendError:
         return {}
 
