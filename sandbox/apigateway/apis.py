@@ -18,7 +18,7 @@ from typing import Any
 
 from werkzeug.wrappers import Response
 
-from sandbox.apigateway.execution import Definition, Resource, Snapshot
+from sandbox.apigateway.execution import TEST_STAGE, Definition, Resource, Snapshot, Stage
 from sandbox.apigateway.integrations import DEFAULT_TIMEOUT_MS, GATEWAY
 from sandbox.backend import Answer, Backend, Credentials
 from sandbox.iam.permissions import Permissions
@@ -26,21 +26,19 @@ from sandbox.protocol.operations import Operation
 from sandbox.protocol.refusals import NotSimulated, Refused, answer_json
 from sandbox.protocol.scope import ACCOUNT, last
 
-View = Callable[[Any], Any]
-"""Makes of the body of moto's answer what AWS would have answered; may change what it is given."""
-
 VERBS = ("GET", "PUT", "POST", "DELETE", "PATCH", "OPTIONS", "HEAD", "ANY")
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html, integration timeout
 SHORTEST_TIMEOUT_MS = 50
 
 MAPS = (
-    "requestTemplates",
-    "requestParameters",
-    "responseTemplates",
-    "responseParameters",
+    "requestTemplates", "requestParameters", "requestModels", "responseTemplates", "responseParameters",
     "responseModels",
-    "requestModels",
-)
+)  # fmt: skip
+# Members for which moto has an empty text or map where they are not set.
+OPTIONAL = (
+    "accessLogSettings", "description", "integrationResponses", "methodResponses", "responseTemplates", "tags",
+    "variables",
+)  # fmt: skip
 # https://docs.aws.amazon.com/apigateway/latest/api/patch-operations.html
 SETTABLE: dict[str, tuple[str, ...]] = {
     "method": (
@@ -72,17 +70,6 @@ def _not_found(what: str) -> Refused:
 
 def _conflict(message: str) -> Refused:
     return Refused(409, "ConflictException", message)
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A stage as the data plane needs it; read from moto and kept until the next write to its API."""
-
-    snapshot: Snapshot
-    variables: Mapping[str, str]
-    binary_media_types: tuple[str, ...]
-    endpoint_disabled: bool
-    has_policy: bool
 
 
 @dataclass
@@ -127,7 +114,8 @@ class Apis:
                     )
                 definition = self._backend.call("apigateway", "GET", f"/restapis/{api}", region=region).json()
                 kept.stages[name] = Stage(
-                    snapshot=snapshot,
+                    name,
+                    snapshot,
                     variables=stage.get("variables") or {},
                     binary_media_types=tuple(definition.get("binaryMediaTypes") or ()),
                     endpoint_disabled=bool(definition.get("disableExecuteApiEndpoint")),
@@ -135,12 +123,12 @@ class Apis:
                 )
             return kept.stages[name]
 
-    def as_it_stands(self, caller: Caller, api: str) -> tuple[Snapshot, tuple[str, ...]]:
-        """The definition, deployed or not, and the API's binary media types."""
+    def as_it_stands(self, caller: Caller, variables: Mapping[str, str]) -> Stage:
+        """The definition, deployed or not, as TestInvokeMethod runs it."""
         with self._lock:
-            resources = caller.items(f"/restapis/{api}/resources")
-            definition = caller.get(f"/restapis/{api}")
-        return _snapshot(caller, api, resources), tuple(definition.get("binaryMediaTypes") or ())
+            snapshot = _snapshot(caller, caller.items(f"/restapis/{caller.api}/resources"))
+            types = caller.get(f"/restapis/{caller.api}").get("binaryMediaTypes")
+        return Stage(TEST_STAGE, snapshot, variables, tuple(types or ()))
 
     # -- the control plane
 
@@ -169,8 +157,16 @@ class Apis:
         return caller.forward(lambda body: self._stages_view(api, body))
 
     def _see_resources(self, caller: Caller, api: str) -> Response:
+        """Methods stand in GetResources only with embed=methods; otherwise their verbs, with nothing in them."""
         embedded = "methods" in caller.operation.request.args.getlist("embed")
-        return caller.forward(lambda body: _resources_view(body, embedded))
+
+        def view(body: Any) -> Any:
+            for resource in body.get("item", [body]) if not embedded else ():
+                if resource.get("resourceMethods"):
+                    resource["resourceMethods"] = {verb: {} for verb in resource["resourceMethods"]}
+            return body
+
+        return caller.forward(view)
 
     def _update_rest_api(self, caller: Caller, api: str) -> Response:
         for operation in _patch_operations(caller):
@@ -178,17 +174,16 @@ class Apis:
                 operation["value"] = ""  # moto takes any text for true
             if str(operation.get("path")).split("/")[1:2] not in [[name] for name in SETTABLE["API"]]:
                 raise _bad_request(f"Invalid patch path {operation.get('path')}")
-        answer = caller.do("PATCH", f"/restapis/{api}", caller.document)
-        return answer_json(answer.status, self._apis_view(answer.json()))
+        changed = caller.do("PATCH", f"/restapis/{api}", caller.document).json()
+        return answer_json(200, self._apis_view(without_unset(changed)))
 
     def _apis_view(self, body: Any) -> Any:
         """With tags that were set after CreateRestApi; moto keeps only those given there."""
         for api in body.get("item", [body]):
             kept = self._kept.get(str(api.get("id")))
             if kept is not None and kept.tags is not None:
-                api["tags"] = kept.tags
-            for name in [name for name, value in api.items() if value is None or (name == "tags" and not value)]:
-                del api[name]
+                api.pop("tags", None)
+                api |= {"tags": kept.tags} if kept.tags else {}
         return body
 
     def _delete_rest_api(self, caller: Caller, api: str) -> Response:
@@ -209,15 +204,13 @@ class Apis:
         stage = wanted.get("stageName")
         resources = caller.items(f"/restapis/{api}/resources")
         methods = [m for r in resources for m in (r.get("resourceMethods") or {}).values()]
-        if not methods:
-            raise _bad_request("The REST API doesn't contain any methods")
         if not all(method.get("methodIntegration") for method in methods):
             raise _bad_request("No integration defined for method")
         if stage:
             _check_stage_name(stage)
         description = {"description": wanted.get("description") or ""}
         made: Definition = caller.do("POST", f"/restapis/{api}/deployments", description).json()
-        self._kept[api].snapshots[made["id"]] = _snapshot(caller, api, resources)
+        self._kept[api].snapshots[made["id"]] = _snapshot(caller, resources)
         if stage:
             self._point_stage(caller, api, stage, made["id"], wanted)
         return answer_json(201, self._deployment_view(api, made))
@@ -242,8 +235,9 @@ class Apis:
         changed = self._kept[api].descriptions.get(deployment["id"])
         if changed is not None:
             deployment["description"] = changed
-        # stageName is moto's own; AWS does not tell.
-        return {name: value for name, value in deployment.items() if value not in (None, "") and name != "stageName"}
+        deployment.pop("stageName", None)  # moto's own; AWS does not tell
+        seen: Definition = without_unset(deployment)
+        return seen
 
     def _deployments_view(self, api: str, body: Any) -> Any:
         body["item"] = [self._deployment_view(api, deployment) for deployment in body.get("item", [])]
@@ -312,9 +306,6 @@ class Apis:
                 stage["createdDate"], stage["lastUpdatedDate"] = times
             stage.setdefault("cacheClusterStatus", "NOT_AVAILABLE")
             stage.setdefault("tracingEnabled", False)
-            for name in ("accessLogSettings", "variables", "description"):
-                if not stage.get(name):
-                    stage.pop(name, None)
         return body
 
     # -- resources
@@ -324,7 +315,7 @@ class Apis:
         part = str(caller.document.get("pathPart") or "")
         resources = caller.items(f"/restapis/{api}/resources")
         if parent not in [resource.get("id") for resource in resources]:
-            raise _not_found("Resource identifier")
+            raise _not_found("Resource identifier")  # moto says so, too, and then breaks on the half-made resource
         if not part:
             raise _bad_request("Resource's path part must be specified")
         if part.startswith("{") != part.endswith("}"):
@@ -366,7 +357,7 @@ class Apis:
                 raise _bad_request(f"Invalid HttpMethod specified. Valid options are {','.join(VERBS)}")
             if caller.ask("GET", path).ok:
                 raise _conflict("Method already exists for this resource")
-            return caller.forward(_method_view)
+            return caller.forward()
         definition = caller.get(path)
         part = _part(definition, steps)
         if part is None:
@@ -382,8 +373,8 @@ class Apis:
             for operation in _patch_operations(caller):
                 _patch(part.value, operation, part.kind)
             self._rewrite(caller, path, definition)
-            return answer_json(200, part.view(caller.get("/".join([path, *steps]))))
-        return caller.forward(part.view)
+            return answer_json(200, without_unset(caller.get("/".join([path, *steps]))))
+        return caller.forward()
 
     def _put(self, caller: Caller, path: str, part: Part, definition: Definition, steps: list[str]) -> Response:
         if part.kind == "method response" and part.value:
@@ -409,9 +400,9 @@ class Apis:
                 "timeoutInMillis": DEFAULT_TIMEOUT_MS,
                 "cacheNamespace": path.split("/")[4],
             }
-            answer = caller.do("PUT", f"{path}/integration", defaults | _without_none(caller.document))
-            return answer_json(answer.status, part.view(answer.json()))
-        return caller.forward(part.view)
+            answer = caller.do("PUT", f"{path}/integration", defaults | without_unset(caller.document))
+            return answer_json(answer.status, without_unset(answer.json()))
+        return caller.forward()
 
     def _rewrite(self, caller: Caller, path: str, wanted: Definition) -> None:
         """The whole method anew: moto has no PATCH for its parts, and each PUT empties what hangs on it."""
@@ -442,7 +433,7 @@ class Apis:
                     "The role ARN does not have required permissions configured. Please grant trust permission"
                     " for API Gateway and add the required role policy."
                 )
-        return caller.forward(_without_none)
+        return caller.forward()
 
     def _tags(self, caller: Caller, api: str) -> Response:
         arn = caller.operation.text("resource_arn")
@@ -526,14 +517,16 @@ class Caller:
         listed: list[Definition] = self.get(path).get("item", [])
         return listed
 
-    def forward(self, view: View | None = None) -> Response:
-        """The request itself."""
+    def forward(self, view: Callable[[Any], Any] | None = None) -> Response:
+        """The request itself. ``view`` makes of the body what AWS would have answered; it may change it."""
         response = self._backend.forward(self.operation)
         if response.status_code >= 400:
             raise _refused(self.operation.method, self.operation.path, response.status_code, response.get_data())
-        if view is None:
+        body = response.get_data()
+        if not body:
             return response
-        return answer_json(response.status_code, view(json.loads(response.get_data())))
+        seen = without_unset(json.loads(body))
+        return answer_json(response.status_code, view(seen) if view else seen)
 
 
 def _refused(method: str, path: str, status: int, body: bytes) -> Refused | NotSimulated:
@@ -559,9 +552,9 @@ def _check_stage_name(name: object) -> str:
     return name
 
 
-def _snapshot(caller: Caller, api: str, resources: list[Definition]) -> Snapshot:
+def _snapshot(caller: Caller, resources: list[Definition]) -> Snapshot:
     found = (Resource(item["id"], item["path"], item.get("resourceMethods") or {}) for item in resources)
-    return Snapshot(api, caller.region, tuple(found))
+    return Snapshot(caller.api, caller.region, tuple(found))
 
 
 # --------------------------------------------------------------------------------------------------- patch operations
@@ -574,23 +567,22 @@ class Part:
     kind: str
     value: Definition | None
     missing: str  # what AWS says is invalid where there is no value
-    view: View
 
 
 def _part(method: Definition, steps: list[str]) -> Part | None:
     integration = method.get("methodIntegration") or {}
     match steps:
         case []:
-            return Part("method", method, "Method identifier", _method_view)
+            return Part("method", method, "Method identifier")
         case ["responses", status]:
             response = (method.get("methodResponses") or {}).get(status)
-            return Part("method response", response, "Response status code", _without_none)
+            return Part("method response", response, "Response status code")
         case ["integration"]:
-            return Part("integration", integration, "Integration identifier", _integration_view)
+            return Part("integration", integration, "Integration identifier")
         case ["integration", "responses", status]:
             response = (integration.get("integrationResponses") or {}).get(status)
             missing = "Response status code" if integration else "Integration identifier"
-            return Part("integration response", response, missing, _integration_response_view)
+            return Part("integration response", response, missing)
     return None
 
 
@@ -633,30 +625,13 @@ def _patch(target: Definition, operation: Definition, kind: str) -> None:
 # --------------------------------------------------------------------------------------------------- what is answered
 
 
-def _without_none(definition: Definition) -> Definition:
-    """AWS leaves out the members that are not set."""
-    return {name: value for name, value in definition.items() if value is not None}
-
-
-def _resources_view(body: Any, embedded: bool) -> Any:
-    """Methods stand in GetResources only with embed=methods; otherwise their verbs, with nothing in them."""
-    for resource in body.get("item", [body]):
-        methods = resource.get("resourceMethods")
-        if methods:
-            resource["resourceMethods"] = {
-                verb: _method_view(method) if embedded else {} for verb, method in methods.items()
-            }
-    return body
-
-
-def _method_view(method: Definition) -> Definition:
-    seen = _without_none(method)
-    if seen.get("methodIntegration"):
-        seen["methodIntegration"] = _integration_view(seen["methodIntegration"])
-    responses = seen.pop("methodResponses", None)
-    if responses:
-        seen["methodResponses"] = {status: _without_none(response) for status, response in responses.items()}
-    return seen
+def without_unset(value: Any, name: str = "") -> Any:
+    """AWS leaves out the members that are not set, at every depth; what stands in a map is the caller's own."""
+    if isinstance(value, list):
+        return [without_unset(one) for one in value]
+    if not isinstance(value, dict) or name in (*MAPS, "tags", "variables"):
+        return value
+    return {k: without_unset(v, k) for k, v in value.items() if v is not None and (v or k not in OPTIONAL)}
 
 
 def check_integration(wanted: Definition) -> None:
@@ -669,16 +644,3 @@ def check_integration(wanted: Definition) -> None:
     behavior = wanted.get("passthroughBehavior")
     if behavior is not None and behavior not in ("WHEN_NO_MATCH", "WHEN_NO_TEMPLATES", "NEVER"):
         raise _bad_request("Invalid passthrough behavior specified")  # not seen in AWS's words
-
-
-def _integration_view(integration: Definition) -> Definition:
-    seen = _without_none(integration)
-    if seen.get("integrationResponses"):
-        seen["integrationResponses"] = {
-            status: _integration_response_view(response) for status, response in seen["integrationResponses"].items()
-        }
-    return seen
-
-
-def _integration_response_view(response: Definition) -> Definition:
-    return {k: v for k, v in response.items() if v is not None and (v != {} or k != "responseTemplates")}

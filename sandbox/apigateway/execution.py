@@ -25,18 +25,9 @@ HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 # Of `$context.identity`: what an unauthenticated caller does not have is empty, as on AWS.
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-mapping-template-reference.html
 UNKNOWN_OF_CALLER = (
-    "accountId",
-    "apiKey",
-    "apiKeyId",
-    "caller",
-    "cognitoAuthenticationProvider",
-    "cognitoAuthenticationType",
-    "cognitoIdentityId",
-    "cognitoIdentityPoolId",
-    "principalOrgId",
-    "user",
-    "userArn",
-)
+    "accountId", "apiKey", "apiKeyId", "caller", "cognitoAuthenticationProvider", "cognitoAuthenticationType",
+    "cognitoIdentityId", "cognitoIdentityPoolId", "principalOrgId", "user", "userArn",
+)  # fmt: skip
 
 
 class GatewayResponse(Exception):
@@ -86,6 +77,18 @@ class Snapshot:
     resources: tuple[Resource, ...]
 
 
+@dataclass(frozen=True)
+class Stage:
+    """A stage as the data plane needs it."""
+
+    name: str
+    snapshot: Snapshot
+    variables: Mapping[str, str]
+    binary_media_types: tuple[str, ...]
+    endpoint_disabled: bool = False
+    has_policy: bool = False
+
+
 class ExecutionLog:
     """Lines in the manner of API Gateway's execution log; keeps none when there is no one to read them.
 
@@ -126,9 +129,7 @@ def grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
 class Call:
     """One method request: what the client sent and which method it met. `path` is as it came, still quoted."""
 
-    snapshot: Snapshot
-    stage: str
-    stage_variables: Mapping[str, str]
+    stage: Stage
     resource: Resource
     verb: str
     method: Definition
@@ -138,7 +139,6 @@ class Call:
     headers: list[tuple[str, str]]
     body: bytes
     source_ip: str
-    binary_media_types: tuple[str, ...]
     request_id: str
     extended_id: str
     log: ExecutionLog
@@ -154,7 +154,7 @@ class Call:
         """The integration's, with its stage variables filled in."""
         return re.sub(
             r"\$\{stageVariables\.(\w+)\}",
-            lambda found: self.stage_variables.get(found[1], ""),
+            lambda found: self.stage.variables.get(found[1], ""),
             str(self.integration.get("uri") or ""),
         )
 
@@ -173,7 +173,7 @@ class Call:
             kind == "*/*"
             or kind.lower() == self.media_type
             or (kind.endswith("/*") and self.media_type.startswith(kind[:-1].lower()))
-            for kind in self.binary_media_types
+            for kind in self.stage.binary_media_types
         )
 
     def parameters(self) -> dict[str, dict[str, str]]:
@@ -186,23 +186,24 @@ class Call:
         identity = dict.fromkeys(UNKNOWN_OF_CALLER, "")
         identity["sourceIp"] = self.source_ip
         identity["userAgent"] = self.header("User-Agent") or ""
+        api_id, stage = self.stage.snapshot.api_id, self.stage.name
         return {
             "accountId": ACCOUNT,
-            "apiId": self.snapshot.api_id,
+            "apiId": api_id,
             "authorizer": {"principalId": ""},
-            "domainName": f"{self.snapshot.api_id}.execute-api.{self.snapshot.region}.amazonaws.com",
-            "domainPrefix": self.snapshot.api_id,
+            "domainName": f"{api_id}.execute-api.{self.stage.snapshot.region}.amazonaws.com",
+            "domainPrefix": api_id,
             "extendedRequestId": self.extended_id,
             "httpMethod": self.verb,
             "identity": identity,
-            "path": self.path if self.stage == TEST_STAGE else f"/{self.stage}{self.path}",
+            "path": self.path if stage == TEST_STAGE else f"/{stage}{self.path}",
             "protocol": "HTTP/1.1",
             "requestId": self.request_id,
             "requestTime": moment.strftime("%d/%b/%Y:%H:%M:%S +0000"),
             "requestTimeEpoch": int(self.started * 1000),
             "resourceId": self.resource.id,
             "resourcePath": self.resource.path,
-            "stage": self.stage,
+            "stage": stage,
         }
 
 

@@ -28,7 +28,6 @@ from sandbox.apigateway import templates
 from sandbox.apigateway.apis import Apis, Caller
 from sandbox.apigateway.execution import (
     HEADER_NAME,
-    TEST_STAGE,
     Call,
     Definition,
     ExecutionLog,
@@ -114,9 +113,7 @@ class Gateway:
         _check_authorization(method, request)
         query = request.query_string.decode("latin-1")
         return Call(
-            snapshot=stage.snapshot,
-            stage=stage_name,
-            stage_variables=stage.variables,
+            stage=stage,
             resource=resource,
             verb=request.method,
             method=method,
@@ -126,7 +123,6 @@ class Gateway:
             headers=list(request.headers.items()),
             body=body,
             source_ip=request.remote_addr or "127.0.0.1",
-            binary_media_types=stage.binary_media_types,
             request_id=request_id,
             extended_id=extended_id,
             log=ExecutionLog(kept=False),
@@ -142,8 +138,9 @@ class Gateway:
         """
         asked, text = caller.document, caller.operation.text
         verb = text("http_method")
-        snapshot, binary_media_types = self._apis.as_it_stands(caller, caller.api)
-        resource = next((item for item in snapshot.resources if item.id == text("resource_id")), None)
+        variables = {name: str(value) for name, value in (asked.get("stageVariables") or {}).items()}
+        stage = self._apis.as_it_stands(caller, variables)
+        resource = next((item for item in stage.snapshot.resources if item.id == text("resource_id")), None)
         if resource is None:
             raise Refused(404, "NotFoundException", "Invalid Resource identifier specified")
         method = resource.methods.get(verb)
@@ -155,9 +152,7 @@ class Gateway:
             headers += [(name, value) for value in values]
         log = ExecutionLog(kept=True)
         call = Call(
-            snapshot=snapshot,
-            stage=TEST_STAGE,
-            stage_variables={name: str(value) for name, value in (asked.get("stageVariables") or {}).items()},
+            stage=stage,
             resource=resource,
             verb=verb,
             method=method,
@@ -167,7 +162,6 @@ class Gateway:
             headers=[(name, str(value)) for name, value in headers],
             body=str(asked.get("body") or "").encode("utf-8", "replace"),
             source_ip="test-invoke-source-ip",
-            binary_media_types=binary_media_types,
             request_id=str(uuid.uuid4()),
             extended_id=_extended_id(),
             log=log,
@@ -396,7 +390,7 @@ def _render(template: str | None, call: Call, body: bytes) -> bytes:
             body=body.decode("utf-8", "replace"),
             params=call.parameters(),
             context=call.context(),
-            stage_variables=call.stage_variables,
+            stage_variables=call.stage.variables,
         )
     except templates.TemplateError as error:
         raise configuration_error(f"Unable to transform: {error}") from None
@@ -422,7 +416,7 @@ def _source(expression: str, call: Call, response: IntegrationResponse | None = 
         "method.request.querystring.": dict(call.query).get,
         "method.request.path.": call.path_parameters.get,
         "method.request.body": lambda path: _in_body(call.body, path),
-        "stageVariables.": call.stage_variables.get,
+        "stageVariables.": call.stage.variables.get,
         "context.": lambda path: _in_context(call, path),
     }
     if response is not None:

@@ -45,12 +45,8 @@ SESSION = "BackplaneAssumeRoleSession"
 
 # The members of SendMessageResult, in the order of API Gateway's JSON; those without a value are null.
 SEND_MESSAGE_RESULT = (
-    "MD5OfMessageAttributes",
-    "MD5OfMessageBody",
-    "MD5OfMessageSystemAttributes",
-    "MessageId",
-    "SequenceNumber",
-)
+    "MD5OfMessageAttributes", "MD5OfMessageBody", "MD5OfMessageSystemAttributes", "MessageId", "SequenceNumber",
+)  # fmt: skip
 
 # arn:aws:apigateway:region:lambda:path/2015-03-31/functions/{function's ARN}/invocations
 FUNCTION_URI = re.compile(
@@ -58,7 +54,7 @@ FUNCTION_URI = re.compile(
     r"(arn:[\w-]+:lambda:[\w-]+:\d{12}:function:[\w$-]+(?::[\w$-]+)?)/invocations"
 )
 # arn:aws:apigateway:region:sqs:path/{account}/{queue}
-QUEUE_URI = re.compile(r"arn:([\w-]+):apigateway:([\w-]+):sqs:path//?(\d{12})/([\w-]+(?:\.fifo)?)")
+QUEUE_URI = re.compile(r"arn:([\w-]+):apigateway:([\w-]+):sqs:path//?(\d{12})/([\w-]+)")
 
 
 @dataclass(frozen=True)
@@ -111,7 +107,7 @@ class Integrations:
         try:
             if result.function_error:
                 raise ValueError(result.function_error)
-            return _proxy_reply(result.payload, binary=bool(call.binary_media_types))
+            return _proxy_reply(result.payload, binary=bool(call.stage.binary_media_types))
         except (TypeError, ValueError, AttributeError, OverflowError):
             raise GatewayResponse(
                 502,
@@ -152,8 +148,8 @@ class Integrations:
             trusted = self._permissions.trusts(credentials, GATEWAY)
             may = trusted and self._permissions.allows(credentials, "lambda:InvokeFunction", function)
         else:
-            snapshot = call.snapshot
-            place = f"{snapshot.api_id}/{call.stage}/{call.verb}/{call.resource.path.lstrip('/')}"
+            snapshot = call.stage.snapshot
+            place = f"{snapshot.api_id}/{call.stage.name}/{call.verb}/{call.resource.path.lstrip('/')}"
             source = f"arn:{partition}:execute-api:{snapshot.region}:{ACCOUNT}:{place}"
             # AWS refuses so for a function that is gone as well: its policy went with it.
             may = self._permissions.invokes(GATEWAY, FunctionName.parse(name, region), source)
@@ -250,7 +246,7 @@ class Integrations:
         if not isinstance(sent, dict):
             return _sqs_fault(400, "com.amazon.coral.service#SerializationException")
         named = [part for part in str(sent.get("QueueUrl") or "").split("/") if part]
-        if len(named) >= 2 and re.fullmatch(r"\d{12}", named[-2]) and re.fullmatch(r"[\w-]+(\.fifo)?", named[-1]):
+        if len(named) >= 2 and re.fullmatch(r"\d{12}", named[-2]) and re.fullmatch(r"[\w-]+", named[-1]):
             queue = Queue(queue.partition, queue.region, named[-2], named[-1])
         refused = self._refusal(credentials, f"sqs:{action}", queue)
         if refused is not None:
@@ -320,7 +316,7 @@ def _proxy_event(call: Call) -> dict[str, Any]:
         "queryStringParameters": dict(call.query) or None,
         "multiValueQueryStringParameters": grouped(call.query) or None,
         "pathParameters": dict(call.path_parameters) or None,
-        "stageVariables": dict(call.stage_variables) or None,
+        "stageVariables": dict(call.stage.variables) or None,
         "requestContext": context,
         "body": body,
         "isBase64Encoded": call.binary,
