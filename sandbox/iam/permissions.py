@@ -48,70 +48,58 @@ def arn_like(arn: str, wildcards: str) -> bool:
     return len(parts) == len(wanted) and all(like(part, want) for part, want in zip(parts, wanted, strict=True))
 
 
-def number(compare: Callable[[float, float], bool]) -> Callable[[str, str], bool]:
-    def compared(value: str, wanted: str) -> bool:
-        try:
-            return compare(float(value), float(wanted))
-        except ValueError:
-            return False
-
-    return compared
-
-
-def moment(compare: Callable[[float, float], bool]) -> Callable[[str, str], bool]:
-    """Dates stand in ISO 8601, of UTC where they do not say, or in seconds since 1970."""
-
-    def seconds(text: str) -> float:
-        try:
-            return float(text)
-        except ValueError:
-            at = datetime.fromisoformat(text.replace("Z", "+00:00"))
-            return (at if at.tzinfo else at.replace(tzinfo=timezone.utc)).timestamp()
-
-    def compared(value: str, wanted: str) -> bool:
-        try:
-            return compare(seconds(value), seconds(wanted))
-        except (ValueError, TypeError):
-            return False
-
-    return compared
+def date(text: str) -> float:
+    """In ISO 8601, of UTC where that is not said, or in seconds since 1970."""
+    try:
+        return float(text)
+    except ValueError:
+        at = datetime.fromisoformat(text.replace("Z", "+00:00"))
+        return (at if at.tzinfo else at.replace(tzinfo=timezone.utc)).timestamp()
 
 
 def in_network(address: str, network: str) -> bool:
-    try:
-        return ipaddress.ip_address(address) in ipaddress.ip_network(network, strict=False)
-    except ValueError:
-        return False
+    return ipaddress.ip_address(address) in ipaddress.ip_network(network, strict=False)
 
 
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html
-CONDITIONS: dict[str, Callable[[str, str], bool]] = {
-    "StringEquals": operator.eq,
-    "StringNotEquals": operator.ne,
-    "StringEqualsIgnoreCase": lambda value, wanted: value.lower() == wanted.lower(),
-    "StringNotEqualsIgnoreCase": lambda value, wanted: value.lower() != wanted.lower(),
-    "StringLike": like,
-    "StringNotLike": lambda value, wanted: not like(value, wanted),
-    "ArnLike": arn_like,
-    "ArnEquals": arn_like,
-    "ArnNotLike": lambda value, wanted: not arn_like(value, wanted),
-    "ArnNotEquals": lambda value, wanted: not arn_like(value, wanted),
-    "Bool": lambda value, wanted: value.lower() == wanted.lower(),
-    "NumericEquals": number(operator.eq),
-    "NumericNotEquals": number(operator.ne),
-    "NumericLessThan": number(operator.lt),
-    "NumericLessThanEquals": number(operator.le),
-    "NumericGreaterThan": number(operator.gt),
-    "NumericGreaterThanEquals": number(operator.ge),
-    "DateEquals": moment(operator.eq),
-    "DateNotEquals": moment(operator.ne),
-    "DateLessThan": moment(operator.lt),
-    "DateLessThanEquals": moment(operator.le),
-    "DateGreaterThan": moment(operator.gt),
-    "DateGreaterThanEquals": moment(operator.ge),
-    "IpAddress": in_network,
-    "NotIpAddress": lambda value, wanted: not in_network(value, wanted),
+# Each as what reads its two sides, and what compares them.
+CONDITIONS: dict[str, tuple[Callable[[str], Any], Callable[[Any, Any], bool]]] = {
+    "StringEquals": (str, operator.eq),
+    "StringNotEquals": (str, operator.ne),
+    "StringEqualsIgnoreCase": (str.lower, operator.eq),
+    "StringNotEqualsIgnoreCase": (str.lower, operator.ne),
+    "StringLike": (str, like),
+    "StringNotLike": (str, lambda value, wanted: not like(value, wanted)),
+    "ArnLike": (str, arn_like),
+    "ArnEquals": (str, arn_like),
+    "ArnNotLike": (str, lambda value, wanted: not arn_like(value, wanted)),
+    "ArnNotEquals": (str, lambda value, wanted: not arn_like(value, wanted)),
+    "Bool": (str.lower, operator.eq),
+    "NumericEquals": (float, operator.eq),
+    "NumericNotEquals": (float, operator.ne),
+    "NumericLessThan": (float, operator.lt),
+    "NumericLessThanEquals": (float, operator.le),
+    "NumericGreaterThan": (float, operator.gt),
+    "NumericGreaterThanEquals": (float, operator.ge),
+    "DateEquals": (date, operator.eq),
+    "DateNotEquals": (date, operator.ne),
+    "DateLessThan": (date, operator.lt),
+    "DateLessThanEquals": (date, operator.le),
+    "DateGreaterThan": (date, operator.gt),
+    "DateGreaterThanEquals": (date, operator.ge),
+    "IpAddress": (str, in_network),
+    "NotIpAddress": (str, lambda value, wanted: not in_network(value, wanted)),
 }
+
+
+def holds(named: str, value: str, wanted: str) -> bool:
+    """Whether a known operator holds; it does not where a side is not of its type."""
+    read, compare = CONDITIONS[named]
+    try:
+        return compare(read(value), read(wanted))
+    except (ValueError, TypeError):
+        return False
+
 
 VARIABLE = re.compile(r"\$\{([^},]+)(?:, *'([^']*)')?\}")
 
@@ -153,15 +141,14 @@ def _holds(named: str, values: list[str] | None, wanted: list[str | None]) -> bo
     bare = named.removesuffix("IfExists")
     if bare == "Null":
         return any((values is None) == (str(one).lower() == "true") for one in wanted)
-    compare = CONDITIONS.get(bare)
-    if compare is None or quantified not in ("", "ForAllValues", "ForAnyValue"):
+    if bare not in CONDITIONS or quantified not in ("", "ForAllValues", "ForAnyValue"):
         return False
     negated = "Not" in bare
     if not values:
         # A negated operator holds for an absent key, and so do ...IfExists and ForAllValues.
         return quantified == "ForAllValues" or (quantified == "" and (negated or named != bare))
     texts = [one for one in wanted if one is not None]
-    met = [(all if negated else any)(compare(value, text) for text in texts) for value in values]
+    met = [(all if negated else any)(holds(bare, value, text) for text in texts) for value in values]
     return any(met) if quantified == "ForAnyValue" else all(met)
 
 
