@@ -54,23 +54,17 @@ from sandbox.protocol.scope import DEFAULT_REGION, FunctionName, as_list, last
 
 log = logging.getLogger(__name__)
 
-
 # A new AWS account may run ten invocations at once (Lambda quotas page), and a laptop has no use for more.
 CONCURRENCY = 10
 
-
 # AWS keeps idle execution environments for some minutes and promises nothing.
 IDLE_SECONDS = 300.0
-
 NOT_ASSUMABLE = "The role defined for the function cannot be assumed by Lambda."
 
 # Lambda quotas page: request and response 6 MB for a synchronous call, 1 MB for an asynchronous one.
 LARGEST_PAYLOAD = 6 * 1024 * 1024
-
 LARGEST_EVENT = 1024 * 1024
-
 LARGEST_RESPONSE = 6291556
-
 
 # The PATH of a function's process.
 SYSTEM_FOLDERS = "/usr/local/bin:/usr/bin:/bin"
@@ -78,17 +72,12 @@ SYSTEM_FOLDERS = "/usr/local/bin:/usr/bin:/bin"
 if sys.platform == "win32":
     SYSTEM_FOLDERS = os.path.expandvars(r"%SYSTEMROOT%\System32;%SYSTEMROOT%")
 
-
 # X-Amz-Log-Result holds the last 4 KB (Invoke, API reference).
 TAIL = 4096
 
-
 # What moto's answer may lack is AWS's default (CreateFunction, API reference).
 DEFAULT_TIMEOUT = 3
-
 DEFAULT_MEMORY = 128
-
-
 CODE = "/_sandbox/code/"
 
 

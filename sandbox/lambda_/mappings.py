@@ -24,13 +24,14 @@ from werkzeug.wrappers import Response
 from sandbox.backend import Backend, BackendError
 from sandbox.lambda_.functions import Functions
 from sandbox.lambda_.requests import NoSuchFunction, invalid
+from sandbox.protocol.constraints import counted, input_of, of_value
 from sandbox.protocol.operations import Operation
 from sandbox.protocol.refusals import NotSimulated, Refused, answer_json
 from sandbox.protocol.scope import FunctionName, last
 
 log = logging.getLogger(__name__)
 
-QUEUE_ARN = re.compile(r"arn:[a-z-]+:sqs:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]+(?:\.fifo)?")
+QUEUE_ARN = re.compile(r"arn:[a-z-]+:sqs:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]+")
 
 # AWS starts with five pollers for a queue (Lambda guide, "Scaling behavior"); two keep two cores busy.
 POLLERS = 2
@@ -458,35 +459,17 @@ def settings_of(mapping: EventSourceMapping, wanted: Mapping[str, Any]) -> dict[
         "metrics": "MetricsConfig",
     }
     given = {name: wanted[theirs] for name, theirs in names.items() if wanted.get(theirs) is not None}
+    members = input_of("lambda", "CreateEventSourceMapping").members
+    for name in ("BatchSize", "MaximumBatchingWindowInSeconds", "FunctionResponseTypes"):
+        for said in of_value(members[name], wanted.get(name), "lambda", name[0].lower() + name[1:]):
+            raise invalid(counted([said]))
     size, window = (int(given.get(name, getattr(mapping, name))) for name in ("batch_size", "window"))
-    within("batchSize", size, 1, 10_000)
-    within("maximumBatchingWindowInSeconds", window, 0, 300)
-    if mapping.queue_arn.endswith(".fifo"):
-        if window:
-            raise invalid("Batching window is not supported for FIFO queues.")
-        if size > 10:
-            raise invalid("BatchSize for FIFO queues must be 10 or less.")
     if size > 10 and not window:
         raise invalid("Maximum batch window in seconds must be greater than 0 if maximum batch size is greater than 10")
-    types = given.get("response_types", [])
-    if set(types) - {"ReportBatchItemFailures"}:
-        raise invalid(
-            f"1 validation error detected: Value '{types}' at 'functionResponseTypes' failed to satisfy constraint: "
-            "Member must satisfy enum value set: [ReportBatchItemFailures]"
-        )
     concurrency = given.get("scaling", {}).get("MaximumConcurrency")
     if concurrency is not None and not 2 <= int(concurrency) <= 1000:
         raise invalid("MaximumConcurrency must be between 2 and 1000.")
     return {**given, "batch_size": size, "window": window}
-
-
-def within(name: str, value: int, least: int, most: int) -> None:
-    if not least <= value <= most:
-        limit = f"less than or equal to {most}" if value > most else f"greater than or equal to {least}"
-        raise invalid(
-            f"1 validation error detected: Value '{value}' at '{name}' failed to satisfy constraint: Member must have "
-            f"value {limit}"
-        )
 
 
 def record(message: Mapping[str, Any], queue_arn: str) -> dict[str, Any]:

@@ -16,21 +16,15 @@ from sandbox.protocol.refusals import NotSimulated, Refused
 
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 LONGEST_NAME = 64
-
 LONGEST_TIMEOUT = 900
-
 LARGEST_ENVIRONMENT = 4096
-
 ENVIRONMENT_NAME = re.compile(r"[a-zA-Z]([a-zA-Z0-9_])+")
-
 
 # Lambda quotas page: 250 MB unpacked.
 LARGEST_CODE = 262144000
 
-
 # Creating has been blocked for these for years; later dates moved more than once, so no others are listed.
 BLOCKED_RUNTIMES = ("python2.7", "python3.6", "python3.7")
-
 
 # Names a function may not set itself (Lambda guide, "Defined runtime environment variables").
 RESERVED = frozenset({
@@ -68,14 +62,11 @@ def decode_client_context(header: str | None) -> str | None:
     if not header:
         return None
     try:
-        decoded = base64.b64decode(header, validate=True).decode()
-        json.loads(decoded)
+        # It travels on in a header: one line, ASCII.
+        return json.dumps(json.loads(base64.b64decode(header, validate=True).decode()))
     except (ValueError, binascii.Error) as error:
-        raise Refused(
-            400, "InvalidRequestContentException", "Client context must be a valid Base64-encoded JSON object."
-        ) from error
-    # It travels in a header: one line, ASCII.
-    return json.dumps(json.loads(decoded))
+        said = "Client context must be a valid Base64-encoded JSON object."
+        raise Refused(400, "InvalidRequestContentException", said) from error
 
 
 def runtimes() -> tuple[str, ...]:
