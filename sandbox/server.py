@@ -38,24 +38,33 @@ Door = Callable[[Request], Response | None]
 Plane = Callable[[Operation], Response | None]
 
 
-def front(
-    backend: Backend,
-    functions: Functions,
-    mappings: Mappings,
-    *,
-    weather: Weather | None = None,
-    guard: Guard | None = None,
-    own: Door | None = None,
-    state: State | None = None,
-) -> Front:
-    """The planes in their order. With mappings that do not poll, everything happens in the caller's own thread."""
-    identities = Identities(backend)
-    gateway = Gateway(backend, functions)
-    log_groups = LogGroups(backend)
-    return Front(
-        backend,
-        unsigned=[functions.code, *([own] if own else []), *([weather.serve] if weather else []), gateway.serve],
-        signed={
+class Front:
+    """The WSGI application: who may ask, and which plane answers.
+
+    ``unsigned`` planes see every request; ``signed`` ones those signed for their service, once weather and guard let
+    them pass. A plane answers None for what it leaves to the next; what is nobody's goes to moto. With mappings that
+    do not poll, everything happens in the caller's own thread.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        functions: Functions,
+        mappings: Mappings,
+        *,
+        weather: Weather | None = None,
+        guard: Guard | None = None,
+        own: Door | None = None,
+        state: State | None = None,
+    ) -> None:
+        self._backend = backend
+        self._weather = weather
+        self._guard = guard
+        self._state = state
+        gateway, identities, log_groups = Gateway(backend, functions), Identities(backend), LogGroups(backend)
+        of_weather = weather.serve if weather else None
+        self._unsigned = [door for door in (foreign, functions.code, own, of_weather, gateway.serve) if door]
+        self._signed: Mapping[str, Sequence[Plane]] = {
             "apigateway": [gateway.handle],
             "dynamodb": [Tables(backend).check],
             "iam": [identities.check],
@@ -63,42 +72,13 @@ def front(
             "logs": [log_groups.take_tags_along, log_groups.check],
             "sqs": [Queues(backend).handle],
             "sts": [identities.check],
-        },
-        weather=weather,
-        guard=guard,
-        state=state,
-    )
-
-
-class Front:
-    """The WSGI application: who may ask, and which plane answers.
-
-    ``unsigned`` planes see every request; ``signed`` ones those signed for their service, once weather and guard let
-    them pass. A plane answers None for what it leaves to the next; what is nobody's goes to moto.
-    """
-
-    def __init__(
-        self,
-        backend: Backend,
-        *,
-        unsigned: Sequence[Door],
-        signed: Mapping[str, Sequence[Plane]],
-        weather: Weather | None = None,
-        guard: Guard | None = None,
-        state: State | None = None,
-    ) -> None:
-        self._backend = backend
-        self._unsigned = unsigned
-        self._signed = signed
-        self._weather = weather
-        self._guard = guard
-        self._state = state
+        }
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         request = Request(environ)
         operation = None
         try:
-            answers = (door(request) for door in (foreign, *self._unsigned))
+            answers = (door(request) for door in self._unsigned)
             response = next((one for one in answers if one is not None), None)
             if response is None:
                 operation = operation_of(request)
@@ -210,7 +190,7 @@ class Interior:
             told = own(request.method, request.path, dict(request.headers))
             return None if told is None else answer_json(*told)
 
-        self.front = front(
+        self.front = Front(
             self.backend,
             self.functions,
             self.mappings,
