@@ -46,15 +46,10 @@ QUERY_VERSIONS = {"iam": "2010-05-08", "sts": "2011-06-15", "sqs": "2012-11-05"}
 
 
 class Answer(NamedTuple):
-    """What moto answered; header names are as moto spells them, look them up with :meth:`header`."""
+    """What moto answered."""
 
     status: int
-    headers: dict[str, str]
     body: bytes
-
-    def header(self, name: str) -> str | None:
-        wanted = name.lower()
-        return next((value for key, value in self.headers.items() if key.lower() == wanted), None)
 
     @property
     def ok(self) -> bool:
@@ -178,7 +173,7 @@ class Backend:
             response = self._sqs.serve(operation)
         else:
             response = self._serve(environ, service, changes=method != "GET" and not READS_IAM.search(body))
-        return Answer(response.status_code, dict(response.headers), response.get_data())
+        return Answer(response.status_code, response.get_data())
 
     def forward(self, operation: Operation) -> Response:
         """The client's request, unchanged, and moto's response, with nothing added."""

@@ -17,11 +17,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+
+from werkzeug.wrappers import Request, Response
+
+from sandbox.protocol.refusals import answer_json
+from sandbox.protocol.wire import WireHandler, WireServer
 
 # AWS gives the code outside the handler ten seconds (Lambda guide, lambda-runtime-environment, "Init phase").
 INIT_SECONDS = 10.0
@@ -32,7 +36,6 @@ LARGEST_LOG = 1024 * 1024
 RUNTIME_PATH = re.compile(r"/2018-06-01/runtime/(?:invocation/(?P<id>[^/]+)/)?(?P<what>[a-z/]+)")
 
 KINDS = {"response": "response", "error": "error", "init/error": "init-error"}
-NOT_FOUND = b'{"errorMessage":"Not found","errorType":"NotFound"}'
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,10 @@ class Worker:
         self._fresh = True
         self._started = time.monotonic()
         self._ready_at = self._started
-        self._api = RuntimeApi(self)
+        self._api = WireServer("127.0.0.1", 0, self._application, RuntimeHandler)
+        threading.Thread(
+            target=self._api.serve_forever, kwargs={"poll_interval": 0.5}, name="runtime-api", daemon=True
+        ).start()
         read_end, write_end = os.pipe()
         try:
             self._process = subprocess.Popen(
@@ -88,15 +94,14 @@ class Worker:
                 stdout=write_end,
                 stderr=write_end,
                 cwd=folder,
-                env={**environment, "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{self._api.server_address[1]}"},
+                env={**environment, "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{self._api.port}"},
                 close_fds=True,
                 start_new_session=True,
                 creationflags=DETACHED,
             )
         except BaseException:
             os.close(read_end)
-            self._api.shutdown()
-            self._api.server_close()
+            self._api.stop()
             raise
         finally:
             os.close(write_end)
@@ -174,20 +179,45 @@ class Worker:
         if self._process.stdin is not None:
             self._process.stdin.close()
         self._log.close()
-        self._api.shutdown()
-        self._api.server_close()
+        self._api.stop()
 
-    # The Runtime API's side
+    # The Runtime API's side, which the process's connection calls
 
-    def next_task(self) -> Task | None:
-        """Called by the process's connection; waits for work. None: the worker is at its end."""
+    def _application(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        return self._answer(Request(environ))(environ, start_response)
+
+    def _answer(self, request: Request) -> Response:
+        path = RUNTIME_PATH.fullmatch(request.path)
+        kind = KINDS.get(path["what"]) if path else None
+        if path and kind and request.method == "POST":
+            if self._accept(kind, path["id"], request.get_data()):
+                return answer_json(202, {"status": "OK"})
+            return answer_json(400, {"errorMessage": "Invalid request ID", "errorType": "InvalidRequestID"})
+        if path is None or path["what"] != "invocation/next" or request.method != "GET":
+            return answer_json(404, {"errorMessage": "Not found", "errorType": "NotFound"})
+        task = self._next_task()
+        if task is None:
+            raise ConnectionAbortedError("the worker is at its end")
+        head = {
+            "Content-Type": "application/json",
+            "Lambda-Runtime-Aws-Request-Id": task.request_id,
+            "Lambda-Runtime-Deadline-Ms": str(int((time.time() + task.timeout) * 1000)),
+            "Lambda-Runtime-Invoked-Function-Arn": task.function_arn,
+            "Lambda-Runtime-Trace-Id": f"Root=1-{int(time.time()):08x}-{os.urandom(12).hex()};Sampled=0",
+        }
+        if task.client_context:
+            head["Lambda-Runtime-Client-Context"] = task.client_context
+        return Response(task.payload, headers=head)
+
+    def _next_task(self) -> Task | None:
+        """Waits for work. None: the worker is at its end."""
         if not self._ready.is_set():
             self._ready_at = time.monotonic()
             self._ready.set()
         self._taken = self._tasks.get()
         return self._taken
 
-    def accept(self, kind: str, request_id: str | None, body: bytes) -> bool:
+    def _accept(self, kind: str, request_id: str | None, body: bytes) -> bool:
         """What the process posted; False where it speaks of an invocation that is not the present one."""
         if kind == "init-error":
             self._events.put((kind, body))
@@ -308,72 +338,5 @@ class LogPipe:
         os.close(self._descriptor)
 
 
-class RuntimeApi(ThreadingHTTPServer):
-    """A worker's end of the Runtime API, served until it is shut down."""
-
-    daemon_threads = True
-    # On Windows it would let somebody else listen at the same port.
-    allow_reuse_address = sys.platform != "win32"
-
-    def __init__(self, worker: Worker) -> None:
-        self.worker = worker
-        super().__init__(("127.0.0.1", 0), RuntimeHandler)
-        serve = threading.Thread(
-            target=self.serve_forever, kwargs={"poll_interval": 0.5}, name="runtime-api", daemon=True
-        )
-        serve.start()
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A process that was killed leaves its connection broken; the watcher has the news already."""
-
-    def server_close(self) -> None:
-        self.socket.close()
-
-
-class RuntimeHandler(BaseHTTPRequestHandler):
-    server: RuntimeApi
-    protocol_version = "HTTP/1.1"
-    wbufsize = -1
-    disable_nagle_algorithm = True
-
-    def do_GET(self) -> None:
-        path = RUNTIME_PATH.fullmatch(self.path)
-        if path is None or path["what"] != "invocation/next":
-            self._send(404, {}, NOT_FOUND)
-            return
-        task = self.server.worker.next_task()
-        if task is None:
-            self.close_connection = True
-            return
-        head = {
-            "Lambda-Runtime-Aws-Request-Id": task.request_id,
-            "Lambda-Runtime-Deadline-Ms": str(int((time.time() + task.timeout) * 1000)),
-            "Lambda-Runtime-Invoked-Function-Arn": task.function_arn,
-            "Lambda-Runtime-Trace-Id": f"Root=1-{int(time.time()):08x}-{os.urandom(12).hex()};Sampled=0",
-        }
-        if task.client_context:
-            head["Lambda-Runtime-Client-Context"] = task.client_context
-        self._send(200, head, task.payload)
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        path = RUNTIME_PATH.fullmatch(self.path)
-        kind = KINDS.get(path["what"]) if path else None
-        if path is None or kind is None:
-            self._send(404, {}, NOT_FOUND)
-        elif self.server.worker.accept(kind, path["id"], body):
-            self._send(202, {}, b'{"status":"OK"}')
-        else:
-            self._send(400, {}, b'{"errorMessage":"Invalid request ID","errorType":"InvalidRequestID"}')
-
-    def _send(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
-        self.send_response_only(status)
-        for name, value in {"Content-Type": "application/json", **headers}.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-        self.wfile.flush()
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Quiet: this conversation is between two ends of ours."""
+class RuntimeHandler(WireHandler):
+    timeout = None  # a handler may take its time between two requests

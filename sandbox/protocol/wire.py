@@ -15,7 +15,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable
 from http.server import BaseHTTPRequestHandler
-from typing import Any
+from typing import Any, ClassVar
 
 from sandbox.protocol.scope import environ_of
 
@@ -36,11 +36,13 @@ class WireServer(socketserver.ThreadingTCPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, host: str, port: int, application: Application) -> None:
+    def __init__(
+        self, host: str, port: int, application: Application, handler: type[WireHandler] | None = None
+    ) -> None:
         self.application = application
         self._open: set[socket.socket] = set()
         self._open_guard = threading.Lock()
-        super().__init__((host, port), WireHandler)
+        super().__init__((host, port), handler or WireHandler)
 
     @property
     def port(self) -> int:
@@ -77,7 +79,7 @@ class WireServer(socketserver.ThreadingTCPServer):
 class WireHandler(BaseHTTPRequestHandler):
     server: WireServer
     protocol_version = "HTTP/1.1"
-    timeout = IDLE_CONNECTION
+    timeout: ClassVar[float | None] = IDLE_CONNECTION
     wbufsize = -1  # head and body leave in one packet
     disable_nagle_algorithm = True
 
