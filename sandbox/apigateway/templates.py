@@ -9,7 +9,7 @@ Known: text, `##` and `#* *#` comments, `#set`, `#if`/`#elseif`/`#else`/`#end`, 
 https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-mapping-template-reference.html
 (`$input`, `$util`, `$context`, `$stageVariables`); the Java methods in `METHODS`.
 Not known: macros, `#parse`, `#include`, `#define`, `#evaluate`, `#stop`, `#break`, `$context.requestOverride` and
-`responseOverride`, `$velocityCount`, groups in replacements, JSONPath filters, slices and `..`.
+`responseOverride`, `$velocityCount`, division, groups in replacements, JSONPath filters, slices and `..`.
 Simplified: white space around directives (Velocity has more rules than "a directive that ends a line takes the line
 break with it"), which JSON and form bodies do not see.
 """
@@ -123,16 +123,9 @@ def as_text(value: Value) -> str:
 
 
 _SHORT = {
-    "\b": "\\b",
-    "\n": "\\n",
-    "\t": "\\t",
-    "\f": "\\f",
-    "\r": "\\r",
-    "'": "\\'",
-    '"': '\\"',
-    "\\": "\\\\",
-    "/": "\\/",
-}
+    "\b": "\\b", "\n": "\\n", "\t": "\\t", "\f": "\\f", "\r": "\\r",
+    "'": "\\'", '"': '\\"', "\\": "\\\\", "/": "\\/",
+}  # fmt: skip
 
 
 def escape_javascript(text: str) -> str:
@@ -186,13 +179,6 @@ def _replace_all(text: str, pattern: str, by: str) -> str:
     return _regex(pattern).sub(lambda _: by, text)
 
 
-def _split(text: str, pattern: str) -> list[str]:
-    parts = [part or "" for part in _regex(pattern).split(text)]
-    while len(parts) > 1 and not parts[-1]:  # Java drops trailing empty parts
-        parts.pop()
-    return parts
-
-
 def _substring(text: str, begin: int, end: int | None = None) -> str:
     stop = len(text) if end is None else end
     if not 0 <= begin <= stop <= len(text):
@@ -206,16 +192,6 @@ def _item(values: list[Value], index: int) -> Value:
     return values[index]
 
 
-def _add(values: list[Value], value: Value) -> bool:
-    values.append(value)
-    return True
-
-
-def _put(values: dict[str, Value], key: Value, value: Value) -> Value:
-    previous, values[as_text(key)] = values.get(as_text(key)), value
-    return previous
-
-
 OF_ANY: dict[str, Callable[..., Value]] = {"toString": as_text, "equals": lambda value, other: bool(value == other)}
 
 METHODS: dict[type, dict[str, Callable[..., Value]]] = {
@@ -224,7 +200,6 @@ METHODS: dict[type, dict[str, Callable[..., Value]]] = {
         "replaceAll": _replace_all,
         "replace": str.replace,
         "matches": lambda text, pattern: _regex(pattern).fullmatch(text) is not None,
-        "split": _split,
         "substring": _substring,
         "length": len,
         "trim": str.strip,
@@ -233,7 +208,6 @@ METHODS: dict[type, dict[str, Callable[..., Value]]] = {
         "contains": lambda text, part: part in text,
         "startsWith": lambda text, part: text.startswith(part),
         "endsWith": lambda text, part: text.endswith(part),
-        "indexOf": lambda text, part: text.find(part),
         "isEmpty": lambda text: not text,
     },
     list: {
@@ -241,18 +215,14 @@ METHODS: dict[type, dict[str, Callable[..., Value]]] = {
         "get": _item,
         "isEmpty": lambda values: not values,
         "contains": lambda values, value: value in values,
-        "add": _add,
         "toString": as_text,
     },
     dict: {
         "size": len,
         "get": lambda values, key: values.get(as_text(key)),
-        "put": _put,
         "isEmpty": lambda values: not values,
         "containsKey": lambda values, key: as_text(key) in values,
         "keySet": list,
-        "values": lambda values: list(values.values()),
-        "entrySet": lambda values: [{"key": key, "value": value} for key, value in values.items()],
         "toString": as_text,
     },
     int: OF_ANY,
@@ -272,6 +242,9 @@ class Given:
     members: Mapping[str, Value] = field(default_factory=dict)
     methods: Mapping[str, Callable[..., Value]] = field(default_factory=dict)
     otherwise: Value = MISSING
+
+
+GIVEN = ("input", "util", "context", "stageVariables")
 
 
 def _input(body: str, params: Mapping[str, Mapping[str, str]]) -> Given:
@@ -413,18 +386,8 @@ def _equal(left: Value, right: Value) -> bool:
     return left is not None and right is not None and as_text(left) == as_text(right)
 
 
-def _divided(left: Any, right: Any) -> Value:
-    if right == 0:
-        return None  # Velocity: a division by zero has no value
-    return int(left / right) if isinstance(left, int) and isinstance(right, int) else left / right
-
-
-def _remainder(left: Any, right: Any) -> Value:
-    return None if right == 0 else left - right * int(left / right)  # the sign is the left side's, as in Java
-
-
 _ARITHMETIC: dict[str, Callable[[Any, Any], Value]] = {
-    "+": operator.add, "-": operator.sub, "*": operator.mul, "/": _divided, "%": _remainder,
+    "+": operator.add, "-": operator.sub, "*": operator.mul,
     "<": operator.lt, ">": operator.gt, "<=": operator.le, ">=": operator.ge,
 }  # fmt: skip
 
@@ -481,12 +444,7 @@ def _loop(variable: str, code: Code, body: tuple[Node, ...]) -> Node:
 
 
 def _assignment(target: Reference, code: Code) -> Node:
-    if any(kind != "property" for kind, _ in target.steps) or target.name in (
-        "input",
-        "util",
-        "context",
-        "stageVariables",
-    ):
+    if any(kind != "property" for kind, _ in target.steps) or target.name in GIVEN:
         raise unknown(f"how to #set {target.image}")
 
     def assign(run: Run) -> str:
@@ -531,7 +489,7 @@ _REFUSED = ("stop", "break", "macro", "parse", "include", "define", "evaluate")
 _WORDS = {"and": "&&", "or": "||", "not": "!", "eq": "==", "ne": "!=", "gt": ">", "lt": "<", "ge": ">=", "le": "<="}
 _CONSTANTS = {"true": True, "false": False, "null": None}
 _LEVELS: tuple[tuple[str, ...], ...] = (
-    ("||",), ("&&",), ("==", "!="), ("<=", ">=", "<", ">"), ("+", "-"), ("*", "/", "%"),
+    ("||",), ("&&",), ("==", "!="), ("<=", ">=", "<", ">"), ("+", "-"), ("*",),
 )  # fmt: skip
 
 
@@ -639,6 +597,8 @@ class _Parser:
 
     def _expect(self, mark: str) -> None:
         if not self._takes(mark):
+            if self._takes("/", "%"):
+                raise unknown("division")
             found = self.source[self.position : self.position + 20]
             raise TemplateError(f"Expected {mark} in the template, found: {found!r}")
 
