@@ -45,14 +45,10 @@ class GatewayResponse(Exception):
         self.reason = reason or message
 
 
-def configuration_error(reason: str) -> GatewayResponse:
+def configuration_error(reason: str, status: int = 500) -> GatewayResponse:
     """What is wrong stands in the execution log only; the caller learns nothing (API_CONFIGURATION_ERROR)."""
-    return GatewayResponse(
-        500,
-        "InternalServerErrorException",
-        "Internal server error",
-        f"Execution failed due to configuration error: {reason}",
-    )
+    said = f"Execution failed due to configuration error: {reason}"
+    return GatewayResponse(status, "InternalServerErrorException", "Internal server error", said)
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,13 @@ layer sits in front: it routes a request through the snapshot of a deployment, m
 (`sandbox.apigateway.integrations`) and maps the answer; control-plane calls go to `sandbox.apigateway.apis`.
 
 What is not simulated is answered 501 with a sentence that names it: HTTP and VPC integrations, AWS services other
-than Lambda and SQS, authorizers, API keys, request validators, resource policies, template constructs outside
-`sandbox.apigateway.templates`.
+than Lambda and SQS, authorizers, API keys, request validators, resource policies, binary bodies, template constructs
+outside `sandbox.apigateway.templates`.
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import re
 import secrets
@@ -197,6 +196,9 @@ class Gateway:
             raise configuration_error("No integration defined for method")
         if call.method.get("requestValidatorId"):
             raise NotSimulated("The sandbox does not run request validators.")
+        responses = (call.integration.get("integrationResponses") or {}).values()
+        if call.binary or "CONVERT_TO_BINARY" in [one.get("contentHandling") for one in (call.integration, *responses)]:
+            raise NotSimulated("The sandbox does not carry binary bodies.")
         log = call.log
         log("Method request path: {}", call.path_parameters)
         log("Method request query string: {}", dict(call.query))
@@ -315,19 +317,13 @@ def _integration_request(call: Call) -> IntegrationRequest:
 
 def _request_body(call: Call) -> bytes:
     """https://docs.aws.amazon.com/apigateway/latest/developerguide/integration-passthrough-behaviors.html"""
-    body = call.body
-    handling = call.integration.get("contentHandling")
-    if handling == "CONVERT_TO_TEXT" and call.binary:
-        body = base64.b64encode(body)
-    elif handling == "CONVERT_TO_BINARY" and not call.binary:
-        body = _from_base64(body)
     by_type = {kind.lower(): text for kind, text in (call.integration.get("requestTemplates") or {}).items()}
     if call.media_type in by_type:
-        return _render(by_type[call.media_type], call, body)
+        return _render(by_type[call.media_type], call, call.body)
     behaviour = call.integration.get("passthroughBehavior") or "WHEN_NO_MATCH"
     if behaviour == "NEVER" or (behaviour == "WHEN_NO_TEMPLATES" and by_type):
         raise GatewayResponse(415, "UnsupportedMediaTypeException", "Unsupported Media Type")
-    return body
+    return call.body
 
 
 def _method_response(call: Call, response: IntegrationResponse) -> Reply:
@@ -337,8 +333,6 @@ def _method_response(call: Call, response: IntegrationResponse) -> Reply:
         raise configuration_error("Output mapping refers to an invalid method response: " + status)
     media_type, template = _response_template(call, chosen.get("responseTemplates") or {})
     body = _render(template, call, response.body)
-    if chosen.get("contentHandling") == "CONVERT_TO_BINARY":
-        body = _from_base64(body)
     headers = []
     for target, expression in (chosen.get("responseParameters") or {}).items():
         name = target.removeprefix("method.response.header.")
@@ -395,13 +389,6 @@ def _render(template: str | None, call: Call, body: bytes) -> bytes:
     except templates.TemplateError as error:
         raise configuration_error(f"Unable to transform: {error}") from None
     return rendered.encode("utf-8", "replace")
-
-
-def _from_base64(body: bytes) -> bytes:
-    try:
-        return base64.b64decode(body, validate=True)
-    except binascii.Error:
-        raise configuration_error("Unable to base64 decode the body.") from None
 
 
 def _source(expression: str, call: Call, response: IntegrationResponse | None = None) -> str | None:

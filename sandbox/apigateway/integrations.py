@@ -109,12 +109,7 @@ class Integrations:
                 raise ValueError(result.function_error)
             return _proxy_reply(result.payload, binary=bool(call.stage.binary_media_types))
         except (TypeError, ValueError, AttributeError, OverflowError):
-            raise GatewayResponse(
-                502,
-                "InternalServerErrorException",
-                "Internal server error",
-                "Execution failed due to configuration error: Malformed Lambda proxy response",
-            ) from None
+            raise configuration_error("Malformed Lambda proxy response", 502) from None
 
     def _lambda(self, call: Call, function: str, request: IntegrationRequest) -> IntegrationResponse:
         """https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-custom-integrations.html"""
@@ -174,12 +169,8 @@ class Integrations:
         except Refused as refused:
             raise configuration_error(f"Lambda answered with status {refused.words.status}") from None
         except futures.TimeoutError:
-            raise GatewayResponse(
-                504,
-                "InternalServerErrorException",
-                "Endpoint request timed out",
-                "Execution failed due to a timeout error",
-            ) from None
+            said, reason = "Endpoint request timed out", "Execution failed due to a timeout error"
+            raise GatewayResponse(504, "InternalServerErrorException", said, reason) from None
         return result
 
     # -- SQS
@@ -212,14 +203,9 @@ class Integrations:
         if refused is not None:
             return _sqs_error(403, "AccessDenied", refused)
         try:
-            answer = self._backend.call(
-                "sqs",
-                "POST",
-                f"/{queue.account}/{queue.name}",
-                headers={"Content-Type": FORM},
-                body=urlencode(form, errors="replace").encode(),
-                region=queue.region,
-            )
+            path, sent = f"/{queue.account}/{queue.name}", urlencode(form, errors="replace").encode()
+            headers = {"Content-Type": FORM}
+            answer = self._backend.call("sqs", "POST", path, headers=headers, body=sent, region=queue.region)
             tree = ElementTree.fromstring(answer.body)
         except Exception as error:
             # moto breaks on fields it does not expect, such as half a message attribute.
@@ -227,11 +213,11 @@ class Integrations:
         if not answer.ok:
             fault = _element(tree, "Type") or "Sender"
             return _sqs_error(answer.status, _element(tree, "Code"), _element(tree, "Message"), fault)
-        sent = {
+        told = {
             "ResponseMetadata": {"RequestId": str(uuid.uuid4())},
             "SendMessageResult": {name: _element(tree, name) or None for name in SEND_MESSAGE_RESULT},
         }
-        return _sqs_response(200, _compact({"SendMessageResponse": sent}), "application/json")
+        return _sqs_response(200, _compact({"SendMessageResponse": told}), "application/json")
 
     def _sqs_by_json(self, queue: Queue, credentials: str | None, request: IntegrationRequest) -> IntegrationResponse:
         """The JSON protocol: the action is in X-Amz-Target and the queue in the body's QueueUrl."""
@@ -252,14 +238,8 @@ class Integrations:
         if refused is not None:
             return _sqs_fault(403, "com.amazon.coral.service#AccessDeniedException", Message=refused)
         try:
-            answer = self._backend.call(
-                "sqs",
-                "POST",
-                "/",
-                headers={"Content-Type": request.headers.get("content-type") or AMZ_JSON, "X-Amz-Target": target},
-                body=request.body,
-                region=queue.region,
-            )
+            headers = {"Content-Type": request.headers.get("content-type") or AMZ_JSON, "X-Amz-Target": target}
+            answer = self._backend.call("sqs", "POST", "/", headers=headers, body=request.body, region=queue.region)
         except Exception:
             # moto breaks on members of a wrong type, which SQS refuses while it reads them.
             return _sqs_fault(400, "com.amazon.coral.service#SerializationException")
@@ -303,10 +283,6 @@ def _proxy_event(call: Call) -> dict[str, Any]:
     context = call.context()
     context.pop("authorizer")
     context["identity"] = {name: value or None for name, value in context["identity"].items()}
-    if call.binary:
-        body: str | None = base64.b64encode(call.body).decode()
-    else:
-        body = call.body.decode("utf-8", "replace") if call.body else None
     return {
         "resource": call.resource.path,
         "path": unquote(call.path),
@@ -318,8 +294,8 @@ def _proxy_event(call: Call) -> dict[str, Any]:
         "pathParameters": dict(call.path_parameters) or None,
         "stageVariables": dict(call.stage.variables) or None,
         "requestContext": context,
-        "body": body,
-        "isBase64Encoded": call.binary,
+        "body": call.body.decode("utf-8", "replace") if call.body else None,
+        "isBase64Encoded": False,
     }
 
 

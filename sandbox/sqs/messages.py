@@ -12,7 +12,6 @@ answers that were seen on AWS and are quoted in public issue threads.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import heapq
 import itertools
@@ -243,9 +242,8 @@ class Messages:
                 given["MessageDeduplicationId"],
                 "The request include parameter that is not valid for this queue type",
             )
-        delay = whole(given, "DelaySeconds", queue.delay)
-        if not 0 <= delay <= LONGEST_DELAY:
-            raise invalid_value("DelaySeconds", delay, f"DelaySeconds must be >= 0 and <= {LONGEST_DELAY}")
+        reason = f"DelaySeconds must be >= 0 and <= {LONGEST_DELAY}"
+        delay = whole(given, "DelaySeconds", queue.delay, range(LONGEST_DELAY + 1), reason)
         message = Message(
             str(uuid.uuid4()),
             given["MessageBody"],
@@ -268,12 +266,10 @@ class Messages:
     # Receiving
 
     def _receive(self, queue: Definition, given: Mapping[str, Any]) -> dict[str, Any]:
-        most = whole(given, "MaxNumberOfMessages", 1)
-        if not 1 <= most <= MOST_ENTRIES:
-            raise invalid_value("MaxNumberOfMessages", most, f"Must be between 1 and {MOST_ENTRIES}, if provided")
-        wait = whole(given, "WaitTimeSeconds", queue.wait)
-        if not 0 <= wait <= LONGEST_POLL:
-            raise invalid_value("WaitTimeSeconds", wait, f"Must be >= 0 and <= {LONGEST_POLL}, if provided")
+        reason = f"Must be between 1 and {MOST_ENTRIES}, if provided"
+        most = whole(given, "MaxNumberOfMessages", 1, range(1, MOST_ENTRIES + 1), reason)
+        reason = f"Must be >= 0 and <= {LONGEST_POLL}, if provided"
+        wait = whole(given, "WaitTimeSeconds", queue.wait, range(LONGEST_POLL + 1), reason)
         visibility = visibility_of(given, queue.visibility)
         system = {*names(given, "AttributeNames"), *names(given, "MessageSystemAttributeNames")}
         wanted = names(given, "MessageAttributeNames")
@@ -429,7 +425,7 @@ def message_of(handle: str, arn: str) -> str | None:
     """The message that the handle was given out for; None where it is no handle of this queue."""
     try:
         parts = base64.b64decode(handle, validate=True).decode().split(" ")
-    except (binascii.Error, ValueError):
+    except ValueError:
         return None
     return parts[2] if len(parts) == 3 and parts[1] == arn else None
 
@@ -437,23 +433,24 @@ def message_of(handle: str, arn: str) -> str | None:
 # What a caller gives
 
 
-def whole(given: Mapping[str, Any], name: str, otherwise: int) -> int:
+def whole(given: Mapping[str, Any], name: str, otherwise: int, allowed: range, reason: str) -> int:
+    """A whole number in the allowed range. Raises Refused with the reason, in AWS's words, where it is outside."""
     value = given.get(name)
     if value is None:
         return otherwise
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    with suppress(ValueError):
-        if isinstance(value, str):
-            return int(value)
-    raise invalid_value(name, value, "Must be an integer")
+    if isinstance(value, str):
+        with suppress(ValueError):
+            value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise invalid_value(name, value, "Must be an integer")
+    if value not in allowed:
+        raise invalid_value(name, value, reason)
+    return value
 
 
 def visibility_of(given: Mapping[str, Any], otherwise: int) -> int:
-    seconds = whole(given, "VisibilityTimeout", otherwise)
-    if not 0 <= seconds <= LONGEST_VISIBILITY:
-        raise invalid_value("VisibilityTimeout", seconds, f"Must be between 0 and {LONGEST_VISIBILITY}, if provided")
-    return seconds
+    reason = f"Must be between 0 and {LONGEST_VISIBILITY}, if provided"
+    return whole(given, "VisibilityTimeout", otherwise, range(LONGEST_VISIBILITY + 1), reason)
 
 
 def names(given: Mapping[str, Any], parameter: str) -> list[str]:
@@ -549,16 +546,15 @@ def check_attributes(attributes: object) -> None:
                 f"The message attribute '{name}' must contain a non-empty message attribute value for message "
                 f"attribute type '{kind}'."
             )
-        if base == "Binary":
-            try:
+        try:
+            if base == "Binary":
                 base64.b64decode(content, validate=True)
-            except (binascii.Error, ValueError) as error:
-                raise invalid(f"The message attribute '{name}' has a value that is not base64.") from error
-        if base == "Number":
-            try:
+            elif base == "Number":
                 float(content)
-            except ValueError as error:
-                raise invalid(f"Can't cast the value of message (user) attribute '{name}' to a number.") from error
+        except ValueError as error:  # binascii.Error is one
+            numeric = f"Can't cast the value of message (user) attribute '{name}' to a number."
+            other = f"The message attribute '{name}' has a value that is not base64."
+            raise invalid(numeric if base == "Number" else other) from error
 
 
 def check_system_attributes(attributes: object) -> None:
