@@ -1,6 +1,6 @@
 """DynamoDB: what AWS refuses and moto does not.
 
-The words are those of the service, as issue threads and the tests of other emulators quote them.
+The messages are DynamoDB's, as issue threads and the tests of other emulators quote them.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Tables:
         self._backend = backend
 
     def check(self, operation: Operation) -> None:
-        """Raises Refused for what moto would take."""
+        """Raise Refused for what moto would accept."""
         given = operation.parameters
         match operation.name:
             case "CreateTable":
@@ -57,7 +57,7 @@ class Tables:
                         raise invalid("Attempting to store more than 38 significant digits in a Number")
 
     def _keys(self, operation: Operation, table: str) -> dict[str, str]:
-        """The types of the table's key attributes by name; empty where there is no such table."""
+        """The types of the table's key attributes by name; empty if there is no such table."""
         try:
             asked = {"TableName": table}
             described = self._backend.json("dynamodb", "DescribeTable", asked, region=operation.region)["Table"]
@@ -101,6 +101,6 @@ def numbers(value: object) -> Iterator[str]:
 
 
 def digits(number: str) -> int:
-    """Significant ones: without sign, point, exponent, and the zeros at either end."""
+    """The significant digits: without sign, point, exponent, and zeros at either end."""
     mantissa = re.split("[eE]", number)[0].lstrip("+-").replace(".", "")
     return len(mantissa.strip("0"))

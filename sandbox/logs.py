@@ -1,4 +1,4 @@
-"""CloudWatch Logs: what AWS refuses and moto does not, and what moto keeps of a group that is gone."""
+"""CloudWatch Logs: what AWS refuses and moto does not, and the tags of a deleted group, which moto keeps."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class LogGroups:
         self._backend = backend
 
     def check(self, operation: Operation) -> None:
-        """Raises Refused for what moto would take."""
+        """Raise Refused for what moto would accept."""
         if operation.name == "PutRetentionPolicy":
             days = operation.parameters.get("retentionInDays")
             if days not in RETENTIONS:
@@ -47,7 +47,7 @@ class LogGroups:
                 raise absent("stream")
 
     def take_tags_along(self, operation: Operation) -> None:
-        """With a log group its tags go. moto would give them to the next one of the same name."""
+        """Delete the tags of a log group with it; moto would give them to the next group of that name."""
         if operation.name != "DeleteLogGroup":
             return
         asked = {"logGroupNamePrefix": operation.text("logGroupName")}

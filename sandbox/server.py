@@ -1,7 +1,7 @@
-"""The sandbox's front: behind one port our planes and, for everything else, moto.
+"""The sandbox's front: one port, behind it our planes and, for everything else, moto.
 
-A web page must not be able to call it, or any site the user visits could read and write here: a request whose
-Host is not a loopback name (DNS rebinding) or that carries an Origin (a browser sent it) is refused.
+A web page must not be able to call it: any site that the user visits could read and write here. So a request is
+refused if its Host is not a loopback name (DNS rebinding) or if it has an Origin (a browser sent it).
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ Plane = Callable[[Operation], Response | None]
 
 
 class Front:
-    """The WSGI application: who may ask, and which plane answers.
+    """The WSGI application: it decides who may call, and which plane answers.
 
-    ``unsigned`` planes see every request; ``signed`` ones those signed for their service, once weather and guard let
-    them pass. A plane answers None for what it leaves to the next; what is nobody's goes to moto. With mappings that
-    do not poll, everything happens in the caller's own thread.
+    Some planes see every request. The others see the requests signed for their service, once weather and guard have
+    let them pass. A plane returns None for what it leaves to the next one; the rest goes to moto. With mappings that
+    do not poll, everything happens in the caller's thread.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class Front:
 
     def _answer(self, operation: Operation | None) -> Response:
         if operation is None:
-            # moto would take it for a request to S3.
+            # moto would take it for a call to S3.
             return answer_json(
                 403,
                 {"message": "Missing Authentication Token"},
@@ -119,7 +119,7 @@ class Front:
         return response
 
     def ask(self, operation: Operation) -> Response:
-        """What the planes, and then moto, answer to one whom the guard lets pass."""
+        """The answer of the planes, or else of moto, to a call that the guard let pass."""
         called = f"{operation.name or f'{operation.method} {operation.path}'} of {operation.service}"
         try:
             return self._asked(operation)
@@ -135,9 +135,9 @@ class Front:
         return refusal(operation, Words(501, "NotImplementedException", said))
 
     def _asked(self, operation: Operation) -> Response:
-        """Raises Refused, NotSimulated, MotoFailed, and NotImplementedError for what neither we nor moto have."""
+        """Raises Refused, NotSimulated, MotoFailed, and NotImplementedError for what nobody behind the front has."""
         if operation.service not in MODULES:
-            # moto has it, perhaps, and would answer; nobody here has looked how that compares with AWS.
+            # moto may have it, but nobody here has compared its answers with AWS.
             raise NotSimulated(f"The sandbox has no {operation.service} service.")
         if operation.request.headers.get("X-Amz-Target", "").startswith("DynamoDBStreams_"):
             raise NotSimulated("The sandbox has no streams of DynamoDB.")
@@ -153,21 +153,21 @@ class Front:
 
 
 def foreign(request: Request) -> Response | None:
-    """The refusal of what a web page or another machine may have sent, and of moto's own API."""
+    """The refusal of a request that a web page or another machine may have sent, or that is for moto's own API."""
     host = request.headers.get("Host", "").lower()
     if host.rpartition(":")[0] not in LOOPBACK_NAMES and host not in LOOPBACK_NAMES:
         return answer_json(403, {"message": "The sandbox answers on loopback names only."})
     if "Origin" in request.headers:
         return answer_json(403, {"message": "The sandbox does not answer web pages."})
     if request.path.startswith("/moto-api"):
-        # Our planes would go on with functions and mappings that moto has forgotten.
+        # After a reset, our planes would keep functions and mappings that moto no longer has.
         return answer_json(403, {"message": "moto's own API is not open here; start another sandbox instead."})
     return None
 
 
 class Interior:
-    """All that is behind a sandbox's port. ``own`` answers questions about the sandbox itself: status and body for
-    a verb, a path and headers, None where that is not about it."""
+    """All that is behind a sandbox's port. ``own`` answers requests about the sandbox itself: it returns status and
+    body for a verb, a path and headers, or None for a request to AWS."""
 
     def __init__(
         self,

@@ -1,8 +1,8 @@
 """HTTP/1.1 with keep-alive on loopback, for one WSGI application.
 
-werkzeug's own development server closes every connection, because http.server does not know how much of a body
-the application left unread. Here each body is read to its end before the application sees the request, so the
-next request line is where it should be and a client may keep its connection.
+werkzeug's development server closes every connection, because http.server does not know how much of a body the
+application left unread. Here the whole body is read before the application sees the request, so that the next
+request begins where it should, and a client may keep its connection.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from sandbox.protocol.scope import environ_of
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
-# CreateFunction may carry 50 MB of zip, a third more as base64 (Lambda quotas page); nothing else comes near.
+# CreateFunction may carry 50 MB of zip, a third more as base64 (Lambda quotas page); no other request comes near.
 LARGEST_BODY = 72 * 1024 * 1024
 
-# An idle kept connection is closed after this many seconds; botocore's pool opens a new one without a word.
+# Seconds until an idle connection is closed; botocore's pool then opens a new one.
 IDLE_CONNECTION = 60
 
 
 class WireServer(socketserver.ThreadingTCPServer):
     """One thread per connection. ``stop`` also closes the connections that clients keep open."""
 
-    # On Windows the option means that two programs may listen at one port, and nobody knows which one is asked.
+    # On Windows the option would let two programs listen on one port.
     allow_reuse_address = sys.platform != "win32"
     daemon_threads = True
     request_queue_size = 128
@@ -59,7 +59,7 @@ class WireServer(socketserver.ThreadingTCPServer):
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        # A client that goes away in the middle of an answer is no news.
+        # A client that leaves in the middle of an answer is not worth a traceback.
         if not isinstance(sys.exc_info()[1], (ConnectionError, TimeoutError)):
             super().handle_error(request, client_address)
 
@@ -72,7 +72,7 @@ class WireServer(socketserver.ThreadingTCPServer):
                     connection.shutdown(socket.SHUT_RDWR)
 
     def server_close(self) -> None:
-        # ThreadingMixIn would wait here for the handler threads; they are daemons and their sockets are shut.
+        # ThreadingMixIn would wait here for the handler threads, which are daemons with closed sockets.
         self.socket.close()
 
 
@@ -84,7 +84,7 @@ class WireHandler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def handle_one_request(self) -> None:
-        """As the base class, save that every verb is served and that the body is read before anything else."""
+        """Like the base class, but for every verb, and with the body read first."""
         try:
             self.raw_requestline = self.rfile.readline(65537)
         except (TimeoutError, ConnectionError):
@@ -113,7 +113,7 @@ class WireHandler(BaseHTTPRequestHandler):
         self._answer(body)
 
     def _read_body(self) -> bytes | None:
-        """The whole body; None where it is larger than anything this server has a use for."""
+        """The whole body; None if it is larger than LARGEST_BODY."""
         if "chunked" in self.headers.get("Transfer-Encoding", "").lower():
             return self._read_chunks()
         length = int(self.headers.get("Content-Length") or 0)
@@ -136,7 +136,7 @@ class WireHandler(BaseHTTPRequestHandler):
                 return None
             if size == 0:
                 while self.rfile.readline(65536).strip():
-                    continue  # trailers: nobody here reads them
+                    continue  # trailers, which nobody reads
                 return gathered.getvalue()
             gathered.write(self.rfile.read(size))
             self.rfile.readline(8)
@@ -170,4 +170,4 @@ class WireHandler(BaseHTTPRequestHandler):
         self.wfile.flush()
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Quiet: the client sees its answer, and nobody reads an access log of a sandbox."""
+        """No access log: the front logs a line for each call."""

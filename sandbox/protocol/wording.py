@@ -1,8 +1,8 @@
-"""What moto refuses as AWS does, but in words or with a code of its own.
+"""Calls that moto refuses as AWS does, but in its own words or with its own code.
 
-Each line: the service, the operations it is about (none: all), what moto's message looks like, and AWS's code (empty:
-moto's is right) and message. AWS's words are those of its API references, of the errors that public issue threads
-quote, and of other emulators' tests that were recorded on AWS.
+A line has the service, the operations (none: all), a pattern of moto's message, AWS's message, and AWS's code if moto's
+is wrong. AWS's words come from its API references, from errors quoted in public issue threads, and from tests of other
+emulators that were recorded on AWS.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ REWORDINGS = (
 
 
 def reworded(operation: Operation, response: Response) -> Response:
-    """The response, or its refusal in AWS's words."""
+    """The response, with a refusal of moto's in AWS's words."""
     if response.status_code < 400:
         return response
     said = words_of(response.status_code, response.get_data())
