@@ -43,7 +43,7 @@ def say_how_to_use(url: str, screen: Screen) -> None:
 KEPT = {
     "--folder": "The sandbox's record and log are kept in {}.",
     "--record": "The sandbox's id and URL were to be written to {}.",
-    "--state-dir": "What the sandbox remembers is kept in {}.",
+    "--state-dir": "The sandbox's journal is kept in {}.",
 }
 
 

@@ -1,8 +1,7 @@
-"""API Gateway's control plane: moto keeps the definitions, and here is what AWS does with them and moto does not.
+"""API Gateway's control plane: moto keeps the definitions, and this does with them what moto does not.
 
-moto accepts, loses or invents where AWS refuses, keeps or leaves out. So this takes a snapshot at each
-CreateDeployment, keeps a stage's settings over a redeployment, applies patch operations to the parts of a method,
-deletes resources with all below them, keeps tags, and refuses in AWS's words.
+It takes a snapshot at each CreateDeployment, keeps a stage's settings at a redeployment, applies patch operations to
+the parts of a method, deletes a resource with all below it, keeps tags, and refuses in AWS's words.
 """
 
 from __future__ import annotations
@@ -74,13 +73,13 @@ def _conflict(message: str) -> Refused:
 
 @dataclass
 class Kept:
-    """What moto has no place for, of one API."""
+    """What moto does not keep of one API."""
 
     snapshots: dict[str, Snapshot] = field(default_factory=dict)  # by deployment
-    descriptions: dict[str, str] = field(default_factory=dict)  # by deployment, where one was changed
+    descriptions: dict[str, str] = field(default_factory=dict)  # by deployment, if it was changed
     stages: dict[str, Stage] = field(default_factory=dict)
     stage_times: dict[str, tuple[int, int]] = field(default_factory=dict)  # created, last updated
-    tags: dict[str, str] | None = None  # where they were changed
+    tags: dict[str, str] | None = None  # if they were changed
 
 
 class Apis:
@@ -89,14 +88,14 @@ class Apis:
     def __init__(self, backend: Backend, permissions: Permissions) -> None:
         self._backend = backend
         self._permissions = permissions
-        # Held for every control-plane call: looking for a duplicate and making the thing must be one step.
+        # Held for every control-plane call, so that nothing comes between looking for a duplicate and creating.
         self._lock = threading.RLock()
         self._kept: defaultdict[str, Kept] = defaultdict(Kept)
 
-    # -- what the data plane asks
+    # -- for the data plane
 
     def stage(self, api: str, name: str) -> Stage | None:
-        """None where there is none; raises NotSimulated."""
+        """The stage, or None. Raises NotSimulated."""
         with self._lock:
             kept = self._kept.get(api)
             if kept is None or not kept.snapshots:
@@ -133,7 +132,7 @@ class Apis:
     # -- the control plane
 
     def handle(self, caller: Caller) -> Response | None:
-        """The answer to a signed request; None for what moto answers well. Raises Refused and NotSimulated."""
+        """The answer to a signed request; None for what moto can answer. Raises Refused and NotSimulated."""
         with self._lock:
             if caller.operation.method not in ("GET", "HEAD") and caller.api in self._kept:
                 self._kept[caller.api].stages.clear()
@@ -157,7 +156,7 @@ class Apis:
         return caller.forward(lambda body: self._stages_view(api, body))
 
     def _see_resources(self, caller: Caller, api: str) -> Response:
-        """Methods stand in GetResources only with embed=methods; otherwise their verbs, with nothing in them."""
+        """GetResources has the methods only with embed=methods; otherwise it has empty maps by verb."""
         embedded = "methods" in caller.operation.request.args.getlist("embed")
 
         def view(body: Any) -> Any:
@@ -171,14 +170,14 @@ class Apis:
     def _update_rest_api(self, caller: Caller, api: str) -> Response:
         for operation in _patch_operations(caller):
             if operation.get("path") == "/disableExecuteApiEndpoint" and operation.get("value") == "false":
-                operation["value"] = ""  # moto takes any text for true
+                operation["value"] = ""  # moto reads any text as true
             if str(operation.get("path")).split("/")[1:2] not in [[name] for name in SETTABLE["API"]]:
                 raise _bad_request(f"Invalid patch path {operation.get('path')}")
         changed = caller.do("PATCH", f"/restapis/{api}", caller.document).json()
         return answer_json(200, self._apis_view(without_unset(changed)))
 
     def _apis_view(self, body: Any) -> Any:
-        """With tags that were set after CreateRestApi; moto keeps only those given there."""
+        """Adds tags that were set after CreateRestApi; moto keeps only those of that call."""
         for api in body.get("item", [body]):
             kept = self._kept.get(str(api.get("id")))
             if kept is not None and kept.tags is not None:
@@ -195,10 +194,10 @@ class Apis:
     # -- deployments and stages
 
     def _create_deployment(self, caller: Caller, api: str) -> Response:
-        """moto is given the deployment without its stage, and the stage by CreateStage or UpdateStage.
+        """Create the deployment without its stage, and then create or update the stage.
 
-        Left to itself, moto replaces an existing stage by a fresh one (its tags, variables and settings are lost)
-        and refuses for ever to delete a deployment whose stage has moved on.
+        From one call, moto would replace an existing stage, whose tags, variables and settings are lost, and would
+        never delete a deployment whose stage has moved on.
         """
         wanted = caller.document
         stage = wanted.get("stageName")
@@ -235,7 +234,7 @@ class Apis:
         changed = self._kept[api].descriptions.get(deployment["id"])
         if changed is not None:
             deployment["description"] = changed
-        deployment.pop("stageName", None)  # moto's own; AWS does not tell
+        deployment.pop("stageName", None)  # only moto answers it
         seen: Definition = without_unset(deployment)
         return seen
 
@@ -315,7 +314,7 @@ class Apis:
         part = str(caller.document.get("pathPart") or "")
         resources = caller.items(f"/restapis/{api}/resources")
         if parent not in [resource.get("id") for resource in resources]:
-            raise _not_found("Resource identifier")  # moto says so, too, and then breaks on the half-made resource
+            raise _not_found("Resource identifier")  # moto refuses it, too, but keeps a broken resource
         if not part:
             raise _bad_request("Resource's path part must be specified")
         if part.startswith("{") != part.endswith("}"):
@@ -334,7 +333,7 @@ class Apis:
         return caller.forward()
 
     def _delete_resource(self, caller: Caller, api: str) -> Response:
-        """With everything below it, which moto would leave behind without a parent."""
+        """Delete the resource and all below it, which moto would leave without a parent."""
         resource = caller.operation.text("resource_id")
         resources = caller.items(f"/restapis/{api}/resources")
         parents = {item["id"]: item.get("parentId") for item in resources}
@@ -345,11 +344,11 @@ class Apis:
         doomed = [resource]
         for above in doomed:
             doomed.extend(child for child, parent in parents.items() if parent == above)
-        for one in reversed(doomed):  # the deepest first: moto asks the parent for a resource's path
+        for one in reversed(doomed):  # the deepest first: moto reads a resource's path from its parent
             caller.do("DELETE", f"/restapis/{api}/resources/{one}")
         return answer_json(202)
 
-    # -- methods and what hangs on them
+    # -- methods and their parts
 
     def _method(self, caller: Caller, verb: str, path: str, steps: list[str]) -> Response:
         if verb == "PUT" and not steps:
@@ -394,7 +393,7 @@ class Apis:
                 )
         if part.kind == "integration":
             check_integration(caller.document)
-            # What AWS fills in and moto leaves empty.
+            # AWS's defaults, which moto leaves empty.
             defaults = {
                 "passthroughBehavior": "WHEN_NO_MATCH",
                 "timeoutInMillis": DEFAULT_TIMEOUT_MS,
@@ -405,7 +404,7 @@ class Apis:
         return caller.forward()
 
     def _rewrite(self, caller: Caller, path: str, wanted: Definition) -> None:
-        """The whole method anew: moto has no PATCH for its parts, and each PUT empties what hangs on it."""
+        """Put the whole method again: moto has no PATCH for its parts, and each PUT removes the parts below it."""
 
         def put(path: str, definition: Definition, hanging: str = "") -> None:
             caller.do("PUT", path, {k: v for k, v in definition.items() if v is not None and k != hanging})
@@ -422,7 +421,7 @@ class Apis:
     # -- account and tags
 
     def _update_account(self, caller: Caller, api: str) -> Response:
-        """The role for execution logs must trust API Gateway and be allowed to write logs; an empty one resets."""
+        """The role for execution logs must trust API Gateway and may write logs; an empty value removes it."""
         for operation in _patch_operations(caller):
             role = operation.get("value")
             if operation.get("path") != "/cloudwatchRoleArn" or not role:
@@ -480,9 +479,9 @@ ACTS: dict[str, Callable[[Apis, Caller, str], Response]] = {
 
 
 class Caller:
-    """A control-plane request, and questions to moto with the same account and Region.
+    """A control-plane request, and further requests to moto with the same account and Region.
 
-    What moto refuses ends the whole call, with a Refused in AWS's shape; `ask` alone leaves that to who asks.
+    If moto refuses one of these, the call ends with that refusal, in AWS's form; only `ask` returns it.
     """
 
     def __init__(self, backend: Backend, operation: Operation) -> None:
@@ -518,7 +517,7 @@ class Caller:
         return listed
 
     def forward(self, view: Callable[[Any], Any] | None = None) -> Response:
-        """The request itself. ``view`` makes of the body what AWS would have answered; it may change it."""
+        """Forward the request itself. ``view`` turns the body into AWS's answer; it may change the body."""
         response = self._backend.forward(self.operation)
         if response.status_code >= 400:
             raise _refused(self.operation.method, self.operation.path, response.status_code, response.get_data())
@@ -530,7 +529,7 @@ class Caller:
 
 
 def _refused(method: str, path: str, status: int, body: bytes) -> Refused | NotSimulated:
-    """moto's error in AWS's shape; what moto does not have, or breaks on, is not simulated."""
+    """moto's error in AWS's form; what moto lacks, or breaks on, is not simulated."""
     try:
         parsed = json.loads(body)
     except ValueError:
@@ -547,7 +546,7 @@ def _refused(method: str, path: str, status: int, body: bytes) -> Refused | NotS
 
 def _check_stage_name(name: object) -> str:
     if not isinstance(name, str) or re.fullmatch(r"[A-Za-z0-9_-]{1,128}", name) is None:
-        # The wording is from field reports of a time when the hyphen was not allowed yet.
+        # The message is from field reports, older than the hyphen.
         raise _bad_request("Stage name only allows a-zA-Z0-9-_")
     return name
 
@@ -562,11 +561,11 @@ def _snapshot(caller: Caller, resources: list[Definition]) -> Snapshot:
 
 @dataclass
 class Part:
-    """The part of a method that a path below /methods/{verb} speaks of."""
+    """The part of a method that a path below /methods/{verb} names."""
 
     kind: str
     value: Definition | None
-    missing: str  # what AWS says is invalid where there is no value
+    missing: str  # what AWS calls invalid if there is no value
 
 
 def _part(method: Definition, steps: list[str]) -> Part | None:
@@ -626,7 +625,7 @@ def _patch(target: Definition, operation: Definition, kind: str) -> None:
 
 
 def without_unset(value: Any, name: str = "") -> Any:
-    """AWS leaves out the members that are not set, at every depth; what stands in a map is the caller's own."""
+    """Without the members that are not set, which AWS leaves out at every depth, except in the caller's own maps."""
     if isinstance(value, list):
         return [without_unset(one) for one in value]
     if not isinstance(value, dict) or name in (*MAPS, "tags", "variables"):
@@ -635,7 +634,7 @@ def without_unset(value: Any, name: str = "") -> Any:
 
 
 def check_integration(wanted: Definition) -> None:
-    """What moto takes, or breaks on; the words were seen on AWS."""
+    """Raise Refused for what moto accepts or breaks on; the messages were seen on AWS."""
     if wanted.get("type") in ("AWS", "AWS_PROXY") and not wanted.get("uri"):
         raise _bad_request("Invalid ARN specified in the request")
     timeout = wanted.get("timeoutInMillis")

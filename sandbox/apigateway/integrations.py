@@ -1,6 +1,6 @@
-"""What stands behind a method of API Gateway: Lambda functions, SQS queues and MOCK, and the roles to reach them with.
+"""The integrations of API Gateway: Lambda functions, SQS queues and MOCK, and the roles that call them.
 
-HTTP and VPC integrations and AWS services other than Lambda and SQS are not simulated, and are refused by name.
+HTTP and VPC integrations, and AWS services other than Lambda and SQS, are not simulated and are refused by name.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ GATEWAY = "apigateway.amazonaws.com"
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-execution-service-limits-table.html
 DEFAULT_TIMEOUT_MS = 29_000
 
-# The name of API Gateway's sessions, as it stands in SQS's refusals (field reports).
+# The name of API Gateway's sessions in SQS's refusals (field reports).
 SESSION = "BackplaneAssumeRoleSession"
 
 # The members of SendMessageResult, in the order of API Gateway's JSON; those without a value are null.
@@ -119,8 +119,8 @@ class Integrations:
         try:
             parse_json(payload)
         except ValueError as error:
-            # Lambda refuses it with InvalidRequestContentException. Status and first words are from field reports;
-            # the rest is ours, since AWS's shows the state of its own (Java) parser.
+            # Lambda refuses it with InvalidRequestContentException. Status and first words are from field reports; the
+            # rest is ours, since AWS quotes its own (Java) parser.
             raise GatewayResponse(
                 400,
                 "BadRequestException",
@@ -146,7 +146,7 @@ class Integrations:
             snapshot = call.stage.snapshot
             place = f"{snapshot.api_id}/{call.stage.name}/{call.verb}/{call.resource.path.lstrip('/')}"
             source = f"arn:{partition}:execute-api:{snapshot.region}:{ACCOUNT}:{place}"
-            # AWS refuses so for a function that is gone as well: its policy went with it.
+            # AWS answers this for a deleted function, too: its policy is gone.
             may = self._permissions.invokes(GATEWAY, FunctionName.parse(name, region), source)
         if not may:
             raise configuration_error("Invalid permissions on Lambda function")
@@ -160,7 +160,7 @@ class Integrations:
             except BaseException as error:
                 invocation.set_exception(error)
 
-        # In a thread of its own, which goes on behind a call that timed out, as the function does on AWS.
+        # In a thread of its own: the function goes on after the call has timed out, as on AWS.
         threading.Thread(target=invoke, name="gateway-invoke", daemon=True).start()
         try:
             result = invocation.result(limit)
@@ -188,14 +188,14 @@ class Integrations:
         return self._sqs_by_query(queue, credentials, request)
 
     def _sqs_by_query(self, queue: Queue, credentials: str | None, request: IntegrationRequest) -> IntegrationResponse:
-        """The query protocol; SQS answers XML, of which API Gateway makes JSON."""
+        """The query protocol; SQS answers XML, which API Gateway turns into JSON."""
         form = list(request.query.items())
         if request.headers.get("content-type", "").split(";")[0].strip().lower() == FORM:
             form.extend(parse_qsl(request.body.decode("utf-8", "replace"), keep_blank_values=True, errors="replace"))
         fields = dict(form)
         action = fields.get("Action")
         if not action:
-            # A forgotten Content-Type header ends here; SQS answers with an element and no words (field reports).
+            # The Content-Type header was forgotten; SQS answers an element without a message (field reports).
             return _sqs_response(404, b"<UnknownOperationException/>", "application/xml")
         if action != "SendMessage":
             raise NotSimulated(f"The sandbox lets API Gateway send messages to SQS; it does not do {action}.")
@@ -208,7 +208,7 @@ class Integrations:
             answer = self._backend.call("sqs", "POST", path, headers=headers, body=sent, region=queue.region)
             tree = ElementTree.fromstring(answer.body)
         except Exception as error:
-            # moto breaks on fields it does not expect, such as half a message attribute.
+            # moto breaks on unexpected fields, such as half a message attribute.
             return _sqs_error(400, "InvalidParameterValue", f"The sandbox's SQS could not read this: {error}")
         if not answer.ok:
             fault = _element(tree, "Type") or "Sender"
@@ -241,18 +241,18 @@ class Integrations:
             headers = {"Content-Type": request.headers.get("content-type") or AMZ_JSON, "X-Amz-Target": target}
             answer = self._backend.call("sqs", "POST", "/", headers=headers, body=request.body, region=queue.region)
         except Exception:
-            # moto breaks on members of a wrong type, which SQS refuses while it reads them.
+            # moto breaks on members of a wrong type, which SQS refuses while it parses them.
             return _sqs_fault(400, "com.amazon.coral.service#SerializationException")
         return _sqs_response(answer.status, answer.body, AMZ_JSON)
 
     def _refusal(self, role_arn: str | None, action: str, queue: Queue) -> str | None:
-        """SQS's words where neither the role's policies nor the queue's allow it; without a role only the queue's."""
+        """SQS's refusal if neither the role's policies nor the queue's allow it; without a role only the queue's do."""
         who = Principal.of_role(role_arn, SESSION) if role_arn else Principal()
         return self._permissions.refusal(who, Need(action, queue.arn))
 
 
 def _element(tree: ElementTree.Element, name: str) -> str:
-    """The text of the first element of this name, whatever its namespace; empty where there is none."""
+    """The text of the first element of this name, in any namespace; empty if there is none."""
     return next(iter(texts(tree, name)), "").strip()
 
 
@@ -269,7 +269,7 @@ def _mock(body: bytes) -> IntegrationResponse:
 
 
 def _member(payload: bytes, name: str) -> str:
-    """A text in a JSON object; empty where there is none."""
+    """A text member of a JSON object; empty if there is none."""
     try:
         parsed = parse_json(payload)
     except ValueError:
@@ -300,7 +300,7 @@ def _proxy_event(call: Call) -> dict[str, Any]:
 
 
 def _proxy_reply(payload: bytes, binary: bool) -> Reply:
-    """What a function behind a proxy integration answered; an error of whatever kind where it is malformed."""
+    """The answer of a function behind a proxy integration. Raises various errors if it is malformed."""
     answer = parse_json(payload)
     known = {"statusCode", "headers", "multiValueHeaders", "body", "isBase64Encoded"}
     if not isinstance(answer, dict) or not known.issuperset(answer):
@@ -334,11 +334,11 @@ def _sqs_response(status: int, body: bytes, content_type: str) -> IntegrationRes
 
 
 def _sqs_error(status: int, code: str, message: str, fault: str = "Sender") -> IntegrationResponse:
-    """In the query protocol, as API Gateway turns it into JSON."""
+    """An error of the query protocol, in API Gateway's JSON."""
     error = {"Code": code, "Message": message, "Type": fault}
     return _sqs_response(status, _compact({"Error": error, "RequestId": str(uuid.uuid4())}), "application/json")
 
 
 def _sqs_fault(status: int, kind: str, **words: str) -> IntegrationResponse:
-    """In the JSON protocol."""
+    """An error of the JSON protocol."""
     return _sqs_response(status, json.dumps({"__type": kind, **words}).encode(), AMZ_JSON)

@@ -1,8 +1,8 @@
 """Mapping templates: the part of the Velocity language that API Gateway documents, and no more.
 
-Ours and strict. airspeed, the Velocity library on PyPI that is kept, prints what it does not know as text and looks
-names up as Python attributes; here a construct outside the list below raises `UnknownConstruct`, because a template
-that is silently wrong on this machine teaches something untrue about AWS.
+A construct outside the list below raises `UnknownConstruct`: a template that is silently wrong here would teach
+something untrue about AWS. airspeed, the maintained Velocity library on PyPI, prints what it does not know as text and
+looks names up as Python attributes.
 
 Known: text, `##` and `#* *#` comments, `#set`, `#if`/`#elseif`/`#else`/`#end`, `#foreach` with `$foreach.index`,
 `count`, `hasNext`, `first`, `last`; the variables and functions of
@@ -10,8 +10,8 @@ https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-mapping
 (`$input`, `$util`, `$context`, `$stageVariables`); the Java methods in `METHODS`.
 Not known: macros, `#parse`, `#include`, `#define`, `#evaluate`, `#stop`, `#break`, `$context.requestOverride` and
 `responseOverride`, `$velocityCount`, division, groups in replacements, JSONPath filters, slices and `..`.
-Simplified: white space around directives (Velocity has more rules than "a directive that ends a line takes the line
-break with it"), which JSON and form bodies do not see.
+Simplified: white space around directives. Velocity has more rules than the one here, that a directive at the end of a
+line swallows the line break; in JSON and form bodies that makes no difference.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ Value = Any
 """What a template computes with: str, int, float, bool, None, list and dict, and what API Gateway gives it."""
 
 MAX_OUTPUT = 10 * 1024 * 1024
-"""Bytes, API Gateway's payload quota: a template that grows beyond it is stopped here, not by this machine's memory."""
+"""Bytes, API Gateway's payload quota; a template that writes more is stopped."""
 
 MAX_DEPTH = 50
-"""Of nested directives, parentheses and JSON: far above any real template, far below Python's recursion limit."""
+"""Of directives and parentheses: far above any real template, far below Python's recursion limit."""
 
 MISSING: Value = object()
-"""Marks a path that leads nowhere, which is not the same as a JSON null."""
+"""The value of a path that leads nowhere, which is not a JSON null."""
 
 
 class UnknownConstruct(NotSimulated):
-    """A construct this evaluator does not know; the text is one sentence naming it."""
+    """A construct that this evaluator does not know; the text is one sentence that names it."""
 
 
 class TemplateError(Exception):
-    """A template that AWS would refuse or fail on too: a syntax error, a null where a text is needed."""
+    """A template that would fail on AWS, too: a syntax error, a null where a text is needed."""
 
 
 def unknown(what: str) -> UnknownConstruct:
@@ -59,7 +59,7 @@ def unknown(what: str) -> UnknownConstruct:
 
 
 def to_json(value: Value) -> str:
-    """Compact, the way `$input.json` writes it."""
+    """Compact JSON, as `$input.json` writes it."""
     try:
         return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
     except (RecursionError, TypeError) as error:
@@ -74,7 +74,7 @@ _STEP = re.compile(
 
 
 def json_path(document: Value, path: str) -> Value:
-    """The value at a JSONPath made of names, quoted names, indexes and `*`; MISSING where the path leads nowhere."""
+    """The value at a JSONPath of names, quoted names, indexes and `*`; MISSING if the path leads nowhere."""
     # Jayway's JsonPath, which API Gateway uses, reads a path without `$` as if it began with `$.`
     path = path if path.startswith("$") else f"$.{path}"
     position, values, many = 1, [document], False
@@ -99,11 +99,11 @@ def json_path(document: Value, path: str) -> Value:
 
 
 def in_body(body: str, path: str) -> Value:
-    """What stands in a body at a JSONPath.
+    """The value in a body at a JSONPath.
 
-    A body that is not JSON counts as one JSON string: `$input.json('$')` on form data is the published way to hand it
-    to a function (field reports; AWS does not document it). A path that leads nowhere is an empty text on AWS
-    (recalled, not documented).
+    A body that is not JSON counts as one JSON string: `$input.json('$')` is the published way to pass form data to a
+    function (field reports; AWS does not document it). A path that leads nowhere gives an empty text on AWS (recalled,
+    not documented).
     """
     try:
         document = parse_json(body) if body.strip() else {}
@@ -114,7 +114,7 @@ def in_body(body: str, path: str) -> Value:
 
 
 def as_text(value: Value) -> str:
-    """How Java prints it: maps as {a=1}, lists as JSON (json-smart's JSONArray; inferred from the library)."""
+    """The value as Java prints it: maps as {a=1}, lists as JSON (inferred from json-smart's JSONArray)."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, Mapping):
@@ -236,8 +236,8 @@ METHODS: dict[type, dict[str, Callable[..., Value]]] = {
 
 @dataclass(frozen=True)
 class Given:
-    """`$input`, `$util`, `$context` with its branches, `$stageVariables`: what is not in it is not known to the
-    sandbox, which is not the same as empty, unless ``otherwise`` says what it is."""
+    """`$input`, `$util`, `$context` and its branches, `$stageVariables`. A member that is not here is unknown to the
+    sandbox, not empty, unless ``otherwise`` gives its value."""
 
     members: Mapping[str, Value] = field(default_factory=dict)
     methods: Mapping[str, Callable[..., Value]] = field(default_factory=dict)
@@ -249,7 +249,7 @@ GIVEN = ("input", "util", "context", "stageVariables")
 
 def _input(body: str, params: Mapping[str, Mapping[str, str]]) -> Given:
     def one_or_all(name: str | None = None) -> Value:
-        """All parameters, or the one called so: path before query string before header, as AWS documents it."""
+        """All parameters, or one by its name: from the path, else the query string, else the headers, as on AWS."""
         if name is None:
             return {place: dict(params.get(place, {})) for place in ("path", "querystring", "header")}
         for place in ("path", "querystring"):
@@ -274,7 +274,7 @@ def _context(value: Value) -> Value:
 
 
 class Run:
-    """One evaluation: its variables, and how much it has written."""
+    """One evaluation: its variables, and the number of characters written."""
 
     def __init__(self, variables: dict[str, Value]) -> None:
         self.variables = variables
@@ -300,7 +300,7 @@ Code = Callable[[Run], Value]
 
 @dataclass(frozen=True)
 class Reference:
-    """`$name` and what follows it: properties, indexes and calls, each with what it is about."""
+    """`$name` and what follows: properties, indexes and calls."""
 
     name: str
     steps: tuple[tuple[str, Any], ...]
@@ -329,7 +329,7 @@ class Reference:
 
     def write(self, run: Run) -> str:
         value = self(run)
-        # Velocity prints a reference without a value as it stands in the template.
+        # Velocity prints a reference without a value as it is written in the template.
         return as_text(value) if value is not None else "" if self.quiet else self.image
 
     def _member(self, value: Value, name: str) -> Value:
@@ -354,7 +354,7 @@ class Reference:
         if function is None:
             raise unknown(f"{name}() in {self.image}")
         if None in arguments:
-            return None  # a null argument makes the call fail in Velocity, which then prints the reference
+            return None  # in Velocity the call fails, and the reference is printed
         if methods is UTIL:
             arguments = [as_text(one) for one in arguments]
         try:
@@ -382,7 +382,7 @@ def _equal(left: Value, right: Value) -> bool:
         return bool(left == right)
     if isinstance(left, numbers) and isinstance(right, numbers):
         return left == right
-    # Velocity compares values of different classes by how they print.
+    # Velocity compares values of different classes as text.
     return left is not None and right is not None and as_text(left) == as_text(right)
 
 
@@ -502,7 +502,7 @@ class _Parser:
     # -- text and directives
 
     def template(self, until: tuple[str, ...] = ()) -> tuple[tuple[Node, ...], str]:
-        """Nodes up to a directive named in `until` (consumed; its name is returned) or the end of the source."""
+        """The nodes up to a directive of `until`, which is consumed and whose name is returned, or to the end."""
         self._deeper()
         nodes: list[Node] = []
         while mark := _MARK.search(self.source, self.position):
@@ -603,7 +603,7 @@ class _Parser:
             raise TemplateError(f"Expected {mark} in the template, found: {found!r}")
 
     def _takes(self, *signs: str) -> str | None:
-        """The sign that comes next, or the word that stands for it."""
+        """The next sign, if it is one of these or a word for one."""
         self._space()
         for sign in signs:
             if self.source.startswith(sign, self.position):
@@ -691,7 +691,7 @@ class _Parser:
         return key, self._expression()
 
     def _sequence(self, item: Callable[[], Any], closing: str) -> tuple[Any, ...]:
-        """Items with commas between them, or none."""
+        """Items, separated by commas, up to the closing sign."""
         items: list[Any] = []
         while not self._takes(closing):
             if items:
@@ -707,7 +707,7 @@ class _Parser:
         return reference
 
     def _reference(self, start: int) -> Reference | None:
-        """The reference at the `$` here, or None when the `$` is only a dollar sign."""
+        """The reference at this `$`, or None if it is only a dollar sign."""
         head = re.compile(r"\$(!?)(\{?)([A-Za-z][A-Za-z0-9_-]*)").match(self.source, start)
         if head is None:
             return None

@@ -1,7 +1,7 @@
 """IAM and STS: what AWS refuses and moto does not.
 
-Policy documents are checked as far as moto leaves it: trust policies, principals where none may stand, and the quotas
-for their size (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html). The words of
+moto checks most of a policy document. Here are trust policies, principals where none is allowed, and the quotas for
+size (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html). The messages of
 MalformedPolicyDocument are those that public issue threads quote.
 """
 
@@ -19,7 +19,7 @@ from sandbox.protocol.scope import ACCOUNT, as_list, last, statements
 LARGEST_TRUST = 2048
 LARGEST_POLICY = 6144
 SERVICE = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)*\.amazonaws\.com(\.cn)?")
-# Whoever is in no account of the sandbox is not looked up.
+# Principals that are not looked up.
 ELSEWHERE = re.compile(r"\*|\d{12}|arn:[\w-]+:(iam|sts)::\d{12}:.+")
 IDENTITY = re.compile(rf"arn:[\w-]+:iam::{ACCOUNT}:(role|user)/(.+)")
 
@@ -39,7 +39,7 @@ class Identities:
         self._backend = backend
 
     def check(self, operation: Operation) -> None:
-        """Raises Refused for what moto would take."""
+        """Raise Refused for what moto would accept."""
         text = operation.text
         match operation.name:
             case "CreateRole":
@@ -76,8 +76,8 @@ class Identities:
             )
 
     def _check_assumption(self, arn: str) -> None:
-        """A missing role is refused like one that trusts nobody of this account; what policies say is not asked."""
-        # moto makes up the roles of other accounts, which is how a caller gets into one.
+        """A missing role is refused like one that trusts nobody in this account; policies are not looked at."""
+        # moto invents the roles of other accounts, so that a caller can get into one.
         if f":{ACCOUNT}:" in arn and not self._backend.iam("GetRole", "Arn", {"RoleName": last(arn, "/")}):
             who = f"arn:aws:sts::{ACCOUNT}:user/moto"
             said = f"User: {who} is not authorized to perform: sts:AssumeRole on resource: {arn}"
@@ -128,13 +128,13 @@ def check_document(text: str) -> None:
 
 
 def check_size(text: str, quota: str, most: int) -> None:
-    """White space does not count."""
+    """Raise Refused if the text without white space is longer than the quota."""
     if len(re.sub(r"\s", "", text)) > most:
         raise Refused(409, "LimitExceeded", f"Cannot exceed quota for {quota}: {most}")
 
 
 def principals(statement: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Kind (AWS, Service, ...) and name of each."""
+    """Kind (AWS, Service, ...) and name of each principal."""
     principal = statement.get("Principal", statement.get("NotPrincipal"))
     if isinstance(principal, str):
         yield "AWS", principal

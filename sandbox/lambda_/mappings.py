@@ -1,11 +1,11 @@
-"""Event source mappings: an SQS queue that feeds a function.
+"""Event source mappings: an SQS queue that invokes a function.
 
-Entirely ours. moto's own mappings deliver inside SendMessage, once, without retries or partial batches, and break
-sending when the function is gone; so no mapping is ever created in moto, and its queues stay plain queues.
+All of this is ours. moto's mappings deliver inside SendMessage, once, without retries or partial batches, and
+SendMessage breaks when the function is gone. So moto never has a mapping.
 
-What is polled, batched, deleted and left follows the Lambda guide, "Using Lambda with Amazon SQS" and its page on
-error handling (services-sqs-errorhandling). Failed messages wait for the queue's visibility timeout; moto itself
-moves them to the dead-letter queue when they have been received often enough.
+What is polled, batched, deleted and left follows the Lambda guide, "Using Lambda with Amazon SQS" and its page on error
+handling (services-sqs-errorhandling). Failed messages wait for the queue's visibility timeout, and go to the
+dead-letter queue when they have been received often enough.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ log = logging.getLogger(__name__)
 
 QUEUE_ARN = re.compile(r"arn:[a-z-]+:sqs:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]+")
 
-# AWS starts with five pollers for a queue (Lambda guide, "Scaling behavior"); two keep two cores busy.
+# AWS starts with five pollers for a queue (Lambda guide, "Scaling behavior"); two are enough for two cores.
 POLLERS = 2
 
-# Sent messages announce themselves; this is for those that become visible again or were delayed.
+# A sent message wakes the pollers; this is for those that become visible again or were delayed.
 IDLE_SECONDS = 0.5
 
 # One ReceiveMessage returns ten messages at most (SQS API reference).
 LARGEST_RECEIVE = 10
 
-# What an event may weigh: the limit of a synchronous invocation. A record is heavier than its message's body.
+# An event may be as large as the payload of a synchronous invocation; a record is larger than its message's body.
 LARGEST_BATCH_BYTES = 5 * 1024 * 1024
 
 # Lambda guide, "Configuring an SQS queue for use with Lambda": the execution role's three permissions.
@@ -59,7 +59,7 @@ NOT_HERE = ("FilterCriteria", "KMSKeyArn", "ProvisionedPollerConfig", "LoggingCo
 
 @dataclass
 class EventSourceMapping:
-    """One mapping: what was configured, how it stands, and the threads that poll for it."""
+    """One mapping: its configuration, its state, and the threads that poll for it."""
 
     uuid: str
     queue_arn: str
@@ -71,7 +71,7 @@ class EventSourceMapping:
     metrics: dict[str, Any] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     enabled: bool = True
-    # The state while something is under way; None once it is settled.
+    # The state during a change; None when it is done.
     passing: str | None = None
     reason: str = "USER_INITIATED"
     last_result: str = "No records processed"
@@ -97,7 +97,7 @@ class EventSourceMapping:
         return self.passing or ("Enabled" if self.enabled else "Disabled")
 
     def shape(self) -> dict[str, Any]:
-        """EventSourceMappingConfiguration, as the API model has it; LastModified in seconds since 1970."""
+        """EventSourceMappingConfiguration of the API model; LastModified is in seconds since 1970."""
         shaped: dict[str, Any] = {
             "UUID": self.uuid,
             "BatchSize": self.batch_size,
@@ -119,9 +119,9 @@ class EventSourceMapping:
 
 
 class Mappings:
-    """The four calls' answers and the polling behind them.
+    """Answers the calls about mappings, and polls for them.
 
-    With ``polling`` False nothing runs by itself: :meth:`pump` delivers one batch in the caller's own thread.
+    Without ``polling`` nothing runs by itself: :meth:`pump` delivers one batch in the caller's thread.
     """
 
     def __init__(self, backend: Backend, functions: Functions, *, polling: bool = True) -> None:
@@ -135,7 +135,7 @@ class Mappings:
         backend.listen_for_messages(self._ring)
 
     def go(self) -> None:
-        """Poll from now on, also for the mappings that are there."""
+        """Poll from now on, also for the mappings that exist."""
         self._polling = True
         with self._guard:
             mappings = list(self._shelf.values())
@@ -275,7 +275,7 @@ class Mappings:
         return answer_json(204)
 
     def _check_source(self, queue_arn: str, configuration: Mapping[str, Any]) -> None:
-        """What Lambda looks at before it accepts a queue: that it is there, may be read, and waits long enough."""
+        """What Lambda checks before it accepts a queue: that it exists, may be read, and has a long enough timeout."""
         role = str(configuration.get("Role", ""))
         for action in ROLE_ACTIONS:
             if not self._functions.permissions.allows(role, f"sqs:{action}", queue_arn):
@@ -311,7 +311,7 @@ class Mappings:
                 )
 
     def _sweep(self) -> None:
-        """A mapping is Deleting until the batches it has taken are done with; then it is gone."""
+        """Remove the mappings whose deletion is complete: one is Deleting until its last batch is done."""
         gone = [one.uuid for one in self._shelf.values() if one.passing == "Deleting" and not one.busy]
         for identity in gone:
             del self._shelf[identity]
@@ -319,7 +319,7 @@ class Mappings:
     # Polling
 
     def _engage(self, mapping: EventSourceMapping) -> None:
-        """Let the pollers run, or let them finish: they look at ``enabled`` before each receive."""
+        """Start the pollers, or wake them: they read ``enabled`` before each receive."""
         with self._guard:
             if self._polling and mapping.enabled and not mapping.busy and not mapping.stopping.is_set():
                 mapping.pollers = [
@@ -345,10 +345,10 @@ class Mappings:
                 continue
             if received:
                 if received >= min(mapping.batch_size, LARGEST_RECEIVE):
-                    self._ring()  # there may be more than one poller's worth
+                    self._ring()  # there may be more for the other poller
                 continue
             with self._bell:
-                # Only the first looks without being called; a second pair of eyes would see the same nothing.
+                # Only the first poller looks unless it is woken; the second would find nothing either.
                 self._bell.wait_for(
                     lambda: self._rung != seen or mapping.stopping.is_set(),  # noqa: B023
                     timeout=IDLE_SECONDS if number == 0 else 5,
@@ -360,8 +360,8 @@ class Mappings:
             self._bell.notify_all()
 
     def pump(self, identity: str) -> int:
-        """Receive one batch and deliver it; the number of messages received. Nothing is received in vain:
-        without a function to call or permission to receive, the messages stay in the queue untouched."""
+        """Receive one batch and deliver it; returns the number of messages. Without a function to invoke, or without
+        permission to receive, the messages stay in the queue untouched."""
         with self._guard:
             mapping = self._shelf.get(identity)
         if mapping is None:
@@ -382,13 +382,13 @@ class Mappings:
             if messages:
                 self._deliver(mapping, messages)
         except BackendError as error:
-            # The queue was deleted, or moto refused; either way nothing of ours is lost.
+            # The queue was deleted, or the call was refused; no message is lost.
             mapping.last_result = f"PROBLEM: {error.code or 'SQS refused'}"
             return 0
         return len(messages)
 
     def _receive(self, mapping: EventSourceMapping) -> list[dict[str, Any]]:
-        """Up to a batch. With a batching window, what arrives until it closes; it opens with the first message."""
+        """Up to a batch. A batching window begins with the first message, and receives what arrives until it ends."""
         gathered: list[dict[str, Any]] = []
         weight, closes = 0, 0.0
         while len(gathered) < mapping.batch_size and weight < LARGEST_BATCH_BYTES:
@@ -444,7 +444,7 @@ class Mappings:
 
 
 def settings_of(mapping: EventSourceMapping, wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """What a create or update sets, checked, by the names of a mapping's fields."""
+    """What a create or update sets, by the names of a mapping's fields. Raises Refused and NotSimulated."""
     for name in NOT_HERE:
         if wanted.get(name):
             raise NotSimulated(f"The sandbox has no {name} for event source mappings.")
@@ -519,7 +519,7 @@ def failures(payload: bytes, sent: list[str]) -> set[str]:
         return everything
     listed = answered.get("batchItemFailures")
     if listed is None or listed == []:
-        # A response that speaks of other things reports no failures.
+        # A response about other things reports no failures.
         return set()
     if not isinstance(listed, list):
         return everything

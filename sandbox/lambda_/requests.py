@@ -1,4 +1,4 @@
-"""What Lambda demands of a request, and its words where it refuses."""
+"""What Lambda requires of a request, and its words when it refuses one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ENVIRONMENT_NAME = re.compile(r"[a-zA-Z]([a-zA-Z0-9_])+")
 # Lambda quotas page: 250 MB unpacked.
 LARGEST_CODE = 262144000
 
-# Creating has been blocked for these for years; later dates moved more than once, so no others are listed.
+# AWS has blocked these for years; the dates of later ones have moved more than once, so they are not listed.
 BLOCKED_RUNTIMES = ("python2.7", "python3.6", "python3.7")
 
 # Names a function may not set itself (Lambda guide, "Defined runtime environment variables").
@@ -37,7 +37,7 @@ RESERVED = frozenset({
 
 
 class NoSuchFunction(Refused):
-    """No function of this name in this Region."""
+    """There is no function of this name in this Region."""
 
     def __init__(self, arn: str) -> None:
         super().__init__(404, "ResourceNotFoundException", f"Function not found: {arn}")
@@ -45,9 +45,6 @@ class NoSuchFunction(Refused):
 
 def invalid(message: str) -> Refused:
     return Refused(400, "InvalidParameterValueException", message)
-
-
-# What a request must look like
 
 
 def check_payload(payload: bytes) -> None:
@@ -70,12 +67,12 @@ def decode_client_context(header: str | None) -> str | None:
 
 
 def runtimes() -> tuple[str, ...]:
-    """Every runtime that AWS ever had, from the API model that botocore brings along."""
+    """Every runtime that AWS ever had, from the API model that botocore ships."""
     return tuple(model("lambda")["shapes"]["Runtime"]["enum"])
 
 
 def stored_principal(principal: Any) -> Any:
-    """Of a statement that AddPermission made; moto keeps an ARN or an account as it was given."""
+    """A principal as Lambda stores it; moto keeps an ARN or an account number as AddPermission gave it."""
     if not isinstance(principal, str) or principal == "*":
         return principal
     return {"AWS": f"arn:aws:iam::{principal}:root" if principal.isdigit() else principal}
@@ -125,14 +122,14 @@ def check_configuration(wanted: Mapping[str, Any], *, creating: bool) -> None:
 
 
 def not_valid(what: str, constraint: str) -> Refused:
-    """In the words of the API model's constraints; the service's own limits are narrower than its model's."""
+    """A limit that is narrower than the API model's, in the words of the model's constraints."""
     constraint = constraint if constraint.startswith("Map") else f"Member must {constraint}"
     said = f"1 validation error detected: {what} failed to satisfy constraint: {constraint}"
     return Refused(400, "ValidationException", said)
 
 
 def read_archive(code: Mapping[str, Any]) -> zipfile.ZipFile:
-    """The zip of a request, looked through to its last byte: a damaged one is refused before moto hears of it."""
+    """The zip of a request, read to its last byte: a damaged one is refused before moto sees it."""
     if code.get("ImageUri") or code.get("S3Bucket"):
         raise NotSimulated("The sandbox takes a function's code as ZipFile only.")
     unreadable = "Could not unzip uploaded file. Please check your file, then try to upload again."

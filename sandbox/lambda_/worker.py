@@ -1,8 +1,7 @@
 """One execution environment of a function: a child process behind a Lambda Runtime API of its own.
 
-The Runtime API names no function in its paths (docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html), so each
-worker listens on a loopback port of its own; whoever asks there is this worker. AWS's own awslambdaric can stand
-in for our bootstrap, as both speak that interface.
+The paths of the Runtime API name no function (docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html), so each worker
+listens on a loopback port of its own. AWS's awslambdaric can replace our bootstrap, as both use that API.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from sandbox.protocol.wire import WireHandler, WireServer
 # AWS gives the code outside the handler ten seconds (Lambda guide, lambda-runtime-environment, "Init phase").
 INIT_SECONDS = 10.0
 
-# What one invocation may print before the rest is dropped; a handler that prints for ever must not fill memory.
+# Bytes that one invocation may print; the rest is dropped, so that an endless loop does not fill the memory.
 LARGEST_LOG = 1024 * 1024
 
 RUNTIME_PATH = re.compile(r"/2018-06-01/runtime/(?:invocation/(?P<id>[^/]+)/)?(?P<what>[a-z/]+)")
@@ -40,7 +39,7 @@ KINDS = {"response": "response", "error": "error", "init/error": "init-error"}
 
 @dataclass(frozen=True)
 class Task:
-    """One invocation as the worker hands it to its process."""
+    """One invocation for a worker's process."""
 
     request_id: str
     payload: bytes
@@ -53,8 +52,8 @@ class Task:
 class Outcome:
     """How an invocation ended: ``kind`` is response, error, init-error, timeout or exit.
 
-    ``body`` is what the process posted; for exit it is how the process ended, in AWS's words. Times in seconds;
-    ``memory`` is the greatest resident size in MB, 0 where the system does not tell.
+    ``body`` is what the process posted; for exit it says how the process ended, in AWS's words. Times are in seconds;
+    ``memory`` is the greatest resident size in MB, 0 if the system does not tell.
     """
 
     kind: str
@@ -66,11 +65,11 @@ class Outcome:
 
 
 class WorkerGone(Exception):
-    """The process ended before it took the task, which therefore may be given to another worker."""
+    """The process ended before it took the task, so another worker may take it."""
 
 
 class Worker:
-    """Used by one thread at a time; :class:`sandbox.lambda_.functions.Functions` sees to that."""
+    """One process and its Runtime API; :class:`sandbox.lambda_.functions.Functions` uses it in one thread at a time."""
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str], folder: Path) -> None:
         self.idle_since = time.monotonic()
@@ -113,7 +112,7 @@ class Worker:
         return self._process.poll() is None
 
     def run(self, task: Task) -> Outcome:
-        """Hand the task over and wait for its end. After anything but response or error the worker is dead."""
+        """Run the task and wait for its end. The worker is dead unless that is a response or an error."""
         fresh, self._fresh = self._fresh, False
         if not self._ready.wait(INIT_SECONDS):
             self.kill()
@@ -134,7 +133,7 @@ class Worker:
             kind, body = "timeout", b""
         if kind == "exit" and self._taken is not task:
             raise WorkerGone
-        # The size is read while there still is a process to ask.
+        # Before the kill: the memory is read from the process.
         outcome = self._ended(kind, body, started, init)
         if kind in ("timeout", "exit", "init-error"):
             self.kill()
@@ -143,12 +142,12 @@ class Worker:
         return outcome
 
     def kill(self) -> None:
-        """The process and whatever it started, at once."""
+        """Kill the process and its children."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             if sys.platform == "win32":
-                self._process.kill()  # not what it started: Windows has no groups that could be ended
+                self._process.kill()  # not its children: Windows has no process groups to kill
             else:
-                # The worker leads a process group of its own, so this reaches its children and nobody else.
+                # The worker has a process group of its own, with only its children in it.
                 os.killpg(self._process.pid, signal.SIGKILL)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout=5)
@@ -169,7 +168,7 @@ class Worker:
         code = self._process.wait()
         if code < 0:
             ended = f"signal: {signal.Signals(-code).name.removeprefix('SIG').lower()}"
-            # Go, in which AWS's agent is written, names this one after what it does.
+            # AWS's agent is written in Go, which says "killed".
             ended = ended.replace("signal: kill", "signal: killed")
         else:
             ended = f"exit status {code}"
@@ -218,14 +217,14 @@ class Worker:
         return self._taken
 
     def _accept(self, kind: str, request_id: str | None, body: bytes) -> bool:
-        """What the process posted; False where it speaks of an invocation that is not the present one."""
+        """Take what the process posted; False if it is about another invocation than the present one."""
         if kind == "init-error":
             self._events.put((kind, body))
             self._ready.set()
             return True
         if self._current is None or request_id != self._current.request_id:
             return False
-        self._current = None  # one result for each invocation; a second one is refused
+        self._current = None  # a second result for the same invocation is refused
         self._events.put((kind, body))
         return True
 
@@ -234,13 +233,13 @@ if sys.platform == "win32":
     import _winapi
     import msvcrt
 
-    DETACHED = subprocess.CREATE_NEW_PROCESS_GROUP  # else Ctrl-C on the sandbox's console would reach the handler
+    DETACHED = subprocess.CREATE_NEW_PROCESS_GROUP  # otherwise Ctrl-C in the sandbox's console would reach the handler
 
     def prepare(descriptor: int) -> None:
-        """Nothing: before Python 3.12 a pipe of Windows always blocks, so it is asked before it is read."""
+        """Nothing: before Python 3.12 a pipe on Windows always blocks, so it is only read when it has something."""
 
     def has_something(descriptor: int, seconds: float) -> bool:
-        """Whether there is something to read, or the end. Windows cannot wait for a pipe, so it is asked repeatedly."""
+        """Whether there is something to read, or the end. Windows cannot wait for a pipe, so this asks repeatedly."""
         until = time.monotonic() + seconds
         while _waiting(descriptor) == 0:
             if time.monotonic() >= until:
@@ -249,7 +248,7 @@ if sys.platform == "win32":
         return True
 
     def read_at_once(descriptor: int) -> bytes | None:
-        """What is there; empty at the end, None where there is nothing yet."""
+        """What can be read now; empty at the end, None if there is nothing yet."""
         waiting = _waiting(descriptor)
         return None if waiting == 0 else b"" if waiting is None else os.read(descriptor, min(waiting, 65536))
 
@@ -272,7 +271,7 @@ else:
         return bool(readable.poll(seconds * 1000))
 
     def read_at_once(descriptor: int) -> bytes | None:
-        """What is there; empty at the end, None where there is nothing yet."""
+        """What can be read now; empty at the end, None if there is nothing yet."""
         try:
             return os.read(descriptor, 65536)
         except BlockingIOError:
@@ -282,8 +281,8 @@ else:
 class LogPipe:
     """The reading end of a process's output.
 
-    When a result arrives, everything printed before it is already in the kernel's buffer, but not necessarily
-    read: so the pipe is emptied once more by whoever takes the log, without blocking.
+    When a result arrives, everything printed before it is in the kernel's buffer, but may not have been read. So
+    :meth:`take` reads once more, without blocking.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -297,7 +296,7 @@ class LogPipe:
         threading.Thread(target=self._read, name="worker-log", daemon=True).start()
 
     def take(self) -> str:
-        """What was printed since the last time. Bytes that are no UTF-8 come as replacement characters."""
+        """What was printed since the last call; bytes that are not UTF-8 become replacement characters."""
         with self._guard:
             self._empty()
             taken = bytes(self._gathered)
@@ -309,7 +308,7 @@ class LogPipe:
         return text + ("(the sandbox dropped the rest of this output)\n" if dropped else "")
 
     def close(self) -> None:
-        """The process is gone. A child of its that still holds the pipe is not waited for."""
+        """The process has ended. A child of it that still holds the pipe is not waited for."""
         self._closing = True
 
     def _read(self) -> None:

@@ -1,8 +1,8 @@
-"""SQS: what AWS refuses when a queue is defined, and what moto's queues forget.
+"""SQS: what AWS refuses when a queue is created or changed, and what moto forgets.
 
 SetQueueAttributes changes the attributes that it names and leaves the others
 (https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SetQueueAttributes.html); moto drops the
-access policy whenever a call does not name it, and takes any value for nearly every attribute.
+access policy if a call does not name it, and accepts any value for nearly every attribute.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sandbox.protocol.operations import Operation
 from sandbox.protocol.refusals import NotSimulated, Refused
 from sandbox.protocol.scope import as_list, last
 
-# API_SetQueueAttributes.html: the least and the most of each.
+# API_SetQueueAttributes.html: minimum and maximum of each.
 RANGES = {
     "DelaySeconds": (0, 900),
     "KmsDataKeyReusePeriodSeconds": (60, 86_400),
@@ -65,7 +65,7 @@ class Queues:
         self._backend = backend
 
     def handle(self, operation: Operation) -> Response | None:
-        """The answer to a change of attributes, None for what moto does by itself. Raises Refused, NotSimulated."""
+        """The answer to SetQueueAttributes if it needs the policy, else None. Raises Refused and NotSimulated."""
         if operation.name == "CreateQueue" and operation.queue.endswith(".fifo"):
             raise NotSimulated("The sandbox has no FIFO queues.")
         attributes = operation.parameters.get("Attributes")
@@ -96,7 +96,7 @@ class Queues:
             raise invalid_attribute(name)
 
     def _check_same(self, name: str, attributes: Mapping[str, Any], region: str) -> None:
-        """CreateQueue of a queue that is there is refused where a given attribute has another value."""
+        """CreateQueue of an existing queue is refused if a given attribute has another value there."""
         there = self._attributes(name, "All", region)
         for one, value in attributes.items():
             if there and one in RANGES and there.get(one) != str(value):
@@ -104,7 +104,7 @@ class Queues:
                 raise Refused(400, "QueueAlreadyExists", said)
 
     def _is_policy(self, text: str) -> bool:
-        """Whether SQS takes it: every way to be wrong has the same words."""
+        """Whether SQS accepts it; it refuses every kind of mistake in the same words."""
         try:
             document = json.loads(text)
         except ValueError:
@@ -130,7 +130,7 @@ class Queues:
         return principal == "*"
 
     def _is_identity(self, principal: str) -> bool:
-        """An account, or a role or user that is there: SQS asks IAM for its unique id."""
+        """Whether it is an account, or a role or user that exists: SQS asks IAM for its unique id."""
         found = ROLE.fullmatch(principal)
         if found is None:
             return ACCOUNT_PRINCIPAL.fullmatch(principal) is not None
@@ -158,7 +158,7 @@ class Queues:
             raise invalid_redrive(text, "Dead letter target does not exist.")
 
     def _attributes(self, queue: str, name: str, region: str) -> dict[str, str]:
-        """Of a queue; nothing where there is none."""
+        """Attributes of a queue; empty if there is no such queue."""
         asked = {"QueueUrl": f"http://sqs/{queue}", "AttributeNames": [name]}
         try:
             return dict(self._backend.json("sqs", "GetQueueAttributes", asked, region=region).get("Attributes") or {})
@@ -166,7 +166,7 @@ class Queues:
             return {}
 
     def _with_policy(self, operation: Operation, attributes: Mapping[str, Any]) -> Response | None:
-        """SetQueueAttributes with the access policy that it does not name."""
+        """SetQueueAttributes with the present access policy, if the call does not give one."""
         policy = self._attributes(operation.queue, "Policy", operation.region).get("Policy")
         if "Policy" in attributes or not policy:
             return None

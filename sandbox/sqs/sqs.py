@@ -1,7 +1,7 @@
 """SQS in front of moto: both protocols, our messages, moto's queues.
 
-Every request to SQS comes through here, a client's and those that our own layers make, so that all meet the same
-messages. One lock is held while moto or the messages are asked; a long poll lets go of it while it waits.
+Every request to SQS comes through here, a client's or our own, so that all have the same messages. One lock is held
+while moto or the messages are read or changed; a long poll releases it while it waits.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Environ = dict[str, Any]
 READS = ("GetQueueAttributes", "GetQueueUrl", "ListQueues", "ListQueueTags", "ListDeadLetterSourceQueues")
 SENDS = ("SendMessage", "SendMessageBatch")
 
-# The elements of its answers.
+# The XML elements of lists in its answers.
 ELEMENTS = {"Messages": "Message", "Failed": "BatchResultErrorEntry"}
 
 ROLE_ARN = re.compile(r'"(arn:[\w-]+:iam::\d{12}:role/[^"]+)"')
@@ -35,10 +35,10 @@ COUNT = re.compile(rb"<Name>(ApproximateNumberOfMessages\w*)</Name>(\s*)<Value>\
 
 class Sqs:
     """``moto`` answers one request (a WSGI environ, and whether it may change a queue); ``lock`` guards it and must be
-    reentrant; ``role_id`` tells the unique id of the role that an ARN names now.
+    reentrant; ``role_id`` returns the unique id of the role that an ARN names now.
 
-    ``definitions`` are kept until a call that may change one; they are told by access key, Region and queue, as the
-    account hangs on the key.
+    Definitions of queues are kept until a call may have changed one, by access key, Region and queue: the account
+    depends on the key.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Sqs:
         self._lock = lock
         self._announce = announce
         self._role_id = role_id
-        # By queue: the roles that its access policy named when it was set, with their unique ids then.
+        # By queue: the roles in its access policy, with the unique ids that they had when the policy was set.
         self._named: dict[str, dict[str, str]] = {}
         self._definitions: dict[tuple[str, str, str], Definition] = {}
         self._arns: dict[str, bool] = {}
@@ -101,8 +101,8 @@ class Sqs:
             put_counts(served, self.messages.counts(queue.arn), by_json)
             return served
 
-    # AWS keeps a role in a policy by its unique id, and shows that once the role is gone, also when another of its
-    # name has come (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html).
+    # AWS stores a role in a policy by its unique id, and shows that once the role is deleted, even if another role has
+    # its name (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html).
 
     def _remember(self, operation: Operation) -> None:
         attributes = operation.parameters.get("Attributes")
@@ -134,7 +134,7 @@ class Sqs:
         return self._definitions[key]
 
     def _attributes(self, access_key: str, region: str, queue: str) -> dict[str, str] | None:
-        """The queue's, in the caller's account; None where there is no such queue."""
+        """The queue's attributes in the caller's account; None if there is no such queue."""
         wanted = json.dumps({"QueueUrl": f"http://sqs/{queue}", "AttributeNames": ["All"]}).encode()
         headers = {
             "Host": f"sqs.{region}.amazonaws.com",
@@ -146,7 +146,7 @@ class Sqs:
         return dict(json.loads(served.get_data())["Attributes"]) if served.status_code == 200 else None
 
     def _exists(self, arn: str) -> bool:
-        """Whether a dead-letter queue is there; it is in the account and Region of its source."""
+        """Whether a dead-letter queue exists; it is in the account and Region of its source."""
         if arn not in self._arns:
             _, _, _, region, _, name = arn.split(":")
             self._arns[arn] = self._attributes("sandbox", region, name) is not None
@@ -168,7 +168,7 @@ def answered(operation: Operation, result: Mapping[str, Any]) -> Response:
 
 
 def element(action: str, name: str, value: Any) -> str:
-    """One member of a result as the query protocol writes it: lists flattened, maps as Name and Value."""
+    """One member of a result in the query protocol: lists are flattened, maps have Name and Value."""
     if name == "Attributes":
         return "".join(
             f"<Attribute><Name>{escape(one)}</Name><Value>{escape(text)}</Value></Attribute>"
@@ -190,7 +190,7 @@ def element(action: str, name: str, value: Any) -> str:
 
 
 def put_counts(served: Response, counts: Mapping[str, str], by_json: bool) -> None:
-    """Into moto's answer of GetQueueAttributes, our numbers in the place of its own."""
+    """Replace the numbers in moto's answer to GetQueueAttributes by ours."""
     if by_json:
         body = json.loads(served.get_data() or b"{}")
         attributes = body.get("Attributes") or {}
