@@ -40,6 +40,8 @@ JSON_TARGETS = {
     "dynamodb": ("DynamoDB_20120810", "application/x-amz-json-1.0"),
 }
 
+IDENTITY = re.compile(r"arn:[\w-]+:iam::\d{12}:(role|user)/.+")
+
 READS_IAM = re.compile(rb"(?:^|&)Action=(?:Get|List|Simulate)")
 
 QUERY_VERSIONS = {"iam": "2010-05-08", "sts": "2011-06-15", "sqs": "2012-11-05"}
@@ -269,13 +271,20 @@ class Backend:
                 raise
             return []
 
+    def exists(self, arn: str) -> bool:
+        """Whether there is a role or user with this ARN; False for any other ARN."""
+        found = IDENTITY.fullmatch(arn)
+        if found is None:
+            return False
+        kind = found[1].title()
+        return self.iam(f"Get{kind}", "Arn", {f"{kind}Name": last(arn, "/")}) == [arn]
+
     def role_id(self, arn: str) -> str | None:
         """The unique id (AROA...) of the role that has this ARN now, or None."""
 
         def read() -> str | None:
-            named = {"RoleName": last(arn, "/")}
-            there = self.iam("GetRole", "Arn", named) == [arn]
-            return next(iter(self.iam("GetRole", "RoleId", named)), None) if there else None
+            ids = self.iam("GetRole", "RoleId", {"RoleName": last(arn, "/")}) if self.exists(arn) else ()
+            return next(iter(ids), None)
 
         return self.kept("iam", "id", arn, read=read)
 

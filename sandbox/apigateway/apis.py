@@ -521,10 +521,10 @@ class Caller:
         response = self._backend.forward(self.operation)
         if response.status_code >= 400:
             raise _refused(self.operation.method, self.operation.path, response.status_code, response.get_data())
-        body = response.get_data()
-        if not body:
-            return response
-        seen = without_unset(json.loads(body))
+        try:
+            seen = without_unset(json.loads(response.get_data()))
+        except ValueError:
+            return response  # without a body, or not JSON
         return answer_json(response.status_code, view(seen) if view else seen)
 
 

@@ -21,7 +21,7 @@ LARGEST_POLICY = 6144
 SERVICE = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)*\.amazonaws\.com(\.cn)?")
 # Principals that are not looked up.
 ELSEWHERE = re.compile(r"\*|\d{12}|arn:[\w-]+:(iam|sts)::\d{12}:.+")
-IDENTITY = re.compile(rf"arn:[\w-]+:iam::{ACCOUNT}:(role|user)/(.+)")
+OURS = re.compile(rf"arn:[\w-]+:iam::{ACCOUNT}:(role|user)/.+")
 
 
 def malformed(message: str) -> Refused:
@@ -101,11 +101,9 @@ class Identities:
     def _is_known(self, kind: str, who: str) -> bool:
         if kind == "Service":
             return SERVICE.fullmatch(who) is not None
-        found = IDENTITY.fullmatch(who)
-        if kind != "AWS" or found is None:
-            return kind != "AWS" or ELSEWHERE.fullmatch(who) is not None
-        what, name = found.groups()
-        return bool(self._backend.iam(f"Get{what.title()}", "Arn", {f"{what.title()}Name": last(name, "/")}))
+        if kind != "AWS":
+            return True
+        return self._backend.exists(who) if OURS.fullmatch(who) else ELSEWHERE.fullmatch(who) is not None
 
 
 def check_trust_statement(statement: dict[str, Any]) -> None:

@@ -348,10 +348,9 @@ class Permissions:
         return list(statements(str((answer.get("Attributes") or {}).get("Policy") or "{}")) or ())
 
     def _of_role(self, arn: str) -> list[Statement]:
-        named = {"RoleName": last(arn, "/")}
-        if self._backend.iam("GetRole", "Arn", named) != [arn]:
+        if not self._backend.exists(arn):
             return []
-        return self._in(self._backend.iam("GetRole", "AssumeRolePolicyDocument", named))
+        return self._in(self._backend.iam("GetRole", "AssumeRolePolicyDocument", {"RoleName": last(arn, "/")}))
 
     def _held(self, kind: str, name: str) -> Held:
         """What a Role or User holds; nothing if there is none of this name."""

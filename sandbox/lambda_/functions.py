@@ -35,13 +35,14 @@ from urllib.parse import quote
 
 from werkzeug.wrappers import Request, Response
 
-from sandbox.backend import Backend, BackendError
+from sandbox.backend import Answer, Backend, BackendError
 from sandbox.iam.permissions import Permissions
 from sandbox.lambda_.log_writer import Journal
 from sandbox.lambda_.requests import (
     NoSuchFunction,
     check_configuration,
     check_payload,
+    conflict,
     decode_client_context,
     invalid,
     read_archive,
@@ -50,7 +51,7 @@ from sandbox.lambda_.requests import (
 from sandbox.lambda_.worker import Outcome, Task, Worker, WorkerGone
 from sandbox.protocol.operations import Operation
 from sandbox.protocol.refusals import NotSimulated, Refused, answer_json
-from sandbox.protocol.scope import DEFAULT_REGION, FunctionName, as_list, last
+from sandbox.protocol.scope import DEFAULT_REGION, FunctionName, as_list
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +80,9 @@ TAIL = 4096
 DEFAULT_TIMEOUT = 3
 DEFAULT_MEMORY = 128
 CODE = "/_sandbox/code/"
+
+# Principals of AddPermission that are not looked up.
+PRINCIPAL = re.compile(r"\*|\d{12}|[\w.-]+\.amazonaws\.com(\.cn)?|arn:[\w-]+:iam::\d{12}:root")
 
 
 @dataclass(frozen=True)
@@ -296,11 +300,9 @@ class Functions:
         if operation.name == "AddPermission":
             identity = operation.parameters.get("StatementId")
             if identity in [one.get("Sid") for one in self.permissions.of_function(function.name)]:
-                raise Refused(
-                    409,
-                    "ResourceConflictException",
+                raise conflict(
                     f"The statement id ({identity}) provided already exists. Please provide a new statement id, or "
-                    "remove the existing statement.",
+                    "remove the existing statement."
                 )
             if not self._is_principal(str(operation.parameters.get("Principal") or "")):
                 raise invalid("The provided principal was invalid. Please check the principal and try again.")
@@ -318,15 +320,7 @@ class Functions:
 
     def _is_principal(self, principal: str) -> bool:
         """Whether AddPermission accepts it: a service, an account, or an identity that exists."""
-        if principal == "*" or re.fullmatch(r"\d{12}|[\w.-]+\.amazonaws\.com(\.cn)?", principal):
-            return True
-        found = re.fullmatch(r"arn:[\w-]+:iam::\d{12}:(?:(root)|(role|user)/(.+))", principal)
-        if found is None:
-            return False
-        if found[1]:
-            return True
-        kind = found[2].title()
-        return bool(self._backend.iam(f"Get{kind}", "Arn", {f"{kind}Name": last(found[3], "/")}))
+        return PRINCIPAL.fullmatch(principal) is not None or self._backend.exists(principal)
 
     def _shelve(self, configuration: dict[str, Any], archive: zipfile.ZipFile) -> None:
         name = FunctionName.parse(configuration["FunctionArn"], DEFAULT_REGION)
@@ -336,12 +330,7 @@ class Functions:
 
     def _replace(self, function: _Function, code: Path | None) -> None:
         """New code or configuration: a busy worker finishes with the old one, and then ends."""
-        read = self._backend.call(
-            "lambda",
-            "GET",
-            f"/2015-03-31/functions/{quote(function.name.name)}/configuration",
-            region=function.name.region,
-        )
+        read = self._read(function.name)
         with self._guard:
             if read.ok:
                 function.configuration = read.json()
@@ -382,17 +371,16 @@ class Functions:
             suffix = f":{name.qualifier}" if name.qualifier else ""
             raise NoSuchFunction(name.arn + suffix)
         if name.qualifier not in (None, "$LATEST"):
-            read = self._backend.call(
-                "lambda",
-                "GET",
-                f"/2015-03-31/functions/{quote(name.name)}/configuration",
-                query=f"Qualifier={quote(str(name.qualifier))}",
-                region=name.region,
-            )
-            if not read.ok:
+            if not self._read(name).ok:
                 raise NoSuchFunction(f"{name.arn}:{name.qualifier}")
             raise NotSimulated("The sandbox executes $LATEST only, no versions or aliases.")
         return function
+
+    def _read(self, name: FunctionName) -> Answer:
+        """moto's GetFunctionConfiguration."""
+        path = f"/2015-03-31/functions/{quote(name.name)}/configuration"
+        query = f"Qualifier={quote(name.qualifier)}" if name.qualifier else ""
+        return self._backend.call("lambda", "GET", path, query=query, region=name.region)
 
     # Data plane
 
@@ -403,11 +391,8 @@ class Functions:
         kind = asked.get("X-Amz-Invocation-Type", usual)
         limit = LARGEST_EVENT if kind == "Event" else LARGEST_PAYLOAD
         if len(payload) > limit:
-            raise Refused(
-                413,
-                "RequestEntityTooLargeException",
-                f"{len(payload)} byte payload is too large for the {kind} invocation type (limit {limit} bytes)",
-            )
+            said = f"{len(payload)} byte payload is too large for the {kind} invocation type (limit {limit} bytes)"
+            raise Refused(413, "RequestEntityTooLargeException", said)
         check_payload(payload)
         request_id = str(uuid.uuid4())
         headers = {"x-amzn-RequestId": request_id}

@@ -23,7 +23,7 @@ from werkzeug.wrappers import Response
 
 from sandbox.backend import Backend, BackendError
 from sandbox.lambda_.functions import Functions
-from sandbox.lambda_.requests import NoSuchFunction, invalid
+from sandbox.lambda_.requests import NoSuchFunction, conflict, invalid
 from sandbox.protocol.constraints import counted, input_of, of_value
 from sandbox.protocol.operations import Operation
 from sandbox.protocol.refusals import NotSimulated, Refused, answer_json
@@ -205,9 +205,8 @@ class Mappings:
         self._check_source(mapping.queue_arn, configuration)
         with self._guard:
             if mapping.passing == "Deleting":
-                raise Refused(
-                    400, "ResourceInUseException", "Cannot update the event source mapping because it is in use."
-                )
+                said = "Cannot update the event source mapping because it is in use."
+                raise Refused(400, "ResourceInUseException", said)
             if function != mapping.function:
                 self._refuse_duplicate(EventSourceMapping(mapping.uuid, mapping.queue_arn, function))
             vars(mapping).update(settings)
@@ -298,16 +297,13 @@ class Mappings:
 
     def _refuse_duplicate(self, mapping: EventSourceMapping) -> None:
         self._sweep()
+        pair = (mapping.queue_arn, mapping.function_arn)
         for other in self._shelf.values():
-            if other.uuid == mapping.uuid or other.queue_arn != mapping.queue_arn:
-                continue
-            if other.function_arn == mapping.function_arn:
-                raise Refused(
-                    409,
-                    "ResourceConflictException",
+            if other.uuid != mapping.uuid and (other.queue_arn, other.function_arn) == pair:
+                raise conflict(
                     f'An event source mapping with SQS arn (" {mapping.queue_arn} ") and function '
                     f'(" {mapping.function.name} ") already exists. Please update or delete the existing mapping '
-                    f"with UUID {other.uuid}",
+                    f"with UUID {other.uuid}"
                 )
 
     def _sweep(self) -> None:

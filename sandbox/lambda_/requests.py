@@ -47,6 +47,10 @@ def invalid(message: str) -> Refused:
     return Refused(400, "InvalidParameterValueException", message)
 
 
+def conflict(message: str) -> Refused:
+    return Refused(409, "ResourceConflictException", message)
+
+
 def check_payload(payload: bytes) -> None:
     try:
         parse_json(payload or b"{}")

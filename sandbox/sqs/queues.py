@@ -42,7 +42,6 @@ ACTIONS = {
     "listqueues", "listqueuetags", "purgequeue", "receivemessage", "removepermission", "sendmessage",
     "setqueueattributes", "startmessagemovetask", "tagqueue", "untagqueue",
 }  # fmt: skip
-ROLE = re.compile(r"arn:[\w-]+:iam::\d{12}:(role|user)/(.+)")
 ACCOUNT_PRINCIPAL = re.compile(r"\*|\d{12}|arn:[\w-]+:iam::\d{12}:root|arn:[\w-]+:sts::\d{12}:assumed-role/.+")
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-dead-letter-queues.html
 MOST_RECEIVES = 1000
@@ -131,12 +130,7 @@ class Queues:
 
     def _is_identity(self, principal: str) -> bool:
         """Whether it is an account, or a role or user that exists: SQS asks IAM for its unique id."""
-        found = ROLE.fullmatch(principal)
-        if found is None:
-            return ACCOUNT_PRINCIPAL.fullmatch(principal) is not None
-        if found[1] == "role":
-            return self._backend.role_id(principal) is not None
-        return bool(self._backend.iam("GetUser", "Arn", {"UserName": last(found[2], "/")}))
+        return ACCOUNT_PRINCIPAL.fullmatch(principal) is not None or self._backend.exists(principal)
 
     def _check_redrive(self, text: str, region: str) -> None:
         try:
