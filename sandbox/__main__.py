@@ -9,7 +9,7 @@ from __future__ import annotations
 import signal
 
 if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until there is something to end in order, Ctrl-C just ends it
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C just ends it, until there is something to stop in order
 
 import argparse
 import contextlib
@@ -84,7 +84,7 @@ def region(text: str) -> str:
 
 
 def add_wishes(parser: argparse.ArgumentParser, command: str) -> None:
-    """The options of a sandbox that is to be."""
+    """The options of a new sandbox."""
     port, what = (PORT, "0: a free one (default: %(default)s)") if command == "run" else (0, "default: a free one")
     parser.add_argument("--port", metavar="PORT", type=port_number, default=port, help=f"the port to listen on; {what}")
     parser.add_argument(
@@ -101,7 +101,9 @@ def add_wishes(parser: argparse.ArgumentParser, command: str) -> None:
         default=[],
         help='hold this IAM user to its policies; "*": all users',
     )
-    parser.add_argument("--state-dir", metavar="DIR", type=Path, help="come back from this folder, and remember in it")
+    parser.add_argument(
+        "--state-dir", metavar="DIR", type=Path, help="come back from the journal in this folder, and go on with it"
+    )
 
 
 def parser_of(command: str) -> Parser:
@@ -208,7 +210,7 @@ def background(options: argparse.Namespace, screen: Screen) -> SandboxResult:
 
 
 def ended(body: Callable[[], SandboxResult], screen: Callable[[], Screen], command: str) -> SandboxResult:
-    """Run the body; every ending becomes words on the screen and a result."""
+    """Run the body, and turn every ending into words on the screen and a result."""
     stop: outcome.UserError | None = None
     result = SandboxResult(command)
     try:
@@ -223,7 +225,7 @@ def ended(body: Callable[[], SandboxResult], screen: Callable[[], Screen], comma
             screen().stopped(stop.error())
         screen().write_json(asdict(result))
     except (BrokenPipeError, SystemExit) as end:
-        # Whoever read it has seen enough: rich makes an exit of that. Python would say so once more at its end.
+        # The reader has closed the pipe. Rich makes an exit of that; Python would complain again at its end.
         if not isinstance(end, BrokenPipeError) and not isinstance(end.__context__, BrokenPipeError):
             raise
         with contextlib.suppress(OSError, ValueError):
@@ -234,7 +236,7 @@ def ended(body: Callable[[], SandboxResult], screen: Callable[[], Screen], comma
 
 @contextlib.contextmanager
 def termination_like_ctrl_c() -> Iterator[None]:
-    """SIGTERM ends the block as Ctrl-C does, which does so, too, where the parent had it ignored."""
+    """SIGTERM ends the block like Ctrl-C, and Ctrl-C does even if the parent process had it ignored."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
@@ -248,7 +250,7 @@ def termination_like_ctrl_c() -> Iterator[None]:
 
 
 def ending_signals() -> list[signal.Signals]:
-    """Ctrl-C and SIGTERM; on Windows Ctrl-Break, too, which also comes when the window is closed."""
+    """Ctrl-C and SIGTERM; on Windows also Ctrl-Break, which is sent when the window is closed, too."""
     if sys.platform == "win32":
         return [signal.SIGINT, signal.SIGTERM, signal.SIGBREAK]
     return [signal.SIGINT, signal.SIGTERM]
@@ -268,7 +270,7 @@ def run(options: argparse.Namespace) -> SandboxResult:
     wake = threading.Event()
 
     def note(number: int, frame: FrameType | None) -> None:
-        # Only noted here: stopping takes locks that the interrupted code may hold. A second one ends it at once.
+        # Only noted: stopping needs locks that the interrupted code may hold. A second signal ends it at once.
         received.append(number)
         wake.set()
         signal.signal(number, signal.SIG_DFL)

@@ -1,11 +1,11 @@
-"""The way our own layers talk to moto: its WSGI application, called inside this process.
+"""How our own layers call moto: through its WSGI application, inside this process.
 
 moto is reached only through ``moto.server.DomainDispatcherApplication`` and ``moto.server.create_backend_app``,
-which it exports publicly; nothing of it is patched. Its dispatcher finds the service in the credential scope of
-the Authorization header (access key/date/Region/service/aws4_request) and never checks the signature, so a
-header with the right scope and no real signature is all that a call needs.
+which it exports; nothing in it is patched. Its dispatcher reads the service from the credential scope of the
+Authorization header (access key/date/Region/service/aws4_request) and never checks the signature. So a header with
+the right scope is all that a call needs.
 
-moto's state belongs to the process, not to the application object: two backends in one process share it.
+moto's state belongs to the process, not to the application: two backends in one process share it.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from xml.etree import ElementTree
 from werkzeug.wrappers import Request, Response
 
 from sandbox.protocol.operations import FORM, Operation, environ_again, operation_of
+from sandbox.protocol.refusals import words_of
 from sandbox.protocol.scope import DEFAULT_REGION, MODULES, Scope, environ_of, last, signed
 from sandbox.sqs.messages import Messages
 from sandbox.sqs.sqs import Sqs
@@ -39,21 +40,18 @@ JSON_TARGETS = {
     "dynamodb": ("DynamoDB_20120810", "application/x-amz-json-1.0"),
 }
 
+IDENTITY = re.compile(r"arn:[\w-]+:iam::\d{12}:(role|user)/.+")
+
 READS_IAM = re.compile(rb"(?:^|&)Action=(?:Get|List|Simulate)")
 
 QUERY_VERSIONS = {"iam": "2010-05-08", "sts": "2011-06-15", "sqs": "2012-11-05"}
 
 
 class Answer(NamedTuple):
-    """What moto answered; header names are as moto spells them, look them up with :meth:`header`."""
+    """What moto answered."""
 
     status: int
-    headers: dict[str, str]
     body: bytes
-
-    def header(self, name: str) -> str | None:
-        wanted = name.lower()
-        return next((value for key, value in self.headers.items() if key.lower() == wanted), None)
 
     @property
     def ok(self) -> bool:
@@ -64,7 +62,7 @@ class Answer(NamedTuple):
 
 
 class Credentials(NamedTuple):
-    """Access key, secret and session token as STS hands them out; moto tells the account by the access key."""
+    """Access key, secret and session token, as STS issues them; moto knows the account by the access key."""
 
     access_key: str = "sandbox"
     secret_key: str = "sandbox"
@@ -72,44 +70,31 @@ class Credentials(NamedTuple):
 
 
 class BackendError(Exception):
-    """moto refused a call that one of our layers made for itself."""
+    """moto refused a call that one of our layers made; ``code`` is AWS's, empty if it cannot be read."""
 
     def __init__(self, service: str, action: str, answer: Answer) -> None:
         super().__init__(f"{service}:{action} was answered {answer.status}: {answer.body[:500]!r}")
-        self.service = service
-        self.action = action
-        self.answer = answer
-
-    @property
-    def code(self) -> str:
-        """The error code, from the JSON body or its header; an XML body is searched for its Code element."""
-        named = self.answer.header("x-amzn-query-error") or self.answer.header("x-amzn-errortype")
-        if named:
-            return named.split(";")[0].split(":")[0]
-        if self.answer.body.lstrip().startswith(b"<"):
-            return self.answer.body.partition(b"<Code>")[2].partition(b"</Code>")[0].decode()
-        try:
-            return str(self.answer.json().get("__type", "")).rpartition("#")[2]
-        except ValueError:
-            return ""
+        said = words_of(answer.status, answer.body)
+        self.code = said.code if said else ""
+        self.status = answer.status
 
 
 class MotoFailed(Exception):
-    """moto broke on a request: it takes some things for granted that a client can leave out or get wrong."""
+    """moto broke on a request: it assumes some things that a client may leave out or get wrong."""
 
 
 MANAGED_POLICIES = "MOTO_IAM_LOAD_MANAGED_POLICIES"
 
 
 class Backend:
-    """moto behind a door: ``call`` for our own questions, ``forward`` for the client's requests.
+    """moto: ``call`` sends it our own requests, ``forward`` the client's.
 
-    Calls to one service wait for one another. moto does not guard its own state (a conditional put reads, then
-    writes), and with the interpreter's own lock nothing would be gained by letting them overlap.
+    Calls to one service wait for one another: moto does not guard its state (a conditional put reads, then writes).
+    Python's own lock would not let them overlap anyway.
     """
 
     def __init__(self, *, one_lock: bool = False) -> None:
-        """``one_lock``: calls to all services wait for one another, as a sandbox that comes back needs it."""
+        """``one_lock``: calls to all services wait for one another, as a sandbox with a journal needs."""
         self._common = threading.RLock() if one_lock else None
         self.random = random.Random()
         self._number: int | None = None
@@ -121,16 +106,16 @@ class Backend:
         self._locks: dict[str, threading.RLock] = {}
         self._locks_guard = threading.Lock()
         self._listeners: list[Callable[[], None]] = []
-        # Raised by every request that may change the service, so that what was read from it can be kept until then.
+        # Counts the requests that may have changed a service: what was read from it is kept until the next one.
         self._writes: Counter[str] = Counter()
         self._kept: dict[tuple[str, ...], tuple[int, Any]] = {}
         self._sqs = Sqs(self._ask_sqs, self._lock("sqs"), self._announce, self.role_id)
 
     def open(self) -> None:
-        """Import moto (about a second) and empty whatever an earlier sandbox of this process left in it."""
-        # Older versions make boto3 clients to read the API models, and those look for credentials off this machine.
+        """Import moto, which takes about a second, and remove what an earlier sandbox of this process left in it."""
+        # Older versions read the API models through boto3 clients, which would look for credentials off this machine.
         os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")
-        # Late: it takes most of a second, and whether the port is free is known before.
+        # Late: it takes most of a second, and the port is known to be free by then.
         from moto.server import (  # type: ignore[attr-defined]
             DomainDispatcherApplication,
             create_backend_app,
@@ -144,10 +129,10 @@ class Backend:
         self._read_managed_policies()
 
     def _read_managed_policies(self) -> None:
-        """AmazonAPIGatewayPushToCloudWatchLogs and its like: there where this is set when moto first makes IAM.
+        """AWS's managed policies, which moto reads if this variable is set when it first makes IAM.
 
-        The application makes it of the partition `aws`. The first request makes that of every other partition (it looks
-        for the caller's key in each), and each would read more than a thousand policies, a second in all.
+        Making the application reads those of the partition `aws`. The variable is unset before the first request, which
+        makes IAM for every other partition: to read all their policies would take a second.
         """
         before = os.environ.get(MANAGED_POLICIES)
         os.environ[MANAGED_POLICIES] = "true"
@@ -159,7 +144,7 @@ class Backend:
             else:
                 os.environ[MANAGED_POLICIES] = before
 
-    # The two doors
+    # Calls
 
     def call(
         self,
@@ -173,7 +158,7 @@ class Backend:
         region: str = DEFAULT_REGION,
         credentials: Credentials | None = None,
     ) -> Answer:
-        """One request to moto. ``path`` is unquoted; ``credentials`` decide the account (default: ACCOUNT)."""
+        """One request to moto. ``path`` is unquoted; the credentials decide the account (default: ACCOUNT)."""
         signer = credentials or Credentials()
         sent = {
             "Host": f"{service}.{region}.amazonaws.com",
@@ -182,24 +167,25 @@ class Backend:
         }
         if signer.session_token:
             sent["X-Amz-Security-Token"] = signer.session_token
-        environ = environ_of(method, path, query, {**sent, **(headers or {})}, body)
+        uri = urllib.parse.quote(path) + (f"?{query}" if query else "")
+        environ = environ_of(method, uri, {**sent, **(headers or {})}.items(), body)
         if service == "sqs":
             operation = operation_of(Request(environ))
             assert operation is not None
             response = self._sqs.serve(operation)
         else:
             response = self._serve(environ, service, changes=method != "GET" and not READS_IAM.search(body))
-        return Answer(response.status_code, dict(response.headers), response.get_data())
+        return Answer(response.status_code, response.get_data())
 
     def forward(self, operation: Operation) -> Response:
-        """The client's request, unchanged, and moto's response, with nothing added."""
+        """The client's request, unchanged, and moto's response, unchanged."""
         if operation.service == "sqs":
             return self._sqs.serve(operation)
         changes = operation.method != "GET" and not READS_IAM.search(operation.body)
         return self._serve(environ_again(operation), operation.service, changes=changes)
 
     def kept(self, service: str, *key: str, read: Callable[[], T]) -> T:
-        """What ``read`` gives, and gave since the last write to the service."""
+        """What ``read`` returns; it is called again only after a write to the service."""
         place, writes = (service, *key), self._writes[service]
         known = self._kept.get(place)
         if known is None or known[0] != writes:
@@ -208,91 +194,21 @@ class Backend:
         return found
 
     def listen_for_messages(self, listener: Callable[[], None]) -> None:
-        """``listener`` is called, from the sender's thread, after each SQS request that may have sent a message."""
+        """Call the listener, in the sender's thread, after each SQS request that may have sent a message."""
         self._listeners.append(listener)
 
-    # Shorthands for the protocols our layers need
+    # Shorthands for the protocols that our layers need
 
-    def sqs(
-        self,
-        action: str,
-        parameters: Mapping[str, Any],
-        *,
-        region: str = DEFAULT_REGION,
-        credentials: Credentials | None = None,
-    ) -> dict[str, Any]:
-        return self._json("sqs", action, parameters, region, credentials)
-
-    def of_queue(self, action: str, arn: str, **parameters: Any) -> dict[str, Any]:
-        """Of the queue that has this ARN."""
-        _, _, _, region, account, name = arn.split(":")
-        # moto goes by the last parts of a queue's URL; the host is for the client to reach it by.
-        url = f"http://sqs.{region}.amazonaws.com/{account}/{name}"
-        return self.sqs(action, {"QueueUrl": url, **parameters}, region=region)
-
-    def logs(
-        self,
-        action: str,
-        parameters: Mapping[str, Any],
-        *,
-        region: str = DEFAULT_REGION,
-        credentials: Credentials | None = None,
-    ) -> dict[str, Any]:
-        return self._json("logs", action, parameters, region, credentials)
-
-    def query(
+    def json(
         self,
         service: str,
         action: str,
-        parameters: Mapping[str, str],
+        parameters: Mapping[str, Any],
         *,
         region: str = DEFAULT_REGION,
         credentials: Credentials | None = None,
-    ) -> bytes:
-        """A call in the query protocol (IAM, STS); the answer is the XML as it stands."""
-        form = {"Action": action, "Version": QUERY_VERSIONS[service], **parameters}
-        answer = self.call(
-            service,
-            "POST",
-            "/",
-            headers={"Content-Type": f"{FORM}; charset=utf-8"},
-            body=urllib.parse.urlencode(form).encode(),
-            region=region,
-            credentials=credentials,
-        )
-        if not answer.ok:
-            raise BackendError(service, action, answer)
-        return answer.body
-
-    def assume_role(self, role_arn: str, session_name: str, *, region: str = DEFAULT_REGION) -> Credentials:
-        """Credentials of a role, as AWS gives them to a Lambda function or to API Gateway."""
-        asked = {"RoleArn": role_arn, "RoleSessionName": session_name}
-        names = ("AccessKeyId", "SecretAccessKey", "SessionToken")
-        tree = ElementTree.fromstring(self.query("sts", "AssumeRole", asked, region=region))
-        return Credentials(*(next(iter(texts(tree, name)), "").strip() for name in names))
-
-    def iam(self, action: str, element: str, parameters: Mapping[str, str]) -> list[str]:
-        """The texts of an element in IAM's answer; none where there is no such thing."""
-        try:
-            return texts(ElementTree.fromstring(self.query("iam", action, parameters)), element)
-        except BackendError as error:
-            if error.answer.status != 404:
-                raise
-            return []
-
-    def role_id(self, arn: str) -> str | None:
-        """The unique id (AROA...) of the role that has this ARN now; None where there is none."""
-
-        def read() -> str | None:
-            named = {"RoleName": last(arn, "/")}
-            there = self.iam("GetRole", "Arn", named) == [arn]
-            return next(iter(self.iam("GetRole", "RoleId", named)), None) if there else None
-
-        return self.kept("iam", "id", arn, read=read)
-
-    def _json(
-        self, service: str, action: str, parameters: Mapping[str, Any], region: str, credentials: Credentials | None
     ) -> dict[str, Any]:
+        """A call in the JSON protocol (SQS, Logs, DynamoDB). Raises BackendError, as those below do."""
         target, content_type = JSON_TARGETS[service]
         answer = self.call(
             service,
@@ -308,7 +224,71 @@ class Backend:
         decoded: dict[str, Any] = answer.json()
         return decoded
 
-    # Inside
+    def of_queue(self, action: str, arn: str, **parameters: Any) -> dict[str, Any]:
+        """A call about the queue with this ARN."""
+        _, _, _, region, account, name = arn.split(":")
+        # moto reads only the last parts of a queue's URL.
+        url = f"http://sqs.{region}.amazonaws.com/{account}/{name}"
+        return self.json("sqs", action, {"QueueUrl": url, **parameters}, region=region)
+
+    def query(
+        self,
+        service: str,
+        action: str,
+        parameters: Mapping[str, str],
+        *,
+        region: str = DEFAULT_REGION,
+        credentials: Credentials | None = None,
+    ) -> bytes:
+        """A call in the query protocol (IAM, STS); the answer is XML."""
+        form = {"Action": action, "Version": QUERY_VERSIONS[service], **parameters}
+        answer = self.call(
+            service,
+            "POST",
+            "/",
+            headers={"Content-Type": f"{FORM}; charset=utf-8"},
+            body=urllib.parse.urlencode(form).encode(),
+            region=region,
+            credentials=credentials,
+        )
+        if not answer.ok:
+            raise BackendError(service, action, answer)
+        return answer.body
+
+    def assume_role(self, role_arn: str, session_name: str, *, region: str = DEFAULT_REGION) -> Credentials:
+        """Credentials for a role, as AWS gives them to a Lambda function."""
+        asked = {"RoleArn": role_arn, "RoleSessionName": session_name}
+        names = ("AccessKeyId", "SecretAccessKey", "SessionToken")
+        tree = ElementTree.fromstring(self.query("sts", "AssumeRole", asked, region=region))
+        return Credentials(*(next(iter(texts(tree, name)), "").strip() for name in names))
+
+    def iam(self, action: str, element: str, parameters: Mapping[str, str]) -> list[str]:
+        """The texts of an element in IAM's answer; none if IAM has no such entity."""
+        try:
+            return texts(ElementTree.fromstring(self.query("iam", action, parameters)), element)
+        except BackendError as error:
+            if error.status != 404:
+                raise
+            return []
+
+    def exists(self, arn: str) -> bool:
+        """Whether there is a role or user with this ARN; False for any other ARN."""
+        found = IDENTITY.fullmatch(arn)
+        if found is None:
+            return False
+        kind = found[1].title()
+        return self.iam(f"Get{kind}", "Arn", {f"{kind}Name": last(arn, "/")}) == [arn]
+
+    def role_id(self, arn: str) -> str | None:
+        """The unique id (AROA...) of the role that has this ARN now, or None."""
+
+        def read() -> str | None:
+            ids = self.iam("GetRole", "RoleId", {"RoleName": last(arn, "/")}) if self.exists(arn) else ()
+            return next(iter(ids), None)
+
+        return self.kept("iam", "id", arn, read=read)
+
+    # Serving
 
     def _serve(self, environ: dict[str, Any], service: str, *, changes: bool) -> Response:
         with self._lock(service):
@@ -347,7 +327,7 @@ class Backend:
         return Response(body, status=int(status.split(None, 1)[0]), headers=headers)
 
     def _app_of(self, service: str, environ: Mapping[str, Any]) -> Any:
-        """moto's application for the service, made when it is first asked for."""
+        """moto's application for the service, made at its first call."""
         module = MODULES.get(service)
         target = environ.get("HTTP_X_AMZ_TARGET", "")
         if module is None or (service == "dynamodb" and not target.startswith("DynamoDB_20120810.")):
@@ -367,8 +347,8 @@ class Backend:
 
     @contextmanager
     def ids_from(self, number: int) -> Iterator[None]:
-        """Within, the ids that moto and our layers make follow from the number and from what moto is asked; nobody
-        else's calls come in between."""
+        """Inside the block, the ids that moto and our layers make follow from the number and from the calls; no other
+        call comes in between."""
         with self.one_lock():
             self.random.seed(number)
             self._number = number
@@ -379,14 +359,14 @@ class Backend:
                 self.random.seed()
 
     def wake(self, service: str, region: str) -> None:
-        """One read. moto makes a service's store for a Region when it is first asked for it, and IAM's with the ids
-        of all managed policies, which must not count among the ids of a write."""
+        """Read once from the service. moto makes its store for a Region at the first call, and for IAM an id for every
+        managed policy: these must not be among the ids of a write."""
         if (service, region) in self._awake:
             return
         self._awake.add((service, region))
         if service in JSON_TARGETS:
             reads = {"sqs": "ListQueues", "logs": "DescribeLogGroups", "dynamodb": "ListTables"}
-            self._json(service, reads[service], {}, region, None)
+            self.json(service, reads[service], {}, region=region)
         elif service in QUERY_VERSIONS:
             self.query(service, "ListRoles" if service == "iam" else "GetCallerIdentity", {}, region=region)
         else:
@@ -394,7 +374,7 @@ class Backend:
             self.call(service, "GET", path, region=region)
 
     def _seed(self, environ: Mapping[str, Any]) -> None:
-        """Anew for each call: how many reads come before a write depends on what is remembered of earlier ones."""
+        """Seed moto for this call. How many reads come before a write depends on what is kept from earlier ones."""
         asked = (environ["REQUEST_METHOD"], environ["PATH_INFO"], environ["wsgi.input"].getvalue())
         seed = zlib.crc32(repr((self._number, *asked)).encode())
         answer = self.call("moto-api", "POST", "/moto-api/seed", query=f"a={seed}")
@@ -416,5 +396,5 @@ class Backend:
 
 
 def texts(tree: ElementTree.Element, name: str) -> list[str]:
-    """Of all elements of this name, whatever their namespace."""
+    """The texts of all elements of this name, in any namespace."""
     return [node.text or "" for node in tree.iter() if last(node.tag, "}") == name]

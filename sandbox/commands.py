@@ -76,16 +76,16 @@ def say_how_to_use(url: str, screen: Screen) -> None:
     screen.keep(with_variables(ANY_CREDENTIALS, ["aws", "--endpoint-url", url, "dynamodb", "list-tables"]))
 
 
-# What is kept in the folder, or the file, that an option names.
+# What the folder or file of each option is for.
 KEPT = {
     "--folder": "The sandbox's record and log are kept in {}.",
     "--record": "The sandbox's id and URL were to be written to {}.",
-    "--state-dir": "What the sandbox remembers is kept in {}.",
+    "--state-dir": "The sandbox's journal is kept in {}.",
 }
 
 
 def cannot_use(place: Path, error: OSError, option: str = "--folder") -> outcome.UserError:
-    """A folder, or something in it, that cannot be made, read or written."""
+    """The error for a folder, or something in it, that cannot be made, read or written."""
     return outcome.UserError(
         f"{error.filename or place} cannot be used: {error.strerror or error}.",
         means=KEPT[option].format(place),
@@ -106,7 +106,7 @@ def usable(folder: Path) -> Iterator[None]:
 
 
 def start(folder: Path, wish: Wish, screen: Screen) -> SandboxResult:
-    """Start one unless the folder's is running. Raises UserError where that one is not as wished."""
+    """Start the folder's sandbox unless it is running. Raises UserError if it does not run as asked."""
     with usable(folder):
         before = sandbox_process.find(folder)
         if before is None and (folder / sandbox_process.RECORD).exists():
@@ -146,7 +146,7 @@ def refuse_other_wishes(running: Running, described: dict[str, Any], wish: Wish,
 
 
 def differing(described: dict[str, Any], wish: Wish) -> list[str]:
-    """What it is and what was asked for, where these differ; what was not asked for does not count."""
+    """How a running sandbox differs from what was asked for; options that were not given do not matter."""
     found = []
     if wish.port and described.get("port") != wish.port:
         found.append(f"port {described.get('port')}, not {wish.port}")
@@ -161,7 +161,7 @@ def differing(described: dict[str, Any], wish: Wish) -> list[str]:
 
 
 def stop(folder: Path, screen: Screen) -> SandboxResult:
-    """Stop the folder's sandbox; success where there is none."""
+    """Stop the folder's sandbox; it is no error if there is none."""
     with usable(folder):
         running = sandbox_process.find(folder)
         record = folder / sandbox_process.RECORD
@@ -182,7 +182,7 @@ def stop(folder: Path, screen: Screen) -> SandboxResult:
 
 
 def status(folder: Path, screen: Screen) -> SandboxResult:
-    """What the folder's sandbox says of itself; 1 where none is running."""
+    """Show what the folder's sandbox says about itself; exit code 1 if none is running."""
     with usable(folder):
         running = sandbox_process.find(folder)
         described = sandbox_process.describe(running) if running is not None else None
@@ -264,7 +264,7 @@ def own_log(folder: Path, running: Running | None, screen: Screen, *, follow: bo
 def show(
     read: Callable[[], str], running: Running | None, screen: Screen, *, follow: bool
 ) -> tuple[int, tuple[str, ...]]:
-    """What `read` gives, and with `follow` what it gives from then on, until the sandbox has ended.
+    """Show what `read` returns, and with `follow` what it returns from then on, until the sandbox has ended.
 
     The exit code, and the lines that were there at first.
     """
@@ -292,7 +292,7 @@ def show_text(text: str) -> None:
 
 
 def new_text(path: Path) -> Callable[[], str]:
-    """A reader of what the file got since it was asked last; of a new start's log from its beginning."""
+    """A function that reads what the file has got since its last call; a new start's log from its beginning."""
     at = 0
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
@@ -311,7 +311,7 @@ def new_text(path: Path) -> Callable[[], str]:
 
 
 def function_events(running: Running, function: str, region: str) -> Callable[[], str]:
-    """A reader of what the function's log group got since the last call. Raises UserError where there is none."""
+    """A function that reads the new events of a log group. Raises UserError if there is no such function."""
     from botocore.exceptions import BotoCoreError, ClientError  # late: only a function's log needs botocore
 
     client = client_of("logs", running, region)
@@ -328,14 +328,14 @@ def function_events(running: Running, function: str, region: str) -> Callable[[]
         except ClientError as error:  # no such group, or nothing that could be the name of one
             refuse_unless_it_exists(running, function, region, error)
         except BotoCoreError:
-            pass  # the sandbox has gone, which whoever follows it asks for itself
+            pass  # the sandbox is gone, which show_all notices
         return "".join(lines)
 
     return read
 
 
 def refuse_unless_it_exists(running: Running, function: str, region: str, error: Exception) -> None:
-    """Raises UserError unless the function is there, and has just not run yet."""
+    """Raise UserError unless the function exists; then it has just not run yet."""
     from botocore.exceptions import BotoCoreError, ClientError  # late, see above
 
     try:
@@ -384,5 +384,5 @@ def minutes(seconds: int) -> str:
 
 
 def command(name: str, folder: Path, *more: str) -> str:
-    """A command line that means the same folder."""
+    """A command line for the same folder."""
     return program("sandbox", [name, *more, *([] if folder == FOLDER else ["--folder", str(folder)])])

@@ -1,4 +1,4 @@
-"""A sandbox's life: what it is asked to be, its start on a loopback port, what it says of itself, its end."""
+"""A sandbox's life: its options, its start on a loopback port, what it says about itself, its end."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 class Sandbox:
     """A local AWS, serving from :meth:`start` to :meth:`stop`.
 
-    ``port`` 0 takes a free one. ``weather`` is a text that :func:`sandbox.weather.forecast.parse` reads, which raises
-    ValueError; ``enforced_users`` are the IAM users who are held to their policies ("*": all of them), as sessions
-    of roles always are. ``runtime_client`` is what Python runs in an execution environment in the place of our own
-    client of the Lambda Runtime API. ``state_dir`` is a folder from which a sandbox comes back and that remembers
-    this one; :class:`sandbox.state.CannotComeBack` is raised where that cannot be. moto's state belongs to the
-    process: there can be one started sandbox in a process at a time, and without ``state_dir`` each begins empty.
+    ``port`` 0 takes a free one. ``weather`` is a text for :func:`sandbox.weather.forecast.parse`, which raises
+    ValueError. ``enforced_users`` are the IAM users who are held to their policies ("*": all), as sessions of roles
+    always are. ``runtime_client`` is what Python runs in an execution environment instead of our own client of the
+    Lambda Runtime API. ``state_dir`` is the folder of the journal, from which the sandbox comes back; raises
+    :class:`sandbox.state.CannotComeBack`. moto's state belongs to the process, so a process can have one started
+    sandbox at a time; without ``state_dir`` each begins empty.
     """
 
     _started: Sandbox | None = None
@@ -79,7 +79,7 @@ class Sandbox:
 
     @property
     def stopped(self) -> bool:
-        """Whether it has been stopped, by whoever it was; False also before the start."""
+        """Whether it has been stopped, by anybody; False also before the start."""
         return self._stopped.is_set()
 
     @property
@@ -97,7 +97,7 @@ class Sandbox:
         return self.inside.functions
 
     def start(self) -> Sandbox:
-        """Serve in the background. Raises OSError where the port is taken, ImportError without the extra."""
+        """Serve in the background. Raises OSError if the port is taken, ImportError without the extra."""
         with Sandbox._started_guard:
             if Sandbox._started is not None:
                 raise RuntimeError(f"{Sandbox._started.id} is running in this process; moto's state allows one")
@@ -121,10 +121,10 @@ class Sandbox:
             self._stopped.set()
 
     def serve_forever(self) -> None:
-        """Start where that has not been done, and return when the sandbox has been stopped, by whoever it was."""
+        """Start unless it has been started, and return when somebody has stopped the sandbox."""
         if self._server is None:
             self.start()
-        while not self._stopped.wait(0.5):  # a wait without end would not let a signal's handler run everywhere
+        while not self._stopped.wait(0.5):  # an endless wait would keep a signal's handler from running on some systems
             continue
 
     def __enter__(self) -> Sandbox:
@@ -136,12 +136,12 @@ class Sandbox:
         self.stop()
 
     def _open(self) -> None:
-        # Late: with these come werkzeug, botocore and moto, which take a second that `import sandbox` need not wait.
+        # Late: these import werkzeug, botocore and moto, which takes a second.
         from sandbox.server import Interior
         from sandbox.state import State
 
         with ExitStack() as undo:
-            # The folder, then the port: if one is taken, nothing else needs to be started.
+            # The folder, then the port: if either is taken, nothing else has been started.
             state = State(self._state_dir) if self._state_dir is not None else None
             if state is not None:
                 undo.callback(state.close)
@@ -169,7 +169,7 @@ class Sandbox:
                 target=server.serve_forever, kwargs={"poll_interval": 0.1}, name="sandbox", daemon=True
             )
             thread.start()
-            # Backwards: the pollers, the workers, the server, the journal.
+            # They run in reverse: pollers and workers, the server, the journal.
             undo.callback(thread.join, timeout=5)
             undo.callback(server.stop)
             undo.callback(inside.stop)
@@ -177,7 +177,7 @@ class Sandbox:
 
     def _listen(self, state: State | None) -> WireServer:
         if state is not None and not self._wanted_port:
-            with suppress(OSError):  # the port of its earlier life, unless somebody has it now
+            with suppress(OSError):  # the port it had before, unless another program has it now
                 return WireServer(self._host, state.port, self._serve)
         return WireServer(self._host, self._wanted_port, self._serve)
 
@@ -185,7 +185,7 @@ class Sandbox:
         return self.inside.front(environ, start_response)
 
     def _own(self, method: str, path: str, headers: Mapping[str, str]) -> tuple[int, dict[str, Any]] | None:
-        """The sandbox's questions about itself; no AWS service answers at these paths."""
+        """The answers to requests about the sandbox itself; no AWS service has these paths."""
         if not path.startswith("/_sandbox"):
             return None
         match method, path:
@@ -201,7 +201,7 @@ class Sandbox:
             case "POST", "/_sandbox/stop" if headers.get("X-Sandbox-Id") != self.id:
                 return 403, {"message": "X-Sandbox-Id does not name this sandbox."}
             case "POST", "/_sandbox/stop":
-                # Not in this thread, which has an answer to give first.
+                # Not in this thread, which must answer first.
                 threading.Thread(target=self._stop_soon, name="sandbox-stop").start()
                 return 202, {"id": self.id, "stopping": True}
         return 404, {"message": f"The sandbox has nothing at {method} {path}."}

@@ -1,7 +1,7 @@
-"""The sandbox's front: behind one port our planes and, for everything else, moto.
+"""The sandbox's front: one port, behind it our planes and, for everything else, moto.
 
-A web page must not be able to call it, or any site the user visits could read and write here: a request whose
-Host is not a loopback name (DNS rebinding) or that carries an Origin (a browser sent it) is refused.
+A web page must not be able to call it: any site that the user visits could read and write here. So a request is
+refused if its Host is not a loopback name (DNS rebinding) or if it has an Origin (a browser sent it).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from sandbox.lambda_.mappings import Mappings
 from sandbox.logs import LogGroups
 from sandbox.protocol import constraints
 from sandbox.protocol.operations import Operation, operation_of
-from sandbox.protocol.refusals import NotSimulated, Refused, Words, answer_json, not_here, refusal
+from sandbox.protocol.refusals import NotSimulated, Refused, Words, answer_json, refusal
 from sandbox.protocol.scope import MODULES
 from sandbox.protocol.wording import reworded
 from sandbox.sqs.queues import Queues
@@ -35,70 +35,50 @@ log = logging.getLogger(__name__)
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
 
 Door = Callable[[Request], Response | None]
-Plane = Callable[[Operation], Response | Words | None]
-
-
-def front(
-    backend: Backend,
-    functions: Functions,
-    mappings: Mappings,
-    *,
-    weather: Weather | None = None,
-    guard: Guard | None = None,
-    own: Door | None = None,
-    state: State | None = None,
-) -> Front:
-    """The planes in their order. With mappings that do not poll, everything happens in the caller's own thread."""
-    identities = Identities(backend)
-    gateway = Gateway(backend, functions)
-    log_groups = LogGroups(backend)
-    return Front(
-        backend,
-        unsigned=[functions.code, *([own] if own else []), *([weather.serve] if weather else []), gateway.serve],
-        signed={
-            "apigateway": [gateway.handle],
-            "dynamodb": [Tables(backend).refused],
-            "iam": [identities.refused],
-            "lambda": [mappings.handle, functions.handle],
-            "logs": [log_groups.take_tags_along, log_groups.refused],
-            "sqs": [Queues(backend).handle],
-            "sts": [identities.refused],
-        },
-        weather=weather,
-        guard=guard,
-        state=state,
-    )
+Plane = Callable[[Operation], Response | None]
 
 
 class Front:
-    """The WSGI application: who may ask, and which plane answers.
+    """The WSGI application: it decides who may call, and which plane answers.
 
-    ``unsigned`` planes see every request; ``signed`` ones those signed for their service, once weather and guard let
-    them pass. A plane answers None for what it leaves to the next; what is nobody's goes to moto.
+    Some planes see every request. The others see the requests signed for their service, once weather and guard have
+    let them pass. A plane returns None for what it leaves to the next one; the rest goes to moto. With mappings that
+    do not poll, everything happens in the caller's thread.
     """
 
     def __init__(
         self,
         backend: Backend,
+        functions: Functions,
+        mappings: Mappings,
         *,
-        unsigned: Sequence[Door],
-        signed: Mapping[str, Sequence[Plane]],
         weather: Weather | None = None,
         guard: Guard | None = None,
+        own: Door | None = None,
         state: State | None = None,
     ) -> None:
         self._backend = backend
-        self._unsigned = unsigned
-        self._signed = signed
         self._weather = weather
         self._guard = guard
         self._state = state
+        gateway, identities, log_groups = Gateway(backend, functions), Identities(backend), LogGroups(backend)
+        of_weather = weather.serve if weather else None
+        self._unsigned = [door for door in (foreign, functions.code, own, of_weather, gateway.serve) if door]
+        self._signed: Mapping[str, Sequence[Plane]] = {
+            "apigateway": [gateway.handle],
+            "dynamodb": [Tables(backend).check],
+            "iam": [identities.check],
+            "lambda": [mappings.handle, functions.handle],
+            "logs": [log_groups.take_tags_along, log_groups.check],
+            "sqs": [Queues(backend).handle],
+            "sts": [identities.check],
+        }
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         request = Request(environ)
         operation = None
         try:
-            answers = (door(request) for door in (foreign, *self._unsigned))
+            answers = (door(request) for door in self._unsigned)
             response = next((one for one in answers if one is not None), None)
             if response is None:
                 operation = operation_of(request)
@@ -113,7 +93,7 @@ class Front:
 
     def _answer(self, operation: Operation | None) -> Response:
         if operation is None:
-            # moto would take it for a request to S3.
+            # moto would take it for a call to S3.
             return answer_json(
                 403,
                 {"message": "Missing Authentication Token"},
@@ -139,59 +119,55 @@ class Front:
         return response
 
     def ask(self, operation: Operation) -> Response:
-        """What the planes, and then moto, answer to one whom the guard lets pass."""
+        """The answer of the planes, or else of moto, to a call that the guard let pass."""
         called = f"{operation.name or f'{operation.method} {operation.path}'} of {operation.service}"
         try:
-            reply = self._asked(operation)
+            return self._asked(operation)
         except Refused as refused:
             return refusal(operation, refused.words, more=refused.more)
         except NotSimulated as lacking:
-            reply = not_here(str(lacking))
+            said = str(lacking)
         except NotImplementedError:
-            reply = None
+            said = f"The sandbox has no {called}."
         except MotoFailed as error:
             log.exception("moto cannot answer %s", operation.called)
-            reply = not_here(f"The sandbox cannot carry out this {called} ({error}).")
-        if reply is None:
-            reply = not_here(f"The sandbox has no {called}.")
-        return refusal(operation, reply) if isinstance(reply, Words) else reply
+            said = f"The sandbox cannot carry out this {called} ({error})."
+        return refusal(operation, Words(501, "NotImplementedException", said))
 
-    def _asked(self, operation: Operation) -> Response | Words | None:
-        """None: neither we nor moto have it."""
+    def _asked(self, operation: Operation) -> Response:
+        """Raises Refused, NotSimulated, MotoFailed, and NotImplementedError for what nobody behind the front has."""
         if operation.service not in MODULES:
-            # moto has it, perhaps, and would answer; nobody here has looked how that compares with AWS.
-            return not_here(f"The sandbox has no {operation.service} service.")
+            # moto may have it, but nobody here has compared its answers with AWS.
+            raise NotSimulated(f"The sandbox has no {operation.service} service.")
         if operation.request.headers.get("X-Amz-Target", "").startswith("DynamoDBStreams_"):
-            return not_here("The sandbox has no streams of DynamoDB.")
-        unfit = constraints.check(operation)
-        if unfit is not None:
-            return unfit
+            raise NotSimulated("The sandbox has no streams of DynamoDB.")
+        constraints.check(operation)
         for plane in self._signed.get(operation.service, ()):
             reply = plane(operation)
             if reply is not None:
                 return reply
         response = reworded(operation, self._backend.forward(operation))
         if response.status_code in (404, 405) and response.mimetype == "text/html":
-            return None  # no route of moto's: its web framework answers
+            raise NotImplementedError  # no route of moto's: its web framework answers
         return response
 
 
 def foreign(request: Request) -> Response | None:
-    """The refusal of what a web page or another machine may have sent, and of moto's own API."""
+    """The refusal of a request that a web page or another machine may have sent, or that is for moto's own API."""
     host = request.headers.get("Host", "").lower()
     if host.rpartition(":")[0] not in LOOPBACK_NAMES and host not in LOOPBACK_NAMES:
         return answer_json(403, {"message": "The sandbox answers on loopback names only."})
     if "Origin" in request.headers:
         return answer_json(403, {"message": "The sandbox does not answer web pages."})
     if request.path.startswith("/moto-api"):
-        # Our planes would go on with functions and mappings that moto has forgotten.
+        # After a reset, our planes would keep functions and mappings that moto no longer has.
         return answer_json(403, {"message": "moto's own API is not open here; start another sandbox instead."})
     return None
 
 
 class Interior:
-    """All that is behind a sandbox's port. ``own`` answers questions about the sandbox itself: status and body for
-    a verb, a path and headers, None where that is not about it."""
+    """All that is behind a sandbox's port. ``own`` answers requests about the sandbox itself: it returns status and
+    body for a verb, a path and headers, or None for a request to AWS."""
 
     def __init__(
         self,
@@ -214,7 +190,7 @@ class Interior:
             told = own(request.method, request.path, dict(request.headers))
             return None if told is None else answer_json(*told)
 
-        self.front = front(
+        self.front = Front(
             self.backend,
             self.functions,
             self.mappings,

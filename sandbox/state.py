@@ -1,15 +1,14 @@
-"""A sandbox that comes back: every write is kept in a journal, and replayed at the next start, ids included.
+"""A sandbox that comes back: a journal keeps every write, and the next start replays it, with the same ids.
 
-moto makes its ids with a random generator that its own API seeds (``/moto-api/seed``), and its dates by the clock. So
-each write is carried out with a seed of its own while the clock stands still, and again with the same seed at the same
-time when it is replayed; time-machine holds the clock. What an answer was then and is now is compared: where they
-differ, another version of moto would bring back other ids, and nothing is brought back at all.
+moto makes its ids with a random generator that its API seeds (``/moto-api/seed``), and its dates by the clock. So each
+write has a seed of its own, and the clock stands still while it runs; the replay uses the same seed and the same time
+(time-machine holds the clock). The replayed answer is compared with the first one. If they differ, as they may with
+another version of moto, the start fails.
 
-Messages are kept by what happens to them, as a trigger's receipts cannot be replayed.
+Messages are kept one by one, since what a trigger received cannot be replayed.
 
-The journal is a file of JSON lines: a head (version, id, port, moto), then one line for each write or message. It is
-written by one process at a time, never compacted, and holds what the requests held, signatures and session tokens
-left out.
+The journal is a file of JSON lines: a head (version, id, port, moto), then one line for each write or message. One
+process writes it at a time. It is never compacted. It holds the requests, without signatures and session tokens.
 """
 
 from __future__ import annotations
@@ -25,7 +24,6 @@ from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import IO, Any
-from urllib.parse import unquote
 
 import portalocker
 from werkzeug.wrappers import Request, Response
@@ -42,16 +40,16 @@ log = logging.getLogger(__name__)
 
 JOURNAL = "journal.jsonl"
 LOCK = "journal.lock"
-VERSION = 1
+VERSION = 2
 
-# What changes nothing that is to come back; messages have lines of their own.
+# Calls that change nothing which must come back; messages have lines of their own.
 READS = re.compile(r"(Get|List|Describe|Filter|Simulate|Test|BatchGet|TransactGet|Query|Scan|Invoke|AssumeRole).*")
-# Of an answer, what is another one each time, or tells what happened meanwhile.
+# The parts of an answer that differ each time.
 PASSING = re.compile(rb'<RequestId>.*?</RequestId>|"LastProcessingResult": "[^"]*"')
 
 
 class CannotComeBack(outcome.UserError):
-    """The journal cannot be read, or replaying it gives something else than what was."""
+    """The journal cannot be read, or its replay does not give the same answers."""
 
     exit_code = outcome.ENVIRONMENT
 
@@ -64,8 +62,8 @@ class CannotComeBack(outcome.UserError):
 
 
 class State:
-    """The journal of one folder, which nobody else has until :meth:`close`. :meth:`replay` once, before anybody is
-    served; then :meth:`record`. Raises CannotComeBack, and OSError where the folder cannot be written to."""
+    """The journal of one folder, locked until :meth:`close`. Call :meth:`replay` once, before the first request is
+    served, then :meth:`record`. Raises CannotComeBack, and OSError if the folder cannot be written to."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / JOURNAL
@@ -75,8 +73,8 @@ class State:
             self._lock.acquire()
         except portalocker.exceptions.LockException as error:
             raise CannotComeBack(
-                f"Another sandbox remembers in {folder}.",
-                means="Two at once would mix up what they remember.",
+                f"Another sandbox uses the journal in {folder}.",
+                means="Two sandboxes would mix up their journals.",
                 advice=("Stop that one first, or choose another folder with --state-dir.",),
             ) from error
         self._head: dict[str, Any] = {}
@@ -92,7 +90,7 @@ class State:
 
     @property
     def id(self) -> str | None:
-        """The sandbox's id, which ledgers carry; None where there is no journal yet."""
+        """The sandbox's id, which state files carry; None if there is no journal yet."""
         return self._head.get("id")
 
     @property
@@ -100,9 +98,9 @@ class State:
         return int(self._head.get("port") or 0)
 
     def open(self, id: str, port: int) -> None:
-        """Write on, behind what is there. Raises OSError."""
+        """Open the journal for new lines. Raises OSError."""
         whole = [self._head or {"version": VERSION, "id": id, "port": port, "moto": metadata.version("moto")}]
-        # Anew, so that a torn last line is not written on; what was replayed is kept as it stands.
+        # Written anew, without a torn last line; the replayed lines stay as they are.
         text = "".join(json.dumps(line) + "\n" for line in [*whole, *self._lines])
         new = self.path.with_suffix(".new")
         new.write_text(text, encoding="utf-8")
@@ -119,10 +117,10 @@ class State:
     # Writing
 
     def record(self, backend: Backend, operation: Operation, ask: Ask) -> Response:
-        """Carry the request out, and keep it where it changed something."""
+        """Carry out the request, and keep it if it changed something."""
         if READS.fullmatch(operation.name) or is_of_messages(operation) or not operation.name:
             return ask(operation)
-        with backend.one_lock():  # also about the order of the lines
+        with backend.one_lock():  # it also keeps the order of the lines
             self._number += 1
             number, at = self._number, time.time()
             for service in MODULES:
@@ -147,7 +145,7 @@ class State:
         self._append({"queue": arn, "message": asdict(message)})
 
     def drop_message(self, arn: str, identity: str | None) -> None:
-        """``identity`` None: all of the queue's."""
+        """``identity`` None: all messages of the queue."""
         self._append({"queue": arn, "gone": identity})
 
     def _append(self, line: dict[str, Any]) -> None:
@@ -183,7 +181,7 @@ class State:
             raise CannotComeBack(f"The journal {self.path} is not one that this version of the sandbox wrote.")
 
     def replay(self, backend: Backend, ask: Ask) -> None:
-        """Raises CannotComeBack where an answer is not what it was. Messages are kept from then on."""
+        """Replay the journal; from then on messages are kept. Raises CannotComeBack if an answer differs."""
         messages = backend.messages
         messages.kept, messages.dropped = self.keep_message, self.drop_message
         self._replaying = True
@@ -195,15 +193,14 @@ class State:
                     self._again(backend, line, ask)
                     self._number = max(self._number, int(line["number"]))
         except (KeyError, TypeError, ValueError) as error:
-            raise CannotComeBack(f"The journal {self.path} holds a line that is none of its own: {error!r}.") from error
+            raise CannotComeBack(
+                f"The journal {self.path} has a line that the sandbox did not write: {error!r}."
+            ) from error
         finally:
             self._replaying = False
 
     def _again(self, backend: Backend, line: Mapping[str, Any], ask: Ask) -> None:
-        path, _, query = str(line["uri"]).partition("?")
-        body = base64.b64decode(line["body"])
-        environ = environ_of(line["method"], unquote(path), query, line["headers"], body)
-        environ["RAW_URI"] = environ["REQUEST_URI"] = line["uri"]
+        environ = environ_of(line["method"], line["uri"], line["headers"].items(), base64.b64decode(line["body"]))
         operation = operation_of(Request(environ))
         if operation is None:
             raise ValueError("a request without a signature")
@@ -214,15 +211,15 @@ class State:
             now, then = metadata.version("moto"), self._head.get("moto")
             when = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(line["at"]))
             raise CannotComeBack(
-                f"What {self.path} holds does not come back as it was: {line['call']} of {when} UTC is answered "
-                f"otherwise now (moto {now}, then {then}).",
-                advice=("Start without --state-dir, with another folder, or with the moto of then.",),
+                f"{self.path} cannot be replayed: {line['call']} of {when} UTC has another answer now "
+                f"(moto {now}, then {then}).",
+                advice=(f"Start without --state-dir, with another folder, or with moto {then}.",),
             )
 
 
 def carried_out(backend: Backend, number: int, at: float, act: Callable[[], Response]) -> Response:
-    """With the seed and the time that belong to this write."""
-    import time_machine  # late: only who comes back needs it
+    """Act with the seed and the time of this write."""
+    import time_machine  # late: only a sandbox with a journal needs it
 
     with backend.ids_from(number), time_machine.travel(at, tick=False):
         return act()
@@ -243,7 +240,7 @@ def bring_back(messages: Messages, line: Mapping[str, Any]) -> None:
 
 
 def kept_headers(operation: Operation) -> dict[str, str]:
-    """Those that decide about the answer; of the signature only its scope."""
+    """The headers that the answer depends on; of the signature only its scope."""
     given = operation.request.headers
     kept = {name: value for name, value in given.items() if name.lower() in ("host", "content-type", "x-amz-target")}
     return {**kept, "Authorization": signed(Scope(operation.access_key, operation.region, operation.service))}

@@ -1,8 +1,7 @@
-"""API Gateway's control plane: moto keeps the definitions, and here is what AWS does with them and moto does not.
+"""API Gateway's control plane: moto keeps the definitions, and this does with them what moto does not.
 
-moto accepts, loses or invents where AWS refuses, keeps or leaves out. So this takes a snapshot at each
-CreateDeployment, keeps a stage's settings over a redeployment, applies patch operations to the parts of a method,
-deletes resources with all below them, keeps tags, and refuses in AWS's words.
+It takes a snapshot at each CreateDeployment, keeps a stage's settings at a redeployment, applies patch operations to
+the parts of a method, deletes a resource with all below it, keeps tags, and refuses in AWS's words.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from typing import Any
 
 from werkzeug.wrappers import Response
 
-from sandbox.apigateway.execution import Definition, Resource, Snapshot
+from sandbox.apigateway.execution import TEST_STAGE, Definition, Resource, Snapshot, Stage
 from sandbox.apigateway.integrations import DEFAULT_TIMEOUT_MS, GATEWAY
 from sandbox.backend import Answer, Backend, Credentials
 from sandbox.iam.permissions import Permissions
@@ -26,21 +25,19 @@ from sandbox.protocol.operations import Operation
 from sandbox.protocol.refusals import NotSimulated, Refused, answer_json
 from sandbox.protocol.scope import ACCOUNT, last
 
-View = Callable[[Any], Any]
-"""Makes of the body of moto's answer what AWS would have answered; may change what it is given."""
-
 VERBS = ("GET", "PUT", "POST", "DELETE", "PATCH", "OPTIONS", "HEAD", "ANY")
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html, integration timeout
 SHORTEST_TIMEOUT_MS = 50
 
 MAPS = (
-    "requestTemplates",
-    "requestParameters",
-    "responseTemplates",
-    "responseParameters",
+    "requestTemplates", "requestParameters", "requestModels", "responseTemplates", "responseParameters",
     "responseModels",
-    "requestModels",
-)
+)  # fmt: skip
+# Members for which moto has an empty text or map where they are not set.
+OPTIONAL = (
+    "accessLogSettings", "description", "integrationResponses", "methodResponses", "responseTemplates", "tags",
+    "variables",
+)  # fmt: skip
 # https://docs.aws.amazon.com/apigateway/latest/api/patch-operations.html
 SETTABLE: dict[str, tuple[str, ...]] = {
     "method": (
@@ -74,26 +71,15 @@ def _conflict(message: str) -> Refused:
     return Refused(409, "ConflictException", message)
 
 
-@dataclass(frozen=True)
-class Stage:
-    """A stage as the data plane needs it; read from moto and kept until the next write to its API."""
-
-    snapshot: Snapshot
-    variables: Mapping[str, str]
-    binary_media_types: tuple[str, ...]
-    endpoint_disabled: bool
-    has_policy: bool
-
-
 @dataclass
 class Kept:
-    """What moto has no place for, of one API."""
+    """What moto does not keep of one API."""
 
     snapshots: dict[str, Snapshot] = field(default_factory=dict)  # by deployment
-    descriptions: dict[str, str] = field(default_factory=dict)  # by deployment, where one was changed
+    descriptions: dict[str, str] = field(default_factory=dict)  # by deployment, if it was changed
     stages: dict[str, Stage] = field(default_factory=dict)
     stage_times: dict[str, tuple[int, int]] = field(default_factory=dict)  # created, last updated
-    tags: dict[str, str] | None = None  # where they were changed
+    tags: dict[str, str] | None = None  # if they were changed
 
 
 class Apis:
@@ -102,14 +88,14 @@ class Apis:
     def __init__(self, backend: Backend, permissions: Permissions) -> None:
         self._backend = backend
         self._permissions = permissions
-        # Held for every control-plane call: looking for a duplicate and making the thing must be one step.
+        # Held for every control-plane call, so that nothing comes between looking for a duplicate and creating.
         self._lock = threading.RLock()
         self._kept: defaultdict[str, Kept] = defaultdict(Kept)
 
-    # -- what the data plane asks
+    # -- for the data plane
 
     def stage(self, api: str, name: str) -> Stage | None:
-        """None where there is none; raises NotSimulated."""
+        """The stage, or None. Raises NotSimulated."""
         with self._lock:
             kept = self._kept.get(api)
             if kept is None or not kept.snapshots:
@@ -127,7 +113,8 @@ class Apis:
                     )
                 definition = self._backend.call("apigateway", "GET", f"/restapis/{api}", region=region).json()
                 kept.stages[name] = Stage(
-                    snapshot=snapshot,
+                    name,
+                    snapshot,
                     variables=stage.get("variables") or {},
                     binary_media_types=tuple(definition.get("binaryMediaTypes") or ()),
                     endpoint_disabled=bool(definition.get("disableExecuteApiEndpoint")),
@@ -135,17 +122,17 @@ class Apis:
                 )
             return kept.stages[name]
 
-    def as_it_stands(self, caller: Caller, api: str) -> tuple[Snapshot, tuple[str, ...]]:
-        """The definition, deployed or not, and the API's binary media types."""
+    def as_it_stands(self, caller: Caller, variables: Mapping[str, str]) -> Stage:
+        """The definition, deployed or not, as TestInvokeMethod runs it."""
         with self._lock:
-            resources = caller.items(f"/restapis/{api}/resources")
-            definition = caller.get(f"/restapis/{api}")
-        return _snapshot(caller, api, resources), tuple(definition.get("binaryMediaTypes") or ())
+            snapshot = _snapshot(caller, caller.items(f"/restapis/{caller.api}/resources"))
+            types = caller.get(f"/restapis/{caller.api}").get("binaryMediaTypes")
+        return Stage(TEST_STAGE, snapshot, variables, tuple(types or ()))
 
     # -- the control plane
 
     def handle(self, caller: Caller) -> Response | None:
-        """The answer to a signed request; None for what moto answers well. Raises Refused and NotSimulated."""
+        """The answer to a signed request; None for what moto can answer. Raises Refused and NotSimulated."""
         with self._lock:
             if caller.operation.method not in ("GET", "HEAD") and caller.api in self._kept:
                 self._kept[caller.api].stages.clear()
@@ -169,26 +156,33 @@ class Apis:
         return caller.forward(lambda body: self._stages_view(api, body))
 
     def _see_resources(self, caller: Caller, api: str) -> Response:
+        """GetResources has the methods only with embed=methods; otherwise it has empty maps by verb."""
         embedded = "methods" in caller.operation.request.args.getlist("embed")
-        return caller.forward(lambda body: _resources_view(body, embedded))
+
+        def view(body: Any) -> Any:
+            for resource in body.get("item", [body]) if not embedded else ():
+                if resource.get("resourceMethods"):
+                    resource["resourceMethods"] = {verb: {} for verb in resource["resourceMethods"]}
+            return body
+
+        return caller.forward(view)
 
     def _update_rest_api(self, caller: Caller, api: str) -> Response:
         for operation in _patch_operations(caller):
             if operation.get("path") == "/disableExecuteApiEndpoint" and operation.get("value") == "false":
-                operation["value"] = ""  # moto takes any text for true
+                operation["value"] = ""  # moto reads any text as true
             if str(operation.get("path")).split("/")[1:2] not in [[name] for name in SETTABLE["API"]]:
                 raise _bad_request(f"Invalid patch path {operation.get('path')}")
-        answer = caller.do("PATCH", f"/restapis/{api}", caller.document)
-        return answer_json(answer.status, self._apis_view(answer.json()))
+        changed = caller.do("PATCH", f"/restapis/{api}", caller.document).json()
+        return answer_json(200, self._apis_view(without_unset(changed)))
 
     def _apis_view(self, body: Any) -> Any:
-        """With tags that were set after CreateRestApi; moto keeps only those given there."""
+        """Adds tags that were set after CreateRestApi; moto keeps only those of that call."""
         for api in body.get("item", [body]):
             kept = self._kept.get(str(api.get("id")))
             if kept is not None and kept.tags is not None:
-                api["tags"] = kept.tags
-            for name in [name for name, value in api.items() if value is None or (name == "tags" and not value)]:
-                del api[name]
+                api.pop("tags", None)
+                api |= {"tags": kept.tags} if kept.tags else {}
         return body
 
     def _delete_rest_api(self, caller: Caller, api: str) -> Response:
@@ -200,24 +194,22 @@ class Apis:
     # -- deployments and stages
 
     def _create_deployment(self, caller: Caller, api: str) -> Response:
-        """moto is given the deployment without its stage, and the stage by CreateStage or UpdateStage.
+        """Create the deployment without its stage, and then create or update the stage.
 
-        Left to itself, moto replaces an existing stage by a fresh one (its tags, variables and settings are lost)
-        and refuses for ever to delete a deployment whose stage has moved on.
+        From one call, moto would replace an existing stage, whose tags, variables and settings are lost, and would
+        never delete a deployment whose stage has moved on.
         """
         wanted = caller.document
         stage = wanted.get("stageName")
         resources = caller.items(f"/restapis/{api}/resources")
         methods = [m for r in resources for m in (r.get("resourceMethods") or {}).values()]
-        if not methods:
-            raise _bad_request("The REST API doesn't contain any methods")
         if not all(method.get("methodIntegration") for method in methods):
             raise _bad_request("No integration defined for method")
         if stage:
             _check_stage_name(stage)
         description = {"description": wanted.get("description") or ""}
         made: Definition = caller.do("POST", f"/restapis/{api}/deployments", description).json()
-        self._kept[api].snapshots[made["id"]] = _snapshot(caller, api, resources)
+        self._kept[api].snapshots[made["id"]] = _snapshot(caller, resources)
         if stage:
             self._point_stage(caller, api, stage, made["id"], wanted)
         return answer_json(201, self._deployment_view(api, made))
@@ -242,8 +234,9 @@ class Apis:
         changed = self._kept[api].descriptions.get(deployment["id"])
         if changed is not None:
             deployment["description"] = changed
-        # stageName is moto's own; AWS does not tell.
-        return {name: value for name, value in deployment.items() if value not in (None, "") and name != "stageName"}
+        deployment.pop("stageName", None)  # only moto answers it
+        seen: Definition = without_unset(deployment)
+        return seen
 
     def _deployments_view(self, api: str, body: Any) -> Any:
         body["item"] = [self._deployment_view(api, deployment) for deployment in body.get("item", [])]
@@ -312,9 +305,6 @@ class Apis:
                 stage["createdDate"], stage["lastUpdatedDate"] = times
             stage.setdefault("cacheClusterStatus", "NOT_AVAILABLE")
             stage.setdefault("tracingEnabled", False)
-            for name in ("accessLogSettings", "variables", "description"):
-                if not stage.get(name):
-                    stage.pop(name, None)
         return body
 
     # -- resources
@@ -324,7 +314,7 @@ class Apis:
         part = str(caller.document.get("pathPart") or "")
         resources = caller.items(f"/restapis/{api}/resources")
         if parent not in [resource.get("id") for resource in resources]:
-            raise _not_found("Resource identifier")
+            raise _not_found("Resource identifier")  # moto refuses it, too, but keeps a broken resource
         if not part:
             raise _bad_request("Resource's path part must be specified")
         if part.startswith("{") != part.endswith("}"):
@@ -343,7 +333,7 @@ class Apis:
         return caller.forward()
 
     def _delete_resource(self, caller: Caller, api: str) -> Response:
-        """With everything below it, which moto would leave behind without a parent."""
+        """Delete the resource and all below it, which moto would leave without a parent."""
         resource = caller.operation.text("resource_id")
         resources = caller.items(f"/restapis/{api}/resources")
         parents = {item["id"]: item.get("parentId") for item in resources}
@@ -354,11 +344,11 @@ class Apis:
         doomed = [resource]
         for above in doomed:
             doomed.extend(child for child, parent in parents.items() if parent == above)
-        for one in reversed(doomed):  # the deepest first: moto asks the parent for a resource's path
+        for one in reversed(doomed):  # the deepest first: moto reads a resource's path from its parent
             caller.do("DELETE", f"/restapis/{api}/resources/{one}")
         return answer_json(202)
 
-    # -- methods and what hangs on them
+    # -- methods and their parts
 
     def _method(self, caller: Caller, verb: str, path: str, steps: list[str]) -> Response:
         if verb == "PUT" and not steps:
@@ -366,7 +356,7 @@ class Apis:
                 raise _bad_request(f"Invalid HttpMethod specified. Valid options are {','.join(VERBS)}")
             if caller.ask("GET", path).ok:
                 raise _conflict("Method already exists for this resource")
-            return caller.forward(_method_view)
+            return caller.forward()
         definition = caller.get(path)
         part = _part(definition, steps)
         if part is None:
@@ -382,8 +372,8 @@ class Apis:
             for operation in _patch_operations(caller):
                 _patch(part.value, operation, part.kind)
             self._rewrite(caller, path, definition)
-            return answer_json(200, part.view(caller.get("/".join([path, *steps]))))
-        return caller.forward(part.view)
+            return answer_json(200, without_unset(caller.get("/".join([path, *steps]))))
+        return caller.forward()
 
     def _put(self, caller: Caller, path: str, part: Part, definition: Definition, steps: list[str]) -> Response:
         if part.kind == "method response" and part.value:
@@ -403,18 +393,18 @@ class Apis:
                 )
         if part.kind == "integration":
             check_integration(caller.document)
-            # What AWS fills in and moto leaves empty.
+            # AWS's defaults, which moto leaves empty.
             defaults = {
                 "passthroughBehavior": "WHEN_NO_MATCH",
                 "timeoutInMillis": DEFAULT_TIMEOUT_MS,
                 "cacheNamespace": path.split("/")[4],
             }
-            answer = caller.do("PUT", f"{path}/integration", defaults | _without_none(caller.document))
-            return answer_json(answer.status, part.view(answer.json()))
-        return caller.forward(part.view)
+            answer = caller.do("PUT", f"{path}/integration", defaults | without_unset(caller.document))
+            return answer_json(answer.status, without_unset(answer.json()))
+        return caller.forward()
 
     def _rewrite(self, caller: Caller, path: str, wanted: Definition) -> None:
-        """The whole method anew: moto has no PATCH for its parts, and each PUT empties what hangs on it."""
+        """Put the whole method again: moto has no PATCH for its parts, and each PUT removes the parts below it."""
 
         def put(path: str, definition: Definition, hanging: str = "") -> None:
             caller.do("PUT", path, {k: v for k, v in definition.items() if v is not None and k != hanging})
@@ -431,7 +421,7 @@ class Apis:
     # -- account and tags
 
     def _update_account(self, caller: Caller, api: str) -> Response:
-        """The role for execution logs must trust API Gateway and be allowed to write logs; an empty one resets."""
+        """The role for execution logs must trust API Gateway and may write logs; an empty value removes it."""
         for operation in _patch_operations(caller):
             role = operation.get("value")
             if operation.get("path") != "/cloudwatchRoleArn" or not role:
@@ -442,7 +432,7 @@ class Apis:
                     "The role ARN does not have required permissions configured. Please grant trust permission"
                     " for API Gateway and add the required role policy."
                 )
-        return caller.forward(_without_none)
+        return caller.forward()
 
     def _tags(self, caller: Caller, api: str) -> Response:
         arn = caller.operation.text("resource_arn")
@@ -489,9 +479,9 @@ ACTS: dict[str, Callable[[Apis, Caller, str], Response]] = {
 
 
 class Caller:
-    """A control-plane request, and questions to moto with the same account and Region.
+    """A control-plane request, and further requests to moto with the same account and Region.
 
-    What moto refuses ends the whole call, with a Refused in AWS's shape; `ask` alone leaves that to who asks.
+    If moto refuses one of these, the call ends with that refusal, in AWS's form; only `ask` returns it.
     """
 
     def __init__(self, backend: Backend, operation: Operation) -> None:
@@ -526,18 +516,20 @@ class Caller:
         listed: list[Definition] = self.get(path).get("item", [])
         return listed
 
-    def forward(self, view: View | None = None) -> Response:
-        """The request itself."""
+    def forward(self, view: Callable[[Any], Any] | None = None) -> Response:
+        """Forward the request itself. ``view`` turns the body into AWS's answer; it may change the body."""
         response = self._backend.forward(self.operation)
         if response.status_code >= 400:
             raise _refused(self.operation.method, self.operation.path, response.status_code, response.get_data())
-        if view is None:
-            return response
-        return answer_json(response.status_code, view(json.loads(response.get_data())))
+        try:
+            seen = without_unset(json.loads(response.get_data()))
+        except ValueError:
+            return response  # without a body, or not JSON
+        return answer_json(response.status_code, view(seen) if view else seen)
 
 
 def _refused(method: str, path: str, status: int, body: bytes) -> Refused | NotSimulated:
-    """moto's error in AWS's shape; what moto does not have, or breaks on, is not simulated."""
+    """moto's error in AWS's form; what moto lacks, or breaks on, is not simulated."""
     try:
         parsed = json.loads(body)
     except ValueError:
@@ -554,14 +546,14 @@ def _refused(method: str, path: str, status: int, body: bytes) -> Refused | NotS
 
 def _check_stage_name(name: object) -> str:
     if not isinstance(name, str) or re.fullmatch(r"[A-Za-z0-9_-]{1,128}", name) is None:
-        # The wording is from field reports of a time when the hyphen was not allowed yet.
+        # The message is from field reports, older than the hyphen.
         raise _bad_request("Stage name only allows a-zA-Z0-9-_")
     return name
 
 
-def _snapshot(caller: Caller, api: str, resources: list[Definition]) -> Snapshot:
+def _snapshot(caller: Caller, resources: list[Definition]) -> Snapshot:
     found = (Resource(item["id"], item["path"], item.get("resourceMethods") or {}) for item in resources)
-    return Snapshot(api, caller.region, tuple(found))
+    return Snapshot(caller.api, caller.region, tuple(found))
 
 
 # --------------------------------------------------------------------------------------------------- patch operations
@@ -569,28 +561,27 @@ def _snapshot(caller: Caller, api: str, resources: list[Definition]) -> Snapshot
 
 @dataclass
 class Part:
-    """The part of a method that a path below /methods/{verb} speaks of."""
+    """The part of a method that a path below /methods/{verb} names."""
 
     kind: str
     value: Definition | None
-    missing: str  # what AWS says is invalid where there is no value
-    view: View
+    missing: str  # what AWS calls invalid if there is no value
 
 
 def _part(method: Definition, steps: list[str]) -> Part | None:
     integration = method.get("methodIntegration") or {}
     match steps:
         case []:
-            return Part("method", method, "Method identifier", _method_view)
+            return Part("method", method, "Method identifier")
         case ["responses", status]:
             response = (method.get("methodResponses") or {}).get(status)
-            return Part("method response", response, "Response status code", _without_none)
+            return Part("method response", response, "Response status code")
         case ["integration"]:
-            return Part("integration", integration, "Integration identifier", _integration_view)
+            return Part("integration", integration, "Integration identifier")
         case ["integration", "responses", status]:
             response = (integration.get("integrationResponses") or {}).get(status)
             missing = "Response status code" if integration else "Integration identifier"
-            return Part("integration response", response, missing, _integration_response_view)
+            return Part("integration response", response, missing)
     return None
 
 
@@ -633,34 +624,17 @@ def _patch(target: Definition, operation: Definition, kind: str) -> None:
 # --------------------------------------------------------------------------------------------------- what is answered
 
 
-def _without_none(definition: Definition) -> Definition:
-    """AWS leaves out the members that are not set."""
-    return {name: value for name, value in definition.items() if value is not None}
-
-
-def _resources_view(body: Any, embedded: bool) -> Any:
-    """Methods stand in GetResources only with embed=methods; otherwise their verbs, with nothing in them."""
-    for resource in body.get("item", [body]):
-        methods = resource.get("resourceMethods")
-        if methods:
-            resource["resourceMethods"] = {
-                verb: _method_view(method) if embedded else {} for verb, method in methods.items()
-            }
-    return body
-
-
-def _method_view(method: Definition) -> Definition:
-    seen = _without_none(method)
-    if seen.get("methodIntegration"):
-        seen["methodIntegration"] = _integration_view(seen["methodIntegration"])
-    responses = seen.pop("methodResponses", None)
-    if responses:
-        seen["methodResponses"] = {status: _without_none(response) for status, response in responses.items()}
-    return seen
+def without_unset(value: Any, name: str = "") -> Any:
+    """Without the members that are not set, which AWS leaves out at every depth, except in the caller's own maps."""
+    if isinstance(value, list):
+        return [without_unset(one) for one in value]
+    if not isinstance(value, dict) or name in (*MAPS, "tags", "variables"):
+        return value
+    return {k: without_unset(v, k) for k, v in value.items() if v is not None and (v or k not in OPTIONAL)}
 
 
 def check_integration(wanted: Definition) -> None:
-    """What moto takes, or breaks on; the words were seen on AWS."""
+    """Raise Refused for what moto accepts or breaks on; the messages were seen on AWS."""
     if wanted.get("type") in ("AWS", "AWS_PROXY") and not wanted.get("uri"):
         raise _bad_request("Invalid ARN specified in the request")
     timeout = wanted.get("timeoutInMillis")
@@ -669,16 +643,3 @@ def check_integration(wanted: Definition) -> None:
     behavior = wanted.get("passthroughBehavior")
     if behavior is not None and behavior not in ("WHEN_NO_MATCH", "WHEN_NO_TEMPLATES", "NEVER"):
         raise _bad_request("Invalid passthrough behavior specified")  # not seen in AWS's words
-
-
-def _integration_view(integration: Definition) -> Definition:
-    seen = _without_none(integration)
-    if seen.get("integrationResponses"):
-        seen["integrationResponses"] = {
-            status: _integration_response_view(response) for status, response in seen["integrationResponses"].items()
-        }
-    return seen
-
-
-def _integration_response_view(response: Definition) -> Definition:
-    return {k: v for k, v in response.items() if v is not None and (v != {} or k != "responseTemplates")}

@@ -1,7 +1,7 @@
-"""One method request of API Gateway on its way: what came in, what the integration said, what goes out.
+"""One request to API Gateway, as data: what came in, what the integration answered, what goes out.
 
 The words are those of API Gateway's console: method request, integration request, integration response, method
-response. Nothing in here acts; `sandbox.apigateway.gateway` maps and `sandbox.apigateway.integrations` sends.
+response. Nothing here acts: `sandbox.apigateway.gateway` maps, `sandbox.apigateway.integrations` sends.
 """
 
 from __future__ import annotations
@@ -19,28 +19,19 @@ Definition = dict[str, Any]
 """A method or a part of one, in the words of GetMethod."""
 
 TEST_STAGE = "test-invoke-stage"
-LOGGED = 1024  # characters of a body in the execution log, where AWS cuts too
+LOGGED = 1024  # characters of a body in the execution log, as on AWS
 HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
-# Of `$context.identity`: what an unauthenticated caller does not have is empty, as on AWS.
+# Members of `$context.identity` that are empty for an unauthenticated caller, as on AWS.
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-mapping-template-reference.html
 UNKNOWN_OF_CALLER = (
-    "accountId",
-    "apiKey",
-    "apiKeyId",
-    "caller",
-    "cognitoAuthenticationProvider",
-    "cognitoAuthenticationType",
-    "cognitoIdentityId",
-    "cognitoIdentityPoolId",
-    "principalOrgId",
-    "user",
-    "userArn",
-)
+    "accountId", "apiKey", "apiKeyId", "caller", "cognitoAuthenticationProvider", "cognitoAuthenticationType",
+    "cognitoIdentityId", "cognitoIdentityPoolId", "principalOrgId", "user", "userArn",
+)  # fmt: skip
 
 
 class GatewayResponse(Exception):
-    """An answer API Gateway makes up itself instead of the integration.
+    """An answer of API Gateway itself, instead of the integration's.
 
     `reason` is the line of the execution log. Types and texts:
     https://docs.aws.amazon.com/apigateway/latest/developerguide/supported-gateway-response-types.html
@@ -54,14 +45,10 @@ class GatewayResponse(Exception):
         self.reason = reason or message
 
 
-def configuration_error(reason: str) -> GatewayResponse:
-    """What is wrong stands in the execution log only; the caller learns nothing (API_CONFIGURATION_ERROR)."""
-    return GatewayResponse(
-        500,
-        "InternalServerErrorException",
-        "Internal server error",
-        f"Execution failed due to configuration error: {reason}",
-    )
+def configuration_error(reason: str, status: int = 500) -> GatewayResponse:
+    """The reason is only in the execution log; the caller does not see it (API_CONFIGURATION_ERROR)."""
+    said = f"Execution failed due to configuration error: {reason}"
+    return GatewayResponse(status, "InternalServerErrorException", "Internal server error", said)
 
 
 @dataclass(frozen=True)
@@ -86,8 +73,20 @@ class Snapshot:
     resources: tuple[Resource, ...]
 
 
+@dataclass(frozen=True)
+class Stage:
+    """A stage as the data plane needs it."""
+
+    name: str
+    snapshot: Snapshot
+    variables: Mapping[str, str]
+    binary_media_types: tuple[str, ...]
+    endpoint_disabled: bool = False
+    has_policy: bool = False
+
+
 class ExecutionLog:
-    """Lines in the manner of API Gateway's execution log; keeps none when there is no one to read them.
+    """The lines of API Gateway's execution log, if somebody will read them.
 
     https://docs.aws.amazon.com/apigateway/latest/developerguide/how-to-test-method.html shows one.
     """
@@ -124,11 +123,9 @@ def grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
 
 @dataclass
 class Call:
-    """One method request: what the client sent and which method it met. `path` is as it came, still quoted."""
+    """One method request: what the client sent, and the method it is for. `path` is still quoted."""
 
-    snapshot: Snapshot
-    stage: str
-    stage_variables: Mapping[str, str]
+    stage: Stage
     resource: Resource
     verb: str
     method: Definition
@@ -138,7 +135,6 @@ class Call:
     headers: list[tuple[str, str]]
     body: bytes
     source_ip: str
-    binary_media_types: tuple[str, ...]
     request_id: str
     extended_id: str
     log: ExecutionLog
@@ -151,10 +147,10 @@ class Call:
 
     @property
     def uri(self) -> str:
-        """The integration's, with its stage variables filled in."""
+        """The URI of the integration, with stage variables filled in."""
         return re.sub(
             r"\$\{stageVariables\.(\w+)\}",
-            lambda found: self.stage_variables.get(found[1], ""),
+            lambda found: self.stage.variables.get(found[1], ""),
             str(self.integration.get("uri") or ""),
         )
 
@@ -164,7 +160,7 @@ class Call:
 
     @property
     def media_type(self) -> str:
-        """Of the request's body; a request without Content-Type counts as JSON."""
+        """The media type of the request's body; without Content-Type it is JSON."""
         return (self.header("Content-Type") or "application/json").split(";")[0].strip().lower()
 
     @property
@@ -173,11 +169,11 @@ class Call:
             kind == "*/*"
             or kind.lower() == self.media_type
             or (kind.endswith("/*") and self.media_type.startswith(kind[:-1].lower()))
-            for kind in self.binary_media_types
+            for kind in self.stage.binary_media_types
         )
 
     def parameters(self) -> dict[str, dict[str, str]]:
-        """As `$input.params()` has them; of a name given twice the last value counts."""
+        """The parameters of `$input.params()`; of a name given twice the last value counts."""
         return {"path": dict(self.path_parameters), "querystring": dict(self.query), "header": dict(self.headers)}
 
     def context(self) -> dict[str, Any]:
@@ -186,29 +182,30 @@ class Call:
         identity = dict.fromkeys(UNKNOWN_OF_CALLER, "")
         identity["sourceIp"] = self.source_ip
         identity["userAgent"] = self.header("User-Agent") or ""
+        api_id, stage = self.stage.snapshot.api_id, self.stage.name
         return {
             "accountId": ACCOUNT,
-            "apiId": self.snapshot.api_id,
+            "apiId": api_id,
             "authorizer": {"principalId": ""},
-            "domainName": f"{self.snapshot.api_id}.execute-api.{self.snapshot.region}.amazonaws.com",
-            "domainPrefix": self.snapshot.api_id,
+            "domainName": f"{api_id}.execute-api.{self.stage.snapshot.region}.amazonaws.com",
+            "domainPrefix": api_id,
             "extendedRequestId": self.extended_id,
             "httpMethod": self.verb,
             "identity": identity,
-            "path": self.path if self.stage == TEST_STAGE else f"/{self.stage}{self.path}",
+            "path": self.path if stage == TEST_STAGE else f"/{stage}{self.path}",
             "protocol": "HTTP/1.1",
             "requestId": self.request_id,
             "requestTime": moment.strftime("%d/%b/%Y:%H:%M:%S +0000"),
             "requestTimeEpoch": int(self.started * 1000),
             "resourceId": self.resource.id,
             "resourcePath": self.resource.path,
-            "stage": self.stage,
+            "stage": stage,
         }
 
 
 @dataclass
 class IntegrationRequest:
-    """What is sent on; the headers' names are in lower case."""
+    """What is sent to the integration; the headers' names are in lower case."""
 
     headers: dict[str, str]
     query: dict[str, str]
@@ -217,7 +214,7 @@ class IntegrationRequest:
 
 @dataclass
 class IntegrationResponse:
-    """What comes back. `selector` is what selection patterns are matched with; None: no error."""
+    """What the integration answers. Selection patterns are matched with `selector`; it is None without an error."""
 
     status: int
     body: bytes
@@ -227,7 +224,7 @@ class IntegrationResponse:
 
 @dataclass
 class Reply:
-    """The method response on its way to the client."""
+    """The method response for the client."""
 
     status: int
     body: bytes

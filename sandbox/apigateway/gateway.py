@@ -1,18 +1,17 @@
 """API Gateway REST: what a deployed API answers, and TestInvokeMethod.
 
 moto keeps the definitions (APIs, resources, methods, integrations, deployments, stages) and serves none of them. This
-layer sits in front: it routes a request through the snapshot of a deployment, maps it, runs the integration
-(`sandbox.apigateway.integrations`) and maps the answer; control-plane calls go to `sandbox.apigateway.apis`.
+layer routes a request through the snapshot of a deployment, maps it, runs the integration
+(`sandbox.apigateway.integrations`) and maps the answer. Control-plane calls go to `sandbox.apigateway.apis`.
 
-What is not simulated is answered 501 with a sentence that names it: HTTP and VPC integrations, AWS services other
-than Lambda and SQS, authorizers, API keys, request validators, resource policies, template constructs outside
-`sandbox.apigateway.templates`.
+Not simulated, and answered 501 with a sentence that names it: HTTP and VPC integrations, AWS services other
+than Lambda and SQS, authorizers, API keys, request validators, resource policies, binary bodies, template constructs
+outside `sandbox.apigateway.templates`.
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import re
 import secrets
@@ -28,7 +27,6 @@ from sandbox.apigateway import templates
 from sandbox.apigateway.apis import Apis, Caller
 from sandbox.apigateway.execution import (
     HEADER_NAME,
-    TEST_STAGE,
     Call,
     Definition,
     ExecutionLog,
@@ -55,7 +53,7 @@ HOP_BY_HOP = frozenset({"connection", "content-length", "transfer-encoding", "ke
 
 
 class Gateway:
-    """API Gateway in front of moto: `serve` for its users, `handle` for its owners."""
+    """API Gateway in front of moto: `serve` answers an API's users, `handle` its owners."""
 
     def __init__(self, backend: Backend, functions: Functions) -> None:
         self._backend = backend
@@ -70,7 +68,7 @@ class Gateway:
         return None
 
     def handle(self, operation: Operation) -> Response | None:
-        """The answer to a call of the control plane; None for what moto answers well. Raises Refused, NotSimulated."""
+        """The answer to a control-plane call; None for what moto can answer. Raises Refused, NotSimulated."""
         caller = Caller(self._backend, operation)
         return self._test(caller) if operation.name == "TestInvokeMethod" else self._apis.handle(caller)
 
@@ -88,13 +86,13 @@ class Gateway:
             ("x-amzn-RequestId", request_id),
             ("x-amz-apigw-id", extended_id),
             ("X-Amzn-Trace-Id", _trace_id()),
-            # WSGI wants UTF-8 dressed as latin-1.
+            # WSGI wants UTF-8 decoded as latin-1.
             *((name, value.encode("utf-8", "replace").decode("latin-1")) for name, value in reply.headers),
         ]
         return Response(reply.body, status=reply.status, headers=headers)
 
     def _receive(self, request: Request, request_id: str, extended_id: str) -> Call:
-        # The path as it was sent: in the decoded one, %2F can no longer be told from a slash.
+        # The path as it was sent: in the decoded one, %2F looks like a slash.
         parts = SERVED.fullmatch(request.environ["RAW_URI"].partition("?")[0])
         if parts is None:
             raise _missing_token()
@@ -114,9 +112,7 @@ class Gateway:
         _check_authorization(method, request)
         query = request.query_string.decode("latin-1")
         return Call(
-            snapshot=stage.snapshot,
-            stage=stage_name,
-            stage_variables=stage.variables,
+            stage=stage,
             resource=resource,
             verb=request.method,
             method=method,
@@ -126,7 +122,6 @@ class Gateway:
             headers=list(request.headers.items()),
             body=body,
             source_ip=request.remote_addr or "127.0.0.1",
-            binary_media_types=stage.binary_media_types,
             request_id=request_id,
             extended_id=extended_id,
             log=ExecutionLog(kept=False),
@@ -137,13 +132,14 @@ class Gateway:
     def _test(self, caller: Caller) -> Response:
         """https://docs.aws.amazon.com/apigateway/latest/api/API_TestInvokeMethod.html
 
-        The definition as it stands now, deployed or not, without authorization. Outside the control plane's lock:
-        the function may run for as long as it likes.
+        Runs the present definition, deployed or not, without authorization. It does not hold the control plane's lock,
+        since the function may run for long.
         """
         asked, text = caller.document, caller.operation.text
         verb = text("http_method")
-        snapshot, binary_media_types = self._apis.as_it_stands(caller, caller.api)
-        resource = next((item for item in snapshot.resources if item.id == text("resource_id")), None)
+        variables = {name: str(value) for name, value in (asked.get("stageVariables") or {}).items()}
+        stage = self._apis.as_it_stands(caller, variables)
+        resource = next((item for item in stage.snapshot.resources if item.id == text("resource_id")), None)
         if resource is None:
             raise Refused(404, "NotFoundException", "Invalid Resource identifier specified")
         method = resource.methods.get(verb)
@@ -155,9 +151,7 @@ class Gateway:
             headers += [(name, value) for value in values]
         log = ExecutionLog(kept=True)
         call = Call(
-            snapshot=snapshot,
-            stage=TEST_STAGE,
-            stage_variables={name: str(value) for name, value in (asked.get("stageVariables") or {}).items()},
+            stage=stage,
             resource=resource,
             verb=verb,
             method=method,
@@ -167,7 +161,6 @@ class Gateway:
             headers=[(name, str(value)) for name, value in headers],
             body=str(asked.get("body") or "").encode("utf-8", "replace"),
             source_ip="test-invoke-source-ip",
-            binary_media_types=binary_media_types,
             request_id=str(uuid.uuid4()),
             extended_id=_extended_id(),
             log=log,
@@ -203,6 +196,9 @@ class Gateway:
             raise configuration_error("No integration defined for method")
         if call.method.get("requestValidatorId"):
             raise NotSimulated("The sandbox does not run request validators.")
+        responses = (call.integration.get("integrationResponses") or {}).values()
+        if call.binary or "CONVERT_TO_BINARY" in [one.get("contentHandling") for one in (call.integration, *responses)]:
+            raise NotSimulated("The sandbox does not carry binary bodies.")
         log = call.log
         log("Method request path: {}", call.path_parameters)
         log("Method request query string: {}", dict(call.query))
@@ -224,7 +220,7 @@ class Gateway:
             log("Method response body after transformations: {}", reply.body)
         else:
             raise NotSimulated(f"The sandbox does not run integrations of type {kind}.")
-        # In one line, whatever a client or a function put into it.
+        # A header is one line, whatever a client or a function put into it.
         reply.headers = [
             (name, re.sub(r"[\x00-\x08\x0a-\x1f\x7f]+", " ", value))
             for name, value in reply.headers
@@ -243,7 +239,7 @@ def _forbidden() -> GatewayResponse:
 
 
 def _own_reply(status: int, error_type: str, message: str) -> Reply:
-    """What API Gateway says itself, instead of the integration."""
+    """An answer of API Gateway itself."""
     body = json.dumps({"message": message}, separators=(",", ":")).encode()
     return Reply(status, body, [("Content-Type", "application/json"), ("x-amzn-ErrorType", error_type)])
 
@@ -260,7 +256,7 @@ def _trace_id() -> str:
 
 
 def _match(resource: Resource, path: str) -> dict[str, str] | None:
-    """The path parameters, decoded, when the path fits the resource; None when it does not."""
+    """The decoded path parameters if the path matches the resource, else None."""
     segments = [unquote(segment) for segment in path.split("/") if segment]
     parameters: dict[str, str] = {}
     for position, part in enumerate(resource.segments):
@@ -281,9 +277,9 @@ def _specificity(resource: Resource) -> list[int]:
 
 
 def _route(snapshot: Snapshot, path: str) -> tuple[Resource, dict[str, str]]:
-    """The most specific resource, whether it has the verb or not: AWS does not look for a second best.
+    """The most specific resource, whether it has the verb or not: AWS does not try another one.
 
-    A slash at the end of the path does not count.
+    A slash at the end of the path does not matter.
     """
     for resource in sorted(snapshot.resources, key=_specificity):
         if resource.methods and (parameters := _match(resource, path)) is not None:
@@ -321,19 +317,13 @@ def _integration_request(call: Call) -> IntegrationRequest:
 
 def _request_body(call: Call) -> bytes:
     """https://docs.aws.amazon.com/apigateway/latest/developerguide/integration-passthrough-behaviors.html"""
-    body = call.body
-    handling = call.integration.get("contentHandling")
-    if handling == "CONVERT_TO_TEXT" and call.binary:
-        body = base64.b64encode(body)
-    elif handling == "CONVERT_TO_BINARY" and not call.binary:
-        body = _from_base64(body)
     by_type = {kind.lower(): text for kind, text in (call.integration.get("requestTemplates") or {}).items()}
     if call.media_type in by_type:
-        return _render(by_type[call.media_type], call, body)
+        return _render(by_type[call.media_type], call, call.body)
     behaviour = call.integration.get("passthroughBehavior") or "WHEN_NO_MATCH"
     if behaviour == "NEVER" or (behaviour == "WHEN_NO_TEMPLATES" and by_type):
         raise GatewayResponse(415, "UnsupportedMediaTypeException", "Unsupported Media Type")
-    return body
+    return call.body
 
 
 def _method_response(call: Call, response: IntegrationResponse) -> Reply:
@@ -343,8 +333,6 @@ def _method_response(call: Call, response: IntegrationResponse) -> Reply:
         raise configuration_error("Output mapping refers to an invalid method response: " + status)
     media_type, template = _response_template(call, chosen.get("responseTemplates") or {})
     body = _render(template, call, response.body)
-    if chosen.get("contentHandling") == "CONVERT_TO_BINARY":
-        body = _from_base64(body)
     headers = []
     for target, expression in (chosen.get("responseParameters") or {}).items():
         name = target.removeprefix("method.response.header.")
@@ -360,7 +348,7 @@ def _method_response(call: Call, response: IntegrationResponse) -> Reply:
 
 
 def _chosen(call: Call, response: IntegrationResponse) -> Definition:
-    """The integration response whose pattern selects, else the default one, which has none."""
+    """The integration response whose pattern matches, else the default one, which has no pattern."""
     defined: list[Definition] = list((call.integration.get("integrationResponses") or {}).values())
     selector = response.selector
     for one in defined:
@@ -380,14 +368,14 @@ def _selects(pattern: str, value: str) -> bool:
 
 
 def _response_template(call: Call, by_type: Mapping[str, str | None]) -> tuple[str, str | None]:
-    """Content type and template: the type the client accepts, else JSON, else the first."""
+    """Content type and template: a type that the client accepts, else JSON, else the first."""
     accepted = [part.split(";")[0].strip().lower() for part in (call.header("Accept") or "").split(",")]
     chosen = next((kind for kind in [*accepted, "application/json", *by_type] if kind in by_type), "application/json")
     return chosen, by_type.get(chosen)
 
 
 def _render(template: str | None, call: Call, body: bytes) -> bytes:
-    """The body through the template; an empty one leaves it as it is."""
+    """The body, put through the template if there is one."""
     if not template:
         return body
     try:
@@ -396,22 +384,15 @@ def _render(template: str | None, call: Call, body: bytes) -> bytes:
             body=body.decode("utf-8", "replace"),
             params=call.parameters(),
             context=call.context(),
-            stage_variables=call.stage_variables,
+            stage_variables=call.stage.variables,
         )
     except templates.TemplateError as error:
         raise configuration_error(f"Unable to transform: {error}") from None
     return rendered.encode("utf-8", "replace")
 
 
-def _from_base64(body: bytes) -> bytes:
-    try:
-        return base64.b64decode(body, validate=True)
-    except binascii.Error:
-        raise configuration_error("Unable to base64 decode the body.") from None
-
-
 def _source(expression: str, call: Call, response: IntegrationResponse | None = None) -> str | None:
-    """The value of a parameter mapping's right side; None when there is none.
+    """The value of a parameter mapping's right side, or None.
 
     https://docs.aws.amazon.com/apigateway/latest/developerguide/request-response-data-mappings.html
     """
@@ -422,7 +403,7 @@ def _source(expression: str, call: Call, response: IntegrationResponse | None = 
         "method.request.querystring.": dict(call.query).get,
         "method.request.path.": call.path_parameters.get,
         "method.request.body": lambda path: _in_body(call.body, path),
-        "stageVariables.": call.stage_variables.get,
+        "stageVariables.": call.stage.variables.get,
         "context.": lambda path: _in_context(call, path),
     }
     if response is not None:
@@ -436,7 +417,7 @@ def _source(expression: str, call: Call, response: IntegrationResponse | None = 
 
 
 def _in_body(body: bytes, path: str) -> str:
-    """The whole body, or what stands in it at a JSONPath without its `$`."""
+    """The whole body, or its value at a JSONPath without the `$`."""
     text = body.decode("utf-8", "replace")
     return templates.as_text(templates.in_body(text, f"${path}")) if path else text
 

@@ -1,6 +1,6 @@
-"""What stands behind a method of API Gateway: Lambda functions, SQS queues and MOCK, and the roles to reach them with.
+"""The integrations of API Gateway: Lambda functions, SQS queues and MOCK, and the roles that call them.
 
-HTTP and VPC integrations and AWS services other than Lambda and SQS are not simulated, and are refused by name.
+HTTP and VPC integrations, and AWS services other than Lambda and SQS, are not simulated and are refused by name.
 """
 
 from __future__ import annotations
@@ -40,17 +40,13 @@ GATEWAY = "apigateway.amazonaws.com"
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-execution-service-limits-table.html
 DEFAULT_TIMEOUT_MS = 29_000
 
-# The name of API Gateway's sessions, as it stands in SQS's refusals (field reports).
+# The name of API Gateway's sessions in SQS's refusals (field reports).
 SESSION = "BackplaneAssumeRoleSession"
 
 # The members of SendMessageResult, in the order of API Gateway's JSON; those without a value are null.
 SEND_MESSAGE_RESULT = (
-    "MD5OfMessageAttributes",
-    "MD5OfMessageBody",
-    "MD5OfMessageSystemAttributes",
-    "MessageId",
-    "SequenceNumber",
-)
+    "MD5OfMessageAttributes", "MD5OfMessageBody", "MD5OfMessageSystemAttributes", "MessageId", "SequenceNumber",
+)  # fmt: skip
 
 # arn:aws:apigateway:region:lambda:path/2015-03-31/functions/{function's ARN}/invocations
 FUNCTION_URI = re.compile(
@@ -58,7 +54,7 @@ FUNCTION_URI = re.compile(
     r"(arn:[\w-]+:lambda:[\w-]+:\d{12}:function:[\w$-]+(?::[\w$-]+)?)/invocations"
 )
 # arn:aws:apigateway:region:sqs:path/{account}/{queue}
-QUEUE_URI = re.compile(r"arn:([\w-]+):apigateway:([\w-]+):sqs:path//?(\d{12})/([\w-]+(?:\.fifo)?)")
+QUEUE_URI = re.compile(r"arn:([\w-]+):apigateway:([\w-]+):sqs:path//?(\d{12})/([\w-]+)")
 
 
 @dataclass(frozen=True)
@@ -111,14 +107,9 @@ class Integrations:
         try:
             if result.function_error:
                 raise ValueError(result.function_error)
-            return _proxy_reply(result.payload, binary=bool(call.binary_media_types))
+            return _proxy_reply(result.payload, binary=bool(call.stage.binary_media_types))
         except (TypeError, ValueError, AttributeError, OverflowError):
-            raise GatewayResponse(
-                502,
-                "InternalServerErrorException",
-                "Internal server error",
-                "Execution failed due to configuration error: Malformed Lambda proxy response",
-            ) from None
+            raise configuration_error("Malformed Lambda proxy response", 502) from None
 
     def _lambda(self, call: Call, function: str, request: IntegrationRequest) -> IntegrationResponse:
         """https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-custom-integrations.html"""
@@ -128,8 +119,8 @@ class Integrations:
         try:
             parse_json(payload)
         except ValueError as error:
-            # Lambda refuses it with InvalidRequestContentException. Status and first words are from field reports;
-            # the rest is ours, since AWS's shows the state of its own (Java) parser.
+            # Lambda refuses it with InvalidRequestContentException. Status and first words are from field reports; the
+            # rest is ours, since AWS quotes its own (Java) parser.
             raise GatewayResponse(
                 400,
                 "BadRequestException",
@@ -152,10 +143,10 @@ class Integrations:
             trusted = self._permissions.trusts(credentials, GATEWAY)
             may = trusted and self._permissions.allows(credentials, "lambda:InvokeFunction", function)
         else:
-            snapshot = call.snapshot
-            place = f"{snapshot.api_id}/{call.stage}/{call.verb}/{call.resource.path.lstrip('/')}"
+            snapshot = call.stage.snapshot
+            place = f"{snapshot.api_id}/{call.stage.name}/{call.verb}/{call.resource.path.lstrip('/')}"
             source = f"arn:{partition}:execute-api:{snapshot.region}:{ACCOUNT}:{place}"
-            # AWS refuses so for a function that is gone as well: its policy went with it.
+            # AWS answers this for a deleted function, too: its policy is gone.
             may = self._permissions.invokes(GATEWAY, FunctionName.parse(name, region), source)
         if not may:
             raise configuration_error("Invalid permissions on Lambda function")
@@ -169,7 +160,7 @@ class Integrations:
             except BaseException as error:
                 invocation.set_exception(error)
 
-        # In a thread of its own, which goes on behind a call that timed out, as the function does on AWS.
+        # In a thread of its own: the function goes on after the call has timed out, as on AWS.
         threading.Thread(target=invoke, name="gateway-invoke", daemon=True).start()
         try:
             result = invocation.result(limit)
@@ -178,12 +169,8 @@ class Integrations:
         except Refused as refused:
             raise configuration_error(f"Lambda answered with status {refused.words.status}") from None
         except futures.TimeoutError:
-            raise GatewayResponse(
-                504,
-                "InternalServerErrorException",
-                "Endpoint request timed out",
-                "Execution failed due to a timeout error",
-            ) from None
+            said, reason = "Endpoint request timed out", "Execution failed due to a timeout error"
+            raise GatewayResponse(504, "InternalServerErrorException", said, reason) from None
         return result
 
     # -- SQS
@@ -201,14 +188,14 @@ class Integrations:
         return self._sqs_by_query(queue, credentials, request)
 
     def _sqs_by_query(self, queue: Queue, credentials: str | None, request: IntegrationRequest) -> IntegrationResponse:
-        """The query protocol; SQS answers XML, of which API Gateway makes JSON."""
+        """The query protocol; SQS answers XML, which API Gateway turns into JSON."""
         form = list(request.query.items())
         if request.headers.get("content-type", "").split(";")[0].strip().lower() == FORM:
             form.extend(parse_qsl(request.body.decode("utf-8", "replace"), keep_blank_values=True, errors="replace"))
         fields = dict(form)
         action = fields.get("Action")
         if not action:
-            # A forgotten Content-Type header ends here; SQS answers with an element and no words (field reports).
+            # The Content-Type header was forgotten; SQS answers an element without a message (field reports).
             return _sqs_response(404, b"<UnknownOperationException/>", "application/xml")
         if action != "SendMessage":
             raise NotSimulated(f"The sandbox lets API Gateway send messages to SQS; it does not do {action}.")
@@ -216,26 +203,21 @@ class Integrations:
         if refused is not None:
             return _sqs_error(403, "AccessDenied", refused)
         try:
-            answer = self._backend.call(
-                "sqs",
-                "POST",
-                f"/{queue.account}/{queue.name}",
-                headers={"Content-Type": FORM},
-                body=urlencode(form, errors="replace").encode(),
-                region=queue.region,
-            )
+            path, sent = f"/{queue.account}/{queue.name}", urlencode(form, errors="replace").encode()
+            headers = {"Content-Type": FORM}
+            answer = self._backend.call("sqs", "POST", path, headers=headers, body=sent, region=queue.region)
             tree = ElementTree.fromstring(answer.body)
         except Exception as error:
-            # moto breaks on fields it does not expect, such as half a message attribute.
+            # moto breaks on unexpected fields, such as half a message attribute.
             return _sqs_error(400, "InvalidParameterValue", f"The sandbox's SQS could not read this: {error}")
         if not answer.ok:
             fault = _element(tree, "Type") or "Sender"
             return _sqs_error(answer.status, _element(tree, "Code"), _element(tree, "Message"), fault)
-        sent = {
+        told = {
             "ResponseMetadata": {"RequestId": str(uuid.uuid4())},
             "SendMessageResult": {name: _element(tree, name) or None for name in SEND_MESSAGE_RESULT},
         }
-        return _sqs_response(200, _compact({"SendMessageResponse": sent}), "application/json")
+        return _sqs_response(200, _compact({"SendMessageResponse": told}), "application/json")
 
     def _sqs_by_json(self, queue: Queue, credentials: str | None, request: IntegrationRequest) -> IntegrationResponse:
         """The JSON protocol: the action is in X-Amz-Target and the queue in the body's QueueUrl."""
@@ -250,33 +232,27 @@ class Integrations:
         if not isinstance(sent, dict):
             return _sqs_fault(400, "com.amazon.coral.service#SerializationException")
         named = [part for part in str(sent.get("QueueUrl") or "").split("/") if part]
-        if len(named) >= 2 and re.fullmatch(r"\d{12}", named[-2]) and re.fullmatch(r"[\w-]+(\.fifo)?", named[-1]):
+        if len(named) >= 2 and re.fullmatch(r"\d{12}", named[-2]) and re.fullmatch(r"[\w-]+", named[-1]):
             queue = Queue(queue.partition, queue.region, named[-2], named[-1])
         refused = self._refusal(credentials, f"sqs:{action}", queue)
         if refused is not None:
             return _sqs_fault(403, "com.amazon.coral.service#AccessDeniedException", Message=refused)
         try:
-            answer = self._backend.call(
-                "sqs",
-                "POST",
-                "/",
-                headers={"Content-Type": request.headers.get("content-type") or AMZ_JSON, "X-Amz-Target": target},
-                body=request.body,
-                region=queue.region,
-            )
+            headers = {"Content-Type": request.headers.get("content-type") or AMZ_JSON, "X-Amz-Target": target}
+            answer = self._backend.call("sqs", "POST", "/", headers=headers, body=request.body, region=queue.region)
         except Exception:
-            # moto breaks on members of a wrong type, which SQS refuses while it reads them.
+            # moto breaks on members of a wrong type, which SQS refuses while it parses them.
             return _sqs_fault(400, "com.amazon.coral.service#SerializationException")
         return _sqs_response(answer.status, answer.body, AMZ_JSON)
 
     def _refusal(self, role_arn: str | None, action: str, queue: Queue) -> str | None:
-        """SQS's words where neither the role's policies nor the queue's allow it; without a role only the queue's."""
+        """SQS's refusal if neither the role's policies nor the queue's allow it; without a role only the queue's do."""
         who = Principal.of_role(role_arn, SESSION) if role_arn else Principal()
         return self._permissions.refusal(who, Need(action, queue.arn))
 
 
 def _element(tree: ElementTree.Element, name: str) -> str:
-    """The text of the first element of this name, whatever its namespace; empty where there is none."""
+    """The text of the first element of this name, in any namespace; empty if there is none."""
     return next(iter(texts(tree, name)), "").strip()
 
 
@@ -293,7 +269,7 @@ def _mock(body: bytes) -> IntegrationResponse:
 
 
 def _member(payload: bytes, name: str) -> str:
-    """A text in a JSON object; empty where there is none."""
+    """A text member of a JSON object; empty if there is none."""
     try:
         parsed = parse_json(payload)
     except ValueError:
@@ -307,10 +283,6 @@ def _proxy_event(call: Call) -> dict[str, Any]:
     context = call.context()
     context.pop("authorizer")
     context["identity"] = {name: value or None for name, value in context["identity"].items()}
-    if call.binary:
-        body: str | None = base64.b64encode(call.body).decode()
-    else:
-        body = call.body.decode("utf-8", "replace") if call.body else None
     return {
         "resource": call.resource.path,
         "path": unquote(call.path),
@@ -320,15 +292,15 @@ def _proxy_event(call: Call) -> dict[str, Any]:
         "queryStringParameters": dict(call.query) or None,
         "multiValueQueryStringParameters": grouped(call.query) or None,
         "pathParameters": dict(call.path_parameters) or None,
-        "stageVariables": dict(call.stage_variables) or None,
+        "stageVariables": dict(call.stage.variables) or None,
         "requestContext": context,
-        "body": body,
-        "isBase64Encoded": call.binary,
+        "body": call.body.decode("utf-8", "replace") if call.body else None,
+        "isBase64Encoded": False,
     }
 
 
 def _proxy_reply(payload: bytes, binary: bool) -> Reply:
-    """What a function behind a proxy integration answered; an error of whatever kind where it is malformed."""
+    """The answer of a function behind a proxy integration. Raises various errors if it is malformed."""
     answer = parse_json(payload)
     known = {"statusCode", "headers", "multiValueHeaders", "body", "isBase64Encoded"}
     if not isinstance(answer, dict) or not known.issuperset(answer):
@@ -362,11 +334,11 @@ def _sqs_response(status: int, body: bytes, content_type: str) -> IntegrationRes
 
 
 def _sqs_error(status: int, code: str, message: str, fault: str = "Sender") -> IntegrationResponse:
-    """In the query protocol, as API Gateway turns it into JSON."""
+    """An error of the query protocol, in API Gateway's JSON."""
     error = {"Code": code, "Message": message, "Type": fault}
     return _sqs_response(status, _compact({"Error": error, "RequestId": str(uuid.uuid4())}), "application/json")
 
 
 def _sqs_fault(status: int, kind: str, **words: str) -> IntegrationResponse:
-    """In the JSON protocol."""
+    """An error of the JSON protocol."""
     return _sqs_response(status, json.dumps({"__type": kind, **words}).encode(), AMZ_JSON)

@@ -1,17 +1,17 @@
 """Mapping templates: the part of the Velocity language that API Gateway documents, and no more.
 
-Ours and strict. airspeed, the Velocity library on PyPI that is kept, prints what it does not know as text and looks
-names up as Python attributes; here a construct outside the list below raises `UnknownConstruct`, because a template
-that is silently wrong on this machine teaches something untrue about AWS.
+A construct outside the list below raises `UnknownConstruct`: a template that is silently wrong here would teach
+something untrue about AWS. airspeed, the maintained Velocity library on PyPI, prints what it does not know as text and
+looks names up as Python attributes.
 
 Known: text, `##` and `#* *#` comments, `#set`, `#if`/`#elseif`/`#else`/`#end`, `#foreach` with `$foreach.index`,
 `count`, `hasNext`, `first`, `last`; the variables and functions of
 https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-mapping-template-reference.html
 (`$input`, `$util`, `$context`, `$stageVariables`); the Java methods in `METHODS`.
 Not known: macros, `#parse`, `#include`, `#define`, `#evaluate`, `#stop`, `#break`, `$context.requestOverride` and
-`responseOverride`, `$velocityCount`, groups in replacements, JSONPath filters, slices and `..`.
-Simplified: white space around directives (Velocity has more rules than "a directive that ends a line takes the line
-break with it"), which JSON and form bodies do not see.
+`responseOverride`, `$velocityCount`, division, groups in replacements, JSONPath filters, slices and `..`.
+Simplified: white space around directives. Velocity has more rules than the one here, that a directive at the end of a
+line swallows the line break; in JSON and form bodies that makes no difference.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ Value = Any
 """What a template computes with: str, int, float, bool, None, list and dict, and what API Gateway gives it."""
 
 MAX_OUTPUT = 10 * 1024 * 1024
-"""Bytes, API Gateway's payload quota: a template that grows beyond it is stopped here, not by this machine's memory."""
+"""Bytes, API Gateway's payload quota; a template that writes more is stopped."""
 
 MAX_DEPTH = 50
-"""Of nested directives, parentheses and JSON: far above any real template, far below Python's recursion limit."""
+"""Of directives and parentheses: far above any real template, far below Python's recursion limit."""
 
 MISSING: Value = object()
-"""Marks a path that leads nowhere, which is not the same as a JSON null."""
+"""The value of a path that leads nowhere, which is not a JSON null."""
 
 
 class UnknownConstruct(NotSimulated):
-    """A construct this evaluator does not know; the text is one sentence naming it."""
+    """A construct that this evaluator does not know; the text is one sentence that names it."""
 
 
 class TemplateError(Exception):
-    """A template that AWS would refuse or fail on too: a syntax error, a null where a text is needed."""
+    """A template that would fail on AWS, too: a syntax error, a null where a text is needed."""
 
 
 def unknown(what: str) -> UnknownConstruct:
@@ -59,7 +59,7 @@ def unknown(what: str) -> UnknownConstruct:
 
 
 def to_json(value: Value) -> str:
-    """Compact, the way `$input.json` writes it."""
+    """Compact JSON, as `$input.json` writes it."""
     try:
         return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
     except (RecursionError, TypeError) as error:
@@ -74,7 +74,7 @@ _STEP = re.compile(
 
 
 def json_path(document: Value, path: str) -> Value:
-    """The value at a JSONPath made of names, quoted names, indexes and `*`; MISSING where the path leads nowhere."""
+    """The value at a JSONPath of names, quoted names, indexes and `*`; MISSING if the path leads nowhere."""
     # Jayway's JsonPath, which API Gateway uses, reads a path without `$` as if it began with `$.`
     path = path if path.startswith("$") else f"$.{path}"
     position, values, many = 1, [document], False
@@ -99,11 +99,11 @@ def json_path(document: Value, path: str) -> Value:
 
 
 def in_body(body: str, path: str) -> Value:
-    """What stands in a body at a JSONPath.
+    """The value in a body at a JSONPath.
 
-    A body that is not JSON counts as one JSON string: `$input.json('$')` on form data is the published way to hand it
-    to a function (field reports; AWS does not document it). A path that leads nowhere is an empty text on AWS
-    (recalled, not documented).
+    A body that is not JSON counts as one JSON string: `$input.json('$')` is the published way to pass form data to a
+    function (field reports; AWS does not document it). A path that leads nowhere gives an empty text on AWS (recalled,
+    not documented).
     """
     try:
         document = parse_json(body) if body.strip() else {}
@@ -114,7 +114,7 @@ def in_body(body: str, path: str) -> Value:
 
 
 def as_text(value: Value) -> str:
-    """How Java prints it: maps as {a=1}, lists as JSON (json-smart's JSONArray; inferred from the library)."""
+    """The value as Java prints it: maps as {a=1}, lists as JSON (inferred from json-smart's JSONArray)."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, Mapping):
@@ -123,16 +123,9 @@ def as_text(value: Value) -> str:
 
 
 _SHORT = {
-    "\b": "\\b",
-    "\n": "\\n",
-    "\t": "\\t",
-    "\f": "\\f",
-    "\r": "\\r",
-    "'": "\\'",
-    '"': '\\"',
-    "\\": "\\\\",
-    "/": "\\/",
-}
+    "\b": "\\b", "\n": "\\n", "\t": "\\t", "\f": "\\f", "\r": "\\r",
+    "'": "\\'", '"': '\\"', "\\": "\\\\", "/": "\\/",
+}  # fmt: skip
 
 
 def escape_javascript(text: str) -> str:
@@ -186,13 +179,6 @@ def _replace_all(text: str, pattern: str, by: str) -> str:
     return _regex(pattern).sub(lambda _: by, text)
 
 
-def _split(text: str, pattern: str) -> list[str]:
-    parts = [part or "" for part in _regex(pattern).split(text)]
-    while len(parts) > 1 and not parts[-1]:  # Java drops trailing empty parts
-        parts.pop()
-    return parts
-
-
 def _substring(text: str, begin: int, end: int | None = None) -> str:
     stop = len(text) if end is None else end
     if not 0 <= begin <= stop <= len(text):
@@ -206,16 +192,6 @@ def _item(values: list[Value], index: int) -> Value:
     return values[index]
 
 
-def _add(values: list[Value], value: Value) -> bool:
-    values.append(value)
-    return True
-
-
-def _put(values: dict[str, Value], key: Value, value: Value) -> Value:
-    previous, values[as_text(key)] = values.get(as_text(key)), value
-    return previous
-
-
 OF_ANY: dict[str, Callable[..., Value]] = {"toString": as_text, "equals": lambda value, other: bool(value == other)}
 
 METHODS: dict[type, dict[str, Callable[..., Value]]] = {
@@ -224,7 +200,6 @@ METHODS: dict[type, dict[str, Callable[..., Value]]] = {
         "replaceAll": _replace_all,
         "replace": str.replace,
         "matches": lambda text, pattern: _regex(pattern).fullmatch(text) is not None,
-        "split": _split,
         "substring": _substring,
         "length": len,
         "trim": str.strip,
@@ -233,7 +208,6 @@ METHODS: dict[type, dict[str, Callable[..., Value]]] = {
         "contains": lambda text, part: part in text,
         "startsWith": lambda text, part: text.startswith(part),
         "endsWith": lambda text, part: text.endswith(part),
-        "indexOf": lambda text, part: text.find(part),
         "isEmpty": lambda text: not text,
     },
     list: {
@@ -241,18 +215,14 @@ METHODS: dict[type, dict[str, Callable[..., Value]]] = {
         "get": _item,
         "isEmpty": lambda values: not values,
         "contains": lambda values, value: value in values,
-        "add": _add,
         "toString": as_text,
     },
     dict: {
         "size": len,
         "get": lambda values, key: values.get(as_text(key)),
-        "put": _put,
         "isEmpty": lambda values: not values,
         "containsKey": lambda values, key: as_text(key) in values,
         "keySet": list,
-        "values": lambda values: list(values.values()),
-        "entrySet": lambda values: [{"key": key, "value": value} for key, value in values.items()],
         "toString": as_text,
     },
     int: OF_ANY,
@@ -266,17 +236,20 @@ METHODS: dict[type, dict[str, Callable[..., Value]]] = {
 
 @dataclass(frozen=True)
 class Given:
-    """`$input`, `$util`, `$context` with its branches, `$stageVariables`: what is not in it is not known to the
-    sandbox, which is not the same as empty, unless ``otherwise`` says what it is."""
+    """`$input`, `$util`, `$context` and its branches, `$stageVariables`. A member that is not here is unknown to the
+    sandbox, not empty, unless ``otherwise`` gives its value."""
 
     members: Mapping[str, Value] = field(default_factory=dict)
     methods: Mapping[str, Callable[..., Value]] = field(default_factory=dict)
     otherwise: Value = MISSING
 
 
+GIVEN = ("input", "util", "context", "stageVariables")
+
+
 def _input(body: str, params: Mapping[str, Mapping[str, str]]) -> Given:
     def one_or_all(name: str | None = None) -> Value:
-        """All parameters, or the one called so: path before query string before header, as AWS documents it."""
+        """All parameters, or one by its name: from the path, else the query string, else the headers, as on AWS."""
         if name is None:
             return {place: dict(params.get(place, {})) for place in ("path", "querystring", "header")}
         for place in ("path", "querystring"):
@@ -301,7 +274,7 @@ def _context(value: Value) -> Value:
 
 
 class Run:
-    """One evaluation: its variables, and how much it has written."""
+    """One evaluation: its variables, and the number of characters written."""
 
     def __init__(self, variables: dict[str, Value]) -> None:
         self.variables = variables
@@ -327,7 +300,7 @@ Code = Callable[[Run], Value]
 
 @dataclass(frozen=True)
 class Reference:
-    """`$name` and what follows it: properties, indexes and calls, each with what it is about."""
+    """`$name` and what follows: properties, indexes and calls."""
 
     name: str
     steps: tuple[tuple[str, Any], ...]
@@ -356,7 +329,7 @@ class Reference:
 
     def write(self, run: Run) -> str:
         value = self(run)
-        # Velocity prints a reference without a value as it stands in the template.
+        # Velocity prints a reference without a value as it is written in the template.
         return as_text(value) if value is not None else "" if self.quiet else self.image
 
     def _member(self, value: Value, name: str) -> Value:
@@ -381,7 +354,7 @@ class Reference:
         if function is None:
             raise unknown(f"{name}() in {self.image}")
         if None in arguments:
-            return None  # a null argument makes the call fail in Velocity, which then prints the reference
+            return None  # in Velocity the call fails, and the reference is printed
         if methods is UTIL:
             arguments = [as_text(one) for one in arguments]
         try:
@@ -409,22 +382,12 @@ def _equal(left: Value, right: Value) -> bool:
         return bool(left == right)
     if isinstance(left, numbers) and isinstance(right, numbers):
         return left == right
-    # Velocity compares values of different classes by how they print.
+    # Velocity compares values of different classes as text.
     return left is not None and right is not None and as_text(left) == as_text(right)
 
 
-def _divided(left: Any, right: Any) -> Value:
-    if right == 0:
-        return None  # Velocity: a division by zero has no value
-    return int(left / right) if isinstance(left, int) and isinstance(right, int) else left / right
-
-
-def _remainder(left: Any, right: Any) -> Value:
-    return None if right == 0 else left - right * int(left / right)  # the sign is the left side's, as in Java
-
-
 _ARITHMETIC: dict[str, Callable[[Any, Any], Value]] = {
-    "+": operator.add, "-": operator.sub, "*": operator.mul, "/": _divided, "%": _remainder,
+    "+": operator.add, "-": operator.sub, "*": operator.mul,
     "<": operator.lt, ">": operator.gt, "<=": operator.le, ">=": operator.ge,
 }  # fmt: skip
 
@@ -481,12 +444,7 @@ def _loop(variable: str, code: Code, body: tuple[Node, ...]) -> Node:
 
 
 def _assignment(target: Reference, code: Code) -> Node:
-    if any(kind != "property" for kind, _ in target.steps) or target.name in (
-        "input",
-        "util",
-        "context",
-        "stageVariables",
-    ):
+    if any(kind != "property" for kind, _ in target.steps) or target.name in GIVEN:
         raise unknown(f"how to #set {target.image}")
 
     def assign(run: Run) -> str:
@@ -531,7 +489,7 @@ _REFUSED = ("stop", "break", "macro", "parse", "include", "define", "evaluate")
 _WORDS = {"and": "&&", "or": "||", "not": "!", "eq": "==", "ne": "!=", "gt": ">", "lt": "<", "ge": ">=", "le": "<="}
 _CONSTANTS = {"true": True, "false": False, "null": None}
 _LEVELS: tuple[tuple[str, ...], ...] = (
-    ("||",), ("&&",), ("==", "!="), ("<=", ">=", "<", ">"), ("+", "-"), ("*", "/", "%"),
+    ("||",), ("&&",), ("==", "!="), ("<=", ">=", "<", ">"), ("+", "-"), ("*",),
 )  # fmt: skip
 
 
@@ -544,7 +502,7 @@ class _Parser:
     # -- text and directives
 
     def template(self, until: tuple[str, ...] = ()) -> tuple[tuple[Node, ...], str]:
-        """Nodes up to a directive named in `until` (consumed; its name is returned) or the end of the source."""
+        """The nodes up to a directive of `until`, which is consumed and whose name is returned, or to the end."""
         self._deeper()
         nodes: list[Node] = []
         while mark := _MARK.search(self.source, self.position):
@@ -639,11 +597,13 @@ class _Parser:
 
     def _expect(self, mark: str) -> None:
         if not self._takes(mark):
+            if self._takes("/", "%"):
+                raise unknown("division")
             found = self.source[self.position : self.position + 20]
             raise TemplateError(f"Expected {mark} in the template, found: {found!r}")
 
     def _takes(self, *signs: str) -> str | None:
-        """The sign that comes next, or the word that stands for it."""
+        """The next sign, if it is one of these or a word for one."""
         self._space()
         for sign in signs:
             if self.source.startswith(sign, self.position):
@@ -731,7 +691,7 @@ class _Parser:
         return key, self._expression()
 
     def _sequence(self, item: Callable[[], Any], closing: str) -> tuple[Any, ...]:
-        """Items with commas between them, or none."""
+        """Items, separated by commas, up to the closing sign."""
         items: list[Any] = []
         while not self._takes(closing):
             if items:
@@ -747,7 +707,7 @@ class _Parser:
         return reference
 
     def _reference(self, start: int) -> Reference | None:
-        """The reference at the `$` here, or None when the `$` is only a dollar sign."""
+        """The reference at this `$`, or None if it is only a dollar sign."""
         head = re.compile(r"\$(!?)(\{?)([A-Za-z][A-Za-z0-9_-]*)").match(self.source, start)
         if head is None:
             return None

@@ -1,7 +1,7 @@
-"""IAM that bites: a call is held against the policies of the one who signed it, and refused in AWS's words.
+"""IAM enforced: a call is checked against the policies of its caller, and refused in AWS's words.
 
-Sessions of roles (a function's, API Gateway's, anybody's who called AssumeRole) are always held to their policies,
-users where that was asked for. Credentials that IAM never issued are the administrator's, whom nothing is refused.
+Sessions of roles (a function's, API Gateway's, anybody's after AssumeRole) are always held to their policies, users
+only if that was asked for. Credentials that IAM never issued are the administrator's, who may do everything.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from sandbox.protocol.scope import ACCOUNT, as_list
 
 REMEMBERED = 1000
 
-# Of the services whose refusals are not 403.
+# The services whose refusals are not 403.
 # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html
 # https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/CommonErrors.html
 STATUS = {"dynamodb": 400, "logs": 400}
-# Codes without "Exception": IAM, STS and SQS.
+# The services whose codes have no "Exception".
 PLAIN = ("iam", "sts", "sqs")
 
 SESSION = re.compile(r"arn:(?P<partition>[^:]+):sts::(?P<account>\d+):assumed-role/(?P<role>[^/]+)/(?P<session>.+)")
@@ -33,9 +33,9 @@ USER = re.compile(r"arn:[^:]+:iam::\d+:user/(?:.+/)?(?P<user>[^/]+)")
 
 
 class Guard:
-    """The front's gate. ``enforced_users`` are names of IAM users that are held to their policies, "*" for all.
+    """Decides whether a call may pass. ``enforced_users`` are the IAM users who are held to their policies, "*": all.
 
-    ``refusals`` are the last thousand: time (ISO 8601), principal, action, resource, and AWS's words.
+    ``refusals`` has the last thousand: time (ISO 8601), principal, action, resource, and AWS's message.
     """
 
     def __init__(self, backend: Backend, permissions: Permissions, enforced_users: Collection[str] = ()) -> None:
@@ -45,7 +45,7 @@ class Guard:
         self._enforced = frozenset(enforced_users)
 
     def check(self, operation: Operation) -> Words | None:
-        """The refusal, or None."""
+        """The refusal of the call, or None."""
         # https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html: no permission is required.
         if operation.name == "GetCallerIdentity":
             return None
@@ -74,7 +74,7 @@ class Guard:
         return Words(STATUS.get(operation.service, 403), code, message)
 
     def _identify(self, access_key: str) -> Principal | None:
-        """The role's session or the enforced user behind an access key; None for everybody else."""
+        """The role's session or the enforced user with this access key; None for everybody else."""
         try:
             answer = self._backend.query("sts", "GetCallerIdentity", {}, credentials=Credentials(access_key))
         except BackendError:
@@ -91,7 +91,7 @@ class Guard:
 
 
 def of_request(operation: Operation) -> dict[str, str | list[str]]:
-    """The condition keys that the request itself gives."""
+    """The condition keys that the request gives."""
     context: dict[str, str | list[str]] = {
         "aws:SourceIp": operation.request.remote_addr or "127.0.0.1",
         "aws:SecureTransport": "false",
@@ -105,12 +105,12 @@ def of_request(operation: Operation) -> dict[str, str | list[str]]:
     return context
 
 
-# Which permissions a call takes
+# Which permissions a call needs
 # https://docs.aws.amazon.com/service-authorization/latest/reference/reference_policies_actions-resources-contextkeys.html
 
 
 def needs(operation: Operation) -> Iterator[Need]:
-    """Every one of them has to be granted. Of a service that is not listed here the resource is "*"."""
+    """All of them have to be granted. For a service that is not in NEEDS the resource is "*"."""
     listed = NEEDS.get(operation.service)
     if listed is None:
         yield Need(f"{operation.service}:{operation.name}", "*")
@@ -193,9 +193,9 @@ def of_dynamodb(operation: Operation) -> Iterator[Need]:
 
 
 def leading_key(parameters: Mapping[str, Any]) -> dict[str, str | list[str]]:
-    """dynamodb:LeadingKeys and dynamodb:Attributes, where the request itself tells them.
+    """dynamodb:LeadingKeys and dynamodb:Attributes, if the request gives them.
 
-    Which part of a key is the partition key the request does not tell, so only keys of one attribute count.
+    The request does not say which part of a key is the partition key, so only keys of one attribute count.
     """
     key = parameters.get("Key")
     context: dict[str, str | list[str]] = {}
@@ -231,7 +231,7 @@ def of_lambda(operation: Operation) -> Iterator[Need]:
 
 
 def of_apigateway(operation: Operation) -> Iterator[Need]:
-    """Its actions are the verbs, its resources the paths.
+    """Actions are verbs, resources are paths.
     https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-iam-policy-examples.html
     """
     yield Need(f"apigateway:{operation.method}", f"arn:aws:apigateway:{operation.region}::{operation.path}")
@@ -263,7 +263,7 @@ NEEDS: dict[str, Callable[[Operation], Iterator[Need]]] = {
 
 
 def tags_given(operation: Operation) -> dict[str, str]:
-    """The tags that a request wants to put on something, in whichever form its service has them."""
+    """The tags in a request, as a list or a map."""
     parameters = operation.parameters
     given = parameters.get("Tags") or parameters.get("tags")
     if isinstance(given, dict):

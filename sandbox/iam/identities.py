@@ -1,7 +1,7 @@
 """IAM and STS: what AWS refuses and moto does not.
 
-Policy documents are checked as far as moto leaves it: trust policies, principals where none may stand, and the quotas
-for their size (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html). The words of
+moto checks most of a policy document. Here are trust policies, principals where none is allowed, and the quotas for
+size (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html). The messages of
 MalformedPolicyDocument are those that public issue threads quote.
 """
 
@@ -13,21 +13,23 @@ from typing import Any
 
 from sandbox.backend import Backend
 from sandbox.protocol.operations import Operation
-from sandbox.protocol.refusals import Words
+from sandbox.protocol.refusals import Refused
 from sandbox.protocol.scope import ACCOUNT, as_list, last, statements
 
 LARGEST_TRUST = 2048
 LARGEST_POLICY = 6144
 SERVICE = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)*\.amazonaws\.com(\.cn)?")
-IDENTITY = re.compile(rf"arn:[\w-]+:iam::{ACCOUNT}:(role|user)/(.+)")
+# Principals that are not looked up.
+ELSEWHERE = re.compile(r"\*|\d{12}|arn:[\w-]+:(iam|sts)::\d{12}:.+")
+OURS = re.compile(rf"arn:[\w-]+:iam::{ACCOUNT}:(role|user)/.+")
 
 
-def malformed(message: str) -> Words:
-    return Words(400, "MalformedPolicyDocument", message)
+def malformed(message: str) -> Refused:
+    return Refused(400, "MalformedPolicyDocument", message)
 
 
-def absent(message: str) -> Words:
-    return Words(404, "NoSuchEntity", message)
+def absent(message: str) -> Refused:
+    return Refused(404, "NoSuchEntity", message)
 
 
 class Identities:
@@ -36,114 +38,101 @@ class Identities:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
 
-    def refused(self, operation: Operation) -> Words | None:
-        """AWS's words for the call, where moto would not refuse it."""
+    def check(self, operation: Operation) -> None:
+        """Raise Refused for what moto would accept."""
         text = operation.text
         match operation.name:
             case "CreateRole":
-                return self._trust(text("AssumeRolePolicyDocument"))
+                self._check_trust(text("AssumeRolePolicyDocument"))
             case "UpdateAssumeRolePolicy":
-                return self._role(operation) or self._trust(text("PolicyDocument"))
+                self._check_role(text("RoleName"))
+                self._check_trust(text("PolicyDocument"))
             case "CreatePolicy" | "CreatePolicyVersion":
-                return document_refused(text("PolicyDocument"))
+                check_document(text("PolicyDocument"))
             case "AttachRolePolicy" | "ListInstanceProfilesForRole":
-                return self._role(operation)
-            case "ListEntitiesForPolicy" if not self._asked("GetPolicy", "Arn", PolicyArn=text("PolicyArn")):
-                return absent(f"Policy {text('PolicyArn')} was not found.")
+                self._check_role(text("RoleName"))
+            case "ListEntitiesForPolicy":
+                if not self._backend.iam("GetPolicy", "Arn", {"PolicyArn": text("PolicyArn")}):
+                    raise absent(f"Policy {text('PolicyArn')} was not found.")
             case "DeletePolicy":
-                return self._versions(text("PolicyArn"))
+                self._check_versions(text("PolicyArn"))
             case "AssumeRole":
-                return self._assumption(text("RoleArn"))
-        return None
+                self._check_assumption(text("RoleArn"))
 
-    def _asked(self, action: str, element: str, **parameters: str) -> list[str]:
-        """What moto answers; nothing where there is no such thing."""
-        return self._backend.iam(action, element, parameters)
+    def _check_role(self, name: str) -> None:
+        if not self._backend.iam("GetRole", "Arn", {"RoleName": name}):
+            raise absent(f"The role with name {name} cannot be found.")
 
-    def _role(self, operation: Operation) -> Words | None:
-        name = operation.text("RoleName")
-        if self._asked("GetRole", "Arn", RoleName=name):
-            return None
-        return absent(f"The role with name {name} cannot be found.")
-
-    def _versions(self, arn: str) -> Words | None:
+    def _check_versions(self, arn: str) -> None:
         """API_DeletePolicy.html: attachments first, then the versions that are not the default."""
-        if self._asked("ListEntitiesForPolicy", "member", PolicyArn=arn):
-            return Words(409, "DeleteConflict", "Cannot delete a policy attached to entities.")
-        if len(self._asked("ListPolicyVersions", "VersionId", PolicyArn=arn)) < 2:
-            return None
-        return Words(
-            409,
-            "DeleteConflict",
-            "This policy has more than one version. Before you delete a policy, you must delete the policy's "
-            "versions. The default version is deleted with the policy.",
-        )
+        if self._backend.iam("ListEntitiesForPolicy", "member", {"PolicyArn": arn}):
+            raise Refused(409, "DeleteConflict", "Cannot delete a policy attached to entities.")
+        if len(self._backend.iam("ListPolicyVersions", "VersionId", {"PolicyArn": arn})) > 1:
+            raise Refused(
+                409,
+                "DeleteConflict",
+                "This policy has more than one version. Before you delete a policy, you must delete the policy's "
+                "versions. The default version is deleted with the policy.",
+            )
 
-    def _assumption(self, arn: str) -> Words | None:
-        """A missing role is refused like one that trusts nobody of this account; what policies say is not asked."""
-        # moto makes another account's roles up, which is how one gets into that account.
-        if f":{ACCOUNT}:" not in arn or self._asked("GetRole", "Arn", RoleName=last(arn, "/")):
-            return None
-        return Words(
-            403,
-            "AccessDenied",
-            f"User: arn:aws:sts::{ACCOUNT}:user/moto is not authorized to perform: sts:AssumeRole on resource: {arn}",
-        )
+    def _check_assumption(self, arn: str) -> None:
+        """A missing role is refused like one that trusts nobody in this account; policies are not looked at."""
+        # moto invents the roles of other accounts, so that a caller can get into one.
+        if f":{ACCOUNT}:" in arn and not self._backend.iam("GetRole", "Arn", {"RoleName": last(arn, "/")}):
+            who = f"arn:aws:sts::{ACCOUNT}:user/moto"
+            said = f"User: {who} is not authorized to perform: sts:AssumeRole on resource: {arn}"
+            raise Refused(403, "AccessDenied", said)
 
     # Documents
 
-    def _trust(self, text: str) -> Words | None:
-        if len(re.sub(r"\s", "", text)) > LARGEST_TRUST:
-            return Words(409, "LimitExceeded", f"Cannot exceed quota for ACLSizePerRole: {LARGEST_TRUST}")
+    def _check_trust(self, text: str) -> None:
+        check_size(text, "ACLSizePerRole", LARGEST_TRUST)
         found = statements(text)
         if found is None:
-            return malformed("This policy contains invalid Json")
+            raise malformed("This policy contains invalid Json")
         if not found:
-            return malformed("Syntax errors in policy.")
-        said = (statement_refused(one) or self._stranger(one) for one in found)
-        return next((words for words in said if words is not None), None)
+            raise malformed("Syntax errors in policy.")
+        for statement in found:
+            check_trust_statement(statement)
+            for kind, who in principals(statement):
+                if not self._is_known(kind, who):
+                    raise malformed(f'Invalid principal in policy: "{kind.upper()}":"{who}"')
 
-    def _stranger(self, statement: dict[str, Any]) -> Words | None:
-        wrong = ((kind, who) for kind, who in principals(statement) if not self._known(kind, who))
-        return next((malformed(f'Invalid principal in policy: "{kind.upper()}":"{who}"') for kind, who in wrong), None)
-
-    def _known(self, kind: str, who: str) -> bool:
+    def _is_known(self, kind: str, who: str) -> bool:
         if kind == "Service":
             return SERVICE.fullmatch(who) is not None
-        found = IDENTITY.fullmatch(who) if kind == "AWS" else None
-        if found is None:
-            return (
-                kind != "AWS" or who == "*" or re.fullmatch(r"\d{12}|arn:[\w-]+:(iam|sts)::\d{12}:.+", who) is not None
-            )
-        what, name = found.groups()
-        return bool(self._asked(f"Get{what.title()}", "Arn", **{f"{what.title()}Name": last(name, "/")}))
+        if kind != "AWS":
+            return True
+        return self._backend.exists(who) if OURS.fullmatch(who) else ELSEWHERE.fullmatch(who) is not None
 
 
-def statement_refused(statement: dict[str, Any]) -> Words | None:
-    """Of a trust policy."""
+def check_trust_statement(statement: dict[str, Any]) -> None:
     if statement.get("Effect") not in ("Allow", "Deny"):
-        return malformed("Syntax errors in policy.")
+        raise malformed("Syntax errors in policy.")
     for prohibited in ("Resource", "NotResource"):
         if prohibited in statement:
-            return malformed(f"Has prohibited field {prohibited}")
+            raise malformed(f"Has prohibited field {prohibited}")
     for required in ("Principal", "Action"):
         if not {required, f"Not{required}"} & set(statement):
-            return malformed(f"Missing required field {required}")
+            raise malformed(f"Missing required field {required}")
     if not all(str(one).lower().startswith("sts:") for one in as_list(statement.get("Action"))):
-        return malformed("AssumeRole policy may only specify STS AssumeRole actions.")
-    return None
+        raise malformed("AssumeRole policy may only specify STS AssumeRole actions.")
 
 
-def document_refused(text: str) -> Words | None:
-    if len(re.sub(r"\s", "", text)) > LARGEST_POLICY:
-        return Words(409, "LimitExceeded", f"Cannot exceed quota for PolicySize: {LARGEST_POLICY}")
+def check_document(text: str) -> None:
+    check_size(text, "PolicySize", LARGEST_POLICY)
     if any({"Principal", "NotPrincipal"} & set(one) for one in statements(text) or ()):
-        return malformed("Policy document should not specify a principal.")
-    return None
+        raise malformed("Policy document should not specify a principal.")
+
+
+def check_size(text: str, quota: str, most: int) -> None:
+    """Raise Refused if the text without white space is longer than the quota."""
+    if len(re.sub(r"\s", "", text)) > most:
+        raise Refused(409, "LimitExceeded", f"Cannot exceed quota for {quota}: {most}")
 
 
 def principals(statement: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Kind (AWS, Service, ...) and name of each."""
+    """Kind (AWS, Service, ...) and name of each principal."""
     principal = statement.get("Principal", statement.get("NotPrincipal"))
     if isinstance(principal, str):
         yield "AWS", principal

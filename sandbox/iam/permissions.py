@@ -1,11 +1,11 @@
-"""Whether policies allow a call: the one place that decides, for clients, functions and services alike.
+"""Decides whether policies allow a call: the one place for clients, functions and services.
 
-A policy of the identity or of the resource (a queue's, a function's, a role's trust policy) has to allow the call, and
-none may deny it; a boundary of the identity has to allow it, too. Within one account, which is all there is here, that
-is the whole rule: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html
-Libraries for policies check documents or ask AWS; none that is kept decides a call, so the deciding is ours.
+A policy of the identity or of the resource (a queue's, a function's, a role's trust policy) must allow the call, and
+none may deny it; a permissions boundary of the identity must allow it, too. Within one account, and there is only one
+here, that is the whole rule: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html
+No maintained library decides a call: those for policies check documents or ask AWS.
 
-Policies are read from moto each time they may have changed, and kept otherwise: reading a role's takes several calls.
+Policies are read from moto again only when they may have changed, since reading those of a role takes several calls.
 """
 
 from __future__ import annotations
@@ -28,96 +28,84 @@ Statement = Mapping[str, Any]
 
 Context = Mapping[str, str | list[str]]
 
-"""Condition keys of a request; an absent key is not in it. Upper and lower case of a key are the same."""
+"""Condition keys of a request, without those that are absent. The case of a key does not matter."""
 
 
 @functools.lru_cache(maxsize=4096)
 def _pattern(wildcards: str, ignore_case: bool) -> re.Pattern[str]:
-    # fnmatch knows character classes, IAM only * and ?: a bracket stands for itself.
+    # IAM has no character classes, which fnmatch has: a bracket stands for itself.
     return re.compile(fnmatch.translate(wildcards.replace("[", "[[]")), re.IGNORECASE if ignore_case else 0)
 
 
 def like(value: str, wildcards: str, *, ignore_case: bool = False) -> bool:
-    """IAM's wildcards: ``*`` any run of characters, colons and slashes included, ``?`` exactly one."""
+    """IAM's wildcards: ``*`` is any number of characters, also colons and slashes, ``?`` exactly one."""
     return _pattern(wildcards, ignore_case).match(value) is not None
 
 
 def arn_like(arn: str, wildcards: str) -> bool:
-    """ArnLike: each of the six parts on its own, so that a wildcard never reaches over a colon before the last."""
+    """ArnLike: each of the six parts by itself, so that a wildcard does not match across the first five colons."""
     parts, wanted = arn.split(":", 5), wildcards.split(":", 5)
     return len(parts) == len(wanted) and all(like(part, want) for part, want in zip(parts, wanted, strict=True))
 
 
-def number(compare: Callable[[float, float], bool]) -> Callable[[str, str], bool]:
-    def compared(value: str, wanted: str) -> bool:
-        try:
-            return compare(float(value), float(wanted))
-        except ValueError:
-            return False
-
-    return compared
-
-
-def moment(compare: Callable[[float, float], bool]) -> Callable[[str, str], bool]:
-    """Dates stand in ISO 8601, of UTC where they do not say, or in seconds since 1970."""
-
-    def seconds(text: str) -> float:
-        try:
-            return float(text)
-        except ValueError:
-            at = datetime.fromisoformat(text.replace("Z", "+00:00"))
-            return (at if at.tzinfo else at.replace(tzinfo=timezone.utc)).timestamp()
-
-    def compared(value: str, wanted: str) -> bool:
-        try:
-            return compare(seconds(value), seconds(wanted))
-        except (ValueError, TypeError):
-            return False
-
-    return compared
+def date(text: str) -> float:
+    """In ISO 8601, of UTC where that is not said, or in seconds since 1970."""
+    try:
+        return float(text)
+    except ValueError:
+        at = datetime.fromisoformat(text.replace("Z", "+00:00"))
+        return (at if at.tzinfo else at.replace(tzinfo=timezone.utc)).timestamp()
 
 
 def in_network(address: str, network: str) -> bool:
-    try:
-        return ipaddress.ip_address(address) in ipaddress.ip_network(network, strict=False)
-    except ValueError:
-        return False
+    return ipaddress.ip_address(address) in ipaddress.ip_network(network, strict=False)
 
 
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html
-CONDITIONS: dict[str, Callable[[str, str], bool]] = {
-    "StringEquals": operator.eq,
-    "StringNotEquals": operator.ne,
-    "StringEqualsIgnoreCase": lambda value, wanted: value.lower() == wanted.lower(),
-    "StringNotEqualsIgnoreCase": lambda value, wanted: value.lower() != wanted.lower(),
-    "StringLike": like,
-    "StringNotLike": lambda value, wanted: not like(value, wanted),
-    "ArnLike": arn_like,
-    "ArnEquals": arn_like,
-    "ArnNotLike": lambda value, wanted: not arn_like(value, wanted),
-    "ArnNotEquals": lambda value, wanted: not arn_like(value, wanted),
-    "Bool": lambda value, wanted: value.lower() == wanted.lower(),
-    "NumericEquals": number(operator.eq),
-    "NumericNotEquals": number(operator.ne),
-    "NumericLessThan": number(operator.lt),
-    "NumericLessThanEquals": number(operator.le),
-    "NumericGreaterThan": number(operator.gt),
-    "NumericGreaterThanEquals": number(operator.ge),
-    "DateEquals": moment(operator.eq),
-    "DateNotEquals": moment(operator.ne),
-    "DateLessThan": moment(operator.lt),
-    "DateLessThanEquals": moment(operator.le),
-    "DateGreaterThan": moment(operator.gt),
-    "DateGreaterThanEquals": moment(operator.ge),
-    "IpAddress": in_network,
-    "NotIpAddress": lambda value, wanted: not in_network(value, wanted),
+# For each operator, how to read both sides and how to compare them.
+CONDITIONS: dict[str, tuple[Callable[[str], Any], Callable[[Any, Any], bool]]] = {
+    "StringEquals": (str, operator.eq),
+    "StringNotEquals": (str, operator.ne),
+    "StringEqualsIgnoreCase": (str.lower, operator.eq),
+    "StringNotEqualsIgnoreCase": (str.lower, operator.ne),
+    "StringLike": (str, like),
+    "StringNotLike": (str, lambda value, wanted: not like(value, wanted)),
+    "ArnLike": (str, arn_like),
+    "ArnEquals": (str, arn_like),
+    "ArnNotLike": (str, lambda value, wanted: not arn_like(value, wanted)),
+    "ArnNotEquals": (str, lambda value, wanted: not arn_like(value, wanted)),
+    "Bool": (str.lower, operator.eq),
+    "NumericEquals": (float, operator.eq),
+    "NumericNotEquals": (float, operator.ne),
+    "NumericLessThan": (float, operator.lt),
+    "NumericLessThanEquals": (float, operator.le),
+    "NumericGreaterThan": (float, operator.gt),
+    "NumericGreaterThanEquals": (float, operator.ge),
+    "DateEquals": (date, operator.eq),
+    "DateNotEquals": (date, operator.ne),
+    "DateLessThan": (date, operator.lt),
+    "DateLessThanEquals": (date, operator.le),
+    "DateGreaterThan": (date, operator.gt),
+    "DateGreaterThanEquals": (date, operator.ge),
+    "IpAddress": (str, in_network),
+    "NotIpAddress": (str, lambda value, wanted: not in_network(value, wanted)),
 }
+
+
+def holds(named: str, value: str, wanted: str) -> bool:
+    """Whether an operator of CONDITIONS holds; it does not if a side is not of its type."""
+    read, compare = CONDITIONS[named]
+    try:
+        return compare(read(value), read(wanted))
+    except (ValueError, TypeError):
+        return False
+
 
 VARIABLE = re.compile(r"\$\{([^},]+)(?:, *'([^']*)')?\}")
 
 
 def filled(text: str, context: Context) -> str | None:
-    """A policy's text with its variables (``${aws:username}``, or with a default) filled in; None where one is absent.
+    """A policy's text with its variables (``${aws:username}``, or with a default) filled in; None if one is absent.
 
     https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html
     """
@@ -139,7 +127,7 @@ def filled(text: str, context: Context) -> str | None:
 
 
 def conditions_hold(statement: Statement, context: Context) -> bool:
-    """All conditions of a statement. An operator we do not know never holds: better a refusal than a guess."""
+    """Whether all conditions of a statement hold. An unknown operator never does: a refusal is better than a guess."""
     known = {key.lower(): as_list(value) for key, value in context.items()}
     return all(
         _holds(named, known.get(key.lower()), [filled(str(one), context) for one in as_list(wanted)])
@@ -153,20 +141,19 @@ def _holds(named: str, values: list[str] | None, wanted: list[str | None]) -> bo
     bare = named.removesuffix("IfExists")
     if bare == "Null":
         return any((values is None) == (str(one).lower() == "true") for one in wanted)
-    compare = CONDITIONS.get(bare)
-    if compare is None or quantified not in ("", "ForAllValues", "ForAnyValue"):
+    if bare not in CONDITIONS or quantified not in ("", "ForAllValues", "ForAnyValue"):
         return False
     negated = "Not" in bare
     if not values:
         # A negated operator holds for an absent key, and so do ...IfExists and ForAllValues.
         return quantified == "ForAllValues" or (quantified == "" and (negated or named != bare))
     texts = [one for one in wanted if one is not None]
-    met = [(all if negated else any)(compare(value, text) for text in texts) for value in values]
+    met = [(all if negated else any)(holds(bare, value, text) for text in texts) for value in values]
     return any(met) if quantified == "ForAnyValue" else all(met)
 
 
 def matches(statement: Statement, action: str, resource: str | None, context: Context) -> bool:
-    """Whether the statement speaks of this action and resource. ``resource`` None: on any resource at all."""
+    """Whether the statement is about this action and resource; without a resource, about the action on any."""
     if "Action" in statement:
         if not any(like(action, str(one), ignore_case=True) for one in as_list(statement["Action"])):
             return False
@@ -188,7 +175,7 @@ def _is_named(resource: str, patterns: Any, context: Context) -> bool:
 
 @dataclass(frozen=True)
 class Held:
-    """What an identity holds: the statements of its policies, and those of its boundary (None: it has none)."""
+    """The statements of an identity's policies, and those of its permissions boundary, None if it has none."""
 
     statements: tuple[Statement, ...] = ()
     boundary: tuple[Statement, ...] | None = None
@@ -196,9 +183,9 @@ class Held:
 
 @dataclass(frozen=True)
 class Principal:
-    """Who calls: ``arn`` as GetCallerIdentity says it, ``policy_arn`` as policies name it (the role of a session).
+    """Who calls: ``arn`` as in GetCallerIdentity, ``policy_arn`` as policies name it (for a session, its role).
 
-    ``kind`` is Role, User or Service, with its name; a principal without any is nobody in particular.
+    ``kind`` is Role, User or Service; without a kind the caller is anonymous.
     """
 
     arn: str = ""
@@ -215,7 +202,7 @@ class Principal:
 
     @classmethod
     def of_service(cls, name: str) -> Principal:
-        """A service that calls for itself, for example ``lambda.amazonaws.com``; it is in no account."""
+        """An AWS service, for example ``lambda.amazonaws.com``, which is in no account."""
         return cls(kind="Service", name=name)
 
     def context(self) -> dict[str, str | list[str]]:
@@ -235,8 +222,8 @@ class Principal:
         return known
 
     def is_named_by(self, principal: Any, *, account_too: bool) -> bool:
-        """Whether a Principal element speaks of it. ``account_too``: also where it names the whole account."""
-        # moto writes the bare text where AddPermission was given an ARN, and AWS {"AWS": ...}.
+        """Whether a Principal element names it; with ``account_too``, also by its account."""
+        # For an ARN in AddPermission, AWS stores {"AWS": ...} and moto the bare text.
         named = as_list(principal.get("AWS") if isinstance(principal, dict) else principal)
         if self.kind == "Service":
             return "*" in named or (isinstance(principal, dict) and self.name in as_list(principal.get("Service")))
@@ -247,7 +234,7 @@ class Principal:
         return any(one in names for one in named)
 
     def is_denied_by(self, statement: Statement) -> bool:
-        """An explicit deny reaches everybody of an account that it names, and everybody whom it does not spare."""
+        """Whether an explicit deny is about it: by name, by account, or because NotPrincipal does not except it."""
         if "NotPrincipal" in statement:
             return not self.is_named_by(statement["NotPrincipal"], account_too=True)
         return self.is_named_by(statement.get("Principal"), account_too=True)
@@ -255,7 +242,7 @@ class Principal:
 
 @dataclass(frozen=True)
 class Need:
-    """One permission that a call takes, with condition keys of its own; ``resource`` None: on any at all."""
+    """One permission that a call needs, with condition keys of its own; ``resource`` None means any resource."""
 
     action: str
     resource: str | None
@@ -269,27 +256,27 @@ class Permissions:
         self._backend = backend
 
     def allows(self, role_arn: str, action: str, resource: str | None) -> bool:
-        """Whether the role may; a role that is gone may nothing."""
+        """Whether the role may do this; a deleted role may do nothing."""
         return self._why_not(Principal.of_role(role_arn), Need(action, resource)) is None
 
     def trusts(self, role_arn: str, service: str) -> bool:
-        """Whether the role is there and a service may assume it, for example ``lambda.amazonaws.com``."""
+        """Whether the role exists and a service, for example ``lambda.amazonaws.com``, may assume it."""
         return self._why_not(Principal.of_service(service), Need("sts:AssumeRole", role_arn)) is None
 
     def invokes(self, service: str, function: FunctionName, source_arn: str) -> bool:
         """Whether the function's policy lets a service invoke it on behalf of what has this ARN.
 
-        A service calling for itself is in no account, so only the resource's policy can allow it (Lambda guide,
-        "Using resource-based policies").
+        A service is in no account, so only the function's policy can allow it (Lambda guide, "Using resource-based
+        policies").
         """
         account = source_arn.split(":")[4:5]
-        # The account is left out of an S3 ARN; an empty value would match nothing that a policy can say.
+        # An S3 ARN has no account; an empty one would match no policy.
         context = {"aws:SourceArn": source_arn, **({"aws:SourceAccount": account[0]} if any(account) else {})}
         need = Need("lambda:InvokeFunction", function.arn, context)
         return self._why_not(Principal.of_service(service), need) is None
 
     def refusal(self, who: Principal, need: Need) -> str | None:
-        """AWS's sentence where the need is not granted; None where it is."""
+        """AWS's sentence if the need is not granted; None if it is."""
         why = self._why_not(who, need)
         if why is None:
             return None
@@ -303,7 +290,7 @@ class Permissions:
         return f"User: {who.arn} is not authorized to perform: {action} on resource: {need.resource}{why}"
 
     def _why_not(self, who: Principal, need: Need) -> str | None:
-        """How AWS's sentence goes on where the need is not granted; None where it is."""
+        """How AWS's sentence ends if the need is not granted; None if it is."""
         context = {**who.context(), **need.context}
         held = self._held(who.kind, who.name)
         of_resource = self.resource_policy(need)
@@ -325,7 +312,7 @@ class Permissions:
         if "Allow" in granted:
             return None
         if need.action == "sts:AssumeRole":
-            # A trust policy that names the account leaves the word to the identity's own policies.
+            # A trust policy that names the account leaves the decision to the identity's own policies.
             trusting = effects(one for one in of_resource if who.is_named_by(one.get("Principal"), account_too=True))
             return None if "Allow" in trusting and "Allow" in by_identity else ""
         if "Allow" not in by_identity:
@@ -335,7 +322,7 @@ class Permissions:
     # Policies
 
     def resource_policy(self, need: Need) -> list[Statement]:
-        """The statements that the resource itself has about who may use it."""
+        """The statements of the resource's own policy."""
         resource = need.resource or ""
         if need.action.startswith("sqs:") and resource.count(":") == 5:
             return self._backend.kept("sqs", "policy", resource, read=lambda: self._of_queue(resource))
@@ -357,17 +344,16 @@ class Permissions:
         try:
             answer = self._backend.of_queue("GetQueueAttributes", arn, AttributeNames=["Policy"])
         except BackendError:
-            return []  # no such queue: SQS says so itself, to those who may ask
+            return []  # no such queue: SQS says so itself, to a caller who may ask
         return list(statements(str((answer.get("Attributes") or {}).get("Policy") or "{}")) or ())
 
     def _of_role(self, arn: str) -> list[Statement]:
-        named = {"RoleName": last(arn, "/")}
-        if self._backend.iam("GetRole", "Arn", named) != [arn]:
+        if not self._backend.exists(arn):
             return []
-        return self._in(self._backend.iam("GetRole", "AssumeRolePolicyDocument", named))
+        return self._in(self._backend.iam("GetRole", "AssumeRolePolicyDocument", {"RoleName": last(arn, "/")}))
 
     def _held(self, kind: str, name: str) -> Held:
-        """Of a Role or a User; nothing where there is none of this name."""
+        """What a Role or User holds; nothing if there is none of this name."""
         if kind not in ("Role", "User"):
             return Held()
         return self._backend.kept("iam", "held", kind, name, read=lambda: self._read(kind, name))

@@ -1,9 +1,8 @@
 """The client end of the Lambda Runtime API, run as a script in the function's own process.
 
 It asks for an invocation, calls the handler, posts the result, and asks again
-(docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html). Only the standard library, and nothing of the sandbox:
-this file shares its interpreter with the handler, so what it imports the handler finds imported.
-Error types and the words of the messages are those of AWS's own Python runtime.
+(docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html). It shares its interpreter with the handler, so it imports only
+the standard library and nothing of the sandbox. Error types and messages are those of AWS's own Python runtime.
 """
 
 from __future__ import annotations
@@ -26,20 +25,20 @@ from typing import Any
 
 API = "/2018-06-01/runtime"
 
-# What the limit allows beyond MemorySize: the stacks of threads and the stock of malloc count as soon as they are
-# mapped, whereas AWS counts the pages that are really used.
+# The limit is MemorySize and this much more: thread stacks and malloc's arenas count as soon as they are mapped,
+# whereas AWS counts the pages that are used.
 ALLOWANCE = 64 * 1024 * 1024
 
-# AWS's runtime leaves characters beyond ASCII as they are from this version on.
+# From this Python version on, AWS's runtime does not escape characters beyond ASCII.
 PLAIN_UNICODE_FROM = (3, 12)
 
 
-# Whose frames come before the handler's own in every traceback.
+# The files whose frames precede the handler's in every traceback.
 MACHINERY = (__file__, importlib.__file__, "<frozen importlib._bootstrap>", "<frozen importlib._bootstrap_external>")
 
 
 class Fault(Exception):
-    """A failure that the runtime names itself, before or after the handler's own code runs."""
+    """A failure that the runtime itself names, before or after the handler runs."""
 
     def __init__(self, kind: str, message: str, trace: list[str] | None = None) -> None:
         super().__init__(message)
@@ -85,7 +84,7 @@ def client_context(told: Any) -> SimpleNamespace | None:
 
 
 class RuntimeApi:
-    """One kept connection to the sandbox. When it breaks, the sandbox is gone and so is our reason to be."""
+    """One connection to the sandbox. When it breaks, the sandbox is gone, and this process ends."""
 
     def __init__(self) -> None:
         self._connection = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
@@ -119,7 +118,7 @@ class RuntimeApi:
 
 
 class LogFormatter(logging.Formatter):
-    """``[LEVEL]  time  request id  message``, as a handler's logging calls look in CloudWatch."""
+    """``[LEVEL]  time  request id  message``, the form of a handler's logging calls in CloudWatch."""
 
     converter = staticmethod(time.gmtime)
     request_id = ""
@@ -130,7 +129,7 @@ class LogFormatter(logging.Formatter):
 
 
 class Encoder(json.JSONEncoder):
-    """Decimal keeps every digit, which the json module alone cannot write: it goes through as a marked string."""
+    """Writes a Decimal with every digit, which json cannot: as a marked string, whose quotes are removed afterwards."""
 
     def __init__(self) -> None:
         super().__init__(ensure_ascii=sys.version_info < PLAIN_UNICODE_FROM)
@@ -152,11 +151,11 @@ class Encoder(json.JSONEncoder):
 
 
 def limit_memory() -> None:
-    """MemorySize as a limit of the system, where there is one.
+    """Set MemorySize as a limit of the operating system, if it has such a limit.
 
-    RLIMIT_DATA counts private writable mappings (Linux 4.7 and later): 46 MB after ``import boto3``, so that it
-    fits AWS's smallest function. RLIMIT_AS would also count shared libraries and the arenas that malloc reserves
-    and never touches, three times as much.
+    RLIMIT_DATA counts private writable mappings (Linux 4.7 and later): 46 MB after ``import boto3``, which fits AWS's
+    smallest function. RLIMIT_AS would also count shared libraries and what malloc reserves and never uses, three times
+    as much.
     """
     if sys.platform == "win32":
         return
@@ -166,13 +165,13 @@ def limit_memory() -> None:
     try:
         resource.setrlimit(resource.RLIMIT_DATA, (wanted, wanted))
     except (OSError, ValueError):
-        return  # a system without this limit, or a lower one set already
+        return  # the system has no such limit, or a lower one is set
 
 
 def die_with_the_sandbox() -> None:
-    """Standard input is a pipe that the sandbox holds and never writes to: its end means the sandbox is gone.
+    """End this process when the sandbox ends, even if the handler is in an endless loop.
 
-    A handler in an endless loop would otherwise outlive a sandbox that was killed.
+    Standard input is a pipe to which the sandbox never writes: when it closes, the sandbox is gone.
     """
     lifeline = os.dup(0)
     nothing = os.open(os.devnull, os.O_RDONLY)
@@ -220,7 +219,7 @@ def describe(error: BaseException, request_id: str) -> dict[str, Any]:
 
 
 def handler_frames(trace: TracebackType | None) -> list[str]:
-    """The traceback from the handler's first frame on: ours and importlib's say nothing about its error."""
+    """The traceback from the handler's first frame on, without our frames and importlib's."""
     frames = list(traceback.extract_tb(trace))
     while frames and frames[0].filename in MACHINERY:
         del frames[0]
@@ -235,7 +234,7 @@ def log_error(error: dict[str, Any]) -> None:
 
 
 def flush() -> None:
-    """The sandbox takes the log as it stands when the result arrives, so nothing may linger in a buffer."""
+    """Flush the output: the sandbox reads the log when the result arrives."""
     sys.stdout.flush()
     sys.stderr.flush()
 
@@ -244,7 +243,7 @@ def main() -> None:
     limit_memory()
     die_with_the_sandbox()
     task_root = os.environ["LAMBDA_TASK_ROOT"]
-    # In place of this script's own folder, whose modules are none of the handler's business.
+    # Instead of this script's folder, so that the handler does not find the modules in it.
     sys.path[0] = task_root
     formatter = LogFormatter(
         "[%(levelname)s]\t%(asctime)s.%(msecs)03dZ\t%(aws_request_id)s\t%(message)s", "%Y-%m-%dT%H:%M:%S"
@@ -272,7 +271,7 @@ def main() -> None:
         try:
             result = encoder.marshal(handler(json.loads(body), Context(headers)))
         except MemoryError:
-            # AWS's kernel would have killed the process; it does not get to explain itself there either.
+            # On AWS the kernel kills the process, which cannot report the error either.
             flush()
             if sys.platform == "win32":
                 os._exit(137)

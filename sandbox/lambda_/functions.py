@@ -1,11 +1,11 @@
-"""Lambda, really executed.
+"""Lambda functions that really run.
 
-moto keeps the functions: their configuration, tags and resource policies. What it cannot do without Docker, run
-them, happens here. The zip is caught where it passes (CreateFunction, UpdateFunctionCode), as moto's GetFunction
-gives an invented Code.Location, and each function runs in child processes of the sandbox's own interpreter,
-whatever Python runtime it names. $LATEST only: published versions are not executed.
+moto keeps the functions: configuration, tags and resource policies. It cannot run them without Docker, so they run
+here, in child processes of the sandbox's own interpreter, whatever Python runtime they name. The zip is kept from
+CreateFunction and UpdateFunctionCode, since moto's GetFunction answers an invented Code.Location. Only $LATEST runs,
+no published version.
 
-The refusals' words are AWS's; where a page or an API model is their source, it is named beside them.
+Refusals are in AWS's words; a page or an API model that is their source is named beside them.
 """
 
 from __future__ import annotations
@@ -35,13 +35,14 @@ from urllib.parse import quote
 
 from werkzeug.wrappers import Request, Response
 
-from sandbox.backend import Backend, BackendError
+from sandbox.backend import Answer, Backend, BackendError
 from sandbox.iam.permissions import Permissions
 from sandbox.lambda_.log_writer import Journal
 from sandbox.lambda_.requests import (
     NoSuchFunction,
     check_configuration,
     check_payload,
+    conflict,
     decode_client_context,
     invalid,
     read_archive,
@@ -50,27 +51,21 @@ from sandbox.lambda_.requests import (
 from sandbox.lambda_.worker import Outcome, Task, Worker, WorkerGone
 from sandbox.protocol.operations import Operation
 from sandbox.protocol.refusals import NotSimulated, Refused, answer_json
-from sandbox.protocol.scope import DEFAULT_REGION, FunctionName, as_list, last
+from sandbox.protocol.scope import DEFAULT_REGION, FunctionName, as_list
 
 log = logging.getLogger(__name__)
 
-
-# A new AWS account may run ten invocations at once (Lambda quotas page), and a laptop has no use for more.
+# A new AWS account may run ten invocations at once (Lambda quotas page); a laptop needs no more.
 CONCURRENCY = 10
-
 
 # AWS keeps idle execution environments for some minutes and promises nothing.
 IDLE_SECONDS = 300.0
-
 NOT_ASSUMABLE = "The role defined for the function cannot be assumed by Lambda."
 
 # Lambda quotas page: request and response 6 MB for a synchronous call, 1 MB for an asynchronous one.
 LARGEST_PAYLOAD = 6 * 1024 * 1024
-
 LARGEST_EVENT = 1024 * 1024
-
 LARGEST_RESPONSE = 6291556
-
 
 # The PATH of a function's process.
 SYSTEM_FOLDERS = "/usr/local/bin:/usr/bin:/bin"
@@ -78,23 +73,21 @@ SYSTEM_FOLDERS = "/usr/local/bin:/usr/bin:/bin"
 if sys.platform == "win32":
     SYSTEM_FOLDERS = os.path.expandvars(r"%SYSTEMROOT%\System32;%SYSTEMROOT%")
 
-
 # X-Amz-Log-Result holds the last 4 KB (Invoke, API reference).
 TAIL = 4096
 
-
 # What moto's answer may lack is AWS's default (CreateFunction, API reference).
 DEFAULT_TIMEOUT = 3
-
 DEFAULT_MEMORY = 128
-
-
 CODE = "/_sandbox/code/"
+
+# Principals of AddPermission that are not looked up.
+PRINCIPAL = re.compile(r"\*|\d{12}|[\w.-]+\.amazonaws\.com(\.cn)?|arn:[\w-]+:iam::\d{12}:root")
 
 
 @dataclass(frozen=True)
 class Invocation:
-    """An invocation as its caller sees it: ``function_error`` None, or "Unhandled" with the error as payload.
+    """An invocation as its caller sees it: ``function_error`` is None, or "Unhandled" with the error as payload.
 
     ``log`` is the whole log, not only its tail.
     """
@@ -108,7 +101,7 @@ class Invocation:
 
 @dataclass
 class _Function:
-    """One function as it stands; a change of code or configuration raises ``generation``."""
+    """One function as it is now; each change of code or configuration increases ``generation``."""
 
     name: FunctionName
     configuration: dict[str, Any]
@@ -132,9 +125,9 @@ class _Function:
 
 
 class Functions:
-    """Lambda's data plane, and the watch over the four calls that change what it runs.
+    """Runs functions, and answers the calls that change what runs.
 
-    ``runtime_client`` is the command that a worker runs, without the interpreter: our bootstrap unless told.
+    ``runtime_client`` is the command of a worker, without the interpreter; by default our bootstrap.
     """
 
     def __init__(
@@ -157,7 +150,7 @@ class Functions:
         self.journal.start()
 
     def stop(self) -> None:
-        """End every worker; what was logged until now still reaches CloudWatch Logs."""
+        """End every worker; what has been logged still reaches CloudWatch Logs."""
         self._stopping.set()
         self._events.shutdown(wait=False, cancel_futures=True)
         with self._guard:
@@ -173,7 +166,7 @@ class Functions:
     # For the other planes
 
     def find(self, name_or_arn: str, *, region: str = DEFAULT_REGION) -> dict[str, Any]:
-        """A copy of the function's configuration, as Lambda answers it; raises :class:`NoSuchFunction`."""
+        """A copy of the function's configuration, as Lambda answers it. Raises :class:`NoSuchFunction`."""
         return dict(self._find(FunctionName.parse(name_or_arn, region)).configuration)
 
     def invoke(
@@ -187,7 +180,7 @@ class Functions:
     ) -> Invocation:
         """Run the function and wait for it. ``payload`` is JSON text.
 
-        Raises :class:`NoSuchFunction`, NotSimulated, and Refused with 429 where too many run already.
+        Raises :class:`NoSuchFunction`, NotSimulated, and Refused with 429 if too many run already.
         """
         function = self._find(FunctionName.parse(name_or_arn, region))
         task = Task(
@@ -214,7 +207,7 @@ class Functions:
     # The front's door
 
     def handle(self, operation: Operation) -> Response | None:
-        """Lambda's calls about functions that need more than moto; None for what moto answers alone."""
+        """The answer to a call about functions that moto cannot answer alone; None for any other call."""
         acts: dict[str, Callable[[Operation], Response | None]] = {
             "CreateFunction": self._create,
             "GetFunction": self._get,
@@ -232,7 +225,7 @@ class Functions:
         act = acts.get(operation.name)
         return None if act is None else act(operation)
 
-    # Control plane: moto answers, we look at what passes
+    # Control plane: moto answers; we check the request and keep the code
 
     def _create(self, operation: Operation) -> Response:
         wanted = operation.parameters
@@ -247,7 +240,7 @@ class Functions:
         return response
 
     def _get(self, operation: Operation) -> Response:
-        """GetFunction, with an address at which the zip really is."""
+        """GetFunction, with an address from which the zip can be fetched."""
         response = self._backend.forward(operation)
         function = self._there(named(operation))
         if response.status_code >= 300 or function is None:
@@ -257,7 +250,7 @@ class Functions:
         return answer_json(200, described)
 
     def code(self, request: Request) -> Response | None:
-        """A function's zip, at the address that GetFunction told; who knows it needs no signature."""
+        """A function's zip, at the address from GetFunction; as on AWS, it needs no signature."""
         if request.method != "GET" or not request.path.startswith(CODE):
             return None
         kept = self._folder / Path(request.path).name
@@ -302,16 +295,14 @@ class Functions:
         return response
 
     def _policy(self, operation: Operation) -> Response:
-        """AddPermission, GetPolicy, RemovePermission: principals as Lambda stores them, and no statement id twice."""
+        """AddPermission, GetPolicy, RemovePermission: with principals as Lambda stores them, each statement id once."""
         function = self._find(FunctionName.parse(operation.text("FunctionName"), operation.region))
         if operation.name == "AddPermission":
             identity = operation.parameters.get("StatementId")
             if identity in [one.get("Sid") for one in self.permissions.of_function(function.name)]:
-                raise Refused(
-                    409,
-                    "ResourceConflictException",
+                raise conflict(
                     f"The statement id ({identity}) provided already exists. Please provide a new statement id, or "
-                    "remove the existing statement.",
+                    "remove the existing statement."
                 )
             if not self._is_principal(str(operation.parameters.get("Principal") or "")):
                 raise invalid("The provided principal was invalid. Please check the principal and try again.")
@@ -328,16 +319,8 @@ class Functions:
         return answer_json(response.status_code, answered)
 
     def _is_principal(self, principal: str) -> bool:
-        """AddPermission takes a service, an account, or an identity that exists."""
-        if principal == "*" or re.fullmatch(r"\d{12}|[\w.-]+\.amazonaws\.com(\.cn)?", principal):
-            return True
-        found = re.fullmatch(r"arn:[\w-]+:iam::\d{12}:(?:(root)|(role|user)/(.+))", principal)
-        if found is None:
-            return False
-        if found[1]:
-            return True
-        kind = found[2].title()
-        return bool(self._backend.iam(f"Get{kind}", "Arn", {f"{kind}Name": last(found[3], "/")}))
+        """Whether AddPermission accepts it: a service, an account, or an identity that exists."""
+        return PRINCIPAL.fullmatch(principal) is not None or self._backend.exists(principal)
 
     def _shelve(self, configuration: dict[str, Any], archive: zipfile.ZipFile) -> None:
         name = FunctionName.parse(configuration["FunctionArn"], DEFAULT_REGION)
@@ -346,18 +329,13 @@ class Functions:
             self._shelf[(name.region, name.account, name.name)] = function
 
     def _replace(self, function: _Function, code: Path | None) -> None:
-        """New code or configuration: who is busy finishes with the old one and is then let go."""
-        read = self._backend.call(
-            "lambda",
-            "GET",
-            f"/2015-03-31/functions/{quote(function.name.name)}/configuration",
-            region=function.name.region,
-        )
+        """New code or configuration: a busy worker finishes with the old one, and then ends."""
+        read = self._read(function.name)
         with self._guard:
             if read.ok:
                 function.configuration = read.json()
             if code is not None:
-                # The old folder stays until the sandbox stops: somebody may still be importing from it.
+                # The old folder stays until the sandbox stops: a worker may still import from it.
                 function.code = code
         self._retire(function)
 
@@ -372,8 +350,8 @@ class Functions:
     def _unpack(self, name: FunctionName, archive: zipfile.ZipFile) -> Path:
         folder = Path(tempfile.mkdtemp(prefix=f"{name.name}-", dir=self._folder))
         for entry in archive.infolist():
-            # extract() strips drive letters, leading slashes and dots from names, so nothing leaves the folder;
-            # links are written as plain files.
+            # extract() removes drive letters, leading slashes and dots from names, so that nothing is written outside
+            # the folder; links become plain files.
             written = Path(archive.extract(entry, folder))
             mode = stat.S_IMODE(entry.external_attr >> 16)
             if mode and not entry.is_dir():
@@ -393,17 +371,16 @@ class Functions:
             suffix = f":{name.qualifier}" if name.qualifier else ""
             raise NoSuchFunction(name.arn + suffix)
         if name.qualifier not in (None, "$LATEST"):
-            read = self._backend.call(
-                "lambda",
-                "GET",
-                f"/2015-03-31/functions/{quote(name.name)}/configuration",
-                query=f"Qualifier={quote(str(name.qualifier))}",
-                region=name.region,
-            )
-            if not read.ok:
+            if not self._read(name).ok:
                 raise NoSuchFunction(f"{name.arn}:{name.qualifier}")
             raise NotSimulated("The sandbox executes $LATEST only, no versions or aliases.")
         return function
+
+    def _read(self, name: FunctionName) -> Answer:
+        """moto's GetFunctionConfiguration."""
+        path = f"/2015-03-31/functions/{quote(name.name)}/configuration"
+        query = f"Qualifier={quote(name.qualifier)}" if name.qualifier else ""
+        return self._backend.call("lambda", "GET", path, query=query, region=name.region)
 
     # Data plane
 
@@ -414,11 +391,8 @@ class Functions:
         kind = asked.get("X-Amz-Invocation-Type", usual)
         limit = LARGEST_EVENT if kind == "Event" else LARGEST_PAYLOAD
         if len(payload) > limit:
-            raise Refused(
-                413,
-                "RequestEntityTooLargeException",
-                f"{len(payload)} byte payload is too large for the {kind} invocation type (limit {limit} bytes)",
-            )
+            said = f"{len(payload)} byte payload is too large for the {kind} invocation type (limit {limit} bytes)"
+            raise Refused(413, "RequestEntityTooLargeException", said)
         check_payload(payload)
         request_id = str(uuid.uuid4())
         headers = {"x-amzn-RequestId": request_id}
@@ -442,7 +416,7 @@ class Functions:
         return Response(done.payload, done.status, {"Content-Type": "application/json", **headers})
 
     def _run_event(self, arn: str, payload: bytes, client_context: str | None, request_id: str) -> None:
-        """An asynchronous invocation: waits while throttled. AWS would run a failed one twice more; we do not."""
+        """An asynchronous invocation; it waits while throttled. AWS would run a failed one twice more, we do not."""
         while not self._stopping.is_set():
             try:
                 done = self.invoke(arn, payload, client_context=client_context, request_id=request_id)
@@ -482,7 +456,7 @@ class Functions:
     def _take(self, function: _Function) -> tuple[int, Worker, str]:
         with self._guard:
             while function.idle:
-                # The one used last: the others may grow old and be let go.
+                # The one used last, so that the others grow old and end.
                 generation, worker, stream = function.idle.pop()
                 if worker.alive:
                     return generation, worker, stream
@@ -498,12 +472,12 @@ class Functions:
     def _environment(
         self, name: FunctionName, configuration: Mapping[str, Any], code: Path, stream: str
     ) -> dict[str, str]:
-        """Everything the process will find in its environment; nothing comes from the user's but what is here."""
+        """The whole environment of the process; it gets no other variable of the user's."""
         given = (configuration.get("Environment") or {}).get("Variables") or {}
         environment = {
             key: str(value)
             for key, value in given.items()
-            # These would lead the SDK out of the sandbox, or to files of the user's.
+            # These would lead the SDK out of the sandbox, or to the user's files.
             if not key.startswith("AWS_ENDPOINT_URL") and key not in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE")
         }
         scratch = Path(tempfile.mkdtemp(prefix="tmp-", dir=self._folder))
@@ -531,19 +505,19 @@ class Functions:
             environment["USERPROFILE"] = str(scratch)
         environment.setdefault("TZ", "UTC" if sys.platform == "win32" else ":UTC")
         environment.setdefault("LANG", "en_US.UTF-8")
-        # Python's own streams, whatever locales this system has.
+        # For Python's own streams, whatever locales this system has.
         environment.setdefault("PYTHONIOENCODING", "utf-8")
-        # An interpreter built elsewhere may need to be told where its libraries are.
+        # An interpreter that was built elsewhere may need these to find its libraries.
         for inherited in ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT"):
             if inherited in os.environ:
                 environment.setdefault(inherited, os.environ[inherited])
         if site.ENABLE_USER_SITE:
-            # boto3 may have been installed there (pip install --user), and HOME is another one now.
+            # boto3 may be installed there (pip install --user), and HOME is another folder now.
             environment.setdefault("PYTHONPATH", site.getusersitepackages())
         try:
             session = self._backend.assume_role(str(configuration.get("Role", "")), name.name, region=name.region)
         except BackendError as error:
-            # The role was deleted under the function; its calls will be refused, as on AWS.
+            # The function's role was deleted; its calls will be refused, as on AWS.
             log.warning("no credentials for %s: %s", name.arn, error)
         else:
             environment.update(
@@ -566,7 +540,7 @@ class Functions:
 
 
 def named(operation: Operation) -> FunctionName:
-    """The function of a call, with the qualifier that stands in its name or beside it."""
+    """The function of a call, with the qualifier from its name or from its own parameter."""
     name = FunctionName.parse(operation.text("FunctionName"), operation.region)
     return replace(name, qualifier=operation.text("Qualifier") or name.qualifier)
 
@@ -575,7 +549,7 @@ def named(operation: Operation) -> FunctionName:
 
 
 def settle(task: Task, outcome: Outcome, memory: int) -> Invocation:
-    """The answer and the log of one invocation, in AWS's form."""
+    """The answer and the log of one invocation, as AWS writes them."""
     request_id = task.request_id
     lines = f"START RequestId: {request_id} Version: $LATEST\n{outcome.log}"
     error: str | None = "Unhandled"
@@ -590,7 +564,7 @@ def settle(task: Task, outcome: Outcome, memory: int) -> Invocation:
     elif outcome.kind == "error":
         payload = outcome.body
     elif outcome.kind == "init-error":
-        # The bootstrap did not know yet which invocation would get to see this.
+        # The bootstrap did not know which invocation would get this error.
         payload = json.dumps({**json.loads(outcome.body), "requestId": request_id}).encode()
     elif outcome.kind == "timeout":
         moment = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="milliseconds")

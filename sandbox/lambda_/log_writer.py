@@ -15,10 +15,10 @@ log = logging.getLogger(__name__)
 
 
 class Journal:
-    """The functions' logs on their way to CloudWatch Logs, written from one thread and a little late, as on AWS.
+    """Writes the functions' logs to CloudWatch Logs, from one thread and a little late, as on AWS.
 
-    Written with the role's permissions in mind: a role without logs:CreateLogGroup leaves no group behind, one
-    without logs:PutLogEvents no events (Lambda guide, "Sending Lambda function logs to CloudWatch Logs").
+    The role's permissions count: without logs:CreateLogGroup there is no group, without logs:PutLogEvents there are no
+    events (Lambda guide, "Sending Lambda function logs to CloudWatch Logs").
     """
 
     def __init__(self, backend: Backend, permissions: Permissions) -> None:
@@ -55,26 +55,26 @@ class Journal:
         events = [{"timestamp": moment, "message": line} for line in text.split("\n") if line.strip()]
         put = {"logGroupName": group, "logStreamName": stream, "logEvents": events}
         try:
-            self._backend.logs("PutLogEvents", put, region=name.region)
+            self._backend.json("logs", "PutLogEvents", put, region=name.region)
         except BackendError as error:
             if error.code != "ResourceNotFoundException":
                 raise
             if not self._prepare(name, role, arn, stream_arn, group, stream):
                 return
-            self._backend.logs("PutLogEvents", put, region=name.region)
+            self._backend.json("logs", "PutLogEvents", put, region=name.region)
 
     def _prepare(self, name: FunctionName, role: str, arn: str, stream_arn: str, group: str, stream: str) -> bool:
-        """The stream, and the group where the role may make one. False: this log has no place to go."""
+        """Create the stream, and the group if the role may. False: the role may not, and the log is dropped."""
         if not self._permissions.allows(role, "logs:CreateLogStream", stream_arn):
             return False
         wanted = {"logGroupName": group, "logStreamName": stream}
         try:
-            self._backend.logs("CreateLogStream", wanted, region=name.region)
+            self._backend.json("logs", "CreateLogStream", wanted, region=name.region)
         except BackendError as error:
             if error.code != "ResourceNotFoundException":
                 raise
             if not self._permissions.allows(role, "logs:CreateLogGroup", f"{arn}:*"):
                 return False
-            self._backend.logs("CreateLogGroup", {"logGroupName": group}, region=name.region)
-            self._backend.logs("CreateLogStream", wanted, region=name.region)
+            self._backend.json("logs", "CreateLogGroup", {"logGroupName": group}, region=name.region)
+            self._backend.json("logs", "CreateLogStream", wanted, region=name.region)
         return True

@@ -1,11 +1,11 @@
-"""Event source mappings: an SQS queue that feeds a function.
+"""Event source mappings: an SQS queue that invokes a function.
 
-Entirely ours. moto's own mappings deliver inside SendMessage, once, without retries or partial batches, and break
-sending when the function is gone; so no mapping is ever created in moto, and its queues stay plain queues.
+All of this is ours. moto's mappings deliver inside SendMessage, once, without retries or partial batches, and
+SendMessage breaks when the function is gone. So moto never has a mapping.
 
-What is polled, batched, deleted and left follows the Lambda guide, "Using Lambda with Amazon SQS" and its page on
-error handling (services-sqs-errorhandling). Failed messages wait for the queue's visibility timeout; moto itself
-moves them to the dead-letter queue when they have been received often enough.
+What is polled, batched, deleted and left follows the Lambda guide, "Using Lambda with Amazon SQS" and its page on error
+handling (services-sqs-errorhandling). Failed messages wait for the queue's visibility timeout, and go to the
+dead-letter queue when they have been received often enough.
 """
 
 from __future__ import annotations
@@ -23,25 +23,26 @@ from werkzeug.wrappers import Response
 
 from sandbox.backend import Backend, BackendError
 from sandbox.lambda_.functions import Functions
-from sandbox.lambda_.requests import NoSuchFunction, invalid
+from sandbox.lambda_.requests import NoSuchFunction, conflict, invalid
+from sandbox.protocol.constraints import counted, input_of, of_value
 from sandbox.protocol.operations import Operation
 from sandbox.protocol.refusals import NotSimulated, Refused, answer_json
 from sandbox.protocol.scope import FunctionName, last
 
 log = logging.getLogger(__name__)
 
-QUEUE_ARN = re.compile(r"arn:[a-z-]+:sqs:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]+(?:\.fifo)?")
+QUEUE_ARN = re.compile(r"arn:[a-z-]+:sqs:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]+")
 
-# AWS starts with five pollers for a queue (Lambda guide, "Scaling behavior"); two keep two cores busy.
+# AWS starts with five pollers for a queue (Lambda guide, "Scaling behavior"); two are enough for two cores.
 POLLERS = 2
 
-# Sent messages announce themselves; this is for those that become visible again or were delayed.
+# A sent message wakes the pollers; this is for those that become visible again or were delayed.
 IDLE_SECONDS = 0.5
 
 # One ReceiveMessage returns ten messages at most (SQS API reference).
 LARGEST_RECEIVE = 10
 
-# What an event may weigh: the limit of a synchronous invocation. A record is heavier than its message's body.
+# An event may be as large as the payload of a synchronous invocation; a record is larger than its message's body.
 LARGEST_BATCH_BYTES = 5 * 1024 * 1024
 
 # Lambda guide, "Configuring an SQS queue for use with Lambda": the execution role's three permissions.
@@ -58,7 +59,7 @@ NOT_HERE = ("FilterCriteria", "KMSKeyArn", "ProvisionedPollerConfig", "LoggingCo
 
 @dataclass
 class EventSourceMapping:
-    """One mapping: what was configured, how it stands, and the threads that poll for it."""
+    """One mapping: its configuration, its state, and the threads that poll for it."""
 
     uuid: str
     queue_arn: str
@@ -70,7 +71,7 @@ class EventSourceMapping:
     metrics: dict[str, Any] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     enabled: bool = True
-    # The state while something is under way; None once it is settled.
+    # The state during a change; None when it is done.
     passing: str | None = None
     reason: str = "USER_INITIATED"
     last_result: str = "No records processed"
@@ -96,7 +97,7 @@ class EventSourceMapping:
         return self.passing or ("Enabled" if self.enabled else "Disabled")
 
     def shape(self) -> dict[str, Any]:
-        """EventSourceMappingConfiguration, as the API model has it; LastModified in seconds since 1970."""
+        """EventSourceMappingConfiguration of the API model; LastModified is in seconds since 1970."""
         shaped: dict[str, Any] = {
             "UUID": self.uuid,
             "BatchSize": self.batch_size,
@@ -118,9 +119,9 @@ class EventSourceMapping:
 
 
 class Mappings:
-    """The four calls' answers and the polling behind them.
+    """Answers the calls about mappings, and polls for them.
 
-    With ``polling`` False nothing runs by itself: :meth:`pump` delivers one batch in the caller's own thread.
+    Without ``polling`` nothing runs by itself: :meth:`pump` delivers one batch in the caller's thread.
     """
 
     def __init__(self, backend: Backend, functions: Functions, *, polling: bool = True) -> None:
@@ -134,7 +135,7 @@ class Mappings:
         backend.listen_for_messages(self._ring)
 
     def go(self) -> None:
-        """Poll from now on, also for the mappings that are there."""
+        """Poll from now on, also for the mappings that exist."""
         self._polling = True
         with self._guard:
             mappings = list(self._shelf.values())
@@ -204,9 +205,8 @@ class Mappings:
         self._check_source(mapping.queue_arn, configuration)
         with self._guard:
             if mapping.passing == "Deleting":
-                raise Refused(
-                    400, "ResourceInUseException", "Cannot update the event source mapping because it is in use."
-                )
+                said = "Cannot update the event source mapping because it is in use."
+                raise Refused(400, "ResourceInUseException", said)
             if function != mapping.function:
                 self._refuse_duplicate(EventSourceMapping(mapping.uuid, mapping.queue_arn, function))
             vars(mapping).update(settings)
@@ -274,7 +274,7 @@ class Mappings:
         return answer_json(204)
 
     def _check_source(self, queue_arn: str, configuration: Mapping[str, Any]) -> None:
-        """What Lambda looks at before it accepts a queue: that it is there, may be read, and waits long enough."""
+        """What Lambda checks before it accepts a queue: that it exists, may be read, and has a long enough timeout."""
         role = str(configuration.get("Role", ""))
         for action in ROLE_ACTIONS:
             if not self._functions.permissions.allows(role, f"sqs:{action}", queue_arn):
@@ -297,20 +297,17 @@ class Mappings:
 
     def _refuse_duplicate(self, mapping: EventSourceMapping) -> None:
         self._sweep()
+        pair = (mapping.queue_arn, mapping.function_arn)
         for other in self._shelf.values():
-            if other.uuid == mapping.uuid or other.queue_arn != mapping.queue_arn:
-                continue
-            if other.function_arn == mapping.function_arn:
-                raise Refused(
-                    409,
-                    "ResourceConflictException",
+            if other.uuid != mapping.uuid and (other.queue_arn, other.function_arn) == pair:
+                raise conflict(
                     f'An event source mapping with SQS arn (" {mapping.queue_arn} ") and function '
                     f'(" {mapping.function.name} ") already exists. Please update or delete the existing mapping '
-                    f"with UUID {other.uuid}",
+                    f"with UUID {other.uuid}"
                 )
 
     def _sweep(self) -> None:
-        """A mapping is Deleting until the batches it has taken are done with; then it is gone."""
+        """Remove the mappings whose deletion is complete: one is Deleting until its last batch is done."""
         gone = [one.uuid for one in self._shelf.values() if one.passing == "Deleting" and not one.busy]
         for identity in gone:
             del self._shelf[identity]
@@ -318,7 +315,7 @@ class Mappings:
     # Polling
 
     def _engage(self, mapping: EventSourceMapping) -> None:
-        """Let the pollers run, or let them finish: they look at ``enabled`` before each receive."""
+        """Start the pollers, or wake them: they read ``enabled`` before each receive."""
         with self._guard:
             if self._polling and mapping.enabled and not mapping.busy and not mapping.stopping.is_set():
                 mapping.pollers = [
@@ -344,10 +341,10 @@ class Mappings:
                 continue
             if received:
                 if received >= min(mapping.batch_size, LARGEST_RECEIVE):
-                    self._ring()  # there may be more than one poller's worth
+                    self._ring()  # there may be more for the other poller
                 continue
             with self._bell:
-                # Only the first looks without being called; a second pair of eyes would see the same nothing.
+                # Only the first poller looks unless it is woken; the second would find nothing either.
                 self._bell.wait_for(
                     lambda: self._rung != seen or mapping.stopping.is_set(),  # noqa: B023
                     timeout=IDLE_SECONDS if number == 0 else 5,
@@ -359,8 +356,8 @@ class Mappings:
             self._bell.notify_all()
 
     def pump(self, identity: str) -> int:
-        """Receive one batch and deliver it; the number of messages received. Nothing is received in vain:
-        without a function to call or permission to receive, the messages stay in the queue untouched."""
+        """Receive one batch and deliver it; returns the number of messages. Without a function to invoke, or without
+        permission to receive, the messages stay in the queue untouched."""
         with self._guard:
             mapping = self._shelf.get(identity)
         if mapping is None:
@@ -381,13 +378,13 @@ class Mappings:
             if messages:
                 self._deliver(mapping, messages)
         except BackendError as error:
-            # The queue was deleted, or moto refused; either way nothing of ours is lost.
+            # The queue was deleted, or the call was refused; no message is lost.
             mapping.last_result = f"PROBLEM: {error.code or 'SQS refused'}"
             return 0
         return len(messages)
 
     def _receive(self, mapping: EventSourceMapping) -> list[dict[str, Any]]:
-        """Up to a batch. With a batching window, what arrives until it closes; it opens with the first message."""
+        """Up to a batch. A batching window begins with the first message, and receives what arrives until it ends."""
         gathered: list[dict[str, Any]] = []
         weight, closes = 0, 0.0
         while len(gathered) < mapping.batch_size and weight < LARGEST_BATCH_BYTES:
@@ -443,7 +440,7 @@ class Mappings:
 
 
 def settings_of(mapping: EventSourceMapping, wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """What a create or update sets, checked, by the names of a mapping's fields."""
+    """What a create or update sets, by the names of a mapping's fields. Raises Refused and NotSimulated."""
     for name in NOT_HERE:
         if wanted.get(name):
             raise NotSimulated(f"The sandbox has no {name} for event source mappings.")
@@ -458,35 +455,17 @@ def settings_of(mapping: EventSourceMapping, wanted: Mapping[str, Any]) -> dict[
         "metrics": "MetricsConfig",
     }
     given = {name: wanted[theirs] for name, theirs in names.items() if wanted.get(theirs) is not None}
+    members = input_of("lambda", "CreateEventSourceMapping").members
+    for name in ("BatchSize", "MaximumBatchingWindowInSeconds", "FunctionResponseTypes"):
+        for said in of_value(members[name], wanted.get(name), "lambda", name[0].lower() + name[1:]):
+            raise invalid(counted([said]))
     size, window = (int(given.get(name, getattr(mapping, name))) for name in ("batch_size", "window"))
-    within("batchSize", size, 1, 10_000)
-    within("maximumBatchingWindowInSeconds", window, 0, 300)
-    if mapping.queue_arn.endswith(".fifo"):
-        if window:
-            raise invalid("Batching window is not supported for FIFO queues.")
-        if size > 10:
-            raise invalid("BatchSize for FIFO queues must be 10 or less.")
     if size > 10 and not window:
         raise invalid("Maximum batch window in seconds must be greater than 0 if maximum batch size is greater than 10")
-    types = given.get("response_types", [])
-    if set(types) - {"ReportBatchItemFailures"}:
-        raise invalid(
-            f"1 validation error detected: Value '{types}' at 'functionResponseTypes' failed to satisfy constraint: "
-            "Member must satisfy enum value set: [ReportBatchItemFailures]"
-        )
     concurrency = given.get("scaling", {}).get("MaximumConcurrency")
     if concurrency is not None and not 2 <= int(concurrency) <= 1000:
         raise invalid("MaximumConcurrency must be between 2 and 1000.")
     return {**given, "batch_size": size, "window": window}
-
-
-def within(name: str, value: int, least: int, most: int) -> None:
-    if not least <= value <= most:
-        limit = f"less than or equal to {most}" if value > most else f"greater than or equal to {least}"
-        raise invalid(
-            f"1 validation error detected: Value '{value}' at '{name}' failed to satisfy constraint: Member must have "
-            f"value {limit}"
-        )
 
 
 def record(message: Mapping[str, Any], queue_arn: str) -> dict[str, Any]:
@@ -536,7 +515,7 @@ def failures(payload: bytes, sent: list[str]) -> set[str]:
         return everything
     listed = answered.get("batchItemFailures")
     if listed is None or listed == []:
-        # A response that speaks of other things reports no failures.
+        # A response about other things reports no failures.
         return set()
     if not isinstance(listed, list):
         return everything

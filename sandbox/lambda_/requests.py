@@ -1,4 +1,4 @@
-"""What Lambda demands of a request, and its words where it refuses."""
+"""What Lambda requires of a request, and its words when it refuses one."""
 
 from __future__ import annotations
 
@@ -16,21 +16,15 @@ from sandbox.protocol.refusals import NotSimulated, Refused
 
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 LONGEST_NAME = 64
-
 LONGEST_TIMEOUT = 900
-
 LARGEST_ENVIRONMENT = 4096
-
 ENVIRONMENT_NAME = re.compile(r"[a-zA-Z]([a-zA-Z0-9_])+")
-
 
 # Lambda quotas page: 250 MB unpacked.
 LARGEST_CODE = 262144000
 
-
-# Creating has been blocked for these for years; later dates moved more than once, so no others are listed.
+# AWS has blocked these for years; the dates of later ones have moved more than once, so they are not listed.
 BLOCKED_RUNTIMES = ("python2.7", "python3.6", "python3.7")
-
 
 # Names a function may not set itself (Lambda guide, "Defined runtime environment variables").
 RESERVED = frozenset({
@@ -43,7 +37,7 @@ RESERVED = frozenset({
 
 
 class NoSuchFunction(Refused):
-    """No function of this name in this Region."""
+    """There is no function of this name in this Region."""
 
     def __init__(self, arn: str) -> None:
         super().__init__(404, "ResourceNotFoundException", f"Function not found: {arn}")
@@ -53,7 +47,8 @@ def invalid(message: str) -> Refused:
     return Refused(400, "InvalidParameterValueException", message)
 
 
-# What a request must look like
+def conflict(message: str) -> Refused:
+    return Refused(409, "ResourceConflictException", message)
 
 
 def check_payload(payload: bytes) -> None:
@@ -68,23 +63,20 @@ def decode_client_context(header: str | None) -> str | None:
     if not header:
         return None
     try:
-        decoded = base64.b64decode(header, validate=True).decode()
-        json.loads(decoded)
+        # It travels on in a header: one line, ASCII.
+        return json.dumps(json.loads(base64.b64decode(header, validate=True).decode()))
     except (ValueError, binascii.Error) as error:
-        raise Refused(
-            400, "InvalidRequestContentException", "Client context must be a valid Base64-encoded JSON object."
-        ) from error
-    # It travels in a header: one line, ASCII.
-    return json.dumps(json.loads(decoded))
+        said = "Client context must be a valid Base64-encoded JSON object."
+        raise Refused(400, "InvalidRequestContentException", said) from error
 
 
 def runtimes() -> tuple[str, ...]:
-    """Every runtime that AWS ever had, from the API model that botocore brings along."""
+    """Every runtime that AWS ever had, from the API model that botocore ships."""
     return tuple(model("lambda")["shapes"]["Runtime"]["enum"])
 
 
 def stored_principal(principal: Any) -> Any:
-    """Of a statement that AddPermission made; moto keeps an ARN or an account as it was given."""
+    """A principal as Lambda stores it; moto keeps an ARN or an account number as AddPermission gave it."""
     if not isinstance(principal, str) or principal == "*":
         return principal
     return {"AWS": f"arn:aws:iam::{principal}:root" if principal.isdigit() else principal}
@@ -134,14 +126,14 @@ def check_configuration(wanted: Mapping[str, Any], *, creating: bool) -> None:
 
 
 def not_valid(what: str, constraint: str) -> Refused:
-    """In the words of the API model's constraints; the service's own limits are narrower than its model's."""
+    """A limit that is narrower than the API model's, in the words of the model's constraints."""
     constraint = constraint if constraint.startswith("Map") else f"Member must {constraint}"
     said = f"1 validation error detected: {what} failed to satisfy constraint: {constraint}"
     return Refused(400, "ValidationException", said)
 
 
 def read_archive(code: Mapping[str, Any]) -> zipfile.ZipFile:
-    """The zip of a request, looked through to its last byte: a damaged one is refused before moto hears of it."""
+    """The zip of a request, read to its last byte: a damaged one is refused before moto sees it."""
     if code.get("ImageUri") or code.get("S3Bucket"):
         raise NotSimulated("The sandbox takes a function's code as ZipFile only.")
     unreadable = "Could not unzip uploaded file. Please check your file, then try to upload again."

@@ -1,8 +1,7 @@
 """One execution environment of a function: a child process behind a Lambda Runtime API of its own.
 
-The Runtime API names no function in its paths (docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html), so each
-worker listens on a loopback port of its own; whoever asks there is this worker. AWS's own awslambdaric can stand
-in for our bootstrap, as both speak that interface.
+The paths of the Runtime API name no function (docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html), so each worker
+listens on a loopback port of its own. AWS's awslambdaric can replace our bootstrap, as both use that API.
 """
 
 from __future__ import annotations
@@ -17,27 +16,30 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+
+from werkzeug.wrappers import Request, Response
+
+from sandbox.protocol.refusals import answer_json
+from sandbox.protocol.wire import WireHandler, WireServer
 
 # AWS gives the code outside the handler ten seconds (Lambda guide, lambda-runtime-environment, "Init phase").
 INIT_SECONDS = 10.0
 
-# What one invocation may print before the rest is dropped; a handler that prints for ever must not fill memory.
+# Bytes that one invocation may print; the rest is dropped, so that an endless loop does not fill the memory.
 LARGEST_LOG = 1024 * 1024
 
 RUNTIME_PATH = re.compile(r"/2018-06-01/runtime/(?:invocation/(?P<id>[^/]+)/)?(?P<what>[a-z/]+)")
 
 KINDS = {"response": "response", "error": "error", "init/error": "init-error"}
-NOT_FOUND = b'{"errorMessage":"Not found","errorType":"NotFound"}'
 
 
 @dataclass(frozen=True)
 class Task:
-    """One invocation as the worker hands it to its process."""
+    """One invocation for a worker's process."""
 
     request_id: str
     payload: bytes
@@ -50,8 +52,8 @@ class Task:
 class Outcome:
     """How an invocation ended: ``kind`` is response, error, init-error, timeout or exit.
 
-    ``body`` is what the process posted; for exit it is how the process ended, in AWS's words. Times in seconds;
-    ``memory`` is the greatest resident size in MB, 0 where the system does not tell.
+    ``body`` is what the process posted; for exit it says how the process ended, in AWS's words. Times are in seconds;
+    ``memory`` is the greatest resident size in MB, 0 if the system does not tell.
     """
 
     kind: str
@@ -63,11 +65,11 @@ class Outcome:
 
 
 class WorkerGone(Exception):
-    """The process ended before it took the task, which therefore may be given to another worker."""
+    """The process ended before it took the task, so another worker may take it."""
 
 
 class Worker:
-    """Used by one thread at a time; :class:`sandbox.lambda_.functions.Functions` sees to that."""
+    """One process and its Runtime API; :class:`sandbox.lambda_.functions.Functions` uses it in one thread at a time."""
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str], folder: Path) -> None:
         self.idle_since = time.monotonic()
@@ -79,7 +81,10 @@ class Worker:
         self._fresh = True
         self._started = time.monotonic()
         self._ready_at = self._started
-        self._api = RuntimeApi(self)
+        self._api = WireServer("127.0.0.1", 0, self._application, RuntimeHandler)
+        threading.Thread(
+            target=self._api.serve_forever, kwargs={"poll_interval": 0.5}, name="runtime-api", daemon=True
+        ).start()
         read_end, write_end = os.pipe()
         try:
             self._process = subprocess.Popen(
@@ -88,15 +93,14 @@ class Worker:
                 stdout=write_end,
                 stderr=write_end,
                 cwd=folder,
-                env={**environment, "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{self._api.server_address[1]}"},
+                env={**environment, "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{self._api.port}"},
                 close_fds=True,
                 start_new_session=True,
                 creationflags=DETACHED,
             )
         except BaseException:
             os.close(read_end)
-            self._api.shutdown()
-            self._api.server_close()
+            self._api.stop()
             raise
         finally:
             os.close(write_end)
@@ -108,7 +112,7 @@ class Worker:
         return self._process.poll() is None
 
     def run(self, task: Task) -> Outcome:
-        """Hand the task over and wait for its end. After anything but response or error the worker is dead."""
+        """Run the task and wait for its end. The worker is dead unless that is a response or an error."""
         fresh, self._fresh = self._fresh, False
         if not self._ready.wait(INIT_SECONDS):
             self.kill()
@@ -129,7 +133,7 @@ class Worker:
             kind, body = "timeout", b""
         if kind == "exit" and self._taken is not task:
             raise WorkerGone
-        # The size is read while there still is a process to ask.
+        # Before the kill: the memory is read from the process.
         outcome = self._ended(kind, body, started, init)
         if kind in ("timeout", "exit", "init-error"):
             self.kill()
@@ -138,12 +142,12 @@ class Worker:
         return outcome
 
     def kill(self) -> None:
-        """The process and whatever it started, at once."""
+        """Kill the process and its children."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             if sys.platform == "win32":
-                self._process.kill()  # not what it started: Windows has no groups that could be ended
+                self._process.kill()  # not its children: Windows has no process groups to kill
             else:
-                # The worker leads a process group of its own, so this reaches its children and nobody else.
+                # The worker has a process group of its own, with only its children in it.
                 os.killpg(self._process.pid, signal.SIGKILL)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout=5)
@@ -164,7 +168,7 @@ class Worker:
         code = self._process.wait()
         if code < 0:
             ended = f"signal: {signal.Signals(-code).name.removeprefix('SIG').lower()}"
-            # Go, in which AWS's agent is written, names this one after what it does.
+            # AWS's agent is written in Go, which says "killed".
             ended = ended.replace("signal: kill", "signal: killed")
         else:
             ended = f"exit status {code}"
@@ -174,28 +178,53 @@ class Worker:
         if self._process.stdin is not None:
             self._process.stdin.close()
         self._log.close()
-        self._api.shutdown()
-        self._api.server_close()
+        self._api.stop()
 
-    # The Runtime API's side
+    # The Runtime API's side, which the process's connection calls
 
-    def next_task(self) -> Task | None:
-        """Called by the process's connection; waits for work. None: the worker is at its end."""
+    def _application(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        return self._answer(Request(environ))(environ, start_response)
+
+    def _answer(self, request: Request) -> Response:
+        path = RUNTIME_PATH.fullmatch(request.path)
+        kind = KINDS.get(path["what"]) if path else None
+        if path and kind and request.method == "POST":
+            if self._accept(kind, path["id"], request.get_data()):
+                return answer_json(202, {"status": "OK"})
+            return answer_json(400, {"errorMessage": "Invalid request ID", "errorType": "InvalidRequestID"})
+        if path is None or path["what"] != "invocation/next" or request.method != "GET":
+            return answer_json(404, {"errorMessage": "Not found", "errorType": "NotFound"})
+        task = self._next_task()
+        if task is None:
+            raise ConnectionAbortedError("the worker is at its end")
+        head = {
+            "Content-Type": "application/json",
+            "Lambda-Runtime-Aws-Request-Id": task.request_id,
+            "Lambda-Runtime-Deadline-Ms": str(int((time.time() + task.timeout) * 1000)),
+            "Lambda-Runtime-Invoked-Function-Arn": task.function_arn,
+            "Lambda-Runtime-Trace-Id": f"Root=1-{int(time.time()):08x}-{os.urandom(12).hex()};Sampled=0",
+        }
+        if task.client_context:
+            head["Lambda-Runtime-Client-Context"] = task.client_context
+        return Response(task.payload, headers=head)
+
+    def _next_task(self) -> Task | None:
+        """Waits for work. None: the worker is at its end."""
         if not self._ready.is_set():
             self._ready_at = time.monotonic()
             self._ready.set()
         self._taken = self._tasks.get()
         return self._taken
 
-    def accept(self, kind: str, request_id: str | None, body: bytes) -> bool:
-        """What the process posted; False where it speaks of an invocation that is not the present one."""
+    def _accept(self, kind: str, request_id: str | None, body: bytes) -> bool:
+        """Take what the process posted; False if it is about another invocation than the present one."""
         if kind == "init-error":
             self._events.put((kind, body))
             self._ready.set()
             return True
         if self._current is None or request_id != self._current.request_id:
             return False
-        self._current = None  # one result for each invocation; a second one is refused
+        self._current = None  # a second result for the same invocation is refused
         self._events.put((kind, body))
         return True
 
@@ -204,13 +233,13 @@ if sys.platform == "win32":
     import _winapi
     import msvcrt
 
-    DETACHED = subprocess.CREATE_NEW_PROCESS_GROUP  # else Ctrl-C on the sandbox's console would reach the handler
+    DETACHED = subprocess.CREATE_NEW_PROCESS_GROUP  # otherwise Ctrl-C in the sandbox's console would reach the handler
 
     def prepare(descriptor: int) -> None:
-        """Nothing: before Python 3.12 a pipe of Windows always blocks, so it is asked before it is read."""
+        """Nothing: before Python 3.12 a pipe on Windows always blocks, so it is only read when it has something."""
 
     def has_something(descriptor: int, seconds: float) -> bool:
-        """Whether there is something to read, or the end. Windows cannot wait for a pipe, so it is asked repeatedly."""
+        """Whether there is something to read, or the end. Windows cannot wait for a pipe, so this asks repeatedly."""
         until = time.monotonic() + seconds
         while _waiting(descriptor) == 0:
             if time.monotonic() >= until:
@@ -219,7 +248,7 @@ if sys.platform == "win32":
         return True
 
     def read_at_once(descriptor: int) -> bytes | None:
-        """What is there; empty at the end, None where there is nothing yet."""
+        """What can be read now; empty at the end, None if there is nothing yet."""
         waiting = _waiting(descriptor)
         return None if waiting == 0 else b"" if waiting is None else os.read(descriptor, min(waiting, 65536))
 
@@ -242,7 +271,7 @@ else:
         return bool(readable.poll(seconds * 1000))
 
     def read_at_once(descriptor: int) -> bytes | None:
-        """What is there; empty at the end, None where there is nothing yet."""
+        """What can be read now; empty at the end, None if there is nothing yet."""
         try:
             return os.read(descriptor, 65536)
         except BlockingIOError:
@@ -252,8 +281,8 @@ else:
 class LogPipe:
     """The reading end of a process's output.
 
-    When a result arrives, everything printed before it is already in the kernel's buffer, but not necessarily
-    read: so the pipe is emptied once more by whoever takes the log, without blocking.
+    When a result arrives, everything printed before it is in the kernel's buffer, but may not have been read. So
+    :meth:`take` reads once more, without blocking.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -267,7 +296,7 @@ class LogPipe:
         threading.Thread(target=self._read, name="worker-log", daemon=True).start()
 
     def take(self) -> str:
-        """What was printed since the last time. Bytes that are no UTF-8 come as replacement characters."""
+        """What was printed since the last call; bytes that are not UTF-8 become replacement characters."""
         with self._guard:
             self._empty()
             taken = bytes(self._gathered)
@@ -279,7 +308,7 @@ class LogPipe:
         return text + ("(the sandbox dropped the rest of this output)\n" if dropped else "")
 
     def close(self) -> None:
-        """The process is gone. A child of its that still holds the pipe is not waited for."""
+        """The process has ended. A child of it that still holds the pipe is not waited for."""
         self._closing = True
 
     def _read(self) -> None:
@@ -308,72 +337,5 @@ class LogPipe:
         os.close(self._descriptor)
 
 
-class RuntimeApi(ThreadingHTTPServer):
-    """A worker's end of the Runtime API, served until it is shut down."""
-
-    daemon_threads = True
-    # On Windows it would let somebody else listen at the same port.
-    allow_reuse_address = sys.platform != "win32"
-
-    def __init__(self, worker: Worker) -> None:
-        self.worker = worker
-        super().__init__(("127.0.0.1", 0), RuntimeHandler)
-        serve = threading.Thread(
-            target=self.serve_forever, kwargs={"poll_interval": 0.5}, name="runtime-api", daemon=True
-        )
-        serve.start()
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A process that was killed leaves its connection broken; the watcher has the news already."""
-
-    def server_close(self) -> None:
-        self.socket.close()
-
-
-class RuntimeHandler(BaseHTTPRequestHandler):
-    server: RuntimeApi
-    protocol_version = "HTTP/1.1"
-    wbufsize = -1
-    disable_nagle_algorithm = True
-
-    def do_GET(self) -> None:
-        path = RUNTIME_PATH.fullmatch(self.path)
-        if path is None or path["what"] != "invocation/next":
-            self._send(404, {}, NOT_FOUND)
-            return
-        task = self.server.worker.next_task()
-        if task is None:
-            self.close_connection = True
-            return
-        head = {
-            "Lambda-Runtime-Aws-Request-Id": task.request_id,
-            "Lambda-Runtime-Deadline-Ms": str(int((time.time() + task.timeout) * 1000)),
-            "Lambda-Runtime-Invoked-Function-Arn": task.function_arn,
-            "Lambda-Runtime-Trace-Id": f"Root=1-{int(time.time()):08x}-{os.urandom(12).hex()};Sampled=0",
-        }
-        if task.client_context:
-            head["Lambda-Runtime-Client-Context"] = task.client_context
-        self._send(200, head, task.payload)
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        path = RUNTIME_PATH.fullmatch(self.path)
-        kind = KINDS.get(path["what"]) if path else None
-        if path is None or kind is None:
-            self._send(404, {}, NOT_FOUND)
-        elif self.server.worker.accept(kind, path["id"], body):
-            self._send(202, {}, b'{"status":"OK"}')
-        else:
-            self._send(400, {}, b'{"errorMessage":"Invalid request ID","errorType":"InvalidRequestID"}')
-
-    def _send(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
-        self.send_response_only(status)
-        for name, value in {"Content-Type": "application/json", **headers}.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-        self.wfile.flush()
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Quiet: this conversation is between two ends of ours."""
+class RuntimeHandler(WireHandler):
+    timeout = None  # a handler may take its time between two requests

@@ -1,7 +1,7 @@
-"""The constraints of the API models: types, lengths, patterns, ranges, enumerations, what must be given.
+"""The constraints of the API models: types, lengths, patterns, ranges, enumerations, required members.
 
-moto accepts names that AWS refuses. The services check a request against their model before anything else, and word
-it alike; botocore brings those models along, so they are checked here from the same source.
+moto accepts names that AWS refuses. AWS's services check a request against their API model before anything else, and
+all refuse it in the same words. botocore ships those models, so this check has the same source.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from botocore.model import OperationNotFoundError, ServiceModel
 
 from sandbox.protocol.operations import BY_PATH, Operation, model, parse_json
-from sandbox.protocol.refusals import Words
+from sandbox.protocol.refusals import Refused
 from sandbox.protocol.scope import MODULES
 
 # The error code with which each service refuses (their API references, "Common Errors"; Logs: InvalidParameter).
@@ -26,10 +26,9 @@ CODES = {
     "logs": "InvalidParameterException",
     "apigateway": "ValidationException",
 }
-# Members whose values the services word otherwise; who owns the operation refuses them. What may be an ARN as well as
-# a name (TableName, FunctionName) is among them.
+# Members for which a service has words of its own; the module of that service refuses them.
 ELSEWHERE = {
-    "dynamodb": frozenset({"TableName", "AttributeDefinitions", "KeySchema", "Key", "Item"}),
+    "dynamodb": frozenset({"TableName", "KeySchema", "Key", "Item"}),
     "lambda": frozenset({"Runtime", "BatchSize", "MaximumBatchingWindowInSeconds", "ScalingConfig", "Environment",
                          "FunctionResponseTypes", "StartingPosition", "UUID", "EventSourceArn"}),
 }  # fmt: skip
@@ -37,29 +36,28 @@ ELSEWHERE = {
 NAME_PATTERN = r"[\w+=,.@-]+"
 
 
-def check(operation: Operation) -> Words | None:
-    """The refusal of a request that its model does not allow; None where it does, or there is no such model."""
+def check(operation: Operation) -> None:
+    """Raise Refused for a request that its API model does not allow; a request without a model passes."""
     service = operation.service
     shape = input_of(service, operation.name) if service in MODULES else None
     if shape is None:
-        return None
+        return
     unreadable = unread(operation, shape)
     if unreadable is not None:
-        return Words(400, "SerializationException", unreadable)
+        raise Refused(400, "SerializationException", unreadable)
     if service not in CODES:
-        return None
+        return
     within = f"{operation.name[0].lower()}{operation.name[1:]}Input." if service == "apigateway" else ""
     found = list(violations(shape, operation.parameters, service, within))
-    if not found:
-        return None
-    said = found[0] if len(found) == 1 and found[0].startswith("The specified value") else counted(found)
-    return Words(400, CODES[service], said)
+    if found:
+        alone = len(found) == 1 and found[0].startswith("The specified value")
+        raise Refused(400, CODES[service], found[0] if alone else counted(found))
 
 
 def unread(operation: Operation, shape: Any) -> str | None:
-    """What a service that reads JSON says of a body that is none, or of a value of another type; None: it is read.
+    """What a service says of a body that is not JSON, or of a value of the wrong type; None if it can read the body.
 
-    A REST service reads path and query by itself, and some bodies (Invoke's) are not its own.
+    A REST service reads path and query separately, and some bodies (Invoke's) belong to the caller.
     """
     if operation.protocol == "query":
         return None
@@ -95,7 +93,7 @@ TYPES: dict[str, tuple[type, ...]] = {
 
 
 def mistyped(shape: Any, value: Any) -> str | None:
-    """AWS's words for the first value that is of another type than its shape."""
+    """AWS's words for the first value whose type is not that of its shape."""
     wanted = TYPES[shape.type_name]
     if value is None:
         return None
@@ -163,7 +161,7 @@ def of_value(shape: Any, value: Any, service: str, at: str) -> Iterator[str]:
         try:
             number = int(value)
         except (TypeError, ValueError):
-            return  # of another type altogether, which moto or a plane refuses
+            return  # not a number: moto or a plane refuses it
         least, most = shape.metadata.get("min"), shape.metadata.get("max")
         if least is not None and number < least:
             yield of_constraint(value, at, f"Member must have value greater than or equal to {least}")
@@ -185,7 +183,7 @@ def of_constraint(value: object, at: str, constraint: str) -> str:
 
 @functools.cache
 def compiled(pattern: str) -> re.Pattern[str]:
-    """As Java reads it, in ASCII; a pattern that Python cannot read fits everything."""
+    """ASCII only, as Java reads it; a pattern that Python cannot read matches everything."""
     try:
         return re.compile(pattern, re.ASCII)
     except re.error:
@@ -199,7 +197,7 @@ def model_of(service: str) -> Any:
 
 @functools.cache
 def input_of(service: str, name: str) -> Any:
-    """The shape of an operation's parameters; None where there is no such operation, or it takes none."""
+    """The shape of an operation's parameters; None if there is no such operation, or if it takes none."""
     try:
         return model_of(service).operation_model(name).input_shape
     except OperationNotFoundError:

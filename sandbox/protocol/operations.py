@@ -1,8 +1,8 @@
-"""Which operation of which service a request asks for, and with which parameters: read once, at the front.
+"""Which operation of which service a request calls, and with which parameters: parsed once, at the front.
 
-The REST services (Lambda, API Gateway) tell it by verb and path, so those are looked up in the API models that
-botocore brings along; the others name it in a header or in the form. What stands here decides nothing: the front
-answers 501 to an operation that nobody knows.
+A REST service (Lambda, API Gateway) tells its operation by verb and path, which are looked up in the API models that
+botocore ships. The others name it in a header or in the form. Nothing is decided here: the front answers 501 to an
+operation that nobody knows.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from werkzeug.wrappers import Request
 
 from sandbox.protocol.scope import DEFAULT_REGION, FunctionName, credential_scope, last
 
-# Services whose operation is told by verb and path.
+# Services whose operation is given by verb and path.
 BY_PATH = ("lambda", "apigateway")
 FORM = "application/x-www-form-urlencoded"
 LABEL = re.compile(r"\{([^}]+)\}")
 
-# What SQS's forms call the lists of its API model; the second ones are maps of Name to Value.
+# What SQS's forms call the lists and maps of its API model; a map is sent as Name and Value.
 LISTS = {
     "AttributeName": "AttributeNames",
     "MessageAttributeName": "MessageAttributeNames",
@@ -45,13 +45,13 @@ MAPS = {
 
 @dataclass(frozen=True)
 class Operation:
-    """One call as its SDK would name it.
+    """One call, in the words of the API model.
 
-    ``service`` is the signing name (iam, sts, dynamodb, sqs, lambda, apigateway, logs, ...), ``name`` the API's
-    (CreateRole), empty where no operation fits. ``parameters`` are those of the API model, nested, whatever the
-    protocol; ``document`` is the body where that is a JSON object, which for REST services is not all of them.
-    ``protocol`` is json, query or rest; ``success`` the status of the answer in the API model, None where it has
-    none. ``request`` is the request itself, for those who pass it on.
+    ``service`` is the signing name (iam, sts, dynamodb, sqs, lambda, apigateway, logs, ...), ``name`` the operation's
+    (CreateRole), empty if no operation matches. ``parameters`` are those of the API model, nested, whatever the
+    protocol. ``document`` is the body if it is a JSON object; for a REST service that is only part of the parameters.
+    ``protocol`` is json, query or rest; ``success`` is the status of a successful answer in the API model, or None.
+    ``request`` is the request itself, for whoever passes it on.
     """
 
     service: str
@@ -68,7 +68,7 @@ class Operation:
     request: Request = field(default_factory=lambda: Request({}), compare=False, repr=False)
 
     def text(self, parameter: str) -> str:
-        """A parameter as text, empty where it is absent or something else."""
+        """A parameter that is a text; empty if it is absent or of another type."""
         value = self.parameters.get(parameter)
         return value if isinstance(value, str) else ""
 
@@ -78,18 +78,18 @@ class Operation:
 
     @property
     def queue(self) -> str:
-        """The name of the queue; forms may have it in the path instead."""
+        """The name of the queue; a form may have it in the path instead."""
         url = self.text("QueueUrl").rstrip("/") or (self.path if self.path.count("/") == 2 else "")
         return self.text("QueueName") or last(url, "/")
 
     @property
     def table(self) -> str:
-        """The name of the table, also where its ARN stands in its place."""
+        """The name of the table, which may be given by its ARN."""
         return last(self.text("TableName") or self.text("ResourceArn"), "/")
 
     @property
     def function(self) -> FunctionName | None:
-        """The function that a call of Lambda is about, however it is named."""
+        """The function that a Lambda call is about, by name or ARN."""
         named = self.text("FunctionName") or self.text("Resource")
         if not named or ":event-source-mapping:" in named:
             return None
@@ -97,7 +97,7 @@ class Operation:
 
 
 class Route(NamedTuple):
-    """An operation of a REST service: how its path looks, and the status of its success."""
+    """An operation of a REST service: the pattern of its path, and the status of a successful answer."""
 
     name: str
     pattern: re.Pattern[str]
@@ -106,7 +106,7 @@ class Route(NamedTuple):
 
 
 def operation_of(request: Request) -> Operation | None:
-    """What the request asks for; None where it is not signed, as nobody can say for which service it is."""
+    """What the request calls; None if it is not signed, since only the signature names the service."""
     scope = credential_scope(request.headers.get("Authorization", ""))
     if scope is None:
         return None
@@ -143,17 +143,16 @@ def operation_of(request: Request) -> Operation | None:
     )
 
 
-def environ_again(operation: Operation, body: bytes | None = None) -> dict[str, Any]:
-    """The client's request once more, as whoever reads it does so to its end; with another body where one is given."""
-    sent = operation.body if body is None else body
-    # The body is whole by now; moto would wait for chunks that never come.
+def environ_again(operation: Operation) -> dict[str, Any]:
+    """The client's request again, unread: whoever reads a body reads it to its end."""
+    # The body has been read; moto would wait for chunks that never come.
     gone = ("HTTP_TRANSFER_ENCODING", "wsgi.input_terminated")
     kept = {
         name: value
         for name, value in operation.request.environ.items()
         if name not in gone and not name.startswith("werkzeug.")
     }
-    return {**kept, "wsgi.input": io.BytesIO(sent), "CONTENT_LENGTH": str(len(sent))}
+    return {**kept, "wsgi.input": io.BytesIO(operation.body), "CONTENT_LENGTH": str(len(operation.body))}
 
 
 def _no_constant(name: str) -> NoReturn:
@@ -161,7 +160,7 @@ def _no_constant(name: str) -> NoReturn:
 
 
 def parse_json(text: str | bytes) -> Any:
-    """JSON as AWS's parsers take it: without Python's NaN and Infinity. Raises ValueError, for depth as well."""
+    """JSON as AWS's parsers read it, without Python's NaN and Infinity. Raises ValueError, also if it is too deep."""
     try:
         return json.loads(text, parse_constant=_no_constant)
     except RecursionError:
@@ -169,7 +168,7 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def json_object(body: bytes) -> dict[str, Any]:
-    """The body as a JSON object; empty for anything else, whose refusal is for the service to word."""
+    """The body as a JSON object; empty for anything else, which the service refuses in its own words."""
     try:
         decoded = parse_json(body or b"{}")
     except ValueError:
@@ -178,7 +177,7 @@ def json_object(body: bytes) -> dict[str, Any]:
 
 
 def nested(form: Mapping[str, Any]) -> dict[str, Any]:
-    """A form of the query protocol (``Tags.member.1.Key``) as dictionaries in dictionaries."""
+    """A form of the query protocol (``Tags.member.1.Key``) as nested dictionaries."""
     tree: dict[str, Any] = {}
     for name, value in form.items():
         branch = tree
@@ -194,12 +193,12 @@ def nested(form: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def in_order(numbered: Mapping[str, Any]) -> list[Any]:
-    """The members of a list that the query protocol has numbered."""
+    """The members of a list, which the query protocol numbers."""
     return [numbered[number] for number in sorted(numbered, key=lambda text: (len(text), text))]
 
 
 def listed(value: Any) -> Any:
-    """A nested form of IAM or STS, with lists for their ``member``."""
+    """A nested form of IAM or STS, with a list for each ``member``."""
     if not isinstance(value, dict):
         return value
     if set(value) == {"member"} and isinstance(value["member"], dict):
@@ -208,7 +207,7 @@ def listed(value: Any) -> Any:
 
 
 def renamed(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """A nested form of SQS by the names of its API model."""
+    """A nested form of SQS, with the names of its API model."""
     found: dict[str, Any] = {}
     for name, value in tree.items():
         if name in LISTS and isinstance(value, dict):
@@ -222,7 +221,7 @@ def renamed(tree: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _by_path(service: str, request: Request, document: Mapping[str, Any]) -> tuple[str, dict[str, Any], int | None]:
-    # As it was sent: a quoted slash inside an ARN is no border between two parts of the path.
+    # As it was sent: a quoted slash inside an ARN does not divide the path.
     sent = str(request.environ.get("RAW_URI", request.path)).partition("?")[0].rstrip("/") or "/"
     given: dict[str, Any] = {**document, **request.args.to_dict()}
     for route in routes(service).get(request.method, ()):
@@ -241,7 +240,7 @@ def model(service: str) -> Any:
 
 @functools.cache
 def routes(service: str) -> Mapping[str, tuple[Route, ...]]:
-    """By verb, the operations of a REST service, those with the fewest labels first, so that a word beats a label."""
+    """The operations of a REST service by verb; those with the fewest labels first, so that a word beats a label."""
     found: dict[str, list[Route]] = {}
     for name, operation in model(service)["operations"].items():
         http = operation["http"]
@@ -251,7 +250,7 @@ def routes(service: str) -> Mapping[str, tuple[Route, ...]]:
             re.escape(piece) if position % 2 == 0 else ("(.+)" if piece.endswith("+") else "([^/]+)")
             for position, piece in enumerate(LABEL.split(uri))
         )
-        # Of Invoke the status is part of the answer, as it may be one or another.
+        # The status of Invoke is part of its answer, so the model names none.
         members = model(service)["shapes"].get(operation.get("output", {}).get("shape"), {}).get("members", {})
         told = any(member.get("location") == "statusCode" for member in members.values())
         status = None if told else int(http.get("responseCode", 200))

@@ -1,4 +1,4 @@
-"""A refusal on the wire: AWS's status, code and words in the form that the service's protocol gives them."""
+"""Refusals: AWS's status, code and message, written and read in the protocol of each service."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import uuid
 from collections.abc import Mapping
 from typing import Any, NamedTuple
+from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
 from werkzeug.wrappers import Response
@@ -31,7 +32,7 @@ class Words(NamedTuple):
 
 
 class Refused(Exception):
-    """The service refuses the call; ``more`` are members of the error beside its message."""
+    """The service refuses the call; ``more`` are further members of the error."""
 
     def __init__(self, status: int, code: str, message: str, **more: str) -> None:
         super().__init__(message)
@@ -40,11 +41,7 @@ class Refused(Exception):
 
 
 class NotSimulated(Exception):
-    """Something AWS would do and the sandbox does not; the text is one sentence saying what."""
-
-
-def not_here(message: str) -> Words:
-    return Words(501, "NotImplementedException", message)
+    """AWS would do this and the sandbox does not; the text is one sentence that says what. It is answered with 501."""
 
 
 def refusal(
@@ -68,7 +65,7 @@ def refusal(
     if operation.protocol == "rest":
         fields = {"message": message, **(more or {})}
         if service == "lambda":
-            # API models disagree on the case of `message`; every SDK reads both.
+            # API models disagree on the case of `message`; SDKs read either.
             fields |= {"Type": "User" if status < 500 else "Service", "Message": message}
         return answer_json(status, fields, {"x-amzn-ErrorType": code, **named})
     shape = last(code, ".")
@@ -87,6 +84,19 @@ def answer(status: int, body: str, content_type: str, headers: Mapping[str, str]
 
 
 def answer_json(status: int, body: Any = None, headers: Mapping[str, str] | None = None) -> Response:
-    """``body`` None: none."""
+    """A JSON answer; without a body if that is None."""
     named = {"x-amzn-RequestId": str(uuid.uuid4()), **(headers or {})}
     return answer(status, "" if body is None else json.dumps(body), "application/json", named)
+
+
+def words_of(status: int, body: bytes) -> Words | None:
+    """The refusal in an answer of moto's; None if it cannot be read."""
+    try:
+        if body.lstrip().startswith(b"<"):
+            tree = ElementTree.fromstring(body)
+            texts = {last(element.tag, "}"): element.text or "" for element in tree.iter()}
+            return Words(status, texts["Code"], texts["Message"])
+        told = json.loads(body)
+        return Words(status, last(str(told.get("__type", "")), "#"), str(told.get("message", told.get("Message", ""))))
+    except (ElementTree.ParseError, KeyError, ValueError, AttributeError):
+        return None

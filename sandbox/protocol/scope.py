@@ -1,20 +1,20 @@
-"""Who asks for which service in which Region, and how AWS names functions and policies.
+"""Who calls which service in which Region, and how AWS names functions and writes policies.
 
-The signature itself is never checked; its credential scope is what moto and our layers go by.
+The signature itself is never checked; moto and our layers read only its credential scope.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import sys
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from io import BytesIO, StringIO
+from io import BytesIO
 from typing import Any, NamedTuple
 
-# moto's own names of the services that this architecture uses. Its dispatcher, which serves the others, lists moto's
-# folders at every request.
+# moto's module for each service that this architecture uses. Its dispatcher would list moto's folders at every request.
 MODULES = {
     "apigateway": "apigateway",
     "dynamodb": "dynamodb",
@@ -25,7 +25,7 @@ MODULES = {
     "sts": "sts",
 }
 
-# The account moto uses for access keys it has not issued itself.
+# The account that moto assumes for an access key that it has not issued.
 ACCOUNT = "123456789012"
 
 DEFAULT_REGION = "us-east-1"
@@ -37,7 +37,7 @@ FUNCTION_NAME = re.compile(
 
 
 class Scope(NamedTuple):
-    """What an Authorization header says about itself."""
+    """The credential scope of an Authorization header."""
 
     access_key: str
     region: str
@@ -45,30 +45,33 @@ class Scope(NamedTuple):
 
 
 def credential_scope(authorization: str) -> Scope | None:
-    """The credential scope of a SigV4 header; None for anything else, an absent header included."""
+    """The credential scope of a SigV4 header; None for any other header, or none."""
     credential = authorization.partition("Credential=")[2].split(",")[0].split(" ")[0].strip()
     parts = credential.split("/")
     if len(parts) < 5:
         return None
-    # An access key may hold slashes of its own when somebody invents one; the scope is always the last four.
+    # An invented access key may contain slashes; the scope is always the last four parts.
     _, region, service, _ = parts[-4:]
     return Scope("/".join(parts[:-4]), region, service.lower())
 
 
 def signed(scope: Scope) -> str:
-    """An Authorization header with this scope, which is all that moto looks at."""
+    """An Authorization header with this scope, which is all that moto reads of it."""
     credential = f"{scope.access_key}/20260101/{scope.region}/{scope.service}/aws4_request"
     return f"AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders=host;x-amz-date, Signature=0"
 
 
-def environ_of(method: str, path: str, query: str, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
-    """A request of our own as WSGI has it; ``path`` is unquoted."""
+def environ_of(method: str, uri: str, headers: Iterable[tuple[str, str]], body: bytes) -> dict[str, Any]:
+    """A request as WSGI has it (PEP 3333); ``uri`` is path and query as they are sent, still quoted."""
+    path, _, query = uri.partition("?")
     environ: dict[str, Any] = {
         "REQUEST_METHOD": method,
         "SCRIPT_NAME": "",
-        # WSGI wants the bytes of the path dressed as latin-1 (PEP 3333).
-        "PATH_INFO": path.encode().decode("latin-1"),
-        "RAW_URI": urllib.parse.quote(path) + (f"?{query}" if query else ""),
+        # WSGI wants the bytes of the path decoded as latin-1. The quoted path stands beside it: only there can a quoted
+        # slash, in an ARN or a greedy path part, be told from a plain one.
+        "PATH_INFO": urllib.parse.unquote_to_bytes(path).decode("latin-1"),
+        "RAW_URI": uri,
+        "REQUEST_URI": uri,
         "QUERY_STRING": query,
         "SERVER_NAME": "127.0.0.1",
         "SERVER_PORT": "80",
@@ -77,16 +80,20 @@ def environ_of(method: str, path: str, query: str, headers: Mapping[str, str], b
         "wsgi.version": (1, 0),
         "wsgi.url_scheme": "http",
         "wsgi.input": BytesIO(body),
-        "wsgi.errors": StringIO(),
+        "wsgi.errors": sys.stderr,
         "wsgi.multithread": True,
         "wsgi.multiprocess": False,
         "wsgi.run_once": False,
         "CONTENT_LENGTH": str(len(body)),
     }
-    environ["REQUEST_URI"] = environ["RAW_URI"]
-    for name, value in headers.items():
+    for name, value in headers:
         key = name.upper().replace("-", "_")
-        environ[key if key == "CONTENT_TYPE" else f"HTTP_{key}"] = value
+        if key == "CONTENT_TYPE":
+            environ[key] = value
+        # X_Foo and X-Foo would become one name in WSGI, so that one could pose as the other.
+        elif "_" not in name and key not in ("CONTENT_LENGTH", "TRANSFER_ENCODING"):
+            key = f"HTTP_{key}"
+            environ[key] = f"{environ[key]},{value}" if key in environ else value
     return environ
 
 
@@ -116,14 +123,14 @@ def last(text: str, separator: str) -> str:
 
 
 def as_list(value: Any) -> list[Any]:
-    """AWS lets a policy write one thing without the brackets of a list."""
+    """A list; a policy may write a list of one without its brackets."""
     if value is None:
         return []
     return list(value) if isinstance(value, list) else [value]
 
 
 def statements(text: str) -> list[dict[str, Any]] | None:
-    """Of a policy document, as IAM answers it, URL-quoted or (moto, here and there) plain; None: no JSON object."""
+    """The statements of a policy document; None if it is not a JSON object. IAM quotes it for a URL."""
     plain = text if text.lstrip().startswith("{") else urllib.parse.unquote(text)
     try:
         document = json.loads(plain)

@@ -1,8 +1,8 @@
 """HTTP/1.1 with keep-alive on loopback, for one WSGI application.
 
-werkzeug's own development server closes every connection, because http.server does not know how much of a body
-the application left unread. Here each body is read to its end before the application sees the request, so the
-next request line is where it should be and a client may keep its connection.
+werkzeug's development server closes every connection, because http.server does not know how much of a body the
+application left unread. Here the whole body is read before the application sees the request, so that the next
+request begins where it should, and a client may keep its connection.
 """
 
 from __future__ import annotations
@@ -13,33 +13,36 @@ import socket
 import socketserver
 import sys
 import threading
-import urllib.parse
 from collections.abc import Callable, Iterable
 from http.server import BaseHTTPRequestHandler
-from typing import Any
+from typing import Any, ClassVar
+
+from sandbox.protocol.scope import environ_of
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
-# CreateFunction may carry 50 MB of zip, a third more as base64 (Lambda quotas page); nothing else comes near.
+# CreateFunction may carry 50 MB of zip, a third more as base64 (Lambda quotas page); no other request comes near.
 LARGEST_BODY = 72 * 1024 * 1024
 
-# An idle kept connection is closed after this many seconds; botocore's pool opens a new one without a word.
+# Seconds until an idle connection is closed; botocore's pool then opens a new one.
 IDLE_CONNECTION = 60
 
 
 class WireServer(socketserver.ThreadingTCPServer):
     """One thread per connection. ``stop`` also closes the connections that clients keep open."""
 
-    # On Windows the option means that two programs may listen at one port, and nobody knows which one is asked.
+    # On Windows the option would let two programs listen on one port.
     allow_reuse_address = sys.platform != "win32"
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, host: str, port: int, application: Application) -> None:
+    def __init__(
+        self, host: str, port: int, application: Application, handler: type[WireHandler] | None = None
+    ) -> None:
         self.application = application
         self._open: set[socket.socket] = set()
         self._open_guard = threading.Lock()
-        super().__init__((host, port), WireHandler)
+        super().__init__((host, port), handler or WireHandler)
 
     @property
     def port(self) -> int:
@@ -56,7 +59,7 @@ class WireServer(socketserver.ThreadingTCPServer):
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        # A client that goes away in the middle of an answer is no news.
+        # A client that leaves in the middle of an answer is not worth a traceback.
         if not isinstance(sys.exc_info()[1], (ConnectionError, TimeoutError)):
             super().handle_error(request, client_address)
 
@@ -69,19 +72,19 @@ class WireServer(socketserver.ThreadingTCPServer):
                     connection.shutdown(socket.SHUT_RDWR)
 
     def server_close(self) -> None:
-        # ThreadingMixIn would wait here for the handler threads; they are daemons and their sockets are shut.
+        # ThreadingMixIn would wait here for the handler threads, which are daemons with closed sockets.
         self.socket.close()
 
 
 class WireHandler(BaseHTTPRequestHandler):
     server: WireServer
     protocol_version = "HTTP/1.1"
-    timeout = IDLE_CONNECTION
+    timeout: ClassVar[float | None] = IDLE_CONNECTION
     wbufsize = -1  # head and body leave in one packet
     disable_nagle_algorithm = True
 
     def handle_one_request(self) -> None:
-        """As the base class, save that every verb is served and that the body is read before anything else."""
+        """Like the base class, but for every verb, and with the body read first."""
         try:
             self.raw_requestline = self.rfile.readline(65537)
         except (TimeoutError, ConnectionError):
@@ -110,7 +113,7 @@ class WireHandler(BaseHTTPRequestHandler):
         self._answer(body)
 
     def _read_body(self) -> bytes | None:
-        """The whole body; None where it is larger than anything this server has a use for."""
+        """The whole body; None if it is larger than LARGEST_BODY."""
         if "chunked" in self.headers.get("Transfer-Encoding", "").lower():
             return self._read_chunks()
         length = int(self.headers.get("Content-Length") or 0)
@@ -133,7 +136,7 @@ class WireHandler(BaseHTTPRequestHandler):
                 return None
             if size == 0:
                 while self.rfile.readline(65536).strip():
-                    continue  # trailers: nobody here reads them
+                    continue  # trailers, which nobody reads
                 return gathered.getvalue()
             gathered.write(self.rfile.read(size))
             self.rfile.readline(8)
@@ -145,7 +148,8 @@ class WireHandler(BaseHTTPRequestHandler):
             started[:] = [status, headers]
             return lambda data: None
 
-        answered = b"".join(self.server.application(self._environ(body), start_response))
+        environ = environ_of(self.command, self.path, self.headers.items(), body)
+        answered = b"".join(self.server.application(environ, start_response))
         status, headers = started
         code, _, reason = status.partition(" ")
         self.send_response_only(int(code), reason)
@@ -165,41 +169,5 @@ class WireHandler(BaseHTTPRequestHandler):
             self.wfile.write(answered)
         self.wfile.flush()
 
-    def _environ(self, body: bytes) -> dict[str, Any]:
-        path, _, query = self.path.partition("?")
-        host, _, port = self.headers.get("Host", "").rpartition(":")
-        environ: dict[str, Any] = {
-            "REQUEST_METHOD": self.command,
-            "SCRIPT_NAME": "",
-            "PATH_INFO": urllib.parse.unquote_to_bytes(path).decode("latin-1"),
-            # The path as it was sent: a quoted slash inside an ARN or a greedy path part is told by it.
-            "RAW_URI": self.path,
-            "REQUEST_URI": self.path,
-            "QUERY_STRING": query,
-            "SERVER_NAME": host or "127.0.0.1",
-            "SERVER_PORT": port if port.isdigit() else str(self.server.port),
-            "SERVER_PROTOCOL": self.request_version,
-            "REMOTE_ADDR": self.client_address[0],
-            "wsgi.version": (1, 0),
-            "wsgi.url_scheme": "http",
-            "wsgi.input": io.BytesIO(body),
-            "wsgi.errors": sys.stderr,
-            "wsgi.multithread": True,
-            "wsgi.multiprocess": False,
-            "wsgi.run_once": False,
-            "CONTENT_LENGTH": str(len(body)),
-        }
-        for name, value in self.headers.items():
-            # X_Foo and X-Foo would become one name in WSGI, so that one could pose as the other.
-            if "_" in name:
-                continue
-            key = name.upper().replace("-", "_")
-            if key == "CONTENT_TYPE":
-                environ[key] = value
-            elif key not in ("CONTENT_LENGTH", "TRANSFER_ENCODING"):
-                key = f"HTTP_{key}"
-                environ[key] = f"{environ[key]},{value}" if key in environ else value
-        return environ
-
     def log_message(self, format: str, *args: Any) -> None:
-        """Quiet: the client sees its answer, and nobody reads an access log of a sandbox."""
+        """No access log: the front logs a line for each call."""

@@ -1,23 +1,21 @@
-"""What moto refuses as AWS does, but in words or with a code of its own.
+"""Calls that moto refuses as AWS does, but in its own words or with its own code.
 
-Each line: the service, the operations it is about (none: all), what moto's message looks like, and AWS's code (empty:
-moto's is right) and message. AWS's words are those of its API references, of the errors that public issue threads
-quote, and of other emulators' tests that were recorded on AWS.
+A line has the service, the operations (none: all), a pattern of moto's message, AWS's message, and AWS's code if moto's
+is wrong. AWS's words come from its API references, from errors quoted in public issue threads, and from tests of other
+emulators that were recorded on AWS.
 """
 
 from __future__ import annotations
 
 import functools
-import json
 import re
 from collections.abc import Mapping
 from typing import NamedTuple
-from xml.etree import ElementTree
 
 from werkzeug.wrappers import Response
 
 from sandbox.protocol.operations import Operation
-from sandbox.protocol.refusals import Words, refusal
+from sandbox.protocol.refusals import Words, refusal, words_of
 
 GAP = re.compile(r"\{(\w+)\}")
 
@@ -61,10 +59,10 @@ REWORDINGS = (
 
 
 def reworded(operation: Operation, response: Response) -> Response:
-    """The response, or its refusal in AWS's words."""
+    """The response, with a refusal of moto's in AWS's words."""
     if response.status_code < 400:
         return response
-    said = words_of(response)
+    said = words_of(response.status_code, response.get_data())
     if said is None:
         return response
     for one in REWORDINGS:
@@ -81,18 +79,3 @@ def reworded(operation: Operation, response: Response) -> Response:
 
 def filled(named: Mapping[str, str], gap: re.Match[str]) -> str:
     return named.get(gap[1], "")
-
-
-def words_of(response: Response) -> Words | None:
-    """What a response of moto's refuses with; None where it cannot be read."""
-    body = response.get_data()
-    try:
-        if body.lstrip().startswith(b"<"):
-            tree = ElementTree.fromstring(body)
-            texts = {element.tag.rpartition("}")[2]: element.text or "" for element in tree.iter()}
-            return Words(response.status_code, texts["Code"], texts["Message"])
-        told = json.loads(body)
-        code = str(told.get("__type", "")).rpartition("#")[2]
-        return Words(response.status_code, code, str(told.get("message", told.get("Message", ""))))
-    except (ElementTree.ParseError, KeyError, ValueError, AttributeError):
-        return None

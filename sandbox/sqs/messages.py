@@ -1,18 +1,17 @@
 """The messages of standard queues.
 
-moto keeps what defines a queue (attributes, policy, tags); the messages are kept here. moto counts a whole queue
-three times for each message that it hands out, which makes a queue of a thousand unusable, and it is kinder than SQS
-to old receipt handles, to bodies and to attributes. FIFO queues are moto's altogether.
+moto keeps a queue's attributes, policy and tags; its messages are kept here. moto counts the whole queue three times
+for each message that it delivers, so that a queue of a thousand is unusable, and it accepts old receipt handles, bodies
+and attributes that SQS refuses.
 
-What is accepted, and the words of what is not, follow the API reference
-(https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/Welcome.html) and, where that has no words,
-answers that were seen on AWS and are quoted in public issue threads.
+What is accepted, and the messages of refusals, follow the API reference
+(https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/Welcome.html) and, where it has no words, answers
+of AWS that are quoted in public issue threads.
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import heapq
 import itertools
@@ -31,7 +30,7 @@ from typing import Any, NamedTuple
 from sandbox.protocol.refusals import Refused, Words
 from sandbox.protocol.scope import last
 
-# API_SendMessage.html: XML's characters, as its note has them.
+# API_SendMessage.html, note: only characters of XML are allowed.
 NOT_IN_A_MESSAGE = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 ATTRIBUTE_NAME = re.compile(r"[\w.-]{1,256}", re.ASCII)
 ENTRY_ID = re.compile(r"[\w-]{1,80}", re.ASCII)
@@ -66,7 +65,7 @@ def missing(name: str) -> Refused:
 
 
 class Definition(NamedTuple):
-    """What of a queue's attributes decides about its messages; times in seconds."""
+    """The attributes of a queue that its messages depend on; times in seconds."""
 
     arn: str
     visibility: int
@@ -76,10 +75,6 @@ class Definition(NamedTuple):
     wait: int
     dead_letters: str | None
     most_receives: int
-
-    @property
-    def fifo(self) -> bool:
-        return self.arn.endswith(".fifo")
 
     @classmethod
     def of(cls, attributes: Mapping[str, str]) -> Definition:
@@ -110,7 +105,7 @@ class Message:
     visible: float
     receives: int = 0
     first_received: float = 0.0
-    # The one that was given out last; it is still good for deleting when the message has become visible again.
+    # The last one; it still deletes the message after that has become visible again.
     handle: str = ""
     source: str | None = None
 
@@ -119,8 +114,8 @@ class Message:
 class Contents:
     """The messages of one queue.
 
-    ``due`` holds (when it becomes visible, a number for the order, id) of those that are delayed or in flight, and
-    ``ready`` the ids of the visible; entries of messages that were deleted or moved since are passed over.
+    ``ready`` has the ids of visible messages, and ``due`` has the others, delayed or in flight: when they become
+    visible, a number that keeps the order, and the id. Entries of messages that are gone are skipped.
     """
 
     messages: dict[str, Message] = field(default_factory=dict)
@@ -134,23 +129,23 @@ class Contents:
         self.hide(message, now)
 
     def hide(self, message: Message, now: float) -> None:
-        """Until the message is visible."""
+        """Put it into ``ready``, or into ``due`` until it is visible."""
         if message.visible <= now:
             self.ready.append(message.id)
         else:
             heapq.heappush(self.due, (message.visible, next(self.numbers), message.id))
 
     def wake(self, now: float) -> None:
-        """What has become visible is ready."""
+        """Move what has become visible to ``ready``."""
         while self.due and self.due[0][0] <= now:
             visible, _, identity = heapq.heappop(self.due)
             message = self.messages.get(identity)
-            # A later change of its visibility has an entry of its own.
+            # Each change of its visibility has its own entry.
             if message is not None and message.visible == visible:
                 self.ready.append(identity)
 
     def expire(self, oldest: float) -> None:
-        """Drop what was sent before ``oldest``; the order of ``messages`` is nearly that of sending."""
+        """Remove what was sent before ``oldest``; ``messages`` is nearly in the order of sending."""
         while self.messages and next(iter(self.messages.values())).sent < oldest:
             del self.messages[next(iter(self.messages))]
 
@@ -166,10 +161,10 @@ class Contents:
 
 
 class Messages:
-    """The calls on messages.
+    """Answers the calls about messages.
 
-    ``lock`` is the one that all calls to moto's SQS wait for, ``exists`` tells whether there is a queue of that ARN,
-    ``clock`` the seconds since 1970. ``arrival`` is notified when a message may have become visible.
+    ``lock`` is the lock of all calls to moto's SQS, ``exists`` tells whether a queue has that ARN, ``clock`` returns
+    seconds since 1970. ``arrival`` is notified when a message may have become visible.
     """
 
     def __init__(
@@ -178,7 +173,7 @@ class Messages:
         self.arrival = threading.Condition(lock)
         self._exists = exists
         self._clock = clock
-        # Told of every message that comes and goes, by the queue's ARN; see :mod:`sandbox.state`.
+        # Called for every message that comes or goes, with the queue's ARN; see :mod:`sandbox.state`.
         self.kept: Callable[[str, Message], None] = lambda arn, message: None
         self.dropped: Callable[[str, str | None], None] = lambda arn, identity: None
         self._queues: dict[str, Contents] = {}
@@ -197,7 +192,7 @@ class Messages:
         return action in self._operations
 
     def answer(self, action: str, queue: Definition, given: Mapping[str, Any]) -> dict[str, Any]:
-        """The result by the API model's names. Raises Refused."""
+        """The result, with the names of the API model. Raises Refused."""
         with self.arrival:
             return self._operations[action](queue, given)
 
@@ -212,12 +207,12 @@ class Messages:
             self.arrival.notify_all()
 
     def restore(self, arn: str, message: Message) -> None:
-        """A message of an earlier life of the sandbox, visible when its delay is over."""
+        """Put back a message from the journal, visible when its delay is over."""
         with self.arrival:
             self._contents(arn).put(message, self._clock())
 
     def remove(self, arn: str, identity: str | None) -> None:
-        """One of the queue's, or all."""
+        """Remove one message of the queue, or all."""
         with self.arrival:
             there = self._contents(arn).messages
             there.pop(identity, None) if identity is not None else there.clear()
@@ -247,9 +242,8 @@ class Messages:
                 given["MessageDeduplicationId"],
                 "The request include parameter that is not valid for this queue type",
             )
-        delay = whole(given, "DelaySeconds", queue.delay)
-        if not 0 <= delay <= LONGEST_DELAY:
-            raise invalid_value("DelaySeconds", delay, f"DelaySeconds must be >= 0 and <= {LONGEST_DELAY}")
+        reason = f"DelaySeconds must be >= 0 and <= {LONGEST_DELAY}"
+        delay = whole(given, "DelaySeconds", queue.delay, range(LONGEST_DELAY + 1), reason)
         message = Message(
             str(uuid.uuid4()),
             given["MessageBody"],
@@ -272,12 +266,10 @@ class Messages:
     # Receiving
 
     def _receive(self, queue: Definition, given: Mapping[str, Any]) -> dict[str, Any]:
-        most = whole(given, "MaxNumberOfMessages", 1)
-        if not 1 <= most <= MOST_ENTRIES:
-            raise invalid_value("MaxNumberOfMessages", most, f"Must be between 1 and {MOST_ENTRIES}, if provided")
-        wait = whole(given, "WaitTimeSeconds", queue.wait)
-        if not 0 <= wait <= LONGEST_POLL:
-            raise invalid_value("WaitTimeSeconds", wait, f"Must be >= 0 and <= {LONGEST_POLL}, if provided")
+        reason = f"Must be between 1 and {MOST_ENTRIES}, if provided"
+        most = whole(given, "MaxNumberOfMessages", 1, range(1, MOST_ENTRIES + 1), reason)
+        reason = f"Must be >= 0 and <= {LONGEST_POLL}, if provided"
+        wait = whole(given, "WaitTimeSeconds", queue.wait, range(LONGEST_POLL + 1), reason)
         visibility = visibility_of(given, queue.visibility)
         system = {*names(given, "AttributeNames"), *names(given, "MessageSystemAttributeNames")}
         wanted = names(given, "MessageAttributeNames")
@@ -299,7 +291,7 @@ class Messages:
         contents.expire(now - queue.retention)
         contents.wake(now)
         taken: list[Message] = []
-        # A message hidden for no time at all is ready at once, but not twice in one answer.
+        # With a visibility timeout of 0 a message is ready at once, but not twice in one answer.
         for _ in range(len(contents.ready)):
             if len(taken) == most:
                 break
@@ -320,7 +312,7 @@ class Messages:
         return taken
 
     def _bury(self, queue: Definition, message: Message, now: float) -> bool:
-        """Move it to the dead-letter queue; False where that has been deleted, and the message stays."""
+        """Move it to the dead-letter queue. False if that has been deleted; the message stays then."""
         if queue.dead_letters is None or not self._exists(queue.dead_letters):
             return False
         message.visible, message.source, message.handle = now, queue.arn, ""
@@ -422,7 +414,7 @@ def matches(name: str, wanted: Iterable[str]) -> bool:
     )
 
 
-# Receipt handles tell the message and are different each time; to a client they are opaque.
+# A receipt handle names the message and is different each time; to a client it is opaque.
 
 
 def handle_for(arn: str, identity: str) -> str:
@@ -430,34 +422,35 @@ def handle_for(arn: str, identity: str) -> str:
 
 
 def message_of(handle: str, arn: str) -> str | None:
-    """The message that the handle was given out for; None where it is no handle of this queue."""
+    """The id of the handle's message; None if it is not a handle of this queue."""
     try:
         parts = base64.b64decode(handle, validate=True).decode().split(" ")
-    except (binascii.Error, ValueError):
+    except ValueError:
         return None
     return parts[2] if len(parts) == 3 and parts[1] == arn else None
 
 
-# What a caller gives
+# Parameters
 
 
-def whole(given: Mapping[str, Any], name: str, otherwise: int) -> int:
+def whole(given: Mapping[str, Any], name: str, otherwise: int, allowed: range, reason: str) -> int:
+    """A whole number in the allowed range. Raises Refused with the reason, in AWS's words, where it is outside."""
     value = given.get(name)
     if value is None:
         return otherwise
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    with suppress(ValueError):
-        if isinstance(value, str):
-            return int(value)
-    raise invalid_value(name, value, "Must be an integer")
+    if isinstance(value, str):
+        with suppress(ValueError):
+            value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise invalid_value(name, value, "Must be an integer")
+    if value not in allowed:
+        raise invalid_value(name, value, reason)
+    return value
 
 
 def visibility_of(given: Mapping[str, Any], otherwise: int) -> int:
-    seconds = whole(given, "VisibilityTimeout", otherwise)
-    if not 0 <= seconds <= LONGEST_VISIBILITY:
-        raise invalid_value("VisibilityTimeout", seconds, f"Must be between 0 and {LONGEST_VISIBILITY}, if provided")
-    return seconds
+    reason = f"Must be between 0 and {LONGEST_VISIBILITY}, if provided"
+    return whole(given, "VisibilityTimeout", otherwise, range(LONGEST_VISIBILITY + 1), reason)
 
 
 def names(given: Mapping[str, Any], parameter: str) -> list[str]:
@@ -466,7 +459,7 @@ def names(given: Mapping[str, Any], parameter: str) -> list[str]:
 
 
 def checked_entries(operation: str, given: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The entries of a batch, whose number and ids are in order."""
+    """The entries of a batch. Raises Refused for too many, none, or a wrong or repeated id."""
     entries = given.get("Entries") or []
     if not entries:
         words = f"There should be at least one {operation}BatchRequestEntry in the request."
@@ -492,7 +485,7 @@ def checked_entries(operation: str, given: Mapping[str, Any]) -> list[Mapping[st
 def one_by_one(
     entries: Iterable[Mapping[str, Any]], act: Callable[[Mapping[str, Any]], dict[str, Any]]
 ) -> dict[str, Any]:
-    """The answer of a batch: what came of each entry."""
+    """The answer to a batch: the result or the refusal of each entry."""
     done: list[dict[str, Any]] = []
     failed: list[dict[str, Any]] = []
     for entry in entries:
@@ -505,7 +498,7 @@ def one_by_one(
 
 
 def check_message(given: Mapping[str, Any], largest: int) -> None:
-    """Raise Refused for a message that SQS would not take, whatever its queue."""
+    """Raise Refused for a message that SQS would not accept in any queue."""
     body = given.get("MessageBody")
     if not body:
         raise missing("MessageBody")
@@ -529,7 +522,7 @@ def check_message(given: Mapping[str, Any], largest: int) -> None:
 
 
 def check_attributes(attributes: object) -> None:
-    """SQS-message-metadata in the developer guide says what names and types there are."""
+    """Names and types are those of the developer guide, sqs-message-metadata."""
     if not isinstance(attributes, dict):
         raise invalid("The message attributes must be a map.")
     for name, value in attributes.items():
@@ -553,16 +546,15 @@ def check_attributes(attributes: object) -> None:
                 f"The message attribute '{name}' must contain a non-empty message attribute value for message "
                 f"attribute type '{kind}'."
             )
-        if base == "Binary":
-            try:
+        try:
+            if base == "Binary":
                 base64.b64decode(content, validate=True)
-            except (binascii.Error, ValueError) as error:
-                raise invalid(f"The message attribute '{name}' has a value that is not base64.") from error
-        if base == "Number":
-            try:
+            elif base == "Number":
                 float(content)
-            except ValueError as error:
-                raise invalid(f"Can't cast the value of message (user) attribute '{name}' to a number.") from error
+        except ValueError as error:  # binascii.Error is one
+            numeric = f"Can't cast the value of message (user) attribute '{name}' to a number."
+            other = f"The message attribute '{name}' has a value that is not base64."
+            raise invalid(numeric if base == "Number" else other) from error
 
 
 def check_system_attributes(attributes: object) -> None:
@@ -575,7 +567,7 @@ def check_system_attributes(attributes: object) -> None:
 
 
 def weight_of(message: Mapping[str, Any]) -> int:
-    """Bytes that count against the quota: the body, and each attribute's name, type and value."""
+    """Bytes that count towards the quota: the body, and each attribute's name, type and value."""
     weight = len(str(message.get("MessageBody") or "").encode("utf-8", "replace"))
     attributes = message.get("MessageAttributes")
     for name, value in attributes.items() if isinstance(attributes, dict) else ():
@@ -589,7 +581,7 @@ def md5(data: bytes) -> str:
 
 
 def md5_of_attributes(attributes: Attributes) -> str:
-    """As sqs-message-metadata describes it: names in order, each with type and value, lengths in four bytes."""
+    """The digest of sqs-message-metadata: sorted names, each with type and value, lengths in four bytes."""
     digest = b""
     for name in sorted(attributes):
         kind = str(attributes[name]["DataType"])

@@ -1,7 +1,7 @@
 """SQS in front of moto: both protocols, our messages, moto's queues.
 
-Every request to SQS comes through here, a client's and those that our own layers make, so that all meet the same
-messages. One lock is held while moto or the messages are asked; a long poll lets go of it while it waits.
+Every request to SQS comes through here, a client's or our own, so that all have the same messages. One lock is held
+while moto or the messages are read or changed; a long poll releases it while it waits.
 """
 
 from __future__ import annotations
@@ -9,31 +9,24 @@ from __future__ import annotations
 import json
 import re
 import threading
-import time
 import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import parse_qsl, urlencode
 from xml.sax.saxutils import escape
 
 from werkzeug.wrappers import Response
 
 from sandbox.protocol.operations import Operation, environ_again
-from sandbox.protocol.refusals import AMZ_JSON, XML_NAMESPACES, Refused, answer, not_here, refusal
+from sandbox.protocol.refusals import AMZ_JSON, XML_NAMESPACES, Refused, answer, refusal
 from sandbox.protocol.scope import Scope, environ_of, signed
-from sandbox.sqs.messages import LONGEST_POLL, NO_QUEUE, Definition, Messages, check_message, checked_entries, missing
+from sandbox.sqs.messages import NO_QUEUE, Definition, Messages, missing
 
 Environ = dict[str, Any]
 
-# How long a long poll of a FIFO queue sleeps at most before it looks again: messages also become visible without
-# anybody sending one, and moto does not announce that.
-FIFO_LOOK = 0.2
-
 READS = ("GetQueueAttributes", "GetQueueUrl", "ListQueues", "ListQueueTags", "ListDeadLetterSourceQueues")
-MOVES = ("StartMessageMoveTask", "CancelMessageMoveTask", "ListMessageMoveTasks")
 SENDS = ("SendMessage", "SendMessageBatch")
 
-# The elements of its answers.
+# The XML elements of lists in its answers.
 ELEMENTS = {"Messages": "Message", "Failed": "BatchResultErrorEntry"}
 
 ROLE_ARN = re.compile(r'"(arn:[\w-]+:iam::\d{12}:role/[^"]+)"')
@@ -42,10 +35,10 @@ COUNT = re.compile(rb"<Name>(ApproximateNumberOfMessages\w*)</Name>(\s*)<Value>\
 
 class Sqs:
     """``moto`` answers one request (a WSGI environ, and whether it may change a queue); ``lock`` guards it and must be
-    reentrant; ``role_id`` tells the unique id of the role that an ARN names now.
+    reentrant; ``role_id`` returns the unique id of the role that an ARN names now.
 
-    ``definitions`` are kept until a call that may change one; they are told by access key, Region and queue, as the
-    account hangs on the key.
+    Definitions of queues are kept until a call may have changed one, by access key, Region and queue: the account
+    depends on the key.
     """
 
     def __init__(
@@ -59,7 +52,7 @@ class Sqs:
         self._lock = lock
         self._announce = announce
         self._role_id = role_id
-        # By queue: the roles that its access policy named when it was set, with their unique ids then.
+        # By queue: the roles in its access policy, with the unique ids that they had when the policy was set.
         self._named: dict[str, dict[str, str]] = {}
         self._definitions: dict[tuple[str, str, str], Definition] = {}
         self._arns: dict[str, bool] = {}
@@ -67,11 +60,7 @@ class Sqs:
 
     def serve(self, operation: Operation) -> Response:
         try:
-            if operation.name in MOVES:
-                return refusal(operation, not_here(f"The sandbox has no {operation.name} of sqs."))
-            if self.messages.does(operation.name):
-                return self._on_messages(operation)
-            return self._on_queues(operation)
+            return self._on_messages(operation) if self.messages.does(operation.name) else self._on_queues(operation)
         except Refused as refused:
             return refusal(operation, refused.words)
 
@@ -82,39 +71,10 @@ class Sqs:
             queue = self._definition(operation, operation.queue)
             if queue is None:
                 raise Refused(*NO_QUEUE)
-            if not queue.fifo:
-                result = self.messages.answer(operation.name, queue, operation.parameters)
-        if queue.fifo:
-            return self._on_fifo(operation, queue)
+            result = self.messages.answer(operation.name, queue, operation.parameters)
         if operation.name in SENDS:
             self._announce()
         return answered(operation, result)
-
-    def _on_fifo(self, operation: Operation, queue: Definition) -> Response:
-        given, body = operation.parameters, operation.body
-        if operation.name == "SendMessage":
-            check_message(given, queue.largest)
-        elif operation.name == "SendMessageBatch":
-            for entry in checked_entries("SendMessage", given):
-                check_message(entry, queue.largest)
-        deadline = time.monotonic()
-        if operation.name == "ReceiveMessage":
-            wait = given.get("WaitTimeSeconds", queue.wait)
-            if str(wait).isdecimal() and int(wait) <= LONGEST_POLL:
-                deadline += int(wait)
-                body = without_waiting(operation)
-        while True:
-            with self._lock:
-                served = self._moto(environ_again(operation, body), False)
-            if operation.name in SENDS:
-                with self.messages.arrival:
-                    self.messages.arrival.notify_all()
-                self._announce()
-            left = deadline - time.monotonic()
-            if left <= 0 or served.status_code != 200 or b"ReceiptHandle" in served.get_data():
-                return served
-            with self.messages.arrival:
-                self.messages.arrival.wait(min(left, FIFO_LOOK))
 
     def _on_queues(self, operation: Operation) -> Response:
         name = operation.name
@@ -138,12 +98,11 @@ class Sqs:
             by_json = operation.protocol == "json"
             if by_json:
                 self._show_principals(served, queue.arn)
-            if not queue.fifo:
-                put_counts(served, self.messages.counts(queue.arn), by_json)
+            put_counts(served, self.messages.counts(queue.arn), by_json)
             return served
 
-    # AWS keeps a role in a policy by its unique id, and shows that once the role is gone, also when another of its
-    # name has come (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html).
+    # AWS stores a role in a policy by its unique id, and shows that once the role is deleted, even if another role has
+    # its name (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html).
 
     def _remember(self, operation: Operation) -> None:
         attributes = operation.parameters.get("Attributes")
@@ -175,7 +134,7 @@ class Sqs:
         return self._definitions[key]
 
     def _attributes(self, access_key: str, region: str, queue: str) -> dict[str, str] | None:
-        """The queue's, in the caller's account; None where there is no such queue."""
+        """The queue's attributes in the caller's account; None if there is no such queue."""
         wanted = json.dumps({"QueueUrl": f"http://sqs/{queue}", "AttributeNames": ["All"]}).encode()
         headers = {
             "Host": f"sqs.{region}.amazonaws.com",
@@ -183,23 +142,15 @@ class Sqs:
             "Content-Type": AMZ_JSON,
             "X-Amz-Target": "AmazonSQS.GetQueueAttributes",
         }
-        served = self._moto(environ_of("POST", "/", "", headers, wanted), False)
+        served = self._moto(environ_of("POST", "/", headers.items(), wanted), False)
         return dict(json.loads(served.get_data())["Attributes"]) if served.status_code == 200 else None
 
     def _exists(self, arn: str) -> bool:
-        """Whether a dead-letter queue is there; it is in the account and Region of its source."""
+        """Whether a dead-letter queue exists; it is in the account and Region of its source."""
         if arn not in self._arns:
             _, _, _, region, _, name = arn.split(":")
             self._arns[arn] = self._attributes("sandbox", region, name) is not None
         return self._arns[arn]
-
-
-def without_waiting(operation: Operation) -> bytes:
-    """The body of a ReceiveMessage that comes back at once."""
-    if operation.protocol == "json":
-        return json.dumps({**operation.parameters, "WaitTimeSeconds": 0}).encode()
-    fields = dict(parse_qsl(operation.body.decode("utf-8", "replace"), keep_blank_values=True))
-    return urlencode({**fields, "WaitTimeSeconds": "0"}).encode()
 
 
 def answered(operation: Operation, result: Mapping[str, Any]) -> Response:
@@ -217,7 +168,7 @@ def answered(operation: Operation, result: Mapping[str, Any]) -> Response:
 
 
 def element(action: str, name: str, value: Any) -> str:
-    """One member of a result as the query protocol writes it: lists flattened, maps as Name and Value."""
+    """One member of a result in the query protocol: lists are flattened, maps have Name and Value."""
     if name == "Attributes":
         return "".join(
             f"<Attribute><Name>{escape(one)}</Name><Value>{escape(text)}</Value></Attribute>"
@@ -239,7 +190,7 @@ def element(action: str, name: str, value: Any) -> str:
 
 
 def put_counts(served: Response, counts: Mapping[str, str], by_json: bool) -> None:
-    """Into moto's answer of GetQueueAttributes, our numbers in the place of its own."""
+    """Replace the numbers in moto's answer to GetQueueAttributes by ours."""
     if by_json:
         body = json.loads(served.get_data() or b"{}")
         attributes = body.get("Attributes") or {}

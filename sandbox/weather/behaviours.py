@@ -1,8 +1,8 @@
-"""AWS's slow side as a table: what begins to be so late, what is refused or shown meanwhile, in which words.
+"""AWS's slow side as a table: which changes take effect late, and what is refused or shown until then.
 
-Every span is a field of the forecast. Numbers of seconds are chosen for a lesson; AWS publishes only the quotas and
-the time for which a queue's name is blocked. The sources of the words stand beside them. To add a behaviour: a field
-in the forecast, a line where it begins, and lines for what it refuses, shows or lists.
+Every span is a field of the forecast. The times are chosen for a lesson; AWS publishes only the quotas and the time for
+which a queue's name is blocked. The source of a message stands beside it. A new behaviour needs a field in the
+forecast, a line for when it begins, and lines for what it refuses, shows or lists.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from sandbox.protocol.refusals import Words
 from sandbox.protocol.scope import FunctionName, as_list, last, statements
 
 Thing = tuple[str, ...]
-"""What a call is about: its kind, then Region or API where it is in one, then its name or id."""
+"""What a call is about: its kind, then its Region or API if it has one, then its name or id."""
 
 
 @dataclass(frozen=True)
 class NotYet:
-    """Something that is not so yet: from when to when on the weather's clock, and what was there before."""
+    """A change that has not taken effect: from when until when on the weather's clock, and what was there before."""
 
     since: float
     until: float
@@ -33,14 +33,14 @@ class NotYet:
 
 
 class Sky(Protocol):
-    """What the lines below may ask the weather."""
+    """What the table needs of the weather."""
 
     backend: Backend
     labels: dict[str, str]
     there: set[Thing]
 
     def all(self, span: str, *of: str) -> dict[Thing, NotYet]:
-        """By thing, all whose first parts are these and of which this is not so yet."""
+        """All things that begin with these parts and for which this span has not passed."""
 
 
 Of = Callable[[Operation, Sky], Iterable[Thing]]
@@ -59,7 +59,7 @@ def policy(operation: Operation, sky: Sky) -> Iterator[Thing]:
 
 
 def roles_in_policy(operation: Operation, sky: Sky) -> Iterator[Thing]:
-    """The roles that a queue's access policy names."""
+    """The roles in a queue's access policy."""
     attributes = operation.parameters.get("Attributes")
     text = str(attributes.get("Policy") or "{}") if isinstance(attributes, dict) else "{}"
     for statement in statements(text) or ():
@@ -106,7 +106,7 @@ def updated_function(operation: Operation, sky: Sky) -> Iterable[Thing]:
 
 
 def whole_function(operation: Operation, sky: Sky) -> Iterable[Thing]:
-    """Not one version of it."""
+    """The function, if the call is not about one version of it."""
     name = operation.function
     return () if name is None or name.qualifier or operation.text("Qualifier") else function(operation, sky)
 
@@ -116,14 +116,14 @@ def mapping(operation: Operation, sky: Sky) -> Iterator[Thing]:
 
 
 def mappings_of_pair(operation: Operation, sky: Sky) -> Iterator[Thing]:
-    """The deleted mappings of the same queue and function."""
+    """The deleted mappings of this queue and function."""
     for of, still in sky.all("trigger_deleting", "mapping", operation.region).items():
         if is_of_pair(still.keeps, operation.text("EventSourceArn"), operation.function):
             yield of
 
 
 def is_of_pair(shape: Mapping[str, Any], queue_arn: str, of_function: FunctionName | None) -> bool:
-    """Whether a mapping is one of that queue and function; what is not given does not count."""
+    """Whether a mapping has this queue and this function; what is not given does not matter."""
     of_queue = not queue_arn or shape.get("EventSourceArn") == queue_arn
     return of_queue and (of_function is None or shape.get("FunctionArn") == of_function.arn)
 
@@ -148,9 +148,9 @@ def stages_of_api(operation: Operation, sky: Sky) -> Iterable[Thing]:
 
 
 class Begins(NamedTuple):
-    """A call that succeeds, and what is not so yet from then on. ``once``: only of a thing that was not there.
+    """A successful call, and the span that begins with it. ``once``: only if the thing is new.
 
-    ``keeps`` makes of the answer's body what is remembered; ``reads`` reads that before the call instead.
+    What is remembered comes from the answer's body by ``keeps``, or from before the call by ``reads``.
     """
 
     calls: str
@@ -162,11 +162,11 @@ class Begins(NamedTuple):
 
 
 def read_queue(operation: Operation, sky: Sky, action: str, **asked: Any) -> dict[str, Any]:
-    """Of the queue as it is just before the call; empty where there is none."""
+    """Read the queue just before the call; empty if there is none."""
     given = {"QueueUrl": operation.text("QueueUrl"), **asked}
     key = Credentials(operation.access_key)
     try:
-        return sky.backend.sqs(action, given, region=operation.region, credentials=key)
+        return sky.backend.json("sqs", action, given, region=operation.region, credentials=key)
     except BackendError:
         return {}
 
@@ -182,7 +182,7 @@ def whole_queue(operation: Operation, sky: Sky) -> dict[str, Any]:
 
 
 def attributes_before(operation: Operation, sky: Sky) -> dict[str, Any]:
-    """Those that the call changes; what an earlier change still hides is kept on."""
+    """The attributes that the call changes, and those that an earlier change still hides."""
     given = operation.parameters.get("Attributes")
     found = attributes_of_queue(operation, sky) if given else {}
     former = sky.all("attributes_stale", "queue", operation.region, operation.queue)
@@ -212,11 +212,11 @@ BEGINS = (
     Begins("sqs DeleteQueue", "queue_name_blocked", queue),
     Begins("sqs DeleteQueue", "queue_lingering", queue, reads=whole_queue),
     Begins("sqs SetQueueAttributes", "attributes_stale", queue, reads=attributes_before),
-    # A stage that is there serves its former deployment meanwhile.
+    # An existing stage serves its former deployment until then.
     Begins("apigateway CreateDeployment CreateStage", "stage_served", stage, once=True),
 )  # fmt: skip
 
-# With a thing goes what was not so yet about it.
+# A deleted thing has no more spans.
 ENDS: tuple[tuple[str, Of], ...] = (
     ("iam DeleteRole", role),
     ("iam DeletePolicy", policy),
@@ -233,8 +233,8 @@ ENDS: tuple[tuple[str, Of], ...] = (
 
 
 class Refuses(NamedTuple):
-    """Calls that are refused while it is not so yet. In the words ``{thing}`` is the thing's name, ``{arn}`` the ARN
-    of policy or function, ``{queue}`` and ``{function}`` those of a mapping."""
+    """Calls that are refused during a span. In the message ``{thing}`` is the thing's name, ``{arn}`` the ARN of policy
+    or function, ``{queue}`` and ``{function}`` those of a mapping."""
 
     calls: str
     span: str
@@ -329,8 +329,8 @@ REFUSES = (
 
 
 class Shows(NamedTuple):
-    """Calls whose answer is changed while it is not so yet. ``change`` changes the body and says what is shown, or
-    nothing where it is as it would be. ``instead``: what is gone is not asked any more, and the body is empty."""
+    """Calls whose answer is changed during a span. ``change`` changes the body and returns what it shows, or an empty
+    text if nothing changed. ``instead``: the call is not carried out, and the body is empty before the change."""
 
     calls: str
     span: str
@@ -357,7 +357,7 @@ def deleted_table(body: dict[str, Any], still: NotYet, operation: Operation, now
 
 def in_progress(state: str) -> Callable[[dict[str, Any], NotYet, Operation, float], str]:
     def change(body: dict[str, Any], still: NotYet, operation: Operation, now: float) -> str:
-        # What CreateFunction and the updates answer on AWS, as remembered; no page shows the two reasons together.
+        # What CreateFunction and the updates answer on AWS, from memory; no page shows both reasons together.
         reason, code, shown = "The function is being created.", "Creating", body.get("Configuration", body)
         shown |= {
             "LastUpdateStatus": "InProgress",
@@ -372,7 +372,7 @@ def in_progress(state: str) -> Callable[[dict[str, Any], NotYet, Operation, floa
 
 
 def settling(body: dict[str, Any], still: NotYet, operation: Operation, now: float) -> str:
-    """A mapping that is Creating in the first half of its time, and Enabling in the second if it will be that."""
+    """A new mapping is Creating in the first half of its span, and Enabling in the second if it will be Enabled."""
     later = still.keeps == "Creating" and body.get("State") == "Enabled" and now >= (still.since + still.until) / 2
     body["State"] = "Enabling" if later else still.keeps
     return str(body["State"])
@@ -384,7 +384,7 @@ def deleted_mapping(body: dict[str, Any], still: NotYet, operation: Operation, n
 
 
 def deleted_queue(body: dict[str, Any], still: NotYet, operation: Operation, now: float) -> str:
-    """A read of a queue whose deletion is not seen everywhere: "takes up to 60 seconds", API_DeleteQueue.html."""
+    """A deleted queue can still be read: deletion "takes up to 60 seconds", API_DeleteQueue.html."""
     kept, asked = still.keeps, operation.parameters.get("AttributeNames") or ()
     wanted = {name: value for name, value in kept["Attributes"].items() if "All" in asked or name in asked}
     body |= {
@@ -427,9 +427,9 @@ SHOWS = (
 
 
 class Lists(NamedTuple):
-    """A list in which the ``hidden`` are not yet and the ``lingering`` are still, these on the last page, the one
-    without a ``token`` for the next. ``name`` tells a thing's name from its item; ``item`` makes the item of a
-    lingering one, None where it was not asked for."""
+    """A list from which things are missing during the span ``hidden``, and in which deleted ones still are during the
+    span ``lingering``: on the last page, which has no ``token``. ``name`` returns the name of an item; ``item`` makes
+    the item of a lingering thing, or None if it was not asked for."""
 
     calls: str
     members: str
@@ -463,7 +463,7 @@ Line = TypeVar("Line", Begins, Refuses, Shows, Lists)
 
 
 def lines(table: tuple[Line, ...], operation: Operation) -> list[Line]:
-    """Those that are about the call."""
+    """The lines of a table that are about the call."""
     return [line for line in table if is_about(line.calls, operation.service, operation.name)]
 
 
@@ -473,7 +473,7 @@ def is_about(calls: str, service: str, name: str) -> bool:
     return of_service == service and any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
-# Quotas: of one account in one Region, not raisable: calls at once, and seconds for one more.
+# Fixed quotas of one account in one Region: calls at once, and seconds until one more.
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html
 QUOTAS: dict[str, tuple[float, float]] = {
     "CreateRestApi": (1, 3),
@@ -489,7 +489,7 @@ QUOTAS: dict[str, tuple[float, float]] = {
 ALL_TOGETHER = (40, 1 / 10)
 
 
-# What can happen to every call, as its service words it
+# What can happen to every call, in the words of its service
 
 RATE = "Rate exceeded"  # common to many services (aws/aws-sdk-ruby#825)
 TOO_MANY_REQUESTS = Words(429, "TooManyRequestsException", "Too Many Requests")  # boto/boto3#876
@@ -510,7 +510,7 @@ HOT_TABLE = Words(
     "index so please try again shortly. If exceptions persist, check if you have a hot key: "
     "https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/bp-partition-key-design.html",
 )
-# Its API model, else its CommonErrors page, whose descriptions the messages are; no report shows what AWS itself says.
+# From the API model, else from the CommonErrors page, whose descriptions are the messages; no report quotes AWS.
 FAILURES = {"iam": "ServiceFailure", "dynamodb": "InternalServerError", "lambda": "ServiceException"}
 
 
@@ -531,15 +531,15 @@ def failure(operation: Operation, status: int) -> Words:
 def expired(operation: Operation) -> Words:
     """ExpiredToken and 403 in IAM, STS and SQS (marco-hoyer/cfn-sphere#55, aws/aws-sdk-go#249).
 
-    The others name it ExpiredTokenException (https://docs.aws.amazon.com/lambda/latest/api/CommonErrors.html), with
-    400 where the protocol knows no other refusal. What SQS's JSON protocol says is inferred from its older one.
+    The others call it ExpiredTokenException (https://docs.aws.amazon.com/lambda/latest/api/CommonErrors.html), with
+    400 if the protocol has no other refusal. For SQS's JSON protocol it is inferred from the older one.
     """
     code = "ExpiredToken" if operation.service in ("iam", "sts", "sqs") else "ExpiredTokenException"
     status = 400 if operation.service in ("dynamodb", "logs") else 403
     return Words(status, code, "The security token included in the request is expired")
 
 
-# Names that stay the same from run to run, which decide what is drawn for a call
+# Names that are the same in every run; what is drawn for a call depends on them
 
 NAMING: dict[str, tuple[str, ...]] = {
     "iam": ("RoleName", "PolicyName", "PolicyArn", "UserName", "GroupName", "InstanceProfileName"),
@@ -551,7 +551,7 @@ NAMING: dict[str, tuple[str, ...]] = {
 
 
 def name_of(operation: Operation, labels: Mapping[str, str]) -> str:
-    """What the call is about; for ids, which are other ones in every run, their labels stand in."""
+    """What the call is about. Ids differ in every run, so their labels stand for them."""
     text = operation.text
     if operation.service == "lambda":
         parts = [operation.function.name if operation.function else "", labels.get(text("UUID"), "")]
@@ -565,7 +565,7 @@ def name_of(operation: Operation, labels: Mapping[str, str]) -> str:
 
 
 def label_of(operation: Operation, answered: bytes) -> tuple[str, str]:
-    """The id that a call has made, if it made one, and a name for it."""
+    """The id that a call has made and a label for it, both empty if it has made none."""
     body = json_object(answered)
     if operation.name in ("CreateRestApi", "CreateResource"):
         return str(body.get("id", "")), str(body.get("name") or body.get("pathPart") or "")

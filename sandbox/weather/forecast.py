@@ -1,4 +1,4 @@
-"""What a weather is made of: spans and probabilities, and the named ones."""
+"""What a weather consists of, times and probabilities, and the weathers that have names."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ Span = tuple[float, float]
 
 @dataclass(frozen=True)
 class Forecast:
-    """A weather: how long what takes and how often what happens. The default of every field is: never.
+    """A weather: how long things take, and how often things go wrong. By default they take no time and never do.
 
-    A span is (least, most) in seconds, before ``scale``; one time is drawn from it for each thing.
+    A span is (least, most) in seconds, before ``scale``; one time is drawn from it for each resource.
     """
 
     seed: int = 0
-    # Multiplies every duration, the quotas' periods included: 0.1 is ten times as fast as AWS.
+    # Multiplies every duration, also the periods of quotas: 0.1 is ten times as fast as AWS.
     scale: float = 1.0
 
     # IAM: a new role or policy is NoSuchEntity to reads, lists and attaching.
     entity_visible: Span = (0, 0)
     # A new role cannot be assumed by Lambda.
     role_assumable: Span = (0, 0)
-    # SQS does not know a new role that a queue's policy names.
+    # SQS does not know a new role in a queue's policy.
     role_known_to_queues: Span = (0, 0)
-    # Lambda does not see what was just attached to a role when it looks whether that may read a queue.
+    # Lambda does not see a new permission when it checks whether a role may read a queue.
     permissions_seen: Span = (0, 0)
-    # Role and policy still count as attached after a detach, so neither can be deleted.
+    # After a detach, role and policy still count as attached, so that neither can be deleted.
     detachment_seen: Span = (0, 0)
 
-    # DynamoDB: a new table is not found, is CREATING (both from its creation on), UPDATING, DELETING.
+    # DynamoDB: a new table is not found, a table is CREATING (both begin with CreateTable), UPDATING, DELETING.
     table_visible: Span = (0, 0)
     table_creating: Span = (0, 0)
     table_updating: Span = (0, 0)
@@ -44,23 +44,23 @@ class Forecast:
     trigger_settling: Span = (0, 0)
     trigger_deleting: Span = (0, 0)
 
-    # SQS: a new queue is not found; a deleted one still is; its name is blocked; changed attributes read as before.
+    # SQS: a new queue is not found; a deleted one is; its name is blocked; changed attributes read as before.
     queue_visible: Span = (0, 0)
     queue_lingering: Span = (0, 0)
     queue_name_blocked: Span = (0, 0)
     attributes_stale: Span = (0, 0)
 
-    # API Gateway: the URL of a new stage is not served; the account's fixed quotas are kept.
+    # API Gateway: the URL of a new stage is not served; the account's fixed quotas apply.
     stage_served: Span = (0, 0)
     quotas: bool = False
 
-    # Every call: seconds more that it takes, and how likely it is throttled, answered 500 or 503, or lost. Of the
-    # failed and the lost ones half have been applied all the same.
+    # Every call: seconds of latency, and the probability that it is throttled, answered 500 or 503, or lost. Half of
+    # the failed and the lost ones have been applied all the same.
     latency: Span = (0, 0)
     throttled: float = 0.0
     failed: float = 0.0
     lost: float = 0.0
-    # Seconds after which an access key's session has expired, counted from its first call; 0: never.
+    # Seconds from an access key's first call until its session has expired; 0: never.
     expire: float = 0.0
 
 
@@ -83,7 +83,7 @@ AWS = Forecast(
     trigger_deleting=(4, 12),
     queue_visible=(0, 2),
     queue_lingering=(2, 10),
-    # The one time that AWS names:
+    # The one time that AWS publishes:
     # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_CreateQueue.html
     queue_name_blocked=(60, 60),
     attributes_stale=(0, 8),
@@ -102,7 +102,7 @@ PROBABILITIES = ("throttled", "failed", "lost")
 
 
 def parse(text: str) -> Forecast:
-    """``aws,seed=7,scale=0.1,lost=0.02,table_creating=3-5,quotas=off``: a name, then what is different from it.
+    """``aws,seed=7,scale=0.1,lost=0.02,table_creating=3-5,quotas=off``: a name, then the differences.
 
     Raises ValueError with one sentence.
     """

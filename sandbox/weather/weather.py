@@ -1,11 +1,11 @@
-"""AWS's slow and unreliable side, played in front of everything else: what is not so yet, not now, or not at all.
+"""AWS's slow and unreliable side, played in front of everything else.
 
-moto does at once what AWS does in seconds. Here each answer is held back, refused or changed as AWS would have done
-it; what is played is the table in :mod:`sandbox.weather.behaviours`. Only requests from outside pass here.
+moto does at once what AWS does in seconds. Here an answer is delayed, refused or changed as AWS would; what is played
+is the table in :mod:`sandbox.weather.behaviours`. Only requests from outside pass through here.
 
-Every decision is drawn from a hash of the seed, the call, the name of the thing and how often that was asked, not
-from one stream of random numbers: other calls, and their order, change nothing. What is not so yet is so after its
-drawn time, and after two troubles in a row the same call passes: to wait and to ask again always helps.
+Every decision is drawn from a hash of the seed, the call, the name of the thing and the number of the call, not from a
+stream of random numbers, so that other calls and their order change nothing. A change takes effect after its drawn
+time, and after two troubles in a row a call passes: to wait and to try again always helps.
 """
 
 from __future__ import annotations
@@ -49,19 +49,19 @@ from sandbox.weather.behaviours import (
 )
 from sandbox.weather.forecast import CALM, Forecast, Span
 
-# How often in a row a call about one thing is throttled, failed or lost; then it passes.
+# How often in a row a call about one thing is throttled, failed or lost before it passes.
 TROUBLES_IN_A_ROW = 2
 
-# How many of its doings are remembered.
+# How many of its refusals and changes are remembered.
 REMEMBERED = 1000
 
 
 class Lost(ConnectionError):
-    """The connection is to be closed without an answer. Whether the call was applied, nobody is told."""
+    """Close the connection without an answer; the client does not learn whether the call was applied."""
 
 
 class Fate(NamedTuple):
-    """What is thrown for a call: ``throttled``, ``failed``, ``lost`` or nothing; and whether it is applied first."""
+    """What happens to a call: ``throttled``, ``failed``, ``lost`` or nothing; and whether it is applied first."""
 
     kind: str = ""
     applied: bool = False
@@ -69,25 +69,25 @@ class Fate(NamedTuple):
 
 
 class Bucket:
-    """A quota: so many calls at once, then one for each ``seconds`` that pass."""
+    """A quota: so many calls at once, then one more each time ``seconds`` have passed."""
 
     def __init__(self, calls: float, seconds: float, now: float) -> None:
         self.calls, self.seconds, self.left, self.seen = calls, seconds, calls, now
 
     def wait(self, now: float) -> float:
-        """Seconds until the next call is allowed; 0: now."""
+        """Seconds until the next call is allowed; 0 means now."""
         self.left = min(self.calls, self.left + (now - self.seen) / self.seconds)
         self.seen = now
-        # What a float has lost on its way must not refuse the call that comes just in time.
+        # A rounding error must not refuse a call that comes just in time.
         return 0.0 if self.left > 1 - 1e-9 else (1 - self.left) * self.seconds
 
 
 class Weather:
-    """The front lets it carry out signed calls (``around``) and asks it before one to an API (``serve``).
+    """The front passes signed calls through ``around``, and requests to a deployed API through ``serve``.
 
-    ``refusals`` tells what it did, the last thousand: seconds since it began, call, thing, what, why, and until when
-    (None where asking again may help at once). Calls that run in handlers are slow like all others, and DynamoDB may
-    throttle them; they are neither failed nor lost, and their sessions do not expire, as Lambda renews them.
+    ``refusals`` has the last thousand things that it did: seconds since the start, call, thing, what, why, and until
+    when (None if a retry may help at once). A handler's calls are slow like all others, and DynamoDB may throttle them;
+    they are neither failed nor lost, and their sessions do not expire, since Lambda renews them.
     """
 
     def __init__(
@@ -101,9 +101,9 @@ class Weather:
         self.forecast = forecast
         self.backend = backend
         self.refusals: deque[dict[str, Any]] = deque(maxlen=REMEMBERED)
-        # Names that stay the same from run to run, for ids that do not.
+        # By id, a label that is the same in every run.
         self.labels: dict[str, str] = {}
-        # Queues and stages of which the making has been seen.
+        # Queues and stages whose creation has been seen.
         self.there: set[Thing] = set()
         self._spans: dict[str, Span] = {
             name: value for name, value in dataclasses.asdict(forecast).items() if isinstance(value, tuple)
@@ -112,7 +112,7 @@ class Weather:
         self._sleep = sleep
         self._began = clock()
         self._guard = threading.RLock()
-        # By what is not so yet, which is a span of the forecast, and of what.
+        # By span of the forecast and thing.
         self._not_yet: dict[tuple[str, ...], NotYet] = {}
         self._asked: Counter[tuple[str, str]] = Counter()
         self._made: Counter[tuple[str, str]] = Counter()
@@ -120,10 +120,10 @@ class Weather:
         self._buckets: dict[tuple[str, str], Bucket] = {}
         self._sessions: dict[str, float] = {}
 
-    # The front's two doors
+    # For the front
 
     def around(self, operation: Operation, ask: Callable[[Operation], Response]) -> Response:
-        """The call's answer, or what becomes of it; takes as long as the call's latency. Raises Lost."""
+        """The answer to the call, after its latency, as the weather lets it pass. Raises Lost."""
         if self.forecast == CALM:
             return ask(operation)
         thing = name_of(operation, self.labels)
@@ -147,7 +147,7 @@ class Weather:
             return (self._befall(operation, fate) if fate.applied else None) or response
 
     def serve(self, request: Request) -> Response | None:
-        """API Gateway's answer at the URL of a stage that is not served yet, or None."""
+        """API Gateway's answer at the URL of a stage that is not served yet; else None."""
         segments = [segment for segment in request.path.split("/") if segment]
         if self.forecast == CALM or segments[:1] != ["restapis"] or segments[3:4] != ["_user_request_"]:
             return None
@@ -165,10 +165,10 @@ class Weather:
         body = {"message": "Missing Authentication Token"}
         return answer_json(403, body, {"x-amzn-ErrorType": "MissingAuthenticationTokenException"})
 
-    # What else can be asked
+    # About itself
 
     def describe(self) -> dict[str, Any]:
-        """The weather, what is not so yet, and what it did; times in seconds since it began."""
+        """The forecast, the spans, and what was refused or changed; times in seconds since the start."""
         with self._guard:
             now = self._clock()
             return {
@@ -183,20 +183,20 @@ class Weather:
             }
 
     def renew(self) -> None:
-        """All expired sessions begin anew, as if everybody had logged in again."""
+        """Let all expired sessions begin again, as after a new login."""
         with self._guard:
             self._sessions.clear()
 
     # Drawing
 
     def _fraction(self, *parts: str) -> float:
-        """From 0 to below 1, always the same for the same words and seed."""
+        """A number from 0 to below 1, always the same for the same words and seed."""
         text = "\0".join([str(self.forecast.seed), *parts])
         return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") / 2**64
 
     def _wait(self, call: str, thing: str, number: str) -> None:
         least, most = self.forecast.latency
-        # Squared: most calls are quick and a few are slow.
+        # Squared, so that most calls are quick and few are slow.
         drawn = self._fraction("latency", call, thing, number) ** 2
         seconds = (least + (most - least) * drawn) * self.forecast.scale
         if seconds > 0:
@@ -220,10 +220,10 @@ class Weather:
             status=500 if self._fraction("status", call, thing, number) < 0.5 else 503,
         )
 
-    # What is not so yet
+    # Spans
 
     def _begin(self, span: str, of: Thing, keeps: Any) -> None:
-        """From now on, for a time drawn here, it is not so yet."""
+        """Begin a span of a thing, for a drawn time."""
         name = " ".join(self.labels.get(part, part) for part in of)
         self._made[span, name] += 1
         least, most = self._spans[span]
@@ -236,7 +236,7 @@ class Weather:
             self._not_yet[key] = NotYet(now, now + seconds, keeps)
 
     def _still(self, *key: str) -> NotYet | None:
-        """By span and thing."""
+        """The span of a thing, if it has not passed."""
         one = self._not_yet.get(key)
         if one is not None and one.until <= self._clock():
             del self._not_yet[key]
@@ -244,20 +244,20 @@ class Weather:
         return one
 
     def _end(self, of: Thing) -> None:
-        """The thing is gone, and with it what was not so yet about it."""
+        """The thing is deleted, and its spans with it."""
         self.there.discard(of)
         for key in [key for key in self._not_yet if key[1:] == of]:
             del self._not_yet[key]
 
     def all(self, span: str, *of: str) -> dict[Thing, NotYet]:
-        """By thing, all whose first parts are these and of which this is not so yet."""
+        """All things that begin with these parts and for which this span has not passed."""
         found = {key[1:]: self._still(*key) for key in list(self._not_yet) if key[: len(of) + 1] == (span, *of)}
         return {key: one for key, one in found.items() if one is not None}
 
     # Playing the table
 
     def _before(self, operation: Operation, fate: Fate) -> Response | None:
-        """The answer of a call that is not carried out, None for one that is. Raises Lost."""
+        """The answer to a call that is not carried out, or None. Raises Lost."""
         refused = self._expired(operation)
         if refused is None and not fate.applied:
             refused = self._befall(operation, fate)
@@ -266,7 +266,7 @@ class Weather:
         return refused or self._instead(operation) or self._too_early(operation)
 
     def _instead(self, operation: Operation) -> Response | None:
-        """What is gone, as it is still seen."""
+        """The answer about a deleted thing that can still be seen."""
         for line in lines(SHOWS, operation):
             for of in line.of(operation, self) if line.instead and operation.protocol != "query" else ():
                 still = self._still(line.span, *of)
@@ -293,7 +293,7 @@ class Weather:
         return None
 
     def _note_changes(self, operation: Operation, response: Response, read: Mapping[Any, Any]) -> Operation:
-        """What the call has made, changed or deleted; the operation, with the id of a mapping that it made."""
+        """Note what the call created, changed or deleted. Returns the operation, with the id of a new mapping."""
         identity, label = label_of(operation, response.get_data())
         if operation.service == "apigateway" and label:
             self._made[operation.name, label] += 1
@@ -327,7 +327,7 @@ class Weather:
                         put(response, body)
 
     def _list(self, operation: Operation, response: Response) -> None:
-        """Take out of a list what a read would not find, and put in what it still would."""
+        """Remove from a list what a read would not find, and add what it still would."""
         for line in lines(LISTS, operation):
             if operation.service == "iam":
                 self._hide(operation, response, line)
@@ -371,7 +371,7 @@ class Weather:
                 if name in hidden:
                     parent.remove(member)
                     self._tell(operation, f"no {line.kind} {name}", line.hidden, hidden[name])
-        # ElementTree gives every element a prefix unless it is told which namespace is the usual one.
+        # Without a default namespace ElementTree gives every element a prefix.
         response.set_data(ElementTree.tostring(tree, default_namespace=namespace.strip("{}") or None))
 
     # What can happen to every call
@@ -385,7 +385,7 @@ class Weather:
         return self._refuse(operation, "expire", expired(operation))
 
     def _befall(self, operation: Operation, fate: Fate) -> Response | None:
-        """What was thrown for this call. Raises Lost."""
+        """What happens to this call. Raises Lost."""
         why = f"{fate.kind}, {'applied' if fate.applied else 'not applied'}"
         if fate.kind == "throttled":
             return self._refuse(operation, "throttled", throttle(operation))
@@ -451,11 +451,11 @@ class Weather:
 
 
 def is_handlers(operation: Operation) -> bool:
-    """Whether the call comes from a handler: SDKs tell where they run (AWS_EXECUTION_ENV) in their User-Agent."""
+    """Whether the call comes from a handler: an SDK writes AWS_EXECUTION_ENV into its User-Agent."""
     return "exec-env/AWS_Lambda" in operation.request.headers.get("User-Agent", "")
 
 
 def put(response: Response, body: Mapping[str, Any]) -> None:
-    """Another body. The checksum that DynamoDB sends along would no longer fit."""
+    """Replace the body, and drop DynamoDB's checksum of the old one."""
     response.set_data(json.dumps(body))
     response.headers.pop("x-amz-crc32", None)

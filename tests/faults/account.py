@@ -24,7 +24,7 @@ import lambda_function
 from sandbox.backend import Backend
 from sandbox.lambda_.functions import Functions, Invocation
 from sandbox.lambda_.mappings import Mappings
-from sandbox.server import front
+from sandbox.server import Front
 
 URL = "http://127.0.0.1:4599"  # nobody listens there: no request of this process reaches a socket
 REGION = "us-east-1"
@@ -67,7 +67,7 @@ class Account:
         self.backend.open()
         self.functions = InProcess(self.backend, lambda: URL)
         self.mappings = Mappings(self.backend, self.functions, polling=False)
-        self.front = front(self.backend, self.functions, self.mappings)
+        self.front = Front(self.backend, self.functions, self.mappings)
         session = boto3.Session(aws_access_key_id="stranger", aws_secret_access_key="stranger", region_name=REGION)
         config = Config(retries={"total_max_attempts": 1}, parameter_validation=False)
         self.clients = {service: session.client(service, endpoint_url=URL, config=config) for service in SERVICES}

@@ -849,6 +849,7 @@ def test_the_role_for_execution_logs_must_be_usable(world: World) -> None:
 def test_what_is_not_simulated_is_said_with_501(world: World) -> None:
     world.method(world.resource("http"), "GET", type="HTTP", uri="http://example.com/")
     world.mock(world.resource("template"), "GET", "$util.nosuch('x')")
+    world.method(world.resource("binary"), "GET", type="MOCK", contentHandling="CONVERT_TO_BINARY")
     world.method(
         world.resource("s3"), type="AWS", uri=f"arn:aws:apigateway:{REGION}:dynamodb:action/PutItem",
         credentials=f"arn:aws:iam::{ACCOUNT}:role/x",
@@ -860,6 +861,7 @@ def test_what_is_not_simulated_is_said_with_501(world: World) -> None:
     for path, body, named in (
         ("/http", None, "HTTP"),
         ("/template", None, "nosuch"),
+        ("/binary", None, "binary"),
         ("/s3", b"{}", "dynamodb"),
         ("/iam", b"{}", "CUSTOM"),
     ):

@@ -234,17 +234,10 @@ def test_the_attributes_of_a_queue_count_its_messages(account: Account) -> None:
     assert only == {"VisibilityTimeout": "30"}
 
 
-def test_a_fifo_queue_keeps_its_order_and_its_groups(account: Account) -> None:
-    name = account.name("ordered") + ".fifo"
-    url = account.sqs.create_queue(
-        QueueName=name, Attributes={"FifoQueue": "true", "ContentBasedDeduplication": "true"}
-    )["QueueUrl"]
-    for body in ("one", "two"):
-        account.sqs.send_message(QueueUrl=url, MessageBody=body, MessageGroupId="g")
-    first = account.sqs.receive_message(QueueUrl=url, WaitTimeSeconds=2)["Messages"][0]
-    assert first["Body"] == "one"
-    account.sqs.delete_message(QueueUrl=url, ReceiptHandle=first["ReceiptHandle"])
-    assert account.sqs.receive_message(QueueUrl=url)["Messages"][0]["Body"] == "two"
+def test_there_are_no_fifo_queues_here(account: Account) -> None:
+    with pytest.raises(ClientError, match="The sandbox has no FIFO queues") as refused:
+        account.sqs.create_queue(QueueName=account.name("ordered") + ".fifo", Attributes={"FifoQueue": "true"})
+    assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 501
 
 
 def test_messages_are_not_moved_back_from_a_dead_letter_queue_here(account: Account) -> None:

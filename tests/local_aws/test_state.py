@@ -159,10 +159,10 @@ def changed_answer(lines: list[str]) -> list[str]:
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (changed_answer, "CreateRole of .* is answered otherwise now"),
+        (changed_answer, "CreateRole of .* has another answer now"),
         (lambda lines: [lines[0], "nonsense", *lines[2:]], "Line 2 of the journal .* cannot be read"),
         (lambda lines: ['{"version": 99, "id": "x"}', *lines[1:]], "not one that this version of the sandbox wrote"),
-        (lambda lines: [lines[0], "{}", *lines[2:]], "a line that is none of its own"),
+        (lambda lines: [lines[0], "{}", *lines[2:]], "a line that the sandbox did not write"),
     ],
 )
 def test_what_does_not_come_back_as_it_was_does_not_come_back(tmp_path: Path, spoil: Any, words: str) -> None:
@@ -193,7 +193,7 @@ def test_two_sandboxes_do_not_remember_in_one_folder(tmp_path: Path) -> None:
     with Sandbox(state_dir=tmp_path / "kept") as first:
         build_little(Account(first.url))
         ended = provision(tmp_path, "sandbox", "start", "--state-dir", str(tmp_path / "kept"))
-        assert (ended.returncode, "Another sandbox remembers in" in ended.stderr) == (253, True)
+        assert (ended.returncode, "Another sandbox uses the journal in" in ended.stderr) == (253, True)
     with Sandbox(state_dir=tmp_path / "kept") as again:
         assert len(Account(again.url).iam.list_roles()["Roles"]) == 1
 

@@ -24,7 +24,7 @@ from sandbox.backend import Backend
 from sandbox.lambda_.functions import Functions
 from sandbox.lambda_.mappings import Mappings
 from sandbox.protocol.operations import operation_of
-from sandbox.server import Front, front
+from sandbox.server import Front
 from sandbox.weather.forecast import AWS, CALM, parse
 from sandbox.weather.weather import TROUBLES_IN_A_ROW, Lost, Weather
 from tests.local_aws.sandbox_account import ACCOUNT, QUEUE_READING, REGION, TRUST, Account, zipped
@@ -53,7 +53,7 @@ class Skies:
         self.backend = Backend()
         self.backend.open()
         self.functions = Functions(self.backend, lambda: URL)
-        self.front: Front = front(self.backend, self.functions, Mappings(self.backend, self.functions, polling=False))
+        self.front = Front(self.backend, self.functions, Mappings(self.backend, self.functions, polling=False))
         self.clock = Clock()
         self.weather = Weather(CALM, self.backend)
         self.clients: dict[str, Any] = {}
