@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import provision.__main__
+import provision.cli.build
 from provision.terminal import outcome, prompts
 from sandbox import Sandbox
 from tests.rig.command_line import CommandLine
@@ -57,7 +58,7 @@ def test_beforehand_it_is_answered_without_a_plan(deployment: CommandLine, monke
     def plan(*arguments: object) -> None:
         raise AssertionError("nobody is asked, so nothing is planned")
 
-    monkeypatch.setattr(provision.__main__, "make_plan", plan)
+    monkeypatch.setattr(provision.cli.build, "make_plan", plan)
     assert deployment.provision("--yes", "--to", "1").code == outcome.DONE
 
 
@@ -70,7 +71,7 @@ def test_without_an_answer_nothing_is_changed(deployment: CommandLine) -> None:
 def test_a_write_that_the_plan_did_not_foresee_is_refused(
     deployment: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(provision.__main__, "make_plan", lambda *arguments: [])
+    monkeypatch.setattr(provision.cli.build, "make_plan", lambda *arguments: [])
     ended = deployment.provision("--to", "1")
     assert ended.code == outcome.LEFT
     assert "CreatePolicy was about to be sent, and nobody has agreed to a change." in ended.flat
@@ -88,7 +89,7 @@ def test_what_is_to_be_taken_over_is_asked_before_the_first_write_too_and_only_o
         AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
         BillingMode="PAY_PER_REQUEST",
     )
-    monkeypatch.setattr(provision.__main__, "asks_for_adoption", lambda options: True)
+    monkeypatch.setattr(provision.cli.build, "asks_for_adoption", lambda options: True)
     ended = deployment.provision("--adopt", "--to", "3")
     assert ended.code == outcome.DONE, ended.said
     assert [question.partition("(")[0] for question in asked] == [

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import provision.__main__
+import provision.cli.build
 from provision.account.cost import idle_sentence, prices, use_sentence
 from provision.cli.views.status import show_still_running
 from provision.lesson.diagram import form_of
@@ -66,7 +67,7 @@ def test_before_the_first_write_on_aws_and_at_its_end_the_cost_is_said(deploymen
     on_aws = replace(deployment.connect(), endpoint=None, base_url=None)
     screen = memory_screen()
     with pytest.raises(outcome.UserError, match="Nobody is there to be asked"):
-        provision.__main__.ask_to_build(screen, on_aws, deployment.settings, [])
+        provision.cli.build.ask_to_build(screen, on_aws, deployment.settings, [])
     show_still_running(screen, on_aws, deployment.settings, [], to_mend=[])
     assert isinstance(screen.talk.file, io.StringIO)
     said = " ".join(screen.talk.file.getvalue().split())
