@@ -15,7 +15,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError, WaiterError
 
-from provision.account.smoke_tests import TrialFailed
+from provision.account.smoke_tests import SmokeTestFailed
 from provision.aws.answers import AnswerLost, Call
 from provision.aws.calls import Calls
 from provision.aws.clients import Target, client_config, connect
@@ -646,7 +646,7 @@ def test_a_test_that_fails_takes_its_item_away(run: Deployment) -> None:
         return garbled
 
     run.prepare = Faults(decide).put_on
-    with pytest.raises(TrialFailed):
+    with pytest.raises(SmokeTestFailed):
         run.smoke_tests()
     assert items(run) == []
 

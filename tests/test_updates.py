@@ -20,7 +20,7 @@ from unittest.mock import ANY
 
 import pytest
 
-from provision.account.smoke_tests import TrialFailed
+from provision.account.smoke_tests import SmokeTestFailed
 from provision.aws.api_definition import behaviour
 from provision.aws.clients import Clients
 from provision.settings import Settings
@@ -1353,7 +1353,7 @@ def test_the_trials_fail_with_dynamodbs_words_when_the_permission_does_not_come(
     with monkeypatch.context() as patched:
         patched.setattr(built.waiting, "clock", lambda: next(clock))
         patched.setattr(built.waiting, "sleep", lambda seconds: None)
-        with pytest.raises(TrialFailed, match=r"AccessDeniedException.*PutItem"):
+        with pytest.raises(SmokeTestFailed, match=r"AccessDeniedException.*PutItem"):
             built.smoke_tests()
     assert built.aws.dynamodb.scan(TableName="name")["Items"] == []
     built.build()

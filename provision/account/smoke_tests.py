@@ -30,7 +30,7 @@ from provision.terminal import outcome
 SECOND_ITEM_SECONDS = 20.0
 
 
-class TrialFailed(outcome.UserError):
+class SmokeTestFailed(outcome.UserError):
     """What was built does not work. Everything stays in place, so that it can be looked at."""
 
     code = "test-failed"
@@ -46,7 +46,7 @@ class SmokeTest:
 
 
 def run_smoke_tests(aws: Clients, settings: Settings, state: State) -> Iterator[SmokeTest]:
-    """Run the tests one after the other. Raises TrialFailed after one that did not pass: what was expected and seen."""
+    """Run the tests in order. Raises SmokeTestFailed after one that did not pass: what was expected and seen."""
     smoke_tests: list[tuple[str, Callable[[Clients, Settings, State], str]]] = [
         ("test event: echo through the function", try_echo),
         ("API Gateway's own test call: create", try_test_invoke),
@@ -60,7 +60,7 @@ def run_smoke_tests(aws: Clients, settings: Settings, state: State) -> Iterator[
         try:
             with state.smoke_test(title):
                 saw = smoke_test(aws, settings, state)
-        except TrialFailed as failed:
+        except SmokeTestFailed as failed:
             yield SmokeTest(title, failed.what, passed=False)
             raise
         yield SmokeTest(title, saw)
@@ -250,7 +250,7 @@ def ask_while(
     too_early: Callable[[int, str], bool],
     means: str,
 ) -> tuple[int, str]:
-    """Ask until the answer, status and body, is no longer `too_early`. Raises TrialFailed with the last answer."""
+    """Ask until the answer, status and body, is no longer `too_early`. Raises SmokeTestFailed with the last answer."""
     last = (0, "")
 
     def look() -> tuple[int, str] | None:
@@ -261,7 +261,7 @@ def ask_while(
     try:
         return aws.waiting.poll_until(what, look, budget=60, means=means)
     except GaveUp as gave_up:
-        raise TrialFailed(
+        raise SmokeTestFailed(
             f"{gave_up.what} It last answered {last[0]} {in_short(last[1])}",
             means=f"{means} This took longer, so something else is wrong.",
             advice=(
@@ -318,7 +318,7 @@ def parsed(text: str) -> Any:
 
 def expect(holds: bool, wanted: str, seen: Any) -> None:
     if not holds:
-        raise TrialFailed(
+        raise SmokeTestFailed(
             f"A test of the result failed: expected {wanted}, saw {seen!r}.",
             means="Everything was built, and does not work as it should.",
             advice=("The function's log group tells what the handler saw.", "python -m provision --try tries again."),

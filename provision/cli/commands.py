@@ -140,7 +140,9 @@ def status(given: list[str], session: Session) -> Result:
     session.note(*found, invoke_url=url or None, exit_code=outcome.DONE if good else outcome.LEFT)
     show_status(screen, found, seen, url=url)
     if any(state.since for state in found):
-        show_still_running(screen, aws, settings, where, to_mend=[] if good else [*where, *variant_arguments(options)])
+        show_still_running(
+            screen, aws, settings, where, to_update=[] if good else [*where, *variant_arguments(options)]
+        )
     return session.result
 
 

@@ -56,13 +56,13 @@ def show_state(screen: Screen, state: ResourceOutcome, seen: Mapping[str, str]) 
 
 
 def show_still_running(
-    screen: Screen, aws: Clients, settings: Settings, arguments: list[str], *, to_mend: list[str]
+    screen: Screen, aws: Clients, settings: Settings, arguments: list[str], *, to_update: list[str]
 ) -> None:
-    """What it costs while it is there, and how to end that; before, how to update it, where that is `to_mend`."""
+    """What it costs while it is there, and how to end that; before, how to update it, where that is `to_update`."""
     screen.say()
     show_cost(screen, aws, settings)
-    if to_mend:
+    if to_update:
         screen.heading("To update what is not as it should be")
-        screen.keep(program("provision", to_mend))
+        screen.keep(program("provision", to_update))
     screen.heading("To take everything down")
     screen.keep(program("teardown", arguments))
