@@ -115,7 +115,10 @@ def test_talk_stays_on_stderr_and_stdout_is_the_document_alone(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("arguments", [("--step",), ("replay",), ("--no-such-option",)])
-def test_a_wrong_command_line_is_a_document_too(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_command_line_is_a_document_too(
+    arguments: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)  # no run is recorded there
     ended = run(provision.__main__.provision, "provision", *arguments, "--output", "json")
     error = document(ended, outcome.USAGE)["error"]
     assert error["code"] == "usage" and f"error: {error['what']}" in " ".join(capsys.readouterr().err.split())

@@ -230,6 +230,9 @@ class Fault:
                 self.until = self.clock() + EVENTUAL[sent.service][sent.operation][3]
                 return self.eventual(sent)
             return self.stale(sent, answer)
+        if kind == "lagging":
+            self.until = self.clock() + LAG_SECONDS
+            return self.stale(sent, answer)
         if kind == "empty":
             return cut(sent, answer(), lambda body: b"")
         if kind == "cut":
@@ -255,7 +258,7 @@ class Fault:
         """Whether `later` would do anything but pass the request on."""
         assert self.at is not None
         same = (sent.service, sent.operation) == (self.at.service, self.at.operation)
-        if self.kind in ("throttled long", "eventual"):
+        if self.kind in ("throttled long", "eventual", "lagging"):
             return same and self.clock() < self.until
         return (self.kind == "denied" and same) or (self.kind == "expired" and not sent.is_post)
 
@@ -269,7 +272,7 @@ class Fault:
             return self.denied(sent)
         if self.kind == "expired":
             return self.expired(sent)
-        return self.eventual(sent)
+        return self.stale(sent, answer) if self.kind == "lagging" else self.eventual(sent)
 
     def eventual(self, sent: Sent) -> Any:
         status, code, message, _ = EVENTUAL[sent.service][sent.operation]
@@ -290,6 +293,8 @@ class Fault:
         code = "ExpiredToken" if sent.service in ("iam", "sts") else "ExpiredTokenException"
         return refusal(sent, 403, code, "The security token included in the request is expired")
 
+
+LAG_SECONDS = 1.5  # of a read that does not see what is there: shorter than the looks that must agree that it is gone
 
 ALWAYS = (
     "throttled once",
@@ -319,6 +324,8 @@ def kinds(sent: Sent) -> tuple[str, ...]:
         **STALE.get(sent.service, {}),
         **SHORT_LISTS.get(sent.service, {}),
     }
+    if sent.operation in STALE.get(sent.service, {}):
+        return (*ALWAYS, "eventual", "lagging")
     if sent.is_post:  # a POST is not signed: nobody is denied, and no token expires
         return (*(kind for kind in ALWAYS if kind not in ("denied", "expired")), "eventual")
     return (*ALWAYS, "eventual") if eventually else ALWAYS
