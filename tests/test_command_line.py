@@ -324,6 +324,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Folder]:
         yield made
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize(
     "environ",
     [

@@ -81,6 +81,7 @@ def test_of_other_learners_it_sees_what_a_list_brings_along(built: CommandLine, 
     assert ("apigateway:rest-api", built.state["deployment"]) in others
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize(
     ("service", "operation", "unseen"),
     [

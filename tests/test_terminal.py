@@ -143,6 +143,7 @@ def test_y_builds(folder: Folder, sandbox: Sandbox, stranger: Stranger) -> None:
     assert "[y/N]" not in terminal.text  # nothing is to be done, so nothing is asked
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.once_more
 @pytest.mark.parametrize("keys", ["n\n", "yet\n", "\x04"], ids=["n", "something else", "end of input"])
 def test_anything_else_changes_nothing(folder: Folder, sandbox: Sandbox, stranger: Stranger, keys: str) -> None:

@@ -621,6 +621,7 @@ def troubled(how: str) -> Callable[[Call], Answer | str | None]:
     return decide
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("how", [Faults.LOSE, Faults.DROP, "500", "throttled"])
 def test_the_tests_of_the_result_get_by_what_gets_lost_and_leave_nothing(
     run: Deployment, monkeypatch: pytest.MonkeyPatch, how: str

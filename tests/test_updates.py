@@ -791,6 +791,7 @@ def rounds(drifts: list[Drift]) -> list[list[Drift]]:
     return packed
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("drifts", rounds(DRIFTS), ids=lambda drifts: f"{drifts[0].title} and {len(drifts) - 1} more")
 def test_what_was_changed_is_updated_in_place_and_reported_however_much_at_once(
     drifts: list[Drift], built: Standing, settled: Callable[[], None]
@@ -1017,6 +1018,7 @@ LOSSES = [
 ]
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.title)
 def test_what_was_taken_away_is_made_again_in_its_old_place(
     loss: Loss, built: Standing, settled: Callable[[], None]

@@ -507,6 +507,7 @@ def detach_the_policy(aws: Stranger, settings: Settings) -> None:
     aws.iam.detach_role_policy(RoleName=settings.function_role, PolicyArn=read_policy_arn(settings))
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize(
     ("operation", "refused", "wrong", "says"),
     [
