@@ -5,6 +5,7 @@ None leaves anything in AWS: what trace sends it takes away again.
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -30,6 +31,7 @@ from provision.cli.session import Session
 from provision.cli.views.status import show_status, show_still_running
 from provision.lesson import diagram as pictures
 from provision.record.views import show_hop
+from provision.settings import Settings
 from provision.state.entries import Resource
 from provision.state.resources import where_to_see
 from provision.state.state import State
@@ -60,6 +62,14 @@ def replay(given: list[str], session: Session) -> Result:
     return session.note(exit_code=code, file=str(written) if written else None)
 
 
+def begun(command_line: Parser, given: list[str], session: Session) -> tuple[argparse.Namespace, Settings]:
+    """The options and settings of a command that works on a deployment. The session looks as they say."""
+    options = command_line.parse_args(given)
+    session.begin(options)
+    check_target(command_line, options)
+    return options, settings_of(options)
+
+
 def trace_parser() -> Parser:
     parser = Parser(
         prog="python -m provision trace",
@@ -78,11 +88,7 @@ def trace_parser() -> Parser:
 def trace(given: list[str], session: Session) -> Result:
     """`trace`: nothing is built, and what is sent is taken away again."""
     screen = session.screen
-    command_line = trace_parser()
-    options = command_line.parse_args(given)
-    session.begin(options)
-    check_target(command_line, options)
-    settings = settings_of(options)
+    options, settings = begun(trace_parser(), given, session)
     with (
         deployment("trace", given, options, settings, session, kind=State) as (aws, state),
         explained(aws),
@@ -122,11 +128,7 @@ def status_parser() -> Parser:
 def status(given: list[str], session: Session) -> Result:
     """`status`: what a plan means for what is there. Exit code 1 where something has drifted or is missing."""
     screen = session.screen
-    command_line = status_parser()
-    options = command_line.parse_args(given)
-    session.begin(options)
-    check_target(command_line, options)
-    settings = settings_of(options)
+    options, settings = begun(status_parser(), given, session)
     with (
         deployment("status", given, options, settings, session, kind=DryState) as (aws, state),
         explained(aws),
@@ -167,11 +169,7 @@ def diagram_parser() -> Parser:
 def diagram(given: list[str], session: Session) -> Result:
     """`diagram`: from the state file alone, where its place is known without asking for the account."""
     screen = session.screen
-    command_line = diagram_parser()
-    options = command_line.parse_args(given)
-    session.begin(options)
-    check_target(command_line, options)
-    settings = settings_of(options)
+    options, settings = begun(diagram_parser(), given, session)
     check_state(options)
     path = path_before_connecting(options)
     if path is None:  # it bears the account's number, which nothing else is asked for
