@@ -34,6 +34,9 @@ SERVICES = ("iam", "dynamodb", "sqs", "lambda", "apigateway", "sts", "logs")
 AT_START = ("PYTHON", "LC_", "LANG", "LD_", "MALLOC_")
 AS_IT_GOES = ("PYTHON_COLORS",)
 
+# What a process started by the tests does at Ctrl-C: nothing, where their shell runs them in the background.
+AT_FIRST = signal.getsignal(signal.SIGINT)
+
 
 class Forks:
     """Where a server listens that forks for whoever asks."""
@@ -329,7 +332,7 @@ def become(streams: list[int], environ: dict[str, str], folder: str, *, session:
     """A process as if it had just been started so."""
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGINT, AT_FIRST)
     if session:
         os.setsid()
     for number, stream in enumerate(streams):
