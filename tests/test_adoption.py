@@ -28,7 +28,7 @@ from provision.state.state import State
 from provision.terminal import outcome
 from sandbox import Sandbox
 from teardown import VERBS, backwards
-from tests.rig.deployment import ACCOUNT, REGION, Deployment, Stranger
+from tests.rig.deployment import ACCOUNT, REGION, Deployment, Stranger, policy_arn, role_arn
 
 pytestmark = pytest.mark.usefixtures("one_look")
 
@@ -63,14 +63,6 @@ def deployment(sandbox: Sandbox, tmp_path: Path) -> Iterator[Deployment]:
     settings = Settings(learner=f"a{secrets.token_hex(3)}")
     with Deployment(sandbox.id, sandbox.url, tmp_path / "ledger.json", settings) as made:
         yield made
-
-
-def policy_arn(name: str) -> str:
-    return f"arn:aws:iam::{ACCOUNT}:policy/{name}"
-
-
-def role_arn(name: str) -> str:
-    return f"arn:aws:iam::{ACCOUNT}:role/{name}"
 
 
 def queue_arn(name: str) -> str:

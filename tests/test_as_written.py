@@ -15,13 +15,12 @@ from typing import Any
 import pytest
 
 from provision.account.smoke_tests import SmokeTest
-from provision.aws.clients import Clients
 from provision.errata import ERRATA
 from provision.settings import Settings
 from provision.state.entries import ResourceResult
 from sandbox import Sandbox
 from teardown.backwards import Left
-from tests.rig.deployment import Deployment
+from tests.rig.deployment import Deployment, Standing
 
 AS_WRITTEN = Settings(as_written=True)
 
@@ -109,18 +108,6 @@ class Story:
     corrected: Played
     fresh: Picture
     taken_down: dict[str, tuple[dict[str, Any], list[Left]]]
-
-
-class Standing(Deployment):
-    """A deployment that keeps its clients from run to run, as making them takes longer than using them."""
-
-    _clients: Clients | None = None
-
-    def connect(self) -> Clients:
-        if self._clients is None:
-            self._clients = super().connect()
-        self._clients.calls.history = []
-        return self._clients
 
 
 @pytest.fixture(scope="module")

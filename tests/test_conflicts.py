@@ -25,7 +25,7 @@ from provision.state.entries import TAG
 from provision.state.state import State
 from sandbox import Sandbox
 from tests.rig.clock import eventually
-from tests.rig.deployment import ACCOUNT, Deployment, Stranger
+from tests.rig.deployment import ACCOUNT, Deployment, Stranger, policy_arn, role_arn
 
 pytestmark = pytest.mark.usefixtures("one_look")
 
@@ -45,14 +45,6 @@ def deployment(sandbox: Sandbox, tmp_path: Path) -> Iterator[Deployment]:
     settings = Settings(learner=f"s{secrets.token_hex(3)}")
     with Deployment(sandbox.id, sandbox.url, tmp_path / "ledger.json", settings) as made:
         yield made
-
-
-def policy_arn(name: str) -> str:
-    return f"arn:aws:iam::{ACCOUNT}:policy/{name}"
-
-
-def role_arn(name: str) -> str:
-    return f"arn:aws:iam::{ACCOUNT}:role/{name}"
 
 
 def make_role(aws: Stranger, name: str) -> None:

@@ -22,13 +22,12 @@ import pytest
 
 from provision.account.smoke_tests import SmokeTestFailed
 from provision.aws.api_definition import behaviour
-from provision.aws.clients import Clients
 from provision.settings import Settings
 from provision.state.entries import TAG, CannotUpdate, Difference, ResourceResult
 from provision.state.ownership import NotOurs, TwoOfOurs
 from provision.terminal.outcome import Interrupted
 from sandbox import Sandbox
-from tests.rig.deployment import ACCOUNT, REGION, Deployment, Stranger
+from tests.rig.deployment import ACCOUNT, REGION, Deployment, Standing, Stranger, policy_arn
 
 HANDLER = Path(__file__).resolve().parent.parent / "lambda_function.py"
 DIRECT = "/dynamodbmanager"
@@ -41,16 +40,8 @@ FUNCTION_ARN = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:POC-Lambda-1"
 SOMEBODYS_FUNCTION = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:somebodys"
 
 
-class Standing(Deployment):
-    """A finished deployment. It keeps its clients from run to run, as making them takes longer than using them."""
-
-    _clients: Clients | None = None
-
-    def connect(self) -> Clients:
-        if self._clients is None:
-            self._clients = super().connect()
-        self._clients.calls.history = []
-        return self._clients
+class Finished(Standing):
+    """A finished deployment, with what is to be seen of it."""
 
     @property
     def api_id(self) -> str:
@@ -110,18 +101,18 @@ class Account:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.sandbox: Sandbox | None = None
-        self.standing: Standing | None = None
+        self.standing: Finished | None = None
         self.as_built: dict[str, Any] = {}
         self.order: list[str] = []
         self.fit = False
 
-    def use(self) -> Standing:
+    def use(self) -> Finished:
         """The deployment, just as it was built; not fit for the next case until that has been shown again."""
         if not self.fit or self.standing is None:
             self.close()
             self.sandbox = Sandbox().start()
             path = self.folder / f"{self.sandbox.id}.json"
-            self.standing = Standing(self.sandbox.id, self.sandbox.url, path)
+            self.standing = Finished(self.sandbox.id, self.sandbox.url, path)
             self.standing.build()
             self.as_built, self.order = self.standing.picture, self.standing.order
         self.fit = False
@@ -148,12 +139,12 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
 
 
 @pytest.fixture
-def built(account: Account) -> Standing:
+def built(account: Account) -> Finished:
     return account.use()
 
 
 @pytest.fixture
-def settled(account: Account, built: Standing) -> Callable[[], None]:
+def settled(account: Account, built: Finished) -> Callable[[], None]:
     """Shows that an update is complete: all is as it was built, and the next run finds nothing to do."""
 
     def settled() -> None:
@@ -794,7 +785,7 @@ def rounds(drifts: list[Drift]) -> list[list[Drift]]:
 @pytest.mark.sweep(3)
 @pytest.mark.parametrize("drifts", rounds(DRIFTS), ids=lambda drifts: f"{drifts[0].title} and {len(drifts) - 1} more")
 def test_what_was_changed_is_updated_in_place_and_reported_however_much_at_once(
-    drifts: list[Drift], built: Standing, settled: Callable[[], None]
+    drifts: list[Drift], built: Finished, settled: Callable[[], None]
 ) -> None:
     expected: dict[str, list[Found]] = {}
     for drift in drifts:
@@ -813,7 +804,7 @@ def test_what_was_changed_is_updated_in_place_and_reported_however_much_at_once(
 
 
 def test_a_default_endpoint_that_was_switched_off_takes_one_new_deployment_to_be_served_again(
-    built: Standing, settled: Callable[[], None]
+    built: Finished, settled: Callable[[], None]
 ) -> None:
     deployments = built.deployments
     for number in ("1", "2"):
@@ -859,7 +850,7 @@ def test_a_difference_that_is_not_expected_would_be_seen() -> None:
 
 
 def test_a_updated_policy_gets_a_new_version_and_the_edited_one_stays_to_be_looked_at(
-    built: Standing, settled: Callable[[], None]
+    built: Finished, settled: Callable[[], None]
 ) -> None:
     wanted = built.aws.inventory()["policies"]["Lambda-Read-SQS"]["document"]
     edited = edit_policy(built.aws, READ_POLICY, ANYTHING)
@@ -898,7 +889,7 @@ def edited_one_is_the_oldest(aws: Stranger) -> str:
 
 @pytest.mark.parametrize("arrange", [edited_one_is_the_newest, edited_one_is_the_oldest])
 def test_a_sixth_version_takes_the_place_of_the_oldest_one_that_is_not_the_default(
-    arrange: Callable[[Stranger], str], built: Standing, settled: Callable[[], None]
+    arrange: Callable[[Stranger], str], built: Finished, settled: Callable[[], None]
 ) -> None:
     goes = arrange(built.aws)
     before = policy_versions(built.aws, WRITE_POLICY)
@@ -1021,7 +1012,7 @@ LOSSES = [
 @pytest.mark.sweep(3)
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.title)
 def test_what_was_taken_away_is_made_again_in_its_old_place(
-    loss: Loss, built: Standing, settled: Callable[[], None]
+    loss: Loss, built: Finished, settled: Callable[[], None]
 ) -> None:
     loss.change(built.aws)
     built.build_as_planned()
@@ -1039,7 +1030,7 @@ def test_what_was_taken_away_is_made_again_in_its_old_place(
 
 
 def test_a_role_made_again_is_named_by_its_new_id_wherever_the_old_one_was(
-    built: Standing, settled: Callable[[], None]
+    built: Finished, settled: Callable[[], None]
 ) -> None:
     old = built.outputs("function-role")["id"]
     delete_role(built.aws, "SQS-Lambda-DynamoDB-Role")
@@ -1055,7 +1046,7 @@ def test_a_role_made_again_is_named_by_its_new_id_wherever_the_old_one_was(
 
 
 def test_a_role_that_somebody_made_again_with_our_mark_counts_as_made_again(
-    built: Standing, settled: Callable[[], None]
+    built: Finished, settled: Callable[[], None]
 ) -> None:
     """Its policies are gone and its id is another one, although it looks the same."""
     aws = built.aws
@@ -1073,7 +1064,7 @@ def test_a_role_that_somebody_made_again_with_our_mark_counts_as_made_again(
     built.smoke_tests()
 
 
-def test_a_table_that_is_gone_is_made_again_without_its_items(built: Standing, settled: Callable[[], None]) -> None:
+def test_a_table_that_is_gone_is_made_again_without_its_items(built: Finished, settled: Callable[[], None]) -> None:
     built.aws.dynamodb.put_item(TableName="name", Item={"id": {"S": "1"}})
     built.aws.dynamodb.delete_table(TableName="name")
     built.build()
@@ -1081,7 +1072,7 @@ def test_a_table_that_is_gone_is_made_again_without_its_items(built: Standing, s
     settled()
 
 
-def test_messages_and_items_survive_every_update_in_place(built: Standing, settled: Callable[[], None]) -> None:
+def test_messages_and_items_survive_every_update_in_place(built: Finished, settled: Callable[[], None]) -> None:
     aws = built.aws
     item = {"id": {"S": "1"}, "name": {"S": "Bob"}}
     aws.dynamodb.put_item(TableName="name", Item=item)
@@ -1117,7 +1108,7 @@ def served(aws: Stranger) -> str:
 
 
 def test_edited_and_deployed_behind_our_back_gives_exactly_one_new_deployment(
-    built: Standing, settled: Callable[[], None]
+    built: Finished, settled: Callable[[], None]
 ) -> None:
     patch_integration(DIRECT, "add", "/requestTemplates/application~1json", '{"operation": "ping"}')(built.aws)
     theirs = deploy(built.aws)
@@ -1133,7 +1124,7 @@ def test_edited_and_deployed_behind_our_back_gives_exactly_one_new_deployment(
 
 
 def test_deployed_behind_our_back_without_an_edit_gives_exactly_one_new_deployment(
-    built: Standing, settled: Callable[[], None]
+    built: Finished, settled: Callable[[], None]
 ) -> None:
     """What somebody else deployed cannot be told from what AWS shows: it is deployed again, once."""
     deploy(built.aws, "by hand")
@@ -1146,7 +1137,7 @@ def test_deployed_behind_our_back_without_an_edit_gives_exactly_one_new_deployme
 
 
 def test_edited_and_updated_without_a_deployment_in_between_gives_none(
-    built: Standing, settled: Callable[[], None]
+    built: Finished, settled: Callable[[], None]
 ) -> None:
     deployments, before = built.deployments, served(built.aws)
     patch_integration(DIRECT, "add", "/requestTemplates/application~1json", '{"operation": "ping"}')(built.aws)
@@ -1158,7 +1149,7 @@ def test_edited_and_updated_without_a_deployment_in_between_gives_none(
 
 
 def test_a_stage_pointed_to_somebodys_deployment_is_pointed_to_a_new_one(
-    built: Standing, settled: Callable[[], None]
+    built: Finished, settled: Callable[[], None]
 ) -> None:
     aws = built.aws
     patch_integration(DIRECT, "add", "/requestTemplates/application~1json", '{"operation": "ping"}')(aws)
@@ -1175,7 +1166,7 @@ def test_a_stage_pointed_to_somebodys_deployment_is_pointed_to_a_new_one(
 
 
 def test_a_stage_pointed_to_an_earlier_deployment_of_the_same_definition_stays_there(
-    built: Standing, settled: Callable[[], None]
+    built: Finished, settled: Callable[[], None]
 ) -> None:
     aws, first = built.aws, served(built.aws)
     deploy(aws)
@@ -1208,7 +1199,7 @@ def add_their_method(aws: Stranger, *, finished: bool = True) -> str:
 
 @pytest.mark.parametrize("finished", [True, False], ids=["finished", "unfinished"])
 def test_what_somebody_adds_to_the_api_is_neither_deployed_nor_taken_away(
-    finished: bool, built: Standing, settled: Callable[[], None]
+    finished: bool, built: Finished, settled: Callable[[], None]
 ) -> None:
     deployments = built.deployments
     theirs = add_their_method(built.aws, finished=finished)
@@ -1221,7 +1212,7 @@ def test_what_somebody_adds_to_the_api_is_neither_deployed_nor_taken_away(
 
 
 def test_what_somebody_adds_and_deploys_gives_one_new_deployment_that_serves_it_still(
-    built: Standing, settled: Callable[[], None]
+    built: Finished, settled: Callable[[], None]
 ) -> None:
     theirs = add_their_method(built.aws)
     deploy(built.aws)
@@ -1340,7 +1331,7 @@ def lambda_handler(event, context):
     aws.lambda_.update_function_code(FunctionName="POC-Lambda-1", ZipFile=package)
 
 
-def test_the_trials_wait_for_a_permission_that_is_on_its_way(built: Standing, settled: Callable[[], None]) -> None:
+def test_the_trials_wait_for_a_permission_that_is_on_its_way(built: Finished, settled: Callable[[], None]) -> None:
     refuse_at_first(built.aws, times=2)
     assert len(built.smoke_tests()) == 5
     built.build()
@@ -1348,7 +1339,7 @@ def test_the_trials_wait_for_a_permission_that_is_on_its_way(built: Standing, se
 
 
 def test_the_trials_fail_with_dynamodbs_words_when_the_permission_does_not_come(
-    built: Standing, settled: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+    built: Finished, settled: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refuse_at_first(built.aws, times=1000)
     clock = itertools.count(step=10.0)
@@ -1363,7 +1354,7 @@ def test_the_trials_fail_with_dynamodbs_words_when_the_permission_does_not_come(
 
 
 def test_a_trial_that_waits_can_be_interrupted(
-    built: Standing, settled: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+    built: Finished, settled: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And ends as interrupted, not as a smoke test that failed."""
 
@@ -1383,7 +1374,7 @@ def test_a_trial_that_waits_can_be_interrupted(
 
 
 def test_a_table_of_ours_with_another_key_stops_and_is_left_with_its_items(
-    built: Standing, settled: Callable[[], None]
+    built: Finished, settled: Callable[[], None]
 ) -> None:
     aws = built.aws
     aws.dynamodb.delete_table(TableName="name")
@@ -1405,7 +1396,7 @@ def test_a_table_of_ours_with_another_key_stops_and_is_left_with_its_items(
     settled()
 
 
-def test_a_key_of_another_type_stops_too(built: Standing, settled: Callable[[], None]) -> None:
+def test_a_key_of_another_type_stops_too(built: Finished, settled: Callable[[], None]) -> None:
     aws = built.aws
     aws.dynamodb.delete_table(TableName="name")
     aws.dynamodb.create_table(
@@ -1424,7 +1415,7 @@ def test_a_key_of_another_type_stops_too(built: Standing, settled: Callable[[], 
 
 
 def test_an_index_that_somebody_added_to_the_table_is_no_other_key(
-    built: Standing, settled: Callable[[], None]
+    built: Finished, settled: Callable[[], None]
 ) -> None:
     built.aws.dynamodb.update_table(
         TableName="name",
@@ -1452,7 +1443,7 @@ def test_an_index_that_somebody_added_to_the_table_is_no_other_key(
 
 
 def test_two_apis_with_our_mark_stop_the_run_and_both_are_shown_and_kept(
-    built: Standing, settled: Callable[[], None]
+    built: Finished, settled: Callable[[], None]
 ) -> None:
     """Only one in which there is nothing at all is surely a spare one: tests/test_unpleasant.py."""
     second = built.aws.apigateway.create_rest_api(name="POC-API", tags={TAG: built.state["deployment"]})["id"]
@@ -1470,7 +1461,7 @@ def test_two_apis_with_our_mark_stop_the_run_and_both_are_shown_and_kept(
 
 @pytest.mark.parametrize("tags", [{}, {TAG: "poc-00000000"}], ids=["unmarked", "of another deployment"])
 def test_somebodys_api_of_the_same_name_is_left_alone_and_stops_nobody(
-    tags: dict[str, str], built: Standing, settled: Callable[[], None]
+    tags: dict[str, str], built: Finished, settled: Callable[[], None]
 ) -> None:
     theirs = built.aws.apigateway.create_rest_api(name="POC-API", description="theirs", tags=tags)["id"]
     before = built.aws.apigateway.get_rest_api(restApiId=theirs)
@@ -1520,10 +1511,6 @@ LAMBDA_TRUST = {
     "Version": "2012-10-17",
     "Statement": [{"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}],
 }
-
-
-def policy_arn(name: str) -> str:
-    return f"arn:aws:iam::{ACCOUNT}:policy/{name}"
 
 
 NAMESAKES = [
@@ -1596,7 +1583,7 @@ def queue_shown(aws: Stranger, name: str) -> dict[str, Any]:
 
 
 def test_somebody_elses_resources_of_our_names_are_refused_by_name_one_after_the_other_and_not_touched(
-    built: Standing, settled: Callable[[], None], tmp_path: Path
+    built: Finished, settled: Callable[[], None], tmp_path: Path
 ) -> None:
     """Under a learner's names. The first one in the way stops the run; when it is gone, the next one does."""
     names = [f"{namesake.name}-bob" for namesake in NAMESAKES]
@@ -1604,7 +1591,7 @@ def test_somebody_elses_resources_of_our_names_are_refused_by_name_one_after_the
     for namesake, name in zip(NAMESAKES, names, strict=True):
         namesake.make(built.aws, name)
     shown = {name: namesake.show(built.aws, name) for namesake, name in zip(NAMESAKES, names, strict=True)}
-    with Standing(built.sandbox_id, built.url, tmp_path / "ledger.json", Settings(learner="bob")) as bobs:
+    with Finished(built.sandbox_id, built.url, tmp_path / "ledger.json", Settings(learner="bob")) as bobs:
         for number, (namesake, name) in enumerate(zip(NAMESAKES, names, strict=True)):
             with pytest.raises(NotOurs) as refused:
                 bobs.build()
@@ -1622,7 +1609,7 @@ def test_somebody_elses_resources_of_our_names_are_refused_by_name_one_after_the
 
 
 def test_a_namesake_with_the_mark_of_another_deployment_is_named_as_theirs(
-    built: Standing, settled: Callable[[], None], tmp_path: Path
+    built: Finished, settled: Callable[[], None], tmp_path: Path
 ) -> None:
     """Two people without a shared state file are two deployments: they meet, and neither loses anything."""
     ours = built.state["deployment"]
@@ -1634,7 +1621,7 @@ def test_a_namesake_with_the_mark_of_another_deployment_is_named_as_theirs(
     settled()
 
 
-def test_what_somebody_put_in_the_place_of_ours_is_refused_too(built: Standing, settled: Callable[[], None]) -> None:
+def test_what_somebody_put_in_the_place_of_ours_is_refused_too(built: Finished, settled: Callable[[], None]) -> None:
     """Recorded as ours, deleted, and made again by somebody else: the name alone does not make it ours."""
     aws = built.aws
     aws.sqs.delete_queue(QueueUrl=queue_url(aws))

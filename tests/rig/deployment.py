@@ -34,6 +34,14 @@ ACCOUNT = "123456789012"
 REGION = "us-east-1"
 
 
+def policy_arn(name: str) -> str:
+    return f"arn:aws:iam::{ACCOUNT}:policy/{name}"
+
+
+def role_arn(name: str) -> str:
+    return f"arn:aws:iam::{ACCOUNT}:role/{name}"
+
+
 class Noting(Calls):
     """A listener that knows what has been registered on a client since it was put on it."""
 
@@ -279,6 +287,18 @@ def strange_clients(url: str, region: str, attempts: int) -> dict[str, Any]:
         service: session.client(service, endpoint_url=url, config=config)
         for service in ("iam", "dynamodb", "sqs", "lambda", "apigateway", "logs", "sts")
     }
+
+
+class Standing(Deployment):
+    """A deployment that keeps its clients from run to run, as making them takes longer than using them."""
+
+    _clients: Clients | None = None
+
+    def connect(self) -> Clients:
+        if self._clients is None:
+            self._clients = super().connect()
+        self._clients.calls.history = []
+        return self._clients
 
 
 class Stranger:
