@@ -111,6 +111,36 @@ def test_an_api_whose_creation_got_lost_is_found_although_the_list_lags(run: Dep
     assert Counter(run.writes)["CreateRestApi"] == 1
 
 
+@pytest.mark.sweep(4)
+@pytest.mark.parametrize(
+    "operation", ["CreateResource", "PutMethod", "PutIntegration", "PutMethodResponse", "PutIntegrationResponse"]
+)
+@pytest.mark.parametrize("by_id", [True, False], ids=["its id finds it", "its id lags, too"])
+def test_an_api_in_the_making_is_not_made_again_when_an_answer_gets_lost_and_a_list_lags(
+    run: Deployment, operation: str, by_id: bool
+) -> None:
+    unseen = [Stale("GetRestApis", NO_APIS, 1, from_now_on=False)]
+    if not by_id:
+        unseen.append(
+            Stale(
+                "GetRestApi",
+                refusal("apigateway", "NotFoundException", "Invalid API identifier specified", 404),
+                1,
+                from_now_on=False,
+            )
+        )
+
+    def lag() -> None:
+        for stale in unseen:
+            stale.on = True
+
+    run.prepare = Faults(lose_first(operation, Faults.LOSE, lag), *unseen).put_on
+    run.build()
+    assert [stale.looks for stale in unseen] == [0] * len(unseen), "each look that lags was taken"
+    assert len(apis(run)) == 1
+    assert Counter(run.writes)["CreateRestApi"] == 1
+
+
 def test_an_api_whose_creation_never_arrived_is_made_after_some_looks(run: Deployment) -> None:
     run.prepare = Faults(lose_first("CreateRestApi", Faults.DROP)).put_on
     run.build()
