@@ -35,7 +35,8 @@ from provision.cli.results import Result
 from provision.cli.runner import run_step
 from provision.cli.session import Session
 from provision.settings import Settings
-from provision.state.entries import TAG_KEYS
+from provision.state.entries import TAG, TAG_KEYS
+from provision.state.ownership import NotTheRecorded
 from provision.state.state import State
 from sandbox import Sandbox
 from teardown import backwards
@@ -129,6 +130,10 @@ def tear_down(*arguments: str) -> Ended:
 
 def recorded(deployment: Deployment) -> list[str]:
     return [entry["key"] for entry in deployment.state["resources"] if entry["status"] != "deleted"]
+
+
+def tags_of(deployment: Deployment) -> dict[str, str]:
+    return {TAG: deployment.state["deployment"]}
 
 
 # Faults. A handler that answers "before-call" keeps the call from leaving; one that raises in "before-send" is a
@@ -281,7 +286,7 @@ def test_a_log_group_that_a_late_invocation_makes_again_goes_again(deployment: A
 
     def come_back(**event: Any) -> None:
         if len(back) < 2:
-            aws.logs.create_log_group(logGroupName=settings.log_group)
+            write_as_lambda(deployment)
             back.append(settings.log_group)
 
     deployment.prepare = lambda clients, state: on(clients, "logs", "after-call.DeleteLogGroup", come_back)
@@ -289,6 +294,39 @@ def test_a_log_group_that_a_late_invocation_makes_again_goes_again(deployment: A
     assert ended.code == 0, ended.said
     assert len(back) == 2
     assert aws.inventory() == before
+
+
+def write_as_lambda(deployment: AtEndpoint, stream: str = "2026/11/20/[$LATEST]0123456789abcdef") -> None:
+    """What a last invocation does when the log group is gone."""
+    logs, name = deployment.aws.logs, deployment.settings.log_group
+    logs.create_log_group(logGroupName=name)
+    logs.create_log_stream(logGroupName=name, logStreamName=stream)
+
+
+@pytest.mark.parametrize("stream", [None, "notes"], ids=["empty", "with a stream of theirs"])
+def test_a_log_group_that_somebody_makes_after_ours_went_is_told_and_left(
+    deployment: AtEndpoint, stream: str | None
+) -> None:
+    """It has no tag, and is not from a last invocation: within the minutes in which one could still write."""
+    aws, name = deployment.aws, deployment.settings.log_group
+    build_only(deployment, "policies", "roles", "table", "function")
+
+    def make(**event: Any) -> None:
+        if stream is None:
+            aws.logs.create_log_group(logGroupName=name)
+        else:
+            write_as_lambda(deployment, stream)
+        arn = aws.logs.describe_log_groups(logGroupNamePrefix=name)["logGroups"][0]["arn"]
+        aws.logs.untag_resource(resourceArn=arn.removesuffix(":*"), tagKeys=list(TAG_KEYS))  # moto keeps the old ones
+
+    deployment.prepare = lambda clients, state: on(clients, "logs", "after-call.DeleteLogGroup", make)
+    ended = tear_down(*deployment.arguments, "--yes")
+    assert ended.code == 0, ended.said
+    assert name in aws.inventory()["log groups"]
+    assert f"Somebody else's, and not touched: what is called {name} by now" in ended.flat
+    [namesake] = [thing for thing in deployment.state["receipt"]["things"] if "namesake" in thing]
+    assert namesake["identity"] == {"logGroupName": name}
+    aws.logs.delete_log_group(logGroupName=name)
 
 
 def test_a_deployment_as_written_goes_too(deployment: AtEndpoint) -> None:
@@ -663,6 +701,64 @@ def test_a_log_group_of_another_function_never_counts_as_come_back(deployment: A
     finally:
         state.close()
     assert theirs in deployment.aws.inventory()["log groups"]
+
+
+IDENTIFIED = ("read-policy", "api-role", "table", "dead-letter-queue", "api")
+
+
+def test_what_has_our_tag_but_another_id_than_the_recorded_is_neither_updated_nor_deleted(
+    deployment: AtEndpoint,
+) -> None:
+    """As if each were made anew, from a backup or as a copy, with its tags."""
+    before = deployment.aws.inventory()
+    deployment.build()
+    ids = {key: deployment.outputs(key)["id"] for key in IDENTIFIED}
+
+    def with_ids(other: dict[str, str]) -> None:
+        deployment.rewrite(lambda entries: [entries[key]["outputs"].update(id=id) for key, id in other.items()])
+
+    for key in IDENTIFIED:
+        with_ids({**ids, key: "1"})
+        with pytest.raises(NotTheRecorded, match=f"is {ids[key]}, recorded is 1"):
+            deployment.build()
+        assert not deployment.writes, key
+    with_ids(dict.fromkeys(IDENTIFIED, "1"))
+    ended = tear_down(*deployment.arguments, "--yes")
+    assert ended.code == 1
+    assert set(recorded(deployment)) >= set(IDENTIFIED)
+    assert all(f"is {ids[key]}, recorded is 1" in ended.flat for key in IDENTIFIED)
+    with_ids(ids)
+    assert tear_down(*deployment.arguments, "--yes").code == 0
+    assert deployment.aws.inventory() == before
+
+
+def test_a_copy_of_our_api_with_its_tags_stays_and_is_named(deployment: AtEndpoint) -> None:
+    apigateway = deployment.aws.apigateway
+    build_only(deployment, "policies", "roles", "table", "queue", "function", "api")
+    original = deployment.outputs("api")["id"]
+    copied = apigateway.create_rest_api(name=deployment.settings.api, cloneFrom=original, tags=tags_of(deployment))[
+        "id"
+    ]
+    root = apigateway.get_resources(restApiId=copied)["items"][0]["id"]
+    apigateway.create_resource(restApiId=copied, parentId=root, pathPart="theirs")
+    left = deployment.tear_down()
+    assert [one.resource.key for one in left] == ["api"]
+    assert f"its id is {copied}" in left[0].why
+    assert [api["id"] for api in apigateway.get_rest_apis()["items"] if api["tags"] == tags_of(deployment)] == [copied]
+    apigateway.delete_rest_api(restApiId=copied)
+
+
+def test_what_lost_its_tag_stays_alone_and_the_rest_goes(deployment: AtEndpoint) -> None:
+    aws = deployment.aws
+    deployment.build()
+    url = deployment.outputs("dead-letter-queue")["url"]
+    aws.sqs.untag_queue(QueueUrl=url, TagKeys=list(TAG_KEYS))
+    ended = tear_down(*deployment.arguments, "--yes")
+    assert ended.code == 1
+    assert "carries no tag" in ended.flat
+    assert recorded(deployment) == ["dead-letter-queue"]
+    aws.sqs.tag_queue(QueueUrl=url, Tags=tags_of(deployment))
+    assert tear_down(*deployment.arguments, "--yes").code == 0
 
 
 def test_what_cannot_be_read_back_is_not_proved_and_stays_in_the_state_file(deployment: AtEndpoint) -> None:
