@@ -6,10 +6,13 @@ import copy
 import functools
 import io
 import json
+import os
 import secrets
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -212,9 +215,25 @@ def test_everything_goes_with_all_that_aws_made_of_it_and_the_receipt_names_each
     state = deployment.path.read_bytes()
     ended = tear_down(*deployment.arguments)
     assert ended.code == 0
-    assert "Nothing to do: everything was removed already" in ended.flat
+    assert "Everything was removed already" in ended.flat
+    assert "Nothing to do" in ended.flat
     assert deployment.writes == []
     assert deployment.path.read_bytes() == state
+
+
+def test_a_receipt_is_believed_only_after_a_look(deployment: AtEndpoint) -> None:
+    """The state file of another day, put back: what it says was removed was built again since."""
+    build_only(deployment, "table")
+    assert tear_down(*deployment.arguments, "--yes").code == 0
+    kept = deployment.path.read_bytes()
+    build_only(deployment, "table")
+    built, _ = deployment.path.read_bytes(), deployment.path.write_bytes(kept)
+    ended = tear_down(*deployment.arguments)
+    assert ended.code == 1
+    assert "1 resource with this deployment's tag" in ended.flat
+    assert "--recover" in ended.flat
+    deployment.path.write_bytes(built)
+    assert tear_down(*deployment.arguments, "--yes").code == 0
 
 
 def make_policy_version(deployment: AtEndpoint, *, default: bool) -> None:
@@ -1134,6 +1153,58 @@ def test_a_sandbox_that_is_gone_took_everything_along(folder: Path) -> None:
     assert alice.state["resources"] == []
     assert "The sandbox goes on" in ended.flat
     assert bob.aws.inventory() == account
+
+
+def test_a_sandbox_with_a_journal_comes_back_to_be_torn_down(folder: Path, tmp_path: Path) -> None:
+    """It was killed: what is in it is not gone, and no receipt may say so."""
+    running = sandbox_process.start(folder, sandbox_process.Wish(state_dir=tmp_path / "journal", stays=True))
+    ours = in_sandbox(folder)
+    names = {ours.settings.write_policy, ours.settings.read_policy}
+    os.kill(running.pid, signal.SIGKILL)  # started by this test
+    assert in_time(lambda: sandbox_process.find(folder) is None)
+    ended = tear_down("--sandbox")
+    assert ended.code == 0, ended.said
+    assert "Nothing is left: all 2 recorded resources were read back" in ended.flat
+    again = sandbox_process.find(folder)
+    assert again is not None
+    assert again.id == running.id
+    assert not names & set(ours.aws.inventory()["policies"])
+
+
+def test_a_sandbox_in_which_somebody_is_about_to_begin_goes_on(folder: Path) -> None:
+    """A lesson, or a run before its first write: it holds the lock, and has no state file yet."""
+    running = in_sandbox(folder)
+    lessons = [state_path(ACCOUNT, REGION, "sandbox:", learner, folder) for learner in (None, "alice")]
+    assert lessons[0] == running.path
+    with locked(lessons[1]):
+        ended = tear_down("--sandbox")
+        assert ended.code == 0, ended.said
+        assert f"The sandbox goes on: .provision/{lessons[1].name} still uses it" in ended.flat
+        ended = tear_down("--sandbox", "--learner", "alice")
+        assert ended.code == 1
+        assert f"{lessons[1].name} is in use by process" in ended.flat
+    assert sandbox_process.find(folder) is not None
+    tear_down("--sandbox")
+    assert sandbox_process.find(folder) is None
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """The state file's lock is held, as by a program that has written nothing yet."""
+    state = State.open(path, account=ACCOUNT, region=REGION, endpoint="sandbox:sb-1")
+    try:
+        yield
+    finally:
+        state.close()
+
+
+def in_time(holds: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + 10
+    while not holds():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
 
 
 def test_without_sandbox_and_state_file_the_other_state_files_of_the_folder_are_named(folder: Path) -> None:

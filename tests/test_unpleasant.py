@@ -141,6 +141,28 @@ def test_an_api_in_the_making_is_not_made_again_when_an_answer_gets_lost_and_a_l
     assert Counter(run.writes)["CreateRestApi"] == 1
 
 
+def test_a_queue_that_somebody_makes_between_our_look_and_our_create_is_not_taken_for_ours(run: Deployment) -> None:
+    """SQS answers CreateQueue with the URL of any queue of that name and these attributes."""
+    clock = Clock()
+    run.waiting = Waiting(clock=clock, sleep=clock.sleep)
+    name = run.settings.dead_letter_queue
+
+    def make(call: Call) -> None:
+        if call.operation == "CreateQueue" and call.parameters["QueueName"] == name:
+            run.aws.sqs.create_queue(QueueName=name, Attributes=call.parameters["Attributes"])
+
+    run.prepare = Faults(make).put_on
+    with pytest.raises(GaveUp, match="attributes and tags of"):
+        run.build()
+    untroubled(run)
+    run.waiting = Waiting(clock=clock, sleep=clock.sleep)
+    with pytest.raises(NotOurs):
+        run.build()
+    assert run.tear_down() == []
+    assert name in run.aws.inventory()["queues"]
+    run.aws.sqs.delete_queue(QueueUrl=run.aws.sqs.get_queue_url(QueueName=name)["QueueUrl"])
+
+
 def test_an_api_whose_creation_never_arrived_is_made_after_some_looks(run: Deployment) -> None:
     run.prepare = Faults(lose_first("CreateRestApi", Faults.DROP)).put_on
     run.build()
