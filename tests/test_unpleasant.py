@@ -147,9 +147,12 @@ def test_a_queue_that_somebody_makes_between_our_look_and_our_create_is_not_take
     run.waiting = Waiting(clock=clock, sleep=clock.sleep)
     name = run.settings.dead_letter_queue
 
-    def make(call: Call) -> None:
-        if call.operation == "CreateQueue" and call.parameters["QueueName"] == name:
-            run.aws.sqs.create_queue(QueueName=name, Attributes=call.parameters["Attributes"])
+    def make(call: Call) -> Answer | None:
+        if call.operation != "CreateQueue" or call.parameters["QueueName"] != name:
+            return None
+        theirs = run.aws.sqs.create_queue(QueueName=name, Attributes=call.parameters["Attributes"])
+        body = json.dumps({"QueueUrl": theirs["QueueUrl"]}).encode()
+        return Answer(200, body, {"Content-Type": "application/x-amz-json-1.0"})
 
     run.prepare = Faults(make).put_on
     with pytest.raises(GaveUp, match="attributes and tags of"):
