@@ -11,6 +11,11 @@ import signal
 if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C just ends it, until there is something to stop in order
 
+if __name__ == "__main__":
+    from provision.terminal import installed
+
+    installed.check()
+
 import argparse
 import contextlib
 import difflib

@@ -8,6 +8,11 @@ import signal
 if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # until there is something to end in order, Ctrl-C just ends it
 
+if __name__ == "__main__":
+    from provision.terminal import installed
+
+    installed.check()
+
 import argparse
 import sys
 import time
@@ -297,13 +302,16 @@ def show_and_ask(
     backwards: Sequence[Resource],
     stays: Mapping[str, str],
 ) -> None:
-    """What will be put back, removed, and left. Asks before the first change, unless that was answered beforehand."""
+    """What will be put back, removed, and left. Asks before the first change, unless that was answered beforehand.
+
+    In the sandbox nobody is asked: what goes is told when it goes.
+    """
     to_go = [resource for resource in backwards if resource.key not in stays]
     to_put_back = [one for one in to_go if is_to_be_left(state, one, options.include_adopted)]
     to_go = [resource for resource in to_go if resource not in to_put_back]
     if to_put_back:
         show_things(screen, "Adopted: to be put back as it was found, and left", to_put_back, {})
-    if to_go:
+    if to_go and not options.sandbox:
         show_things(screen, "To be removed", to_go, contents(aws, state))
     if stays:
         show_things(screen, "To stay as it is", [one for one in backwards if one.key in stays], stays)

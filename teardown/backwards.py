@@ -20,7 +20,7 @@ from provision.state.file import StateRefused
 from provision.state.resources import PLACES, immutable_id
 from provision.state.state import State
 from provision.terminal import outcome
-from teardown import VERBS
+from teardown.verbs import VERBS
 
 # So many looks in a row must find it gone. One look may be answered from a place that lags behind.
 GONE_READS = 3
