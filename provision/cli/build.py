@@ -27,10 +27,11 @@ from provision.cli.results import Result
 from provision.cli.runner import run_steps
 from provision.cli.session import Session
 from provision.cli.views.banner import hide_ids
-from provision.cli.views.build import show_built, show_built_to, show_cost, show_counts, show_what_else
+from provision.cli.views.build import show_built, show_built_to, show_cost, show_counts, show_end, show_what_else
 from provision.cli.views.plan import counts_of, show_plan
+from provision.cli.views.steps import StepLines
 from provision.record.recording import calls_that_made
-from provision.record.views import show_step_ended, show_step_started, show_test, show_tests_started, show_took
+from provision.record.views import show_test, show_tests_started
 from provision.settings import Settings, runtime_warning
 from provision.state.entries import ResourceResult
 from provision.state.ownership import NotOurs
@@ -66,13 +67,13 @@ def build_or_lead(options: argparse.Namespace, settings: Settings, session: Sess
         smoke_tests = steps == STEPS and options.smoke_tests is not False
         before_the_first_write(run, session, steps, asking=asks_for_adoption(options), tests=bool(options.smoke_tests))
         with session.progress(progress_of(run, screen, steps, smoke_tests=smoke_tests)):
-            build(run, session, steps)
-            changed = [event for event in state.results if event.outcome != "unchanged"]
+            changed = build(run, session, steps, verbose=options.verbose)
             if options.smoke_tests or (smoke_tests and changed):
                 try_it(run, session)
-        show_counts(screen, session.calls, time.monotonic() - began)
-        if not changed:
-            screen.say("Nothing to do: everything is as it should be.", "bold green")
+        seconds = time.monotonic() - began
+        if options.verbose:
+            show_counts(screen, session.calls, seconds)
+        show_end(screen, session.result, settings, seconds, changed=changed, whole=steps == STEPS)
         if steps == STEPS:
             show_built(screen, aws, settings, state, target_arguments(options, aws))
         else:
@@ -207,7 +208,7 @@ def ask_to_build(screen: Screen, aws: Clients, settings: Settings, planned: Sequ
         question = f"Build at {aws.endpoint}, which is not AWS?"
     else:
         screen.say()
-        show_cost(screen, aws, settings)
+        show_cost(screen, settings)
         question = f"Build in account {aws.account_id}, Region {aws.region}?"
     prompts.ask(screen, question, flag="--yes")
 
@@ -247,23 +248,22 @@ def run_of(options: argparse.Namespace, aws: Clients, settings: Settings, state:
     )
 
 
-def build(run: conflicts.Run, session: Session, steps: Sequence[Step]) -> None:
-    """Run the steps. What is somebody else's is told in one message."""
-    screen, transcript = session.screen, session.transcript
+def build(run: conflicts.Run, session: Session, steps: Sequence[Step], *, verbose: bool = True) -> bool:
+    """Run the steps; whether anything changed. What is somebody else's is told in one message."""
+    transcript = session.transcript
+    lines = StepLines(session.screen, run.settings, verbose=verbose)
     began: dict[str, float] = {}
 
     def started(step: Step) -> None:
         began[step.name] = run.aws.waiting.clock()
         session.waits.begin()
-        show_step_started(screen, step)
+        lines.started(step)
         transcript.step(step.name)
 
     def ended(step: Step, results: list[ResourceResult]) -> None:
-        hide_ids(screen, run.aws, run.state)
+        hide_ids(session.screen, run.aws, run.state)
         session.note(*map(result_of, results))
-        show_step_ended(screen, step, results, run.settings)
-        if screen.presenting:
-            show_took(screen, run.aws.waiting.clock() - began[step.name])
+        lines.ended(step, results, run.aws.waiting.clock() - began[step.name])
         transcript.done(step.name, results)
 
     with explained(run.aws):
@@ -273,3 +273,4 @@ def build(run: conflicts.Run, session: Session, steps: Sequence[Step]) -> None:
                 session.note(invoke_url=run.state.outputs("stage")["url"])
         except NotOurs as met:
             raise conflicts.in_the_way(run, met) from met
+    return lines.changed

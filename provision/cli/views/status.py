@@ -60,7 +60,8 @@ def show_still_running(
 ) -> None:
     """What it costs while it is there, and how to end that; before, how to update it, where that is `to_update`."""
     screen.say()
-    show_cost(screen, aws, settings)
+    if aws.endpoint is None:
+        show_cost(screen, settings)
     if to_update:
         screen.heading("To update what is not as it should be")
         screen.keep(program("provision", to_update))
