@@ -135,8 +135,8 @@ def test_the_picture_is_drawn_from_the_state_file_without_any_network(deployment
         where = ["--learner", str(deployment.settings.learner), "--state", str(deployment.path)]
         drawn = folder.run("provision", "diagram", *where, AWS_ENDPOINT_URL=DEAD)
         assert drawn.returncode == outcome.DONE and drawn.stderr == ""
-        assert f"[{deployment.settings.queue}]" in drawn.stdout  # there
-        assert f"({deployment.settings.function})" in drawn.stdout  # not yet
+        assert f"│ {deployment.settings.queue}" in drawn.stdout  # there
+        assert f"┆ {deployment.settings.function}" in drawn.stdout  # not yet
         mermaid = folder.run("provision", "diagram", *where, "--format", "mermaid").stdout
         assert mermaid.startswith("flowchart LR\n") and deployment.settings.queue in mermaid
         written = folder.run("provision", "diagram", *where, "--out", "picture.svg")
@@ -152,7 +152,7 @@ def test_without_a_state_file_nothing_is_there(tmp_path: Path) -> None:
     with Folder(tmp_path) as folder:
         drawn = folder.run("provision", "diagram", "--sandbox")
         assert drawn.returncode == outcome.DONE
-        assert "(POC-API)" in drawn.stdout and "[POC" not in drawn.stdout
+        assert "┆ POC-API" in drawn.stdout and "│" not in drawn.stdout
 
 
 def test_in_mermaid_every_arrow_joins_two_boxes_and_what_is_missing_is_dashed() -> None:

@@ -99,11 +99,6 @@ class Clients:
         return self.endpoint is not None and self.endpoint.startswith("sandbox:")
 
     @property
-    def takes_any_credentials(self) -> bool:
-        """Whether the credentials are throw-away ones, which an emulator takes."""
-        return self.credentials_from.startswith(THROW_AWAY)
-
-    @property
     def clients(self) -> tuple[Any, ...]:
         return (self.iam, self.dynamodb, self.sqs, self.lambda_, self.apigateway, self.logs, self.sts)
 

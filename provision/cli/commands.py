@@ -36,6 +36,7 @@ from provision.state.entries import Resource
 from provision.state.resources import where_to_see
 from provision.state.state import State
 from provision.terminal import outcome
+from provision.terminal.shell import is_unicode
 from provision.terminal.writing import write_file
 
 
@@ -175,7 +176,8 @@ def diagram(given: list[str], session: Session) -> Result:
     if path is None:  # it bears the account's number, which nothing else is asked for
         path = path_of_state(options, connected(options, session))
     form = pictures.form_of(options.out, options.format)
-    drawn = pictures.diagram(settings, pictures.read(path), form, width=screen.width)
+    in_unicode = bool(options.out) or is_unicode(screen.data.encoding)
+    drawn = pictures.diagram(settings, pictures.read(path), form, width=screen.width, in_unicode=in_unicode)
     session.note(picture=str(drawn), file=str(options.out) if options.out else None)
     if options.out:
         write_file(options.out, str(drawn), screen)
