@@ -49,6 +49,9 @@ READS: dict[str, frozenset[str]] = {
 }
 
 
+# The status of an answer that says: there is no such operation here. Emulators give it; asking again is no use.
+NOT_IMPLEMENTED = 501
+
 # What smoke tests may do beside reading: send to and invoke what the state file records, and delete their own items.
 # By operation, the parameter that names the resource.
 SMOKE_TEST_CALLS: dict[str, dict[str, str]] = {
