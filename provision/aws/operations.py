@@ -21,15 +21,29 @@ READS: dict[str, frozenset[str]] = {
             "ListRolePolicies",
         }
     ),
-    "dynamodb": frozenset({"DescribeTable", "GetItem", "ListTagsOfResource", "Scan"}),
+    "dynamodb": frozenset(
+        {
+            "DescribeContinuousBackups",
+            "DescribeContributorInsights",
+            "DescribeKinesisStreamingDestination",
+            "DescribeTable",
+            "DescribeTimeToLive",
+            "GetItem",
+            "GetResourcePolicy",
+            "ListTagsOfResource",
+            "Scan",
+        }
+    ),
     "sqs": frozenset({"GetQueueAttributes", "GetQueueUrl", "ListQueueTags"}),
     "lambda": frozenset(
         {
             "GetEventSourceMapping",
             "GetFunction",
             "GetFunctionConfiguration",
+            "GetFunctionUrlConfig",
             "GetPolicy",
             "ListEventSourceMappings",
+            "ListProvisionedConcurrencyConfigs",
             "ListTags",
         }
     ),
@@ -45,7 +59,15 @@ READS: dict[str, frozenset[str]] = {
             "GetStages",
         }
     ),
-    "logs": frozenset({"DescribeLogGroups", "DescribeLogStreams", "GetLogEvents", "ListTagsForResource"}),
+    "logs": frozenset(
+        {
+            "DescribeLogGroups",
+            "DescribeLogStreams",
+            "DescribeSubscriptionFilters",
+            "GetLogEvents",
+            "ListTagsForResource",
+        }
+    ),
 }
 
 
