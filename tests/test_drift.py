@@ -311,7 +311,7 @@ def test_what_was_changed_back_has_not_drifted(built: Standing) -> None:
     one = next(case for case in CASES if case.attribute == "DelaySeconds")
     one.make(built)
     one.undo(built)
-    assert not look(built)
+    assert "queue" not in look(built)
 
 
 def test_each_row_names_what_its_step_compares(built: Standing, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -355,7 +355,7 @@ def test_status_and_plan_report_a_policy_that_stops_the_function_and_a_test_of_i
     assert "--try" in seen.said and "To update" not in seen.said and seen.writes == []
     assert sum(one.compared for one in seen.result.resources) == len_of(seen.told)
     planned = line.provision("--dry-run", "--detailed-exitcode")
-    assert planned.code == outcome.CHANGES and "1 drifted, and left as it is. Nothing was changed." in planned.told
+    assert planned.code == outcome.CHANGES and "1 drifted, and left so. Nothing was changed." in planned.told
     clock = itertools.count(step=10.0)
     line.on_connect = lambda aws: setattr(aws.waiting, "clock", lambda: next(clock))  # nobody waits here
     tried = status(line, "--try")
@@ -376,11 +376,12 @@ def test_a_build_that_finds_drift_leaves_it_says_so_and_tests(line: CommandLine)
     url = line.outputs("queue")["url"]
     line.aws.sqs.set_queue_attributes(QueueUrl=url, Attributes={"DelaySeconds": "1"})
     unasked = line.provision()
-    assert "Nobody is there to be asked" in unasked.flat and unasked.writes == []  # the tests write
+    assert "Planned: 1 drifted, and left so." in unasked.flat and "Nobody is there to be asked" in unasked.flat
+    assert unasked.code == outcome.USAGE and unasked.writes == []  # the tests write
     again = line.provision("--yes")
     assert again.code == outcome.DONE and len(again.result.tests) == 5
     assert "DelaySeconds: left as 1, AWS's default 0" in again.said
-    assert "Left as it is, as somebody may mean it: 1 drifted attribute." in again.said
+    assert "Left as found, as somebody may mean it: 1 drifted attribute." in again.said
     assert "everything is as it should be" not in again.said
     assert line.aws.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]["DelaySeconds"] == "1"
 
@@ -389,6 +390,16 @@ def test_what_may_not_be_read_is_not_compared_and_named(line: CommandLine) -> No
     line.on_connect = lambda aws: refuse(aws, "iam", "ListRolePolicies", "AccessDenied")
     seen = status(line)
     assert seen.code == outcome.DONE and seen.told.count("inline policies: not compared (AccessDenied)") == 2
+
+
+def test_a_log_group_of_somebody_elses_is_not_looked_into(
+    sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_look: None
+) -> None:
+    with CommandLine(sandbox, tmp_path / "ledger.json", f"t{secrets.token_hex(3)}", monkeypatch) as line:
+        line.aws.logs.create_log_group(logGroupName=line.settings.log_group)
+        line.provision("--yes", "--no-try")
+        seen = status(line)
+    assert seen.code == outcome.DONE and "DescribeSubscriptionFilters" not in [one.operation for one in seen.calls]
 
 
 def test_a_second_build_asks_no_more_than_its_steps_need(line: CommandLine) -> None:

@@ -76,7 +76,7 @@ def build_or_lead(options: argparse.Namespace, settings: Settings, session: Sess
                 try_it(aws, settings, state, session)
         show_counts(screen, session.calls, time.monotonic() - began)
         if left:
-            screen.say(f"Left as it is, as somebody may mean it: {plural(len(left), 'drifted attribute')}.", "yellow")
+            screen.say(f"Left as found, as somebody may mean it: {plural(len(left), 'drifted attribute')}.", "yellow")
         elif not changed:
             screen.say("Nothing to do: everything is as it should be.", "bold green")
         if steps == STEPS:
@@ -209,7 +209,7 @@ def before_the_first_write(
 
 def ask_to_build(screen: Screen, aws: Clients, settings: Settings, planned: Sequence[Planned]) -> None:
     """The question before the first write. Raises UserError when it is not answered with yes."""
-    if any(map(changes, planned)):
+    if counts_of(planned):
         screen.say(f"Planned: {counts_of(planned)}.")
     if aws.endpoint:
         question = f"Build at {aws.endpoint}, which is not AWS?"

@@ -54,6 +54,7 @@ COMPARED = {
     ),
     "iam:role": Comparison(
         updated=("trust policy", "tag"),
+        # https://docs.aws.amazon.com/IAM/latest/APIReference/API_Role.html
         reported={"PermissionsBoundary.PermissionsBoundaryArn": ()},
         looks=(
             Look("inline policies", ("iam", "ListRolePolicies", {"RoleName": "{RoleName}"}), "PolicyNames"),
@@ -133,6 +134,7 @@ COMPARED = {
     ),
     "logs:log-group": Comparison(
         updated=("retentionInDays", "tag"),
+        # https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_LogGroup.html
         reported={
             "kmsKeyId": (),
             "metricFilterCount": (0,),
@@ -234,11 +236,11 @@ COMPARED = {
     ),
     "apigateway:stage": Comparison(
         updated=("what it serves", "default endpoint opened"),
-        # https://docs.aws.amazon.com/apigateway/latest/api/API_MethodSetting.html. A throttle is the account's unless
-        # it is set: https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html has both of its values.
+        # https://docs.aws.amazon.com/apigateway/latest/api/API_MethodSetting.html. Without a throttle of its own, -1, a
+        # method has the account's: https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html.
         reported={
-            "methodSettings.*.throttlingBurstLimit": (5000, 2000, 1250),
-            "methodSettings.*.throttlingRateLimit": (10000, 2500),
+            "methodSettings.*.throttlingBurstLimit": (5000, 1250, -1),
+            "methodSettings.*.throttlingRateLimit": (10000, 2500, -1),
             "methodSettings.*.cachingEnabled": (False,),
             "methodSettings.*.loggingLevel": ("OFF",),
             "methodSettings.*.dataTraceEnabled": (False,),

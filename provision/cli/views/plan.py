@@ -19,7 +19,7 @@ from provision.terminal.screen import INDENT, Screen
 PLANNED = {
     "create": "to create",
     "update": "to update",
-    "drifted": "drifted, and left as it is",
+    "drifted": "drifted, and left so",
     "adopt": "to take over and update",
     "later": "later, once what they need is there",
     "in the way": "in the way",
