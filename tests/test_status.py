@@ -68,7 +68,7 @@ def test_before_the_first_write_on_aws_and_at_its_end_the_cost_is_said(deploymen
     screen = memory_screen()
     with pytest.raises(outcome.UserError, match="Nobody is there to be asked"):
         provision.cli.build.ask_to_build(screen, on_aws, deployment.settings, [])
-    show_still_running(screen, on_aws, deployment.settings, [], to_update=[])
+    show_still_running(screen, on_aws, deployment.settings, [])
     assert isinstance(screen.talk.file, io.StringIO)
     said = " ".join(screen.talk.file.getvalue().split())
     assert said.count(idle_sentence()) == 2 and said.count(use_sentence(by_queue=True)) == 2

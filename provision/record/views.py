@@ -12,7 +12,7 @@ from provision.errata import ERRATA
 from provision.settings import Settings
 from provision.state.entries import Difference, ResourceResult
 from provision.state.resources import name_of, noun_of
-from provision.terminal.differences import difference_lines
+from provision.terminal.differences import LEFT, difference_lines
 from provision.terminal.screen import INDENT, Screen
 from provision.terminal.text import folded
 
@@ -57,7 +57,8 @@ def show_step_ended(screen: Screen, step: Step, results: Sequence[ResourceResult
 def show_difference(screen: Screen, difference: Difference) -> None:
     """What was found, and what it is now."""
     room = screen.talk.width - len(INDENT) - 1
-    for line in difference_lines(difference.attribute, difference.found, difference.wanted, room):
+    words = LEFT if difference.left else ("was", "now")
+    for line in difference_lines(difference.attribute, difference.found, difference.wanted, room, words):
         screen.keep(INDENT + line, "dim")
 
 

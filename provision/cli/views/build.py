@@ -14,6 +14,7 @@ from provision.settings import Settings
 from provision.state.state import State
 from provision.terminal.screen import Screen
 from provision.terminal.shell import command_line, program
+from provision.terminal.text import plural
 
 
 def show_cost(screen: Screen, settings: Settings) -> None:
@@ -27,17 +28,23 @@ def show_counts(screen: Screen, calls: Calls, seconds: float) -> None:
     screen.say(f"{seconds:.1f} s, {len(calls.history)} API calls, {len(calls.writes())} of them writing.", "dim")
 
 
-def show_end(screen: Screen, result: Result, settings: Settings, seconds: float, *, changed: bool, whole: bool) -> None:
-    """How the build ended: whether it works, as far as that was tested, and how it differs from the walkthrough."""
+def show_end(screen: Screen, result: Result, settings: Settings, seconds: float, *, left: int, whole: bool) -> None:
+    """How the build ended: whether it works, as far as that was tested, and how it differs from the walkthrough.
+
+    `left`: how many attributes have drifted and were left.
+    """
     created = any(one.outcome == "created" for one in result.resources)
+    changed = any(one.outcome != "unchanged" for one in result.resources)
     done = "Built" if created else "Updated"
     screen.say()
-    if not changed:
+    if left:
+        screen.say(f"Left as found, as somebody may mean it: {plural(left, 'drifted attribute')}.", "yellow")
+    if not changed and not left:
         screen.say(f"Nothing to do: all {len(result.resources)} resources are as they should be.", "bold green")
-    elif not result.tests:
+    elif not result.tests and changed:
         screen.say(f"{done} in {seconds:.1f} s{'; not tested' if whole else ''}.", "bold green")
-    else:
-        screen.say(f"It works. {done} and tested in {seconds:.1f} s.", "bold green")
+    elif result.tests:
+        screen.say(f"It works. {done if changed else 'Looked at'} and tested in {seconds:.1f} s.", "bold green")
     if created and whole:
         count = sum(bool(one.as_written) for one in ERRATA)
         instead = "built as it stands there" if settings.as_written else "corrected here"

@@ -21,15 +21,15 @@ NAMES_AT = 2 + TITLE + 11
 class StepLines:
     """The lines of a build's steps.
 
-    A step that found everything as it should be is shown when a later one did not; after a run without any change
-    `changed` is False, and nothing has been shown. `verbose`: each resource, each difference, and the errata.
+    A step that found everything as it should be is shown only where another one did not. `verbose`: each resource, each
+    difference, and the errata.
     """
 
     def __init__(self, screen: Screen, settings: Settings, *, verbose: bool) -> None:
         self.screen = screen
         self.settings = settings
         self.verbose = verbose
-        self.changed = False
+        self._shown = False
         self._held: list[Callable[[], None]] = []
 
     def started(self, step: Step) -> None:
@@ -41,20 +41,19 @@ class StepLines:
             show_step_ended(self.screen, step, results, self.settings)
             if self.screen.presenting:
                 show_took(self.screen, seconds)
-            self.changed |= any(is_change(one) for one in results)
             return
         self._held.append(lambda: show_step(self.screen, step, results, seconds))
-        if self.changed or not results or any(map(is_change, results)):
-            if not self.changed:
+        if self._shown or not results or any(map(is_worth_a_line, results)):
+            if not self._shown:
                 self.screen.say()
-            self.changed = True
+            self._shown = True
             for show in self._held:
                 show()
             self._held = []
 
 
-def is_change(result: ResourceResult) -> bool:
-    return result.outcome != "unchanged" or bool(result.notes)
+def is_worth_a_line(result: ResourceResult) -> bool:
+    return result.outcome != "unchanged" or bool(result.notes or result.differences)
 
 
 def show_step(screen: Screen, step: Step, results: Sequence[ResourceResult], seconds: float) -> None:
