@@ -33,8 +33,6 @@ from provision.cli.options import (
 from provision.cli.recover import write_anew
 from provision.cli.results import Result
 from provision.cli.session import Session
-from provision.cli.views.errata import show_errata
-from provision.errata import ERRATA
 from provision.state.resources import ADOPTABLE
 from provision.terminal.screen import Screen
 from provision.terminal.shell import program, write_any_text
@@ -130,7 +128,6 @@ def run(arguments: list[str]) -> Result:
 
 
 def provision(given: list[str], session: Session) -> Result:
-    screen = session.screen
     command_line = parser()
     what = given[0] if given and given[0] in COMMANDS else command_line.parse_known_args(given)[0].what
     session.note(command=what)
@@ -140,9 +137,6 @@ def provision(given: list[str], session: Session) -> Result:
     options = command_line.parse_args(given)
     options.arguments = given
     session.begin(options)
-    if options.what == "errata":
-        show_errata(screen)
-        return session.note(errata=ERRATA)
     check_target(command_line, options)
     check_adoption(command_line, options)
     if options.step:

@@ -1,4 +1,4 @@
-"""The commands beside build: replay, trace, status, diagram. Each has a parser of its own.
+"""The commands beside build: replay, trace, status, diagram, errata. Each has a parser of its own.
 
 None leaves anything in AWS: what trace sends it takes away again.
 """
@@ -31,7 +31,9 @@ from provision.cli.options import (
 )
 from provision.cli.results import Result
 from provision.cli.session import Session
+from provision.cli.views.errata import show_errata
 from provision.cli.views.status import show_status, show_still_running
+from provision.errata import ERRATA
 from provision.lesson import diagram as pictures
 from provision.record.views import show_hop
 from provision.settings import Settings
@@ -218,15 +220,37 @@ def diagram(given: list[str], session: Session) -> Result:
     return session.result
 
 
+def errata_parser() -> Parser:
+    parser = Parser(
+        prog="python -m provision errata",
+        usage="%(prog)s [N] [OPTION ...]",
+        description="Where the walkthrough contradicts itself or AWS, what is true, and what is done about it.",
+    )
+    numbers = [one.number for one in ERRATA]
+    parser.add_argument("number", metavar="N", nargs="?", type=int, choices=numbers, help="only the one of this number")
+    add_screen_options(parser)
+    return parser
+
+
+def errata(given: list[str], session: Session) -> Result:
+    options = errata_parser().parse_args(given)
+    session.begin(options)
+    wanted = tuple(one for one in ERRATA if options.number in (None, one.number))
+    show_errata(session.screen, wanted)
+    return session.note(errata=wanted)
+
+
 COMMANDS: dict[str, Callable[[list[str], Session], Result]] = {
     "replay": replay,
     "trace": trace,
     "status": status,
     "diagram": diagram,
+    "errata": errata,
 }
 PARSERS: dict[str, Callable[[], Parser]] = {
     "replay": replay_parser,
     "trace": trace_parser,
     "status": status_parser,
     "diagram": diagram_parser,
+    "errata": errata_parser,
 }
