@@ -214,7 +214,7 @@ def test_errata_lists_every_one_of_them(folder: Folder) -> None:
     for label in ("It says:", "True is:", "Done:"):
         assert len(re.findall(rf"^    {label} +\S", ended.stdout, re.MULTILINE)) == 27
     one = folder.run("provision", "errata", "7")
-    assert one.returncode == 0 and one.stdout.startswith(" 7  step 8") and one.stdout.count("It says:") == 1
+    assert one.returncode == 0 and one.stdout.startswith(" 7  step 7") and one.stdout.count("It says:") == 1
 
 
 def test_where_nobody_can_be_asked_nothing_is_written_and_the_flag_is_named(
