@@ -234,10 +234,17 @@ class Functions:
         if not any(given.get(one) for one in ("ZipFile", "ImageUri", "S3Bucket")):
             raise invalid("Please provide a source for function code.")
         archive = read_archive(given)
+        self._check_role(operation)
         response = self._backend.forward(operation)
         if response.status_code < 300:
             self._shelve(json.loads(response.get_data()), archive)
         return response
+
+    def _check_role(self, operation: Operation) -> None:
+        """A role that is named must exist and trust Lambda, also one that the function has already."""
+        role = operation.text("Role")
+        if role and not self.permissions.trusts(role, "lambda.amazonaws.com"):
+            raise invalid(NOT_ASSUMABLE)
 
     def _get(self, operation: Operation) -> Response:
         """GetFunction, with an address from which the zip can be fetched."""
@@ -275,10 +282,7 @@ class Functions:
     def _update_configuration(self, operation: Operation) -> Response:
         function = self._find(named(operation))
         check_configuration(operation.parameters, creating=False)
-        role = operation.text("Role")
-        changed = role and role != function.configuration.get("Role")
-        if changed and not self.permissions.trusts(role, "lambda.amazonaws.com"):
-            raise invalid(NOT_ASSUMABLE)
+        self._check_role(operation)
         response = self._backend.forward(operation)
         if response.status_code < 300:
             self._replace(function, None)

@@ -38,6 +38,9 @@ def role(name: str = "new", trust: str | None = None, **more: Any) -> dict[str, 
     return {"RoleName": name, "AssumeRolePolicyDocument": trust or json.dumps(TRUST), **more}
 
 
+APIGATEWAY_TRUST = document(TRUST, Principal={"Service": "apigateway.amazonaws.com"})
+
+
 def policy(name: str = "new", text: str | None = None) -> dict[str, Any]:
     return {"PolicyName": name, "PolicyDocument": text or json.dumps(POLICY)}
 
@@ -358,7 +361,8 @@ OF_LAMBDA: list[Line] = [
     ("create_function", function(Runtime=None), 400, REFUSED, "Runtime and Handler are mandatory parameters"),
     ("create_function", function(Handler="no handler"), 400, VALIDATION, constraint("no handler", "handler")),
     ("create_function", function(Role="nope"), 400, VALIDATION, constraint("nope", "role")),
-    ("create_function", function(Role=IAM + "role/nope"), 400, REFUSED, NOT_ASSUMABLE),
+    *[("create_function", function(Role=IAM + f"role/{name}"), 400, REFUSED, NOT_ASSUMABLE)
+      for name in ("nope", "other")],
     ("create_function", function(Code={}), 400, REFUSED, "Please provide a source for function code."),
     ("create_function", function(Code={"ZipFile": b"PK"}), 400, REFUSED, UNREADABLE),
     ("create_function", function(Timeout=0), 400, VALIDATION, constraint("0", "timeout")),
@@ -387,7 +391,9 @@ OF_LAMBDA: list[Line] = [
       for who in ("nope", IAM + "role/nope")],
     ("remove_permission", {"FunctionName": "function", "StatementId": "nope"}, 404, NOT_FOUND, ""),
     ("get_policy", {"FunctionName": "weak"}, 404, NOT_FOUND, "The resource you requested does not exist."),
-    ("update_function_configuration", {"FunctionName": "function", "Role": IAM + "role/nope"}, 400, REFUSED,
+    *[("update_function_configuration", {"FunctionName": "function", "Role": IAM + f"role/{name}"}, 400, REFUSED,
+       NOT_ASSUMABLE) for name in ("nope", "other")],
+    ("update_function_configuration", {"FunctionName": "betrayed", "Role": IAM + "role/betrayed"}, 400, REFUSED,
      NOT_ASSUMABLE),
     ("update_function_configuration", {"FunctionName": "function", "Timeout": 901}, 400, VALIDATION,
      constraint("901", "timeout")),
@@ -545,9 +551,12 @@ def furnished(account: Account) -> Account:
     for name, visibility in (("queue", "30"), ("mapped", "30"), ("short", "1")):
         account.sqs.create_queue(**queue(name, VisibilityTimeout=visibility))
     iam.attach_role_policy(RoleName="held", PolicyArn=READING)
-    iam.create_role(**role("weak"))
-    account.functions.create_function(**function("function"))
-    account.functions.create_function(**function("weak", Role=IAM + "role/weak"))
+    for name in ("weak", "betrayed"):
+        iam.create_role(**role(name))
+    iam.create_role(**role("other", APIGATEWAY_TRUST))
+    for name, which in (("function", "held"), ("weak", "weak"), ("betrayed", "betrayed")):
+        account.functions.create_function(**function(name, Role=IAM + f"role/{which}"))
+    iam.update_assume_role_policy(RoleName="betrayed", PolicyDocument=APIGATEWAY_TRUST)
     account.functions.add_permission(**permission(StatementId="known"))
     account.functions.create_event_source_mapping(**mapping(EventSourceArn=QUEUES + "mapped"))
     api = account.client("apigateway")
@@ -618,7 +627,7 @@ def test_a_wrong_code_or_status_would_be_noticed() -> None:
 
 def test_what_was_refused_is_not_there(furnished: Account) -> None:
     roles = [one["RoleName"] for one in furnished.iam.list_roles()["Roles"]]
-    assert sorted(roles) == ["held", "inline", "weak"]
+    assert sorted(roles) == ["betrayed", "held", "inline", "other", "weak"]
     policies = [one["PolicyName"] for one in furnished.iam.list_policies(Scope="Local")["Policies"]]
     assert sorted(policies) == ["held", "versions"]
     assert sorted(furnished.dynamodb.list_tables()["TableNames"]) == ["protected", "table"]
@@ -627,7 +636,7 @@ def test_what_was_refused_is_not_there(furnished: Account) -> None:
     urls = furnished.sqs.list_queues()["QueueUrls"]
     assert sorted(one.rpartition("/")[2] for one in urls) == ["mapped", "queue", "short"]
     functions = furnished.functions.list_functions()["Functions"]
-    assert sorted(one["FunctionName"] for one in functions) == ["function", "weak"]
+    assert sorted(one["FunctionName"] for one in functions) == ["betrayed", "function", "weak"]
     assert len(furnished.functions.list_event_source_mappings()["EventSourceMappings"]) == 1
     policy_now = json.loads(furnished.functions.get_policy(FunctionName="function")["Policy"])
     assert [one["Sid"] for one in policy_now["Statement"]] == ["known"]
