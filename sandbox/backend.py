@@ -109,7 +109,7 @@ class Backend:
         # Counts the requests that may have changed a service: what was read from it is kept until the next one.
         self._writes: Counter[str] = Counter()
         self._kept: dict[tuple[str, ...], tuple[int, Any]] = {}
-        self._sqs = Sqs(self._ask_sqs, self._lock("sqs"), self._announce, self.role_id)
+        self._sqs = Sqs(self._ask_sqs, self.lock("sqs"), self._announce, self.role_id)
 
     def open(self) -> None:
         """Import moto, which takes about a second, and remove what an earlier sandbox of this process left in it."""
@@ -291,7 +291,7 @@ class Backend:
     # Serving
 
     def _serve(self, environ: dict[str, Any], service: str, *, changes: bool) -> Response:
-        with self._lock(service):
+        with self.lock(service):
             response = self._serve_once(environ, service)
         if changes:
             self._writes[service] += 1
@@ -384,7 +384,8 @@ class Backend:
     def uuid(self) -> str:
         return str(uuid.UUID(int=self.random.getrandbits(128), version=4))
 
-    def _lock(self, service: str) -> threading.RLock:
+    def lock(self, service: str) -> threading.RLock:
+        """Held while one call to the service is answered; whoever holds it is alone there."""
         if self._common is not None:
             return self._common
         with self._locks_guard:

@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 
 JOURNAL = "journal.jsonl"
 LOCK = "journal.lock"
-VERSION = 2
+VERSION = 3
 
 # Calls that change nothing which must come back; messages have lines of their own.
 READS = re.compile(r"(Get|List|Describe|Filter|Simulate|Test|BatchGet|TransactGet|Query|Scan|Invoke|AssumeRole).*")

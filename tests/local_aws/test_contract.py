@@ -157,9 +157,12 @@ def put(**item: Any) -> dict[str, Any]:
     return {"TableName": "table", "Item": item}
 
 
+def bound(**values: str) -> dict[str, Any]:
+    return {"ExpressionAttributeValues": {f":{name}": {"S": value} for name, value in values.items()}}
+
+
 def update(expression: str, **values: str) -> dict[str, Any]:
-    given = {"TableName": "table", "Key": ITEM, "UpdateExpression": expression}
-    return {**given, "ExpressionAttributeValues": {f":{name}": {"S": value} for name, value in values.items()}}
+    return {"TableName": "table", "Key": ITEM, "UpdateExpression": expression, **bound(**values)}
 
 
 VALIDATION, NOT_FOUND = "ValidationException", "ResourceNotFoundException"
@@ -167,6 +170,41 @@ NO_TABLE, NO_DATA = "Requested resource not found: Table: nope not found", "Requ
 MISMATCH = "The provided key element does not match the schema"
 RESERVED = "Attribute name is a reserved keyword; reserved keyword: name"
 TABLES = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/"
+
+NOT_HERE = "NotImplementedException"
+BAD_VALUES: list[tuple[Any, str]] = [
+    ({"N": "dog"}, "The parameter cannot be converted to a numeric value: dog"),
+    ({"N": ""}, "The parameter cannot be converted to a numeric value"),
+    ({"N": "1" * 39}, "Attempting to store more than 38 significant digits in a Number"),
+    *[({"N": one}, "Number overflow.") for one in ("1e126", "-1e126", "1e1000000000")],
+    *[({"N": one}, "Number underflow.") for one in ("1e-131", "1e-99999999999999999999")],
+    ({"NS": ["1", "1.0"]}, "Input collection contains duplicates"),
+    ({"SS": ["a", "a"]}, "Input collection [a, a] contains duplicates."),
+    ({"SS": []}, "One or more parameter values were invalid: An string set  may not be empty"),
+    ({"BS": []}, "One or more parameter values were invalid: Binary sets should not be empty"),
+    ({"S": "x", "N": "1"}, "Supplied AttributeValue has more than one datatypes set"),
+    ({}, "Supplied AttributeValue is empty, must contain exactly one of the supported datatypes"),
+    ({"NULL": False}, "Null attribute value types must have the value of true"),
+]
+BAD_CONDITIONS: list[tuple[str, dict[str, str], str]] = [
+    ("attribute_not_exist(id)", {}, "Invalid FilterExpression: Invalid function name; function: attribute_not_exist"),
+    ("attribute_exists(id, id)", {}, "operator or function: attribute_exists, number of operands: 2"),
+    ("size(id)", {}, "The function is not allowed to be used this way in an expression; function: size"),
+    ("id = :v", {}, "An expression attribute value used in expression is not defined; attribute value: :v"),
+    ("#n = id", {}, "An expression attribute name used in the document path is not defined; attribute name: #n"),
+    ("id = :v", {"v": "1", "w": "1"}, "ExpressionAttributeValues unused in expressions: keys: {:w}"),
+    ("id = :v AND", {"v": "1"}, 'Invalid FilterExpression: Syntax error; token: "<EOF>"'),
+    ("id == :v", {"v": "1"}, 'Syntax error; token: "=", near: "= = :v"'),
+]
+
+
+def nested(depth: int) -> dict[str, Any]:
+    return {"M": {"a": nested(depth - 1)}} if depth else {"S": "x"}
+
+
+def scanned(condition: str, **values: str) -> dict[str, Any]:
+    return {"FilterExpression": condition, **(bound(**values) if values else {})}
+
 
 OF_DYNAMODB: list[Line] = [
     ("create_table", table("table"), 400, "ResourceInUseException", "Table already exists: table"),
@@ -215,18 +253,46 @@ OF_DYNAMODB: list[Line] = [
     ("put_item", put(id={"S": ""}), 400, VALIDATION,
      "One or more parameter values are not valid. The AttributeValue for a key attribute cannot contain an empty "
      "string value. Key: id"),
+    *[("put_item", put(**ITEM, n=value), 400, VALIDATION, words) for value, words in BAD_VALUES],
+    ("put_item", put(**ITEM, deep=nested(33)), 400, VALIDATION, "Nesting Levels have exceeded supported limits"),
+    *[(one, {**given, "ExpressionAttributeValues": {":x": {"N": "dog"}}}, 400, VALIDATION,
+       "ExpressionAttributeValues contains invalid value: The parameter cannot be converted to a numeric value: dog "
+       "for key :x")
+      for one, given in (("update_item", update("SET n = :x")), ("scan", {"TableName": "table"} | scanned("n = :x")))],
+    ("batch_write_item", {"RequestItems": {"table": [{"PutRequest": {"Item": {"id": {"N": "dog"}}}}]}}, 400,
+     VALIDATION, "The parameter cannot be converted to a numeric value: dog"),
+    ("transact_write_items", {"TransactItems": [{"Put": put(id={"S": "1", "N": "1"})}]}, 400, VALIDATION,
+     "Supplied AttributeValue has more than one datatypes set, must contain exactly one of the supported datatypes"),
     ("put_item", put(**ITEM, b={"S": "x" * 410_000}), 400, VALIDATION,
      "Item size has exceeded the maximum allowed size"),
-    ("put_item", put(**ITEM, n={"N": "one"}), 400, VALIDATION,
-     "The parameter cannot be converted to a numeric value: one"),
-    ("put_item", put(**ITEM, n={"N": "1" * 39}), 400, VALIDATION,
-     "Attempting to store more than 38 significant digits in a Number"),
     ("put_item", {**put(**ITEM), "ConditionExpression": "attribute_exists(nope)"}, 400,
      "ConditionalCheckFailedException", "The conditional request failed"),
-    ("put_item", {**put(**ITEM), "ConditionExpression": "name = :x"}, 400, VALIDATION,
+    ("put_item", {**put(**ITEM), "ConditionExpression": "name = :x", **bound(x="1")}, 400, VALIDATION,
      f"Invalid ConditionExpression: {RESERVED}"),
     *[("get_item", {"TableName": "table", "Key": key}, 400, VALIDATION, MISMATCH)
       for key in ({}, {"x": {"S": "1"}}, {"id": {"N": "1"}}, {**ITEM, "y": {"S": "1"}})],
+    ("update_item", {**update("SET a = :x", x="1"), "Key": {"id": {"S": ""}}}, 400, VALIDATION,
+     "The AttributeValue for a key attribute cannot contain an empty string value. Key: id"),
+    *[("scan", {"TableName": "table"} | scanned(condition, **values), 400, VALIDATION, words)
+      for condition, values, words in BAD_CONDITIONS],
+    ("delete_item", {"TableName": "table", "Key": ITEM, "ConditionExpression": ""}, 400, VALIDATION,
+     "Invalid ConditionExpression: The expression can not be empty;"),
+    ("update_item", update("SET a = nope(a, :x)", x="1"), 400, VALIDATION, "Invalid function name; function: nope"),
+    ("update_item", update("SET a = :x", x="1", y="1"), 400, VALIDATION,
+     "Value provided in ExpressionAttributeValues unused in expressions: keys: {:y}"),
+    ("put_item", {**put(**ITEM), **bound(x="1")}, 400, VALIDATION,
+     "ExpressionAttributeValues can only be specified when using expressions"),
+    ("get_item", {"TableName": "table", "Key": ITEM, "AttributesToGet": ["a"], "ProjectionExpression": "a"}, 400,
+     VALIDATION, "Can not use both expression and non-expression parameters in the same request: Non-expression "
+     "parameters: {AttributesToGet} Expression parameters: {ProjectionExpression}"),
+    ("scan", {"TableName": "table", "ExclusiveStartKey": {"x": {"S": "1"}}}, 400, VALIDATION,
+     f"The provided starting key is invalid: {MISMATCH}"),
+    ("update_table", {"TableName": "table", "StreamSpecification": {"StreamEnabled": True}}, 501, NOT_HERE,
+     "The sandbox has no streams of DynamoDB."),
+    ("update_table", {"TableName": "table", "TableClass": "STANDARD_INFREQUENT_ACCESS"}, 501, NOT_HERE,
+     "The sandbox keeps no TableClass of a table."),
+    ("update_table", {"TableName": "table", "BillingMode": "PROVISIONED", "GlobalSecondaryIndexUpdates":
+     [{"Delete": {"IndexName": "nope"}}]}, 400, NOT_FOUND, NO_DATA),
     ("update_item", update("SET name = :x", x="1"), 400, VALIDATION, f"Invalid UpdateExpression: {RESERVED}"),
     ("update_item", update("SET id = :x", x="1"), 400, VALIDATION,
      "One or more parameter values were invalid: Cannot update attribute id. This attribute is part of the key"),
