@@ -42,6 +42,7 @@ from sandbox.lambda_.requests import (
     NoSuchFunction,
     check_configuration,
     check_payload,
+    check_revision,
     conflict,
     decode_client_context,
     invalid,
@@ -109,6 +110,7 @@ class _Function:
     generation: int = 0
     idle: list[tuple[int, Worker, str]] = field(default_factory=list)
     running: int = 0
+    reserved: int | None = None
     deleted: bool = False
 
     @property
@@ -194,9 +196,9 @@ class Functions:
         if not runtime.startswith("python"):
             raise NotSimulated(f"The sandbox runs Python only, not {runtime}.")
         with self._guard:
-            if function.running >= CONCURRENCY:
-                reason = "ConcurrentInvocationLimitExceeded"
-                raise Refused(429, "TooManyRequestsException", "Rate Exceeded.", Reason=reason)
+            most = CONCURRENCY if function.reserved is None else min(function.reserved, CONCURRENCY)
+            if function.running >= most:
+                raise throttled(function)
             function.running += 1
         try:
             return self._run(function, task)
@@ -214,6 +216,10 @@ class Functions:
             "UpdateFunctionCode": self._update_code,
             "UpdateFunctionConfiguration": self._update_configuration,
             "DeleteFunction": self._delete,
+            "PutFunctionConcurrency": self._reserve,
+            "DeleteFunctionConcurrency": self._reserve,
+            "GetFunctionConcurrency": self._reserved,
+            "CreateFunctionUrlConfig": self._url,
             "Invoke": self._answer_invoke,
             "InvokeAsync": self._answer_invoke,
             "InvokeWithResponseStream": self._stream,
@@ -253,6 +259,8 @@ class Functions:
         if response.status_code >= 300 or function is None:
             return response
         described = json.loads(response.get_data())
+        if function.reserved is not None:  # moto leaves 0 out
+            described["Concurrency"] = {"ReservedConcurrentExecutions": function.reserved}
         described.setdefault("Code", {})["Location"] = f"{self._endpoint()}{CODE}{function.code.name}.zip"
         return answer_json(200, described)
 
@@ -271,8 +279,24 @@ class Functions:
     def _stream(self, operation: Operation) -> None:
         raise NotSimulated("The sandbox does not stream responses.")
 
+    def _url(self, operation: Operation) -> None:
+        raise NotSimulated("The sandbox has no function URLs.")
+
+    def _reserve(self, operation: Operation) -> Response:
+        function = self._find(named(operation))
+        response = self._backend.forward(operation)
+        if response.status_code < 300:
+            given = operation.parameters.get("ReservedConcurrentExecutions")
+            function.reserved = None if operation.name.startswith("Delete") or given is None else int(given)
+        return response
+
+    def _reserved(self, operation: Operation) -> Response:
+        reserved = self._find(named(operation)).reserved
+        return answer_json(200, {} if reserved is None else {"ReservedConcurrentExecutions": reserved})
+
     def _update_code(self, operation: Operation) -> Response:
         function = self._find(named(operation))
+        check_revision(operation.parameters)
         archive = read_archive(operation.parameters)
         response = self._backend.forward(operation)
         if response.status_code < 300 and not operation.parameters.get("DryRun"):
@@ -281,6 +305,7 @@ class Functions:
 
     def _update_configuration(self, operation: Operation) -> Response:
         function = self._find(named(operation))
+        check_revision(operation.parameters)
         check_configuration(operation.parameters, creating=False)
         self._check_role(operation)
         response = self._backend.forward(operation)
@@ -289,9 +314,11 @@ class Functions:
         return response
 
     def _delete(self, operation: Operation) -> Response:
-        response = self._backend.forward(operation)
         name = named(operation)
-        if response.status_code < 300 and name.qualifier in (None, "$LATEST"):
+        if name.qualifier == "$LATEST":
+            raise invalid("$LATEST version cannot be deleted without deleting the function.")
+        response = self._backend.forward(operation)
+        if response.status_code < 300 and name.qualifier is None:
             with self._guard:
                 function = self._shelf.pop((name.region, name.account, name.name), None)
             if function is not None:
@@ -406,11 +433,6 @@ class Functions:
         if kind == "Event":
             self._events.submit(self._run_event, function.name.arn, payload, client_context, request_id)
             return answer_json(202, headers=headers)
-        if kind != "RequestResponse":
-            raise invalid(
-                f"1 validation error detected: Value '{kind}' at 'invocationType' failed to satisfy constraint: "
-                "Member must satisfy enum value set: [Event, RequestResponse, DryRun]"
-            )
         done = self.invoke(function.name.arn, payload, client_context=client_context, request_id=request_id)
         headers["X-Amz-Executed-Version"] = "$LATEST"
         if done.function_error:
@@ -430,6 +452,10 @@ class Functions:
             except NoSuchFunction:
                 return  # deleted meanwhile
             except Refused:
+                function = self._there(FunctionName.parse(arn, DEFAULT_REGION))
+                if function is not None and function.reserved == 0:
+                    log.warning("asynchronous invocation %s of %s failed: reserved concurrency 0", request_id, arn)
+                    return
                 self._stopping.wait(0.2)
                 continue
             if done.function_error:
@@ -546,7 +572,16 @@ class Functions:
 def named(operation: Operation) -> FunctionName:
     """The function of a call, with the qualifier from its name or from its own parameter."""
     name = FunctionName.parse(operation.text("FunctionName"), operation.region)
-    return replace(name, qualifier=operation.text("Qualifier") or name.qualifier)
+    qualifier = operation.text("Qualifier")
+    if qualifier and name.qualifier not in (None, qualifier):
+        raise invalid("The derived qualifier from the function name does not match the specified qualifier.")
+    return replace(name, qualifier=qualifier or name.qualifier)
+
+
+def throttled(function: _Function) -> Refused:
+    limit = "ConcurrentInvocationLimitExceeded"
+    reason = limit if function.reserved is None else f"ReservedFunction{limit}"
+    return Refused(429, "TooManyRequestsException", "Rate Exceeded.", Reason=reason)
 
 
 # How an invocation ends

@@ -48,10 +48,17 @@ def check(operation: Operation) -> None:
     if service not in CODES:
         return
     within = f"{operation.name[0].lower()}{operation.name[1:]}Input." if service == "apigateway" else ""
-    found = list(violations(shape, operation.parameters, service, within))
+    found = list(violations(shape, {**operation.parameters, **in_headers(operation, shape)}, service, within))
     if found:
         alone = len(found) == 1 and found[0].startswith("The specified value")
         raise Refused(400, CODES[service], found[0] if alone else counted(found))
+
+
+def in_headers(operation: Operation, shape: Any) -> dict[str, str]:
+    """The parameters that a REST call sends as headers, by the names of those."""
+    named = (one.serialization for one in shape.members.values())
+    names = [one["name"] for one in named if one.get("location") == "header"]
+    return {name: given for name in names if (given := operation.request.headers.get(name)) is not None}
 
 
 def unread(operation: Operation, shape: Any) -> str | None:

@@ -619,7 +619,31 @@ def test_a_payload_beyond_the_limit_is_refused(account: Account, echo: str, kind
 
 def test_an_unknown_invocation_type_is_refused(account: Account, echo: str) -> None:
     answered = refused(account.functions.invoke, FunctionName=echo, InvocationType="Sometime")
-    assert answered[:2] == (400, "InvalidParameterValueException")
+    assert answered[:2] == (400, "ValidationException")
+
+
+def test_reserved_concurrency_bounds_invocations_and_0_throttles_all(account: Account, tmp_path: Path) -> None:
+    held = Held(account, tmp_path)
+    named = {"FunctionName": held.function}
+    assert "ReservedConcurrentExecutions" not in account.functions.get_function_concurrency(**named)
+    account.functions.put_function_concurrency(**named, ReservedConcurrentExecutions=1)
+    with ThreadPoolExecutor(1) as threads:
+        running = threads.submit(held.invoke, account.client("lambda"))
+        eventually(held.begun)
+        with pytest.raises(ClientError) as throttled:
+            account.functions.invoke(**named)
+        held.let_go()
+        running.result()
+    assert throttled.value.response["Error"] == {"Code": "TooManyRequestsException", "Message": "Rate Exceeded."}
+    assert throttled.value.response["Reason"] == "ReservedFunctionConcurrentInvocationLimitExceeded"
+    account.functions.put_function_concurrency(**named, ReservedConcurrentExecutions=0)
+    assert refused(account.functions.invoke, **named)[:2] == (429, "TooManyRequestsException")
+    assert account.functions.get_function_concurrency(**named)["ReservedConcurrentExecutions"] == 0
+    assert account.functions.get_function(**named)["Concurrency"] == {"ReservedConcurrentExecutions": 0}
+    account.functions.update_function_configuration(**named, Timeout=30)
+    assert refused(account.functions.invoke, **named)[0] == 429
+    account.functions.delete_function_concurrency(**named)
+    assert isinstance(held.invoke(account.functions), int)
 
 
 def test_a_client_context_that_is_no_json_is_refused(account: Account, echo: str) -> None:
