@@ -504,7 +504,7 @@ OF_LAMBDA: list[Line] = [
     ("list_event_source_mappings", {"FunctionName": "nope"}, 400, REFUSED, "Function does not exist"),
 ]  # fmt: skip
 
-# $api, $root, $resource, $deployment stand for ids that the account has given.
+# $api, $root, $resource, $greedy, $deployment stand for ids that the account has given.
 NO_API = (404, "NotFoundException", f"Invalid API identifier specified {ACCOUNT}:nope")
 BAD, ABSENT_PART = "BadRequestException", "NotFoundException"
 API, POST = {"restApiId": "$api"}, {"restApiId": "$api", "resourceId": "$resource", "httpMethod": "POST"}
@@ -522,9 +522,47 @@ def cloudwatch(role_arn: str) -> dict[str, Any]:
     return {"patchOperations": [{"op": "replace", "path": "/cloudwatchRoleArn", "value": role_arn}]}
 
 
+ONLY_LAMBDA = (
+    "Integrations of type 'AWS_PROXY' currently only supports Lambda function and Firehose stream invocations."
+)
+BAD_INTEGRATIONS: list[tuple[dict[str, Any], str]] = [
+    ({"type": "AWS_PROXY", "uri": FUNCTIONS + "function"}, "AWS ARN for integration must contain path or action"),
+    ({"uri": INVOCATIONS.replace(":path/", ":test/")}, "AWS ARN for integration must contain path or action"),
+    ({"type": "AWS_PROXY", "uri": f"arn:aws:apigateway:{REGION}:sqs:path/{ACCOUNT}/queue"}, ONLY_LAMBDA),
+    ({"type": "AWS_PROXY", "uri": INVOCATIONS.replace("/functions/", "/nope/")}, ONLY_LAMBDA),
+    ({"requestParameters": {"integration.request.header.X": "application/json"}},
+     "Validation Result: warnings : [], errors : [Invalid mapping expression specified: application/json]"),
+    ({"requestParameters": {"integration.request.header.X": "method.request.header.X"}},
+     "errors : [Invalid mapping expression parameter specified: method.request.header.X]"),
+]  # fmt: skip
+
 OF_API_GATEWAY: list[Line] = [
     ("create_rest_api", {"name": "a", "endpointConfiguration": {"types": ["NOPE"]}}, 400, VALIDATION,
-     "failed to satisfy constraint: Member must satisfy enum value set"),
+     "Value '[NOPE]' at 'createRestApiInput.endpointConfiguration.types' failed to satisfy constraint: Member must "
+     "satisfy constraint: [Member must satisfy enum value set: ["),
+    ("create_rest_api", {"name": "a", "endpointConfiguration": {"types": ["EDGE", "REGIONAL"]}}, 400, BAD,
+     "Cannot create an api with multiple Endpoint Types."),
+    ("create_rest_api", {"name": "a", "description": ""}, 400, BAD, "Description cannot be an empty string"),
+    *[(one, {**more, "body": b"{}"}, 501, NOT_HERE, "The sandbox imports no OpenAPI documents.")
+      for one, more in (("import_rest_api", {}), ("put_rest_api", API))],
+    ("create_resource", resource("x", parentId="$greedy"), 400, BAD,
+     "Cannot create a child of a resource with a greedy path variable: {proxy+}"),
+    ("create_resource", resource("{y}", parentId="$root"), 400, BAD,
+     "A sibling ({proxy+}) of this resource already has a variable path part -- only one is allowed"),
+    ("put_method", {**GET, "authorizationType": "CUSTOM", "authorizerId": "nope"}, 400, BAD,
+     "Invalid authorizer ID specified. Setting the authorization type to CUSTOM or COGNITO_USER_POOLS requires a valid "
+     "authorizer."),
+    ("put_method", {**GET, "authorizationType": "NONE", "requestValidatorId": "nope"}, 400, BAD,
+     "Invalid Request Validator identifier specified"),
+    ("put_method", {**GET, "authorizationType": "NONE", "requestModels": {"application/json": "nope"}}, 400, BAD,
+     "Invalid model identifier specified: nope"),
+    ("put_method_response", {**POST, "statusCode": "201", "responseModels": {"application/json": "nope"}}, 400, BAD,
+     "Invalid model identifier specified: nope"),
+    ("update_method", {**POST, "patchOperations": [{"op": "replace", "path": "/requestValidatorId", "value": "nope"}]},
+     400, BAD, "Invalid Request Validator identifier specified"),
+    *[("put_integration", {**LAMBDA, **more}, 400, BAD, words) for more, words in BAD_INTEGRATIONS],
+    ("update_integration", {**POST, "patchOperations": [{"op": "add", "value": "yes", "path":
+     "/requestParameters/integration.request.header.X"}]}, 400, BAD, "Invalid mapping expression specified: yes"),
     *[(one, {"restApiId": "nope"}, *NO_API)
       for one in ("get_rest_api", "delete_rest_api", "get_resources", "get_deployments", "get_stages",
                   "create_deployment")],
@@ -642,6 +680,7 @@ def furnished(account: Account) -> Account:
     made = api.create_rest_api(name="api")
     IDS.update(api=made["id"], root=made["rootResourceId"], empty=api.create_rest_api(name="empty")["id"])
     IDS["resource"] = api.create_resource(**named(resource("taken")))["id"]
+    IDS["greedy"] = api.create_resource(**named(resource("{proxy+}")))["id"]
     api.put_method(**named({**POST, "authorizationType": "NONE"}))
     api.put_integration(**named({**POST, "type": "MOCK"}))
     api.put_method_response(**named({**POST, "statusCode": "200"}))
@@ -721,7 +760,11 @@ def test_what_was_refused_is_not_there(furnished: Account) -> None:
     assert [one["Sid"] for one in policy_now["Statement"]] == ["known"]
     api = furnished.client("apigateway")
     assert sorted(one["name"] for one in api.get_rest_apis()["items"]) == ["api", "empty"]
-    assert sorted(one["path"] for one in api.get_resources(restApiId=IDS["api"])["items"]) == ["/", "/taken"]
+    assert sorted(one["path"] for one in api.get_resources(restApiId=IDS["api"])["items"]) == [
+        "/",
+        "/taken",
+        "/{proxy+}",
+    ]
 
 
 def test_a_name_at_its_limit_is_taken(account: Account) -> None:
