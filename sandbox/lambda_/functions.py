@@ -47,6 +47,7 @@ from sandbox.lambda_.requests import (
     decode_client_context,
     invalid,
     read_archive,
+    settings_kept,
     stored_principal,
 )
 from sandbox.lambda_.worker import Outcome, Task, Worker, WorkerGone
@@ -82,6 +83,12 @@ DEFAULT_TIMEOUT = 3
 DEFAULT_MEMORY = 128
 CODE = "/_sandbox/code/"
 
+# The operations that describe a function.
+SHOWING = (
+    "CreateFunction", "GetFunction", "GetFunctionConfiguration", "ListFunctions", "UpdateFunctionCode",
+    "UpdateFunctionConfiguration",
+)  # fmt: skip
+
 # Principals of AddPermission that are not looked up.
 PRINCIPAL = re.compile(r"\*|\d{12}|[\w.-]+\.amazonaws\.com(\.cn)?|arn:[\w-]+:iam::\d{12}:root")
 
@@ -111,6 +118,7 @@ class _Function:
     idle: list[tuple[int, Worker, str]] = field(default_factory=list)
     running: int = 0
     reserved: int | None = None
+    shown: dict[str, Any] = field(default_factory=dict)
     deleted: bool = False
 
     @property
@@ -229,7 +237,24 @@ class Functions:
             "ListVersionsByFunction": self._versions,
         }
         act = acts.get(operation.name)
-        return None if act is None else act(operation)
+        response = None if act is None else act(operation)
+        if operation.name not in SHOWING:
+            return response
+        return self._with_settings(response or self._backend.forward(operation), operation.region)
+
+    def _with_settings(self, response: Response, region: str) -> Response:
+        """An answer that describes functions, with the settings that moto forgets."""
+        if response.status_code >= 300:
+            return response
+        body = json.loads(response.get_data())
+        for described in body.get("Functions") or [body.get("Configuration") or body]:
+            function = self._there(FunctionName.parse(str(described.get("FunctionName")), region))
+            for name, value in (function.shown if function is not None else {}).items():
+                described[name] = value
+                if value is None:
+                    del described[name]
+        response.set_data(json.dumps(body))
+        return response
 
     # Control plane: moto answers; we check the request and keep the code
 
@@ -243,7 +268,7 @@ class Functions:
         self._check_role(operation)
         response = self._backend.forward(operation)
         if response.status_code < 300:
-            self._shelve(json.loads(response.get_data()), archive)
+            self._shelve(json.loads(response.get_data()), archive, settings_kept(wanted))
         return response
 
     def _check_role(self, operation: Operation) -> None:
@@ -310,6 +335,7 @@ class Functions:
         self._check_role(operation)
         response = self._backend.forward(operation)
         if response.status_code < 300:
+            function.shown |= settings_kept(operation.parameters)
             self._replace(function, None)
         return response
 
@@ -353,9 +379,9 @@ class Functions:
         """Whether AddPermission accepts it: a service, an account, or an identity that exists."""
         return PRINCIPAL.fullmatch(principal) is not None or self._backend.exists(principal)
 
-    def _shelve(self, configuration: dict[str, Any], archive: zipfile.ZipFile) -> None:
+    def _shelve(self, configuration: dict[str, Any], archive: zipfile.ZipFile, shown: dict[str, Any]) -> None:
         name = FunctionName.parse(configuration["FunctionArn"], DEFAULT_REGION)
-        function = _Function(name, configuration, self._unpack(name, archive))
+        function = _Function(name, configuration, self._unpack(name, archive), shown=shown)
         with self._guard:
             self._shelf[(name.region, name.account, name.name)] = function
 

@@ -54,6 +54,7 @@ REWORDINGS = (
     line("dynamodb", "DeleteTable", r".+can't be deleted while DeletionProtectionEnabled.+",
          "Resource cannot be deleted as it is currently protected against deletion. Disable deletion protection "
          "first."),
+    line("sqs", "RemovePermission", r"(.+ Reason: can't find label).*", "{1}."),
     line("logs", "CreateLogStream", r"The specified log group already exists",
          "The specified log stream already exists"),
 )  # fmt: skip

@@ -354,7 +354,18 @@ OF_SQS: list[Line] = [
     ("create_queue", queue("queue", VisibilityTimeout="6"), 400, "QueueAlreadyExists",
      "A queue already exists with the same name and a different value for attribute VisibilityTimeout"),
     ("create_queue", queue(Nope="1"), 400, "InvalidAttributeName", "Unknown Attribute Nope."),
-    ("create_queue", queue(FifoQueue="true"), 400, "InvalidParameterValue", ".fifo"),
+    ("create_queue", queue(FifoQueue="true"), 400, "InvalidParameterValue",
+     "The name of a FIFO queue can only include alphanumeric characters, hyphens, or underscores, must end with .fifo "
+     "suffix and be 1 to 80 in length."),
+    ("create_queue", queue("new.fifo"), 400, "InvalidParameterValue", QUEUE_NAME),
+    ("create_queue", queue("new.fifo", FifoQueue="true"), 501, NOT_HERE, "The sandbox has no FIFO queues."),
+    *[("create_queue", queue(**{name: "false"}), 400, "InvalidAttributeName", f"Unknown Attribute {name}.")
+      for name in ("FifoQueue", "ContentBasedDeduplication")],
+    ("create_queue", queue(DeduplicationScope="queue"), 400, "InvalidAttributeName",
+     "You can specify the DeduplicationScope only when FifoQueue is set to true."),
+    ("set_queue_attributes", changed(FifoQueue="true"), 400, "InvalidAttributeName", "Unknown Attribute FifoQueue."),
+    ("set_queue_attributes", changed(KmsMasterKeyId="alias/aws/sqs", SqsManagedSseEnabled="true"), 400,
+     "InvalidAttributeName", "You can use one type of server-side encryption (SSE) at one time."),
     *[("set_queue_attributes", changed(**{name: value}), 400, "InvalidAttributeValue",
        f"Invalid value for the parameter {name}.")
       for name, value in (("VisibilityTimeout", "x"), ("VisibilityTimeout", "43201"), ("DelaySeconds", "-1"),
@@ -380,7 +391,7 @@ OF_SQS: list[Line] = [
     ("get_queue_attributes", {"QueueUrl": URL + "queue", "AttributeNames": ["Nope"]}, 400, "InvalidAttributeName",
      "Unknown Attribute Nope."),
     ("remove_permission", {"QueueUrl": URL + "queue", "Label": "nope"}, 400, "InvalidParameterValue",
-     "Value nope for parameter Label is invalid. Reason: can't find label on existing policy."),
+     "Value nope for parameter Label is invalid. Reason: can't find label."),
     ("get_queue_url", {"QueueName": "nope"}, 400, *NO_QUEUE),
     *[(one, {"QueueUrl": URL + "nope", **more}, 400, *NO_QUEUE)
       for one, more in (("delete_queue", {}), ("get_queue_attributes", {"AttributeNames": ["All"]}),
@@ -442,6 +453,8 @@ OF_LAMBDA: list[Line] = [
      "The derived qualifier from the function name does not match the specified qualifier."),
     ("invoke", {"FunctionName": "function", "LogType": "Foo"}, 400, VALIDATION,
      constraint("Foo", "logType") + "satisfy enum value set: [None, Tail]"),
+    *[("update_function_configuration", {"FunctionName": "function", **more}, 501, NOT_HERE, "The sandbox has no")
+      for more in ({"SnapStart": {"ApplyOn": "PublishedVersions"}}, {"ImageConfig": {"Command": ["x"]}})],
     ("create_function_url_config", {"FunctionName": "function", "AuthType": "NONE"}, 501, NOT_HERE,
      "The sandbox has no function URLs."),
     ("create_function", function(Timeout=0), 400, VALIDATION, constraint("0", "timeout")),

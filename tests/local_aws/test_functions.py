@@ -622,6 +622,21 @@ def test_an_unknown_invocation_type_is_refused(account: Account, echo: str) -> N
     assert answered[:2] == (400, "ValidationException")
 
 
+def test_settings_without_effect_are_shown(account: Account) -> None:
+    function = account.function("raise SystemExit\n", EphemeralStorage={"Size": 1024})
+    named = {"FunctionName": function}
+    target = {"TargetArn": f"arn:aws:sqs:{REGION}:{ACCOUNT}:letters"}
+    account.functions.update_function_configuration(**named, DeadLetterConfig=target, TracingConfig={"Mode": "Active"})
+    listed = next(one for one in account.functions.list_functions()["Functions"] if one["FunctionName"] == function)
+    for shown in (account.functions.get_function_configuration(**named),
+                  account.functions.get_function(**named)["Configuration"], listed):  # fmt: skip
+        assert (shown["EphemeralStorage"], shown["TracingConfig"]) == ({"Size": 1024}, {"Mode": "Active"})
+        assert shown["DeadLetterConfig"] == target
+    without = account.functions.update_function_configuration(**named, DeadLetterConfig={"TargetArn": ""})
+    assert "DeadLetterConfig" not in without
+    assert "DeadLetterConfig" not in account.functions.get_function_configuration(**named)
+
+
 def test_reserved_concurrency_bounds_invocations_and_0_throttles_all(account: Account, tmp_path: Path) -> None:
     held = Held(account, tmp_path)
     named = {"FunctionName": held.function}
