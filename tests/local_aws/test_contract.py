@@ -140,6 +140,8 @@ OF_STS: list[Line] = [
      f"is not authorized to perform: sts:AssumeRole on resource: {IAM}role/nope"),
     ("assume_role", {"RoleArn": IAM + "role/held", "RoleSessionName": "m e"}, 400, "ValidationError",
      "1 validation error detected: Value 'm e' at 'roleSessionName'"),
+    ("assume_role", {"RoleArn": "nothing-valid-in-here", "RoleSessionName": "me"}, 400, "ValidationError",
+     "nothing-valid-in-here is invalid"),
     ("assume_role", {"RoleArn": "nope", "RoleSessionName": "m"}, 400, "ValidationError", "2 validation errors"),
 ]  # fmt: skip
 
