@@ -18,7 +18,7 @@ MOST_DIGITS = 38
 LARGEST_EXPONENT, SMALLEST_EXPONENT = 125, -130
 DEEPEST = 32
 TYPES = ("S", "N", "B", "BOOL", "NULL", "M", "L", "SS", "NS", "BS")
-NAMES_OF_SETS = {"SS": "An string set  may not be empty", "NS": "An number set  may not be empty",
+EMPTY_SETS = {"SS": "An string set  may not be empty", "NS": "An number set  may not be empty",
                  "BS": "Binary sets should not be empty"}  # fmt: skip
 # moto adds up all values of an item once for each of its attributes; a million takes it a quarter of a second.
 MOST_SUMS = 1_000_000
@@ -70,7 +70,7 @@ def attribute_value(given: dict[str, Any], depth: int = 0) -> dict[str, Any]:
         raise invalid(f"{BAD_VALUE}Null attribute value types must have the value of true")
     if kind == "N":
         value = number(value)
-    elif kind in NAMES_OF_SETS:
+    elif kind in EMPTY_SETS:
         value = a_set(kind, value)
     elif kind == "M":
         value = {key: attribute_value(one, depth + 1) for key, one in value.items()}
@@ -81,7 +81,7 @@ def attribute_value(given: dict[str, Any], depth: int = 0) -> dict[str, Any]:
 
 def a_set(kind: str, given: list[str]) -> list[str]:
     if not given:
-        raise invalid(BAD_VALUE + NAMES_OF_SETS[kind])
+        raise invalid(BAD_VALUE + EMPTY_SETS[kind])
     members = [number(one) for one in given] if kind == "NS" else given
     if max(Counter(members).values()) > 1:
         if kind == "NS":
@@ -111,7 +111,12 @@ def number(text: str) -> str:
     return written(value)
 
 
-def written(value: Decimal) -> str:
+def written(value: Decimal | str) -> str:
+    """A number in plain digits. A text that is none, which only PartiQL can store here, stays as it is."""
+    if isinstance(value, str):
+        if not NUMBER.fullmatch(value):
+            return value
+        value = Decimal(value)
     if not value:
         return "0"
     text = f"{value:f}"
@@ -138,7 +143,7 @@ def with_plain_numbers(answered: Any) -> Any:
     if len(answered) == 1:
         kind, value = next(iter(answered.items()))
         if kind == "N" and isinstance(value, str):
-            return {kind: written(Decimal(value))}
+            return {kind: written(value)}
         if kind == "NS" and isinstance(value, list):
-            return {kind: [written(Decimal(one)) for one in value]}
+            return {kind: [written(one) for one in value]}
     return {key: with_plain_numbers(one) for key, one in answered.items()}

@@ -461,8 +461,6 @@ def test_a_throttled_function_takes_no_message(account: Account) -> None:
 
     assert eventually(result)
     assert (keeper.left(), keeper.batches()) == (1, [])
-    account.functions.delete_function_concurrency(FunctionName=keeper.function)
-    assert eventually(keeper.seen)[0][0] == "later"
 
 
 def test_without_its_function_a_mapping_stays_and_so_do_the_messages(sandbox: Sandbox, account: Account) -> None:
