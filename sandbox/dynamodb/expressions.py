@@ -51,6 +51,7 @@ def check(given: Mapping[str, Any]) -> None:
             used |= of_expression(name, text, given)
         except Refused as refused:
             raise invalid(f"Invalid {name}: {refused.words.message}") from None
+    # Those of an update are moto's to check, after its grammar.
     for kind in () if "UpdateExpression" in expressions else (NAMES, VALUES):
         unused = [one for one in given.get(kind) or () if one not in used]
         if unused:
