@@ -21,6 +21,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime, timezone
 from typing import Any, NamedTuple, TypeVar
 from xml.etree import ElementTree
 
@@ -41,6 +42,8 @@ JSON_TARGETS = {
 }
 
 IDENTITY = re.compile(r"arn:[\w-]+:iam::\d{12}:(role|user)/.+")
+
+ISSUED = re.compile(rb"<AccessKeyId>\s*(\w+)")
 
 READS_IAM = re.compile(rb"(?:^|&)Action=(?:Get|List|Simulate)")
 
@@ -97,6 +100,8 @@ class Backend:
         """``one_lock``: calls to all services wait for one another, as a sandbox with a journal needs."""
         self._common = threading.RLock() if one_lock else None
         self.random = random.Random()
+        # When a session was issued (ISO 8601), by its access key; moto does not tell.
+        self.issued: dict[str, str] = {}
         self._number: int | None = None
         self._awake: set[tuple[str, str]] = set()
         self._dispatcher: Any = None
@@ -109,7 +114,7 @@ class Backend:
         # Counts the requests that may have changed a service: what was read from it is kept until the next one.
         self._writes: Counter[str] = Counter()
         self._kept: dict[tuple[str, ...], tuple[int, Any]] = {}
-        self._sqs = Sqs(self._ask_sqs, self._lock("sqs"), self._announce, self.role_id)
+        self._sqs = Sqs(self._ask_sqs, self.lock("sqs"), self._announce, self.role_id)
 
     def open(self) -> None:
         """Import moto, which takes about a second, and remove what an earlier sandbox of this process left in it."""
@@ -291,8 +296,11 @@ class Backend:
     # Serving
 
     def _serve(self, environ: dict[str, Any], service: str, *, changes: bool) -> Response:
-        with self._lock(service):
+        with self.lock(service):
             response = self._serve_once(environ, service)
+        if service == "sts":
+            now = datetime.now(timezone.utc).isoformat()
+            self.issued |= {key.decode(): now for key in ISSUED.findall(response.get_data())}
         if changes:
             self._writes[service] += 1
         return response
@@ -384,7 +392,8 @@ class Backend:
     def uuid(self) -> str:
         return str(uuid.UUID(int=self.random.getrandbits(128), version=4))
 
-    def _lock(self, service: str) -> threading.RLock:
+    def lock(self, service: str) -> threading.RLock:
+        """Held while one call to the service is answered; whoever holds it is alone there."""
         if self._common is not None:
             return self._common
         with self._locks_guard:

@@ -14,7 +14,7 @@ from werkzeug.wrappers import Request, Response
 
 from sandbox.apigateway.gateway import Gateway
 from sandbox.backend import Backend, MotoFailed
-from sandbox.dynamodb import Tables
+from sandbox.dynamodb.tables import Tables
 from sandbox.iam.iam import Guard
 from sandbox.iam.identities import Identities
 from sandbox.lambda_.functions import Functions
@@ -66,7 +66,7 @@ class Front:
         self._unsigned = [door for door in (foreign, functions.code, own, of_weather, gateway.serve) if door]
         self._signed: Mapping[str, Sequence[Plane]] = {
             "apigateway": [gateway.handle],
-            "dynamodb": [Tables(backend).check],
+            "dynamodb": [Tables(backend).handle],
             "iam": [identities.check],
             "lambda": [mappings.handle, functions.handle],
             "logs": [log_groups.take_tags_along, log_groups.check],

@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 
 JOURNAL = "journal.jsonl"
 LOCK = "journal.lock"
-VERSION = 2
+VERSION = 3
 
 SAY_EVERY_SECONDS = 2.0  # a start is waited for as long as it says something
 

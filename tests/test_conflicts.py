@@ -355,12 +355,9 @@ def test_who_comes_while_we_tear_down_finds_the_resource_and_what_it_still_needs
 
 
 def test_a_trigger_on_the_tables_stream_keeps_the_table(deployment: Deployment) -> None:
-    """The sandbox maps no streams, so Lambda's answer is put in here."""
+    """The sandbox has no streams, so what DynamoDB and Lambda would answer is put in here."""
     aws, settings = deployment.aws, deployment.settings
     build_only(deployment, "table")
-    aws.dynamodb.update_table(
-        TableName=settings.table, StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"}
-    )
     asked_for: list[str] = []
 
     def answer(params: dict[str, Any], **event: Any) -> Any:
@@ -373,7 +370,11 @@ def test_a_trigger_on_the_tables_stream_keeps_the_table(deployment: Deployment) 
     def no_tags(**event: Any) -> Any:
         return SimpleNamespace(status_code=200, headers={}, content=b"{}"), {"Tags": {}}
 
+    def with_stream(parsed: dict[str, Any], **event: Any) -> None:
+        parsed["Table"]["LatestStreamArn"] = f"{parsed['Table']['TableArn']}/stream/2026-01-01T00:00:00.000"
+
     def prepare(clients: Clients, state: State) -> None:
+        clients.dynamodb.meta.events.register_last("after-call.dynamodb.DescribeTable", with_stream)
         clients.lambda_.meta.events.register_last("before-call.lambda.ListEventSourceMappings", answer)
         clients.lambda_.meta.events.register_last("before-call.lambda.ListTags", hide_theirs)
 

@@ -11,7 +11,7 @@ import re
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,6 +57,18 @@ SETTABLE: dict[str, tuple[str, ...]] = {
         "disableExecuteApiEndpoint", "endpointConfiguration", "securityPolicy", "endpointAccessMode",
     ),
 }  # fmt: skip
+
+
+TARGET = re.compile(r"arn:[\w-]+:apigateway:[\w${}.-]*:[\w${}.-]+:(path|action)/.*", re.DOTALL)
+PROXY_TARGET = re.compile(
+    r"arn:[^:]+:apigateway:[^:]*:(lambda:path/2015-03-31/functions/.+/invocations|firehose:action/.+)", re.DOTALL
+)
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/request-response-data-mappings.html
+MAPPED_FROM = re.compile(
+    r"'.*'|method\.request\.(header|querystring|path|multivalueheader|multivaluequerystring)\.([^.]+)"
+    r"|method\.request\.body(?:\..+)?|(?:context|stageVariables)\..+",
+    re.DOTALL,
+)
 
 
 def _bad_request(message: str) -> Refused:
@@ -166,6 +178,19 @@ class Apis:
             return body
 
         return caller.forward(view)
+
+    def _create_rest_api(self, caller: Caller, api: str) -> Response:
+        types = (caller.document.get("endpointConfiguration") or {}).get("types")
+        if types == []:
+            raise _bad_request("REGIONAL Configuration and EDGE Configuration cannot be both DISABLED.")
+        if len(types or ()) > 1:
+            raise _bad_request("Cannot create an api with multiple Endpoint Types.")
+        if caller.document.get("description") == "":
+            raise _bad_request("Description cannot be an empty string")
+        return self._see_apis(caller, api)
+
+    def _import(self, caller: Caller, api: str) -> Response:
+        raise NotSimulated("The sandbox imports no OpenAPI documents.")  # moto reads some of version 3
 
     def _update_rest_api(self, caller: Caller, api: str) -> Response:
         for operation in _patch_operations(caller):
@@ -313,8 +338,11 @@ class Apis:
         parent = caller.operation.text("parent_id")
         part = str(caller.document.get("pathPart") or "")
         resources = caller.items(f"/restapis/{api}/resources")
-        if parent not in [resource.get("id") for resource in resources]:
+        above = next((resource for resource in resources if resource.get("id") == parent), None)
+        if above is None:
             raise _not_found("Resource identifier")  # moto refuses it, too, but keeps a broken resource
+        if str(above.get("pathPart")).endswith("+}"):
+            raise _bad_request(f"Cannot create a child of a resource with a greedy path variable: {above['pathPart']}")
         if not part:
             raise _bad_request("Resource's path part must be specified")
         if part.startswith("{") != part.endswith("}"):
@@ -327,7 +355,7 @@ class Apis:
                 raise _conflict(f"Another resource with the same parent already has this name: {part}")
             if part.startswith("{") and str(sibling.get("pathPart")).startswith("{"):
                 raise _bad_request(
-                    f"A sibling ({sibling['id']}) of this resource already has a variable path part"
+                    f"A sibling ({sibling['pathPart']}) of this resource already has a variable path part"
                     " -- only one is allowed"
                 )
         return caller.forward()
@@ -352,11 +380,7 @@ class Apis:
 
     def _method(self, caller: Caller, verb: str, path: str, steps: list[str]) -> Response:
         if verb == "PUT" and not steps:
-            if last(path, "/") not in VERBS:
-                raise _bad_request(f"Invalid HttpMethod specified. Valid options are {','.join(VERBS)}")
-            if caller.ask("GET", path).ok:
-                raise _conflict("Method already exists for this resource")
-            return caller.forward()
+            return self._put_method(caller, path)
         definition = caller.get(path)
         part = _part(definition, steps)
         if part is None:
@@ -371,8 +395,22 @@ class Apis:
         if verb == "PATCH":
             for operation in _patch_operations(caller):
                 _patch(part.value, operation, part.kind)
+            if part.kind == "method":
+                check_method(caller, part.value)
+            if part.kind == "integration":
+                check_integration(part.value, definition)
             self._rewrite(caller, path, definition)
             return answer_json(200, without_unset(caller.get("/".join([path, *steps]))))
+        return caller.forward()
+
+    def _put_method(self, caller: Caller, path: str) -> Response:
+        if not caller.ask("GET", path.rpartition("/methods/")[0]).ok:
+            raise _not_found("Resource identifier")  # AWS says so of an unknown API, too
+        if last(path, "/") not in VERBS:
+            raise _bad_request(f"Invalid HttpMethod specified. Valid options are {','.join(VERBS)}")
+        if caller.ask("GET", path).ok:
+            raise _conflict("Method already exists for this resource")
+        check_method(caller, caller.document)
         return caller.forward()
 
     def _put(self, caller: Caller, path: str, part: Part, definition: Definition, steps: list[str]) -> Response:
@@ -385,14 +423,12 @@ class Apis:
             if declared is None:
                 raise _not_found("Response status code")
             headers = declared.get("responseParameters") or {}
-            undeclared = [name for name in caller.document.get("responseParameters") or {} if name not in headers]
-            if undeclared:
-                errors = ", ".join(f"Invalid mapping expression parameter specified: {name}" for name in undeclared)
-                raise _bad_request(
-                    f"Invalid mapping expression specified: Validation Result: warnings : [], errors : [{errors}]"
-                )
+            given = caller.document.get("responseParameters") or {}
+            refuse_mappings(undeclared=[name for name in given if name not in headers])
+        if part.kind == "method response":
+            check_models(caller, caller.document.get("responseModels"))
         if part.kind == "integration":
-            check_integration(caller.document)
+            check_integration(caller.document, definition)
             # AWS's defaults, which moto leaves empty.
             defaults = {
                 "passthroughBehavior": "WHEN_NO_MATCH",
@@ -460,7 +496,9 @@ class Apis:
 
 
 ACTS: dict[str, Callable[[Apis, Caller, str], Response]] = {
-    **dict.fromkeys(("CreateRestApi", "GetRestApis", "GetRestApi", "PutRestApi"), Apis._see_apis),
+    "CreateRestApi": Apis._create_rest_api,
+    **dict.fromkeys(("GetRestApis", "GetRestApi"), Apis._see_apis),
+    **dict.fromkeys(("ImportRestApi", "PutRestApi"), Apis._import),
     "UpdateRestApi": Apis._update_rest_api,
     "DeleteRestApi": Apis._delete_rest_api,
     "CreateDeployment": Apis._create_deployment,
@@ -633,13 +671,65 @@ def without_unset(value: Any, name: str = "") -> Any:
     return {k: without_unset(v, k) for k, v in value.items() if v is not None and (v or k not in OPTIONAL)}
 
 
-def check_integration(wanted: Definition) -> None:
+def check_method(caller: Caller, wanted: Definition) -> None:
+    """Raise Refused for a method that names what the API does not have."""
+    api = f"/restapis/{caller.api}"
+    authorizer, validator = wanted.get("authorizerId"), wanted.get("requestValidatorId")
+    needs_one = wanted.get("authorizationType") in ("CUSTOM", "COGNITO_USER_POOLS")
+    if needs_one and not (authorizer and caller.ask("GET", f"{api}/authorizers/{authorizer}").ok):
+        raise _bad_request(
+            "Invalid authorizer ID specified. Setting the authorization type to CUSTOM or COGNITO_USER_POOLS requires "
+            "a valid authorizer."
+        )
+    if validator and not caller.ask("GET", f"{api}/requestvalidators/{validator}").ok:
+        raise _bad_request("Invalid Request Validator identifier specified")
+    check_models(caller, wanted.get("requestModels"))
+
+
+def check_models(caller: Caller, wanted: Definition | None) -> None:
+    """AWS has two models in each API; moto has none."""
+    for name in (wanted or {}).values():
+        if name not in ("Empty", "Error") and not caller.ask("GET", f"/restapis/{caller.api}/models/{name}").ok:
+            raise _bad_request(f"Invalid model identifier specified: {name}")
+
+
+def check_integration(wanted: Definition, method: Definition) -> None:
     """Raise Refused for what moto accepts or breaks on; the messages were seen on AWS."""
-    if wanted.get("type") in ("AWS", "AWS_PROXY") and not wanted.get("uri"):
-        raise _bad_request("Invalid ARN specified in the request")
+    if wanted.get("type") in ("AWS", "AWS_PROXY"):
+        check_target(str(wanted["type"]), str(wanted.get("uri") or ""))
     timeout = wanted.get("timeoutInMillis")
     if isinstance(timeout, int) and not SHORTEST_TIMEOUT_MS <= timeout <= DEFAULT_TIMEOUT_MS:
         raise _bad_request(f"Timeout should be between {SHORTEST_TIMEOUT_MS} ms and {DEFAULT_TIMEOUT_MS} ms")
     behavior = wanted.get("passthroughBehavior")
     if behavior is not None and behavior not in ("WHEN_NO_MATCH", "WHEN_NO_TEMPLATES", "NEVER"):
         raise _bad_request("Invalid passthrough behavior specified")  # not seen in AWS's words
+    declared, undeclared, unreadable = method.get("requestParameters") or {}, [], []
+    for expression in map(str, (wanted.get("requestParameters") or {}).values()):
+        found = MAPPED_FROM.fullmatch(expression)
+        if found is None:
+            unreadable.append(expression)
+        elif found[1] and f"method.request.{found[1].removeprefix('multivalue')}.{found[2]}" not in declared:
+            undeclared.append(expression)
+    refuse_mappings(unreadable, undeclared)
+
+
+def check_target(kind: str, uri: str) -> None:
+    if not uri.startswith("arn:"):
+        raise _bad_request("Invalid ARN specified in the request")
+    if not TARGET.fullmatch(uri):
+        raise _bad_request("AWS ARN for integration must contain path or action")
+    if kind == "AWS_PROXY" and not PROXY_TARGET.fullmatch(uri):
+        raise _bad_request(
+            "Integrations of type 'AWS_PROXY' currently only supports Lambda function and Firehose stream invocations."
+        )
+
+
+def refuse_mappings(unreadable: Sequence[str] = (), undeclared: Sequence[str] = ()) -> None:
+    errors = [
+        *(f"Invalid mapping expression specified: {one}" for one in unreadable),
+        *(f"Invalid mapping expression parameter specified: {one}" for one in undeclared),
+    ]
+    if errors:
+        raise _bad_request(
+            f"Invalid mapping expression specified: Validation Result: warnings : [], errors : [{', '.join(errors)}]"
+        )

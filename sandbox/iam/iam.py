@@ -84,7 +84,8 @@ class Guard:
         session, user = SESSION.fullmatch(arn), USER.fullmatch(arn)
         if session is not None:
             role = f"arn:{session['partition']}:iam::{session['account']}:role/{session['role']}"
-            return Principal(arn, role, "Role", session["role"], user_id)
+            issued = self._backend.issued.get(access_key, "")
+            return Principal(arn, role, "Role", session["role"], user_id, issued)
         if user is not None and {"*", user["user"]} & self._enforced:
             return Principal(arn, arn, "User", user["user"], user_id)
         return None
@@ -94,7 +95,6 @@ def of_request(operation: Operation) -> dict[str, str | list[str]]:
     """The condition keys that the request gives."""
     context: dict[str, str | list[str]] = {
         "aws:SourceIp": operation.request.remote_addr or "127.0.0.1",
-        "aws:SecureTransport": "false",
         "aws:RequestedRegion": operation.region,
         "aws:UserAgent": operation.request.headers.get("User-Agent", ""),
     }

@@ -16,6 +16,7 @@ from sandbox.protocol.operations import Operation
 from sandbox.protocol.refusals import Refused
 from sandbox.protocol.scope import ACCOUNT, as_list, last, statements
 
+AN_ARN = re.compile(r"arn:[^:]+:[^:]+:[^:]*:[^:]*:.+")
 LARGEST_TRUST = 2048
 LARGEST_POLICY = 6144
 SERVICE = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)*\.amazonaws\.com(\.cn)?")
@@ -77,6 +78,8 @@ class Identities:
 
     def _check_assumption(self, arn: str) -> None:
         """A missing role is refused like one that trusts nobody in this account; policies are not looked at."""
+        if not AN_ARN.fullmatch(arn):
+            raise Refused(400, "ValidationError", f"{arn} is invalid")
         # moto invents the roles of other accounts, so that a caller can get into one.
         if f":{ACCOUNT}:" in arn and not self._backend.iam("GetRole", "Arn", {"RoleName": last(arn, "/")}):
             who = f"arn:aws:sts::{ACCOUNT}:user/moto"

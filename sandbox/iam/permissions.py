@@ -101,6 +101,14 @@ def holds(named: str, value: str, wanted: str) -> bool:
         return False
 
 
+# In the context of every request; the sandbox stands for endpoints with TLS.
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html
+ALWAYS: Context = {
+    "aws:SecureTransport": "true",
+    "aws:ViaAWSService": "false",
+    "aws:ResourceAccount": ACCOUNT,
+}
+
 VARIABLE = re.compile(r"\$\{([^},]+)(?:, *'([^']*)')?\}")
 
 
@@ -185,7 +193,8 @@ class Held:
 class Principal:
     """Who calls: ``arn`` as in GetCallerIdentity, ``policy_arn`` as policies name it (for a session, its role).
 
-    ``kind`` is Role, User or Service; without a kind the caller is anonymous.
+    ``kind`` is Role, User or Service; without a kind the caller is anonymous. ``issued``: when a session was, in ISO
+    8601.
     """
 
     arn: str = ""
@@ -193,6 +202,7 @@ class Principal:
     kind: str = ""
     name: str = ""
     user_id: str = ""
+    issued: str = ""
 
     @classmethod
     def of_role(cls, arn: str, session: str = "sandbox") -> Principal:
@@ -211,7 +221,10 @@ class Principal:
         known: dict[str, str | list[str]] = {
             "aws:CurrentTime": datetime.fromtimestamp(now, timezone.utc).isoformat(timespec="seconds"),
             "aws:EpochTime": str(int(now)),
+            "aws:PrincipalIsAWSService": "true" if self.kind == "Service" else "false",
         }
+        if self.issued:
+            known["aws:TokenIssueTime"] = self.issued
         if self.arn:
             known["aws:PrincipalArn"] = self.policy_arn
             known["aws:PrincipalAccount"] = ACCOUNT
@@ -291,7 +304,7 @@ class Permissions:
 
     def _why_not(self, who: Principal, need: Need) -> str | None:
         """How AWS's sentence ends if the need is not granted; None if it is."""
-        context = {**who.context(), **need.context}
+        context = {**ALWAYS, **who.context(), **need.context}
         held = self._held(who.kind, who.name)
         of_resource = self.resource_policy(need)
 

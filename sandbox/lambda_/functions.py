@@ -42,10 +42,12 @@ from sandbox.lambda_.requests import (
     NoSuchFunction,
     check_configuration,
     check_payload,
+    check_revision,
     conflict,
     decode_client_context,
     invalid,
     read_archive,
+    settings_kept,
     stored_principal,
 )
 from sandbox.lambda_.worker import Outcome, Task, Worker, WorkerGone
@@ -81,6 +83,12 @@ DEFAULT_TIMEOUT = 3
 DEFAULT_MEMORY = 128
 CODE = "/_sandbox/code/"
 
+# The operations that describe a function.
+SHOWING = (
+    "CreateFunction", "GetFunction", "GetFunctionConfiguration", "ListFunctions", "UpdateFunctionCode",
+    "UpdateFunctionConfiguration",
+)  # fmt: skip
+
 # Principals of AddPermission that are not looked up.
 PRINCIPAL = re.compile(r"\*|\d{12}|[\w.-]+\.amazonaws\.com(\.cn)?|arn:[\w-]+:iam::\d{12}:root")
 
@@ -109,6 +117,8 @@ class _Function:
     generation: int = 0
     idle: list[tuple[int, Worker, str]] = field(default_factory=list)
     running: int = 0
+    reserved: int | None = None
+    shown: dict[str, Any] = field(default_factory=dict)
     deleted: bool = False
 
     @property
@@ -194,9 +204,9 @@ class Functions:
         if not runtime.startswith("python"):
             raise NotSimulated(f"The sandbox runs Python only, not {runtime}.")
         with self._guard:
-            if function.running >= CONCURRENCY:
-                reason = "ConcurrentInvocationLimitExceeded"
-                raise Refused(429, "TooManyRequestsException", "Rate Exceeded.", Reason=reason)
+            most = CONCURRENCY if function.reserved is None else min(function.reserved, CONCURRENCY)
+            if function.running >= most:
+                raise throttled(function)
             function.running += 1
         try:
             return self._run(function, task)
@@ -214,6 +224,10 @@ class Functions:
             "UpdateFunctionCode": self._update_code,
             "UpdateFunctionConfiguration": self._update_configuration,
             "DeleteFunction": self._delete,
+            "PutFunctionConcurrency": self._reserve,
+            "DeleteFunctionConcurrency": self._reserve,
+            "GetFunctionConcurrency": self._reserved,
+            "CreateFunctionUrlConfig": self._url,
             "Invoke": self._answer_invoke,
             "InvokeAsync": self._answer_invoke,
             "InvokeWithResponseStream": self._stream,
@@ -223,7 +237,24 @@ class Functions:
             "ListVersionsByFunction": self._versions,
         }
         act = acts.get(operation.name)
-        return None if act is None else act(operation)
+        response = None if act is None else act(operation)
+        if operation.name not in SHOWING:
+            return response
+        return self._with_settings(response or self._backend.forward(operation), operation.region)
+
+    def _with_settings(self, response: Response, region: str) -> Response:
+        """An answer that describes functions, with the settings that moto forgets."""
+        if response.status_code >= 300:
+            return response
+        body = json.loads(response.get_data())
+        for described in body.get("Functions") or [body.get("Configuration") or body]:
+            function = self._there(FunctionName.parse(str(described.get("FunctionName")), region))
+            for name, value in (function.shown if function is not None else {}).items():
+                described[name] = value
+                if value is None:
+                    del described[name]
+        response.set_data(json.dumps(body))
+        return response
 
     # Control plane: moto answers; we check the request and keep the code
 
@@ -234,10 +265,17 @@ class Functions:
         if not any(given.get(one) for one in ("ZipFile", "ImageUri", "S3Bucket")):
             raise invalid("Please provide a source for function code.")
         archive = read_archive(given)
+        self._check_role(operation)
         response = self._backend.forward(operation)
         if response.status_code < 300:
-            self._shelve(json.loads(response.get_data()), archive)
+            self._shelve(json.loads(response.get_data()), archive, settings_kept(wanted))
         return response
+
+    def _check_role(self, operation: Operation) -> None:
+        """A role that is named must exist and trust Lambda, also one that the function has already."""
+        role = operation.text("Role")
+        if role and not self.permissions.trusts(role, "lambda.amazonaws.com"):
+            raise invalid(NOT_ASSUMABLE)
 
     def _get(self, operation: Operation) -> Response:
         """GetFunction, with an address from which the zip can be fetched."""
@@ -246,6 +284,8 @@ class Functions:
         if response.status_code >= 300 or function is None:
             return response
         described = json.loads(response.get_data())
+        if function.reserved is not None:  # moto leaves 0 out
+            described["Concurrency"] = {"ReservedConcurrentExecutions": function.reserved}
         described.setdefault("Code", {})["Location"] = f"{self._endpoint()}{CODE}{function.code.name}.zip"
         return answer_json(200, described)
 
@@ -264,8 +304,24 @@ class Functions:
     def _stream(self, operation: Operation) -> None:
         raise NotSimulated("The sandbox does not stream responses.")
 
+    def _url(self, operation: Operation) -> None:
+        raise NotSimulated("The sandbox has no function URLs.")
+
+    def _reserve(self, operation: Operation) -> Response:
+        function = self._find(named(operation))
+        response = self._backend.forward(operation)
+        if response.status_code < 300:
+            given = operation.parameters.get("ReservedConcurrentExecutions")
+            function.reserved = None if operation.name.startswith("Delete") or given is None else int(given)
+        return response
+
+    def _reserved(self, operation: Operation) -> Response:
+        reserved = self._find(named(operation)).reserved
+        return answer_json(200, {} if reserved is None else {"ReservedConcurrentExecutions": reserved})
+
     def _update_code(self, operation: Operation) -> Response:
         function = self._find(named(operation))
+        check_revision(operation.parameters)
         archive = read_archive(operation.parameters)
         response = self._backend.forward(operation)
         if response.status_code < 300 and not operation.parameters.get("DryRun"):
@@ -274,20 +330,21 @@ class Functions:
 
     def _update_configuration(self, operation: Operation) -> Response:
         function = self._find(named(operation))
+        check_revision(operation.parameters)
         check_configuration(operation.parameters, creating=False)
-        role = operation.text("Role")
-        changed = role and role != function.configuration.get("Role")
-        if changed and not self.permissions.trusts(role, "lambda.amazonaws.com"):
-            raise invalid(NOT_ASSUMABLE)
+        self._check_role(operation)
         response = self._backend.forward(operation)
         if response.status_code < 300:
+            function.shown |= settings_kept(operation.parameters)
             self._replace(function, None)
         return response
 
     def _delete(self, operation: Operation) -> Response:
-        response = self._backend.forward(operation)
         name = named(operation)
-        if response.status_code < 300 and name.qualifier in (None, "$LATEST"):
+        if name.qualifier == "$LATEST":
+            raise invalid("$LATEST version cannot be deleted without deleting the function.")
+        response = self._backend.forward(operation)
+        if response.status_code < 300 and name.qualifier is None:
             with self._guard:
                 function = self._shelf.pop((name.region, name.account, name.name), None)
             if function is not None:
@@ -322,9 +379,9 @@ class Functions:
         """Whether AddPermission accepts it: a service, an account, or an identity that exists."""
         return PRINCIPAL.fullmatch(principal) is not None or self._backend.exists(principal)
 
-    def _shelve(self, configuration: dict[str, Any], archive: zipfile.ZipFile) -> None:
+    def _shelve(self, configuration: dict[str, Any], archive: zipfile.ZipFile, shown: dict[str, Any]) -> None:
         name = FunctionName.parse(configuration["FunctionArn"], DEFAULT_REGION)
-        function = _Function(name, configuration, self._unpack(name, archive))
+        function = _Function(name, configuration, self._unpack(name, archive), shown=shown)
         with self._guard:
             self._shelf[(name.region, name.account, name.name)] = function
 
@@ -402,11 +459,6 @@ class Functions:
         if kind == "Event":
             self._events.submit(self._run_event, function.name.arn, payload, client_context, request_id)
             return answer_json(202, headers=headers)
-        if kind != "RequestResponse":
-            raise invalid(
-                f"1 validation error detected: Value '{kind}' at 'invocationType' failed to satisfy constraint: "
-                "Member must satisfy enum value set: [Event, RequestResponse, DryRun]"
-            )
         done = self.invoke(function.name.arn, payload, client_context=client_context, request_id=request_id)
         headers["X-Amz-Executed-Version"] = "$LATEST"
         if done.function_error:
@@ -426,6 +478,10 @@ class Functions:
             except NoSuchFunction:
                 return  # deleted meanwhile
             except Refused:
+                function = self._there(FunctionName.parse(arn, DEFAULT_REGION))
+                if function is not None and function.reserved == 0:
+                    log.warning("asynchronous invocation %s of %s failed: reserved concurrency 0", request_id, arn)
+                    return
                 self._stopping.wait(0.2)
                 continue
             if done.function_error:
@@ -542,7 +598,16 @@ class Functions:
 def named(operation: Operation) -> FunctionName:
     """The function of a call, with the qualifier from its name or from its own parameter."""
     name = FunctionName.parse(operation.text("FunctionName"), operation.region)
-    return replace(name, qualifier=operation.text("Qualifier") or name.qualifier)
+    qualifier = operation.text("Qualifier")
+    if qualifier and name.qualifier not in (None, qualifier):
+        raise invalid("The derived qualifier from the function name does not match the specified qualifier.")
+    return replace(name, qualifier=qualifier or name.qualifier)
+
+
+def throttled(function: _Function) -> Refused:
+    limit = "ConcurrentInvocationLimitExceeded"
+    reason = limit if function.reserved is None else f"ReservedFunction{limit}"
+    return Refused(429, "TooManyRequestsException", "Rate Exceeded.", Reason=reason)
 
 
 # How an invocation ends

@@ -36,6 +36,11 @@ RESERVED = frozenset({
 })  # fmt: skip
 
 
+# Settings that have no effect here: the ones are shown, the others refused.
+SHOWN = ("DeadLetterConfig", "EphemeralStorage", "KMSKeyArn", "LoggingConfig", "TracingConfig")
+NOT_HERE = ("CapacityProviderConfig", "DurableConfig", "FileSystemConfigs", "ImageConfig", "TenancyConfig")
+
+
 class NoSuchFunction(Refused):
     """There is no function of this name in this Region."""
 
@@ -82,11 +87,40 @@ def stored_principal(principal: Any) -> Any:
     return {"AWS": f"arn:aws:iam::{principal}:root" if principal.isdigit() else principal}
 
 
+def settings_kept(wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a create or an update that moto forgets; None for one that is taken away."""
+    given = {name: wanted[name] for name in SHOWN if wanted.get(name) is not None}
+    return {name: None if value in ("", {}, {"TargetArn": ""}) else value for name, value in given.items()}
+
+
+def check_revision(wanted: Mapping[str, Any]) -> None:
+    """moto's functions show no RevisionId, so the one that a call gives is no function's latest."""
+    if wanted.get("RevisionId"):
+        raise Refused(
+            412,
+            "PreconditionFailedException",
+            "The Revision Id provided does not match the latest Revision Id. Call the GetFunction/GetAlias API to "
+            "retrieve the latest Revision Id",
+        )
+
+
+def check_here(wanted: Mapping[str, Any]) -> None:
+    for setting in NOT_HERE:
+        if wanted.get(setting):
+            raise NotSimulated(f"The sandbox has no {setting} of a function.")
+    if ((wanted.get("SnapStart") or {}).get("ApplyOn") or "None") != "None":
+        raise NotSimulated("The sandbox has no SnapStart.")
+
+
 def check_configuration(wanted: Mapping[str, Any], *, creating: bool) -> None:
+    check_here(wanted)
     runtime = wanted.get("Runtime")
     name = str(wanted.get("FunctionName") or "").rpartition(":")[2]
     if creating and len(name) > LONGEST_NAME:
-        raise not_valid(f"Value '{name}' at 'functionName'", f"have length less than or equal to {LONGEST_NAME}")
+        raise invalid(
+            f"1 validation error detected: Value '{name}' at 'functionName' failed to satisfy constraint: Member must "
+            f"have length less than or equal to {LONGEST_NAME}"
+        )
     timeout = wanted.get("Timeout")
     if isinstance(timeout, int) and timeout > LONGEST_TIMEOUT:
         raise not_valid(f"Value '{timeout}' at 'timeout'", f"have value less than or equal to {LONGEST_TIMEOUT}")
@@ -139,6 +173,8 @@ def read_archive(code: Mapping[str, Any]) -> zipfile.ZipFile:
     unreadable = "Could not unzip uploaded file. Please check your file, then try to upload again."
     try:
         archive = zipfile.ZipFile(io.BytesIO(base64.b64decode(code.get("ZipFile") or "")))
+        if not archive.infolist():
+            raise invalid("Uploaded file must be a non-empty zip")
         if sum(entry.file_size for entry in archive.infolist()) > LARGEST_CODE:
             raise invalid(f"Unzipped size must be smaller than {LARGEST_CODE} bytes")
         if archive.testzip() is not None:

@@ -48,10 +48,17 @@ def check(operation: Operation) -> None:
     if service not in CODES:
         return
     within = f"{operation.name[0].lower()}{operation.name[1:]}Input." if service == "apigateway" else ""
-    found = list(violations(shape, operation.parameters, service, within))
+    found = list(violations(shape, {**operation.parameters, **in_headers(operation, shape)}, service, within))
     if found:
         alone = len(found) == 1 and found[0].startswith("The specified value")
         raise Refused(400, CODES[service], found[0] if alone else counted(found))
+
+
+def in_headers(operation: Operation, shape: Any) -> dict[str, str]:
+    """The parameters that a REST call sends as headers, by the names of those."""
+    named = (one.serialization for one in shape.members.values())
+    names = [one["name"] for one in named if one.get("location") == "header"]
+    return {name: given for name in names if (given := operation.request.headers.get(name)) is not None}
 
 
 def unread(operation: Operation, shape: Any) -> str | None:
@@ -125,8 +132,8 @@ def counted(found: list[str]) -> str:
 def violations(shape: Any, given: Mapping[str, Any], service: str, path: str = "") -> Iterator[str]:
     """What is wrong with the members of a structure, in AWS's words."""
     for name, member in shape.members.items():
-        if name in ELSEWHERE.get(service, ()):
-            continue
+        if name in ELSEWHERE.get(service, ()) or name == shape.serialization.get("payload"):
+            continue  # a payload is the whole body
         at = path + name[0].lower() + name[1:]
         # A REST service's parameters go by their names in path, query and body.
         value = given.get(member.serialization.get("name", name) if service in BY_PATH else name)
@@ -142,8 +149,7 @@ def of_value(shape: Any, value: Any, service: str, at: str) -> Iterator[str]:
         yield from violations(shape, value, service, f"{at}.")
     elif shape.type_name == "list" and isinstance(value, list):
         yield from lengths(shape, value, len(value), at)
-        for number, one in enumerate(value, 1):
-            yield from of_value(shape.member, one, service, f"{at}.{number}.member")
+        yield from of_members(shape, value, service, at)
     elif shape.type_name == "string" and isinstance(value, str):
         yield from lengths(shape, value, len(value), at)
         if shape.enum and value not in shape.enum:
@@ -167,6 +173,19 @@ def of_value(shape: Any, value: Any, service: str, at: str) -> Iterator[str]:
             yield of_constraint(value, at, f"Member must have value greater than or equal to {least}")
         if most is not None and number > most:
             yield of_constraint(value, at, f"Member must have value less than or equal to {most}")
+
+
+def of_members(shape: Any, values: list[Any], service: str, at: str) -> Iterator[str]:
+    """What is wrong with the members of a list. Of texts, the REST services name the list (recorded on AWS)."""
+    if service not in BY_PATH or shape.member.type_name != "string":
+        for number, one in enumerate(values, 1):
+            yield from of_value(shape.member, one, service, f"{at}.{number}.member")
+        return
+    for one in values:
+        for said in of_value(shape.member, one, service, at):
+            constraint = f"Member must satisfy constraint: [{said.partition('constraint: ')[2]}]"
+            yield of_constraint(f"[{', '.join(map(str, values))}]", at, constraint)
+            return
 
 
 def lengths(shape: Any, value: object, length: int, at: str) -> Iterator[str]:

@@ -97,9 +97,11 @@ class Operation:
 
 
 class Route(NamedTuple):
-    """An operation of a REST service: the pattern of its path, and the status of a successful answer."""
+    """An operation of a REST service: the pattern of its path, the query that tells it from another with the same path,
+    and the status of a successful answer."""
 
     name: str
+    query: dict[str, str]
     pattern: re.Pattern[str]
     labels: tuple[str, ...]
     status: int | None
@@ -226,7 +228,7 @@ def _by_path(service: str, request: Request, document: Mapping[str, Any]) -> tup
     given: dict[str, Any] = {**document, **request.args.to_dict()}
     for route in routes(service).get(request.method, ()):
         found = route.pattern.fullmatch(sent)
-        if found is not None:
+        if found is not None and route.query.items() <= given.items():
             labels = dict(zip(route.labels, map(unquote, found.groups()), strict=True))
             return route.name, {**given, **labels}, route.status
     return "", given, None
@@ -240,11 +242,13 @@ def model(service: str) -> Any:
 
 @functools.cache
 def routes(service: str) -> Mapping[str, tuple[Route, ...]]:
-    """The operations of a REST service by verb; those with the fewest labels first, so that a word beats a label."""
+    """The operations of a REST service by verb; those with the fewest labels first, so that a word beats a label,
+    and those with a query before those without."""
     found: dict[str, list[Route]] = {}
     for name, operation in model(service)["operations"].items():
         http = operation["http"]
-        uri = str(http["requestUri"]).partition("?")[0].rstrip("/") or "/"
+        path, _, query = str(http["requestUri"]).partition("?")
+        uri = path.rstrip("/") or "/"
         labels = tuple(label.rstrip("+") for label in LABEL.findall(uri))
         pattern = "".join(
             re.escape(piece) if position % 2 == 0 else ("(.+)" if piece.endswith("+") else "([^/]+)")
@@ -254,5 +258,6 @@ def routes(service: str) -> Mapping[str, tuple[Route, ...]]:
         members = model(service)["shapes"].get(operation.get("output", {}).get("shape"), {}).get("members", {})
         told = any(member.get("location") == "statusCode" for member in members.values())
         status = None if told else int(http.get("responseCode", 200))
-        found.setdefault(http["method"], []).append(Route(name, re.compile(pattern), labels, status))
-    return {verb: tuple(sorted(some, key=lambda route: len(route.labels))) for verb, some in found.items()}
+        route = Route(name, dict(parse_qsl(query)), re.compile(pattern), labels, status)
+        found.setdefault(http["method"], []).append(route)
+    return {verb: tuple(sorted(some, key=lambda one: (len(one.labels), not one.query))) for verb, some in found.items()}

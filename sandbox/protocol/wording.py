@@ -46,6 +46,7 @@ REWORDINGS = (
     line("dynamodb", "PutItem", r"One or more parameter values were invalid: An AttributeValue may not contain an "
          r"empty string\. Key: (.+)", "One or more parameter values are not valid. The AttributeValue for a key "
          "attribute cannot contain an empty string value. Key: {1}"),
+    line("dynamodb", "UpdateItem", r"1 validation error detected: (Value provided in .+)", "{1}"),
     line("dynamodb", "Scan Query", r"Invalid ConditionExpression: (.+)", "Invalid FilterExpression: {1}"),
     line("dynamodb", "CreateTable", r"ProvisionedThroughput cannot be specified.+",
          "One or more parameter values were invalid: Neither ReadCapacityUnits nor WriteCapacityUnits can be "
@@ -53,6 +54,7 @@ REWORDINGS = (
     line("dynamodb", "DeleteTable", r".+can't be deleted while DeletionProtectionEnabled.+",
          "Resource cannot be deleted as it is currently protected against deletion. Disable deletion protection "
          "first."),
+    line("sqs", "RemovePermission", r"(.+ Reason: can't find label).*", "{1}."),
     line("logs", "CreateLogStream", r"The specified log group already exists",
          "The specified log stream already exists"),
 )  # fmt: skip

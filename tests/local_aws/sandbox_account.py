@@ -26,10 +26,12 @@ TRUST = {
 QUEUE_READING = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"]
 
 
-def zipped(code: str, name: str = "lambda_function.py") -> bytes:
+def zipped(code: str | None, name: str = "lambda_function.py") -> bytes:
+    """A zip with one file; with none if there is no code."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
-        archive.writestr(name, code)
+        if code is not None:
+            archive.writestr(name, code)
     return packed.getvalue()
 
 

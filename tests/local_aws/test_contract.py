@@ -38,6 +38,9 @@ def role(name: str = "new", trust: str | None = None, **more: Any) -> dict[str, 
     return {"RoleName": name, "AssumeRolePolicyDocument": trust or json.dumps(TRUST), **more}
 
 
+APIGATEWAY_TRUST = document(TRUST, Principal={"Service": "apigateway.amazonaws.com"})
+
+
 def policy(name: str = "new", text: str | None = None) -> dict[str, Any]:
     return {"PolicyName": name, "PolicyDocument": text or json.dumps(POLICY)}
 
@@ -137,6 +140,8 @@ OF_STS: list[Line] = [
      f"is not authorized to perform: sts:AssumeRole on resource: {IAM}role/nope"),
     ("assume_role", {"RoleArn": IAM + "role/held", "RoleSessionName": "m e"}, 400, "ValidationError",
      "1 validation error detected: Value 'm e' at 'roleSessionName'"),
+    ("assume_role", {"RoleArn": "nothing-valid-in-here", "RoleSessionName": "me"}, 400, "ValidationError",
+     "nothing-valid-in-here is invalid"),
     ("assume_role", {"RoleArn": "nope", "RoleSessionName": "m"}, 400, "ValidationError", "2 validation errors"),
 ]  # fmt: skip
 
@@ -154,9 +159,12 @@ def put(**item: Any) -> dict[str, Any]:
     return {"TableName": "table", "Item": item}
 
 
+def bound(**values: str) -> dict[str, Any]:
+    return {"ExpressionAttributeValues": {f":{name}": {"S": value} for name, value in values.items()}}
+
+
 def update(expression: str, **values: str) -> dict[str, Any]:
-    given = {"TableName": "table", "Key": ITEM, "UpdateExpression": expression}
-    return {**given, "ExpressionAttributeValues": {f":{name}": {"S": value} for name, value in values.items()}}
+    return {"TableName": "table", "Key": ITEM, "UpdateExpression": expression, **bound(**values)}
 
 
 VALIDATION, NOT_FOUND = "ValidationException", "ResourceNotFoundException"
@@ -164,6 +172,41 @@ NO_TABLE, NO_DATA = "Requested resource not found: Table: nope not found", "Requ
 MISMATCH = "The provided key element does not match the schema"
 RESERVED = "Attribute name is a reserved keyword; reserved keyword: name"
 TABLES = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/"
+
+NOT_HERE = "NotImplementedException"
+BAD_VALUES: list[tuple[Any, str]] = [
+    ({"N": "dog"}, "The parameter cannot be converted to a numeric value: dog"),
+    ({"N": ""}, "The parameter cannot be converted to a numeric value"),
+    ({"N": "1" * 39}, "Attempting to store more than 38 significant digits in a Number"),
+    *[({"N": one}, "Number overflow.") for one in ("1e126", "-1e126", "1e1000000000")],
+    *[({"N": one}, "Number underflow.") for one in ("1e-131", "1e-99999999999999999999")],
+    ({"NS": ["1", "1.0"]}, "Input collection contains duplicates"),
+    ({"SS": ["a", "a"]}, "Input collection [a, a] contains duplicates."),
+    ({"SS": []}, "One or more parameter values were invalid: An string set  may not be empty"),
+    ({"BS": []}, "One or more parameter values were invalid: Binary sets should not be empty"),
+    ({"S": "x", "N": "1"}, "Supplied AttributeValue has more than one datatypes set"),
+    ({}, "Supplied AttributeValue is empty, must contain exactly one of the supported datatypes"),
+    ({"NULL": False}, "Null attribute value types must have the value of true"),
+]
+BAD_CONDITIONS: list[tuple[str, dict[str, str], str]] = [
+    ("attribute_not_exist(id)", {}, "Invalid FilterExpression: Invalid function name; function: attribute_not_exist"),
+    ("attribute_exists(id, id)", {}, "operator or function: attribute_exists, number of operands: 2"),
+    ("size(id)", {}, "The function is not allowed to be used this way in an expression; function: size"),
+    ("id = :v", {}, "An expression attribute value used in expression is not defined; attribute value: :v"),
+    ("#n = id", {}, "An expression attribute name used in the document path is not defined; attribute name: #n"),
+    ("id = :v", {"v": "1", "w": "1"}, "ExpressionAttributeValues unused in expressions: keys: {:w}"),
+    ("id = :v AND", {"v": "1"}, 'Invalid FilterExpression: Syntax error; token: "<EOF>"'),
+    ("id == :v", {"v": "1"}, 'Syntax error; token: "=", near: "= = :v"'),
+]
+
+
+def nested(depth: int) -> dict[str, Any]:
+    return {"M": {"a": nested(depth - 1)}} if depth else {"S": "x"}
+
+
+def scanned(condition: str, **values: str) -> dict[str, Any]:
+    return {"FilterExpression": condition, **(bound(**values) if values else {})}
+
 
 OF_DYNAMODB: list[Line] = [
     ("create_table", table("table"), 400, "ResourceInUseException", "Table already exists: table"),
@@ -212,18 +255,46 @@ OF_DYNAMODB: list[Line] = [
     ("put_item", put(id={"S": ""}), 400, VALIDATION,
      "One or more parameter values are not valid. The AttributeValue for a key attribute cannot contain an empty "
      "string value. Key: id"),
+    *[("put_item", put(**ITEM, n=value), 400, VALIDATION, words) for value, words in BAD_VALUES],
+    ("put_item", put(**ITEM, deep=nested(33)), 400, VALIDATION, "Nesting Levels have exceeded supported limits"),
+    *[(one, {**given, "ExpressionAttributeValues": {":x": {"N": "dog"}}}, 400, VALIDATION,
+       "ExpressionAttributeValues contains invalid value: The parameter cannot be converted to a numeric value: dog "
+       "for key :x")
+      for one, given in (("update_item", update("SET n = :x")), ("scan", {"TableName": "table"} | scanned("n = :x")))],
+    ("batch_write_item", {"RequestItems": {"table": [{"PutRequest": {"Item": {"id": {"N": "dog"}}}}]}}, 400,
+     VALIDATION, "The parameter cannot be converted to a numeric value: dog"),
+    ("transact_write_items", {"TransactItems": [{"Put": put(id={"S": "1", "N": "1"})}]}, 400, VALIDATION,
+     "Supplied AttributeValue has more than one datatypes set, must contain exactly one of the supported datatypes"),
     ("put_item", put(**ITEM, b={"S": "x" * 410_000}), 400, VALIDATION,
      "Item size has exceeded the maximum allowed size"),
-    ("put_item", put(**ITEM, n={"N": "one"}), 400, VALIDATION,
-     "The parameter cannot be converted to a numeric value: one"),
-    ("put_item", put(**ITEM, n={"N": "1" * 39}), 400, VALIDATION,
-     "Attempting to store more than 38 significant digits in a Number"),
     ("put_item", {**put(**ITEM), "ConditionExpression": "attribute_exists(nope)"}, 400,
      "ConditionalCheckFailedException", "The conditional request failed"),
-    ("put_item", {**put(**ITEM), "ConditionExpression": "name = :x"}, 400, VALIDATION,
+    ("put_item", {**put(**ITEM), "ConditionExpression": "name = :x", **bound(x="1")}, 400, VALIDATION,
      f"Invalid ConditionExpression: {RESERVED}"),
     *[("get_item", {"TableName": "table", "Key": key}, 400, VALIDATION, MISMATCH)
       for key in ({}, {"x": {"S": "1"}}, {"id": {"N": "1"}}, {**ITEM, "y": {"S": "1"}})],
+    ("update_item", {**update("SET a = :x", x="1"), "Key": {"id": {"S": ""}}}, 400, VALIDATION,
+     "The AttributeValue for a key attribute cannot contain an empty string value. Key: id"),
+    *[("scan", {"TableName": "table"} | scanned(condition, **values), 400, VALIDATION, words)
+      for condition, values, words in BAD_CONDITIONS],
+    ("delete_item", {"TableName": "table", "Key": ITEM, "ConditionExpression": ""}, 400, VALIDATION,
+     "Invalid ConditionExpression: The expression can not be empty;"),
+    ("update_item", update("SET a = nope(a, :x)", x="1"), 400, VALIDATION, "Invalid function name; function: nope"),
+    ("update_item", update("SET a = :x", x="1", y="1"), 400, VALIDATION,
+     "Value provided in ExpressionAttributeValues unused in expressions: keys: {:y}"),
+    ("put_item", {**put(**ITEM), **bound(x="1")}, 400, VALIDATION,
+     "ExpressionAttributeValues can only be specified when using expressions"),
+    ("get_item", {"TableName": "table", "Key": ITEM, "AttributesToGet": ["a"], "ProjectionExpression": "a"}, 400,
+     VALIDATION, "Can not use both expression and non-expression parameters in the same request: Non-expression "
+     "parameters: {AttributesToGet} Expression parameters: {ProjectionExpression}"),
+    ("scan", {"TableName": "table", "ExclusiveStartKey": {"x": {"S": "1"}}}, 400, VALIDATION,
+     f"The provided starting key is invalid: {MISMATCH}"),
+    ("update_table", {"TableName": "table", "StreamSpecification": {"StreamEnabled": True}}, 501, NOT_HERE,
+     "The sandbox has no streams of DynamoDB."),
+    ("update_table", {"TableName": "table", "TableClass": "STANDARD_INFREQUENT_ACCESS"}, 501, NOT_HERE,
+     "The sandbox keeps no TableClass of a table."),
+    ("update_table", {"TableName": "table", "BillingMode": "PROVISIONED", "GlobalSecondaryIndexUpdates":
+     [{"Delete": {"IndexName": "nope"}}]}, 400, NOT_FOUND, NO_DATA),
     ("update_item", update("SET name = :x", x="1"), 400, VALIDATION, f"Invalid UpdateExpression: {RESERVED}"),
     ("update_item", update("SET id = :x", x="1"), 400, VALIDATION,
      "One or more parameter values were invalid: Cannot update attribute id. This attribute is part of the key"),
@@ -287,7 +358,18 @@ OF_SQS: list[Line] = [
     ("create_queue", {**queue("queue"), "tags": {"whose": "somebody's"}}, 400, "QueueAlreadyExists",
      "A queue already exists with the same name and different tags"),
     ("create_queue", queue(Nope="1"), 400, "InvalidAttributeName", "Unknown Attribute Nope."),
-    ("create_queue", queue(FifoQueue="true"), 400, "InvalidParameterValue", ".fifo"),
+    ("create_queue", queue(FifoQueue="true"), 400, "InvalidParameterValue",
+     "The name of a FIFO queue can only include alphanumeric characters, hyphens, or underscores, must end with .fifo "
+     "suffix and be 1 to 80 in length."),
+    ("create_queue", queue("new.fifo"), 400, "InvalidParameterValue", QUEUE_NAME),
+    ("create_queue", queue("new.fifo", FifoQueue="true"), 501, NOT_HERE, "The sandbox has no FIFO queues."),
+    *[("create_queue", queue(**{name: "false"}), 400, "InvalidAttributeName", f"Unknown Attribute {name}.")
+      for name in ("FifoQueue", "ContentBasedDeduplication")],
+    ("create_queue", queue(DeduplicationScope="queue"), 400, "InvalidAttributeName",
+     "You can specify the DeduplicationScope only when FifoQueue is set to true."),
+    ("set_queue_attributes", changed(FifoQueue="true"), 400, "InvalidAttributeName", "Unknown Attribute FifoQueue."),
+    ("set_queue_attributes", changed(KmsMasterKeyId="alias/aws/sqs", SqsManagedSseEnabled="true"), 400,
+     "InvalidAttributeName", "You can use one type of server-side encryption (SSE) at one time."),
     *[("set_queue_attributes", changed(**{name: value}), 400, "InvalidAttributeValue",
        f"Invalid value for the parameter {name}.")
       for name, value in (("VisibilityTimeout", "x"), ("VisibilityTimeout", "43201"), ("DelaySeconds", "-1"),
@@ -313,7 +395,7 @@ OF_SQS: list[Line] = [
     ("get_queue_attributes", {"QueueUrl": URL + "queue", "AttributeNames": ["Nope"]}, 400, "InvalidAttributeName",
      "Unknown Attribute Nope."),
     ("remove_permission", {"QueueUrl": URL + "queue", "Label": "nope"}, 400, "InvalidParameterValue",
-     "Value nope for parameter Label is invalid. Reason: can't find label on existing policy."),
+     "Value nope for parameter Label is invalid. Reason: can't find label."),
     ("get_queue_url", {"QueueName": "nope"}, 400, *NO_QUEUE),
     *[(one, {"QueueUrl": URL + "nope", **more}, 400, *NO_QUEUE)
       for one, more in (("delete_queue", {}), ("get_queue_attributes", {"AttributeNames": ["All"]}),
@@ -354,15 +436,31 @@ def mapping(**more: Any) -> dict[str, Any]:
 OF_LAMBDA: list[Line] = [
     ("create_function", function("function"), 409, "ResourceConflictException", "Function already exist: function"),
     ("create_function", function("bad name"), 400, VALIDATION, constraint("bad name", "functionName")),
-    ("create_function", function("x" * 65), 400, VALIDATION, "Member must have length less than or equal to 64"),
+    ("create_function", function("x" * 65), 400, REFUSED, "Member must have length less than or equal to 64"),
     ("create_function", function(Runtime="python9"), 400, REFUSED, "Value python9 at 'runtime' failed to satisfy"),
     ("create_function", function(Runtime="python2.7"), 400, REFUSED, "The runtime parameter of python2.7 is no longer"),
     ("create_function", function(Runtime=None), 400, REFUSED, "Runtime and Handler are mandatory parameters"),
     ("create_function", function(Handler="no handler"), 400, VALIDATION, constraint("no handler", "handler")),
     ("create_function", function(Role="nope"), 400, VALIDATION, constraint("nope", "role")),
-    ("create_function", function(Role=IAM + "role/nope"), 400, REFUSED, NOT_ASSUMABLE),
+    *[("create_function", function(Role=IAM + f"role/{name}"), 400, REFUSED, NOT_ASSUMABLE)
+      for name in ("nope", "other")],
     ("create_function", function(Code={}), 400, REFUSED, "Please provide a source for function code."),
     ("create_function", function(Code={"ZipFile": b"PK"}), 400, REFUSED, UNREADABLE),
+    ("create_function", function(Code={"ZipFile": zipped(None)}), 400, REFUSED,
+     "Uploaded file must be a non-empty zip"),
+    *[(one, {"FunctionName": "function", "RevisionId": "abc", **more}, 412, "PreconditionFailedException",
+       "The Revision Id provided does not match the latest Revision Id.")
+      for one, more in (("update_function_code", {"ZipFile": ZIP}), ("update_function_configuration", {"Timeout": 3}))],
+    ("delete_function", {"FunctionName": "function", "Qualifier": "$LATEST"}, 400, REFUSED,
+     "$LATEST version cannot be deleted without deleting the function."),
+    ("delete_function", {"FunctionName": "function:$LATEST", "Qualifier": "1"}, 400, REFUSED,
+     "The derived qualifier from the function name does not match the specified qualifier."),
+    ("invoke", {"FunctionName": "function", "LogType": "Foo"}, 400, VALIDATION,
+     constraint("Foo", "logType") + "satisfy enum value set: [None, Tail]"),
+    *[("update_function_configuration", {"FunctionName": "function", **more}, 501, NOT_HERE, "The sandbox has no")
+      for more in ({"SnapStart": {"ApplyOn": "PublishedVersions"}}, {"ImageConfig": {"Command": ["x"]}})],
+    ("create_function_url_config", {"FunctionName": "function", "AuthType": "NONE"}, 501, NOT_HERE,
+     "The sandbox has no function URLs."),
     ("create_function", function(Timeout=0), 400, VALIDATION, constraint("0", "timeout")),
     ("create_function", function(Timeout=901), 400, VALIDATION,
      constraint("901", "timeout") + "have value less than or equal to 900"),
@@ -389,7 +487,9 @@ OF_LAMBDA: list[Line] = [
       for who in ("nope", IAM + "role/nope")],
     ("remove_permission", {"FunctionName": "function", "StatementId": "nope"}, 404, NOT_FOUND, ""),
     ("get_policy", {"FunctionName": "weak"}, 404, NOT_FOUND, "The resource you requested does not exist."),
-    ("update_function_configuration", {"FunctionName": "function", "Role": IAM + "role/nope"}, 400, REFUSED,
+    *[("update_function_configuration", {"FunctionName": "function", "Role": IAM + f"role/{name}"}, 400, REFUSED,
+       NOT_ASSUMABLE) for name in ("nope", "other")],
+    ("update_function_configuration", {"FunctionName": "betrayed", "Role": IAM + "role/betrayed"}, 400, REFUSED,
      NOT_ASSUMABLE),
     ("update_function_configuration", {"FunctionName": "function", "Timeout": 901}, 400, VALIDATION,
      constraint("901", "timeout")),
@@ -421,7 +521,7 @@ OF_LAMBDA: list[Line] = [
     ("list_event_source_mappings", {"FunctionName": "nope"}, 400, REFUSED, "Function does not exist"),
 ]  # fmt: skip
 
-# $api, $root, $resource, $deployment stand for ids that the account has given.
+# $api, $root, $resource, $greedy, $deployment stand for ids that the account has given.
 NO_API = (404, "NotFoundException", f"Invalid API identifier specified {ACCOUNT}:nope")
 BAD, ABSENT_PART = "BadRequestException", "NotFoundException"
 API, POST = {"restApiId": "$api"}, {"restApiId": "$api", "resourceId": "$resource", "httpMethod": "POST"}
@@ -439,9 +539,47 @@ def cloudwatch(role_arn: str) -> dict[str, Any]:
     return {"patchOperations": [{"op": "replace", "path": "/cloudwatchRoleArn", "value": role_arn}]}
 
 
+ONLY_LAMBDA = (
+    "Integrations of type 'AWS_PROXY' currently only supports Lambda function and Firehose stream invocations."
+)
+BAD_INTEGRATIONS: list[tuple[dict[str, Any], str]] = [
+    ({"type": "AWS_PROXY", "uri": FUNCTIONS + "function"}, "AWS ARN for integration must contain path or action"),
+    ({"uri": INVOCATIONS.replace(":path/", ":test/")}, "AWS ARN for integration must contain path or action"),
+    ({"type": "AWS_PROXY", "uri": f"arn:aws:apigateway:{REGION}:sqs:path/{ACCOUNT}/queue"}, ONLY_LAMBDA),
+    ({"type": "AWS_PROXY", "uri": INVOCATIONS.replace("/functions/", "/nope/")}, ONLY_LAMBDA),
+    ({"requestParameters": {"integration.request.header.X": "application/json"}},
+     "Validation Result: warnings : [], errors : [Invalid mapping expression specified: application/json]"),
+    ({"requestParameters": {"integration.request.header.X": "method.request.header.X"}},
+     "errors : [Invalid mapping expression parameter specified: method.request.header.X]"),
+]  # fmt: skip
+
 OF_API_GATEWAY: list[Line] = [
     ("create_rest_api", {"name": "a", "endpointConfiguration": {"types": ["NOPE"]}}, 400, VALIDATION,
-     "failed to satisfy constraint: Member must satisfy enum value set"),
+     "Value '[NOPE]' at 'createRestApiInput.endpointConfiguration.types' failed to satisfy constraint: Member must "
+     "satisfy constraint: [Member must satisfy enum value set: ["),
+    ("create_rest_api", {"name": "a", "endpointConfiguration": {"types": ["EDGE", "REGIONAL"]}}, 400, BAD,
+     "Cannot create an api with multiple Endpoint Types."),
+    ("create_rest_api", {"name": "a", "description": ""}, 400, BAD, "Description cannot be an empty string"),
+    *[(one, {**more, "body": b"{}"}, 501, NOT_HERE, "The sandbox imports no OpenAPI documents.")
+      for one, more in (("import_rest_api", {}), ("put_rest_api", API))],
+    ("create_resource", resource("x", parentId="$greedy"), 400, BAD,
+     "Cannot create a child of a resource with a greedy path variable: {proxy+}"),
+    ("create_resource", resource("{y}", parentId="$root"), 400, BAD,
+     "A sibling ({proxy+}) of this resource already has a variable path part -- only one is allowed"),
+    ("put_method", {**GET, "authorizationType": "CUSTOM", "authorizerId": "nope"}, 400, BAD,
+     "Invalid authorizer ID specified. Setting the authorization type to CUSTOM or COGNITO_USER_POOLS requires a valid "
+     "authorizer."),
+    ("put_method", {**GET, "authorizationType": "NONE", "requestValidatorId": "nope"}, 400, BAD,
+     "Invalid Request Validator identifier specified"),
+    ("put_method", {**GET, "authorizationType": "NONE", "requestModels": {"application/json": "nope"}}, 400, BAD,
+     "Invalid model identifier specified: nope"),
+    ("put_method_response", {**POST, "statusCode": "201", "responseModels": {"application/json": "nope"}}, 400, BAD,
+     "Invalid model identifier specified: nope"),
+    ("update_method", {**POST, "patchOperations": [{"op": "replace", "path": "/requestValidatorId", "value": "nope"}]},
+     400, BAD, "Invalid Request Validator identifier specified"),
+    *[("put_integration", {**LAMBDA, **more}, 400, BAD, words) for more, words in BAD_INTEGRATIONS],
+    ("update_integration", {**POST, "patchOperations": [{"op": "add", "value": "yes", "path":
+     "/requestParameters/integration.request.header.X"}]}, 400, BAD, "Invalid mapping expression specified: yes"),
     *[(one, {"restApiId": "nope"}, *NO_API)
       for one in ("get_rest_api", "delete_rest_api", "get_resources", "get_deployments", "get_stages",
                   "create_deployment")],
@@ -547,15 +685,19 @@ def furnished(account: Account) -> Account:
     for name, visibility in (("queue", "30"), ("mapped", "30"), ("short", "1")):
         account.sqs.create_queue(**queue(name, VisibilityTimeout=visibility))
     iam.attach_role_policy(RoleName="held", PolicyArn=READING)
-    iam.create_role(**role("weak"))
-    account.functions.create_function(**function("function"))
-    account.functions.create_function(**function("weak", Role=IAM + "role/weak"))
+    for name in ("weak", "betrayed"):
+        iam.create_role(**role(name))
+    iam.create_role(**role("other", APIGATEWAY_TRUST))
+    for name, which in (("function", "held"), ("weak", "weak"), ("betrayed", "betrayed")):
+        account.functions.create_function(**function(name, Role=IAM + f"role/{which}"))
+    iam.update_assume_role_policy(RoleName="betrayed", PolicyDocument=APIGATEWAY_TRUST)
     account.functions.add_permission(**permission(StatementId="known"))
     account.functions.create_event_source_mapping(**mapping(EventSourceArn=QUEUES + "mapped"))
     api = account.client("apigateway")
     made = api.create_rest_api(name="api")
     IDS.update(api=made["id"], root=made["rootResourceId"], empty=api.create_rest_api(name="empty")["id"])
     IDS["resource"] = api.create_resource(**named(resource("taken")))["id"]
+    IDS["greedy"] = api.create_resource(**named(resource("{proxy+}")))["id"]
     api.put_method(**named({**POST, "authorizationType": "NONE"}))
     api.put_integration(**named({**POST, "type": "MOCK"}))
     api.put_method_response(**named({**POST, "statusCode": "200"}))
@@ -620,7 +762,7 @@ def test_a_wrong_code_or_status_would_be_noticed() -> None:
 
 def test_what_was_refused_is_not_there(furnished: Account) -> None:
     roles = [one["RoleName"] for one in furnished.iam.list_roles()["Roles"]]
-    assert sorted(roles) == ["held", "inline", "weak"]
+    assert sorted(roles) == ["betrayed", "held", "inline", "other", "weak"]
     policies = [one["PolicyName"] for one in furnished.iam.list_policies(Scope="Local")["Policies"]]
     assert sorted(policies) == ["held", "versions"]
     assert sorted(furnished.dynamodb.list_tables()["TableNames"]) == ["protected", "table"]
@@ -629,13 +771,17 @@ def test_what_was_refused_is_not_there(furnished: Account) -> None:
     urls = furnished.sqs.list_queues()["QueueUrls"]
     assert sorted(one.rpartition("/")[2] for one in urls) == ["mapped", "queue", "short"]
     functions = furnished.functions.list_functions()["Functions"]
-    assert sorted(one["FunctionName"] for one in functions) == ["function", "weak"]
+    assert sorted(one["FunctionName"] for one in functions) == ["betrayed", "function", "weak"]
     assert len(furnished.functions.list_event_source_mappings()["EventSourceMappings"]) == 1
     policy_now = json.loads(furnished.functions.get_policy(FunctionName="function")["Policy"])
     assert [one["Sid"] for one in policy_now["Statement"]] == ["known"]
     api = furnished.client("apigateway")
     assert sorted(one["name"] for one in api.get_rest_apis()["items"]) == ["api", "empty"]
-    assert sorted(one["path"] for one in api.get_resources(restApiId=IDS["api"])["items"]) == ["/", "/taken"]
+    assert sorted(one["path"] for one in api.get_resources(restApiId=IDS["api"])["items"]) == [
+        "/",
+        "/taken",
+        "/{proxy+}",
+    ]
 
 
 def test_a_name_at_its_limit_is_taken(account: Account) -> None:

@@ -619,7 +619,46 @@ def test_a_payload_beyond_the_limit_is_refused(account: Account, echo: str, kind
 
 def test_an_unknown_invocation_type_is_refused(account: Account, echo: str) -> None:
     answered = refused(account.functions.invoke, FunctionName=echo, InvocationType="Sometime")
-    assert answered[:2] == (400, "InvalidParameterValueException")
+    assert answered[:2] == (400, "ValidationException")
+
+
+def test_settings_without_effect_are_shown(account: Account) -> None:
+    function = account.function("raise SystemExit\n", EphemeralStorage={"Size": 1024})
+    named = {"FunctionName": function}
+    target = {"TargetArn": f"arn:aws:sqs:{REGION}:{ACCOUNT}:letters"}
+    account.functions.update_function_configuration(**named, DeadLetterConfig=target, TracingConfig={"Mode": "Active"})
+    listed = next(one for one in account.functions.list_functions()["Functions"] if one["FunctionName"] == function)
+    for shown in (account.functions.get_function_configuration(**named),
+                  account.functions.get_function(**named)["Configuration"], listed):  # fmt: skip
+        assert (shown["EphemeralStorage"], shown["TracingConfig"]) == ({"Size": 1024}, {"Mode": "Active"})
+        assert shown["DeadLetterConfig"] == target
+    without = account.functions.update_function_configuration(**named, DeadLetterConfig={"TargetArn": ""})
+    assert "DeadLetterConfig" not in without
+    assert "DeadLetterConfig" not in account.functions.get_function_configuration(**named)
+
+
+def test_reserved_concurrency_bounds_invocations_and_0_throttles_all(account: Account, tmp_path: Path) -> None:
+    held = Held(account, tmp_path)
+    named = {"FunctionName": held.function}
+    assert "ReservedConcurrentExecutions" not in account.functions.get_function_concurrency(**named)
+    account.functions.put_function_concurrency(**named, ReservedConcurrentExecutions=1)
+    with ThreadPoolExecutor(1) as threads:
+        running = threads.submit(held.invoke, account.client("lambda"))
+        eventually(held.begun)
+        with pytest.raises(ClientError) as throttled:
+            account.functions.invoke(**named)
+        held.let_go()
+        running.result()
+    assert throttled.value.response["Error"] == {"Code": "TooManyRequestsException", "Message": "Rate Exceeded."}
+    assert throttled.value.response["Reason"] == "ReservedFunctionConcurrentInvocationLimitExceeded"
+    account.functions.put_function_concurrency(**named, ReservedConcurrentExecutions=0)
+    assert refused(account.functions.invoke, **named)[:2] == (429, "TooManyRequestsException")
+    assert account.functions.get_function_concurrency(**named)["ReservedConcurrentExecutions"] == 0
+    assert account.functions.get_function(**named)["Concurrency"] == {"ReservedConcurrentExecutions": 0}
+    account.functions.update_function_configuration(**named, Timeout=30)
+    assert refused(account.functions.invoke, **named)[0] == 429
+    account.functions.delete_function_concurrency(**named)
+    assert isinstance(held.invoke(account.functions), int)
 
 
 def test_a_client_context_that_is_no_json_is_refused(account: Account, echo: str) -> None:

@@ -855,7 +855,10 @@ def test_what_is_not_simulated_is_said_with_501(world: World) -> None:
         credentials=f"arn:aws:iam::{ACCOUNT}:role/x",
     )  # fmt: skip
     at = world.at(world.resource("iam"))
-    world.api.put_method(**at, authorizationType="CUSTOM")
+    authorizer = world.api.create_authorizer(
+        restApiId=world.api_id, name="any", type="TOKEN", identitySource="method.request.header.X"
+    )
+    world.api.put_method(**at, authorizationType="CUSTOM", authorizerId=authorizer["id"])
     world.api.put_integration(**at, type="MOCK")
     world.deploy()
     for path, body, named in (

@@ -7,6 +7,7 @@ import statistics
 import time
 import urllib.request
 from collections.abc import Iterator
+from datetime import datetime, timezone
 from typing import Any
 from xml.etree import ElementTree
 
@@ -86,6 +87,31 @@ def refused(call: Any, **parameters: Any) -> tuple[int, str, str]:
 
 def table_arn(name: str) -> str:
     return f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{name}"
+
+
+# Condition keys
+
+
+def test_each_request_is_over_tls_and_to_the_sandboxs_account(account: Account) -> None:
+    insecure = statement("Deny", "*", Condition={"Bool": {"aws:SecureTransport": "false"}})
+    elsewhere = statement("Deny", "*", Condition={"StringNotEquals": {"aws:ResourceAccount": ACCOUNT}})
+    for_services = statement("Deny", "*", Condition={"Bool": {"aws:PrincipalIsAWSService": "true"}})
+    secure = statement("Allow", "sqs:ListQueues", Condition={"Bool": {"aws:SecureTransport": "true"}})
+    session = Session(account, insecure, elsewhere, for_services, secure)
+    session.client("sqs").list_queues()
+
+
+def test_revoking_a_roles_sessions_ends_those_issued_before(account: Account) -> None:
+    """What the console's button "Revoke active sessions" writes (id_roles_use_revoke-sessions)."""
+    allowed = statement("Allow", "sqs:ListQueues")
+    session = Session(account, allowed)
+    session.client("sqs").list_queues()
+    time.sleep(0.01)
+    moment = datetime.now(timezone.utc).isoformat()
+    session.grant(allowed, statement("Deny", "*", Condition={"DateLessThan": {"aws:TokenIssueTime": moment}}))
+    assert refused(session.client("sqs").list_queues)[1] == "AccessDenied"
+    session.credentials = account.client("sts").assume_role(RoleArn=session.arn, RoleSessionName="me")["Credentials"]
+    session.client("sqs").list_queues()
 
 
 # The handler

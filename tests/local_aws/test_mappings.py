@@ -449,6 +449,20 @@ def test_after_the_mapping_is_deleted_messages_stay(account: Account, gone: Any)
     assert keeper.left() == 1
 
 
+def test_a_throttled_function_takes_no_message(account: Account) -> None:
+    keeper = Keeper(account, PARTIAL, VisibilityTimeout="2")
+    account.functions.put_function_concurrency(FunctionName=keeper.function, ReservedConcurrentExecutions=0)
+    identity = keeper.map()
+    keeper.send("later")
+
+    def result() -> bool:
+        read = account.functions.get_event_source_mapping(UUID=identity)
+        return bool(read["LastProcessingResult"] == "PROBLEM: Function call failed")
+
+    assert eventually(result)
+    assert (keeper.left(), keeper.batches()) == (1, [])
+
+
 def test_without_its_function_a_mapping_stays_and_so_do_the_messages(sandbox: Sandbox, account: Account) -> None:
     keeper = Keeper(account, PARTIAL)
     identity = keeper.map(Enabled=False)

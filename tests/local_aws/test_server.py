@@ -172,6 +172,14 @@ def test_a_connection_is_kept(sandbox: Sandbox) -> None:
     connection.close()
 
 
+def test_a_client_that_asks_whether_to_send_its_body_is_answered_at_once(sandbox: Sandbox) -> None:
+    with socket.create_connection(("127.0.0.1", sandbox.port), timeout=10) as connection:
+        connection.sendall(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n")
+        assert connection.recv(100).startswith(b"HTTP/1.1 100 ")
+        connection.sendall(b"{}")
+        assert connection.recv(1000).startswith(b"HTTP/1.1 403 ")
+
+
 def test_a_chunked_body_is_read(sandbox: Sandbox, account: Account) -> None:
     queue, _ = account.queue()
     form = urllib.parse.urlencode({"Action": "SendMessage", "QueueUrl": queue, "MessageBody": "in chunks"}).encode()

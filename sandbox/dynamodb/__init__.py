@@ -1,0 +1,1 @@
+"""DynamoDB in front of moto: values, expressions, tables."""
