@@ -9,6 +9,7 @@ import socket
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -19,13 +20,14 @@ from botocore.exceptions import ClientError, ConnectionClosedError, EndpointConn
 
 from provision import STEPS
 from provision.account.inventory import take_inventory
+from provision.account.smoke_tests import ask_while
 from provision.aws.answers import EXPECTED, AnswerLost, Call, NotAWS
 from provision.aws.calls import Calls, UnrecordedWrite, permit_none
 from provision.aws.clients import SERVICES, Target, client_config, connect
 from provision.aws.operations import READS, SMOKE_TEST_CALLS
 from provision.aws.reasons import TOO_MANY_REQUESTS
 from provision.aws.retries import THROTTLE_BUDGETS, TRIES
-from provision.aws.waiting import GaveUp, Waiting
+from provision.aws.waiting import StillRefused, Waiting
 from provision.cli import runner
 from provision.settings import Settings
 from provision.state.entries import ResourceResult
@@ -331,7 +333,7 @@ def test_a_throttle_that_does_not_end_is_given_up_after_its_budget(
     service, operation, refused = THROTTLED[case]
     server.respond = in_turn(refused)
     began = clock.now
-    with pytest.raises(GaveUp) as gave_up:
+    with pytest.raises(StillRefused) as gave_up:
         WRITE_CALLS[service][0](client(calls, service, server.url))
     budget = THROTTLE_BUDGETS.get(operation, TOO_MANY_REQUESTS.budget)
     assert budget - 6 <= clock.now - began <= budget
@@ -339,6 +341,18 @@ def test_a_throttle_that_does_not_end_is_given_up_after_its_budget(
     assert message in gave_up.value.what
     assert len(server.asked) == len(clock.slept) + 1
     assert "goes on where this run stopped" in " ".join(gave_up.value.advice)
+
+
+def test_a_call_that_stays_refused_within_a_wait_is_told_in_its_own_words(calls: Calls, server: Server) -> None:
+    server.respond = in_turn(refusal("apigateway", "NotFoundException", "Invalid Method identifier", 404))
+    gateway = client(calls, "apigateway", server.url)
+
+    def call() -> tuple[int, str]:
+        answer = gateway.test_invoke_method(restApiId="a", resourceId="r", httpMethod="POST")
+        return answer["status"], answer["body"]
+
+    with pytest.raises(StillRefused, match=r"just made, not yet visible everywhere\. .*Invalid Method identifier"):
+        ask_while(SimpleNamespace(waiting=calls.waiting), "it", call, too_early=lambda *last: False, means="A policy.")
 
 
 def test_deleting_an_api_waits_as_long_as_thirty_learners_need(calls: Calls, clock: Clock, server: Server) -> None:
@@ -362,7 +376,7 @@ def test_a_quota_that_is_used_up_is_not_waited_for(calls: Calls, clock: Clock, s
 
 def test_a_wait_longer_than_the_budget_is_not_begun(calls: Calls, clock: Clock, server: Server) -> None:
     server.respond = in_turn(refusal("lambda", "TooManyRequestsException", "no", 429, **{"Retry-After": "3600"}))
-    with pytest.raises(GaveUp):
+    with pytest.raises(StillRefused):
         client(calls, "lambda", server.url).get_function(FunctionName="f")
     assert clock.slept == []
 

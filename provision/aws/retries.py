@@ -14,7 +14,7 @@ from typing import Any
 from provision.aws.answers import Call, flaw_of
 from provision.aws.operations import DEAD_LETTER_CALLS, DELETING_VERBS, NEVER_SENT, NO_ANSWER, READS, SMOKE_TEST_CALLS
 from provision.aws.reasons import JUST_MADE, SERVICES_SAY, TOO_MANY_REQUESTS, Reason
-from provision.aws.waiting import GaveUp, Wait, Waiting
+from provision.aws.waiting import StillRefused, Wait, Waiting
 from provision.terminal import outcome
 
 # Fixed quotas per account, not raisable: one DeleteRestApi in 30 s, one CreateRestApi in 3 s, one CreateDeployment
@@ -92,11 +92,11 @@ class Retries:
         return self.wait_for(replace(TOO_MANY_REQUESTS, budget=budget), words, pause)
 
     def wait_for(self, reason: Reason, words: str, pause: float | None = None) -> int:
-        """Pause, after a refusal that passes by itself; 0, to have the call sent again. Raises GaveUp."""
+        """Pause, after a refusal that passes by itself; 0, to have the call sent again. Raises StillRefused."""
         pause = self.waiting().every if pause is None else pause
         elapsed = self.elapsed()
         if elapsed + pause > reason.budget:
-            raise GaveUp(
+            raise StillRefused(
                 f"Gave up after {elapsed:.0f} s: {reason.name}. AWS said: {words}",
                 means=reason.means,
                 advice=("Run the same command again in some minutes: it goes on where this run stopped.",),
