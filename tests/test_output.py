@@ -131,8 +131,8 @@ def test_a_test_that_fails_is_in_the_document(deployment: CommandLine, monkeypat
     monkeypatch.setattr(smoke_tests, "try_test_invoke", lambda *arguments: smoke_tests.expect(False, "200", 500))
     failed = document(deployment.provision("--yes", "--output", "json"), outcome.LEFT)
     assert failed["error"]["code"] == "test-failed"
-    assert [test["passed"] for test in failed["tests"]] == [True, False]
-    assert "expected 200, saw 500" in failed["tests"][-1]["saw"]
+    assert [test["passed"] for test in failed["tests"]] == [True, False, True, True, True]
+    assert "expected 200, saw 500" in failed["tests"][1]["saw"]
 
 
 def test_what_is_left_of_a_teardown_is_in_the_document(deployment: CommandLine) -> None:

@@ -21,7 +21,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from provision.account.smoke_tests import Item, created, in_short, item_of, parsed, post_until_served
+from provision.account.smoke_tests import ARRIVAL_SECONDS, Item, created, in_short, item_of, parsed, post_until_served
 from provision.aws.answers import AnswerLost
 from provision.aws.api_definition import resources_of
 from provision.aws.clients import Clients
@@ -36,8 +36,6 @@ NO_API_LOGS = "the stage writes no logs (erratum 9)"
 TEST_LOG = "TestInvokeMethod's log and latency"
 # SQS's clock and ours may differ by more than a hop takes.
 SKEW = "the clocks of this machine and of AWS differ by more than that"
-# Seconds for a message to become an item. With a cold start it takes two or three.
-ARRIVAL_SECONDS = 120.0
 # Seconds that an interrupted run waits for an item that is on its way, to delete it.
 ON_ITS_WAY_SECONDS = 10.0
 # What `--poison` sends.
