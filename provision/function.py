@@ -12,7 +12,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from provision.aws.clients import Clients
-from provision.aws.reasons import ROLE_NOT_YET_ASSUMABLE
+from provision.aws.reasons import ROLE_NOT_YET_ASSUMABLE, ROLE_NOT_YET_KNOWN_TO_KMS
 from provision.documents import policy_document, same_meaning
 from provision.package import code_sha256, fetched, source, zipped
 from provision.roles import find_role
@@ -58,6 +58,7 @@ def provision_function(aws: Clients, settings: Settings, state: State) -> None:
             aws.waiting.retry(
                 lambda: create_function(aws, settings, entry, role["arn"], package),
                 ROLE_NOT_YET_ASSUMABLE,
+                ROLE_NOT_YET_KNOWN_TO_KMS,
                 unless=lambda: role_does_not_trust_lambda(aws, settings),
             )
         else:
@@ -169,6 +170,7 @@ def update_configuration(
         aws.waiting.retry(
             lambda: send_configuration(aws, settings, role["arn"]),
             ROLE_NOT_YET_ASSUMABLE,
+            ROLE_NOT_YET_KNOWN_TO_KMS,
             unless=lambda: role_does_not_trust_lambda(aws, settings),
         )
         wait_until_updated(aws, settings.function)

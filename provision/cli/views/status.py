@@ -42,9 +42,8 @@ def show_status(screen: Screen, found: Sequence[ResourceOutcome], seen: Mapping[
 def show_tested(screen: Screen, at: str | None, failed: Sequence[SmokeTest]) -> None:
     """Whether the walkthrough's tests passed for what is there: data. `at`: when they last ran; None: not since."""
     when = f", {at[:10]} {at[11:16]} UTC" if at else ""
-    screen.tell(
-        f"Tests:        {f'{len(failed)} failed' if failed else 'passed' if at else 'not run since the last change'}{when}"
-    )
+    how = f"{len(failed)} failed" if failed else "passed" if at else "not run since the last change"
+    screen.tell(f"Tests:        {how}{when}")
     for test in failed:
         screen.prose("    failed     ", test.title, data=True)
         screen.prose(INDENT, test.saw, "dim", data=True)
