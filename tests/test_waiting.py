@@ -60,8 +60,8 @@ def error(code: str, message: str, operation: str = "Anything") -> ClientError:
 INVALID = "InvalidParameterValueException"
 KMS_SAYS = (
     "Lambda was unable to configure access to your environment variables because the KMS key is invalid for "
-    "CreateGrant. Please check your KMS key settings. KMS Exception: InvalidArnException KMS Message: ARN does not refer to a valid "
-    "principal"
+    "CreateGrant. Please check your KMS key settings. KMS Exception: InvalidArnException KMS Message: "
+    "ARN does not refer to a valid principal"
 )
 QUEUE_SAYS = (
     "Error occurred while ReceiveMessage. SQS Error Code: AWS.SimpleQueueService.NonExistentQueue. SQS Error Message: "

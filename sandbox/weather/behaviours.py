@@ -313,8 +313,8 @@ REFUSES = (
     # hashicorp/terraform-provider-aws#4633
     Refuses("lambda CreateFunction UpdateFunctionConfiguration", "role_known_to_kms", role_of_secrets,
             Words(400, INVALID, "Lambda was unable to configure access to your environment variables because the KMS "
-                  "key is invalid for CreateGrant. Please check your KMS key settings. KMS Exception: InvalidArnException "
-                  "KMS Message: ARN does not refer to a valid principal")),
+                  "key is invalid for CreateGrant. Please check your KMS key settings. KMS Exception: "
+                  "InvalidArnException KMS Message: ARN does not refer to a valid principal")),
     # remotion-dev/remotion#1186
     Refuses(f"{UPDATES} Invoke InvokeAsync InvokeWithResponseStream", "function_pending", function,
             Words(409, CONFLICT, f"{NOW} The function is currently in the following state: Pending")),
