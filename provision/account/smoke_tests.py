@@ -8,11 +8,8 @@ ends. So a call may be sent twice, and what a killed run left behind is deleted 
 
 from __future__ import annotations
 
-import http.client
 import json
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -24,7 +21,9 @@ from provision.aws.answers import AnswerLost
 from provision.aws.api_definition import LISTED_SECONDS, resources_of
 from provision.aws.clients import Clients
 from provision.aws.credentials import EXPIRED, REFUSED
+from provision.aws.operations import NO_ANSWER
 from provision.aws.waiting import GaveUp, StillRefused
+from provision.aws.web import send
 from provision.settings import Settings
 from provision.state.state import State
 from provision.terminal import outcome
@@ -237,7 +236,7 @@ def post_until_served(aws: Clients, url: str, item: Item, began: list[float] | N
     def call() -> tuple[int, str]:
         if began is not None:
             began.append(time.time())
-        status, text = post(url, item.event, without_proxy=aws.base_url is not None)
+        status, text = post(aws, url, item.event)
         item.may_come_twice |= status == 0 or status > 500  # it may have arrived, and is sent again
         return status, text
 
@@ -294,23 +293,13 @@ def in_short(text: str) -> str:
     return text if len(text) <= 400 else f"{text[:400]}..."
 
 
-def post(url: str, event: dict[str, Any], *, without_proxy: bool) -> tuple[int, str]:
+def post(aws: Clients, url: str, event: dict[str, Any]) -> tuple[int, str]:
     """Status and body of a POST, an HTTP error's too. Status 0: no answer, and why."""
-    request = urllib.request.Request(
-        url,
-        data=json.dumps(event).encode(),
-        headers={"Content-Type": "application/json"},
-        method="POST",
-    )
-    handlers = [urllib.request.ProxyHandler({})] if without_proxy else []
     try:
-        with urllib.request.build_opener(*handlers).open(request, timeout=30) as answer:
-            return answer.status, answer.read().decode("utf-8", "replace")
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, error.read().decode("utf-8", "replace")
-    except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
+        status, body = send(aws, "POST", url, json.dumps(event).encode())
+    except NO_ANSWER as error:
         return 0, str(error)
+    return status, body.decode("utf-8", "replace")
 
 
 def created(body: Any) -> bool:
