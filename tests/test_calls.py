@@ -29,6 +29,7 @@ from provision.aws.reasons import TOO_MANY_REQUESTS
 from provision.aws.retries import THROTTLE_BUDGETS, TRIES
 from provision.aws.waiting import StillRefused, Waiting
 from provision.cli import runner
+from provision.cli.errors import explain
 from provision.settings import Settings
 from provision.state.entries import ResourceResult
 from provision.terminal import outcome
@@ -353,6 +354,17 @@ def test_a_call_that_stays_refused_within_a_wait_is_told_in_its_own_words(calls:
 
     with pytest.raises(StillRefused, match=r"just made, not yet visible everywhere\. .*Invalid Method identifier"):
         ask_while(SimpleNamespace(waiting=calls.waiting), "it", call, too_early=lambda *last: False, means="A policy.")
+
+
+def test_a_policy_of_awss_own_that_is_not_there_is_not_waited_for(calls: Calls, clock: Clock, server: Server) -> None:
+    arn = "arn:aws:iam::aws:policy/service-role/AmazonAPIGatewayPushToCloudWatchLogs"
+    said = refusal("iam", "NoSuchEntity", f"Policy {arn} does not exist or is not attachable.", 404)
+    server.respond = in_turn(said)
+    with pytest.raises(ClientError) as refused:
+        client(calls, "iam", server.url).attach_role_policy(RoleName="r", PolicyArn=arn)
+    assert clock.slept == []
+    stop = explain(refused.value, step="2", profile=None)
+    assert stop is not None and "MOTO_IAM_LOAD_MANAGED_POLICIES=true" in stop.advice[0]
 
 
 def test_deleting_an_api_waits_as_long_as_thirty_learners_need(calls: Calls, clock: Clock, server: Server) -> None:

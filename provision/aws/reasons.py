@@ -73,6 +73,10 @@ JUST_MADE = Reason(
     "of the other services terraform-provider-aws waits the same way (internal/service/lambda/permission.go)",
 )
 
+# In the ARN of a policy of AWS's own. Every account has these from the first: nobody has just made one.
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_managed-vs-inline.html
+OF_AWS = ":iam::aws:policy/"
+
 IAM_BUSY = Reason(
     "IAM is busy with this already",
     "Somebody else is changing the same role or policy, or one of that name was deleted a moment ago.",

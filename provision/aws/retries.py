@@ -13,7 +13,7 @@ from typing import Any
 
 from provision.aws.answers import Call, flaw_of
 from provision.aws.operations import DEAD_LETTER_CALLS, DELETING_VERBS, NEVER_SENT, NO_ANSWER, READS, SMOKE_TEST_CALLS
-from provision.aws.reasons import JUST_MADE, SERVICES_SAY, TOO_MANY_REQUESTS, Reason
+from provision.aws.reasons import JUST_MADE, OF_AWS, SERVICES_SAY, TOO_MANY_REQUESTS, Reason
 from provision.aws.waiting import StillRefused, Wait, Waiting
 from provision.terminal import outcome
 
@@ -70,7 +70,9 @@ class Retries:
         if may_repeat and flaw:
             return self.try_again("no answer of AWS", flaw, attempts)
         passing = [reason for reason in reasons_of(service, operation.name, is_read) if reason.is_said_by(parsed)]
-        return self.wait_for(passing[0], words) if passing and http_response.status_code < 500 else None
+        if not passing or http_response.status_code >= 500 or (passing[0] is JUST_MADE and OF_AWS in words):
+            return None
+        return self.wait_for(passing[0], words)
 
     def try_again(self, reason: str, words: str, attempts: int) -> int | None:
         """After a failure of the connection or of AWS: 1, 2, 4, 8 s, within the budget."""
