@@ -356,21 +356,13 @@ def lines_with(aws: Clients, settings: Settings, mark: str, since: float) -> Ite
 
 
 def log_lines(aws: Clients, settings: Settings, since: float) -> Iterator[tuple[float, str]]:
-    """What the function logged since then, in its latest streams: each line with its time, in seconds since 1970."""
-    streams = aws.logs.describe_log_streams(
-        logGroupName=settings.log_group,
-        orderBy="LastEventTime",
-        descending=True,
-        limit=10,
-    )["logStreams"]
-    for stream in streams:
-        events = aws.logs.get_log_events(
-            logGroupName=settings.log_group,
-            logStreamName=stream["logStreamName"],
-            startTime=int((since - 60) * 1000),
-            startFromHead=False,
-        )["events"]
-        for event in events:
+    """What the function logged since then, in any stream: each line with its time, in seconds since 1970.
+
+    https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_FilterLogEvents.html
+    """
+    paginator = aws.logs.get_paginator("filter_log_events")
+    for page in paginator.paginate(logGroupName=settings.log_group, startTime=int((since - 60) * 1000)):
+        for event in page["events"]:
             yield event["timestamp"] / 1000, event["message"]
 
 

@@ -45,7 +45,7 @@ READS: dict[str, frozenset[str]] = {
             "GetStages",
         }
     ),
-    "logs": frozenset({"DescribeLogGroups", "DescribeLogStreams", "GetLogEvents", "ListTagsForResource"}),
+    "logs": frozenset({"DescribeLogGroups", "FilterLogEvents", "ListTagsForResource"}),
 }
 
 
