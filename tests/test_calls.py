@@ -20,7 +20,7 @@ from botocore.exceptions import ClientError, ConnectionClosedError, EndpointConn
 
 from provision import STEPS
 from provision.account.inventory import take_inventory
-from provision.account.smoke_tests import ask_while
+from provision.account.smoke_tests import SmokeTestFailed, ask_while
 from provision.aws.answers import EXPECTED, AnswerLost, Call, NotAWS
 from provision.aws.calls import Calls, UnrecordedWrite, permit_none
 from provision.aws.clients import SERVICES, Target, client_config, connect
@@ -356,6 +356,20 @@ def test_a_call_that_stays_refused_within_a_wait_is_told_in_its_own_words(calls:
         ask_while(SimpleNamespace(waiting=calls.waiting), "it", call, too_early=lambda *last: False, means="A policy.")
 
 
+TIMEOUT = '{"errorMessage": "2026-01-01T00:00:00Z 1b2c Task timed out after 10.00 seconds"}'
+
+
+def test_one_timeout_of_the_function_may_pass_and_the_second_is_told_as_one(calls: Calls) -> None:
+    def ask(*texts: str) -> tuple[int, str]:
+        answers = iter(texts)
+        aws: Any = SimpleNamespace(waiting=calls.waiting)
+        return ask_while(aws, "it", lambda: (200, next(answers)), too_early=lambda *last: False, means="A policy.")
+
+    assert ask(TIMEOUT, "done") == (200, "done")
+    with pytest.raises(SmokeTestFailed, match=r"did not end in its time, twice: .*Task timed out after 10\.00 seconds"):
+        ask(TIMEOUT, TIMEOUT, "done")
+
+
 def test_a_policy_of_awss_own_that_is_not_there_is_not_waited_for(calls: Calls, clock: Clock, server: Server) -> None:
     arn = "arn:aws:iam::aws:policy/service-role/AmazonAPIGatewayPushToCloudWatchLogs"
     said = refusal("iam", "NoSuchEntity", f"Policy {arn} does not exist or is not attachable.", 404)
@@ -425,7 +439,7 @@ def test_the_environment_does_not_make_botocore_send_again(
 def test_what_counts_as_a_read_is_one_by_its_name_and_verb(service: str) -> None:
     model = botocore.session.Session().get_service_model(service)
     for operation in READS[service]:
-        assert operation.startswith(("Get", "List", "Describe", "Scan"))
+        assert operation.startswith(("Get", "List", "Describe", "Scan", "Filter"))
         assert operation in model.operation_names
         if model.metadata["protocol"] == "rest-json":
             assert model.operation_model(operation).http["method"] == "GET"

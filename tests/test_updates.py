@@ -376,7 +376,7 @@ DRIFTS = [
         "visibility timeout changed",
         "queue",
         lambda aws: set_queue(aws, VisibilityTimeout="600"),
-        [("VisibilityTimeout", "600", "30")],
+        [("VisibilityTimeout", "600", "60")],
     ),
     Drift(
         "redrive removed",
@@ -414,7 +414,7 @@ DRIFTS = [
         lambda aws: set_function(aws, Runtime="python3.12"),
         [("Runtime", "python3.12", "python3.13")],
     ),
-    Drift("timeout changed", "function", lambda aws: set_function(aws, Timeout=29), [("Timeout", 29, 3)]),
+    Drift("timeout changed", "function", lambda aws: set_function(aws, Timeout=29), [("Timeout", 29, 10)]),
     Drift("memory changed", "function", lambda aws: set_function(aws, MemorySize=512), [("MemorySize", 512, 128)]),
     Drift(
         "environment changed",

@@ -31,6 +31,9 @@ from provision.terminal import outcome
 # Seconds for a message to become an item. With a cold start it takes two or three.
 ARRIVAL_SECONDS = 120.0
 
+SEE_STATUS = "python -m provision status, with the same options, says what is not as it should be;"
+UPDATE_IT = "python -m provision, with them, updates it."
+
 # Seconds in which a request that was sent twice may still create its item again.
 SECOND_ITEM_SECONDS = 20.0
 
@@ -252,6 +255,8 @@ def post_until_served(aws: Clients, url: str, item: Item, began: list[float] | N
     )
 
 
+# What Lambda answers in the function's place. The first start may take longer than later ones, so one may pass.
+TIMED_OUT = "Task timed out after"
 # API Gateway: too many requests, bad gateway, service unavailable, gateway timeout.
 BUSY = (429, 502, 503, 504)
 
@@ -266,11 +271,19 @@ def ask_while(
 ) -> tuple[int, str]:
     """Ask until the answer, status and body, is no longer `too_early`. Raises SmokeTestFailed with the last answer."""
     last = (0, "")
+    timeouts = 0
 
     def look() -> tuple[int, str] | None:
-        nonlocal last
+        nonlocal last, timeouts
         last = ask()
-        return None if too_early(*last) else last
+        timeouts += TIMED_OUT in last[1]
+        if timeouts > 1:
+            raise SmokeTestFailed(
+                f"The function did not end in its time, twice: {in_short(last[1])}",
+                means="Its first start may take longer than its timeout; the second should not.",
+                advice=(SEE_STATUS, UPDATE_IT, "The REPORT lines in its log group say how long it takes."),
+            )
+        return None if (timeouts and TIMED_OUT in last[1]) or too_early(*last) else last
 
     try:
         return aws.waiting.poll_until(what, look, budget=60, means=means)
@@ -278,10 +291,7 @@ def ask_while(
         raise SmokeTestFailed(
             f"{gave_up.what} It last answered {last[0]} {in_short(last[1])}",
             means=f"{means} This took longer, so something else is wrong.",
-            advice=(
-                "python -m provision status, with the same options, says what is not as it should be;",
-                "python -m provision, with them, updates it.",
-            ),
+            advice=(SEE_STATUS, UPDATE_IT),
         ) from gave_up
 
 
