@@ -20,7 +20,7 @@ from botocore.exceptions import ClientError, ConnectionClosedError, EndpointConn
 
 from provision import STEPS
 from provision.account.inventory import take_inventory
-from provision.account.smoke_tests import SmokeTestFailed, ask_while
+from provision.account.smoke_tests import SmokeTestFailed, ask_while, try_echo
 from provision.aws.answers import EXPECTED, AnswerLost, Call, NotAWS
 from provision.aws.calls import Calls, UnrecordedWrite, permit_none
 from provision.aws.clients import SERVICES, Target, client_config, connect
@@ -368,6 +368,18 @@ def test_one_timeout_of_the_function_may_pass_and_the_second_is_told_as_one(call
     assert ask(TIMEOUT, "done") == (200, "done")
     with pytest.raises(SmokeTestFailed, match=r"did not end in its time, twice: .*Task timed out after 10\.00 seconds"):
         ask(TIMEOUT, TIMEOUT, "done")
+
+
+def test_a_role_that_may_not_read_the_environment_is_named(calls: Calls, server: Server) -> None:
+    said = "Lambda was unable to decrypt the environment variables because KMS access was denied."
+    server.respond = in_turn(refusal("lambda", "KMSAccessDeniedException", said, 502))
+    aws: Any = SimpleNamespace(waiting=calls.waiting, lambda_=client(calls, "lambda", server.url))
+    with pytest.raises(
+        SmokeTestFailed, match=r"cannot read its environment variables\. .*KMS access was denied"
+    ) as failed:
+        try_echo(aws, Settings(), aws)
+    assert "python -m teardown --back-to 5" in failed.value.advice[0]
+    assert {wait.reason for wait in calls.waiting.waited} == {"POC-Lambda-1 to answer"}, "no error of AWS's own"
 
 
 def test_a_policy_of_awss_own_that_is_not_there_is_not_waited_for(calls: Calls, clock: Clock, server: Server) -> None:

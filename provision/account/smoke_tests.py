@@ -145,10 +145,13 @@ def try_echo(aws: Clients, settings: Settings, state: State) -> str:
     payload = {"somekey1": "somevalue1", "somekey2": "somevalue2"}
 
     def call() -> tuple[int, str]:
-        answer = aws.lambda_.invoke(
-            FunctionName=settings.function,
-            Payload=json.dumps({"operation": "echo", "payload": payload}),
-        )
+        try:
+            answer = aws.lambda_.invoke(
+                FunctionName=settings.function,
+                Payload=json.dumps({"operation": "echo", "payload": payload}),
+            )
+        except aws.lambda_.exceptions.KMSAccessDeniedException as error:
+            return 502, str(error)
         try:
             text = answer["Payload"].read().decode()
         except (BotoCoreError, UnicodeDecodeError) as error:
@@ -161,7 +164,7 @@ def try_echo(aws: Clients, settings: Settings, state: State) -> str:
         aws,
         f"{settings.function} to answer",
         call,
-        too_early=lambda status, text: status == 0,
+        too_early=lambda status, text: status in (0, 502),
         means="Its answer was cut short, or is not the function's.",
     )
     expect(status == 200 and parsed(text) == payload, "the payload back", parsed(text) or text)
@@ -255,6 +258,9 @@ def post_until_served(aws: Clients, url: str, item: Item, began: list[float] | N
     )
 
 
+# https://repost.aws/knowledge-center/lambda-kmsaccessdeniedexception-errors: give the function another role and this
+# one again, or make it anew. That sending the same role's ARN renews the grant is said nowhere.
+NO_GRANT = "KMSAccessDenied"
 # What Lambda answers in the function's place. The first start may take longer than later ones, so one may pass.
 TIMED_OUT = "Task timed out after"
 # API Gateway: too many requests, bad gateway, service unavailable, gateway timeout.
@@ -288,6 +294,16 @@ def ask_while(
     try:
         return aws.waiting.poll_until(what, look, budget=60, means=means)
     except GaveUp as gave_up:
+        if NO_GRANT in last[1]:
+            raise SmokeTestFailed(
+                f"The function cannot read its environment variables. {last[1]}",
+                means="KMS permits that to the role that the function was made with. If this role was deleted and made "
+                "again under the same name, it is another one.",
+                advice=(
+                    "Make the function anew: python -m teardown --back-to 5, then python -m provision, with the same "
+                    "options.",
+                ),
+            ) from gave_up
         raise SmokeTestFailed(
             f"{gave_up.what} It last answered {last[0]} {in_short(last[1])}",
             means=f"{means} This took longer, so something else is wrong.",
