@@ -21,7 +21,7 @@ from botocore.exceptions import ClientError, ConnectionClosedError, EndpointConn
 from provision import STEPS
 from provision.account.inventory import take_inventory
 from provision.account.smoke_tests import SmokeTestFailed, ask_while, try_echo
-from provision.aws.answers import EXPECTED, AnswerLost, Call, NotAWS
+from provision.aws.answers import EXPECTED, AnswerLost, Call, NotAWS, flaw_of
 from provision.aws.calls import Calls, UnrecordedWrite, permit_none
 from provision.aws.clients import SERVICES, Target, client_config, connect
 from provision.aws.operations import READS, SMOKE_TEST_CALLS
@@ -391,6 +391,16 @@ def test_a_policy_of_awss_own_that_is_not_there_is_not_waited_for(calls: Calls, 
     assert clock.slept == []
     stop = explain(refused.value, step="2", profile=None)
     assert stop is not None and "MOTO_IAM_LOAD_MANAGED_POLICIES=true" in stop.advice[0]
+
+
+def test_an_answer_is_judged_by_the_protocol_that_botocore_picked() -> None:
+    """A service may have several; the first in the list of its model need not be the one that is spoken."""
+    service = SimpleNamespace(resolved_protocol="json", metadata={"protocol": "query"})
+    model = SimpleNamespace(service_model=service, output_shape=None, has_streaming_output=False)
+    http = SimpleNamespace(content=b"{}", headers={})
+    assert flaw_of(model, http, is_read=False) is None
+    service.resolved_protocol = "query"
+    assert flaw_of(model, http, is_read=False) == "the answer has no request id"
 
 
 def test_deleting_an_api_waits_as_long_as_thirty_learners_need(calls: Calls, clock: Clock, server: Server) -> None:
