@@ -89,7 +89,7 @@ def test_what_was_changed_has_drifted_and_what_is_gone_is_missing(deployment: Co
     assert found[f"queue {settings.queue}"] == "drifted"
     assert found[f"table {settings.table}"] == "missing"
     assert list(found.values()).count("healthy") == 14
-    assert "VisibilityTimeout: found 77, wanted 30" in seen.told
+    assert "VisibilityTimeout: found 77, wanted 60" in seen.told
     assert "14 healthy, 1 missing, 1 drifted." in seen.told
     assert (
         f"To update what is not as it should be python -m provision {' '.join(deployment.where)}"
