@@ -10,7 +10,7 @@ import secrets
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -663,6 +663,23 @@ def test_a_log_group_of_another_function_never_counts_as_come_back(deployment: A
     finally:
         state.close()
     assert theirs in deployment.aws.inventory()["log groups"]
+
+
+def test_on_aws_a_deleted_queue_is_looked_for_as_long_as_it_may_come_back(deployment: AtEndpoint) -> None:
+    build_only(deployment, "policies", "roles", "queue")
+    clock = Clock()
+    deployment.waiting = Waiting(clock=clock, sleep=clock.sleep)
+    aws = deployment.connect()
+    state = deployment.open(aws)
+    try:
+        backwards.take_down(aws, state, tell=lambda word, resource, remark: None)
+        began = clock.now
+        assert backwards.prove(aws, state) == [] and clock.now - began < 45, "an emulator answers from one place"
+        began = clock.now
+        assert backwards.prove(replace(aws, endpoint=None), state) == []
+        assert clock.now - began >= 45
+    finally:
+        state.close()
 
 
 def test_what_cannot_be_read_back_is_not_proved_and_stays_in_the_state_file(deployment: AtEndpoint) -> None:
