@@ -33,7 +33,7 @@ def dynamodb() -> Any:
     return boto3.resource("dynamodb")
 
 
-# The resource takes long to make.  Lambda allows 10 seconds for this import, but only 3 for an invocation.
+# The resource takes long to make.  Lambda allows 10 seconds for this import, beside those for the invocation.
 # https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html
 if "AWS_LAMBDA_FUNCTION_NAME" in os.environ:  # elsewhere, importing this file must not need a Region
     dynamodb()

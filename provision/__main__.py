@@ -60,7 +60,7 @@ def parser() -> Parser:
         "--try",
         dest="smoke_tests",
         action=argparse.BooleanOptionalAction,
-        help="run the walkthrough's tests (default: after a change)",
+        help="run the walkthrough's tests (default: until they passed for what is there)",
     )
     parser.add_argument(
         "--adopt",

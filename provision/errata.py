@@ -257,4 +257,13 @@ ERRATA: tuple[Erratum, ...] = (
         "The account is known to STS.",
         "Account, partition and Region come from GetCallerIdentity and the connection.",
     ),
+    Erratum(
+        28,
+        "function",
+        "The function keeps the default settings of 3 seconds and 128 MB.",
+        "With 128 MB it has a fourteenth of a processor: boto3's import takes 3 to 4 seconds. After one timeout the "
+        "next start counts as part of the invocation, so the function may never come to its work.",
+        "10 seconds, and a visibility timeout of the queue of 60, six times as much.",
+        "3 seconds, and a visibility timeout of 30.",
+    ),
 )

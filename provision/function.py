@@ -12,9 +12,10 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from provision.aws.clients import Clients
-from provision.aws.reasons import ROLE_NOT_YET_ASSUMABLE
+from provision.aws.reasons import ROLE_NOT_YET_ASSUMABLE, ROLE_NOT_YET_KNOWN_TO_KMS
+from provision.aws.web import fetch_code
 from provision.documents import policy_document, same_meaning
-from provision.package import code_sha256, fetched, source, zipped
+from provision.package import code_sha256, source, zipped
 from provision.roles import find_role
 from provision.settings import Settings
 from provision.state.entries import Entry
@@ -58,6 +59,7 @@ def provision_function(aws: Clients, settings: Settings, state: State) -> None:
             aws.waiting.retry(
                 lambda: create_function(aws, settings, entry, role["arn"], package),
                 ROLE_NOT_YET_ASSUMABLE,
+                ROLE_NOT_YET_KNOWN_TO_KMS,
                 unless=lambda: role_does_not_trust_lambda(aws, settings),
             )
         else:
@@ -169,6 +171,7 @@ def update_configuration(
         aws.waiting.retry(
             lambda: send_configuration(aws, settings, role["arn"]),
             ROLE_NOT_YET_ASSUMABLE,
+            ROLE_NOT_YET_KNOWN_TO_KMS,
             unless=lambda: role_does_not_trust_lambda(aws, settings),
         )
         wait_until_updated(aws, settings.function)
@@ -262,4 +265,4 @@ def keep_code(aws: Clients, state: State, entry: Entry, function: dict[str, Any]
     if "CodeSha256" in entry.resource.before:
         return  # it was replaced already
     code = aws.lambda_.get_function(FunctionName=function["FunctionName"])["Code"]
-    state.keep_code(fetched(function["FunctionName"], code.get("Location", ""), function["CodeSha256"]))
+    state.keep_code(fetch_code(aws, function["FunctionName"], code.get("Location", ""), function["CodeSha256"]))

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import http.client
 import io
-import urllib.request
 import zipfile
 from pathlib import Path
 
 from provision import BESIDE
 from provision.settings import Settings
-from provision.terminal import outcome
 
 MODULE_IN_ZIP = "lambda_function.py"
 
@@ -44,26 +41,3 @@ def code_sha256(package: bytes) -> str:
     https://docs.aws.amazon.com/lambda/latest/api/API_FunctionConfiguration.html
     """
     return base64.b64encode(hashlib.sha256(package).digest()).decode()
-
-
-def fetched(name: str, location: str, wanted_sha256: str) -> bytes:
-    """The function's zip, from the address in GetFunction's answer. That address is a secret. Raises UserError.
-
-    https://docs.aws.amazon.com/lambda/latest/api/API_FunctionCodeLocation.html
-    """
-    try:
-        with urllib.request.urlopen(location, timeout=60) as answer:
-            package: bytes = answer.read()
-        how = None if code_sha256(package) == wanted_sha256 else "what came has another hash than the function's code"
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        how = str(getattr(error, "reason", "")) or type(error).__name__
-    if how is not None:
-        raise outcome.UserError(
-            f"The code of the function {name} could not be fetched: {how}.",
-            means="It was to be replaced, and could not be put back later. The function was not changed.",
-            advice=(
-                "Run the same command again;",
-                "or build beside it, under names of your own: add --learner NAME",
-            ),
-        )
-    return package

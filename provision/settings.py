@@ -124,11 +124,13 @@ class Settings:
     # https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
     max_receive_count: ClassVar[int] = 5
 
-    # Seconds; SQS's default, and ten times the function's timeout (AWS advises six times or more).
-    visibility_timeout: ClassVar[int] = 30
-
     # Seconds; fourteen days, the most SQS keeps. A moved message keeps its age, so this is longer than the queue's.
     dead_letter_retention: ClassVar[int] = 14 * 24 * 3600
+
+    @property
+    def visibility_timeout(self) -> int:
+        """Seconds; AWS advises six times the function's timeout or more. SQS's default is 30."""
+        return 30 if self.as_written else 60
 
     @property
     def table(self) -> str:
@@ -149,9 +151,13 @@ class Settings:
     # Function and trigger.
 
     handler: ClassVar[str] = "lambda_function.lambda_handler"
-    timeout: ClassVar[int] = 3  # seconds; the console's default, and less than the queue's visibility timeout
     memory_size: ClassVar[int] = 128  # MB; the console's default
     batch_size: ClassVar[int] = 10  # messages per invocation; the console's default
+
+    @property
+    def timeout(self) -> int:
+        """Seconds; the console's default is 3 (erratum 28)."""
+        return 3 if self.as_written else 10
 
     @property
     def function(self) -> str:

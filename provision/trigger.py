@@ -11,7 +11,11 @@ from collections.abc import Callable
 from typing import Any
 
 from provision.aws.clients import Clients
-from provision.aws.reasons import ROLE_NOT_YET_PERMITTED, VISIBILITY_TIMEOUT_NOT_YET_SEEN
+from provision.aws.reasons import (
+    QUEUE_NOT_YET_KNOWN_TO_LAMBDA,
+    ROLE_NOT_YET_PERMITTED,
+    VISIBILITY_TIMEOUT_NOT_YET_SEEN,
+)
 from provision.documents import policy_document, same_meaning
 from provision.function import find_function, role_does_not_trust_lambda
 from provision.message_queue import find_queue
@@ -165,20 +169,23 @@ def wait_until_gone(aws: Clients, queue_arn: str, function_name: str, uuid: str 
 
 
 def once_permitted(aws: Clients, settings: Settings, state: State, call: Callable[[], None]) -> None:
-    """Call Lambda until it sees the role's new permissions and the queue's new visibility timeout."""
+    """Call Lambda until it sees the role's new permissions, the queue, and its new visibility timeout."""
     aws.waiting.retry(
         call,
         ROLE_NOT_YET_PERMITTED,
         VISIBILITY_TIMEOUT_NOT_YET_SEEN,
+        QUEUE_NOT_YET_KNOWN_TO_LAMBDA,
         unless=lambda: why_waiting_cannot_help(aws, settings, state),
     )
 
 
 def why_waiting_cannot_help(aws: Clients, settings: Settings, state: State) -> str | None:
-    """What is really wrong: with the timeouts, the role, or its policy. None when Lambda only has to see them."""
+    """What is really wrong: with queue, timeouts, role, or its policy. None when Lambda only has to see them."""
     queue = find_queue(aws.sqs, settings.queue)
     function = find_function(aws.lambda_, settings.function)
-    if queue is not None and function is not None and int(queue["VisibilityTimeout"]) < function["Timeout"]:
+    if queue is None:
+        return f"The queue {settings.queue} does not exist."
+    if function is not None and int(queue["VisibilityTimeout"]) < function["Timeout"]:
         return (
             f"The queue hides a message for {queue['VisibilityTimeout']} s (visibility timeout), and the function "
             f"may work on it for {function['Timeout']} s: somebody else would get it meanwhile."

@@ -17,7 +17,7 @@ from provision.cli.errors import explain
 from provision.cli.runner import TRIES, settle
 from provision.state.entries import TAG, Resource
 from provision.state.file import StateRefused
-from provision.state.resources import PLACES, immutable_id
+from provision.state.resources import PLACES, TYPES, immutable_id
 from provision.state.state import State
 from provision.terminal import outcome
 from teardown.verbs import VERBS
@@ -358,6 +358,25 @@ def remark_on(aws: Clients, state: State, resource: Resource) -> str:
     return verbs.contents(aws, found)
 
 
+def comes_back(aws: Clients, resource: Resource) -> float:
+    """Seconds for which it must stay gone. An emulator has one place to answer from."""
+    return TYPES[resource.kind].comes_back if aws.endpoint is None else 0.0
+
+
+def pause_before_the_next_look(aws: Clients, unproved: list[Resource], late: list[Resource], waited: float) -> None:
+    """A second; three where nothing is seen any more, and only what may come back is still looked for."""
+    names = ", ".join(entry.name for entry in late or unproved)
+    most = max(comes_back(aws, entry) for entry in unproved)
+    if late:
+        aws.waiting.tell(
+            Wait(f"{names} to be gone", "It was deleted and is still seen.", "", waited, GONE_WITHIN_SECONDS)
+        )
+    elif most and waited >= GONE_READS:
+        aws.waiting.pause(Wait(f"{names} to stay gone", "AWS may show it once more.", "", waited, most), 3.0)
+        return
+    aws.waiting.sleep(1.0)
+
+
 def prove(aws: Clients, state: State) -> list[Left]:
     """Look several times for everything that was deleted. What is still there?
 
@@ -381,7 +400,7 @@ def prove(aws: Clients, state: State) -> list[Left]:
                     del unproved[key]
                     continue
             misses[key] = 0 if there else misses[key] + 1
-            if misses[key] == GONE_READS:
+            if misses[key] >= GONE_READS and aws.waiting.clock() - began >= comes_back(aws, resource):
                 del unproved[key]
         waited = aws.waiting.clock() - began
         late = [resource for key, resource in unproved.items() if not misses[key]]
@@ -400,13 +419,8 @@ def prove(aws: Clients, state: State) -> list[Left]:
         if late and waited > GONE_WITHIN_SECONDS:
             left.update((entry.key, Left(entry, "it is still there although it was deleted")) for entry in late)
             break
-        if late:
-            names = ", ".join(entry.name for entry in late)
-            aws.waiting.tell(
-                Wait(f"{names} to be gone", "It was deleted and is still seen.", "", waited, GONE_WITHIN_SECONDS)
-            )
         if unproved:
-            aws.waiting.sleep(1.0)
+            pause_before_the_next_look(aws, list(unproved.values()), late, waited)
     for entry in left.values():
         entry.resource.status = "deleting"
     return list(left.values())

@@ -299,7 +299,7 @@ def test_a_build_by_hand_is_taken_over_updated_and_put_back_byte_for_byte(deploy
     assert ours["queues"][deployment.settings.queue]["tags"] == {**THEIRS, **tag}
     assert ours["functions"][deployment.settings.function]["tags"] == {**THEIRS, **tag}
     assert ours["tables"][deployment.settings.table]["billing"] == "PAY_PER_REQUEST"
-    assert ours["queues"][deployment.settings.queue]["visibility"] == "30"
+    assert ours["queues"][deployment.settings.queue]["visibility"] == "60"
     assert len(deployment.smoke_tests()) == 5, "it works as one that the suite made"
 
     recorded = deployment.path.read_bytes()

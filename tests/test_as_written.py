@@ -241,7 +241,8 @@ def test_what_is_the_same_in_both_is_the_same(story: Story) -> None:
     joined = [[one[:4] for one in each.inventory["triggers"]] for each in (story.as_written.picture, story.fresh)]
     assert joined[0] == joined[1]
     written, fresh = (one.inventory["queues"]["POC-Queue"] for one in (story.as_written.picture, story.fresh))
-    assert {**written, "redrive": None} == {**fresh, "redrive": None}
+    corrected = {"redrive": None, "visibility": None}
+    assert {**written, **corrected} == {**fresh, **corrected}
 
 
 @pytest.mark.parametrize("which", ["as_written", "corrected"])
@@ -259,9 +260,11 @@ CORRECTIONS: dict[tuple[str, str], set[int]] = {
     ("read-policy", "document"): {6},
     ("dead-letter-queue", "created"): {12},
     ("queue", "RedrivePolicy"): {12},
+    ("queue", "VisibilityTimeout"): {28},
     ("log-group", "retentionInDays"): {23},
     ("function", "CodeSha256"): {6, 11, 21},
     ("function", "Runtime"): {13},
+    ("function", "Timeout"): {28},
     ("function", "Environment"): {6},
     ("trigger", "FunctionResponseTypes"): {11},
     ("api", "resource /dynamodbmanager/queue"): {10},

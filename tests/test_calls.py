@@ -9,6 +9,7 @@ import socket
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -19,14 +20,16 @@ from botocore.exceptions import ClientError, ConnectionClosedError, EndpointConn
 
 from provision import STEPS
 from provision.account.inventory import take_inventory
-from provision.aws.answers import EXPECTED, AnswerLost, Call, NotAWS
+from provision.account.smoke_tests import SmokeTestFailed, ask_while, try_echo
+from provision.aws.answers import EXPECTED, AnswerLost, Call, NotAWS, flaw_of
 from provision.aws.calls import Calls, UnrecordedWrite, permit_none
 from provision.aws.clients import SERVICES, Target, client_config, connect
 from provision.aws.operations import READS, SMOKE_TEST_CALLS
 from provision.aws.reasons import TOO_MANY_REQUESTS
 from provision.aws.retries import THROTTLE_BUDGETS, TRIES
-from provision.aws.waiting import GaveUp, Waiting
+from provision.aws.waiting import StillRefused, Waiting
 from provision.cli import runner
+from provision.cli.errors import explain
 from provision.settings import Settings
 from provision.state.entries import ResourceResult
 from provision.terminal import outcome
@@ -338,7 +341,7 @@ def test_a_throttle_that_does_not_end_is_given_up_after_its_budget(
     service, operation, refused = THROTTLED[case]
     server.respond = in_turn(refused)
     began = clock.now
-    with pytest.raises(GaveUp) as gave_up:
+    with pytest.raises(StillRefused) as gave_up:
         WRITE_CALLS[service][0](client(calls, service, server.url))
     budget = THROTTLE_BUDGETS.get(operation, TOO_MANY_REQUESTS.budget)
     assert budget - 6 <= clock.now - began <= budget
@@ -346,6 +349,65 @@ def test_a_throttle_that_does_not_end_is_given_up_after_its_budget(
     assert message in gave_up.value.what
     assert len(server.asked) == len(clock.slept) + 1
     assert "goes on where this run stopped" in " ".join(gave_up.value.advice)
+
+
+def test_a_call_that_stays_refused_within_a_wait_is_told_in_its_own_words(calls: Calls, server: Server) -> None:
+    server.respond = in_turn(refusal("apigateway", "NotFoundException", "Invalid Method identifier", 404))
+    gateway = client(calls, "apigateway", server.url)
+
+    def call() -> tuple[int, str]:
+        answer = gateway.test_invoke_method(restApiId="a", resourceId="r", httpMethod="POST")
+        return answer["status"], answer["body"]
+
+    with pytest.raises(StillRefused, match=r"just made, not yet visible everywhere\. .*Invalid Method identifier"):
+        ask_while(SimpleNamespace(waiting=calls.waiting), "it", call, too_early=lambda *last: False, means="A policy.")
+
+
+TIMEOUT = '{"errorMessage": "2026-01-01T00:00:00Z 1b2c Task timed out after 10.00 seconds"}'
+
+
+def test_one_timeout_of_the_function_may_pass_and_the_second_is_told_as_one(calls: Calls) -> None:
+    def ask(*texts: str) -> tuple[int, str]:
+        answers = iter(texts)
+        aws: Any = SimpleNamespace(waiting=calls.waiting)
+        return ask_while(aws, "it", lambda: (200, next(answers)), too_early=lambda *last: False, means="A policy.")
+
+    assert ask(TIMEOUT, "done") == (200, "done")
+    with pytest.raises(SmokeTestFailed, match=r"did not end in its time, twice: .*Task timed out after 10\.00 seconds"):
+        ask(TIMEOUT, TIMEOUT, "done")
+
+
+def test_a_role_that_may_not_read_the_environment_is_named(calls: Calls, server: Server) -> None:
+    said = "Lambda was unable to decrypt the environment variables because KMS access was denied."
+    server.respond = in_turn(refusal("lambda", "KMSAccessDeniedException", said, 502))
+    aws: Any = SimpleNamespace(waiting=calls.waiting, lambda_=client(calls, "lambda", server.url))
+    with pytest.raises(
+        SmokeTestFailed, match=r"cannot read its environment variables\. .*KMS access was denied"
+    ) as failed:
+        try_echo(aws, Settings(), aws)
+    assert "python -m teardown --back-to 5" in failed.value.advice[0]
+    assert {wait.reason for wait in calls.waiting.waited} == {"POC-Lambda-1 to answer"}, "no error of AWS's own"
+
+
+def test_a_policy_of_awss_own_that_is_not_there_is_not_waited_for(calls: Calls, clock: Clock, server: Server) -> None:
+    arn = "arn:aws:iam::aws:policy/service-role/AmazonAPIGatewayPushToCloudWatchLogs"
+    said = refusal("iam", "NoSuchEntity", f"Policy {arn} does not exist or is not attachable.", 404)
+    server.respond = in_turn(said)
+    with pytest.raises(ClientError) as refused:
+        client(calls, "iam", server.url).attach_role_policy(RoleName="r", PolicyArn=arn)
+    assert clock.slept == []
+    stop = explain(refused.value, step="2", profile=None)
+    assert stop is not None and "MOTO_IAM_LOAD_MANAGED_POLICIES=true" in stop.advice[0]
+
+
+def test_an_answer_is_judged_by_the_protocol_that_botocore_picked() -> None:
+    """A service may have several; the first in the list of its model need not be the one that is spoken."""
+    service = SimpleNamespace(resolved_protocol="json", metadata={"protocol": "query"})
+    model = SimpleNamespace(service_model=service, output_shape=None, has_streaming_output=False)
+    http = SimpleNamespace(content=b"{}", headers={})
+    assert flaw_of(model, http, is_read=False) is None
+    service.resolved_protocol = "query"
+    assert flaw_of(model, http, is_read=False) == "the answer has no request id"
 
 
 def test_deleting_an_api_waits_as_long_as_thirty_learners_need(calls: Calls, clock: Clock, server: Server) -> None:
@@ -369,7 +431,7 @@ def test_a_quota_that_is_used_up_is_not_waited_for(calls: Calls, clock: Clock, s
 
 def test_a_wait_longer_than_the_budget_is_not_begun(calls: Calls, clock: Clock, server: Server) -> None:
     server.respond = in_turn(refusal("lambda", "TooManyRequestsException", "no", 429, **{"Retry-After": "3600"}))
-    with pytest.raises(GaveUp):
+    with pytest.raises(StillRefused):
         client(calls, "lambda", server.url).get_function(FunctionName="f")
     assert clock.slept == []
 
@@ -406,7 +468,7 @@ def test_the_environment_does_not_make_botocore_send_again(
 def test_what_counts_as_a_read_is_one_by_its_name_and_verb(service: str) -> None:
     model = botocore.session.Session().get_service_model(service)
     for operation in READS[service]:
-        assert operation.startswith(("Get", "List", "Describe", "Scan"))
+        assert operation.startswith(("Get", "List", "Describe", "Scan", "Filter"))
         assert operation in model.operation_names
         if model.metadata["protocol"] == "rest-json":
             assert model.operation_model(operation).http["method"] == "GET"

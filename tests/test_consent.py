@@ -54,6 +54,14 @@ def test_it_is_asked_once_with_what_is_planned_and_not_where_nothing_would_chang
     assert len(asked) == 1 and "Planned: 1 to create, 1 later" in part.said
 
 
+def test_tests_that_never_passed_are_asked_for_too_and_then_no_more(deployment: CommandLine, asked: list[str]) -> None:
+    deployment.provision("--yes", "--no-try")
+    tested = deployment.provision()
+    assert tested.code == outcome.DONE and len(asked) == 1 and "Planned: the tests of what is there." in tested.said
+    assert len(tested.result.tests) == 5 and deployment.provision().writes == []
+    assert len(asked) == 1
+
+
 def test_beforehand_it_is_answered_without_a_plan(deployment: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     def plan(*arguments: object) -> None:
         raise AssertionError("nobody is asked, so nothing is planned")

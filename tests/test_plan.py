@@ -138,7 +138,7 @@ def test_it_writes_nothing_and_its_exit_code_says_whether_there_is_anything_to_d
     spoil(deployment.aws, deployment.settings)
     found = deployment.provision("--dry-run", "--detailed-exitcode")
     assert found.code == outcome.CHANGES
-    assert "VisibilityTimeout: found 77, wanted 30" in found.told
+    assert "VisibilityTimeout: found 77, wanted 60" in found.told
     assert "aws sqs set-queue-attributes" in found.told
     assert f"tag {TAG}: found nothing" in found.told
     assert "2 to update. Nothing was changed." in found.told

@@ -88,13 +88,29 @@ def test_a_log_that_may_not_be_read_is_not_visible_and_says_so(
     deployment: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deployment.provision("--yes", "--no-try")
-    deployment.on_connect = lambda aws: refuse(aws, "logs", "DescribeLogStreams")
+    deployment.on_connect = lambda aws: refuse(aws, "logs", "FilterLogEvents")
     ended = follow(deployment)
     assert ended.code == outcome.DONE
     dark = [hop for hop in hops(deployment) if hop.after is None and hop.place in ("function", "queue", "trigger")]
     assert len(dark) == 4
     assert all("not visible here" in hop.saw and hop.took is None for hop in dark)
-    assert items_and_messages(deployment) == (0, 0)
+    eventually(lambda: items_and_messages(deployment) == (0, 0))  # without the log nothing waits for the function
+
+
+def test_the_mark_is_found_in_whichever_stream_it_is(deployment: CommandLine) -> None:
+    aws, group = deployment.connect(), deployment.settings.log_group
+    now = time.time()
+    deployment.aws.logs.create_log_group(logGroupName=group)
+    for number in range(12):
+        name, at = f"stream-{number}", int(now * 1000) + number
+        said = f"[INFO]\t2026-01-01T00:00:00Z\tid-{number}\t{'trace-it' if number == 0 else 'another'} came directly\n"
+        deployment.aws.logs.create_log_stream(logGroupName=group, logStreamName=name)
+        deployment.aws.logs.put_log_events(
+            logGroupName=group, logStreamName=name, logEvents=[{"timestamp": at, "message": said}]
+        )
+    found = list(request_trace.lines_with(aws, deployment.settings, "trace-it", now))
+    assert [line.request_id for line in found] == ["id-0"], "the eleven other streams have later lines"
+    assert [call.operation for call in aws.calls.history] == ["GetCallerIdentity", "FilterLogEvents"]
 
 
 def test_as_written_has_one_route_and_a_handler_that_logs_nothing(deployment: CommandLine) -> None:

@@ -161,7 +161,7 @@ def test_a_runtime_that_botocore_does_not_list_gets_a_warning_too() -> None:
 
 
 def test_every_contradiction_of_the_walkthrough_has_a_decision() -> None:
-    assert [erratum.number for erratum in ERRATA] == list(range(1, 28))
+    assert [erratum.number for erratum in ERRATA] == list(range(1, 29))
     steps = {step.name for step in STEPS}
     for erratum in ERRATA:
         assert erratum.step in steps or erratum.step is None
@@ -192,6 +192,8 @@ def test_as_written_differs_from_the_default_where_an_erratum_says_so() -> None:
         "log_retention",  # 23
         "function_response_types",  # 11
         "has_queue_route",  # 10
+        "timeout",  # 28
+        "visibility_timeout",  # 28
     }
 
 

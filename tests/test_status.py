@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import secrets
 import xml.etree.ElementTree as ElementTree
@@ -14,6 +15,7 @@ import pytest
 
 import provision.__main__
 import provision.cli.build
+from provision.account import smoke_tests
 from provision.account.cost import idle_sentence, prices, use_sentence
 from provision.cli.views.status import show_still_running
 from provision.lesson.diagram import form_of
@@ -22,7 +24,7 @@ from provision.settings import Settings
 from provision.terminal import outcome
 from provision.terminal.shell import interpreter
 from sandbox import Sandbox
-from tests.rig.command_line import CommandLine, Ended, run
+from tests.rig.command_line import CommandLine, Ended, refuse, run
 from tests.rig.programs import DEAD, Folder
 from tests.rig.screens import memory_screen
 
@@ -87,12 +89,44 @@ def test_what_was_changed_has_drifted_and_what_is_gone_is_missing(deployment: Co
     assert found[f"queue {settings.queue}"] == "drifted"
     assert found[f"table {settings.table}"] == "missing"
     assert list(found.values()).count("healthy") == 14
-    assert "VisibilityTimeout: found 77, wanted 30" in seen.told
+    assert "VisibilityTimeout: found 77, wanted 60" in seen.told
     assert "14 healthy, 1 missing, 1 drifted." in seen.told
     assert (
         f"To update what is not as it should be python -m provision {' '.join(deployment.where)}"
         in seen.flat.replace(interpreter(), "python")
     )
+
+
+def test_a_failed_test_is_remembered_until_it_passed(deployment: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(smoke_tests, "try_test_invoke", lambda *arguments: smoke_tests.expect(False, "200", 500))
+        assert deployment.provision("--yes").code == outcome.LEFT
+        again = deployment.provision("--yes")
+        assert again.code == outcome.LEFT and "expected 200, saw 500" in again.said
+    failed = status(deployment)
+    assert failed.code == outcome.LEFT and "16 healthy." in failed.told
+    assert re.search(r"Tests:        1 failed, \d{4}-\d\d-\d\d \d\d:\d\d UTC", failed.told)
+    assert "expected 200, saw 500" in failed.told and failed.result.tested == deployment.state["tests"]["at"]
+    passed = deployment.provision("--yes")
+    assert passed.code == outcome.DONE and "Nothing to do" in passed.said and "not tested" not in passed.said
+    assert status(deployment).code == outcome.DONE and "Tests:        passed, " in status(deployment).told
+    quiet = deployment.provision("--yes")
+    assert quiet.code == outcome.DONE and quiet.writes == [], "what passed for this state is not tested again"
+
+
+def test_what_is_changed_is_no_longer_tested_even_where_the_run_is_ended_before(deployment: CommandLine) -> None:
+    deployment.provision("--yes", "--no-try")
+    state = deployment.state
+    deployment.path.write_text(json.dumps({**state, "tests": {"at": "2026-01-01T00:00:00+00:00", "failed": {}}}))
+    deployment.rewrite(lambda entries: None)
+    deployment.aws.lambda_.update_function_configuration(FunctionName=deployment.settings.function, Timeout=9)
+    deployment.on_connect = lambda aws: refuse(aws, "lambda_", "UpdateFunctionConfiguration")
+    assert deployment.provision("--yes").code == outcome.SERVICE
+    assert "tests" not in deployment.state
+    deployment.on_connect = lambda aws: None
+    part = deployment.provision("--yes", "--to", "7")
+    assert part.code == outcome.DONE and "It is not tested since it was changed." in part.flat
+    assert "Tests:        not run since the last change" in status(deployment).told
 
 
 def test_it_looks_while_another_program_works(deployment: CommandLine) -> None:

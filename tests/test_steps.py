@@ -231,7 +231,7 @@ def test_step_4_makes_a_standard_queue_with_the_consoles_defaults(built: Deploym
     attributes = queue_attributes(built, "POC-Queue")
     assert attributes["QueueArn"] == arn("sqs", "POC-Queue")
     assert attributes.get("FifoQueue") is None
-    assert attributes["VisibilityTimeout"] == "30"
+    assert attributes["VisibilityTimeout"] == "60"
     assert attributes["DelaySeconds"] == "0"
     assert attributes["MessageRetentionPeriod"] == "345600"
     assert attributes["ReceiveMessageWaitTimeSeconds"] == "0"
@@ -260,7 +260,7 @@ def test_step_5_configures_the_function_as_the_console_does(built: Deployment) -
     assert function["Runtime"] == "python3.13"
     assert function["Role"] == arn("iam", "role/SQS-Lambda-DynamoDB-Role", region="")
     assert function["Handler"] == "lambda_function.lambda_handler"
-    assert (function["Timeout"], function["MemorySize"]) == (3, 128)
+    assert (function["Timeout"], function["MemorySize"]) == (10, 128)
     assert function["PackageType"] == "Zip"
     assert function["Architectures"] == ["x86_64"]
     assert function["Environment"]["Variables"] == {"TABLE_NAME": "name"}

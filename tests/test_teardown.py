@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -778,6 +778,23 @@ def test_what_lost_its_tag_stays_alone_and_the_rest_goes(deployment: AtEndpoint)
     assert recorded(deployment) == ["dead-letter-queue"]
     aws.sqs.tag_queue(QueueUrl=url, Tags=tags_of(deployment))
     assert tear_down(*deployment.arguments, "--yes").code == 0
+
+
+def test_on_aws_a_deleted_queue_is_looked_for_as_long_as_it_may_come_back(deployment: AtEndpoint) -> None:
+    build_only(deployment, "policies", "roles", "queue")
+    clock = Clock()
+    deployment.waiting = Waiting(clock=clock, sleep=clock.sleep)
+    aws = deployment.connect()
+    state = deployment.open(aws)
+    try:
+        backwards.take_down(aws, state, tell=lambda word, resource, remark: None)
+        began = clock.now
+        assert backwards.prove(aws, state) == [] and clock.now - began < 45, "an emulator answers from one place"
+        began = clock.now
+        assert backwards.prove(replace(aws, endpoint=None), state) == []
+        assert clock.now - began >= 45
+    finally:
+        state.close()
 
 
 def test_what_cannot_be_read_back_is_not_proved_and_stays_in_the_state_file(deployment: AtEndpoint) -> None:

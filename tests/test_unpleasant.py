@@ -31,7 +31,7 @@ from provision.aws.reasons import (
     TRIGGER_BUSY,
 )
 from provision.aws.retries import CONNECTION_BUDGET, TRIES
-from provision.aws.waiting import GaveUp, Wait, Waiting
+from provision.aws.waiting import GaveUp, StillRefused, Wait, Waiting
 from provision.cli import runner
 from provision.cli.errors import explain
 from provision.cli.runner import GONE_READS, READS_IF_RECORDED, NotVisibleYet
@@ -419,7 +419,7 @@ def client(calls: Calls, service: str, url: str) -> Any:
 def test_a_service_that_stays_busy_is_given_up_with_its_words(calls: Calls, clock: Clock, server: Server) -> None:
     server.respond = in_turn(refusal("iam", "ConcurrentModification", "submitted simultaneously", 409))
     began = clock.now
-    with pytest.raises(GaveUp, match="IAM is busy with this already") as gave_up:
+    with pytest.raises(StillRefused, match="IAM is busy with this already") as gave_up:
         client(calls, "iam", server.url).create_role(RoleName="r", AssumeRolePolicyDocument="{}")
     assert "ConcurrentModification: submitted simultaneously" in gave_up.value.what
     assert IAM_BUSY.budget - 3 <= clock.now - began <= IAM_BUSY.budget

@@ -24,8 +24,10 @@ from provision.aws.reasons import (
     JUST_MADE,
     LOG_GROUP_BUSY,
     QUEUE_NAME_BLOCKED,
+    QUEUE_NOT_YET_KNOWN_TO_LAMBDA,
     QUEUE_POLICY_NAMES_NEW_ROLE,
     ROLE_NOT_YET_ASSUMABLE,
+    ROLE_NOT_YET_KNOWN_TO_KMS,
     ROLE_NOT_YET_PERMITTED,
     STILL_ATTACHED,
     TABLE_BUSY,
@@ -56,6 +58,16 @@ def error(code: str, message: str, operation: str = "Anything") -> ClientError:
 # What AWS says, as field reports and service models have it, and which reason it is.
 
 INVALID = "InvalidParameterValueException"
+KMS_SAYS = (
+    "Lambda was unable to configure access to your environment variables because the KMS key is invalid for "
+    "CreateGrant. Please check your KMS key settings. KMS Exception: InvalidArnException KMS Message: "
+    "ARN does not refer to a valid principal"
+)
+QUEUE_SAYS = (
+    "Error occurred while ReceiveMessage. SQS Error Code: AWS.SimpleQueueService.NonExistentQueue. SQS Error Message: "
+    "The specified queue does not exist or you do not have access to it."
+)
+CONCURRENT = "The function could not be updated due to a concurrent update operation. Please try again later."
 REFUSALS: list[tuple[str, str, set[Reason]]] = [
     ("NoSuchEntity", "The role with name SQS-Lambda-DynamoDB-Role cannot be found.", {JUST_MADE}),
     ("NoSuchEntity", "Policy arn:aws:iam::1:policy/x does not exist or is not attachable.", {JUST_MADE}),
@@ -74,6 +86,8 @@ REFUSALS: list[tuple[str, str, set[Reason]]] = [
         "The function execution role does not have permissions to call ReceiveMessage on SQS",
         {ROLE_NOT_YET_PERMITTED},
     ),
+    (INVALID, KMS_SAYS, {ROLE_NOT_YET_KNOWN_TO_KMS}),
+    (INVALID, QUEUE_SAYS, {QUEUE_NOT_YET_KNOWN_TO_LAMBDA}),
     (INVALID, "Please ensure the role can perform GetQueueAttributes", {ROLE_NOT_YET_PERMITTED}),
     (
         INVALID,
@@ -112,6 +126,7 @@ REFUSALS: list[tuple[str, str, set[Reason]]] = [
         "The operation cannot be performed at this time. An update is in progress for resource: arn:aws:lambda:x",
         {FUNCTION_BUSY},
     ),
+    ("ResourceConflictException", CONCURRENT, {FUNCTION_BUSY}),
     ("ResourceConflictException", "Function already exist: POC-Lambda-1", {ALREADY_THERE}),
     ("ResourceConflictException", "The statement id (POC-API-invoke) provided already exists.", {ALREADY_THERE}),
     ("ResourceConflictException", 'An event source mapping with SQS arn (" x ") already exists.', {ALREADY_THERE}),
@@ -384,6 +399,9 @@ UPDATING = refusal(
     "The operation cannot be performed at this time. An update is in progress for resource: arn:aws:lambda:x",
     409,
 )
+KMS = refusal("lambda", INVALID, KMS_SAYS)
+UNSEEN_QUEUE = refusal("lambda", INVALID, QUEUE_SAYS)
+BUSY = refusal("lambda", "ResourceConflictException", CONCURRENT, 409)
 IN_USE = refusal("lambda", "ResourceInUseException", "Cannot delete the event source mapping because it is in use.")
 TABLE = refusal(
     "dynamodb", "ResourceInUseException", "Attempt to change a resource which is still in use: Table is being updated"
@@ -399,18 +417,22 @@ def test_what_a_build_meets_and_passes_by_itself_is_waited_for(run: Deployment) 
         refuse("AttachRolePolicy", NOT_SEEN, NOT_SEEN),
         # The dead-letter queue is made first; only its name can be blocked, as it has no policy.
         refuse("CreateQueue", BLOCKED, None, BLOCKED, POLICY, POLICY),
-        refuse("CreateFunction", ASSUME, ASSUME),
-        refuse("CreateEventSourceMapping", PERMIT, ASSUME),
+        refuse("CreateFunction", ASSUME, KMS),
+        refuse("CreateEventSourceMapping", PERMIT, ASSUME, UNSEEN_QUEUE, BUSY),
+        refuse("AddPermission", BUSY),
     )
     run.prepare = faults.put_on
     assert {event.outcome for event in run.build()} == {"created"}
-    assert len(faults.served) == 10
+    assert len(faults.served) == 13
     reasons = (
         JUST_MADE,
         QUEUE_NAME_BLOCKED,
         QUEUE_POLICY_NAMES_NEW_ROLE,
         ROLE_NOT_YET_ASSUMABLE,
+        ROLE_NOT_YET_KNOWN_TO_KMS,
         ROLE_NOT_YET_PERMITTED,
+        QUEUE_NOT_YET_KNOWN_TO_LAMBDA,
+        FUNCTION_BUSY,
     )
     assert waited_for(run) == {reason.name for reason in reasons}
 
@@ -425,12 +447,12 @@ def test_what_a_update_meets_and_passes_by_itself_is_waited_for(run: Deployment)
     faults = Faults(
         refuse("SetQueueAttributes", POLICY, POLICY),
         refuse("UpdateFunctionCode", UPDATING, UPDATING),
-        refuse("UpdateFunctionConfiguration", UPDATING, ASSUME),
+        refuse("UpdateFunctionConfiguration", UPDATING, ASSUME, KMS),
         refuse("UpdateEventSourceMapping", IN_USE, IN_USE),
     )
     run.prepare = faults.put_on
     run.build()
-    assert len(faults.served) == 8
+    assert len(faults.served) == 9
     assert {key: event.outcome for key, event in run.changed.items()} == {
         "queue": "updated",
         "function": "updated",

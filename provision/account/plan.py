@@ -14,7 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from provision import STEPS, Step
-from provision.aws.answers import EXPECTED, Call
+from provision.aws.answers import EXPECTED, Call, protocol_of
 from provision.aws.clients import Clients
 from provision.aws.operations import READS
 from provision.aws.reasons import Reason
@@ -203,7 +203,7 @@ class Answers:
         """A success with the one field that a step relies on; None for a read, which goes to AWS."""
         if model.name in READS.get(model.service_model.service_name, frozenset()):
             return None
-        body = b"<RequestId>" if model.service_model.metadata.get("protocol") == "query" else b""
+        body = b"<RequestId>" if protocol_of(model) == "query" else b""
         http = SimpleNamespace(status_code=200, headers={}, content=body)
         if model.name == "CreateResource":
             return http, self.resource(self._asked)

@@ -21,7 +21,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from provision.account.smoke_tests import Item, created, in_short, item_of, parsed, post_until_served
+from provision.account.smoke_tests import ARRIVAL_SECONDS, Item, created, in_short, item_of, parsed, post_until_served
 from provision.aws.answers import AnswerLost
 from provision.aws.api_definition import resources_of
 from provision.aws.clients import Clients
@@ -36,8 +36,6 @@ NO_API_LOGS = "the stage writes no logs (erratum 9)"
 TEST_LOG = "TestInvokeMethod's log and latency"
 # SQS's clock and ours may differ by more than a hop takes.
 SKEW = "the clocks of this machine and of AWS differ by more than that"
-# Seconds for a message to become an item. With a cold start it takes two or three.
-ARRIVAL_SECONDS = 120.0
 # Seconds that an interrupted run waits for an item that is on its way, to delete it.
 ON_ITS_WAY_SECONDS = 10.0
 # What `--poison` sends.
@@ -358,21 +356,13 @@ def lines_with(aws: Clients, settings: Settings, mark: str, since: float) -> Ite
 
 
 def log_lines(aws: Clients, settings: Settings, since: float) -> Iterator[tuple[float, str]]:
-    """What the function logged since then, in its latest streams: each line with its time, in seconds since 1970."""
-    streams = aws.logs.describe_log_streams(
-        logGroupName=settings.log_group,
-        orderBy="LastEventTime",
-        descending=True,
-        limit=10,
-    )["logStreams"]
-    for stream in streams:
-        events = aws.logs.get_log_events(
-            logGroupName=settings.log_group,
-            logStreamName=stream["logStreamName"],
-            startTime=int((since - 60) * 1000),
-            startFromHead=False,
-        )["events"]
-        for event in events:
+    """What the function logged since then, in any stream: each line with its time, in seconds since 1970.
+
+    https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_FilterLogEvents.html
+    """
+    paginator = aws.logs.get_paginator("filter_log_events")
+    for page in paginator.paginate(logGroupName=settings.log_group, startTime=int((since - 60) * 1000)):
+        for event in page["events"]:
             yield event["timestamp"] / 1000, event["message"]
 
 

@@ -1,16 +1,15 @@
 """The walkthrough's own tests of what was built, by every route. They check the body, as a status 200 proves nothing.
 
+The state file keeps whether they passed for what is there now.
+
 Each test has an item of its own in the table, with the same id in every run of a deployment, and deletes it however it
 ends. So a call may be sent twice, and what a killed run left behind is deleted by the next one, or with the table.
 """
 
 from __future__ import annotations
 
-import http.client
 import json
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -21,10 +20,19 @@ from botocore.exceptions import BotoCoreError, ClientError
 from provision.aws.answers import AnswerLost
 from provision.aws.api_definition import LISTED_SECONDS, resources_of
 from provision.aws.clients import Clients
-from provision.aws.waiting import GaveUp
+from provision.aws.credentials import EXPIRED, REFUSED
+from provision.aws.operations import NO_ANSWER
+from provision.aws.waiting import GaveUp, StillRefused
+from provision.aws.web import send
 from provision.settings import Settings
 from provision.state.state import State
 from provision.terminal import outcome
+
+# Seconds for a message to become an item. With a cold start it takes two or three.
+ARRIVAL_SECONDS = 120.0
+
+SEE_STATUS = "python -m provision status, with the same options, says what is not as it should be;"
+UPDATE_IT = "python -m provision, with them, updates it."
 
 # Seconds in which a request that was sent twice may still create its item again.
 SECOND_ITEM_SECONDS = 20.0
@@ -46,7 +54,7 @@ class SmokeTest:
 
 
 def run_smoke_tests(aws: Clients, settings: Settings, state: State) -> Iterator[SmokeTest]:
-    """Run the tests in order. Raises SmokeTestFailed after one that did not pass: what was expected and seen."""
+    """Run all tests in order, and record which failed. At the end the first failure is raised, as it was met."""
     smoke_tests: list[tuple[str, Callable[[Clients, Settings, State], str]]] = [
         ("test event: echo through the function", try_echo),
         ("API Gateway's own test call: create", try_test_invoke),
@@ -56,14 +64,23 @@ def run_smoke_tests(aws: Clients, settings: Settings, state: State) -> Iterator[
         smoke_tests.append(("queue: a message becomes an item", try_queue))
     if settings.has_queue_route:
         smoke_tests.append(("Invoke URL of the queue route: a request becomes an item", try_queue_url))
+    failures: list[Exception] = []
+    failed: dict[str, str] = {}
     for title, smoke_test in smoke_tests:
         try:
             with state.smoke_test(title):
                 saw = smoke_test(aws, settings, state)
-        except SmokeTestFailed as failed:
-            yield SmokeTest(title, failed.what, passed=False)
-            raise
-        yield SmokeTest(title, saw)
+        except (SmokeTestFailed, GaveUp, StillRefused, ClientError) as error:
+            if isinstance(error, ClientError) and error.response["Error"]["Code"] in EXPIRED | REFUSED:
+                raise  # it says nothing about what was built
+            failures.append(error)
+            failed[title] = error.what if isinstance(error, outcome.UserError) else str(error)
+            yield SmokeTest(title, failed[title], passed=False)
+        else:
+            yield SmokeTest(title, saw)
+    state.note_tests(failed)
+    if failures:
+        raise failures[0]
 
 
 class Item:
@@ -128,10 +145,13 @@ def try_echo(aws: Clients, settings: Settings, state: State) -> str:
     payload = {"somekey1": "somevalue1", "somekey2": "somevalue2"}
 
     def call() -> tuple[int, str]:
-        answer = aws.lambda_.invoke(
-            FunctionName=settings.function,
-            Payload=json.dumps({"operation": "echo", "payload": payload}),
-        )
+        try:
+            answer = aws.lambda_.invoke(
+                FunctionName=settings.function,
+                Payload=json.dumps({"operation": "echo", "payload": payload}),
+            )
+        except aws.lambda_.exceptions.KMSAccessDeniedException as error:
+            return 502, str(error)
         try:
             text = answer["Payload"].read().decode()
         except (BotoCoreError, UnicodeDecodeError) as error:
@@ -144,7 +164,7 @@ def try_echo(aws: Clients, settings: Settings, state: State) -> str:
         aws,
         f"{settings.function} to answer",
         call,
-        too_early=lambda status, text: status == 0,
+        too_early=lambda status, text: status in (0, 502),
         means="Its answer was cut short, or is not the function's.",
     )
     expect(status == 200 and parsed(text) == payload, "the payload back", parsed(text) or text)
@@ -200,7 +220,7 @@ def try_queue(aws: Clients, settings: Settings, state: State) -> str:
             MessageBody=json.dumps(item.event),
         )
         item.may_come_twice = aws.calls.history[-1].repeated > 0
-        item.wait_for(budget=120)
+        item.wait_for(budget=ARRIVAL_SECONDS)
     return "the item is in the table"
 
 
@@ -209,7 +229,7 @@ def try_queue_url(aws: Clients, settings: Settings, state: State) -> str:
     with item_of(aws, settings, state, "queue-url") as item:
         status, text = post_until_served(aws, url, item)
         expect(status == 200 and "MessageId" in text, "status 200 and a MessageId", f"{status} {text}")
-        item.wait_for(budget=120)
+        item.wait_for(budget=ARRIVAL_SECONDS)
     return f"status {status}, and the item is in the table"
 
 
@@ -222,7 +242,7 @@ def post_until_served(aws: Clients, url: str, item: Item, began: list[float] | N
     def call() -> tuple[int, str]:
         if began is not None:
             began.append(time.time())
-        status, text = post(url, item.event, without_proxy=aws.base_url is not None)
+        status, text = post(aws, url, item.event)
         item.may_come_twice |= status == 0 or status > 500  # it may have arrived, and is sent again
         return status, text
 
@@ -238,6 +258,11 @@ def post_until_served(aws: Clients, url: str, item: Item, began: list[float] | N
     )
 
 
+# https://repost.aws/knowledge-center/lambda-kmsaccessdeniedexception-errors: give the function another role and this
+# one again, or make it anew. That sending the same role's ARN renews the grant is said nowhere.
+NO_GRANT = "KMSAccessDenied"
+# What Lambda answers in the function's place. The first start may take longer than later ones, so one may pass.
+TIMED_OUT = "Task timed out after"
 # API Gateway: too many requests, bad gateway, service unavailable, gateway timeout.
 BUSY = (429, 502, 503, 504)
 
@@ -252,22 +277,37 @@ def ask_while(
 ) -> tuple[int, str]:
     """Ask until the answer, status and body, is no longer `too_early`. Raises SmokeTestFailed with the last answer."""
     last = (0, "")
+    timeouts = 0
 
     def look() -> tuple[int, str] | None:
-        nonlocal last
+        nonlocal last, timeouts
         last = ask()
-        return None if too_early(*last) else last
+        timeouts += TIMED_OUT in last[1]
+        if timeouts > 1:
+            raise SmokeTestFailed(
+                f"The function did not end in its time, twice: {in_short(last[1])}",
+                means="Its first start may take longer than its timeout; the second should not.",
+                advice=(SEE_STATUS, UPDATE_IT, "The REPORT lines in its log group say how long it takes."),
+            )
+        return None if (timeouts and TIMED_OUT in last[1]) or too_early(*last) else last
 
     try:
         return aws.waiting.poll_until(what, look, budget=60, means=means)
     except GaveUp as gave_up:
+        if NO_GRANT in last[1]:
+            raise SmokeTestFailed(
+                f"The function cannot read its environment variables. {last[1]}",
+                means="KMS permits that to the role that the function was made with. If this role was deleted and made "
+                "again under the same name, it is another one.",
+                advice=(
+                    "Make the function anew: python -m teardown --back-to 5, then python -m provision, with the same "
+                    "options.",
+                ),
+            ) from gave_up
         raise SmokeTestFailed(
             f"{gave_up.what} It last answered {last[0]} {in_short(last[1])}",
             means=f"{means} This took longer, so something else is wrong.",
-            advice=(
-                "python -m provision status, with the same options, says what is not as it should be;",
-                "python -m provision, with them, updates it.",
-            ),
+            advice=(SEE_STATUS, UPDATE_IT),
         ) from gave_up
 
 
@@ -279,23 +319,13 @@ def in_short(text: str) -> str:
     return text if len(text) <= 400 else f"{text[:400]}..."
 
 
-def post(url: str, event: dict[str, Any], *, without_proxy: bool) -> tuple[int, str]:
+def post(aws: Clients, url: str, event: dict[str, Any]) -> tuple[int, str]:
     """Status and body of a POST, an HTTP error's too. Status 0: no answer, and why."""
-    request = urllib.request.Request(
-        url,
-        data=json.dumps(event).encode(),
-        headers={"Content-Type": "application/json"},
-        method="POST",
-    )
-    handlers = [urllib.request.ProxyHandler({})] if without_proxy else []
     try:
-        with urllib.request.build_opener(*handlers).open(request, timeout=30) as answer:
-            return answer.status, answer.read().decode("utf-8", "replace")
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, error.read().decode("utf-8", "replace")
-    except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
+        status, body = send(aws, "POST", url, json.dumps(event).encode())
+    except NO_ANSWER as error:
         return 0, str(error)
+    return status, body.decode("utf-8", "replace")
 
 
 def created(body: Any) -> bool:

@@ -68,6 +68,12 @@ def came_from_parsing(error: BaseException) -> bool:
     return False
 
 
+def protocol_of(model: Any) -> str:
+    """The protocol that botocore speaks for an operation. A service may have several; older versions knew one only."""
+    service = model.service_model
+    return str(getattr(service, "resolved_protocol", None) or service.metadata.get("protocol"))
+
+
 def flaw_of(model: Any, http_response: Any, *, is_read: bool) -> str | None:
     """What is wrong with the body of a success, or None. botocore parses half a body, or a web page, as no fields."""
     if model.has_streaming_output:
@@ -76,14 +82,14 @@ def flaw_of(model: Any, http_response: Any, *, is_read: bool) -> str | None:
     length = http_response.headers.get("Content-Length") or ""
     if length.isdigit() and len(body) < int(length):
         return f"the answer was cut after {len(body)} of {length} bytes"
-    if model.service_model.metadata.get("protocol") in ("json", "rest-json") and (is_read or body.strip()):
+    if protocol_of(model) in ("json", "rest-json") and (is_read or body.strip()):
         try:
             json.loads(body)
         except ValueError:
             return "the answer is not JSON" if body.strip() else "the answer is empty"
     # Where IAM has nothing to say it answers with a request id alone, which botocore does not check.
     # https://docs.aws.amazon.com/IAM/latest/APIReference/API_AttachRolePolicy.html has such an answer
-    says_nothing = model.output_shape is None and model.service_model.metadata.get("protocol") == "query"
+    says_nothing = model.output_shape is None and protocol_of(model) == "query"
     if says_nothing and b"<RequestId>" not in body:
         return "the answer has no request id" if body.strip() else "the answer is empty"
     return None

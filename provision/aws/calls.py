@@ -17,7 +17,7 @@ from typing import Any
 from botocore.exceptions import ClientError, WaiterError
 
 from provision.aws.answers import EXPECTED, AnswerLost, Call, NotAWS, came_from_parsing, flaw_of, has_field
-from provision.aws.operations import NEVER_SENT, NO_ANSWER, READS, WAITED_FOR
+from provision.aws.operations import NEVER_SENT, NO_ANSWER, READS, REFUSED_WITH_502, WAITED_FOR
 from provision.aws.retries import Retries
 from provision.aws.waiting import Wait, Waiting
 from provision.terminal import outcome
@@ -153,7 +153,7 @@ class Calls:
             if flaw:
                 raise NotAWS(call, flaw)
             return
-        if status >= 500:
+        if status >= 500 and call.error not in REFUSED_WITH_502:
             raise AnswerLost(call, f"HTTP {status} {error.get('Code')}: {error.get('Message')}")
         expected = EXPECTED.get(call.operation)
         if status < 300 and expected and not has_field(parsed, expected):

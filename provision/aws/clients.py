@@ -92,6 +92,7 @@ class Clients:
     alias: str | None = None
     profile_from: Sourced | None = None  # None where no profile was named
     endpoint_from: str = ""
+    verify: bool | str = True  # the file of the certificates to trust; True: botocore's own
 
     @property
     def is_sandbox(self) -> bool:
@@ -362,8 +363,15 @@ def _connect(asked: _Asked, target: Target, calls: Calls) -> Clients:
         expires=_expiry(asked, os.environ),
         profile_from=next(iter(_profiles(target, os.environ)), None) if not target.sandbox else None,
         endpoint_from=_endpoint_source(target, os.environ),
+        verify=_verify(asked.session, os.environ),
         alias=_alias(clients["iam"]) if endpoint is None else None,
     )
+
+
+def _verify(session: boto3.Session, environ: Mapping[str, str]) -> bool | str:
+    """The certificates that the clients trust: AWS_CA_BUNDLE or ca_bundle, else what botocore takes from the others."""
+    of_aws = session._session.get_config_variable("ca_bundle")
+    return of_aws or environ.get("REQUESTS_CA_BUNDLE") or environ.get("CURL_CA_BUNDLE") or True
 
 
 def _endpoint_source(target: Target, environ: Mapping[str, str]) -> str:

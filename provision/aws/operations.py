@@ -59,15 +59,7 @@ READS: dict[str, frozenset[str]] = {
             "GetStages",
         }
     ),
-    "logs": frozenset(
-        {
-            "DescribeLogGroups",
-            "DescribeLogStreams",
-            "DescribeSubscriptionFilters",
-            "GetLogEvents",
-            "ListTagsForResource",
-        }
-    ),
+    "logs": frozenset({"DescribeLogGroups", "DescribeSubscriptionFilters", "FilterLogEvents", "ListTagsForResource"}),
 }
 
 
@@ -94,6 +86,19 @@ NEVER_SENT = (EndpointConnectionError, ConnectTimeoutError)
 
 NO_ANSWER = (HTTPClientError, BotocoreConnectionError)
 
+
+# Invoke says with status 502 that the function cannot be started as it is: a refusal, not a fault of Lambda's.
+# https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html
+REFUSED_WITH_502 = frozenset(
+    {
+        "InvalidRuntimeException",
+        "InvalidZipFileException",
+        "KMSAccessDeniedException",
+        "KMSDisabledException",
+        "KMSInvalidStateException",
+        "KMSNotFoundException",
+    }
+)
 
 # When such a write is told that the resource is not there, the caller decides: waiting would not help.
 DELETING_VERBS = ("Delete", "Detach", "Remove", "Untag")

@@ -73,6 +73,10 @@ JUST_MADE = Reason(
     "of the other services terraform-provider-aws waits the same way (internal/service/lambda/permission.go)",
 )
 
+# In the ARN of a policy of AWS's own. Every account has these from the first: nobody has just made one.
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_managed-vs-inline.html
+OF_AWS = ":iam::aws:policy/"
+
 IAM_BUSY = Reason(
     "IAM is busy with this already",
     "Somebody else is changing the same role or policy, or one of that name was deleted a moment ago.",
@@ -87,9 +91,10 @@ FUNCTION_BUSY = Reason(
     "function busy",
     "The function is still being made or updated.",
     ("ResourceConflictException",),
-    ("is currently in the following state", "update is in progress"),
+    ("is currently in the following state", "update is in progress", "concurrent update operation"),
     300,
-    "https://docs.aws.amazon.com/lambda/latest/dg/functions-states.html",
+    "https://docs.aws.amazon.com/lambda/latest/dg/functions-states.html; the third is what AddPermission says, too "
+    "(go-to-k/cdkd, src/deployment/retryable-errors.ts)",
 )
 
 TRIGGER_BUSY = Reason(
@@ -169,6 +174,15 @@ ROLE_NOT_YET_ASSUMABLE = Reason(
     "DataDog/stratus-red-team#358, pulumi/pulumi-aws-native#148: seconds as a rule, up to a minute",
 )
 
+ROLE_NOT_YET_KNOWN_TO_KMS = Reason(
+    "role not yet known to KMS",
+    "Lambda encrypts the function's environment variables, and KMS cannot see yet the new role that is to read them.",
+    ("InvalidParameterValueException",),
+    ("KMS key is invalid for CreateGrant",),
+    120,
+    "hashicorp/terraform-provider-aws#4633 and #5849: CreateFunction and UpdateFunctionConfiguration",
+)
+
 ROLE_NOT_YET_PERMITTED = Reason(
     "role's permissions not yet visible",
     "Lambda cannot see yet that the function's role may read from the queue.",
@@ -176,6 +190,16 @@ ROLE_NOT_YET_PERMITTED = Reason(
     ("execution role does not have permissions", "cannot be assumed", "ensure the role can perform"),
     120,
     "aws/aws-cdk#6770, terraform-provider-aws internal/service/lambda/event_source_mapping.go",
+)
+
+QUEUE_NOT_YET_KNOWN_TO_LAMBDA = Reason(
+    "queue not yet known to Lambda",
+    "Lambda asks SQS for the new queue, and SQS does not see it yet everywhere.",
+    ("InvalidParameterValueException",),
+    ("AWS.SimpleQueueService.NonExistentQueue",),
+    60,
+    "localstack/localstack has AWS's words; that it passes by itself is inferred from the second that "
+    "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_CreateQueue.html asks to wait",
 )
 
 QUEUE_POLICY_NAMES_NEW_ROLE = Reason(

@@ -19,10 +19,11 @@ from provision.aws.operations import (
     NO_ANSWER,
     NOT_IMPLEMENTED,
     READS,
+    REFUSED_WITH_502,
     SMOKE_TEST_CALLS,
 )
-from provision.aws.reasons import JUST_MADE, SERVICES_SAY, TOO_MANY_REQUESTS, Reason
-from provision.aws.waiting import GaveUp, Wait, Waiting
+from provision.aws.reasons import JUST_MADE, OF_AWS, SERVICES_SAY, TOO_MANY_REQUESTS, Reason
+from provision.aws.waiting import StillRefused, Wait, Waiting
 from provision.terminal import outcome
 
 # Fixed quotas per account, not raisable: one DeleteRestApi in 30 s, one CreateRestApi in 3 s, one CreateDeployment
@@ -72,13 +73,16 @@ class Retries:
         retry_after = http_response.headers.get("Retry-After")
         if is_throttle(error.get("Code"), http_response.status_code, retry_after):
             return self.wait_for_turn(operation.name, words, retry_after)
-        if may_repeat and http_response.status_code >= 500 and http_response.status_code != NOT_IMPLEMENTED:
+        final = http_response.status_code == NOT_IMPLEMENTED or error.get("Code") in REFUSED_WITH_502
+        if may_repeat and http_response.status_code >= 500 and not final:
             return self.try_again("AWS had an error of its own", words, attempts)
         flaw = flaw_of(operation, http_response, is_read=is_read) if http_response.status_code < 300 else None
         if may_repeat and flaw:
             return self.try_again("no answer of AWS", flaw, attempts)
         passing = [reason for reason in reasons_of(service, operation.name, is_read) if reason.is_said_by(parsed)]
-        return self.wait_for(passing[0], words) if passing and http_response.status_code < 500 else None
+        if not passing or http_response.status_code >= 500 or (passing[0] is JUST_MADE and OF_AWS in words):
+            return None
+        return self.wait_for(passing[0], words)
 
     def try_again(self, reason: str, words: str, attempts: int) -> int | None:
         """After a failure of the connection or of AWS: 1, 2, 4, 8 s, within the budget."""
@@ -100,11 +104,11 @@ class Retries:
         return self.wait_for(replace(TOO_MANY_REQUESTS, budget=budget), words, pause)
 
     def wait_for(self, reason: Reason, words: str, pause: float | None = None) -> int:
-        """Pause, after a refusal that passes by itself; 0, to have the call sent again. Raises GaveUp."""
+        """Pause, after a refusal that passes by itself; 0, to have the call sent again. Raises StillRefused."""
         pause = self.waiting().every if pause is None else pause
         elapsed = self.elapsed()
         if elapsed + pause > reason.budget:
-            raise GaveUp(
+            raise StillRefused(
                 f"Gave up after {elapsed:.0f} s: {reason.name}. AWS said: {words}",
                 means=reason.means,
                 advice=("Run the same command again in some minutes: it goes on where this run stopped.",),

@@ -31,6 +31,12 @@ class GaveUp(outcome.UserError):
     code = "timeout"
 
 
+class StillRefused(outcome.UserError):
+    """AWS refused one call until the budget of a reason that passes by itself was used up."""
+
+    code = "timeout"
+
+
 class WaitingCannotHelp(outcome.UserError):
     """AWS refused, for a reason that often passes by itself, but here something is really wrong."""
 

@@ -40,6 +40,7 @@ from provision.state.resources import name_of, noun_of
 from provision.state.state import State
 from provision.terminal import outcome, prompts
 from provision.terminal.screen import Screen
+from provision.terminal.shell import program
 
 ASK = "ask"  # the value of --adopt without a key
 
@@ -66,18 +67,20 @@ def build_or_lead(options: argparse.Namespace, settings: Settings, session: Sess
             return lead(run, options, session)
         steps = STEPS[: options.to.number] if options.to else STEPS
         smoke_tests = steps == STEPS and options.smoke_tests is not False
-        tests = options.smoke_tests if steps == STEPS else False
-        before_the_first_write(run, session, steps, asking=asks_for_adoption(options), tests=tests)
+        tests = bool(options.smoke_tests) or (smoke_tests and not state.is_tested)
+        asked = tests or (None if smoke_tests else False)
+        before_the_first_write(run, session, steps, asking=asks_for_adoption(options), tests=asked)
         with session.progress(progress_of(run, screen, steps, smoke_tests=smoke_tests)):
             build(run, session, steps, verbose=options.verbose)
             changed = [event for event in state.results if event.outcome != "unchanged"]
             left = [one for event in state.results for one in event.differences if one.left]
-            if options.smoke_tests or (smoke_tests and (changed or left)):
+            if tests or (smoke_tests and (changed or left)):
                 try_it(aws, settings, state, session)
         seconds = time.monotonic() - began
         if options.verbose:
             show_counts(screen, session.calls, seconds)
-        show_end(screen, session.result, settings, seconds, left=len(left), whole=steps == STEPS)
+        show_end(screen, session.result, settings, seconds, left=len(left))
+        show_not_tested(run, screen)
         if steps == STEPS:
             show_built(screen, aws, settings, state, target_arguments(options, aws))
         else:
@@ -126,8 +129,8 @@ def try_it(aws: Clients, settings: Settings, state: State, session: Session) -> 
     with explained(aws), aws.calls.in_step("trials"):
         for smoke_test in run_smoke_tests(aws, settings, state):
             session.note(tests=(*session.result.tests, smoke_test))
+            show_test(session.screen, smoke_test.title, smoke_test.saw, passed=smoke_test.passed)
             if smoke_test.passed:
-                show_test(session.screen, smoke_test.title, smoke_test.saw)
                 session.transcript.smoke_test(smoke_test.title, smoke_test.saw)
 
 
@@ -169,7 +172,15 @@ def lead(run: conflicts.Run, options: argparse.Namespace, session: Session) -> R
     if guide.lead(after=options.to):
         show_built(screen, run.aws, run.settings, run.state, run.where)
         show_what_else(screen, run.where)
+    show_not_tested(run, screen)
     return session.result
+
+
+def show_not_tested(run: conflicts.Run, screen: Screen) -> None:
+    """Where the whole is built and the run leaves it untested, what tests it."""
+    if run.state.is_whole and not run.state.is_tested:
+        screen.heading("It is not tested since it was changed. To test it")
+        screen.keep(program("provision", run.build))
 
 
 def check_that_somebody_is_there() -> None:
@@ -210,6 +221,8 @@ def ask_to_build(screen: Screen, aws: Clients, settings: Settings, planned: Sequ
     """The question before the first write. Raises UserError when it is not answered with yes."""
     if counts_of(planned):
         screen.say(f"Planned: {counts_of(planned)}.")
+    elif planned:
+        screen.say("Planned: the tests of what is there.")
     if aws.endpoint:
         question = f"Build at {aws.endpoint}, which is not AWS?"
     else:

@@ -14,6 +14,7 @@ from provision.account.drift import look_closer
 from provision.account.outcomes import ResourceOutcome
 from provision.account.plan import DryState, make_plan
 from provision.account.request_trace import follow_all, follow_poison, poison_takes, refuse_unless_built
+from provision.account.smoke_tests import SmokeTest
 from provision.account.status import is_as_built, is_left, states, with_messages
 from provision.aws.clients import Clients
 from provision.cli.build import try_it
@@ -32,7 +33,7 @@ from provision.cli.options import (
 from provision.cli.results import Result
 from provision.cli.session import Session
 from provision.cli.views.errata import show_errata
-from provision.cli.views.status import show_status, show_still_running
+from provision.cli.views.status import show_status, show_still_running, show_tested
 from provision.errata import ERRATA
 from provision.lesson import diagram as pictures
 from provision.record.views import show_hop
@@ -166,9 +167,16 @@ def show_found(
     seen = {}
     if aws.endpoint is None:
         seen = {entry.key: where_to_see(entry.kind, entry.identity, entry.outputs, aws) for entry in built}
-    url, where, good = invoke_url(found, built), target_arguments(options, aws), is_as_built(found)
-    session.note(*found, invoke_url=url or None, exit_code=outcome.DONE if good else outcome.LEFT)
+    url, where = invoke_url(found, built), target_arguments(options, aws)
+    tests = state.tests if url else None
+    failed = tuple(SmokeTest(title, saw, passed=False) for title, saw in (tests or {"failed": {}})["failed"].items())
+    good = is_as_built(found) and not failed
+    tested = tests["at"] if tests else None
+    code = outcome.DONE if good else outcome.LEFT
+    session.note(*found, tests=failed, tested=tested, invoke_url=url or None, exit_code=code)
     show_status(screen, found, seen, url=url)
+    if url:
+        show_tested(screen, tested, failed)
     if any(state.since for state in found):
         show_still_running(
             screen,

@@ -9,6 +9,7 @@ from botocore.exceptions import ConnectionError as BotocoreConnectionError
 
 from provision.aws.answers import AnswerLost
 from provision.aws.credentials import CREDENTIAL_ERRORS, EXPIRED, REFUSED, cannot_connect, have_ended
+from provision.aws.reasons import OF_AWS
 from provision.terminal import outcome
 
 DENIED = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError"})
@@ -82,6 +83,9 @@ def _service_error(error: ClientError, step: str, profile: str | None) -> outcom
     elif "no longer supported for creating or updating" in message or "at 'runtime' failed to satisfy" in message:
         means = f"Step {step}: Lambda does not take this runtime."
         advice = ("Choose a supported one with --runtime, or leave --runtime out.",)
+    elif code == "NoSuchEntity" and OF_AWS in message:
+        means = f"Step {step}: AWS has this policy in every account. An emulator may have to be told to have it."
+        advice = ("With moto set MOTO_IAM_LOAD_MANAGED_POLICIES=true and start it again.", AGAIN)
     request_id = error.response.get("ResponseMetadata", {}).get("RequestId")
     if request_id:
         advice = (*advice, f"Request id, should you ask AWS: {request_id}")

@@ -22,6 +22,7 @@ SCHEMA = 3  # raised when a member goes, or means something else
 class Result:
     """All that one command did or found. What does not apply, or was not known when it ended, is None or empty.
 
+    `tested` is when the tests of what `status` shows last ran, in UTC; `tests` are then those that failed.
     `calls` counts the calls to AWS, and `writing_calls` those of them that write. `file` is what `replay` or `diagram`
     wrote, and `picture` what `diagram` drew.
     """
@@ -43,6 +44,7 @@ class Result:
     tests: tuple[SmokeTest, ...] = ()
     hops: tuple[Hop, ...] = ()
     errata: tuple[Erratum, ...] = ()
+    tested: str | None = None
     invoke_url: str | None = None
     file: str | None = None
     picture: str | None = None

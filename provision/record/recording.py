@@ -34,7 +34,8 @@ OUTCOMES_OF_BEFORE = {"mended": "updated"}
 BODIES = {
     "GetCallerIdentity": ("Arn", "UserId"),
     "GetItem": ("Item",),
-    "GetLogEvents": ("events",),
+    "FilterLogEvents": ("events",),
+    "GetLogEvents": ("events",),  # of earlier versions
     "Invoke": ("Payload",),
     "ListAccountAliases": ("AccountAliases",),
     "PutItem": ("Item",),

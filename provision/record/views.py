@@ -77,10 +77,10 @@ def show_tests_started(screen: Screen) -> None:
     screen.heading("Tests of the walkthrough")
 
 
-def show_test(screen: Screen, title: str, saw: str) -> None:
-    """One of the walkthrough's own tests, which passed."""
+def show_test(screen: Screen, title: str, saw: str, *, passed: bool = True) -> None:
+    """One of the walkthrough's own tests."""
     text = Text("    ")
-    text.append(f"{'OK':<11}", style="green")
+    text.append(f"{'OK' if passed else 'failed':<11}", style="green" if passed else "red")
     text.append(title)
     if screen.in_terminal:
         text = folded(text, screen.talk.width - 1, len(INDENT))

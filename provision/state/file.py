@@ -242,6 +242,8 @@ def _damage(content: dict[str, Any]) -> str | None:
             return f"its {name} is missing"
     if "endpoint" not in content or not isinstance(content["endpoint"], str | None):
         return "its endpoint is not an address"
+    if not _is_of_tests(content.get("tests", {"at": "", "failed": {}})):
+        return "what it says of the tests is malformed"
     if not all(map(_is_well_formed, content["resources"])):
         return "one of its entries is malformed"
     kinds = {entry["key"]: entry["kind"] for entry in content["resources"]}
@@ -271,6 +273,11 @@ def _is_well_formed(entry: Any) -> bool:
     if entry["kind"] not in TYPES or set(entry["identity"]) != set(TYPES[entry["kind"]].identity):
         return False
     return entry.get("status") in STATUSES and entry["origin"] in ORIGINS
+
+
+def _is_of_tests(tests: Any) -> bool:
+    failed = tests.get("failed") if isinstance(tests, dict) and isinstance(tests.get("at"), str) else None
+    return isinstance(failed, dict) and all(isinstance(saw, str) for saw in failed.values())
 
 
 def _is_json(text: Any) -> bool:

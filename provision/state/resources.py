@@ -36,6 +36,7 @@ class ResourceType:
     `console`: its page in the console, behind the host name; "" where there is none to be sure of.
     `names_repeat`: AWS allows two of one name. Ours is made beside another one, which is never adopted.
     `created_twice_by`: the call that AWS would carry out a second time without an error.
+    `comes_back`: seconds in which AWS may show it again after its deletion, although it was not seen in between.
     `made_again`: what you wait for when you delete it and make it again.
     """
 
@@ -51,6 +52,7 @@ class ResourceType:
     part_of: str = ""
     names_repeat: bool = False
     created_twice_by: str = ""
+    comes_back: float = 0.0
     made_again: str = ""
 
     @property
@@ -106,6 +108,7 @@ TYPES = {
         id_field="CreatedTimestamp",
         made_field="CreatedTimestamp",
         outputs={"arn": "QueueArn", "url": "QueueUrl"},
+        comes_back=45.0,  # terraform-provider-aws, internal/service/sqs/wait.go: not seen 15 times, 3 s apart
         made_again="SQS gives the name of a deleted queue free after 60 seconds: to make it again takes that long.",
         shown_by=(
             ("sqs", "GetQueueAttributes", {"QueueUrl": "{url}", "AttributeNames": ["All"]}),

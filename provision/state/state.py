@@ -82,6 +82,7 @@ class State:
         self.endpoint: str | None = content["endpoint"]
         self.serial: int = content["serial"]
         self.receipt: dict[str, Any] | None = content.get("receipt")
+        self.tests: dict[str, Any] | None = content.get("tests")  # when they last ran, and what failed: see note_tests
         self.resources: list[Resource] = [Resource(**entry) for entry in content["resources"]]
         self.results: list[ResourceResult] = []
         self.may_write = may_write  # whether a person has agreed to changes, or need not be asked
@@ -402,6 +403,22 @@ class State:
         finally:
             self._smoke_test = None
 
+    @property
+    def is_tested(self) -> bool:
+        """Whether the tests passed, and nothing was written since."""
+        return self.tests is not None and not self.tests["failed"]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the last step's stage is made, so that there is something to test."""
+        stage = self.record("stage")
+        return stage is not None and stage.status == "created"
+
+    def note_tests(self, failed: Mapping[str, str]) -> None:
+        """Record that the tests ran now, and of each that failed, by its title, what it saw."""
+        self.tests = {"at": now(), "failed": dict(failed)}
+        self.save()
+
     def allow_writes(self) -> None:
         """A person has agreed to what is going to be changed."""
         self.may_write = True
@@ -413,6 +430,9 @@ class State:
         if not self.may_write:
             raise NotAgreed(call)
         changed = self._unsaved
+        if self.is_tested and (self._open or self._deleting):  # it is about to be another
+            self.tests = None
+            changed = True
         for entry in self._open:
             recorded = self._entry(entry.resource.key)
             is_recorded = recorded is not None and recorded.status in ("creating", "created")
@@ -493,6 +513,8 @@ class State:
         }
         if self.receipt is not None:
             content["receipt"] = self.receipt
+        if self.tests is not None:
+            content["tests"] = self.tests
         return content
 
     def save(self) -> None:
@@ -501,6 +523,8 @@ class State:
         self.serial += 1
         if self.standing:
             self.receipt = None
+        else:
+            self.tests = None
         self._file.write(self.content())
         self._unsaved = False
         self._on_save(self.resources)

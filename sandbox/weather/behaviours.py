@@ -69,6 +69,13 @@ def roles_in_policy(operation: Operation, sky: Sky) -> Iterator[Thing]:
                 yield "role", last(str(arn), "/")
 
 
+def role_of_secrets(operation: Operation, sky: Sky) -> Iterator[Thing]:
+    """The role that is to read environment variables, which Lambda encrypts."""
+    environment = operation.parameters.get("Environment")
+    if isinstance(environment, dict) and environment.get("Variables"):
+        yield from role(operation, sky)
+
+
 def function_role(operation: Operation, sky: Sky) -> Iterator[Thing]:
     """The role that the function runs with."""
     function = operation.function
@@ -132,6 +139,10 @@ def queue(operation: Operation, sky: Sky) -> Iterator[Thing]:
     yield "queue", operation.region, operation.queue
 
 
+def queue_of_mapping(operation: Operation, sky: Sky) -> Iterator[Thing]:
+    yield "queue", operation.region, last(operation.text("EventSourceArn"), ":")
+
+
 def stage(operation: Operation, sky: Sky) -> Iterator[Thing]:
     api = operation.text("restapi_id")
     name = operation.text("stageName") or operation.text("stage_name")
@@ -193,6 +204,7 @@ def attributes_before(operation: Operation, sky: Sky) -> dict[str, Any]:
 BEGINS = (
     Begins("iam CreateRole", "entity_visible", role),
     Begins("iam CreateRole", "role_assumable", role),
+    Begins("iam CreateRole", "role_known_to_kms", role),
     Begins("iam CreateRole", "role_known_to_queues", role),
     Begins("iam CreatePolicy", "entity_visible", policy),
     Begins("iam AttachRolePolicy PutRolePolicy", "permissions_seen", role),
@@ -205,10 +217,12 @@ BEGINS = (
            keeps=lambda body: {**body.get("TableDescription", {}), "TableStatus": "DELETING"}),
     Begins("lambda CreateFunction", "function_pending", function),
     Begins("lambda UpdateFunctionCode UpdateFunctionConfiguration", "function_updating", updated_function),
+    Begins("lambda CreateFunction UpdateFunctionCode UpdateFunctionConfiguration", "function_busy", updated_function),
     Begins("lambda CreateEventSourceMapping UpdateEventSourceMapping", "trigger_settling", mapping,
            keeps=lambda body: body.get("State")),
     Begins("lambda DeleteEventSourceMapping", "trigger_deleting", mapping, keeps=lambda body: body),
     Begins("sqs CreateQueue", "queue_visible", queue, once=True),
+    Begins("sqs CreateQueue", "queue_known_to_lambda", queue, once=True),
     Begins("sqs DeleteQueue", "queue_name_blocked", queue),
     Begins("sqs DeleteQueue", "queue_lingering", queue, reads=whole_queue),
     Begins("sqs SetQueueAttributes", "attributes_stale", queue, reads=attributes_before),
@@ -296,12 +310,26 @@ REFUSES = (
     Refuses("dynamodb UpdateTable DeleteTable TagResource UntagResource", "table_creating", table, in_use("created")),
     Refuses("dynamodb UpdateTable DeleteTable", "table_updating", table, in_use("updated")),
     Refuses("lambda CreateFunction UpdateFunctionConfiguration", "role_assumable", role, NOT_ASSUMABLE),
+    # hashicorp/terraform-provider-aws#4633
+    Refuses("lambda CreateFunction UpdateFunctionConfiguration", "role_known_to_kms", role_of_secrets,
+            Words(400, INVALID, "Lambda was unable to configure access to your environment variables because the KMS "
+                  "key is invalid for CreateGrant. Please check your KMS key settings. KMS Exception: "
+                  "InvalidArnException KMS Message: ARN does not refer to a valid principal")),
     # remotion-dev/remotion#1186
     Refuses(f"{UPDATES} Invoke InvokeAsync InvokeWithResponseStream", "function_pending", function,
             Words(409, CONFLICT, f"{NOW} The function is currently in the following state: Pending")),
     # alexcasalboni/aws-lambda-power-tuning#134
     Refuses(UPDATES, "function_updating", function,
             Words(409, CONFLICT, f"{NOW} An update is in progress for resource: {{arn}}")),
+    # go-to-k/cdkd, src/deployment/retryable-errors.ts
+    Refuses("lambda AddPermission CreateEventSourceMapping", "function_busy", function,
+            Words(409, CONFLICT, "The function could not be updated due to a concurrent update operation. Please try "
+                  "again later.")),
+    # localstack/localstack, which has the words from AWS
+    Refuses("lambda CreateEventSourceMapping", "queue_known_to_lambda", queue_of_mapping,
+            Words(400, INVALID, "Error occurred while ReceiveMessage. SQS Error Code: "
+                  "AWS.SimpleQueueService.NonExistentQueue. SQS Error Message: The specified queue does not exist or "
+                  "you do not have access to it.")),
     # hashicorp/terraform-provider-aws#15539
     Refuses("lambda CreateEventSourceMapping", "trigger_deleting", mappings_of_pair,
             Words(409, CONFLICT, 'An event source mapping with SQS arn (" {queue} ") and function (" {function} ") '

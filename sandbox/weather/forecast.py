@@ -25,6 +25,8 @@ class Forecast:
     entity_visible: Span = (0, 0)
     # A new role cannot be assumed by Lambda.
     role_assumable: Span = (0, 0)
+    # KMS does not know a new role, so that no function with environment variables can have it.
+    role_known_to_kms: Span = (0, 0)
     # SQS does not know a new role in a queue's policy.
     role_known_to_queues: Span = (0, 0)
     # Lambda does not see a new permission when it checks whether a role may read a queue.
@@ -41,11 +43,15 @@ class Forecast:
     # Lambda: State Pending; LastUpdateStatus InProgress; a mapping Creating, Enabling, Updating; Deleting.
     function_pending: Span = (0, 0)
     function_updating: Span = (0, 0)
+    # After a change of a function, what else changes it (a permission, a trigger) is refused.
+    function_busy: Span = (0, 0)
     trigger_settling: Span = (0, 0)
     trigger_deleting: Span = (0, 0)
 
-    # SQS: a new queue is not found; a deleted one is; its name is blocked; changed attributes read as before.
+    # SQS: a new queue is not found, nor by Lambda; a deleted one is; its name is blocked; changed attributes read as
+    # before.
     queue_visible: Span = (0, 0)
+    queue_known_to_lambda: Span = (0, 0)
     queue_lingering: Span = (0, 0)
     queue_name_blocked: Span = (0, 0)
     attributes_stale: Span = (0, 0)
@@ -70,6 +76,7 @@ CALM = Forecast()
 AWS = Forecast(
     entity_visible=(0, 4),
     role_assumable=(8, 25),
+    role_known_to_kms=(8, 28),
     role_known_to_queues=(5, 20),
     permissions_seen=(8, 25),
     detachment_seen=(0, 5),
@@ -79,9 +86,11 @@ AWS = Forecast(
     table_deleting=(3, 10),
     function_pending=(2, 6),
     function_updating=(1, 5),
+    function_busy=(0, 7),
     trigger_settling=(4, 12),
     trigger_deleting=(4, 12),
     queue_visible=(0, 2),
+    queue_known_to_lambda=(0, 12),
     queue_lingering=(2, 10),
     # The one time that AWS publishes:
     # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_CreateQueue.html

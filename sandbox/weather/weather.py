@@ -304,12 +304,13 @@ class Weather:
         for calls, things in ENDS:
             for of in things(operation, self) if is_about(calls, operation.service, operation.name) else ():
                 self._end(of)
+        known = set(self.there)
         for line in lines(BEGINS, operation):
             keeps = read.get(line) if line.keeps is None else line.keeps(json_object(response.get_data()))
             for of in line.of(operation, self):
-                if line.once and of in self.there:
+                if line.once and of in known:
                     continue
-                if line.once:
+                if line.once and of not in self.there:
                     self._end(of)
                     self.there.add(of)
                 self._begin(line.span, of, keeps)

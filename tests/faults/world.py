@@ -28,7 +28,7 @@ import provision.cli.session
 import provision.state.file
 import teardown.__main__
 from provision.aws.calls import Calls
-from provision.aws.clients import Sourced, client_config
+from provision.aws.clients import Clients, Sourced, client_config
 from provision.aws.operations import READS
 from provision.aws.waiting import Waiting
 from tests.faults.account import REGION, SERVICES, URL, Account, environment
@@ -119,7 +119,7 @@ class World:
         what = f"{request.method} {request.url} {text_of(body)}"
         return self._pass(service, operation, what, lambda: self.account.answer(request))
 
-    def _post(self, url: str, event: dict[str, Any], **keywords: Any) -> tuple[int, str]:
+    def _post(self, aws: Clients, url: str, event: dict[str, Any]) -> tuple[int, str]:
         result: tuple[int, str] = self._pass("http", "POST", f"{url} {event}", lambda: self.account.post(url, event))
         return result
 

@@ -439,6 +439,20 @@ def test_a_new_role_cannot_be_assumed_by_lambda_for_a_while(skies: Skies) -> Non
     update(FunctionName="assuming", Role=new)
 
 
+def test_kms_does_not_know_a_new_role_for_a_while(skies: Skies) -> None:
+    old = skies.role("known-to-kms")
+    skies.function("granted", old)
+    skies.under("calm,role_known_to_kms=9")
+    change = {"FunctionName": "granted", "Role": skies.role("new-to-kms")}
+    update, secrets = skies.lambda_.update_function_configuration, {"Variables": {"TABLE_NAME": "name"}}
+    status, code, message = refused(update, **change, Environment=secrets)
+    assert (status, code) == (400, "InvalidParameterValueException") and "invalid for CreateGrant" in message
+    update(FunctionName="granted", Role=old, Environment=secrets)
+    update(**change, Environment={"Variables": {}})  # nothing to encrypt
+    skies.clock.sleep(9)
+    update(**change, Environment=secrets)
+
+
 def test_a_queue_cannot_name_a_new_role_for_a_while(skies: Skies) -> None:
     old = skies.role("sender")
     skies.under("calm,role_known_to_queues=6")
@@ -645,6 +659,23 @@ def test_a_trigger_is_creating_then_enabling_then_enabled(skies: Skies, pair: di
     assert states() == ("Disabling", "Disabling")
     skies.clock.sleep(8)
     assert states() == ("Disabled", "Disabled")
+
+
+def test_a_trigger_waits_for_the_function_and_for_the_queue(skies: Skies) -> None:
+    role = skies.reading_role("hasty")
+    skies.under("calm,queue_known_to_lambda=12,function_busy=8")
+    skies.function("hasty", role)
+    url = skies.sqs.create_queue(QueueName="hasty")["QueueUrl"]
+    pair = {"EventSourceArn": f"arn:aws:sqs:{REGION}:{ACCOUNT}:hasty", "FunctionName": "hasty"}
+    permit = {"FunctionName": "hasty", "StatementId": "s", "Action": "lambda:*", "Principal": "sns.amazonaws.com"}
+    create, add, busy = skies.lambda_.create_event_source_mapping, skies.lambda_.add_permission, "concurrent update"
+    assert busy in refused(create, **pair)[2] and busy in refused(add, **permit)[2]
+    skies.clock.sleep(8)
+    add(**permit)
+    assert "AWS.SimpleQueueService.NonExistentQueue" in refused(create, **pair)[2]
+    skies.clock.sleep(4)
+    skies.lambda_.delete_event_source_mapping(UUID=create(**pair)["UUID"])
+    skies.sqs.delete_queue(QueueUrl=url)
 
 
 def test_a_deleted_trigger_is_deleting_for_a_while_and_in_the_way(skies: Skies, pair: dict[str, str]) -> None:

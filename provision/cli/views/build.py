@@ -28,7 +28,7 @@ def show_counts(screen: Screen, calls: Calls, seconds: float) -> None:
     screen.say(f"{seconds:.1f} s, {len(calls.history)} API calls, {len(calls.writes())} of them writing.", "dim")
 
 
-def show_end(screen: Screen, result: Result, settings: Settings, seconds: float, *, left: int, whole: bool) -> None:
+def show_end(screen: Screen, result: Result, settings: Settings, seconds: float, *, left: int) -> None:
     """How the build ended: whether it works, as far as that was tested, and how it differs from the walkthrough.
 
     `left`: how many attributes have drifted and were left.
@@ -42,10 +42,10 @@ def show_end(screen: Screen, result: Result, settings: Settings, seconds: float,
     if not changed and not left:
         screen.say(f"Nothing to do: all {len(result.resources)} resources are as they should be.", "bold green")
     elif not result.tests and changed:
-        screen.say(f"{done} in {seconds:.1f} s{'; not tested' if whole else ''}.", "bold green")
+        screen.say(f"{done} in {seconds:.1f} s.", "bold green")
     elif result.tests:
         screen.say(f"It works. {done if changed else 'Looked at'} and tested in {seconds:.1f} s.", "bold green")
-    if created and whole:
+    if created and result.invoke_url:
         count = sum(bool(one.as_written) for one in ERRATA)
         instead = "built as it stands there" if settings.as_written else "corrected here"
         screen.say(f"The walkthrough is wrong in {count} places, {instead}. What they are:", "dim")

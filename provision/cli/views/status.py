@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from rich.text import Text
 
 from provision.account.outcomes import ResourceOutcome
+from provision.account.smoke_tests import SmokeTest
 from provision.account.status import in_words
 from provision.aws.clients import Clients
 from provision.cli.views.build import show_cost
@@ -40,6 +41,16 @@ def show_status(screen: Screen, found: Sequence[ResourceOutcome], seen: Mapping[
         screen.tell(f"Compared: {attributes} of {plural(len(there), 'resource')}.")
     if url:
         screen.tell(f"Invoke URL:   {url}")
+
+
+def show_tested(screen: Screen, at: str | None, failed: Sequence[SmokeTest]) -> None:
+    """Whether the walkthrough's tests passed for what is there: data. `at`: when they last ran; None: not since."""
+    when = f", {at[:10]} {at[11:16]} UTC" if at else ""
+    how = f"{len(failed)} failed" if failed else "passed" if at else "not run since the last change"
+    screen.tell(f"Tests:        {how}{when}")
+    for test in failed:
+        screen.prose("    failed     ", test.title, data=True)
+        screen.prose(INDENT, test.saw, "dim", data=True)
 
 
 def show_state(screen: Screen, state: ResourceOutcome, seen: Mapping[str, str]) -> None:
