@@ -14,10 +14,9 @@ import sys
 from provision import STEPS
 from provision.cli.build import ASK, build_or_lead, check_that_somebody_is_there, dry_run
 from provision.cli.commands import COMMANDS, PARSERS
-from provision.cli.completion import complete
+from provision.cli.completion import COMPLETERS
 from provision.cli.ending import run_program
 from provision.cli.options import (
-    Parser,
     add_plan_options,
     add_target_options,
     add_variant_options,
@@ -31,6 +30,8 @@ from provision.cli.session import Session
 from provision.cli.views.errata import show_errata
 from provision.errata import ERRATA
 from provision.state.resources import ADOPTABLE
+from provision.terminal.command_line import Parser
+from provision.terminal.completion import complete
 from provision.terminal.screen import Screen
 from provision.terminal.shell import program, write_any_text
 
@@ -108,7 +109,7 @@ def check_adoption(parser: argparse.ArgumentParser, options: argparse.Namespace)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    complete(parser(), PARSERS)
+    complete(parser(), PARSERS, COMPLETERS)
     write_any_text()
     return run(sys.argv[1:] if arguments is None else arguments).exit_code
 

@@ -29,9 +29,9 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from provision.aws.sandbox_process import FOREIGN, PLAIN_AWS, Running, Wish, forget, remember, who_is_at
-from provision.cli.completion import complete
-from provision.cli.options import FOLDER, Parser, WrongCommandLine, add_screen_options, asks_for_json
 from provision.terminal import outcome
+from provision.terminal.command_line import FOLDER, Parser, WrongCommandLine, add_screen_options, asks_for_json
+from provision.terminal.completion import complete
 from provision.terminal.shell import write_any_text
 from sandbox import commands
 from sandbox.commands import SandboxResult
@@ -81,6 +81,13 @@ def region(text: str) -> str:
             f"{text!r} is not the name of an AWS Region; Regions are called us-east-1, eu-central-1, ..."
         )
     return text
+
+
+def regions(**asked: Any) -> list[str]:
+    """Those that a shell offers."""
+    import botocore.session  # it takes a fifth of a second to import
+
+    return list(botocore.session.Session().get_available_regions("lambda"))
 
 
 def add_wishes(parser: argparse.ArgumentParser, command: str) -> None:
@@ -175,7 +182,8 @@ def screen_of(options: argparse.Namespace) -> Screen:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    complete(command_parser(), {name: functools.partial(parser_of, name) for name in DESCRIPTIONS})
+    parsers = {name: functools.partial(parser_of, name) for name in DESCRIPTIONS}
+    complete(command_parser(), parsers, {"region": regions})
     write_any_text()
     given = sys.argv[1:] if arguments is None else arguments
     try:

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from provision.aws import sandbox_process
 from provision.aws.sandbox_process import Running, Wish
-from provision.cli.options import FOLDER
 from provision.terminal import outcome
+from provision.terminal.command_line import FOLDER
 from provision.terminal.shell import program, with_variables
 
 if TYPE_CHECKING:

@@ -16,11 +16,11 @@ from botocore.exceptions import HTTPClientError
 from provision import STEPS
 from provision.aws.clients import Clients
 from provision.cli.errors import explain
-from provision.cli.options import FOLDER, WrongCommandLine, asks_for_json
 from provision.cli.results import Result
 from provision.cli.session import Session
 from provision.record import log
 from provision.terminal import outcome
+from provision.terminal.command_line import FOLDER, WrongCommandLine, asks_for_json
 from provision.terminal.redaction import without_secrets
 
 
