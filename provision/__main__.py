@@ -42,7 +42,7 @@ def parser() -> Parser:
     parser = Parser(
         prog="python -m provision",
         usage="%(prog)s [WHAT] [OPTION ...]",
-        description=__doc__.partition(": ")[2].capitalize(),
+        description="Build the walkthrough's architecture.",
     )
     parser.add_argument(
         "what",

@@ -23,7 +23,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -219,26 +219,25 @@ def background(options: argparse.Namespace, screen: Screen) -> SandboxResult:
 
 def ended(body: Callable[[], SandboxResult], screen: Callable[[], Screen], command: str) -> SandboxResult:
     """Run the body, and turn every ending into words on the screen and a result."""
-    stop: outcome.UserError | None = None
-    result = SandboxResult(command)
     try:
-        try:
-            result = body()
-        except outcome.UserError as error:
-            stop = error
-        except KeyboardInterrupt:
-            stop = outcome.UserError("Interrupted.", exit_code=outcome.INTERRUPTED)
-        if stop is not None:
-            result = SandboxResult(command, exit_code=stop.exit_code, error=stop.error())
-            screen().stopped(stop.error())
+        result = body()
         screen().write_json(asdict(result))
-    except (BrokenPipeError, SystemExit) as end:
-        # The reader has closed the pipe. Rich makes an exit of that; Python would complain again at its end.
-        if not isinstance(end, BrokenPipeError) and not isinstance(end.__context__, BrokenPipeError):
-            raise
-        with contextlib.suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return SandboxResult(command)
+        return result
+    except BrokenPipeError:
+        return SandboxResult(command)  # whoever read the log has gone
+    except outcome.UserError as error:
+        stop = error
+    except KeyboardInterrupt:
+        stop = outcome.UserError("Interrupted.", exit_code=outcome.INTERRUPTED)
+    try:
+        screen().stopped(stop.error())
+    except outcome.UserError as unheard:
+        stop = unheard
+    result = SandboxResult(command, exit_code=stop.exit_code, error=stop.error())
+    try:
+        screen().write_json(asdict(result))
+    except outcome.UserError as unwritten:
+        return replace(result, exit_code=unwritten.exit_code)
     return result
 
 

@@ -20,7 +20,7 @@ from provision.aws import sandbox_process
 from provision.aws.sandbox_process import Running, Wish
 from provision.terminal import outcome
 from provision.terminal.command_line import FOLDER
-from provision.terminal.shell import program, with_variables
+from provision.terminal.shell import cannot_write, program, silence, with_variables
 
 if TYPE_CHECKING:
     from provision.terminal.screen import Screen
@@ -287,8 +287,16 @@ def show(
 
 
 def show_text(text: str) -> None:
-    sys.stdout.write(text)
-    sys.stdout.flush()
+    if sys.stdout is None:  # it is closed
+        return
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        silence(sys.stdout)
+        raise
+    except OSError as error:
+        raise cannot_write(sys.stdout, error) from error
 
 
 def new_text(path: Path) -> Callable[[], str]:

@@ -72,7 +72,9 @@ def run(arguments: list[str]) -> Result:
 
 
 def parser() -> Parser:
-    parser = Parser(prog="python -m teardown", description=__doc__.partition(": ")[2].capitalize())
+    parser = Parser(
+        prog="python -m teardown", description="Remove what provision built, and prove that nothing is left."
+    )
     add_target_options(parser)
     parser.add_argument(
         "--include-adopted",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from pathlib import Path
 
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, WaiterError
 from botocore.exceptions import ConnectionError as BotocoreConnectionError
@@ -47,6 +48,14 @@ def explain(error: Exception, *, step: str, profile: str | None) -> outcome.User
             advice=("Look for what the message names in the AWS configuration: aws configure list", AGAIN),
             exit_code=outcome.ENVIRONMENT,
         )
+    if isinstance(error, FileNotFoundError) and not is_there():
+        return outcome.UserError(
+            "The working folder was removed.",
+            means="What the program reads and writes there cannot be found.",
+            advice=("Change to a folder that there is, then run the same command again.",),
+            exit_code=outcome.ENVIRONMENT,
+            code="disk",
+        )
     if isinstance(error, OSError) and error.errno in OF_THE_DISK:
         return outcome.UserError(
             f"{error.filename or 'A file'} cannot be used: {error.strerror}.",
@@ -56,6 +65,14 @@ def explain(error: Exception, *, step: str, profile: str | None) -> outcome.User
             code="disk",
         )
     return None
+
+
+def is_there() -> bool:
+    """Whether the working folder exists."""
+    try:
+        return Path.cwd().is_dir()
+    except OSError:
+        return False
 
 
 def _not_connected(error: Exception, profile: str | None) -> outcome.UserError:

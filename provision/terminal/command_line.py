@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 from provision import __version__
 from provision.terminal import outcome
 from provision.terminal.configuration import BadConfiguration, open_options, settle
+from provision.terminal.shell import cannot_write, silence
 
 FOLDER = Path(".provision")
 
@@ -53,11 +54,23 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)
         text = f"{self.prog}: error: {message}"
-        if sys.stderr.isatty():
-            width = min(shutil.get_terminal_size().columns - 1, 100)
+        if sys.stderr is not None and sys.stderr.isatty():
+            width = max(min(shutil.get_terminal_size().columns - 1, 100), 20)
             text = textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)
         self._print_message(f"{text}\n", sys.stderr)
         raise WrongCommandLine(message)
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """As argparse's, which takes what it could not write for written. Raises UserError."""
+        if file is None:  # it is closed
+            return
+        try:
+            file.write(message)
+            file.flush()
+        except BrokenPipeError:
+            silence(file)
+        except OSError as error:
+            raise cannot_write(file, error) from error
 
 
 def add_screen_options(parser: argparse.ArgumentParser, *, presents: bool = True, documents: bool = True) -> None:

@@ -14,7 +14,11 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
+
+from provision.terminal import outcome
 
 # Outside quotation marks these mean something to cmd or PowerShell.
 SPECIAL_ON_WINDOWS = frozenset("&|<>^();,'@`$#{}")
@@ -31,6 +35,24 @@ def write_any_text() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a test or a notebook may have put something else there
             stream.reconfigure(errors="legible")
+
+
+def silence(stream: Any) -> None:
+    """From here on what is written to this stream goes nowhere. Python would write the rest once more at its end."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def cannot_write(stream: Any, error: OSError) -> outcome.UserError:
+    """The ending of a program whose words or data cannot be written; the stream is silent from here on."""
+    silence(stream)
+    return outcome.UserError(
+        f"{getattr(stream, 'name', 'output').strip('<>')} cannot be written: {error.strerror}.",
+        means="What stands there is not all there was to say.",
+        advice=("Make room, or send it elsewhere, then run the same command again.",),
+        exit_code=outcome.ENVIRONMENT,
+        code="disk",
+    )
 
 
 def legible(error: UnicodeError) -> tuple[str | bytes, int]:
@@ -81,6 +103,6 @@ def interpreter() -> str:
             return name
     try:
         here = os.path.relpath(sys.executable)
-    except ValueError:  # on Windows it may be on another drive
+    except (OSError, ValueError):  # the working folder was removed; on Windows it may be on another drive
         return sys.executable
     return sys.executable if here.startswith("..") else here
