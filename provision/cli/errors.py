@@ -9,10 +9,9 @@ from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, Wai
 from botocore.exceptions import ConnectionError as BotocoreConnectionError
 
 from provision.aws.answers import AnswerLost
-from provision.aws.credentials import CREDENTIAL_ERRORS, EXPIRED, REFUSED, cannot_connect, have_ended
+from provision.aws.credentials import ACTIVATE, DENIED, NOT_ACTIVATED, cannot_connect, denial, is_of_credentials
 from provision.terminal import outcome
 
-DENIED = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError"})
 OF_THE_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO})
 AGAIN = "Run the same command again: it goes on where this run stopped."
 
@@ -21,8 +20,10 @@ def explain(error: Exception, *, step: str, profile: str | None) -> outcome.User
     """The ending that this error means, or None for one that nobody foresaw and that keeps its traceback."""
     if isinstance(error, outcome.UserError):
         return error
+    if is_of_credentials(error) or isinstance(error, HTTPClientError | BotocoreConnectionError):
+        return _not_connected(error, profile)
     if isinstance(error, ClientError):
-        return _service_error(error, step, profile)
+        return _service_error(error, step)
     if isinstance(error, AnswerLost):
         return outcome.UserError(
             f"The answer to {error.call.operation} was lost again and again: {error.why}.",
@@ -39,8 +40,6 @@ def explain(error: Exception, *, step: str, profile: str | None) -> outcome.User
             exit_code=outcome.SERVICE,
             code="timeout",
         )
-    if isinstance(error, (*CREDENTIAL_ERRORS, HTTPClientError, BotocoreConnectionError)) or have_ended(error):
-        return _not_connected(error, profile)
     if isinstance(error, BotoCoreError):
         return outcome.UserError(
             str(error),
@@ -84,23 +83,24 @@ def _not_connected(error: Exception, profile: str | None) -> outcome.UserError:
     )
 
 
-def _service_error(error: ClientError, step: str, profile: str | None) -> outcome.UserError:
+def _service_error(error: ClientError, step: str) -> outcome.UserError:
     answer = error.response.get("Error", {})
     code = answer.get("Code", "")
     what = str(error)
-    if code in EXPIRED or code in REFUSED:
-        return _not_connected(error, profile)
     means = f"Step {step}: AWS refused the call."
     advice: tuple[str, ...] = (AGAIN,)
     message = answer.get("Message") or ""
     if code in DENIED:
-        means = f"Step {step}: these credentials may not call {error.operation_name}."
-        advice = ("Ask for that permission.", AGAIN)
+        denied, whom = denial(message, error.operation_name)
+        means, advice = f"Step {step}: {denied}", (whom, AGAIN)
+    elif code == "OptInRequired":
+        means = f"Step {step}: {NOT_ACTIVATED}"
+        advice = (ACTIVATE, AGAIN)
     elif "no longer supported for creating or updating" in message or "at 'runtime' failed to satisfy" in message:
         means = f"Step {step}: Lambda does not take this runtime."
         advice = ("Choose a supported one with --runtime, or leave --runtime out.",)
     request_id = error.response.get("ResponseMetadata", {}).get("RequestId")
     if request_id:
         advice = (*advice, f"Request id, should you ask AWS: {request_id}")
-    denied = "access-denied" if code in DENIED else ""
-    return outcome.UserError(what, means=means, advice=advice, exit_code=outcome.SERVICE, code=denied)
+    stable = "access-denied" if code in DENIED else ""
+    return outcome.UserError(what, means=means, advice=advice, exit_code=outcome.SERVICE, code=stable)
