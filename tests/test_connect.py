@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import datetime
+import hashlib
 import io
+import json
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -231,7 +234,11 @@ def test_whatever_fails_while_credentials_are_fetched_is_one_message_and_no_defe
 @pytest.mark.parametrize(
     ("code", "words", "says"),
     [
-        ("AccessDenied", "User: u is not authorized to perform: sts:AssumeRole", ("none for the role", "trust policy")),
+        (
+            "AccessDenied",
+            "User: u is not authorized to perform: sts:AssumeRole",
+            ("no credentials for", "trust policy"),
+        ),
         ("AccessDenied", "MultiFactorAuthentication failed with invalid MFA one time pass code.", ("next MFA code",)),
         ("ExpiredToken", "The security token is expired", ("have expired", "aws configure --profile base")),
         ("InvalidClientTokenId", "The security token is invalid", ("does not accept", "aws configure --profile base")),
@@ -280,6 +287,69 @@ def test_good_credentials_that_are_refused_for_another_reason_are_not_blamed(
     assert not any("login" in line or "aws configure" in line for line in stop.advice)
     assert stop.exit_code == outcome.ENVIRONMENT
     assert len(sts.asked) == 1
+
+
+LOGIN = "arn:aws:iam::123456789012:user/me"
+
+
+@pytest.fixture
+def logged_in(
+    configured: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, sts: Server
+) -> Callable[[int], None]:
+    """Write a profile of `aws login` and its session, whose keys last so many minutes."""
+    crypto = pytest.importorskip("awscrt.crypto")
+    monkeypatch.setenv("AWS_LOGIN_CACHE_DIRECTORY", str(tmp_path))
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SIGNIN", sts.url)
+    configured(f"[profile lab]\nlogin_session = {LOGIN}\nregion = us-east-1\n")
+
+    def write(minutes: int) -> None:
+        ends = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(minutes=minutes)
+        key = crypto.EC.new_generate(crypto.ECType.P_256).export_key(crypto.ECExportFormat.SEC1)
+        names = ("accessKeyId", "secretAccessKey", "sessionToken")
+        access = {**dict.fromkeys(names, "a"), "accountId": "123456789012", "expiresAt": ends.isoformat()}
+        token = {"accessToken": access, "refreshToken": "r", "clientId": "c", "dpopKey": base64.b64encode(key).decode()}
+        name = hashlib.sha256(LOGIN.encode()).hexdigest()
+        (tmp_path / f"{name}.json").write_text(json.dumps(token), encoding="utf-8")
+
+    return write
+
+
+def test_a_profile_of_aws_login_is_used(logged_in: Callable[[int], None], sts: Server) -> None:
+    logged_in(30)
+    aws = connected(profile="lab", endpoint_url=sts.url)
+    assert (aws.account_id, aws.credentials_from) == ("123456789012", "login")
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        ("TOKEN_EXPIRED", "aws login --profile lab"),
+        ("USER_CREDENTIALS_CHANGED", "aws login --profile lab"),
+        ("INSUFFICIENT_PERMISSIONS", "signin:CreateOAuth2Token"),
+        ("ANOTHER", "aws login --profile lab"),
+        (None, "aws login --profile lab"),
+    ],
+)
+def test_a_session_of_aws_login_that_is_over_names_the_command_that_renews_it(
+    logged_in: Callable[[int], None], sts: Server, error: str | None, says: str
+) -> None:
+    if error is not None:  # else it never began
+        logged_in(-1)
+    body = json.dumps({"error": error, "message": "no"}).encode()
+    sts.respond = in_turn(Answer(400, body, {"x-amzn-ErrorType": "AccessDeniedException"}))
+    stop = refused(profile="lab", endpoint_url=sts.url)
+    assert says in stop.advice[0]
+    assert stop.exit_code == outcome.ENVIRONMENT
+    assert "sso" not in " ".join(stop.advice)
+
+
+def test_without_what_aws_login_needs_the_message_says_what_to_install(
+    configured: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configured(f"[profile lab]\nlogin_session = {LOGIN}\n")
+    monkeypatch.setattr("botocore.credentials.EC", None)
+    stop = refused(profile="lab")
+    assert stop.advice[0] == "Install it: pip install 'botocore[crt]'"
 
 
 # The Region.

@@ -98,7 +98,7 @@ def test_a_refusal_keeps_awss_words_its_step_and_the_request_id() -> None:
 )
 def test_a_denial_that_no_permission_helps_against_names_its_policy(words: str, policy: str) -> None:
     stop = explained(client_error("AccessDeniedException", f"u is not authorized to perform: x on resource: y {words}"))
-    assert f"A {policy} does not allow CreateFunction" in stop.means
+    assert f"a {policy} does not allow CreateFunction" in stop.means
     assert stop.advice[0] == f"Ask whoever manages that {policy}."
     assert (stop.exit_code, stop.code) == (outcome.SERVICE, "access-denied")
 

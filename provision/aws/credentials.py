@@ -20,6 +20,7 @@ from botocore.exceptions import (
     HTTPClientError,
     LoginError,
     LoginInsufficientPermissions,
+    MissingDependencyException,
     NoCredentialsError,
     RefreshWithMFAUnsupportedError,
     SSOError,
@@ -56,7 +57,9 @@ DENIED = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperat
 SESSION_ERRORS = (SSOError, TokenRetrievalError, LoginError)
 
 # The calls with which botocore fetches credentials.
-FETCHING = frozenset({"AssumeRole", "AssumeRoleWithWebIdentity", "GetRoleCredentials", "CreateToken"})
+FETCHING = frozenset(
+    {"AssumeRole", "AssumeRoleWithWebIdentity", "GetRoleCredentials", "CreateToken", "CreateOAuth2Token"}
+)
 
 
 class CannotConnect(outcome.UserError):
@@ -174,11 +177,18 @@ def cannot_connect(error: BaseException, profile: str | None) -> CannotConnect:
         )
     if isinstance(error, SESSION_ERRORS):
         return _no_session(error, profile)
+    if isinstance(error, MissingDependencyException):
+        return CannotConnect(
+            str(error),
+            means="The profile is one of aws login, and what botocore needs for that is not there.",
+            advice=("Install it: pip install 'botocore[crt]'", TO_THE_SANDBOX),
+        )
+    words = " ".join(str(error).split())
     if isinstance(error, BotoCoreError) and not isinstance(
         error, CredentialRetrievalError | RefreshWithMFAUnsupportedError
     ):
         return CannotConnect(
-            " ".join(str(error).split()),
+            words,
             means="The AWS configuration could not be used.",
             advice=("Correct it (its files are in ~/.aws, its variables begin with AWS_),", TO_THE_SANDBOX),
         )
@@ -220,14 +230,16 @@ def _not_fetched(error: BaseException, profile: str | None) -> CannotConnect:
             advice=(f"Renew them: {renewing_command(profile)}", "then run the same command again."),
             code="credentials-expired",
         )
-    words = str(error) if isinstance(error, CredentialRetrievalError) else f"{type(error).__name__}: {error}"
+    said = isinstance(error, CredentialRetrievalError)
+    words = " ".join((str(error) if said else f"{type(error).__name__}: {error}").split())
     if "credential_process" in settings:
         means = f"They come from the program {program_of(settings)} (credential_process), which failed or gave others."
     else:
-        variables = ", ".join(sorted(variable for variable in os.environ if variable.startswith("AWS_")))
-        means = "Where they come from failed, or gave something else." + (f" Set are {variables}." if variables else "")
+        means = "Where they come from failed, or gave something else."
+        if not said:  # a variable may have an odd value, which the words do not tell
+            means += f" Set are {', '.join(sorted(name for name in os.environ if name.startswith('AWS_')))}."
     return CannotConnect(
-        f"The credentials{whose} could not be loaded: {' '.join(words.split())}",
+        f"The credentials{whose} could not be loaded: {words}",
         means=means,
         advice=(f"See whether the aws command can load them: {look}", TO_THE_SANDBOX),
     )
@@ -240,11 +252,10 @@ def _refused(error: ClientError, profile: str | None) -> CannotConnect:
     what = f"An error occurred ({code}) when calling the {error.operation_name} operation: {message}"
     minutes = minutes_off(message)
     if minutes is not None:
+        how = f"{abs(minutes):.0f} minutes {'slow' if minutes > 0 else 'fast'}" if minutes else "wrong"
         return CannotConnect(
             what,
-            means=f"This machine's clock is {abs(minutes):.0f} minutes {'slow' if minutes > 0 else 'fast'}, by AWS's."
-            if abs(minutes) >= 1
-            else "This machine's clock is wrong, by AWS's.",
+            means=f"This machine's clock is {how}, by AWS's.",
             advice=("Set it, then run the same command again.",),
         )
     advice: tuple[str, ...]
@@ -254,7 +265,7 @@ def _refused(error: ClientError, profile: str | None) -> CannotConnect:
     elif code == "OptInRequired":
         means, advice = NOT_ACTIVATED, (ACTIVATE, TO_THE_SANDBOX)
     elif error.operation_name in FETCHING and code not in REFUSED:
-        means, advice = "The credentials to begin with are good, but AWS gives none for the role.", _for_role(message)
+        means, advice = "AWS gives no credentials for this profile.", _for_role(code, message, profile)
     elif code in DENIED:
         means, whom = denial(message, error.operation_name)
         advice = (whom, "Or name another Region with --region,", TO_THE_SANDBOX)
@@ -268,10 +279,15 @@ def _code(code: str) -> str:
     return "credentials-expired" if code in EXPIRED else "credentials-refused"
 
 
-def _for_role(message: str) -> tuple[str, ...]:
+def _for_role(code: str, message: str, profile: str | None) -> tuple[str, ...]:
     if "MultiFactorAuthentication failed" in message:
         return ("Wait for the next MFA code: each counts once.", "Then run the same command again.")
-    return ("Look at the profile's role: its trust policy must name you, and you must be allowed to assume it.",)
+    if code in DENIED or code == "ForbiddenException":  # of IAM Identity Center
+        return ("Look at the profile's role: its trust policy must name you, and you must be allowed to assume it.",)
+    return (
+        "Run the same command again.",
+        f"Should that fail, too, renew what it begins with: {renewing_command(profile)}",
+    )
 
 
 def denial(message: str, operation: str) -> tuple[str, str]:

@@ -92,7 +92,7 @@ def _service_error(error: ClientError, step: str) -> outcome.UserError:
     message = answer.get("Message") or ""
     if code in DENIED:
         denied, whom = denial(message, error.operation_name)
-        means, advice = f"Step {step}: {denied}", (whom, AGAIN)
+        means, advice = f"Step {step}: {denied[0].lower()}{denied[1:]}", (whom, AGAIN)
     elif code == "OptInRequired":
         means = f"Step {step}: {NOT_ACTIVATED}"
         advice = (ACTIVATE, AGAIN)
