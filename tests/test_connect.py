@@ -32,6 +32,9 @@ from provision.terminal import outcome
 from provision.terminal.screen import Screen
 from tests.rig.answers import RESET, Answer, Asked, Server, caller_identity, in_turn, refusal
 from tests.rig.deployment import Deployment
+from tests.rig.programs import Folder, end, warm_server
+from tests.rig.terminal import Terminal
+from tests.rig.warm import Child
 
 
 @pytest.fixture
@@ -287,6 +290,51 @@ def test_good_credentials_that_are_refused_for_another_reason_are_not_blamed(
     assert not any("login" in line or "aws configure" in line for line in stop.advice)
     assert stop.exit_code == outcome.ENVIRONMENT
     assert len(sts.asked) == 1
+
+
+ASSUMED = Answer(
+    body=(
+        b'<AssumeRoleResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><AssumeRoleResult><Credentials>'
+        b"<AccessKeyId>a</AccessKeyId><SecretAccessKey>b</SecretAccessKey><SessionToken>c</SessionToken>"
+        b"<Expiration>2999-01-01T00:00:00Z</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>"
+    ),
+    headers={"Content-Type": "text/xml"},
+)
+
+
+@pytest.mark.once_more
+def test_an_mfa_code_is_typed_once_and_its_session_used_by_the_next_command(tmp_path: Path) -> None:
+    with Folder(tmp_path) as folder, Server(lambda asked: ASSUMED) as sts:
+        sts.respond = lambda asked: ASSUMED if asked.operation == "AssumeRole" else caller_identity()
+        config = Path(folder.environ["HOME"]) / ".aws" / "config"
+        config.parent.mkdir()
+        config.write_text(ROLE.replace("source", "mfa_serial = arn:aws:iam::123456789012:mfa/me\nsource", 1))
+        command = ("provision", "--recover", "--profile", "lab", "--endpoint-url", sts.url)
+        folder.environ["AWS_ENDPOINT_URL_STS"] = sts.url
+
+        def without_terminal() -> str:
+            child = Child(warm_server(), command, folder=folder.path, environ=folder.environ, session=True)
+            ended = end(child)
+            return f"{ended.returncode} {ended.stderr}"
+
+        talk = without_terminal()
+        assert talk.startswith("253 ") and sts.asked == []
+        assert "The role of profile lab asks for an MFA code, and there is no terminal" in talk
+        assert "aws sts get-caller-identity --profile lab" in talk and "Enter MFA" not in talk
+
+        with Terminal(folder, 120, *command) as terminal:
+            terminal.ask("", "Enter MFA code for arn:aws:iam::123456789012:mfa/me: ")
+            terminal.type("123456\n")
+            terminal.end()
+        assert [b"TokenCode=123456" in asked.body for asked in sts.asked if asked.operation == "AssumeRole"] == [True]
+        [kept] = (config.parent / "cli" / "cache").iterdir()
+        assert kept.stat().st_mode & 0o77 == 0
+
+        sts.asked.clear()
+        without_terminal()
+        assert sts.asked and "AssumeRole" not in [asked.operation for asked in sts.asked]
+        kept.write_text("not a session")  # is no session, and no defect
+        assert "MFA code" in without_terminal()
 
 
 LOGIN = "arn:aws:iam::123456789012:user/me"

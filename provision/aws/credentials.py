@@ -7,7 +7,9 @@ import os
 import re
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from getpass import GetPassWarning
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -26,6 +28,7 @@ from botocore.exceptions import (
     SSOError,
     TokenRetrievalError,
 )
+from botocore.utils import JSONFileCache
 
 from provision.aws.answers import came_from
 from provision.terminal import outcome
@@ -89,11 +92,33 @@ def no_credentials() -> CannotConnect:
     )
 
 
+class RoleSessions(JSONFileCache):  # type: ignore[misc]
+    """The sessions of assumed roles as the `aws` command keeps them: an MFA code is asked for once an hour, by either.
+
+    https://docs.aws.amazon.com/cli/latest/userguide/cli-configure-role.html#cli-configure-role-cache
+    """
+
+    def __init__(self) -> None:
+        super().__init__(Path("~/.aws/cli/cache").expanduser())
+
+    def __contains__(self, key: str) -> bool:
+        try:
+            return bool(self[key])
+        except KeyError:  # also where the file cannot be read
+            return False
+
+    def __setitem__(self, key: str, session: Any) -> None:
+        with suppress(OSError):  # where it cannot be kept it is fetched again
+            super().__setitem__(key, session)
+
+
 def session_of(profile: str | None, region: str) -> boto3.Session:
     """A session with the user's credentials, which are fetched when they are needed."""
     # Without a terminal getpass would read an MFA code from a pipe, or show it.
     warnings.filterwarnings("error", category=GetPassWarning)
-    return boto3.Session(botocore_session=botocore.session.Session(profile=profile), region_name=region)
+    session = botocore.session.Session(profile=profile)
+    session.get_component("credential_provider").get_provider("assume-role").cache = RoleSessions()
+    return boto3.Session(botocore_session=session, region_name=region)
 
 
 def renewing_command(profile: str | None) -> str:
