@@ -20,7 +20,7 @@ from provision.aws import sandbox_process
 from provision.aws.sandbox_process import Running, Wish
 from provision.terminal import outcome
 from provision.terminal.command_line import FOLDER
-from provision.terminal.shell import cannot_write, program, silence, with_variables
+from provision.terminal.shell import cannot_write, past_proxy, program, silence, with_variables
 
 if TYPE_CHECKING:
     from provision.terminal.screen import Screen
@@ -73,7 +73,8 @@ class SandboxResult:
 
 def say_how_to_use(url: str, screen: Screen) -> None:
     screen.say("Any credentials work:")
-    screen.keep(with_variables(ANY_CREDENTIALS, ["aws", "--endpoint-url", url, "dynamodb", "list-tables"]))
+    variables = past_proxy(url) | ANY_CREDENTIALS
+    screen.keep(with_variables(variables, ["aws", "--endpoint-url", url, "dynamodb", "list-tables"]))
 
 
 # What the folder or file of each option is for.

@@ -17,6 +17,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies_environment, proxy_bypass
 
 from provision.terminal import outcome
 
@@ -83,6 +85,18 @@ def with_variables(
         # A space before && would be a part of the value.
         return f'cmd /c "{"".join(f"set {name}={value}&& " for name, value in variables.items())}{line}"'
     return " ".join([*(f"{name}={shlex.quote(value)}" for name, value in variables.items()), line])
+
+
+def past_proxy(url: str | None) -> dict[str, str]:
+    """The variables with which curl and `aws` reach a URL of this machine where a proxy is set; none elsewhere.
+
+    Both prefer the name in small letters. https://everything.curl.dev/usingcurl/proxies/env.html
+    """
+    host = urlsplit(url or "").hostname or ""
+    proxies = getproxies_environment()
+    if host not in ("127.0.0.1", "localhost", "::1") or not proxies.keys() & {"http", "all"}:
+        return {}
+    return {} if proxy_bypass(host) else {"no_proxy": host}
 
 
 def _windows_word(word: str) -> str:

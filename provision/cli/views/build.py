@@ -11,7 +11,7 @@ from provision.aws.clients import Clients
 from provision.settings import Settings
 from provision.state.state import State
 from provision.terminal.screen import Screen
-from provision.terminal.shell import command_line, program, with_variables
+from provision.terminal.shell import command_line, past_proxy, program, with_variables
 
 
 def show_cost(screen: Screen, aws: Clients, settings: Settings) -> None:
@@ -38,16 +38,16 @@ def show_built(screen: Screen, aws: Clients, settings: Settings, state: State, a
         "tableName": settings.table,
         "payload": {"Item": {"id": "1", "name": "Bob"}},
     }
-    command = command_line(["curl", "-d", json.dumps(event), url])
+    ask = ["curl", "-d", json.dumps(event)]
     screen.say()
     screen.say("Anyone who knows this URL may call it (erratum 7).", "dim")
     show_cost(screen, aws, settings)
     screen.tell(f"Invoke URL:   {url}")
     screen.heading("To create Bob, paste")
-    screen.tell(command)
+    screen.tell(with_variables(past_proxy(url), [*ask, url]))
     if settings.has_queue_route:
         screen.heading("To create him by way of the queue, so that nobody waits for the function")
-        screen.tell(f"{command}/{settings.queue_path_part}")
+        screen.tell(with_variables(past_proxy(url), [*ask, f"{url}/{settings.queue_path_part}"]))
     screen.heading("To look at the table")
     screen.tell(scan_command(aws, settings))
     screen.heading("To take everything down")
@@ -60,7 +60,7 @@ def scan_command(aws: Clients, settings: Settings) -> str:
     if aws.base_url:
         any_one = {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any"}
         credentials = any_one if aws.takes_any_credentials else {}
-        return with_variables(credentials, ["aws", "--endpoint-url", aws.base_url, *look])
+        return with_variables(past_proxy(aws.base_url) | credentials, ["aws", "--endpoint-url", aws.base_url, *look])
     return command_line(["aws", *look, *(["--profile", aws.profile] if aws.profile else [])])
 
 
