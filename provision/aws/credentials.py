@@ -85,7 +85,7 @@ def no_credentials() -> CannotConnect:
         means="The suite needs an AWS account, or its own local AWS in place of one.",
         advice=(
             "Without an account: python -m provision --sandbox",
-            "With an account:    aws configure sso   (or: aws configure), then "
+            "With an account:    aws login   (or: aws configure sso, aws configure), then "
             "python -m provision --profile NAME --region REGION",
         ),
         code="no-credentials",
