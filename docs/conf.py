@@ -7,7 +7,7 @@ from typing import Any
 
 project = "A decoupled serverless proof of concept on AWS, as code"
 language = "en"
-extensions = ["myst_parser"]
+extensions = ["myst_parser", "sphinx_copybutton"]
 
 myst_heading_anchors = 3  # so that [text](page.md#heading) leads where it leads on GitHub
 smartquotes = False  # `--yes` is an option, also where it stands in prose
@@ -19,6 +19,7 @@ html_css_files = ["site.css"]
 html_show_copyright = False
 html_show_sourcelink = False
 html_copy_source = False
+html_use_index = False  # it would be empty
 
 SECTION = re.compile(r"^## (.+)$", re.MULTILINE)
 ENTRY = re.compile(r"^- \[[^]]+\]\(([^)]+)\.md\)", re.MULTILINE)

@@ -1,7 +1,7 @@
 """python docs/generate.py [--check]: write the reference pages that the programs know best themselves.
 
-They are made from the parsers and the errata, not from what --help prints: that is as wide as a terminal, and another
-Python words it otherwise. With --check nothing is written: exit code 1, and a line for each page that is stale.
+They are made from the parsers and the programs' tables, not from what --help prints: that is as wide as a terminal, and
+another Python words it otherwise. With --check nothing is written: exit code 1, and a line for each page that is stale.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import importlib
 import pkgutil
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -41,6 +41,8 @@ from provision.aws import waiting  # noqa: E402
 from provision.aws.credentials import DENIED, EXPIRED, REFUSED  # noqa: E402
 from provision.cli.errors import explain  # noqa: E402
 from provision.errata import ERRATA, Erratum  # noqa: E402
+from provision.state.comparison import COMPARED  # noqa: E402
+from provision.state.resources import TYPES  # noqa: E402
 from provision.terminal import outcome  # noqa: E402
 
 # Each with the words that can be the first of its command line.
@@ -324,7 +326,34 @@ def of_botocore() -> Iterator[str]:
         yield f"| {which} | {stop.exit_code} | {escaped(stop.means)} | {'<br>'.join(map(escaped, stop.advice))} |"
 
 
+COMPARISON_PAGE = """\
+# What is compared
+
+`status`, `--dry-run` and a run compare what there is with what should be, attribute by attribute. What a step sets, a
+run updates. What it leaves as AWS makes it is compared with AWS's default: a difference may be meant, so a run leaves
+it, reports it, and runs the walkthrough's tests. `status` and `--dry-run` also ask for what only a call of its own
+shows. What AWS refuses to show them is named, and is no drift. Nobody looks at what holds for a whole account: its
+quotas, service control policies, throttles.
+
+| resource | compared, and updated | compared, and reported | asked for, and reported | not looked at |
+| --- | --- | --- | --- | --- |
+"""
+
+
+def comparison() -> str:
+    def named(words: Iterable[str]) -> str:
+        return ", ".join(map(escaped, words)) or "nothing"
+
+    rows = [
+        f"| {TYPES[kind].noun} | {named(one.updated)} | {named(one.reported)} | "
+        f"{named(look.attribute for look in one.looks)} | {named([one.not_compared] if one.not_compared else [])} |"
+        for kind, one in COMPARED.items()
+    ]
+    return MADE + "\n" + COMPARISON_PAGE + "\n".join(rows) + "\n"
+
+
 PAGES: dict[str, Callable[[], str]] = {
+    "reference/comparison.md": comparison,
     "reference/commands.md": commands,
     "reference/errata.md": errata,
     "reference/errors.md": errors,

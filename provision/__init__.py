@@ -35,7 +35,7 @@ STEPS = (
     Step(1, "policies", "Policies", "provision.policies"),
     Step(2, "roles", "Roles", "provision.roles"),
     Step(3, "table", "Table", "provision.table"),
-    Step(4, "queue", "Queue with access policy", "provision.message_queue"),
+    Step(4, "queue", "Queue", "provision.message_queue"),
     Step(5, "function", "Function", "provision.function"),
     Step(6, "trigger", "SQS trigger", "provision.trigger"),
     Step(7, "api", "REST API", "provision.api"),

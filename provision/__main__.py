@@ -8,6 +8,11 @@ import signal
 if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # until there is something to end in order, Ctrl-C just ends it
 
+if __name__ == "__main__":
+    from provision.terminal import installed
+
+    installed.check()
+
 import argparse
 import sys
 
@@ -68,6 +73,7 @@ def parser() -> Parser:
         action="append",
         help="take over what a person made: that KEY, or ask",
     )
+    parser.add_argument("--verbose", action="store_true", help="each resource, each wait, and the errata of each step")
     parser.add_argument("--step", action="store_true", help="a lesson: one step at a time, each explained")
     parser.add_argument("--to", metavar="N", type=step_named, help="the steps up to N only, by number or name")
     add_plan_options(parser)

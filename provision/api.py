@@ -8,6 +8,7 @@ https://docs.aws.amazon.com/apigateway/latest/developerguide/getting-started-lam
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,7 +37,7 @@ def provision_api(aws: Clients, settings: Settings, state: State) -> None:
     """Find the API by its tag; create it, or update it; then each resource and route in it; record its id."""
     recorded = state.record("api")
     known_id = recorded.outputs.get("id") if recorded else None
-    apis = list_apis(aws.apigateway)
+    apis = list_apis(aws.apigateway, known_id)
     spare = find_spare_apis(aws.apigateway, tagged(apis, settings.api, state.deployment), known_id)
     apis = [api for api in apis if api not in spare]
     api = find_api(apis, settings.api, state.deployment, known_id)
@@ -471,13 +472,17 @@ def remove_permission(aws: Clients, settings: Settings) -> None:
     )
 
 
-def list_apis(apigateway: Any) -> list[dict[str, Any]]:
-    """All REST APIs of the account and Region, with their tags as "Tags"."""
-    return [
-        {**api, "Tags": api.get("tags", {})}
-        for page in apigateway.get_paginator("get_rest_apis").paginate(limit=500)
-        for api in page["items"]
-    ]
+def list_apis(apigateway: Any, known_id: str | None = None) -> list[dict[str, Any]]:
+    """All REST APIs of the account and Region, with their tags as "Tags".
+
+    The list may lag. If it does not show the API with `known_id`, that one is asked for by its id.
+    """
+    pages = apigateway.get_paginator("get_rest_apis").paginate(limit=500)
+    apis = [api for page in pages for api in page["items"]]
+    if known_id is not None and all(api["id"] != known_id for api in apis):
+        with suppress(apigateway.exceptions.NotFoundException):
+            apis.append(apigateway.get_rest_api(restApiId=known_id))
+    return [{**api, "Tags": api.get("tags", {})} for api in apis]
 
 
 def find_api(apis: list[dict[str, Any]], name: str, deployment: str, known_id: str | None) -> dict[str, Any] | None:

@@ -201,7 +201,7 @@ def find_log_group(logs: Any, name: str) -> dict[str, Any] | None:
 
 
 def find_function(lambda_: Any, name: str) -> dict[str, Any] | None:
-    """The function's configuration, with its tags under "Tags"; None if there is none.
+    """The function's configuration, with "Concurrency", and its tags under "Tags"; None if there is none.
 
     GetFunction leaves the tags out when there are none, and also when the caller may not call ListTags. Then "Tags" is
     None: nobody knows.
@@ -211,7 +211,7 @@ def find_function(lambda_: Any, name: str) -> dict[str, Any] | None:
         tags = answer.get("Tags") or tags_of_function(lambda_, answer["Configuration"]["FunctionArn"])
     except lambda_.exceptions.ResourceNotFoundException:
         return None
-    return {**answer["Configuration"], "Tags": tags}
+    return {**answer["Configuration"], "Concurrency": answer.get("Concurrency", {}), "Tags": tags}
 
 
 def tags_of_function(lambda_: Any, arn: str) -> dict[str, str] | None:

@@ -36,7 +36,7 @@ def provision_dead_letter_queue(aws: Clients, settings: Settings, state: State) 
     with state.resource("dead-letter-queue", "sqs:queue", found=queue, QueueName=name) as entry:
         if queue is None:
             aws.waiting.retry(lambda: create_queue(aws, entry, name, attributes), QUEUE_NAME_BLOCKED)
-            queue = wait_until_ready(aws, name, attributes)
+            queue = wait_until_ready(aws, name, attributes, entry.tags)
             entry.identify(queue)
         elif queue_drifted(aws, entry, queue, attributes):
             set_attributes(aws, queue, attributes)
@@ -60,7 +60,7 @@ def provision_queue(aws: Clients, settings: Settings, state: State) -> None:
                 *reasons,
                 unless=lambda: missing_role(aws, settings),
             )
-            queue = wait_until_ready(aws, name, attributes)
+            queue = wait_until_ready(aws, name, attributes, entry.tags)
             entry.identify(queue)
         else:
             drifted = queue_drifted(aws, entry, queue, attributes)
@@ -72,7 +72,7 @@ def provision_queue(aws: Clients, settings: Settings, state: State) -> None:
                     *reasons,
                     unless=lambda: missing_role(aws, settings),
                 )
-                wait_until_ready(aws, name, attributes)
+                wait_until_ready(aws, name, attributes, entry.tags)
         entry["arn"] = queue["QueueArn"]
         entry["url"] = queue["QueueUrl"]
         entry["role_ids"] = role_ids
@@ -140,18 +140,19 @@ def find_queue(sqs: Any, name: str) -> dict[str, Any] | None:
     return {**attributes, "QueueUrl": url, "Tags": tags}
 
 
-def wait_until_ready(aws: Clients, name: str, attributes: dict[str, str]) -> dict[str, Any]:
-    """The queue, once GetQueueAttributes shows these attributes. Attributes take up to 60 seconds to spread.
+def wait_until_ready(aws: Clients, name: str, attributes: dict[str, str], tags: Mapping[str, str]) -> dict[str, Any]:
+    """The queue, once it shows these attributes and tags. Attributes take up to 60 seconds to spread.
 
+    Without our tag it is somebody else's, made a moment before: CreateQueue takes any queue with the same attributes.
     https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SetQueueAttributes.html
     """
 
     def look() -> dict[str, Any] | None:
         queue = find_queue(aws.sqs, name) or {}
         seen = all(same_value(queue.get(attribute, ""), wanted) for attribute, wanted in attributes.items())
-        return queue if queue and seen else None
+        return queue if queue and seen and tags.items() <= queue["Tags"].items() else None
 
-    return aws.waiting.poll_until(f"the attributes of {name} to be visible", look, budget=90)
+    return aws.waiting.poll_until(f"the attributes and tags of {name} to be visible", look, budget=90)
 
 
 def missing_role(aws: Clients, settings: Settings) -> str | None:

@@ -11,6 +11,11 @@ import signal
 if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C just ends it, until there is something to stop in order
 
+if __name__ == "__main__":
+    from provision.terminal import installed
+
+    installed.check()
+
 import argparse
 import contextlib
 import difflib
@@ -22,13 +27,14 @@ import re
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from provision.aws.sandbox_process import FOREIGN, PLAIN_AWS, Running, Wish, forget, remember, who_is_at
+from provision.aws.sandbox_process import FOREIGN, PLAIN_AWS, Running, Wish, forget, is_named, remember, who_is_at
 from provision.terminal import outcome
 from provision.terminal.command_line import FOLDER, Parser, WrongCommandLine, add_screen_options, asks_for_json
 from provision.terminal.completion import complete
@@ -42,6 +48,7 @@ if TYPE_CHECKING:
     from provision.terminal.screen import Screen
 
 PORT = 4566  # where programs that know of a local AWS look for it
+LOOK_EVERY_SECONDS = 5.0  # whether the record still names this sandbox: without it nobody finds it
 REGION = re.compile(r"[a-z]{2,8}(?:-[a-z]{2,12}){1,3}-[0-9]{1,2}")
 DESCRIPTIONS = {
     "run": "Run a local AWS in the foreground until Ctrl-C. Prints its URL on stdout.",
@@ -294,8 +301,14 @@ def run(options: argparse.Namespace) -> SandboxResult:
         if record is not None:
             written_to(record, described)
         announce(sandbox, screen_of(options), in_background=options.record is not None)
+        running = Running(sandbox.id, sandbox.url, os.getpid(), record) if record is not None else None
+        looked, unseen = time.monotonic(), 0
         while not sandbox.stopped and not wake.wait(0.2):
-            continue
+            if running is not None and time.monotonic() - looked > LOOK_EVERY_SECONDS:
+                looked, unseen = time.monotonic(), 0 if is_named(running) else unseen + 1
+                if unseen == 2:  # its folder was removed, or another sandbox was started there
+                    logging.getLogger("sandbox").warning("%s no longer names this sandbox, which ends", record)
+                    break
     finally:
         sandbox.stop()
         if record is not None:

@@ -110,7 +110,10 @@ def start(folder: Path, wish: Wish, screen: Screen) -> SandboxResult:
     """Start the folder's sandbox unless it is running. Raises UserError if it does not run as asked."""
     with usable(folder):
         before = sandbox_process.find(folder)
-        if before is None and (folder / sandbox_process.RECORD).exists():
+        kept = sandbox_process.kept_in(folder)
+        if before is None and kept is not None and kept != wish.state_dir:
+            screen.keep(f"This is not the sandbox that was here before: that one's journal is in {kept}.")
+        elif before is None and kept is None and (folder / sandbox_process.RECORD).exists():
             screen.keep(f"The record {folder / sandbox_process.RECORD} is of a sandbox that is gone; it is replaced.")
         try:
             running = before or sandbox_process.start(folder, wish)
@@ -167,7 +170,7 @@ def stop(folder: Path, screen: Screen) -> SandboxResult:
         running = sandbox_process.find(folder)
         record = folder / sandbox_process.RECORD
         if running is None:
-            stale = record.exists()
+            stale = record.exists() and sandbox_process.kept_in(folder) is None
             if stale:
                 record.unlink(missing_ok=True)
             removed = "; the record of one that is gone is removed" if stale else ""
@@ -187,12 +190,16 @@ def status(folder: Path, screen: Screen) -> SandboxResult:
     with usable(folder):
         running = sandbox_process.find(folder)
         described = sandbox_process.describe(running) if running is not None else None
-        stale = described is None and (folder / sandbox_process.RECORD).exists()
+        kept = sandbox_process.kept_in(folder)
+        stale = described is None and kept is None and (folder / sandbox_process.RECORD).exists()
     if running is None or described is None:
         screen.keep(f"No sandbox is running in {folder}.")
         if stale:
             screen.keep(f"The record {folder / sandbox_process.RECORD} is of one that is gone.")
-        screen.keep(f"To start one: {command('start', folder)}")
+        if kept is not None:
+            screen.keep(f"To have the last one again: {command('start', folder, '--state-dir', str(kept))}")
+        else:
+            screen.keep(f"To start one: {command('start', folder)}")
         return SandboxResult("status", folder=str(folder), running=False, stale_record=stale, exit_code=outcome.LEFT)
     ends = f"by {command('stop', folder)}"
     rows = {

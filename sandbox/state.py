@@ -25,7 +25,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import IO, Any
 
-import portalocker
 from werkzeug.wrappers import Request, Response
 
 from provision.terminal import disk, outcome
@@ -41,6 +40,8 @@ log = logging.getLogger(__name__)
 JOURNAL = "journal.jsonl"
 LOCK = "journal.lock"
 VERSION = 2
+
+SAY_EVERY_SECONDS = 2.0  # a start is waited for as long as it says something
 
 # Calls that change nothing which must come back; messages have lines of their own.
 READS = re.compile(r"(Get|List|Describe|Filter|Simulate|Test|BatchGet|TransactGet|Query|Scan|Invoke|AssumeRole).*")
@@ -68,15 +69,14 @@ class State:
     def __init__(self, folder: Path) -> None:
         self.path = folder / JOURNAL
         folder.mkdir(parents=True, exist_ok=True)
-        self._lock = portalocker.Lock(folder / LOCK, mode="a", timeout=0, fail_when_locked=True)
-        try:
-            self._lock.acquire()
-        except portalocker.exceptions.LockException as error:
+        self._lock = (folder / LOCK).open("a", encoding="utf-8")
+        if not disk.try_lock(self._lock):
+            self._lock.close()
             raise CannotComeBack(
                 f"Another sandbox uses the journal in {folder}.",
                 means="Two sandboxes would mix up their journals.",
                 advice=("Stop that one first, or choose another folder with --state-dir.",),
-            ) from error
+            )
         self._head: dict[str, Any] = {}
         self._lines: list[dict[str, Any]] = []
         self._number = 0
@@ -112,7 +112,7 @@ class State:
         if self._file is not None:
             self._file.close()
             self._file = None
-        self._lock.release()
+        self._lock.close()
 
     # Writing
 
@@ -185,8 +185,12 @@ class State:
         messages = backend.messages
         messages.kept, messages.dropped = self.keep_message, self.drop_message
         self._replaying = True
+        said = time.monotonic()
         try:
-            for line in self._lines:
+            for done, line in enumerate(self._lines):
+                if time.monotonic() - said > SAY_EVERY_SECONDS:
+                    said = time.monotonic()
+                    log.info("%d of %d lines of the journal are replayed", done, len(self._lines))
                 if "queue" in line:
                     bring_back(messages, line)
                 else:

@@ -8,6 +8,11 @@ import signal
 if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # until there is something to end in order, Ctrl-C just ends it
 
+if __name__ == "__main__":
+    from provision.terminal import installed
+
+    installed.check()
+
 import argparse
 import sys
 import time
@@ -16,7 +21,7 @@ from contextlib import closing
 from pathlib import Path
 
 from provision import STEPS, Step
-from provision.account.inventory import take_inventory
+from provision.account.inventory import FoundResource, take_inventory
 from provision.account.outcomes import outcome_of, planned_of
 from provision.account.plan import DryState, Planned, changes
 from provision.account.recovery import TIMES, state_files_in
@@ -44,7 +49,7 @@ from provision.cli.views.resources import show_removed, show_things
 from provision.lesson.place import Place
 from provision.settings import DEFAULT_REGION, Settings
 from provision.state.entries import Resource
-from provision.state.file import parse
+from provision.state.file import holder_of, in_use, parse
 from provision.state.resources import TYPES, name_of
 from provision.state.state import State
 from provision.terminal import outcome, prompts
@@ -119,6 +124,9 @@ def teardown_sandbox(options: argparse.Namespace, settings: Settings, session: S
     path = options.state or state_path(SANDBOX_ACCOUNT, region, "sandbox:", options.learner, FOLDER)
     folder = path.absolute().parent
     running = sandbox_process.find(folder)
+    if running is None and sandbox_process.kept_in(folder) is not None:
+        screen.say("Starting the local AWS again, from its journal ...")
+        running = sandbox_process.start(folder)
     if running is None:
         close_without_sandbox(path, region, options, screen)
         return
@@ -127,7 +135,7 @@ def teardown_sandbox(options: argparse.Namespace, settings: Settings, session: S
     teardown_at(path, aws, options, settings, session)
     if options.dry_run:
         return
-    users = [other for other in state_files_in(folder) if uses_sandbox(other, f"sandbox:{running.id}")]
+    users = sorted({*files_in_use(folder), *(one for one in state_files_in(folder) if uses_sandbox(one, aws.endpoint))})
     if users:
         here = Path.cwd()
         names = ", ".join(str(user.relative_to(here) if user.is_relative_to(here) else user) for user in users)
@@ -178,6 +186,9 @@ def teardown_at(path: Path, aws: Clients, options: argparse.Namespace, settings:
     screen = session.screen
     State.check(path)
     if not path.exists():
+        holder = holder_of(path)
+        if holder is not None:  # a lesson, or a run before its first write
+            raise in_use(path, holder)
         session.note_place(aws)
         name_other_state_files(path, screen)
         look_in_account(path, aws, options, settings, screen)
@@ -204,11 +215,10 @@ def teardown_at(path: Path, aws: Clients, options: argparse.Namespace, settings:
             dry_run(aws, state, options, session)
         elif state.resources:
             remove_all(aws, state, options, session, began)
-        elif state.receipt:
-            screen.say(f"Nothing to do: everything was removed already ({state.receipt.get('at')}).", GOOD)
         else:
-            screen.say("The state file is empty, and has no receipt of a teardown.", "bold")
-            look_in_account(path, aws, options, settings, screen)
+            removed = f"Everything was removed already ({state.receipt.get('at')})." if state.receipt else ""
+            screen.say(removed or "The state file is empty, and has no receipt of a teardown.", "bold")
+            look_in_account(path, aws, options, settings, screen, removed=state.deployment if removed else None)
 
 
 def steps_from(state: State, step: Step | None) -> list[Resource]:
@@ -294,13 +304,16 @@ def show_and_ask(
     backwards: Sequence[Resource],
     stays: Mapping[str, str],
 ) -> None:
-    """What will be put back, removed, and left. Asks before the first change, unless that was answered beforehand."""
+    """What will be put back, removed, and left. Asks before the first change, unless that was answered beforehand.
+
+    In the sandbox nobody is asked: what goes is told when it goes.
+    """
     to_go = [resource for resource in backwards if resource.key not in stays]
     to_put_back = [one for one in to_go if is_to_be_left(state, one, options.include_adopted)]
     to_go = [resource for resource in to_go if resource not in to_put_back]
     if to_put_back:
         show_things(screen, "Adopted: to be put back as it was found, and left", to_put_back, {})
-    if to_go:
+    if to_go and not options.sandbox:
         show_things(screen, "To be removed", to_go, contents(aws, state))
     if stays:
         show_things(screen, "To stay as it is", [one for one in backwards if one.key in stays], stays)
@@ -380,29 +393,35 @@ def name_other_state_files(path: Path, screen: Screen) -> None:
         screen.keep("Other state files in that folder: " + ", ".join(other.name for other in others))
 
 
-def look_in_account(path: Path, aws: Clients, options: argparse.Namespace, settings: Settings, screen: Screen) -> None:
-    """Without a state file, or with one that says nothing: is there anything of the suite? Reads only."""
+def look_in_account(
+    path: Path,
+    aws: Clients,
+    options: argparse.Namespace,
+    settings: Settings,
+    screen: Screen,
+    *,
+    removed: str | None = None,
+) -> None:
+    """Without a state file, or with one that records nothing: is there anything of the suite? Reads only.
+
+    `removed` is the deployment of which a receipt says that all was removed: then one look, for its own tag only.
+    """
     screen.say("Looking in the account ...")
     with explained(aws, step="looking in the account"):
-        seen = take_inventory(aws, settings, times=TIMES)
+        seen = take_inventory(aws, settings, times=1 if removed else TIMES)
+    resources = [one for one in seen.resources if removed in (None, one.tag)]
     where = f"account {aws.account_id}, Region {aws.region}"
     unanswered = ", ".join(map(str, seen.unanswered))
-    if seen.resources:
-        recover = (
-            "If the state file is lost, write it anew and run this again:",
-            "    " + program("provision", [*target_arguments(options, aws), "--recover"]),
-        )
-        can_recover = not path.exists() and any(resource.key and resource.tag for resource in seen.resources)
+    if resources:
         raise outcome.UserError(
-            f"{plural(len(seen.resources), 'resource')} with the suite's names or tags in {where}, and no state file "
-            "here says whose.",
+            f"{plural(len(resources), 'resource')} with the suite's names or tags in {where}, and no state file "
+            "here says whose."
+            if removed is None
+            else f"{plural(len(resources), 'resource')} with this deployment's tag in {where}, although the state file "
+            "says that everything was removed.",
             means="Nothing was changed." + (f" Not everything could be looked at: {unanswered}." if unanswered else ""),
-            advice=(
-                "Run this where the state file is, or name it with --state PATH.",
-                "If they were made for another --learner, name that one.",
-                *(recover if can_recover else ()),
-            ),
-            resources=tuple((resource.kind, resource.identity, resource.described) for resource in seen.resources),
+            advice=advice_on(resources, path, aws, options, is_removed=removed is not None),
+            resources=tuple((resource.kind, resource.identity, resource.described) for resource in resources),
         )
     if seen.unanswered:
         raise outcome.UserError(
@@ -410,10 +429,32 @@ def look_in_account(path: Path, aws: Clients, options: argparse.Namespace, setti
             means="Whether something is left there is open.",
             advice=("Ask for the permission to read it, then run the same command again.",),
         )
-    screen.say(f"Nothing with the suite's names was found in {where}. Nothing to do.", GOOD)
+    what = "this deployment's tag" if removed else "the suite's names"
+    screen.say(f"Nothing with {what} was found in {where}. Nothing to do.", GOOD)
 
 
-def uses_sandbox(path: Path, endpoint: str) -> bool:
+def advice_on(
+    resources: Sequence[FoundResource], path: Path, aws: Clients, options: argparse.Namespace, *, is_removed: bool
+) -> tuple[str, ...]:
+    """What to do about resources that the state file does not record."""
+    recover = "    " + program("provision", [*target_arguments(options, aws), "--recover"])
+    if is_removed:
+        return f"Move {path} away, write the state file anew, and run this again:", recover
+    can_recover = not path.exists() and any(resource.key and resource.tag for resource in resources)
+    return (
+        "Run this where the state file is, or name it with --state PATH.",
+        "If they were made for another --learner, name that one.",
+        *(("If the state file is lost, write it anew and run this again:", recover) if can_recover else ()),
+    )
+
+
+def files_in_use(folder: Path) -> list[Path]:
+    """The state files that a program is at work with; one that has written nothing yet has only its lock there."""
+    paths = (lock.with_name(lock.name.removesuffix(".lock")) for lock in folder.glob("*.json.lock"))
+    return [path for path in paths if holder_of(path) is not None]
+
+
+def uses_sandbox(path: Path, endpoint: str | None) -> bool:
     try:
         content = parse(path.read_bytes(), path)
     except (OSError, outcome.UserError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from provision.api import list_apis
+from provision.aws.api_definition import is_empty
 from provision.aws.clients import Clients
 from provision.settings import Settings
 from provision.state.entries import TAG, Resource
@@ -12,12 +13,17 @@ from provision.state.state import State
 
 
 def find(aws: Clients, state: State, resource: Resource) -> dict[str, Any] | None:
-    """The API that carries this deployment's tag, under any name; else the one with the recorded id."""
+    """The API with the recorded id; else one that carries this deployment's tag, under any name.
+
+    "IsSpare" says of the latter whether it is an empty one, which a lost answer left behind.
+    """
     noted = resource.outputs.get("id")
     apis = list_apis(aws.apigateway)
-    found = next((api for api in apis if has_our_tag(state, api) and api["id"] == noted), None)
-    found = found or next((api for api in apis if has_our_tag(state, api)), None)
-    return found or next((api for api in apis if api["id"] == noted), None)
+    found = next((api for api in apis if api["id"] == noted), None)
+    if found is not None:
+        return found
+    ours = [{**api, "IsSpare": is_empty(aws.apigateway, api["id"])} for api in apis if has_our_tag(state, api)]
+    return min(ours, key=lambda api: bool(api["IsSpare"]), default=None)
 
 
 def has_our_tag(state: State, api: dict[str, Any]) -> bool:
@@ -76,25 +82,23 @@ def others_on(aws: Clients, state: State, resource: Resource, found: dict[str, A
     }
     return [
         f"stage {stage['stageName']}"
-        for api in list_apis(aws.apigateway)
-        if has_our_tag(state, api)
-        for stage in aws.apigateway.get_stages(restApiId=api["id"])["item"]
-        if (api["id"], stage["stageName"]) not in ours
+        for stage in aws.apigateway.get_stages(restApiId=found["id"])["item"]
+        if (found["id"], stage["stageName"]) not in ours
     ]
 
 
 def delete(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> None:
     """The API is deleted with its resources, methods and deployments. AWS allows one call in 30 seconds per account.
 
-    A lost answer to CreateRestApi may have left a second API with our tag, so all with our tag are deleted.
+    A lost answer to CreateRestApi may have left empty ones with our tag: they are deleted, too.
     https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html
     """
-    for api in list_apis(aws.apigateway):
-        if has_our_tag(state, api):
-            aws.apigateway.delete_rest_api(
-                restApiId=api["id"],
-            )
-            wait_until_gone(aws, api["id"])
+    others = [api for api in list_apis(aws.apigateway) if has_our_tag(state, api) and api["id"] != found["id"]]
+    for api in [found, *(other for other in others if is_empty(aws.apigateway, other["id"]))]:
+        aws.apigateway.delete_rest_api(
+            restApiId=api["id"],
+        )
+        wait_until_gone(aws, api["id"])
 
 
 def wait_until_gone(aws: Clients, api_id: str) -> None:

@@ -20,7 +20,7 @@ from provision.state.file import StateRefused
 from provision.state.resources import PLACES, immutable_id
 from provision.state.state import State
 from provision.terminal import outcome
-from teardown import VERBS
+from teardown.verbs import VERBS
 
 # So many looks in a row must find it gone. One look may be answered from a place that lags behind.
 GONE_READS = 3
@@ -247,7 +247,7 @@ def nothing_to_do(aws: Clients, state: State, resource: Resource, found: dict[st
         state.note_left(resource)
         return "left", "adopted, and as it was found"
     if not is_ours(aws, state, resource, found):
-        resource.outputs["namesake"] = immutable_id(resource.kind, found) or "without an id"
+        note_namesake(resource, found)
         state.note_gone(resource)
         return "gone", "what bears its name now is somebody else's, and was not touched"
     return None
@@ -346,8 +346,11 @@ def remark_on(aws: Clients, state: State, resource: Resource) -> str:
     found = verbs.find(aws, state, resource)
     if found is None:
         return "not there any more"
-    if found["Tags"] is not None and not is_ours(aws, state, resource, found):
-        return "somebody else's by now, and not touched"
+    try:
+        if found["Tags"] is not None and not is_ours(aws, state, resource, found):
+            return "somebody else's by now, and not touched"
+    except outcome.UserError as error:
+        return error.what
     assert verbs.contents is not None
     return verbs.contents(aws, found)
 
@@ -415,7 +418,15 @@ def is_there(aws: Clients, state: State, resource: Resource) -> bool:
         with state.deleting(resource):
             VERBS[resource.kind].delete(aws, state, resource, found)
         return True
-    return is_ours(aws, state, resource, found)
+    if is_ours(aws, state, resource, found):
+        return True
+    note_namesake(resource, found)
+    return False
+
+
+def note_namesake(resource: Resource, found: Mapping[str, Any]) -> None:
+    """Into the entry, and so into the receipt: what bears the name now is somebody else's."""
+    resource.outputs["namesake"] = immutable_id(resource.kind, found) or "without an id"
 
 
 def receipt(state: State) -> dict[str, object]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 from typing import Any
 
 from provision.api import permissions_of
@@ -22,6 +23,8 @@ from teardown.trigger import refuse_while_our_trigger_is_on, triggers_of_others
 LATEST_WRITE = datetime.timedelta(minutes=15)
 # How far two clocks may differ: AWS refuses requests that are signed with a clock further off.
 CLOCK_SKEW = datetime.timedelta(minutes=5)
+
+LAMBDA_STREAM = re.compile(r"\d{4}/\d\d/\d\d/.*\[\$LATEST\]")
 
 
 def others_on(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> list[str]:
@@ -137,7 +140,7 @@ def came_back(aws: Clients, state: State, log_group: Resource, found: dict[str, 
     """Whether a log group found after its deletion can only be from the function that was just deleted.
 
     Lambda puts no tags on it (moto puts those of the deleted one). It is newer than the deletion of ours, not much
-    newer than the deletion of the function, and not a namesake that was there before.
+    newer than the deletion of the function, not a namesake that was there before, and has Lambda's log streams only.
     """
     function = next((entry for entry in state.resources if entry.key == "function"), None)
     if function is None or found["logGroupName"] != f"/aws/lambda/{function.identity['FunctionName']}":
@@ -154,6 +157,16 @@ def came_back(aws: Clients, state: State, log_group: Resource, found: dict[str, 
     at = datetime.datetime.fromtimestamp(int(born) / 1000, datetime.timezone.utc)
     try:
         ours_went, function_went = (datetime.datetime.fromisoformat(entry.since) for entry in (log_group, function))
-        return ours_went - CLOCK_SKEW <= at <= max(ours_went, function_went) + LATEST_WRITE
+        in_time = ours_went - CLOCK_SKEW <= at <= max(ours_went, function_went) + LATEST_WRITE
     except (ValueError, TypeError):  # the file says no time
         return False
+    return in_time and has_lambda_streams_only(aws, found["logGroupName"])
+
+
+def has_lambda_streams_only(aws: Clients, log_group: str) -> bool:
+    """Whether there are log streams in it, all with names that Lambda gives. A person's group has none at first.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-view.html
+    """
+    streams = aws.logs.describe_log_streams(logGroupName=log_group)["logStreams"]
+    return bool(streams) and all(LAMBDA_STREAM.match(stream["logStreamName"]) for stream in streams)

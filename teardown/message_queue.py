@@ -51,7 +51,7 @@ def restore(aws: Clients, state: State, resource: Resource, found: dict[str, Any
             QueueUrl=found["QueueUrl"],
             Attributes=attributes,
         )
-        wait_until_ready(aws, resource.identity["QueueName"], attributes)
+        wait_until_ready(aws, resource.identity["QueueName"], attributes, state.tags)
     state.note_restored(resource)
     aws.sqs.untag_queue(
         QueueUrl=found["QueueUrl"],

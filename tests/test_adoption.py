@@ -27,7 +27,7 @@ from provision.state.ownership import NotOurs, TagNotYetVisible
 from provision.state.state import State
 from provision.terminal import outcome
 from sandbox import Sandbox
-from teardown import VERBS, backwards
+from teardown.verbs import VERBS, backwards
 from tests.rig.deployment import ACCOUNT, REGION, Deployment, Stranger, policy_arn, role_arn
 
 pytestmark = pytest.mark.usefixtures("one_look")

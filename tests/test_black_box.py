@@ -494,7 +494,7 @@ def test_interrupted_during_a_wait_it_ends_at_once(
 
     monkeypatch.setattr(proxy, "pass_on", pass_on)
     program = Program(folder, proxy, f"wait-{number.name.lower()}")
-    child = program.start("provision")
+    child = program.start("provision", "--verbose")
     assert refused.acquire(timeout=30)
     assert refused.acquire(timeout=30)
     time.sleep(0.3)  # now it pauses

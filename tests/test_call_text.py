@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 
 from provision.aws.call_text import CLIENTS, aws_command, boto3_lines, shell_word
 from provision.aws.console_links import CONSOLES, console_url, look, look_command
-from provision.lesson.picture import as_text
+from provision.lesson.drawing import as_drawing
+from provision.lesson.picture import as_text, boxes
 from provision.package import source, zipped
 from provision.record.transcript import Transcript
 from provision.settings import Settings
@@ -317,6 +318,27 @@ def test_any_value_is_itself_in_python(text: str, document: dict[str, Any]) -> N
 
 
 # The picture.
+
+
+@pytest.mark.parametrize("learner", [None, "anna"])
+@pytest.mark.parametrize("in_unicode", [True, False])
+def test_the_drawing_tells_what_is_there_without_colour_and_fits_80_columns(
+    learner: str | None, in_unicode: bool
+) -> None:
+    settings = Settings(learner=learner)
+    drawn = {}
+    for keys in (set(), KEYS - {"stage"}, KEYS):
+        text = as_drawing(settings, keys, width=80, in_unicode=in_unicode)
+        assert text is not None and text.plain.isascii() != in_unicode
+        assert max(map(len, text.plain.splitlines())) < 80
+        assert all(name in text.plain for one in boxes(settings) for name in one.names)
+        drawn[len(keys)] = text.plain
+    dotted = "┄┆▽△" if in_unicode else ":.."
+    assert any(sign in drawn[0] for sign in dotted) and f"({settings.api_role})" in drawn[0]
+    assert drawn[len(KEYS) - 1] != drawn[len(KEYS)], "only the stage is missing"
+    if in_unicode:
+        assert not set(dotted) & set(drawn[len(KEYS)]) and "(" not in drawn[len(KEYS)]
+    assert as_drawing(settings, KEYS, width=50, in_unicode=in_unicode) is None
 
 
 def test_the_picture_says_what_is_there_without_colour() -> None:

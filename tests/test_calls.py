@@ -117,6 +117,13 @@ def test_a_read_is_sent_again_until_it_is_answered(
     assert len(calls.waiting.waited) == 2
 
 
+def test_a_read_that_an_emulator_does_not_know_is_not_sent_again(calls: Calls, server: Server) -> None:
+    server.respond = in_turn(Answer(501))
+    with pytest.raises(ClientError):
+        READ_CALLS["iam"][0](client(calls, "iam", server.url))
+    assert len(server.asked) == 1
+
+
 @pytest.mark.parametrize("service", ["dynamodb", "lambda"])
 def test_a_read_whose_answer_is_cut_or_a_web_page_is_sent_again(calls: Calls, server: Server, service: str) -> None:
     call, body = READ_CALLS[service]

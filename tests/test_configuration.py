@@ -174,7 +174,7 @@ def test_both_programs_find_the_deployment_and_say_who_named_it(tmp_path: Path) 
         assert "Learner        alice (provision.ini)" in terminal.lines
         assert "Setting        runtime, sandbox (provision.ini)" in terminal.lines
         assert "Setting        plain (PROVISION_PLAIN)" in terminal.lines
-        assert "created    policy     Lambda-Read-SQS-alice" in terminal.text
+        assert "created    Lambda-Write-DynamoDB-alice, Lambda-Read-SQS-alice" in terminal.text
         gone = user.run("teardown")
         assert gone.returncode == 0 and "Nothing is left: all 2 recorded resources" in gone.stderr
         assert "python -m teardown --sandbox --learner alice" in terminal.text

@@ -105,10 +105,9 @@ def codes(path: Path) -> dict[int, str]:
     return {int(code): meaning for code, meaning in rows}
 
 
-def test_the_exit_codes_are_those_of_the_programs_and_the_same_in_the_readme() -> None:
+def test_the_exit_codes_are_those_of_the_programs() -> None:
     written = codes(DOCS / "reference" / "exit-codes.md")
     assert set(written) == {value for name, value in vars(outcome).items() if name.isupper() and isinstance(value, int)}
-    assert written == codes(ROOT / "README.md")
 
 
 # What is linked.
@@ -137,7 +136,9 @@ def broken(path: Path) -> list[str]:
     return lead_nowhere
 
 
-@pytest.mark.parametrize("path", [ROOT / "README.md", *PAGES], ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "path", [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *PAGES], ids=lambda path: str(path.relative_to(ROOT))
+)
 def test_links_lead_somewhere(path: Path) -> None:
     assert broken(path) == []
 
@@ -351,12 +352,16 @@ def follow_the_tutorial(folder: Folder, commands: int | None = None) -> None:
         shell.close()
 
 
-# The README's command.
+# The first page, and how the site is built.
 
 
-def test_the_site_is_built_by_a_command_of_the_readme_into_a_folder_that_git_ignores() -> None:
+def test_the_first_page_is_short() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 120
+
+
+def test_the_site_is_built_by_a_command_of_contributing_into_a_folder_that_git_ignores() -> None:
     (command,) = re.findall(
-        r"<!-- command: docs -->\n```bash\n(.+)\n```", (ROOT / "README.md").read_text(encoding="utf-8")
+        r"<!-- command: docs -->\n```bash\n(.+)\n```", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     )
     assert " -W " in command and command.endswith(" docs build/docs")
     assert {"build/", ".venv-docs/"} <= set((ROOT / ".gitignore").read_text(encoding="utf-8").splitlines())

@@ -10,6 +10,7 @@ import difflib
 import functools
 import json
 import re
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,7 +44,7 @@ MASKS = {
     r"\(\d\.\d\d s(?=[,)])": "(0.00 s",
     r"\bTableId [\w.-]+": "TableId 0000000000.000",
     # What stands on a short line may be as long as it likes.
-    r"(?<![\d.])\d+\.\d s, \d+ API calls\b": "0.0 s, 00 API calls",
+    r"(?<![\d.])\d+\.\d s(, \d+ API calls)?\b": "0.0 s",
     r"\b(provision|teardown), \d+ s, (?=\d+ writing)": r"\1, 0 s, ",
 }
 
@@ -380,7 +381,8 @@ def test_the_emulator_tells_its_own_folds_from_ours() -> None:
 
 @pytest.mark.parametrize("refolds", [False, True], ids=["cuts off", "folds anew"])
 def test_a_window_of_another_size_keeps_no_remnant(sandbox: Sandbox, tmp_path: Path, refolds: bool) -> None:
-    where = ("--endpoint-url", sandbox.url, "--learner", f"sized-{refolds}".lower(), "--yes", "--no-try")
+    learner = f"sized-{secrets.token_hex(3)}"  # the sandbox is shared, also with a first try of this test
+    where = ("--endpoint-url", sandbox.url, "--learner", learner, "--yes", "--no-try", "--verbose")
     emulator = Emulator(100, 30)
     with Folder(tmp_path) as folder, Terminal(folder, 100, "provision", *where, rows=30) as terminal:
         for words, columns, rows in (("2/8", 60, 20), ("4/8", 140, 40), ("7/8", 60, 12), (None, 0, 0)):

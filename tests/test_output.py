@@ -71,7 +71,7 @@ def test_a_life_of_a_deployment_in_documents(deployment: CommandLine) -> None:
     deployment.aws.sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": "77"})
     mended = document(deployment.provision("--no-try", "--yes", *as_json))
     (queue,) = [resource for resource in mended["resources"] if resource["outcome"] == "updated"]
-    assert queue["changes"] == [{"attribute": "VisibilityTimeout", "found": "77", "wanted": "30"}]
+    assert queue["changes"] == [{"attribute": "VisibilityTimeout", "found": "77", "wanted": "30", "left": False}]
     traced = document(run(provision.__main__.provision, "provision", "trace", *deployment.where, *as_json))
     assert [hop["place"] for hop in traced["hops"]][:2] == ["client", "API Gateway"]
     drawn = document(run(provision.__main__.provision, "provision", "diagram", *deployment.where, *as_json))

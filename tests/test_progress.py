@@ -197,7 +197,7 @@ def test_it_moves_only_where_it_may(
     folder: Folder, sandbox: Sandbox, options: tuple[str, ...], environ: dict[str, str], draws: bool
 ) -> None:
     learner = "moves" + "".join([*options, *environ]).lower().replace("_", "")
-    where = ("--endpoint-url", sandbox.url, "--learner", learner, "--yes", "--to", "2", *options)
+    where = ("--endpoint-url", sandbox.url, "--learner", learner, "--yes", "--to", "2", "--verbose", *options)
     with Terminal(folder, 80, "provision", *where, **environ) as terminal:
         assert terminal.end() == 0, terminal.text
     assert ("» policies" in terminal.text) == draws
@@ -215,7 +215,9 @@ def test_a_question_and_its_answer_stay_on_the_screen(folder: Folder, sandbox: S
         emulator = Emulator(80, 24)
         emulator.feed(terminal.written)
     shown = text(emulator.rows, coloured=False)
-    assert f"Build at {sandbox.url}, which is not AWS? [y/N] y\n\n1/8 Policies\n    created    policy" in shown, shown
+    assert (
+        f"Build at {sandbox.url}, which is not AWS? [y/N] y\n\n  1/8 Policies     created    Lambda-Write" in shown
+    ), shown
 
 
 def test_a_pipe_that_is_called_a_terminal_gets_no_drawing(folder: Folder, sandbox: Sandbox) -> None:

@@ -23,7 +23,7 @@ from provision.settings import Settings
 from provision.state.entries import TAG, Resource
 from provision.state.file import checksum
 from sandbox import Sandbox
-from teardown import VERBS
+from teardown.verbs import VERBS
 from tests.rig.deployment import ACCOUNT, REGION, Deployment
 
 HANDLER = Path(__file__).resolve().parent.parent / "lambda_function.py"

@@ -6,10 +6,13 @@ import copy
 import functools
 import io
 import json
+import os
 import secrets
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -35,7 +38,8 @@ from provision.cli.results import Result
 from provision.cli.runner import run_step
 from provision.cli.session import Session
 from provision.settings import Settings
-from provision.state.entries import TAG_KEYS
+from provision.state.entries import TAG, TAG_KEYS
+from provision.state.ownership import NotTheRecorded
 from provision.state.state import State
 from sandbox import Sandbox
 from teardown import backwards
@@ -131,6 +135,10 @@ def recorded(deployment: Deployment) -> list[str]:
     return [entry["key"] for entry in deployment.state["resources"] if entry["status"] != "deleted"]
 
 
+def tags_of(deployment: Deployment) -> dict[str, str]:
+    return {TAG: deployment.state["deployment"]}
+
+
 # Faults. A handler that answers "before-call" keeps the call from leaving; one that raises in "before-send" is a
 # broken connection.
 
@@ -207,9 +215,25 @@ def test_everything_goes_with_all_that_aws_made_of_it_and_the_receipt_names_each
     state = deployment.path.read_bytes()
     ended = tear_down(*deployment.arguments)
     assert ended.code == 0
-    assert "Nothing to do: everything was removed already" in ended.flat
+    assert "Everything was removed already" in ended.flat
+    assert "Nothing to do" in ended.flat
     assert deployment.writes == []
     assert deployment.path.read_bytes() == state
+
+
+def test_a_receipt_is_believed_only_after_a_look(deployment: AtEndpoint) -> None:
+    """The state file of another day, put back: what it says was removed was built again since."""
+    build_only(deployment, "table")
+    assert tear_down(*deployment.arguments, "--yes").code == 0
+    kept = deployment.path.read_bytes()
+    build_only(deployment, "table")
+    built, _ = deployment.path.read_bytes(), deployment.path.write_bytes(kept)
+    ended = tear_down(*deployment.arguments)
+    assert ended.code == 1
+    assert "1 resource with this deployment's tag" in ended.flat
+    assert "--recover" in ended.flat
+    deployment.path.write_bytes(built)
+    assert tear_down(*deployment.arguments, "--yes").code == 0
 
 
 def make_policy_version(deployment: AtEndpoint, *, default: bool) -> None:
@@ -281,7 +305,7 @@ def test_a_log_group_that_a_late_invocation_makes_again_goes_again(deployment: A
 
     def come_back(**event: Any) -> None:
         if len(back) < 2:
-            aws.logs.create_log_group(logGroupName=settings.log_group)
+            write_as_lambda(deployment)
             back.append(settings.log_group)
 
     deployment.prepare = lambda clients, state: on(clients, "logs", "after-call.DeleteLogGroup", come_back)
@@ -289,6 +313,39 @@ def test_a_log_group_that_a_late_invocation_makes_again_goes_again(deployment: A
     assert ended.code == 0, ended.said
     assert len(back) == 2
     assert aws.inventory() == before
+
+
+def write_as_lambda(deployment: AtEndpoint, stream: str = "2026/11/20/[$LATEST]0123456789abcdef") -> None:
+    """What a last invocation does when the log group is gone."""
+    logs, name = deployment.aws.logs, deployment.settings.log_group
+    logs.create_log_group(logGroupName=name)
+    logs.create_log_stream(logGroupName=name, logStreamName=stream)
+
+
+@pytest.mark.parametrize("stream", [None, "notes"], ids=["empty", "with a stream of theirs"])
+def test_a_log_group_that_somebody_makes_after_ours_went_is_told_and_left(
+    deployment: AtEndpoint, stream: str | None
+) -> None:
+    """It has no tag, and is not from a last invocation: within the minutes in which one could still write."""
+    aws, name = deployment.aws, deployment.settings.log_group
+    build_only(deployment, "policies", "roles", "table", "function")
+
+    def make(**event: Any) -> None:
+        if stream is None:
+            aws.logs.create_log_group(logGroupName=name)
+        else:
+            write_as_lambda(deployment, stream)
+        arn = aws.logs.describe_log_groups(logGroupNamePrefix=name)["logGroups"][0]["arn"]
+        aws.logs.untag_resource(resourceArn=arn.removesuffix(":*"), tagKeys=list(TAG_KEYS))  # moto keeps the old ones
+
+    deployment.prepare = lambda clients, state: on(clients, "logs", "after-call.DeleteLogGroup", make)
+    ended = tear_down(*deployment.arguments, "--yes")
+    assert ended.code == 0, ended.said
+    assert name in aws.inventory()["log groups"]
+    assert f"Somebody else's, and not touched: what is called {name} by now" in ended.flat
+    [namesake] = [thing for thing in deployment.state["receipt"]["things"] if "namesake" in thing]
+    assert namesake["identity"] == {"logGroupName": name}
+    aws.logs.delete_log_group(logGroupName=name)
 
 
 def test_a_deployment_as_written_goes_too(deployment: AtEndpoint) -> None:
@@ -665,6 +722,64 @@ def test_a_log_group_of_another_function_never_counts_as_come_back(deployment: A
     assert theirs in deployment.aws.inventory()["log groups"]
 
 
+IDENTIFIED = ("read-policy", "api-role", "table", "dead-letter-queue", "api")
+
+
+def test_what_has_our_tag_but_another_id_than_the_recorded_is_neither_updated_nor_deleted(
+    deployment: AtEndpoint,
+) -> None:
+    """As if each were made anew, from a backup or as a copy, with its tags."""
+    before = deployment.aws.inventory()
+    deployment.build()
+    ids = {key: deployment.outputs(key)["id"] for key in IDENTIFIED}
+
+    def with_ids(other: dict[str, str]) -> None:
+        deployment.rewrite(lambda entries: [entries[key]["outputs"].update(id=id) for key, id in other.items()])
+
+    for key in IDENTIFIED:
+        with_ids({**ids, key: "1"})
+        with pytest.raises(NotTheRecorded, match=f"is {ids[key]}, recorded is 1"):
+            deployment.build()
+        assert not deployment.writes, key
+    with_ids(dict.fromkeys(IDENTIFIED, "1"))
+    ended = tear_down(*deployment.arguments, "--yes")
+    assert ended.code == 1
+    assert set(recorded(deployment)) >= set(IDENTIFIED)
+    assert all(f"is {ids[key]}, recorded is 1" in ended.flat for key in IDENTIFIED)
+    with_ids(ids)
+    assert tear_down(*deployment.arguments, "--yes").code == 0
+    assert deployment.aws.inventory() == before
+
+
+def test_a_copy_of_our_api_with_its_tags_stays_and_is_named(deployment: AtEndpoint) -> None:
+    apigateway = deployment.aws.apigateway
+    build_only(deployment, "policies", "roles", "table", "queue", "function", "api")
+    original = deployment.outputs("api")["id"]
+    copied = apigateway.create_rest_api(name=deployment.settings.api, cloneFrom=original, tags=tags_of(deployment))[
+        "id"
+    ]
+    root = apigateway.get_resources(restApiId=copied)["items"][0]["id"]
+    apigateway.create_resource(restApiId=copied, parentId=root, pathPart="theirs")
+    left = deployment.tear_down()
+    assert [one.resource.key for one in left] == ["api"]
+    assert f"its id is {copied}" in left[0].why
+    assert [api["id"] for api in apigateway.get_rest_apis()["items"] if api["tags"] == tags_of(deployment)] == [copied]
+    apigateway.delete_rest_api(restApiId=copied)
+
+
+def test_what_lost_its_tag_stays_alone_and_the_rest_goes(deployment: AtEndpoint) -> None:
+    aws = deployment.aws
+    deployment.build()
+    url = deployment.outputs("dead-letter-queue")["url"]
+    aws.sqs.untag_queue(QueueUrl=url, TagKeys=list(TAG_KEYS))
+    ended = tear_down(*deployment.arguments, "--yes")
+    assert ended.code == 1
+    assert "carries no tag" in ended.flat
+    assert recorded(deployment) == ["dead-letter-queue"]
+    aws.sqs.tag_queue(QueueUrl=url, Tags=tags_of(deployment))
+    assert tear_down(*deployment.arguments, "--yes").code == 0
+
+
 def test_what_cannot_be_read_back_is_not_proved_and_stays_in_the_state_file(deployment: AtEndpoint) -> None:
     build_only(deployment, "policies", "table")
     deleted: list[str] = []
@@ -1038,6 +1153,58 @@ def test_a_sandbox_that_is_gone_took_everything_along(folder: Path) -> None:
     assert alice.state["resources"] == []
     assert "The sandbox goes on" in ended.flat
     assert bob.aws.inventory() == account
+
+
+def test_a_sandbox_with_a_journal_comes_back_to_be_torn_down(folder: Path, tmp_path: Path) -> None:
+    """It was killed: what is in it is not gone, and no receipt may say so."""
+    running = sandbox_process.start(folder, sandbox_process.Wish(state_dir=tmp_path / "journal", stays=True))
+    ours = in_sandbox(folder)
+    names = {ours.settings.write_policy, ours.settings.read_policy}
+    os.kill(running.pid, signal.SIGKILL)  # started by this test
+    assert in_time(lambda: sandbox_process.find(folder) is None)
+    ended = tear_down("--sandbox")
+    assert ended.code == 0, ended.said
+    assert "Nothing is left: all 2 recorded resources were read back" in ended.flat
+    again = sandbox_process.find(folder)
+    assert again is not None
+    assert again.id == running.id
+    assert not names & set(ours.aws.inventory()["policies"])
+
+
+def test_a_sandbox_in_which_somebody_is_about_to_begin_goes_on(folder: Path) -> None:
+    """A lesson, or a run before its first write: it holds the lock, and has no state file yet."""
+    running = in_sandbox(folder)
+    lessons = [state_path(ACCOUNT, REGION, "sandbox:", learner, folder) for learner in (None, "alice")]
+    assert lessons[0] == running.path
+    with locked(lessons[1]):
+        ended = tear_down("--sandbox")
+        assert ended.code == 0, ended.said
+        assert f"The sandbox goes on: .provision/{lessons[1].name} still uses it" in ended.flat
+        ended = tear_down("--sandbox", "--learner", "alice")
+        assert ended.code == 1
+        assert f"{lessons[1].name} is in use by process" in ended.flat
+    assert sandbox_process.find(folder) is not None
+    tear_down("--sandbox")
+    assert sandbox_process.find(folder) is None
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """The state file's lock is held, as by a program that has written nothing yet."""
+    state = State.open(path, account=ACCOUNT, region=REGION, endpoint="sandbox:sb-1")
+    try:
+        yield
+    finally:
+        state.close()
+
+
+def in_time(holds: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + 10
+    while not holds():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
 
 
 def test_without_sandbox_and_state_file_the_other_state_files_of_the_folder_are_named(folder: Path) -> None:

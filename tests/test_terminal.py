@@ -47,15 +47,16 @@ def test_what_a_person_copies_is_never_divided(
     learner = f"wide-{columns}"
     # In rich's markup the one would be an unopened tag and the other a key.
     state = f".provision/[bold][/aws] :key: {columns}.json"
-    where = ("--endpoint-url", sandbox.url, "--learner", learner, "--state", state, "--yes")
+    where = ("--endpoint-url", sandbox.url, "--learner", learner, "--state", state, "--yes", "--verbose")
     with Terminal(folder, columns, "provision", *where, "--no-try") as terminal:
         assert terminal.end() == 0, terminal.text
     url = f"{sandbox.url}/restapis/{api_id(stranger, learner)}/Staging/_user_request_/dynamodbmanager"
     event = {"operation": "create", "tableName": f"name-{learner}", "payload": {"Item": {"id": "1", "name": "Bob"}}}
     curl = f"curl -d '{json.dumps(event)}' {url}"
+    by_queue = curl.replace('"1"', '"2"').replace("Bob", "Rob")
     assert f"Invoke URL:   {url}" in terminal.lines
     assert curl in terminal.lines
-    assert f"{curl}/queue" in terminal.lines
+    assert f"{by_queue}/queue" in terminal.lines
     assert f"State file     {state} (--state)" in terminal.lines
     last = terminal.lines[-1]
     assert last.startswith("python -m teardown ") and f"--state '{state}'" in last
@@ -103,25 +104,23 @@ def test_the_lines_to_paste_work_as_they_stand_on_the_screen(
     where = ("--endpoint-url", sandbox.url, "--learner", "paste", "--yes")
     with Terminal(folder, 60, "provision", *where, "--no-try") as terminal:
         assert terminal.end() == 0, terminal.text
-    direct, by_queue = (line for line in terminal.lines if line.startswith("curl "))
-    (look,) = (line for line in terminal.lines if " dynamodb scan " in line)
+    direct, by_queue, look = (line for line in terminal.lines if line.startswith("curl "))
 
     answer = folder.shell(direct)
     assert answer.returncode == 0, answer.stderr
     assert json.loads(answer.stdout)["ResponseMetadata"]["HTTPStatusCode"] == 200
-    seen = folder.shell(look)
-    assert seen.returncode == 0, seen.stderr
-    assert json.loads(seen.stdout)["Items"] == [{"id": {"S": "1"}, "name": {"S": "Bob"}}]
-
-    stranger.dynamodb.delete_item(TableName="name-paste", Key={"id": {"S": "1"}})
     answer = folder.shell(by_queue)
     assert "MessageId" in answer.stdout
-    eventually(lambda: stranger.dynamodb.scan(TableName="name-paste")["Items"])
+    eventually(lambda: stranger.dynamodb.scan(TableName="name-paste")["Count"] == 2)
+    seen = folder.shell(look)
+    assert seen.returncode == 0, seen.stderr
+    items = sorted(json.loads(seen.stdout)["Items"], key=lambda item: item["id"])
+    assert items == [{"id": "1", "name": "Bob"}, {"id": "2", "name": "Rob"}]
 
     # The last line is a command, too: it shows what would go, and asks, as it should.
     asked = folder.shell(terminal.lines[-1])
     assert asked.returncode == 252
-    assert "table      name-paste  (1 item)" in asked.stderr
+    assert "table      name-paste  (2 items)" in asked.stderr
 
 
 # The question.
@@ -172,7 +171,7 @@ def test_ctrl_c_at_the_question_changes_nothing(folder: Folder, sandbox: Sandbox
 
 @pytest.mark.once_more
 def test_ctrl_c_in_the_terminal_spares_the_sandbox_and_the_next_run_goes_on(folder: Folder) -> None:
-    with Terminal(folder, 80, "provision", "--sandbox", "--no-try") as terminal:
+    with Terminal(folder, 80, "provision", "--sandbox", "--no-try", "--verbose") as terminal:
         terminal.read_until("3/8")
         terminal.interrupt()
         assert terminal.end() == 130, terminal.text

@@ -122,6 +122,61 @@ def test_an_api_whose_creation_got_lost_is_found_although_the_list_lags(run: Dep
     assert Counter(run.writes)["CreateRestApi"] == 1
 
 
+@pytest.mark.sweep(4)
+@pytest.mark.parametrize(
+    "operation", ["CreateResource", "PutMethod", "PutIntegration", "PutMethodResponse", "PutIntegrationResponse"]
+)
+@pytest.mark.parametrize("by_id", [True, False], ids=["its id finds it", "its id lags, too"])
+def test_an_api_in_the_making_is_not_made_again_when_an_answer_gets_lost_and_a_list_lags(
+    run: Deployment, operation: str, by_id: bool
+) -> None:
+    unseen = [Stale("GetRestApis", NO_APIS, 1, from_now_on=False)]
+    if not by_id:
+        unseen.append(
+            Stale(
+                "GetRestApi",
+                refusal("apigateway", "NotFoundException", "Invalid API identifier specified", 404),
+                1,
+                from_now_on=False,
+            )
+        )
+
+    def lag() -> None:
+        for stale in unseen:
+            stale.on = True
+
+    run.prepare = Faults(lose_first(operation, Faults.LOSE, lag), *unseen).put_on
+    run.build()
+    assert [stale.looks for stale in unseen] == [0] * len(unseen), "each look that lags was taken"
+    assert len(apis(run)) == 1
+    assert Counter(run.writes)["CreateRestApi"] == 1
+
+
+def test_a_queue_that_somebody_makes_between_our_look_and_our_create_is_not_taken_for_ours(run: Deployment) -> None:
+    """SQS answers CreateQueue with the URL of any queue of that name and these attributes."""
+    clock = Clock()
+    run.waiting = Waiting(clock=clock, sleep=clock.sleep)
+    name = run.settings.dead_letter_queue
+
+    def make(call: Call) -> Answer | None:
+        if call.operation != "CreateQueue" or call.parameters["QueueName"] != name:
+            return None
+        theirs = run.aws.sqs.create_queue(QueueName=name, Attributes=call.parameters["Attributes"])
+        body = json.dumps({"QueueUrl": theirs["QueueUrl"]}).encode()
+        return Answer(200, body, {"Content-Type": "application/x-amz-json-1.0"})
+
+    run.prepare = Faults(make).put_on
+    with pytest.raises(GaveUp, match="attributes and tags of"):
+        run.build()
+    untroubled(run)
+    run.waiting = Waiting(clock=clock, sleep=clock.sleep)
+    with pytest.raises(NotOurs):
+        run.build()
+    assert run.tear_down() == []
+    assert name in run.aws.inventory()["queues"]
+    run.aws.sqs.delete_queue(QueueUrl=run.aws.sqs.get_queue_url(QueueName=name)["QueueUrl"])
+
+
 def test_an_api_whose_creation_never_arrived_is_made_after_some_looks(run: Deployment) -> None:
     run.prepare = Faults(lose_first("CreateRestApi", Faults.DROP)).put_on
     run.build()

@@ -205,7 +205,7 @@ def test_how_a_run_ended_is_not_embellished(built: Recording) -> None:
 def test_where_the_time_went_is_in_the_page_as_a_table_with_bars(page: Path, built: Recording) -> None:
     text = page.read_text(encoding="utf-8")
     chart = text.partition('<table class="time">')[2].partition("</table>")[0]
-    assert "Tests, and the end" in chart and "4 Queue with access policy" in chart
+    assert "Tests, and the end" in chart and "4 Queue" in chart
     assert chart.count('class="call"') >= len(built.calls)
     bars = [tuple(map(float, one)) for one in re.findall(r"left: ([\d.]+)%; width: ([\d.]+)%", chart)]
     assert len(bars) == chart.count("<i ") and all(left >= 0 and left + width <= 100.1 for left, width in bars)
@@ -373,7 +373,7 @@ def test_in_a_browser_an_address_leads_to_a_page_and_says_which_is_open(browser:
     with window(browser, page, 1280, 800):
         browser.get("about:blank")
         browser.get(f"{page.as_uri()}#page-3")
-        assert shown(browser) == "Step 4 of 8: Queue with access policy"
+        assert shown(browser) == "Step 4 of 8: Queue"
         browser.find_element("css selector", "body").send_keys(Keys.ARROW_RIGHT)
         assert browser.current_url.endswith("#page-4")
 

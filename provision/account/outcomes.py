@@ -15,7 +15,8 @@ class ResourceOutcome:
     """What became of one resource, would become of it (plan), or is the matter with it (status).
 
     `calls` are the writing calls of a plan, as "service:Operation"; `needs` what must be there before more can be said;
-    `since` is when it was made, in UTC; `messages` how many wait in a queue.
+    `since` is when it was made, in UTC; `messages` how many wait in a queue; `compared` how many attributes plan and
+    status compared.
     """
 
     key: str
@@ -32,6 +33,7 @@ class ResourceOutcome:
     remark: str = ""
     since: str | None = None
     messages: int | None = None
+    compared: int = 0
 
 
 def outcome_of(one: ResourceResult | Planned | Resource, word: str, step: str = "", **more: Any) -> ResourceOutcome:
@@ -48,4 +50,4 @@ def result_of(one: ResourceResult) -> ResourceOutcome:
 def planned_of(one: Planned) -> ResourceOutcome:
     calls = tuple(f"{call.service}:{call.operation}" for call in one.calls)
     same = outcome_of(one, one.word, changes=one.differences, notes=one.notes)
-    return replace(same, calls=calls, needs=one.needs, remark=one.theirs)
+    return replace(same, calls=calls, needs=one.needs, remark=one.theirs, compared=one.compared)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -35,10 +35,11 @@ NOT_KNOWN = "(not known yet)"
 class Planned:
     """What a run would do to one resource.
 
-    `word` is "OK", "create", "update", "adopt" (and update), "later" or "in the way"; of a teardown
-    "delete", "put back", "gone", "stay" or "failed". `calls` are the writing calls, in their order; of a resource to be
-    created or deleted only the first of them is known. `needs` names the steps, or the resource of the same step, that
-    must be there before more can be said; `theirs` whose it is that is in the way; `notes` are sentences about it.
+    `word` is "OK", "drifted" (and left so), "create", "update", "adopt" (and update), "later" or "in the way"; of a
+    teardown "delete", "put back", "gone", "stay" or "failed". `calls` are the writing calls, in their order; of a
+    resource to be created or deleted only the first of them is known. `needs` names the steps, or the resource of the
+    same step, that must be there before more can be said; `theirs` whose it is that is in the way; `notes` are
+    sentences about it; `compared` is how many attributes were compared.
     """
 
     key: str
@@ -50,6 +51,7 @@ class Planned:
     notes: tuple[str, ...] = ()
     needs: str = ""
     theirs: str = ""
+    compared: int = 0
 
 
 class HeldBack(Exception):
@@ -114,7 +116,11 @@ class DryState(State):
         differences, notes = (tuple(began.differences), tuple(began.notes)) if began is not None else ((), ())
         if word == "update" and not differences and not self.calls:
             word = "OK"  # an answer was lost, and there is nothing to do but to note that
-        self.planned[key] = Planned(key, kind, dict(identity), word, differences, tuple(self.calls), notes)
+        planned = Planned(key, kind, dict(identity), word, differences, tuple(self.calls), notes)
+        if began is not None and found is not None:
+            began.compare_with_defaults()  # where the block would have waited it did not come to that
+            planned = with_left(planned, began.left, len(began.compared))
+        self.planned[key] = planned
 
     @contextmanager
     def deleting(self, resource: Resource) -> Iterator[None]:
@@ -134,7 +140,10 @@ class DryState(State):
         return True
 
     def permit(self, call: Call) -> None:
-        """Note the write. It ends the block of a resource that is not there."""
+        """Note the write. It ends the block of a resource that is not there. A smoke test's leaves, as in a run."""
+        if self._smoke_test is not None:
+            super().permit(call)
+            return
         self.calls.append(call)
         if not self._open or self._open[-1].found is None:
             raise HeldBack
@@ -267,7 +276,14 @@ def make_plan(aws: Clients, settings: Settings, state: DryState, steps: Sequence
 
 def changes(planned: Planned | None) -> bool:
     """Whether there is something to do."""
-    return planned is not None and planned.word not in ("OK", "gone", "stay")
+    return planned is not None and planned.word not in ("OK", "drifted", "gone", "stay")
+
+
+def with_left(planned: Planned, left: Sequence[Difference], compared: int) -> Planned:
+    """The same, with so many attributes more, and those of them that a run leaves as they are."""
+    word = "drifted" if left and planned.word == "OK" else planned.word
+    differences = (*planned.differences, *left)
+    return replace(planned, word=word, differences=differences, compared=planned.compared + compared)
 
 
 def identities(aws: Clients, settings: Settings) -> dict[str, dict[str, str]]:

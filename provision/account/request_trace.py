@@ -82,9 +82,9 @@ def refuse_unless_built(state: State) -> None:
     stage = state.record("stage")
     if stage is None or stage.status != "created":
         raise outcome.UserError(
-            "There is nothing to follow a request through: the stage is not built.",
+            "There is nothing to send a request to: the stage is not built.",
             means="Nothing was sent.",
-            advice=("Build it with python -m provision, with the same options, then trace again.",),
+            advice=("Build it with python -m provision, with the same options, then try again.",),
         )
 
 

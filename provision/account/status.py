@@ -20,7 +20,7 @@ from provision.terminal.text import plural
 
 # By a plan's word. The others mean "not built", "missing" (it was made, and is gone), or "unknown" (what it needs is
 # drifted or missing).
-WORDS = {"OK": "healthy", "update": "drifted", "adopt": "in the way", "in the way": "in the way"}
+WORDS = {"OK": "healthy", "drifted": "drifted", "update": "drifted", "adopt": "in the way", "in the way": "in the way"}
 
 
 def states(planned: Sequence[Planned], state: DryState) -> list[ResourceOutcome]:
@@ -33,13 +33,18 @@ def states(planned: Sequence[Planned], state: DryState) -> list[ResourceOutcome]
             word = "not built" if entry is None else "missing" if one.word == "create" else "unknown"
         notes = (*one.notes, *([f"it needs {one.needs}"] if one.needs and word == "unknown" else []))
         since = entry.since or None if entry is not None else None
-        found.append(outcome_of(one, word, changes=one.differences, notes=notes, since=since))
+        found.append(outcome_of(one, word, changes=one.differences, notes=notes, since=since, compared=one.compared))
     return found
 
 
 def is_as_built(found: Sequence[ResourceOutcome]) -> bool:
     """Whether nothing has drifted, and nothing of it is missing: what was never built is no fault."""
     return all(one.outcome in ("healthy", "not built") for one in found)
+
+
+def is_left(one: ResourceOutcome) -> bool:
+    """Whether it has drifted, and a run would leave it so."""
+    return one.outcome == "drifted" and bool(one.changes) and all(change.left for change in one.changes)
 
 
 def with_messages(aws: Clients, settings: Settings, found: Sequence[ResourceOutcome]) -> Iterator[ResourceOutcome]:

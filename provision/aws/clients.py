@@ -103,9 +103,9 @@ class Clients:
     endpoint_from: str = ""
 
     @property
-    def takes_any_credentials(self) -> bool:
-        """Whether the credentials are throw-away ones, which an emulator takes."""
-        return self.credentials_from.startswith(THROW_AWAY)
+    def is_sandbox(self) -> bool:
+        """Whether it is the suite's own local AWS."""
+        return self.endpoint is not None and self.endpoint.startswith("sandbox:")
 
     @property
     def clients(self) -> tuple[Any, ...]:

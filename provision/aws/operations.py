@@ -21,15 +21,29 @@ READS: dict[str, frozenset[str]] = {
             "ListRolePolicies",
         }
     ),
-    "dynamodb": frozenset({"DescribeTable", "GetItem", "ListTagsOfResource", "Scan"}),
+    "dynamodb": frozenset(
+        {
+            "DescribeContinuousBackups",
+            "DescribeContributorInsights",
+            "DescribeKinesisStreamingDestination",
+            "DescribeTable",
+            "DescribeTimeToLive",
+            "GetItem",
+            "GetResourcePolicy",
+            "ListTagsOfResource",
+            "Scan",
+        }
+    ),
     "sqs": frozenset({"GetQueueAttributes", "GetQueueUrl", "ListQueueTags"}),
     "lambda": frozenset(
         {
             "GetEventSourceMapping",
             "GetFunction",
             "GetFunctionConfiguration",
+            "GetFunctionUrlConfig",
             "GetPolicy",
             "ListEventSourceMappings",
+            "ListProvisionedConcurrencyConfigs",
             "ListTags",
         }
     ),
@@ -45,9 +59,20 @@ READS: dict[str, frozenset[str]] = {
             "GetStages",
         }
     ),
-    "logs": frozenset({"DescribeLogGroups", "DescribeLogStreams", "GetLogEvents", "ListTagsForResource"}),
+    "logs": frozenset(
+        {
+            "DescribeLogGroups",
+            "DescribeLogStreams",
+            "DescribeSubscriptionFilters",
+            "GetLogEvents",
+            "ListTagsForResource",
+        }
+    ),
 }
 
+
+# The status of an answer that says: there is no such operation here. Emulators give it; asking again is no use.
+NOT_IMPLEMENTED = 501
 
 # What smoke tests may do beside reading: send to and invoke what the state file records, and delete their own items.
 # By operation, the parameter that names the resource.

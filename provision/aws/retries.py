@@ -12,7 +12,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from provision.aws.answers import Call, flaw_of
-from provision.aws.operations import DEAD_LETTER_CALLS, DELETING_VERBS, NEVER_SENT, NO_ANSWER, READS, SMOKE_TEST_CALLS
+from provision.aws.operations import (
+    DEAD_LETTER_CALLS,
+    DELETING_VERBS,
+    NEVER_SENT,
+    NO_ANSWER,
+    NOT_IMPLEMENTED,
+    READS,
+    SMOKE_TEST_CALLS,
+)
 from provision.aws.reasons import JUST_MADE, SERVICES_SAY, TOO_MANY_REQUESTS, Reason
 from provision.aws.waiting import GaveUp, Wait, Waiting
 from provision.terminal import outcome
@@ -64,7 +72,7 @@ class Retries:
         retry_after = http_response.headers.get("Retry-After")
         if is_throttle(error.get("Code"), http_response.status_code, retry_after):
             return self.wait_for_turn(operation.name, words, retry_after)
-        if may_repeat and http_response.status_code >= 500:
+        if may_repeat and http_response.status_code >= 500 and http_response.status_code != NOT_IMPLEMENTED:
             return self.try_again("AWS had an error of its own", words, attempts)
         flaw = flaw_of(operation, http_response, is_read=is_read) if http_response.status_code < 300 else None
         if may_repeat and flaw:

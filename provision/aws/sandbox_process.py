@@ -131,6 +131,15 @@ def find(folder: Path) -> Running | None:
     return named if answers(named) else None
 
 
+def kept_in(folder: Path) -> Path | None:
+    """The folder of the journal from which the sandbox that `sandbox.json` names can come back; None without one."""
+    try:
+        state_dir = json.loads(_written(folder) or "{}").get("state_dir")
+    except (ValueError, AttributeError):
+        return None
+    return Path(state_dir) if isinstance(state_dir, str) and Path(state_dir).is_dir() else None
+
+
 def _read(record: Path) -> str:
     try:
         return record.read_text(encoding="utf-8")
@@ -167,31 +176,53 @@ def _described(url: str, seconds: float) -> dict[str, Any]:
 
 
 def start(folder: Path, wish: Wish | None = None) -> Running:
-    """The folder's sandbox, started as `wish` says if there is none. Two starts at once give one sandbox."""
+    """The folder's sandbox, started as `wish` says if there is none. Two starts at once give one sandbox.
+
+    Without a wish a sandbox with a journal comes back from it.
+    """
     folder = folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
-    deadline = time.monotonic() + START_SECONDS
     with _only_one(folder):
         running = find(folder)
         if running is not None:
             return running
-        (folder / RECORD).unlink(missing_ok=True)
+        kept = kept_in(folder)
+        wish = wish or Wish(state_dir=kept, stays=kept is not None)  # only a start by hand has a journal
+        stale = _written(folder)  # it stays until the child replaces it: it may say where a journal is
         child: subprocess.Popen[bytes] | None = None
         try:
             with (folder / LOG).open("wb") as log, _signals_held_back():
-                child = _spawn(folder, log, wish or Wish())
-            while time.monotonic() < deadline:
-                running = find(folder)
-                if running is not None:
-                    return running
-                if child.poll() is not None:
-                    raise SandboxFailed(f"The sandbox ended at once, with status {child.returncode}.", _tail(folder))
-                time.sleep(0.05)
-            raise SandboxFailed(f"The sandbox did not answer within {START_SECONDS:.0f} seconds.", _tail(folder))
+                child = _spawn(folder, log, wish)
+            return _wait_for(child, folder, stale)
         except BaseException:  # also after Ctrl-C: nobody would know of the child
             if child is not None:
                 _end(child)
             raise
+
+
+def _written(folder: Path) -> str | None:
+    """What the record says; None where there is none that can be read."""
+    try:
+        return _read(folder / RECORD)
+    except (OSError, ValueError):
+        return None
+
+
+def _wait_for(child: subprocess.Popen[bytes], folder: Path, stale: str | None) -> Running:
+    """The sandbox once it answers. While it replays a long journal it says so in its log, and is waited for."""
+    said, deadline = -1, 0.0
+    while True:
+        running = find(folder) if _written(folder) != stale else None
+        if running is not None:
+            return running
+        if child.poll() is not None:
+            raise SandboxFailed(f"The sandbox ended at once, with status {child.returncode}.", _tail(folder))
+        size = (folder / LOG).stat().st_size
+        if size != said:
+            said, deadline = size, time.monotonic() + START_SECONDS
+        elif time.monotonic() >= deadline:
+            raise SandboxFailed(f"The sandbox did not answer within {START_SECONDS:.0f} seconds.", _tail(folder))
+        time.sleep(0.05)
 
 
 @contextlib.contextmanager
@@ -250,14 +281,20 @@ def remember(record: Path, described: dict[str, Any]) -> None:
 
 
 def forget(running: Running) -> None:
-    """Remove the file that names the sandbox, unless it names another one by now."""
+    """Remove the file that names the sandbox, unless it names another one by now, or one that can come back."""
     try:
         written = json.loads(_read(running.record))
     except (OSError, ValueError):
         return
-    if isinstance(written, dict) and written.get("id") == running.id:
+    if isinstance(written, dict) and written.get("id") == running.id and not kept_in(running.record.parent):
         with contextlib.suppress(OSError):  # a file that stays is recognised as stale
             running.record.unlink(missing_ok=True)
+
+
+def is_named(running: Running) -> bool:
+    """Whether its record names it: one that no record names is found by nobody."""
+    written = _written(running.record.parent)
+    return written is not None and f'"{running.id}"' in written
 
 
 def _loopback() -> urllib.request.OpenerDirector:
@@ -268,17 +305,28 @@ def _loopback() -> urllib.request.OpenerDirector:
 @contextlib.contextmanager
 def _only_one(folder: Path) -> Iterator[None]:
     """A lock of the operating system, which releases it when the holder dies."""
-    lock = portalocker.Lock(folder / LOCK, mode="a", timeout=START_SECONDS, check_interval=0.05)
+    deadline = time.monotonic() + START_SECONDS
+    with (folder / LOCK).open("a", encoding="utf-8") as lock:
+        while not try_lock(lock, folder):
+            if time.monotonic() >= deadline:
+                raise SandboxFailed(
+                    f"Another start holds {folder / LOCK}.", advice=("Wait until it has ended, and try again.",)
+                )
+            time.sleep(0.05)
+        try:
+            yield
+        finally:
+            portalocker.unlock(lock)
+
+
+def try_lock(lock: IO[str], folder: Path) -> bool:
     try:
-        lock.acquire()
-    except portalocker.exceptions.LockException as error:
+        return disk.try_lock(lock)
+    except OSError as error:
         raise SandboxFailed(
-            f"Another start holds {folder / LOCK}.", advice=("Wait until it has ended, and try again.",)
+            f"The folder {folder} cannot be locked: {error}.",
+            advice=("Its file system knows no locks: choose a folder on a local disk.",),
         ) from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _spawn(folder: Path, log: IO[bytes], wish: Wish) -> subprocess.Popen[bytes]:

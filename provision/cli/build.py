@@ -11,6 +11,7 @@ from typing import Any
 
 from provision import STEPS, Step
 from provision.account import conflicts
+from provision.account.drift import look_closer
 from provision.account.outcomes import planned_of, result_of
 from provision.account.plan import DryState, Planned, changes, make_plan
 from provision.account.recovery import state_files_in
@@ -24,10 +25,11 @@ from provision.cli.results import Result
 from provision.cli.runner import run_steps
 from provision.cli.session import Session
 from provision.cli.views.banner import hide_ids
-from provision.cli.views.build import show_built, show_built_to, show_cost, show_counts, show_what_else
+from provision.cli.views.build import show_built, show_built_to, show_cost, show_counts, show_end, show_what_else
 from provision.cli.views.plan import counts_of, show_plan
+from provision.cli.views.steps import StepLines
 from provision.record.recording import calls_that_made
-from provision.record.views import show_step_ended, show_step_started, show_test, show_tests_started, show_took
+from provision.record.views import show_test, show_tests_started
 from provision.settings import Settings, runtime_warning
 from provision.state.entries import ResourceResult
 from provision.state.ownership import NotOurs
@@ -61,15 +63,18 @@ def build_or_lead(options: argparse.Namespace, settings: Settings, session: Sess
             return lead(run, options, session)
         steps = STEPS[: options.to.number] if options.to else STEPS
         smoke_tests = steps == STEPS and options.smoke_tests is not False
-        before_the_first_write(run, session, steps, asking=asks_for_adoption(options), tests=bool(options.smoke_tests))
+        tests = options.smoke_tests if steps == STEPS else False
+        before_the_first_write(run, session, steps, asking=asks_for_adoption(options), tests=tests)
         with session.progress(progress_of(run, screen, steps, smoke_tests=smoke_tests)):
-            build(run, session, steps)
+            build(run, session, steps, verbose=options.verbose)
             changed = [event for event in state.results if event.outcome != "unchanged"]
-            if options.smoke_tests or (smoke_tests and changed):
-                try_it(run, session)
-        show_counts(screen, session.calls, time.monotonic() - began)
-        if not changed:
-            screen.say("Nothing to do: everything is as it should be.", "bold green")
+            left = [one for event in state.results for one in event.differences if one.left]
+            if options.smoke_tests or (smoke_tests and (changed or left)):
+                try_it(aws, settings, state, session)
+        seconds = time.monotonic() - began
+        if options.verbose:
+            show_counts(screen, session.calls, seconds)
+        show_end(screen, session.result, settings, seconds, left=len(left), whole=steps == STEPS)
         if steps == STEPS:
             show_built(screen, aws, settings, state, target_arguments(options, aws))
         else:
@@ -90,14 +95,14 @@ def dry_run(options: argparse.Namespace, settings: Settings, session: Session) -
     ):
         steps = STEPS[: options.to.number] if options.to else STEPS
         with explained(aws):
-            planned = make_plan(aws, settings, state, steps)
+            planned = look_closer(aws, state, make_plan(aws, settings, state, steps))
         session.note(*map(planned_of, planned))
         show_plan(session.screen, planned, aws)
         state.forget_plan()
         run = run_of(options, aws, settings, state)
     if any(one.word == "in the way" for one in planned):
         raise conflicts.in_the_way(run, None)
-    has_work = options.detailed_exitcode and any(map(changes, planned))
+    has_work = options.detailed_exitcode and any(changes(one) or one.word == "drifted" for one in planned)
     return session.note(exit_code=outcome.CHANGES if has_work else outcome.DONE)
 
 
@@ -111,12 +116,12 @@ def progress_of(run: conflicts.Run, screen: Screen, steps: Sequence[Step], *, sm
     return Progress(parts, lambda: "tests" if calls.step == "trials" else calls.step, calls, took)
 
 
-def try_it(run: conflicts.Run, session: Session) -> None:
+def try_it(aws: Clients, settings: Settings, state: State, session: Session) -> None:
     """The walkthrough's own tests of the result."""
     session.waits.begin()
     show_tests_started(session.screen)
-    with explained(run.aws), run.aws.calls.in_step("trials"):
-        for smoke_test in run_smoke_tests(run.aws, run.settings, run.state):
+    with explained(aws), aws.calls.in_step("trials"):
+        for smoke_test in run_smoke_tests(aws, settings, state):
             session.note(tests=(*session.result.tests, smoke_test))
             if smoke_test.passed:
                 show_test(session.screen, smoke_test.title, smoke_test.saw)
@@ -143,7 +148,7 @@ def lead(run: conflicts.Run, options: argparse.Namespace, session: Session) -> R
     def run_smoke_tests() -> None:
         before_the_first_write(run, session, [], asking=asking, tests=True)
         with session.progress(progress_of(run, screen, [], smoke_tests=True)):
-            try_it(run, session)
+            try_it(run.aws, run.settings, run.state, session)
 
     def made_by(step: Step) -> list[dict[str, Any]]:
         path = session.transcript.path
@@ -175,11 +180,12 @@ def check_that_somebody_is_there() -> None:
 
 
 def before_the_first_write(
-    run: conflicts.Run, session: Session, steps: Sequence[Step], *, asking: bool, tests: bool = False
+    run: conflicts.Run, session: Session, steps: Sequence[Step], *, asking: bool, tests: bool | None = False
 ) -> None:
     """Refuse what is in the way of a new deployment. Ask once whether to build, if the steps or `tests` would write.
 
     Whether they would is what a plan of them says. `asking`: a person is asked about each resource to be adopted.
+    `tests`: None where they run after drift only.
     """
     aws, state = run.aws, run.state
     with explained(aws):
@@ -191,20 +197,21 @@ def before_the_first_write(
         session.screen.say()
         session.screen.say("Looking at what there is ...")
         planned = make_plan(aws, run.settings, DryState.of(state), steps)
-    if tests or any(map(changes, planned)):
+    drifted = tests is None and any(one.word == "drifted" for one in planned)
+    if tests or drifted or any(map(changes, planned)):
         ask_to_build(session.screen, aws, run.settings, planned)
         state.allow_writes()
 
 
 def ask_to_build(screen: Screen, aws: Clients, settings: Settings, planned: Sequence[Planned]) -> None:
     """The question before the first write. Raises UserError when it is not answered with yes."""
-    if any(map(changes, planned)):
+    if counts_of(planned):
         screen.say(f"Planned: {counts_of(planned)}.")
     if aws.endpoint:
         question = f"Build at {aws.endpoint}, which is not AWS?"
     else:
         screen.say()
-        show_cost(screen, aws, settings)
+        show_cost(screen, settings)
         question = f"Build in account {aws.account_id}, Region {aws.region}?"
     prompts.ask(screen, question, flag="--yes")
 
@@ -244,23 +251,22 @@ def run_of(options: argparse.Namespace, aws: Clients, settings: Settings, state:
     )
 
 
-def build(run: conflicts.Run, session: Session, steps: Sequence[Step]) -> None:
+def build(run: conflicts.Run, session: Session, steps: Sequence[Step], *, verbose: bool = True) -> None:
     """Run the steps. What is somebody else's is told in one message."""
-    screen, transcript = session.screen, session.transcript
+    transcript = session.transcript
+    lines = StepLines(session.screen, run.settings, verbose=verbose)
     began: dict[str, float] = {}
 
     def started(step: Step) -> None:
         began[step.name] = run.aws.waiting.clock()
         session.waits.begin()
-        show_step_started(screen, step)
+        lines.started(step)
         transcript.step(step.name)
 
     def ended(step: Step, results: list[ResourceResult]) -> None:
-        hide_ids(screen, run.aws, run.state)
+        hide_ids(session.screen, run.aws, run.state)
         session.note(*map(result_of, results))
-        show_step_ended(screen, step, results, run.settings)
-        if screen.presenting:
-            show_took(screen, run.aws.waiting.clock() - began[step.name])
+        lines.ended(step, results, run.aws.waiting.clock() - began[step.name])
         transcript.done(step.name, results)
 
     with explained(run.aws):

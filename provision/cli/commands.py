@@ -10,10 +10,13 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
+from provision.account.drift import look_closer
 from provision.account.outcomes import ResourceOutcome
 from provision.account.plan import DryState, make_plan
 from provision.account.request_trace import follow_all, follow_poison, poison_takes, refuse_unless_built
-from provision.account.status import is_as_built, states, with_messages
+from provision.account.status import is_as_built, is_left, states, with_messages
+from provision.aws.clients import Clients
+from provision.cli.build import try_it
 from provision.cli.deployment import check_state, connected, deployment, path_before_connecting, path_of_state
 from provision.cli.ending import explained
 from provision.cli.options import (
@@ -35,6 +38,7 @@ from provision.state.resources import where_to_see
 from provision.state.state import State
 from provision.terminal import outcome
 from provision.terminal.command_line import Parser, add_screen_options
+from provision.terminal.shell import is_unicode
 from provision.terminal.writing import write_file
 
 
@@ -121,18 +125,40 @@ def status_parser() -> Parser:
     )
     add_target_options(parser, asks=False)
     add_variant_options(parser)
+    parser.add_argument(
+        "--try", dest="smoke_tests", action="store_true", help="run the walkthrough's tests, too: they leave nothing"
+    )
     return parser
 
 
 def status(given: list[str], session: Session) -> Result:
-    """`status`: what a plan means for what is there. Exit code 1 where something has drifted or is missing."""
-    screen = session.screen
+    """`status`: what a plan means for what is there. Exit code 1 where something has drifted or is missing.
+
+    With `--try` also where one of the tests fails.
+    """
     options, settings = begun(status_parser(), given, session)
-    with (
-        deployment("status", given, options, settings, session, kind=DryState) as (aws, state),
-        explained(aws),
-    ):
-        found = [*with_messages(aws, settings, states(make_plan(aws, settings, state), state))]
+    with deployment("status", given, options, settings, session, kind=DryState) as (aws, state):
+        with explained(aws):
+            planned = look_closer(aws, state, make_plan(aws, settings, state))
+            found = [*with_messages(aws, settings, states(planned, state))]
+        show_found(aws, settings, state, found, options, session)
+        if options.smoke_tests:
+            state.forget_plan()
+            refuse_unless_built(state)
+            try_it(aws, settings, state, session)
+    return session.result
+
+
+def show_found(
+    aws: Clients,
+    settings: Settings,
+    state: DryState,
+    found: Sequence[ResourceOutcome],
+    options: argparse.Namespace,
+    session: Session,
+) -> None:
+    """What there is, and what can be done about it."""
+    screen = session.screen
     built = [entry for entry in state.as_opened if entry.status == "created"]
     seen = {}
     if aws.endpoint is None:
@@ -142,9 +168,14 @@ def status(given: list[str], session: Session) -> Result:
     show_status(screen, found, seen, url=url)
     if any(state.since for state in found):
         show_still_running(
-            screen, aws, settings, where, to_update=[] if good else [*where, *variant_arguments(options)]
+            screen,
+            aws,
+            settings,
+            where,
+            variant=variant_arguments(options),
+            to_update=any(one.outcome not in ("healthy", "not built") and not is_left(one) for one in found),
+            left=any(change.left for one in found for change in one.changes),
         )
-    return session.result
 
 
 def invoke_url(found: Sequence[ResourceOutcome], built: Sequence[Resource]) -> str:
@@ -174,7 +205,8 @@ def diagram(given: list[str], session: Session) -> Result:
     if path is None:  # it bears the account's number, which nothing else is asked for
         path = path_of_state(options, connected(options, session))
     form = pictures.form_of(options.out, options.format)
-    drawn = pictures.diagram(settings, pictures.read(path), form, width=screen.width)
+    in_unicode = bool(options.out) or is_unicode(screen.data.encoding)
+    drawn = pictures.diagram(settings, pictures.read(path), form, width=screen.width, in_unicode=in_unicode)
     session.note(picture=str(drawn), file=str(options.out) if options.out else None)
     if options.out:
         write_file(options.out, str(drawn), screen)

@@ -116,10 +116,18 @@ def find_sandbox(folder: Path) -> tuple[str, str]:
     """Id and URL of the sandbox of this folder. Raises UserError: a new one would have nothing in it."""
     running = sandbox_process.find(folder)
     if running is None:
+        kept = sandbox_process.kept_in(folder)
         raise outcome.UserError(
             f"No sandbox is running in {folder}.",
-            means="There is nothing: what is in a sandbox is gone with it.",
-            advice=(f"Build anew: {program('provision', ['--sandbox'])}",),
+            means=(
+                "There is nothing: what is in a sandbox is gone with it."
+                if kept is None
+                else f"The one that was there is in its journal, {kept}."
+            ),
+            advice=(
+                f"{'Build anew' if kept is None else 'Start it again, and go on'}: "
+                f"{program('provision', ['--sandbox'])}",
+            ),
         )
     return running.id, running.url
 

@@ -130,7 +130,7 @@ def explained(aws: Clients, *, step: str = "") -> Iterator[None]:
         stop = explain(error, step=at, profile=aws.profile)
         if stop is None or stop is error:
             raise
-        if str(aws.endpoint).startswith("sandbox:") and isinstance(error, (HTTPClientError, BotocoreConnectionError)):
+        if aws.is_sandbox and isinstance(error, (HTTPClientError, BotocoreConnectionError)):
             stop = stop.with_words(
                 means=f"The local AWS, {aws.endpoint}, does not answer: most likely it was stopped.",
                 advice=("Run the same command again, when this one has ended: it finds or starts a sandbox.",),

@@ -54,15 +54,21 @@ class DuplicateGuard:
     """The guard of a step: before `permit` it holds back the creates that might be repetitions, for some more looks."""
 
     def __init__(self, state: State, permit: Callable[[Call], None]) -> None:
+        self.state = state
         self.permit = permit
         self.looks_left: dict[str, int] = {}
-        for entry in state.standing:
+        self.doubt_what_is_recorded()
+
+    def doubt_what_is_recorded(self) -> None:
+        """A create whose resource is recorded might be a repetition: the step did not see what is there."""
+        for entry in self.state.standing:
             # A stage is deployed anew whenever the API was updated, so only an unfinished one is in doubt.
             if entry.kind == "apigateway:rest-api" or (entry.kind == "apigateway:stage" and entry.status == "creating"):
                 operation = TYPES[entry.kind].created_twice_by
                 self.looks_left[operation] = GONE_READS if entry.status == "creating" else READS_IF_RECORDED
 
     def answer_lost(self, call: Call) -> None:
+        self.doubt_what_is_recorded()
         if call.operation in CREATED_TWICE:
             self.looks_left[self.what(call)] = GONE_READS
 
@@ -122,6 +128,7 @@ def run_step(step: Step, aws: Clients, settings: Settings, state: State) -> None
             except TagNotYetVisible as untagged:
                 again.after_no_tag(untagged)
             except ClientError as error:
+                guard.doubt_what_is_recorded()
                 again.after_contradiction(error)
             finally:
                 state.results[first:] = once_each(state.results[first:])

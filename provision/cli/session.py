@@ -27,6 +27,8 @@ from provision.terminal.command_line import FOLDER
 from provision.terminal.screen import Screen
 from provision.terminal.writing import writing
 
+PATIENCE_SECONDS = 3.0  # a shorter wait leaves no line
+
 
 class Session:
     """What a program has before it reads its command line, and hands to the command that it is.
@@ -83,6 +85,8 @@ class Session:
         if takes_stdout and options.sources.get("output") != "--output":
             options.output = output = "text"  # a setting for all commands is none for one that has no document
         screen.use(plain=options.plain, presenting=options.present, color=options.color, output=output)
+        at_once = getattr(options, "verbose", False) or getattr(options, "step", False)
+        self.waits = WaitLines(screen, 0 if at_once else PATIENCE_SECONDS)
         for warning in options.warnings:
             self.warn(warning)
         if events is not None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.text import Text
 
-from provision.lesson import picture
+from provision.lesson import drawing, picture
 from provision.settings import Settings
 from provision.state.file import parse
 
@@ -25,10 +25,12 @@ def read(path: Path) -> list[str]:
     return [entry["key"] for entry in parse(path.read_bytes(), path)["resources"] if entry["status"] == "created"]
 
 
-def diagram(settings: Settings, there: Collection[str], form: str, *, width: int) -> Text | str:
+def diagram(
+    settings: Settings, there: Collection[str], form: str, *, width: int, in_unicode: bool = True
+) -> Text | str:
     """The picture, as rich text for a terminal or as the text of a file."""
     if form == "text":
-        return picture.as_text(settings, there, width=width)
+        return drawing.as_text(settings, there, width=width, in_unicode=in_unicode)
     return picture.as_mermaid(settings, there) if form == "mermaid" else picture.as_svg(settings, there) + "\n"
 
 

@@ -16,7 +16,6 @@ from typing import Any
 from provision import BESIDE, STEPS, Step
 from provision.account import conflicts
 from provision.errata import ERRATA, Erratum
-from provision.lesson import picture
 from provision.lesson.call import faces
 from provision.lesson.page import ConsoleFace, Page, names, read
 from provision.lesson.place import Place, step_called
@@ -265,7 +264,7 @@ class Guide:
 
     def show_picture(self) -> None:
         self.screen.heading("What there is so far")
-        show_drawing(self.screen, picture.as_text(self.run.settings, self.existing(), width=self.screen.width))
+        show_drawing(self.screen, self.run.settings, self.existing())
 
     def show_question(self, step: Step, page: Page) -> None:
         self.show_section("To think about", page.question)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from rich.text import Text
 
 from provision.lesson.call import Faces
+from provision.lesson.drawing import as_text
+from provision.settings import Settings
 from provision.state.entries import Resource
 from provision.state.resources import name_of, noun_of
 from provision.terminal.screen import INDENT, Screen
+from provision.terminal.shell import is_unicode
 
 # What is said of a call that a person does not make in the console.
 CONSOLE_MARKS = {
@@ -42,9 +45,11 @@ def show_markdown(screen: Screen, text: str) -> None:
         screen.keep(text)
 
 
-def show_drawing(screen: Screen, drawing: Text) -> None:
+def show_drawing(screen: Screen, settings: Settings, existing: Collection[str]) -> None:
+    """The architecture, with what exists lit."""
     screen.say()
-    screen.talk.print(drawing, soft_wrap=True)
+    in_unicode = is_unicode(screen.talk.encoding)
+    screen.talk.print(as_text(settings, existing, width=screen.width, in_unicode=in_unicode), soft_wrap=True)
 
 
 def show_code(screen: Screen, code: str, language: str, indent: str = "") -> None:

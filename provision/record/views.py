@@ -10,9 +10,9 @@ from provision import Step
 from provision.aws.waiting import Wait
 from provision.errata import ERRATA
 from provision.settings import Settings
-from provision.state.entries import ResourceResult
+from provision.state.entries import Difference, ResourceResult
 from provision.state.resources import name_of, noun_of
-from provision.terminal.differences import difference_lines
+from provision.terminal.differences import LEFT, difference_lines
 from provision.terminal.screen import INDENT, Screen
 from provision.terminal.text import folded
 
@@ -28,6 +28,7 @@ STYLES = {
     "deleted": "green",
     "gone": "green",
     "left": "green",
+    "stopped": "red",
     "kept": "red",
     "failed": "red",
 }
@@ -42,9 +43,7 @@ def show_step_ended(screen: Screen, step: Step, results: Sequence[ResourceResult
     for event in results:
         show_outcome(screen, event.outcome, event.kind, event.identity)
         for difference in event.differences:
-            room = screen.talk.width - len(INDENT) - 1
-            for line in difference_lines(difference.attribute, difference.found, difference.wanted, room):
-                screen.keep(INDENT + line, "dim")
+            show_difference(screen, difference)
         for note in event.notes:
             screen.prose(INDENT, note, "dim")
     if all(event.outcome == "unchanged" for event in results):
@@ -53,6 +52,14 @@ def show_step_ended(screen: Screen, step: Step, results: Sequence[ResourceResult
         if erratum.step == step.name and erratum.as_written:
             screen.prose(f"    erratum {erratum.number:<2} It says: ", erratum.says, "dim")
             screen.prose(f"{INDENT}Done:    ", erratum.done_here(settings), "dim")
+
+
+def show_difference(screen: Screen, difference: Difference) -> None:
+    """What was found, and what it is now."""
+    room = screen.talk.width - len(INDENT) - 1
+    words = LEFT if difference.left else ("was", "now")
+    for line in difference_lines(difference.attribute, difference.found, difference.wanted, room, words):
+        screen.keep(INDENT + line, "dim")
 
 
 def show_took(screen: Screen, seconds: float) -> None:
@@ -108,10 +115,11 @@ def show_hop(
 
 
 class WaitLines:
-    """A line when a wait begins, and another every fifteen seconds unless its progress is drawn."""
+    """A line when a wait has lasted `patience` seconds, and another every fifteen unless its progress is drawn."""
 
-    def __init__(self, screen: Screen) -> None:
+    def __init__(self, screen: Screen, patience: float = 0) -> None:
         self.screen = screen
+        self.patience = patience
         self._told: dict[str, float] = {}
 
     def begin(self) -> None:
@@ -122,6 +130,8 @@ class WaitLines:
         last = self._told.get(wait.reason)
         if last is not None and wait.elapsed < last:
             last = None  # another wait for the same reason
+        if wait.elapsed < self.patience:
+            return
         every = wait.budget if self.screen.is_drawing else HEARTBEAT
         if last is not None and 0 <= wait.elapsed - last < every:
             return

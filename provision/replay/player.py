@@ -13,7 +13,6 @@ from provision import Step
 from provision.aws.waiting import Wait
 from provision.lesson.call import faces
 from provision.lesson.page import Page, names, read
-from provision.lesson.picture import as_text
 from provision.lesson.views import show_call, show_drawing, show_markdown, show_page
 from provision.record.recording import Recording, invented
 from provision.record.views import WaitLines, show_hop, show_outcome, show_step_ended, show_test, show_took
@@ -118,7 +117,7 @@ class Show:
     def picture(self, so_far: list[dict[str, Any]]) -> None:
         self.screen.heading("What there is so far")
         there = existing(self.recording, so_far)
-        show_drawing(self.screen, as_text(self.recording.settings, there, width=self.screen.width))
+        show_drawing(self.screen, self.recording.settings, there)
 
     def lesson(self, scene: Scene, key: str) -> None:
         """The part of the step's page that belongs to a key."""

@@ -112,7 +112,10 @@ def existing(recording: Recording, so_far: Iterable[Event]) -> set[str]:
 
 def results(fields: dict[str, Any]) -> ResourceResult:
     """What a step did, read from the transcript."""
-    differences = tuple(Difference(one["attribute"], one["found"], one["wanted"]) for one in fields["differences"])
+    differences = tuple(
+        Difference(one["attribute"], one["found"], one["wanted"], one.get("left", False))
+        for one in fields["differences"]
+    )
     return ResourceResult(
         fields["key"],
         fields["kind"],

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from provision.state.comparison import compared
 from provision.state.resources import immutable_id
 from provision.terminal import outcome
 from provision.terminal.redaction import named_only
@@ -37,11 +38,15 @@ class CannotUpdate(outcome.UserError):
 
 @dataclass(frozen=True)
 class Difference:
-    """An attribute of something found that is not as wanted, and that was updated."""
+    """An attribute of something found that is not as wanted, and that was updated.
+
+    `left`: it was not. No step sets it, `wanted` is AWS's default, and somebody may mean it.
+    """
 
     attribute: str
     found: Any
     wanted: Any
+    left: bool = False
 
 
 @dataclass(frozen=True)
@@ -100,6 +105,8 @@ class Entry:
         self.tags = {TAG: deployment, **({ADOPTED_TAG: "true"} if resource.is_adopted else {})}
         self.replaced: dict[str, Any] = {}
         self.differences: list[Difference] = []
+        self.left: list[Difference] = []
+        self.compared: list[str] = []  # the attributes, each once
         self.notes: list[str] = []
 
     def __setitem__(self, name: str, value: Any) -> None:
@@ -123,15 +130,24 @@ class Entry:
 
         `same` decides instead of equality where values compare by meaning.
         """
+        self.compared.append(attribute)
         if found == wanted if same is None else same:
             return False
         if self.found is None:
             return True  # of what is being created nothing is reported: all of it is new
-        shown = named_only(found) if attribute == "Environment" else found  # the values may be somebody's secrets
-        self.differences.append(Difference(attribute, shown, wanted))
+        self.differences.append(Difference(attribute, shown(attribute, found), wanted))
         if not attribute.startswith("tag "):
             self.keep(attribute, found)
         return True
+
+    def compare_with_defaults(self) -> None:
+        """Remember for the report what is not as AWS makes it, once. For what the step has compared it answers."""
+        described = {} if self.found is None else self.found
+        done = set(self.compared)
+        for name, found, default, same in compared(self.resource.kind, described, self.resource.identity):
+            if name not in done:
+                self.compared.append(name)
+                self.left += [] if same else [Difference(name, shown(name, found), default, left=True)]
 
     @property
     def is_adopted(self) -> bool:
@@ -153,10 +169,9 @@ class Entry:
         if tags is None:
             return False
         missing = {key: value for key, value in self.tags.items() if tags.get(key) != value}
-        if not missing:
-            return False
-        self.keep("tags", {key: tags.get(key) for key in self.tags})
-        return self.drifted(f"tag {TAG}", found=tags.get(TAG), wanted=self.tags[TAG], same=False)
+        if missing:
+            self.keep("tags", {key: tags.get(key) for key in self.tags})
+        return self.drifted(f"tag {TAG}", found=tags.get(TAG), wanted=self.tags[TAG], same=not missing)
 
     def keep(self, name: str, value: Any) -> None:
         """Remember `value`, which is about to be written over: of what is adopted it is kept, to be put back."""
@@ -176,6 +191,7 @@ class Entry:
 
     def must_be_replaced(self, attribute: str, *, found: Any, wanted: Any) -> None:
         """Stop, with CannotUpdate, when `found` is not `wanted`: AWS cannot change this attribute in place."""
+        self.compared.append(attribute)
         if found != wanted:
             raise CannotUpdate(self.resource.kind, self.resource.name, attribute, found, wanted)
 
@@ -189,3 +205,8 @@ class Entry:
             again = {difference.attribute for difference in self.differences}
             self.differences[:0] = [one for one in earlier.differences if one.attribute not in again]
             self.notes[:0] = [note for note in earlier.notes if note not in self.notes]
+
+
+def shown(attribute: str, found: Any) -> Any:
+    """What is shown of a value. Those of variables may be somebody's secrets."""
+    return named_only(found) if attribute in ("Environment", "variables") else found

@@ -19,7 +19,7 @@ import portalocker
 from provision.state.entries import Resource
 from provision.state.resources import TYPES
 from provision.terminal import outcome
-from provision.terminal.disk import make_folder_durably, write_durably
+from provision.terminal.disk import make_folder_durably, try_lock, write_durably
 
 SCHEMA = 1
 
@@ -50,11 +50,23 @@ def text_of(lock: IO[str]) -> str:
         return ""
 
 
-def is_held(error: Exception) -> bool:
-    """Whether a lock was refused because somebody holds it. portalocker 2 names no exception for that."""
-    causes = [cause for cause in (error, error.__cause__, *error.args) if isinstance(cause, OSError)]
-    return isinstance(error, portalocker.AlreadyLocked) or any(
-        cause.errno in (errno.EAGAIN, errno.EACCES) for cause in causes
+def holder_of(path: Path) -> str | None:
+    """Who holds the lock of the state file at `path`, which need not be there yet; None if nobody does."""
+    try:
+        with path.with_name(path.name + ".lock").open("r+", encoding="utf-8") as lock:
+            if not try_lock(lock):
+                return text_of(lock) or "another process"
+            portalocker.unlock(lock)
+    except OSError:
+        pass
+    return None
+
+
+def in_use(path: Path, holder: str) -> StateRefused:
+    return StateRefused(
+        f"The state file {path} is in use by {holder}.",
+        means="Two programs at work on one deployment would undo each other's work.",
+        advice=("Wait until it has ended, or end it, then run the same command again.",),
     )
 
 
@@ -72,22 +84,18 @@ def take_lock(path: Path) -> IO[str]:
             exit_code=outcome.ENVIRONMENT,
         ) from error
     try:
-        portalocker.lock(lock, portalocker.LOCK_EX | portalocker.LOCK_NB)
-    except (portalocker.LockException, OSError) as error:
-        held = is_held(error)
-        holder = (text_of(lock) if held else "") or "another process"
+        locked = try_lock(lock)
+    except OSError as error:
         lock.close()
-        if held:
-            raise StateRefused(
-                f"The state file {path} is in use by {holder}.",
-                means="Two programs at work on one deployment would undo each other's work.",
-                advice=("Wait until it has ended, or end it, then run the same command again.",),
-            ) from error
         raise StateRefused(
             f"The state file {path} cannot be locked: {error}.",
             means="This file system knows no locks, so a second program could not be kept out.",
             advice=("Choose a place on a local disk with --state PATH.",),
         ) from error
+    if not locked:
+        holder = text_of(lock) or "another process"
+        lock.close()
+        raise in_use(path, holder)
     with suppress(OSError):  # for a message only; a full disk is told of where it matters
         os.ftruncate(lock.fileno(), 0)
         os.write(lock.fileno(), f"process {os.getpid()} on {socket.gethostname()}, started {now()}\n".encode())

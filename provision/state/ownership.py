@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from provision.state.entries import TAG, Resource
-from provision.state.resources import TYPES, immutable_id
+from provision.state.resources import TYPES, immutable_id, immutable_ids
 from provision.terminal import outcome
 
 
@@ -18,8 +18,19 @@ def is_the_recorded(resource: Resource, found: Mapping[str, Any]) -> bool:
     if resource.kind == "lambda:function":
         noted = resource.outputs.get("CodeSha256")
         return noted is not None and noted == found.get("CodeSha256")
-    known = resource.outputs.get("id")
-    return known is not None and known == immutable_id(resource.kind, found)
+    return resource.outputs.get("id") in immutable_ids(resource.kind, found)
+
+
+def refuse_another_one(resource: Resource | None, found: Mapping[str, Any]) -> None:
+    """Raise NotTheRecorded when AWS's own id says that what carries our tag is not what the entry records.
+
+    A backup that was restored under the same name can have the same tags, and so can a copy. An empty REST API with our
+    tag is not such a copy: a lost answer left it behind (see find_spare_apis in aws/api_definition.py).
+    """
+    known = resource.outputs.get("id") if resource is not None else None
+    ids = immutable_ids(resource.kind, found) if resource is not None else []
+    if resource is not None and known and ids and known not in ids and not found.get("IsSpare"):
+        raise NotTheRecorded(resource, known, ids[0])
 
 
 def described(kind: str, found: Mapping[str, Any], tag: str | None) -> str:
@@ -105,6 +116,24 @@ class TagLost(outcome.UserError):
         )
 
 
+class NotTheRecorded(outcome.UserError):
+    """It has this deployment's tag, but AWS's own id is another than the one that the state file records."""
+
+    code = "unknown-owner"
+
+    def __init__(self, resource: Resource, known: str, found: str) -> None:
+        id_field = TYPES[resource.kind].id_field
+        super().__init__(
+            f"{resource.kind} {resource.name} carries this deployment's tag, but is not the one that the state file "
+            f"records: its {id_field} is {found}, recorded is {known}.",
+            means="Somebody may have made it anew, from a backup or as a copy. It was not changed.",
+            advice=(
+                "If nobody needs it, remove it by hand, and run the same command again.",
+                "To take it over, move the state file away, and write it anew: python -m provision --recover.",
+            ),
+        )
+
+
 class TwoOfOurs(outcome.UserError):
     """Two resources carry this deployment's tag where one must: which is right cannot be guessed."""
 
@@ -146,12 +175,13 @@ def whose(
     """Whose what was found is, to be updated: `recorded` is the entry of its key, if there is one.
 
     "ours"; "recovered" when it is but its creation was not noted (answer lost); "adopted" when somebody else made it
-    and `may_adopt`, told of it in words, consents. Raises NotOurs, TagNotYetVisible or UnknownOwner.
+    and `may_adopt`, told of it in words, consents. Raises NotOurs, TagNotYetVisible, UnknownOwner or NotTheRecorded.
     """
     standing = recorded if recorded is not None and recorded.status != "deleted" else None
     ours = "ours" if standing is not None and standing.status == "created" else "recovered"
     tag = (found.get("Tags") or {}).get(TAG) or None
     if tag == deployment:
+        refuse_another_one(standing, found)
         return ours
     if tag is None and standing is not None and goes_on(standing, found):
         return "ours"
@@ -173,8 +203,8 @@ def whose(
 def is_to_be_deleted(deployment: str, resource: Resource, found: Mapping[str, Any]) -> bool:
     """Whether what was found under a recorded identity is this deployment's to delete, and not a namesake.
 
-    The tag decides. Raises UnknownOwner when it cannot be read, TagLost when it is missing from what has the
-    recorded id: that is neither deleted nor forgotten.
+    The tag and the recorded id decide. Where only one of them fits it is neither deleted nor forgotten: raises
+    NotTheRecorded, or TagLost. Raises UnknownOwner when the tags cannot be read.
     """
     if "Tags" not in found:  # it can carry none: its id decides, or the parent, verified by the caller
         return immutable_id(resource.kind, found) in (None, resource.outputs.get("id"))
@@ -182,6 +212,7 @@ def is_to_be_deleted(deployment: str, resource: Resource, found: Mapping[str, An
         raise UnknownOwner(resource.kind, resource.identity)
     tag = found["Tags"].get(TAG)
     if tag == deployment:
+        refuse_another_one(resource, found)
         return True
     if not is_the_recorded(resource, found):
         return False

@@ -282,13 +282,18 @@ def name_of(kind: str, identity: Mapping[str, str]) -> str:
 
 def immutable_id(kind: str, description: Mapping[str, Any]) -> str | None:
     """AWS's own id in a description; None where the type has none, or an emulator leaves it out."""
+    return next(iter(immutable_ids(kind, description)), None)
+
+
+def immutable_ids(kind: str, description: Mapping[str, Any]) -> list[str]:
+    """AWS's own id, and what stands in for it where an emulator leaves it out: a newer emulator may have both."""
     row = TYPES[kind]
-    value = description.get(row.id_field)
-    if value is None:
-        value = description.get(row.id_otherwise)
-    if isinstance(value, datetime.datetime):
-        value = value.timestamp()
-    return None if value is None else str(value)
+    values = (description.get(field) for field in (row.id_field, row.id_otherwise))
+    return [
+        str(value.timestamp() if isinstance(value, datetime.datetime) else value)
+        for value in values
+        if value is not None
+    ]
 
 
 def made_at(kind: str, description: Mapping[str, Any]) -> str:

@@ -242,10 +242,11 @@ class State:
             self._put(entry.resource)
             self.save()
         entry.go_on_from(self._unanswered.pop(key, None))
+        if found is not None:
+            entry.compare_with_defaults()
         result = how if how != "ours" else "updated" if entry.differences else "unchanged"
-        self.results.append(
-            ResourceResult(key, kind, dict(identity), result, tuple(entry.differences), tuple(entry.notes))
-        )
+        differences = (*entry.differences, *entry.left)
+        self.results.append(ResourceResult(key, kind, dict(identity), result, differences, tuple(entry.notes)))
 
     def _record(
         self,

@@ -10,6 +10,9 @@ from provision.terminal.text import plural
 
 LINES_OF_ONE_DIFFERENCE = 8
 
+# The two sides of a difference that a run leaves as it is.
+LEFT = ("left as", "AWS's default")
+
 
 def difference_lines(
     attribute: str, found: Any, wanted: Any, room: int, words: tuple[str, str] = ("was", "now")

@@ -9,6 +9,9 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
+
+import portalocker
 
 # Windows refuses to replace a file that another program has open, a virus scanner for example.
 PATIENCE = 2.0 if sys.platform == "win32" else 0.0
@@ -103,3 +106,22 @@ def fsync_folder(folder: Path) -> None:
             raise
     finally:
         os.close(descriptor)
+
+
+def try_lock(lock: IO[str]) -> bool:
+    """Lock an open file for this process alone. False where somebody holds it; OSError where it cannot be locked."""
+    try:
+        portalocker.lock(lock, portalocker.LOCK_EX | portalocker.LOCK_NB)
+    except (portalocker.LockException, OSError) as error:
+        if is_held(error):
+            return False
+        raise OSError(str(error)) from error
+    return True
+
+
+def is_held(error: Exception) -> bool:
+    """Whether a lock was refused because somebody holds it. portalocker 2 names no exception for that."""
+    causes = [cause for cause in (error, error.__cause__, *error.args) if isinstance(cause, OSError)]
+    return isinstance(error, portalocker.AlreadyLocked) or any(
+        cause.errno in (errno.EAGAIN, errno.EACCES) for cause in causes
+    )

@@ -12,7 +12,7 @@ from typing import Any
 
 DONE = 0
 LEFT = 1  # the program came to its end, but something failed, was left, or was refused
-CHANGES = 2  # with --detailed-exitcode: there is something to do
+CHANGES = 2  # with --detailed-exitcode: there is something to do, or something has drifted
 INTERRUPTED = 130  # Ctrl-C or SIGTERM
 USAGE = 252  # the command line, or a value on it, is wrong
 ENVIRONMENT = 253  # credentials, configuration or connection

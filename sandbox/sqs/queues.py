@@ -67,6 +67,8 @@ class Queues:
         """The answer to SetQueueAttributes if it needs the policy, else None. Raises Refused and NotSimulated."""
         if operation.name == "CreateQueue" and operation.queue.endswith(".fifo"):
             raise NotSimulated("The sandbox has no FIFO queues.")
+        if operation.name == "CreateQueue":
+            self._check_same_tags(operation)
         attributes = operation.parameters.get("Attributes")
         if operation.name not in ("CreateQueue", "SetQueueAttributes") or not isinstance(attributes, dict):
             return None
@@ -101,6 +103,18 @@ class Queues:
             if there and one in RANGES and there.get(one) != str(value):
                 said = f"A queue already exists with the same name and a different value for attribute {one}"
                 raise Refused(400, "QueueAlreadyExists", said)
+
+    def _check_same_tags(self, operation: Operation) -> None:
+        """CreateQueue never tags an existing queue anew; it is refused. https://github.com/Bogdanp/dramatiq_sqs/pull/13
+
+        AWS's words are not known.
+        """
+        tags = operation.parameters.get("tags")
+        asked = {"QueueUrl": f"http://sqs/{operation.queue}"}
+        if not isinstance(tags, dict) or not self._attributes(operation.queue, "QueueArn", operation.region):
+            return
+        if self._backend.json("sqs", "ListQueueTags", asked, region=operation.region).get("Tags", {}) != tags:
+            raise Refused(400, "QueueAlreadyExists", "A queue already exists with the same name and different tags")
 
     def _is_policy(self, text: str) -> bool:
         """Whether SQS accepts it; it refuses every kind of mistake in the same words."""

@@ -33,6 +33,7 @@ import teardown
 import teardown.__main__
 import teardown.api
 import teardown.backwards
+import teardown.verbs
 from provision.state.entries import Entry
 from provision.state.state import State
 from tests.faults.world import TOKEN, World
@@ -252,8 +253,8 @@ def triggers_are_left(world: World) -> None:
 
 
 def without(world: World, kind: str) -> None:
-    left = dataclasses.replace(teardown.VERBS[kind], delete=lambda *arguments: None)
-    put(teardown.backwards, "VERBS", {**teardown.VERBS, kind: left})
+    left = dataclasses.replace(teardown.verbs.VERBS[kind], delete=lambda *arguments: None)
+    put(teardown.backwards, "VERBS", {**teardown.verbs.VERBS, kind: left})
     put(teardown.backwards, "prove", lambda *arguments: [])
     put(teardown.__main__, "prove", lambda *arguments: [])
 
@@ -276,13 +277,13 @@ def half_an_api_is_an_api(world: World) -> None:
 @mutant("update", "killed after")
 def old_versions_stay(world: World) -> None:
     """A policy that has older versions is not deleted."""
-    verbs = teardown.VERBS["iam:policy"]
+    verbs = teardown.verbs.VERBS["iam:policy"]
 
     def delete(aws: Any, state: State, resource: Any, found: Any) -> None:
         if found["DefaultVersionId"] == "v1":
             verbs.delete(aws, state, resource, found)
 
-    put(teardown.backwards, "VERBS", {**teardown.VERBS, "iam:policy": dataclasses.replace(verbs, delete=delete)})
+    put(teardown.backwards, "VERBS", {**teardown.verbs.VERBS, "iam:policy": dataclasses.replace(verbs, delete=delete)})
     put(teardown.backwards, "prove", lambda *arguments: [])
     put(teardown.__main__, "prove", lambda *arguments: [])
 

@@ -79,7 +79,7 @@ def digest_of(text: str) -> str:
 
 def test_the_inventory_covers_every_kind_that_teardown_can_undo() -> None:
     code = (
-        "from tests.faults.account import Account; from teardown import VERBS\n"
+        "from tests.faults.account import Account; from teardown.verbs import VERBS\n"
         "print(sorted(Account().inventory()) == sorted(VERBS))"
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)

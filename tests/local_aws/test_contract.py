@@ -284,6 +284,8 @@ OF_SQS: list[Line] = [
     *[("create_queue", queue(name), 400, "InvalidParameterValue", QUEUE_NAME) for name in ("", "bad name", "x" * 81)],
     ("create_queue", queue("queue", VisibilityTimeout="6"), 400, "QueueAlreadyExists",
      "A queue already exists with the same name and a different value for attribute VisibilityTimeout"),
+    ("create_queue", {**queue("queue"), "tags": {"whose": "somebody's"}}, 400, "QueueAlreadyExists",
+     "A queue already exists with the same name and different tags"),
     ("create_queue", queue(Nope="1"), 400, "InvalidAttributeName", "Unknown Attribute Nope."),
     ("create_queue", queue(FifoQueue="true"), 400, "InvalidParameterValue", ".fifo"),
     *[("set_queue_attributes", changed(**{name: value}), 400, "InvalidAttributeValue",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -16,6 +17,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import portalocker
 import pytest
 
 import provision.aws.sandbox_process
@@ -207,6 +209,24 @@ def test_a_record_that_is_being_replaced_is_read_once_more(folder: Path, monkeyp
 
     monkeypatch.setattr(Path, "read_text", refusing)
     assert find(folder) is None and not refusals
+
+
+def test_a_sandbox_whose_folder_is_removed_ends(folder: Path) -> None:
+    """Nobody could find it again, and it would go on for ever."""
+    running = start(folder / "kept")
+    shutil.rmtree(folder / "kept")
+    eventually(lambda: not provision.aws.sandbox_process.answers(running), seconds=20)
+
+
+def test_a_folder_whose_file_system_knows_no_locks_is_told_at_once(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*arguments: object) -> None:
+        raise portalocker.LockException("No locks available") from OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(portalocker, "lock", refused)
+    with pytest.raises(SandboxFailed, match="cannot be locked: No locks available"):
+        start(folder)
 
 
 def test_a_killed_sandbox_leaves_nobody_stuck_and_no_worker_behind(folder: Path) -> None:

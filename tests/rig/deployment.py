@@ -271,6 +271,8 @@ def agrees(planned: Planned, event: ResourceResult) -> bool:
     """Whether a resource's plan is what then happened to it."""
     if planned.word == "later":
         return True
+    if planned.word == "drifted":
+        return event.outcome == "unchanged" and planned.differences == event.differences
     if planned.word == "OK":
         return event.outcome == "unchanged" or (event.outcome == "recovered" and not event.differences)
     if planned.word == "create":

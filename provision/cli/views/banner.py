@@ -6,7 +6,7 @@ import datetime
 from collections.abc import Mapping
 
 from provision.aws.clients import Clients
-from provision.settings import Settings
+from provision.settings import DEFAULT_REGION, Settings
 from provision.state.state import State
 from provision.terminal.screen import Screen
 from provision.terminal.text import plural
@@ -20,8 +20,11 @@ def show_banner(screen: Screen, aws: Clients, settings: Settings, state: State, 
     """The deployment and its place. `sources` says of each option that is no default where its value came from."""
     show_place(screen, aws, sources)
     how_old = "new" if state.is_new else f"{plural(len(state.standing), 'resource')} recorded"
-    screen.keep(f"Deployment     {state.deployment} ({how_old})")
-    screen.keep(f"State file     {state.path}{in_brackets(sources.get('state'))}")
+    if aws.is_sandbox:
+        screen.keep(f"State file     {state.path} ({how_old}){in_brackets(sources.get('state'))}")
+    else:
+        screen.keep(f"Deployment     {state.deployment} ({how_old})")
+        screen.keep(f"State file     {state.path}{in_brackets(sources.get('state'))}")
     if settings.learner:
         screen.say(f"Learner        {settings.learner}{in_brackets(sources.get('learner'))}")
     if settings.as_written:
@@ -31,11 +34,12 @@ def show_banner(screen: Screen, aws: Clients, settings: Settings, state: State, 
 
 def show_place(screen: Screen, aws: Clients, sources: Mapping[str, str]) -> None:
     """Account, caller and Region, each with where it came from."""
-    if aws.endpoint and aws.endpoint.startswith("sandbox:"):
-        screen.prose("Local AWS      ", f"{aws.base_url} on this machine ({aws.endpoint})", "bold")
+    if aws.is_sandbox:
+        source = "" if aws.region == DEFAULT_REGION else f" ({aws.region_from.source})"
+        screen.prose("Local AWS      ", f"{aws.base_url}   Region {aws.region}{source}", "bold")
     else:
         show_account(screen, aws)
-    screen.prose("Region         ", f"{aws.region} ({aws.region_from.source})")
+        screen.prose("Region         ", f"{aws.region} ({aws.region_from.source})")
     for source in sorted(set(sources.values())):
         names = [name for name, where in sources.items() if where == source and name not in IN_BANNER]
         if names and not source.startswith("--"):

@@ -1,4 +1,4 @@
-"""At the end of a build: the Invoke URL, what to paste, what it costs, and how to take it down."""
+"""At the end of a build: whether it works, the Invoke URL, what to paste, and how to take it down."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from provision import Step
 from provision.account.cost import idle_sentence, use_sentence
 from provision.aws.calls import Calls
 from provision.aws.clients import Clients
+from provision.cli.results import Result
+from provision.errata import ERRATA
 from provision.settings import Settings
 from provision.state.state import State
 from provision.terminal.screen import Screen
-from provision.terminal.shell import command_line, past_proxy, program, with_variables
+from provision.terminal.shell import past_proxy, program, with_variables
+from provision.terminal.text import plural
 
 
-def show_cost(screen: Screen, aws: Clients, settings: Settings) -> None:
-    if aws.endpoint is None:
-        screen.say(f"{idle_sentence()} {use_sentence(by_queue=settings.has_queue_route)}", "dim")
-    else:
-        screen.say("It costs nothing: it is not on AWS.", "dim")
+def show_cost(screen: Screen, settings: Settings) -> None:
+    """What it costs on AWS."""
+    screen.say(f"{idle_sentence()} {use_sentence(by_queue=settings.has_queue_route)}", "dim")
 
 
 def show_counts(screen: Screen, calls: Calls, seconds: float) -> None:
@@ -27,41 +28,59 @@ def show_counts(screen: Screen, calls: Calls, seconds: float) -> None:
     screen.say(f"{seconds:.1f} s, {len(calls.history)} API calls, {len(calls.writes())} of them writing.", "dim")
 
 
+def show_end(screen: Screen, result: Result, settings: Settings, seconds: float, *, left: int, whole: bool) -> None:
+    """How the build ended: whether it works, as far as that was tested, and how it differs from the walkthrough.
+
+    `left`: how many attributes have drifted and were left.
+    """
+    created = any(one.outcome == "created" for one in result.resources)
+    changed = any(one.outcome != "unchanged" for one in result.resources)
+    done = "Built" if created else "Updated"
+    screen.say()
+    if left:
+        screen.say(f"Left as found, as somebody may mean it: {plural(left, 'drifted attribute')}.", "yellow")
+    if not changed and not left:
+        screen.say(f"Nothing to do: all {len(result.resources)} resources are as they should be.", "bold green")
+    elif not result.tests and changed:
+        screen.say(f"{done} in {seconds:.1f} s{'; not tested' if whole else ''}.", "bold green")
+    elif result.tests:
+        screen.say(f"It works. {done if changed else 'Looked at'} and tested in {seconds:.1f} s.", "bold green")
+    if created and whole:
+        count = sum(bool(one.as_written) for one in ERRATA)
+        instead = "built as it stands there" if settings.as_written else "corrected here"
+        screen.say(f"The walkthrough is wrong in {count} places, {instead}. What they are:", "dim")
+        screen.keep(program("provision", ["errata"]), "dim")
+
+
 def show_built(screen: Screen, aws: Clients, settings: Settings, state: State, arguments: list[str]) -> None:
     """The Invoke URL, lines to paste, and how to take it all down: the last lines, and data.
 
     What they are for is talk, so that on stdout each line but the first is a command and nothing else.
     """
     url = state.outputs("stage")["url"]
-    event = {
-        "operation": "create",
-        "tableName": settings.table,
-        "payload": {"Item": {"id": "1", "name": "Bob"}},
-    }
-    ask = ["curl", "-d", json.dumps(event)]
     screen.say()
-    screen.say("Anyone who knows this URL may call it (erratum 7).", "dim")
-    show_cost(screen, aws, settings)
+    if aws.endpoint is None:
+        screen.say("Anyone who knows this URL may call it (erratum 7).", "dim")
+        show_cost(screen, settings)
     screen.tell(f"Invoke URL:   {url}")
-    screen.heading("To create Bob, paste")
-    screen.tell(with_variables(past_proxy(url), [*ask, url]))
+    screen.heading("Create Bob")
+    screen.tell(curl(url, settings, "create", {"Item": {"id": "1", "name": "Bob"}}))
     if settings.has_queue_route:
-        screen.heading("To create him by way of the queue, so that nobody waits for the function")
-        screen.tell(with_variables(past_proxy(url), [*ask, f"{url}/{settings.queue_path_part}"]))
-    screen.heading("To look at the table")
-    screen.tell(scan_command(aws, settings))
-    screen.heading("To take everything down")
+        screen.heading("Create Rob, by way of the queue")
+        by_queue = f"{url}/{settings.queue_path_part}"
+        screen.tell(curl(by_queue, settings, "create", {"Item": {"id": "2", "name": "Rob"}}))
+    screen.heading("See what is in the table")
+    screen.tell(curl(url, settings, "list", {}))
+    screen.heading("Go through it step by step, as a lesson")
+    screen.tell(program("provision", [*arguments, "--step"]))
+    screen.heading("Take it down")
     screen.tell(program("teardown", arguments))
 
 
-def scan_command(aws: Clients, settings: Settings) -> str:
-    """What shows the table's items: one line to paste."""
-    look = ["dynamodb", "scan", "--table-name", settings.table, "--region", aws.region]
-    if aws.base_url:
-        any_one = {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any"}
-        credentials = any_one if aws.takes_any_credentials else {}
-        return with_variables(past_proxy(aws.base_url) | credentials, ["aws", "--endpoint-url", aws.base_url, *look])
-    return command_line(["aws", *look, *(["--profile", aws.profile] if aws.profile else [])])
+def curl(url: str, settings: Settings, operation: str, payload: dict[str, object]) -> str:
+    """A request to the handler: one line to paste."""
+    event = {"operation": operation, "tableName": settings.table, "payload": payload}
+    return with_variables(past_proxy(url), ["curl", "-d", json.dumps(event), url])
 
 
 def show_what_else(screen: Screen, arguments: list[str]) -> None:

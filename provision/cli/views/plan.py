@@ -11,7 +11,7 @@ from provision.aws.call_text import aws_command
 from provision.aws.clients import Clients
 from provision.state.entries import Difference
 from provision.state.resources import name_of, noun_of
-from provision.terminal.differences import difference_lines
+from provision.terminal.differences import LEFT, difference_lines
 from provision.terminal.json_values import plain
 from provision.terminal.screen import INDENT, Screen
 
@@ -19,6 +19,7 @@ from provision.terminal.screen import INDENT, Screen
 PLANNED = {
     "create": "to create",
     "update": "to update",
+    "drifted": "drifted, and left so",
     "adopt": "to take over and update",
     "later": "later, once what they need is there",
     "in the way": "in the way",
@@ -33,6 +34,7 @@ STYLES = {
     "OK": "green",
     "create": "green",
     "update": "yellow",
+    "drifted": "yellow",
     "adopt": "yellow",
     "unchanged": "dim",
     "later": "dim",
@@ -91,5 +93,6 @@ def show_differences(screen: Screen, differences: Sequence[Difference]) -> None:
     """Attribute by attribute, what is found and what is wanted: data."""
     room = screen.data.width - len(INDENT) if screen.data.is_terminal else 1000
     for one in differences:
-        for line in difference_lines(one.attribute, one.found, one.wanted, room, ("found", "wanted")):
+        words = LEFT if one.left else ("found", "wanted")
+        for line in difference_lines(one.attribute, one.found, one.wanted, room, words):
             screen.tell(INDENT + line)

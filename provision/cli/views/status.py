@@ -14,7 +14,7 @@ from provision.cli.views.plan import show_differences
 from provision.settings import Settings
 from provision.terminal.screen import INDENT, Screen
 from provision.terminal.shell import program
-from provision.terminal.text import kept
+from provision.terminal.text import kept, plural
 
 STYLES = {
     "healthy": "green",
@@ -34,6 +34,10 @@ def show_status(screen: Screen, found: Sequence[ResourceOutcome], seen: Mapping[
     words = [one.outcome for one in found]
     screen.tell()
     screen.tell(", ".join(f"{words.count(word)} {word}" for word in dict.fromkeys(words)) + ".")
+    there = [one for one in found if one.outcome in ("healthy", "drifted")]
+    if there:
+        attributes = plural(sum(one.compared for one in there), "attribute")
+        screen.tell(f"Compared: {attributes} of {plural(len(there), 'resource')}.")
     if url:
         screen.tell(f"Invoke URL:   {url}")
 
@@ -56,13 +60,27 @@ def show_state(screen: Screen, state: ResourceOutcome, seen: Mapping[str, str]) 
 
 
 def show_still_running(
-    screen: Screen, aws: Clients, settings: Settings, arguments: list[str], *, to_update: list[str]
+    screen: Screen,
+    aws: Clients,
+    settings: Settings,
+    arguments: list[str],
+    *,
+    variant: Sequence[str] = (),
+    to_update: bool = False,
+    left: bool = False,
 ) -> None:
-    """What it costs while it is there, and how to end that; before, how to update it, where that is `to_update`."""
+    """What it costs while it is there, and how to end that.
+
+    Before, where a run has something `to_update`, how; where it would leave something, how to see whether it works.
+    """
     screen.say()
-    show_cost(screen, aws, settings)
+    if aws.endpoint is None:
+        show_cost(screen, settings)
     if to_update:
         screen.heading("To update what is not as it should be")
-        screen.keep(program("provision", to_update))
+        screen.keep(program("provision", [*arguments, *variant]))
+    if left:
+        screen.heading("To test whether it works with what a run leaves as it is")
+        screen.keep(program("provision", ["status", *arguments, *variant, "--try"]))
     screen.heading("To take everything down")
     screen.keep(program("teardown", arguments))

@@ -1,0 +1,79 @@
+"""What only a call of its own shows of a resource: policies inline in a role, a table's time to live, ... Reads only.
+
+A build does not ask for it: status and plan do. Which calls these are stands in provision/state/comparison.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from provision.account.plan import DryState, Planned, with_left
+from provision.aws.clients import Clients
+from provision.aws.console_links import look
+from provision.aws.credentials import EXPIRED, REFUSED
+from provision.aws.operations import NOT_IMPLEMENTED
+from provision.state.comparison import COMPARED, Look, fields, is_default
+from provision.state.entries import Difference
+from provision.state.resources import step_of
+
+NOT_THERE = frozenset({"NoSuchEntity", "PolicyNotFoundException", "ResourceNotFoundException"})
+
+
+def look_closer(aws: Clients, state: DryState, planned: Sequence[Planned]) -> list[Planned]:
+    """The same plan, with what more is not as AWS makes it. What AWS refuses to show is a note.
+
+    Raises ClientError when the credentials have expired or are refused.
+    """
+    return [closer(aws, state, one) if one.word in ("OK", "drifted", "update", "adopt") else one for one in planned]
+
+
+def closer(aws: Clients, state: DryState, planned: Planned) -> Planned:
+    """The same of one resource."""
+    entry = state.record(planned.key)
+    if entry is None:
+        return planned  # a log group that is somebody else's
+    known = {**planned.identity, **entry.outputs}
+    ours = {value for one in state.standing for value in (*one.identity.values(), *one.outputs.values())}
+    for look_up in COMPARED[planned.kind].looks:
+        with aws.calls.in_step(step_of(planned.key)):
+            try:
+                found = found_by(ask(aws, look_up, known), look_up, ours)
+            except ClientError as error:
+                code = error.response["Error"]["Code"]
+                if code in EXPIRED | REFUSED:
+                    raise
+                planned = replace(planned, notes=(*planned.notes, f"{look_up.attribute}: not compared ({code})"))
+                continue
+        planned = with_left(planned, found, 1)
+    return planned
+
+
+def ask(aws: Clients, look_up: Look, known: Mapping[str, str]) -> dict[str, Any]:
+    """AWS's answer; empty where there is no such thing, or an emulator knows none."""
+    service, operation, parameters = look([look_up.call], known)
+    client = next(one for one in aws.clients if one.meta.service_model.service_name == service)
+    method = next(name for name, its in client.meta.method_to_api_mapping.items() if its == operation)
+    try:
+        answer: dict[str, Any] = getattr(client, method)(**parameters)
+    except ClientError as error:
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+        if status != NOT_IMPLEMENTED and error.response["Error"]["Code"] not in NOT_THERE:
+            raise
+        return {}
+    return answer
+
+
+def found_by(answer: Mapping[str, Any], look_up: Look, ours: set[str]) -> list[Difference]:
+    """What is not as AWS makes it: of a list whose members tell whose they are, those that are not ours."""
+    differences = []
+    for _, found in fields(answer, look_up.field):
+        if look_up.ours:
+            found = [member[look_up.ours] for member in found or [] if member[look_up.ours] not in ours]
+        if not is_default(found, look_up.defaults):
+            default = look_up.defaults[0] if look_up.defaults else None
+            differences.append(Difference(look_up.attribute, found, default, left=True))
+    return differences

@@ -1,0 +1,95 @@
+"""What a build does: one line a step, with the result in front; or each resource, where that is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from rich.text import Text
+
+from provision import Step
+from provision.record.views import STYLES, show_difference, show_step_ended, show_step_started, show_took
+from provision.settings import Settings
+from provision.state.entries import ResourceResult
+from provision.state.resources import TYPES, name_of
+from provision.terminal.screen import READABLE, Screen
+from provision.terminal.text import kept
+
+TITLE = 17  # columns of a step's number and title
+NAMES_AT = 2 + TITLE + 11
+
+
+class StepLines:
+    """The lines of a build's steps.
+
+    A step that found everything as it should be is shown only where another one did not. `verbose`: each resource, each
+    difference, and the errata.
+    """
+
+    def __init__(self, screen: Screen, settings: Settings, *, verbose: bool) -> None:
+        self.screen = screen
+        self.settings = settings
+        self.verbose = verbose
+        self._shown = False
+        self._held: list[Callable[[], None]] = []
+
+    def started(self, step: Step) -> None:
+        if self.verbose:
+            show_step_started(self.screen, step)
+
+    def ended(self, step: Step, results: Sequence[ResourceResult], seconds: float) -> None:
+        if self.verbose:
+            show_step_ended(self.screen, step, results, self.settings)
+            if self.screen.presenting:
+                show_took(self.screen, seconds)
+            return
+        self._held.append(lambda: show_step(self.screen, step, results, seconds))
+        if self._shown or not results or any(map(is_worth_a_line, results)):
+            if not self._shown:
+                self.screen.say()
+            self._shown = True
+            for show in self._held:
+                show()
+            self._held = []
+
+
+def is_worth_a_line(result: ResourceResult) -> bool:
+    return result.outcome != "unchanged" or bool(result.notes or result.differences)
+
+
+def show_step(screen: Screen, step: Step, results: Sequence[ResourceResult], seconds: float) -> None:
+    """A line for each outcome of the step, as a rule one; below it what was updated, and what is to be known."""
+    title = f"{step.number}/8 {step.title}"
+    if not results:  # it ended before anything was done
+        show_line(screen, title, "stopped", [], None)
+    for outcome, names in by_outcome(results).items():
+        show_line(screen, title, outcome, names, seconds if title else None)
+        title = ""
+    for result in results:
+        for difference in result.differences:
+            show_difference(screen, difference)
+        for note in result.notes:
+            screen.prose(" " * NAMES_AT, note, "dim")
+    screen.space()
+
+
+def by_outcome(results: Sequence[ResourceResult]) -> dict[str, list[str]]:
+    """By outcome the names. A part is left out where a whole has its outcome, and what is unchanged beside a change."""
+    wholes = [one for one in results if not TYPES[one.kind].part_of] or list(results)
+    of_wholes = {one.outcome for one in wholes}
+    told = [*wholes, *(one for one in results if one not in wholes and one.outcome not in of_wholes)]
+    changed = [one for one in told if one.outcome != "unchanged"]
+    names: dict[str, list[str]] = {}
+    for one in changed or wholes:
+        names.setdefault(one.outcome, []).append(name_of(one.kind, one.identity))
+    return names
+
+
+def show_line(screen: Screen, title: str, word: str, names: Sequence[str], seconds: float | None) -> None:
+    text = Text(f"  {title:<{TITLE}}")
+    text.append(f"{word:<11}", style=STYLES.get(word, ""))
+    text.append(", ".join(names))
+    if seconds is not None:
+        took = kept(f"  {seconds:.1f}", "s")
+        width = min(screen.talk.width - 1, READABLE) if screen.in_terminal else 0
+        text.append(took.rjust(width - len(text)), style="dim")
+    screen.between_words(text, below=NAMES_AT)
