@@ -38,8 +38,8 @@ import sandbox.state  # noqa: E402
 import teardown.__main__  # noqa: E402
 from provision import STEPS  # noqa: E402
 from provision.aws import waiting  # noqa: E402
-from provision.aws.credentials import EXPIRED, REFUSED  # noqa: E402
-from provision.cli.errors import DENIED, explain  # noqa: E402
+from provision.aws.credentials import DENIED, EXPIRED, REFUSED  # noqa: E402
+from provision.cli.errors import explain  # noqa: E402
 from provision.errata import ERRATA, Erratum  # noqa: E402
 from provision.state.comparison import COMPARED  # noqa: E402
 from provision.state.resources import TYPES  # noqa: E402

@@ -19,10 +19,9 @@ import sys
 from provision import STEPS
 from provision.cli.build import ASK, build_or_lead, check_that_somebody_is_there, dry_run
 from provision.cli.commands import COMMANDS, PARSERS
-from provision.cli.completion import complete
+from provision.cli.completion import COMPLETERS
 from provision.cli.ending import run_program
 from provision.cli.options import (
-    Parser,
     add_plan_options,
     add_target_options,
     add_variant_options,
@@ -34,6 +33,8 @@ from provision.cli.recover import write_anew
 from provision.cli.results import Result
 from provision.cli.session import Session
 from provision.state.resources import ADOPTABLE
+from provision.terminal.command_line import Parser
+from provision.terminal.completion import complete
 from provision.terminal.screen import Screen
 from provision.terminal.shell import program, write_any_text
 
@@ -44,7 +45,7 @@ def parser() -> Parser:
     parser = Parser(
         prog="python -m provision",
         usage="%(prog)s [WHAT] [OPTION ...]",
-        description=__doc__.partition(": ")[2].capitalize(),
+        description="Build the walkthrough's architecture.",
     )
     parser.add_argument(
         "what",
@@ -112,7 +113,7 @@ def check_adoption(parser: argparse.ArgumentParser, options: argparse.Namespace)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    complete(parser(), PARSERS)
+    complete(parser(), PARSERS, COMPLETERS)
     write_any_text()
     return run(sys.argv[1:] if arguments is None else arguments).exit_code
 

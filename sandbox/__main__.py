@@ -29,15 +29,15 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from provision.aws.sandbox_process import FOREIGN, PLAIN_AWS, Running, Wish, forget, is_named, remember, who_is_at
-from provision.cli.completion import complete
-from provision.cli.options import FOLDER, Parser, WrongCommandLine, add_screen_options, asks_for_json
 from provision.terminal import outcome
+from provision.terminal.command_line import FOLDER, Parser, WrongCommandLine, add_screen_options, asks_for_json
+from provision.terminal.completion import complete
 from provision.terminal.shell import write_any_text
 from sandbox import commands
 from sandbox.commands import SandboxResult
@@ -88,6 +88,13 @@ def region(text: str) -> str:
             f"{text!r} is not the name of an AWS Region; Regions are called us-east-1, eu-central-1, ..."
         )
     return text
+
+
+def regions(**asked: Any) -> list[str]:
+    """Those that a shell offers."""
+    import botocore.session  # it takes a fifth of a second to import
+
+    return list(botocore.session.Session().get_available_regions("lambda"))
 
 
 def add_wishes(parser: argparse.ArgumentParser, command: str) -> None:
@@ -182,7 +189,8 @@ def screen_of(options: argparse.Namespace) -> Screen:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    complete(command_parser(), {name: functools.partial(parser_of, name) for name in DESCRIPTIONS})
+    parsers = {name: functools.partial(parser_of, name) for name in DESCRIPTIONS}
+    complete(command_parser(), parsers, {"region": regions})
     write_any_text()
     given = sys.argv[1:] if arguments is None else arguments
     try:
@@ -218,26 +226,25 @@ def background(options: argparse.Namespace, screen: Screen) -> SandboxResult:
 
 def ended(body: Callable[[], SandboxResult], screen: Callable[[], Screen], command: str) -> SandboxResult:
     """Run the body, and turn every ending into words on the screen and a result."""
-    stop: outcome.UserError | None = None
-    result = SandboxResult(command)
     try:
-        try:
-            result = body()
-        except outcome.UserError as error:
-            stop = error
-        except KeyboardInterrupt:
-            stop = outcome.UserError("Interrupted.", exit_code=outcome.INTERRUPTED)
-        if stop is not None:
-            result = SandboxResult(command, exit_code=stop.exit_code, error=stop.error())
-            screen().stopped(stop.error())
+        result = body()
         screen().write_json(asdict(result))
-    except (BrokenPipeError, SystemExit) as end:
-        # The reader has closed the pipe. Rich makes an exit of that; Python would complain again at its end.
-        if not isinstance(end, BrokenPipeError) and not isinstance(end.__context__, BrokenPipeError):
-            raise
-        with contextlib.suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return SandboxResult(command)
+        return result
+    except BrokenPipeError:
+        return SandboxResult(command)  # whoever read the log has gone
+    except outcome.UserError as error:
+        stop = error
+    except KeyboardInterrupt:
+        stop = outcome.UserError("Interrupted.", exit_code=outcome.INTERRUPTED)
+    try:
+        screen().stopped(stop.error())
+    except outcome.UserError as unheard:
+        stop = unheard
+    result = SandboxResult(command, exit_code=stop.exit_code, error=stop.error())
+    try:
+        screen().write_json(asdict(result))
+    except outcome.UserError as unwritten:
+        return replace(result, exit_code=unwritten.exit_code)
     return result
 
 

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from provision.aws import sandbox_process
 from provision.aws.sandbox_process import Running, Wish
-from provision.cli.options import FOLDER
 from provision.terminal import outcome
-from provision.terminal.shell import program, with_variables
+from provision.terminal.command_line import FOLDER
+from provision.terminal.shell import cannot_write, past_proxy, program, silence, with_variables
 
 if TYPE_CHECKING:
     from provision.terminal.screen import Screen
@@ -73,7 +73,8 @@ class SandboxResult:
 
 def say_how_to_use(url: str, screen: Screen) -> None:
     screen.say("Any credentials work:")
-    screen.keep(with_variables(ANY_CREDENTIALS, ["aws", "--endpoint-url", url, "dynamodb", "list-tables"]))
+    variables = past_proxy(url) | ANY_CREDENTIALS
+    screen.keep(with_variables(variables, ["aws", "--endpoint-url", url, "dynamodb", "list-tables"]))
 
 
 # What the folder or file of each option is for.
@@ -294,8 +295,16 @@ def show(
 
 
 def show_text(text: str) -> None:
-    sys.stdout.write(text)
-    sys.stdout.flush()
+    if sys.stdout is None:  # it is closed
+        return
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        silence(sys.stdout)
+        raise
+    except OSError as error:
+        raise cannot_write(sys.stdout, error) from error
 
 
 def new_text(path: Path) -> Callable[[], str]:

@@ -27,12 +27,10 @@ from provision.account.plan import DryState, Planned, changes
 from provision.account.recovery import TIMES, state_files_in
 from provision.aws import sandbox_process
 from provision.aws.clients import SANDBOX_ACCOUNT, Clients, Target, connect
-from provision.cli.completion import complete
+from provision.cli.completion import COMPLETERS
 from provision.cli.deployment import check_state, path_of_state, took_before
 from provision.cli.ending import explained, run_program
 from provision.cli.options import (
-    FOLDER,
-    Parser,
     add_plan_options,
     add_target_options,
     check_target,
@@ -55,6 +53,8 @@ from provision.state.file import holder_of, in_use, parse
 from provision.state.resources import TYPES, name_of
 from provision.state.state import State
 from provision.terminal import outcome, prompts
+from provision.terminal.command_line import FOLDER, Parser
+from provision.terminal.completion import complete
 from provision.terminal.screen import Screen
 from provision.terminal.shell import program, write_any_text
 from provision.terminal.text import plural
@@ -64,7 +64,7 @@ GOOD = "bold green"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    complete(parser())
+    complete(parser(), {}, COMPLETERS)
     write_any_text()
     return run(sys.argv[1:] if arguments is None else arguments).exit_code
 
@@ -77,7 +77,9 @@ def run(arguments: list[str]) -> Result:
 
 
 def parser() -> Parser:
-    parser = Parser(prog="python -m teardown", description=__doc__.partition(": ")[2].capitalize())
+    parser = Parser(
+        prog="python -m teardown", description="Remove what provision built, and prove that nothing is left."
+    )
     add_target_options(parser)
     parser.add_argument(
         "--include-adopted",

@@ -11,7 +11,7 @@ from botocore.exceptions import ConnectionError as BotocoreConnectionError
 
 from provision.aws.answers import AnswerLost, NotAWS
 from provision.aws.clients import Clients
-from provision.aws.credentials import CREDENTIAL_ERRORS, EXPIRED, REFUSED, have_ended
+from provision.aws.credentials import is_of_credentials
 from provision.aws.waiting import Wait
 from provision.cli.errors import explain
 from provision.cli.runner import TRIES, settle
@@ -45,7 +45,6 @@ ENDINGS = (
     outcome.Interrupted,
     StateRefused,
     NotAWS,
-    *CREDENTIAL_ERRORS,
     HTTPClientError,
     BotocoreConnectionError,
 )
@@ -162,9 +161,7 @@ def take_down(
 
 def failure(aws: Clients, resource: Resource, error: Exception) -> str:
     """What went wrong, in one sentence. Raises the error itself where the teardown must end with it."""
-    if isinstance(error, ENDINGS) or have_ended(error):
-        raise error
-    if isinstance(error, ClientError) and error.response.get("Error", {}).get("Code") in EXPIRED | REFUSED:
+    if isinstance(error, ENDINGS) or is_of_credentials(error):
         raise error
     stop = explain(error, step=resource.step, profile=aws.profile)
     if stop is None:
@@ -336,9 +333,9 @@ def contents(aws: Clients, state: State) -> dict[str, str]:
             try:
                 remarks[resource.key] = remark_on(aws, state, resource)
             except ClientError as error:
-                code = error.response.get("Error", {}).get("Code", "")
-                if code in EXPIRED | REFUSED:
+                if is_of_credentials(error):
                     raise
+                code = error.response.get("Error", {}).get("Code", "")
                 remarks[resource.key] = f"what is in it could not be counted: {code}"
     return remarks
 

@@ -63,6 +63,7 @@ def completions(folder: Folder, line: str, tmp_path: Path) -> set[str]:
         ("python -m provision --learner ", set()),
         ("python -m sandbox st", {"start", "status", "stop"}),
         ("python -m sandbox run --we", {"--weather"}),
+        ("python -m sandbox logs --region us-w", {"us-west-1", "us-west-2"}),
     ],
 )
 def test_the_parsers_answer(folder: Folder, tmp_path: Path, line: str, expected: set[str]) -> None:

@@ -9,8 +9,8 @@ import pytest
 
 import provision.__main__
 import teardown.__main__
-from provision.cli.configuration import NAMES, BadConfiguration, open_options, settle
 from provision.terminal import outcome
+from provision.terminal.configuration import NAMES, BadConfiguration, open_options, settle
 from tests.rig.programs import Folder
 from tests.rig.terminal import Terminal
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import datetime
+import hashlib
 import io
+import json
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -29,6 +32,9 @@ from provision.terminal import outcome
 from provision.terminal.screen import Screen
 from tests.rig.answers import RESET, Answer, Asked, Server, caller_identity, in_turn, refusal
 from tests.rig.deployment import Deployment
+from tests.rig.programs import Folder, end, warm_server
+from tests.rig.terminal import Terminal
+from tests.rig.warm import Child
 
 
 @pytest.fixture
@@ -104,13 +110,13 @@ def test_expired_credentials_name_the_command_that_renews_them(
     sts.respond = in_turn(refusal("sts", code, "The security token included in the request is expired", 403))
     stop = refused(profile="lab", endpoint_url=sts.url)
     assert "expired" in stop.means
-    assert "aws sso login --profile lab" in stop.advice[0]
+    assert "aws configure --profile lab" in stop.advice[0]
     assert "same command again" in stop.advice[1]
     assert stop.exit_code == outcome.ENVIRONMENT
     assert len(sts.asked) == 1  # to ask again would not help
 
 
-@pytest.mark.parametrize("code", ["InvalidClientTokenId", "SignatureDoesNotMatch", "AccessDenied"])
+@pytest.mark.parametrize("code", ["InvalidClientTokenId", "SignatureDoesNotMatch", "AuthFailure"])
 def test_refused_credentials_keep_awss_words_and_name_the_way_on(sts: Server, keys: None, code: str) -> None:
     sts.respond = in_turn(refusal("sts", code, "The security token included in the request is invalid.", 403))
     stop = refused(endpoint_url=sts.url)
@@ -134,36 +140,264 @@ def test_a_profile_that_does_not_exist_is_named(
     assert stop.exit_code == outcome.ENVIRONMENT
 
 
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [
-        ("[profile lab\nregion = x", "parse config file"),
-        ("[profile lab]\naws_access_key_id = a\n", "secret_access_key"),
-        ("[profile lab]\nrole_arn = arn:aws:iam::1:role/r\nsource_profile = ghost\n", "ghost"),
-        ("[profile lab]\ncredential_process = false\n", "custom-process"),
-        ("[profile lab]\nsso_session = s\nsso_account_id = 1\nsso_role_name = r\n", "s"),
-    ],
-    ids=["no configuration", "half a key", "no source", "failing process", "no session"],
-)
-def test_a_broken_profile_ends_in_one_message(configured: Callable[[str], None], text: str, says: str) -> None:
-    configured(text)
-    stop = refused(profile="lab", region="us-east-1")
-    assert says in stop.what
-    assert stop.advice
-    assert stop.exit_code == outcome.ENVIRONMENT
+KEYS = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
+LASTING = {**KEYS, "AWS_SESSION_TOKEN": "c"}
+ROLE = """[profile lab]
+role_arn = arn:aws:iam::123456789012:role/r
+source_profile = base
+[profile base]
+aws_access_key_id = a
+aws_secret_access_key = b
+"""
+OF_SSO = "sso_account_id = 123456789012\nsso_role_name = r\nregion = us-east-1\n"
+SSO = "[sso-session s]\nsso_start_url = https://x\nsso_region = us-east-1\n"
+TOKEN = {"AWS_ROLE_ARN": "arn:aws:iam::1:role/r", "AWS_WEB_IDENTITY_TOKEN_FILE": "/nowhere"}
+CONTAINER = {"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://127.0.0.1:9/x"}
+CONFIGURATION = "The AWS configuration could not be used."
+NO_PROGRAM = "They come from the program {} (credential_process)"
+LATE = "Signature expired: 20261129T010000Z is now earlier than 20261129T011500Z (20261129T013000Z - 15 min.)"
+EARLY = "Signature not yet current: 20190305T002809Z is still later than 20190304T214315Z (20190304T212815Z + 15 min.)"
+GIVEN = '{"Version": 1, "AccessKeyId": "a", "SecretAccessKey": "b", "SessionToken": "c", "Expiration": "%s"}'
+
+# A program's script for credential_process; or a profile; or variables. Then what the message must have.
+UNUSABLE: dict[str, tuple[str, dict[str, str], tuple[str, ...]]] = {
+    "no program": ("credential_process = /no/such/tool", {}, ("of profile lab", NO_PROGRAM.format("/no/such/tool"))),
+    "a folder": ("credential_process = /", {}, ("Permission denied", NO_PROGRAM.format("/"))),
+    "an open quotation": ("credential_process = '/x", {}, ("No closing quotation",)),
+    "it prints hello": ("!echo hello", {}, ("JSONDecodeError", NO_PROGRAM.format("{tool}"))),
+    "it prints nothing": ("!:", {}, ("JSONDecodeError", NO_PROGRAM.format("{tool}"))),
+    "it prints a list": ("!echo []", {}, ("AttributeError", NO_PROGRAM.format("{tool}"))),
+    "it prints bytes": ("!printf '\\377'", {}, ("UnicodeDecodeError", NO_PROGRAM.format("{tool}"))),
+    "it prints half": ("!echo '{\"Version\": 1}'", {}, ("AccessKeyId", NO_PROGRAM.format("{tool}"))),
+    "it fails": ("!echo broken >&2; exit 3", {}, ("broken", NO_PROGRAM.format("{tool}"))),
+    "it gives no moment": (f"!echo '{GIVEN % 'soon'}'", {}, ("soon", NO_PROGRAM.format("{tool}"))),
+    "it gives old ones": (f"!echo '{GIVEN % '2020-01-01T00:00:00Z'}'", {}, ("have expired", "clock", "as {tool} asks")),
+    "no configuration": ("[profile lab\nregion = x", {}, ("parse config file", CONFIGURATION)),
+    "half a key": ("aws_access_key_id = a", {}, ("aws_secret_access_key", CONFIGURATION)),
+    "half a key in the environment": ("", {"AWS_ACCESS_KEY_ID": "a"}, ("AWS_SECRET_ACCESS_KEY", CONFIGURATION)),
+    "no session": (f"sso_session = s\n{OF_SSO}", {}, ("s", CONFIGURATION)),
+    "a session not begun": (
+        f"[profile lab]\nsso_session = s\n{OF_SSO}{SSO}",
+        {},
+        ("or there is none", "aws sso login --profile lab"),
+    ),
+    "no source": ("role_arn = arn:aws:iam::1:role/r\nsource_profile = ghost", {}, ("ghost", CONFIGURATION)),
+    "no word of a source": ("role_arn = arn:aws:iam::1:role/r", {}, ("source_profile", CONFIGURATION)),
+    "a circle": (
+        "role_arn = r\nsource_profile = b\n[profile b]\nrole_arn = r\nsource_profile = lab",
+        {},
+        ("nfinite loop",),
+    ),
+    "a source that is empty": (
+        "role_arn = arn:aws:iam::1:role/r\ncredential_source = Environment",
+        {},
+        ("No credentials found in credential_source",),
+    ),
+    "no ARN": (ROLE.replace("arn:aws:iam::123456789012:role/r", "r"), {}, ("RoleArn", CONFIGURATION)),
+    "no token": ("", TOKEN, ("/nowhere", "AWS_WEB_IDENTITY_TOKEN_FILE")),
+    "a container's file": ("", {**CONTAINER, "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": "/nowhere"}, ("/nowhere",)),
+    "a stranger's container": ("", {"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://x.example/"}, ("x.example",)),
+    "a container's token": ("", {**CONTAINER, "AWS_CONTAINER_AUTHORIZATION_TOKEN": "a\nb"}, ("not a legal header",)),
+    "a timeout": ("", {"AWS_METADATA_SERVICE_TIMEOUT": "abc"}, ("abc", "Set are", "AWS_METADATA_SERVICE_TIMEOUT")),
+    "metadata nowhere": ("", {"AWS_EC2_METADATA_SERVICE_ENDPOINT": "nonsense"}, ("nonsense", CONFIGURATION)),
+    "a moment": ("", {**LASTING, "AWS_CREDENTIAL_EXPIRATION": "soon"}, ("soon", "AWS_CREDENTIAL_EXPIRATION")),
+    "a mode": ("", {**KEYS, "AWS_DEFAULTS_MODE": "odd"}, ("odd", CONFIGURATION)),
+    "a size": ("", {**KEYS, "AWS_REQUEST_MIN_COMPRESSION_SIZE_BYTES": "x"}, ("an integer", CONFIGURATION)),
+    "a line break": ("", {**KEYS, "AWS_SESSION_TOKEN": "c\nsecret"}, ("have a line break", "export-credentials")),
+}
 
 
-def test_a_session_that_was_never_begun_names_the_command_that_begins_it(
-    configured: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize("name", UNUSABLE)
+def test_whatever_fails_while_credentials_are_fetched_is_one_message_and_no_defect(
+    sts: Server, configured: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    configured(
-        "[profile lab]\nsso_session = s\nsso_account_id = 123456789012\nsso_role_name = r\nregion = us-east-1\n"
-        "[sso-session s]\nsso_start_url = https://example.awsapps.com/start\nsso_region = us-east-1\n"
-    )
-    stop = refused(profile="lab")
-    assert "aws sso login --profile lab" in stop.advice[0]
+    text, environ, says = UNUSABLE[name]
+    tool = tmp_path / "tool"
+    if text.startswith("!"):
+        tool.write_text(f"#!/bin/sh\n{text[1:]}\n")
+        tool.chmod(0o755)
+        text = f"credential_process = {tool} --password secret"
+    configured(text if text.startswith("[") or not text else f"[profile lab]\n{text}\n")
+    for variable, value in environ.items():
+        monkeypatch.setenv(variable, value)
+    endpoint = sts.url if environ.keys() >= KEYS.keys() or "old ones" in name else None
+    stop = refused(profile="lab" if text else None, region="us-east-1", endpoint_url=endpoint)
+    message = "\n".join((stop.what, stop.means, *stop.advice))
+    for fragment in says:
+        assert fragment.replace("{tool}", str(tool)) in message
     assert stop.exit_code == outcome.ENVIRONMENT
+    assert "secret" not in message.replace("aws_secret_access_key", "")
+    assert not stop.advice[0].startswith("or ")
+    assert ("sso" in message) == (name in ("no session", "a session not begun"))
+    assert "\n" not in stop.what
+    assert sts.asked == []
+
+
+@pytest.mark.parametrize(
+    ("code", "words", "says"),
+    [
+        (
+            "AccessDenied",
+            "User: u is not authorized to perform: sts:AssumeRole",
+            ("no credentials for", "trust policy"),
+        ),
+        ("AccessDenied", "MultiFactorAuthentication failed with invalid MFA one time pass code.", ("next MFA code",)),
+        ("ExpiredToken", "The security token is expired", ("have expired", "aws configure --profile base")),
+        ("InvalidClientTokenId", "The security token is invalid", ("does not accept", "aws configure --profile base")),
+        ("SignatureDoesNotMatch", LATE, ("clock is 30 minutes slow",)),
+    ],
+)
+def test_a_role_that_may_not_be_assumed_is_told_apart_from_its_source(
+    sts: Server,
+    configured: Callable[[str], None],
+    monkeypatch: pytest.MonkeyPatch,
+    code: str,
+    words: str,
+    says: tuple[str, ...],
+) -> None:
+    configured(ROLE)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", sts.url)
+    sts.respond = in_turn(refusal("sts", code, words, 403))
+    stop = refused(profile="lab")
+    message = "\n".join((stop.what, stop.means, *stop.advice))
+    assert [asked.operation for asked in sts.asked] == ["AssumeRole"]
+    assert all(fragment in message for fragment in says)
+    assert "sso" not in message
+    assert stop.exit_code == outcome.ENVIRONMENT
+
+
+@pytest.mark.parametrize(
+    ("code", "words", "says"),
+    [
+        ("SignatureDoesNotMatch", LATE, "This machine's clock is 30 minutes slow, by AWS's."),
+        ("SignatureDoesNotMatch", EARLY, "This machine's clock is 180 minutes fast, by AWS's."),
+        ("SignatureDoesNotMatch", "Signature expired.", "This machine's clock is wrong, by AWS's."),
+        ("OptInRequired", "needs a subscription for the service", "the account has not been activated"),
+        (
+            "AccessDenied",
+            "u is not authorized to perform: sts:GetCallerIdentity with an explicit deny in a service control policy",
+            "A service control policy does not allow GetCallerIdentity",
+        ),
+    ],
+)
+def test_good_credentials_that_are_refused_for_another_reason_are_not_blamed(
+    sts: Server, keys: None, code: str, words: str, says: str
+) -> None:
+    sts.respond = in_turn(refusal("sts", code, words, 403))
+    stop = refused(endpoint_url=sts.url)
+    assert says in stop.means
+    assert not any("login" in line or "aws configure" in line for line in stop.advice)
+    assert stop.exit_code == outcome.ENVIRONMENT
+    assert len(sts.asked) == 1
+
+
+ASSUMED = Answer(
+    body=(
+        b'<AssumeRoleResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><AssumeRoleResult><Credentials>'
+        b"<AccessKeyId>a</AccessKeyId><SecretAccessKey>b</SecretAccessKey><SessionToken>c</SessionToken>"
+        b"<Expiration>2999-01-01T00:00:00Z</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>"
+    ),
+    headers={"Content-Type": "text/xml"},
+)
+
+
+@pytest.mark.once_more
+def test_an_mfa_code_is_typed_once_and_its_session_used_by_the_next_command(tmp_path: Path) -> None:
+    with Folder(tmp_path) as folder, Server(lambda asked: ASSUMED) as sts:
+        sts.respond = lambda asked: ASSUMED if asked.operation == "AssumeRole" else caller_identity()
+        config = Path(folder.environ["HOME"]) / ".aws" / "config"
+        config.parent.mkdir()
+        config.write_text(ROLE.replace("source", "mfa_serial = arn:aws:iam::123456789012:mfa/me\nsource", 1))
+        command = ("provision", "--recover", "--profile", "lab", "--endpoint-url", sts.url)
+        folder.environ["AWS_ENDPOINT_URL_STS"] = sts.url
+
+        def without_terminal() -> str:
+            child = Child(warm_server(), command, folder=folder.path, environ=folder.environ, session=True)
+            ended = end(child)
+            return f"{ended.returncode} {ended.stderr}"
+
+        talk = without_terminal()
+        assert talk.startswith("253 ") and sts.asked == []
+        assert "The role of profile lab asks for an MFA code, and there is no terminal" in talk
+        assert "aws sts get-caller-identity --profile lab" in talk and "Enter MFA" not in talk
+
+        with Terminal(folder, 120, *command) as terminal:
+            terminal.ask("", "Enter MFA code for arn:aws:iam::123456789012:mfa/me: ")
+            terminal.type("123456\n")
+            terminal.end()
+        assert [b"TokenCode=123456" in asked.body for asked in sts.asked if asked.operation == "AssumeRole"] == [True]
+        [kept] = (config.parent / "cli" / "cache").iterdir()
+        assert kept.stat().st_mode & 0o77 == 0
+
+        sts.asked.clear()
+        without_terminal()
+        assert sts.asked and "AssumeRole" not in [asked.operation for asked in sts.asked]
+        kept.write_text("not a session")  # is no session, and no defect
+        assert "MFA code" in without_terminal()
+
+
+LOGIN = "arn:aws:iam::123456789012:user/me"
+
+
+@pytest.fixture
+def logged_in(
+    configured: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, sts: Server
+) -> Callable[[int], None]:
+    """Write a profile of `aws login` and its session, whose keys last so many minutes."""
+    crypto = pytest.importorskip("awscrt.crypto")
+    monkeypatch.setenv("AWS_LOGIN_CACHE_DIRECTORY", str(tmp_path))
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SIGNIN", sts.url)
+    configured(f"[profile lab]\nlogin_session = {LOGIN}\nregion = us-east-1\n")
+
+    def write(minutes: int) -> None:
+        ends = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(minutes=minutes)
+        key = crypto.EC.new_generate(crypto.ECType.P_256).export_key(crypto.ECExportFormat.SEC1)
+        names = ("accessKeyId", "secretAccessKey", "sessionToken")
+        access = {**dict.fromkeys(names, "a"), "accountId": "123456789012", "expiresAt": ends.isoformat()}
+        token = {"accessToken": access, "refreshToken": "r", "clientId": "c", "dpopKey": base64.b64encode(key).decode()}
+        name = hashlib.sha256(LOGIN.encode()).hexdigest()
+        (tmp_path / f"{name}.json").write_text(json.dumps(token), encoding="utf-8")
+
+    return write
+
+
+def test_a_profile_of_aws_login_is_used(logged_in: Callable[[int], None], sts: Server) -> None:
+    logged_in(30)
+    aws = connected(profile="lab", endpoint_url=sts.url)
+    assert (aws.account_id, aws.credentials_from) == ("123456789012", "login")
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        ("TOKEN_EXPIRED", "aws login --profile lab"),
+        ("USER_CREDENTIALS_CHANGED", "aws login --profile lab"),
+        ("INSUFFICIENT_PERMISSIONS", "signin:CreateOAuth2Token"),
+        ("ANOTHER", "aws login --profile lab"),
+        (None, "aws login --profile lab"),
+    ],
+)
+def test_a_session_of_aws_login_that_is_over_names_the_command_that_renews_it(
+    logged_in: Callable[[int], None], sts: Server, error: str | None, says: str
+) -> None:
+    if error is not None:  # else it never began
+        logged_in(-1)
+    body = json.dumps({"error": error, "message": "no"}).encode()
+    sts.respond = in_turn(Answer(400, body, {"x-amzn-ErrorType": "AccessDeniedException"}))
+    stop = refused(profile="lab", endpoint_url=sts.url)
+    assert says in stop.advice[0]
+    assert stop.exit_code == outcome.ENVIRONMENT
+    assert "sso" not in " ".join(stop.advice)
+
+
+def test_without_what_aws_login_needs_the_message_says_what_to_install(
+    configured: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configured(f"[profile lab]\nlogin_session = {LOGIN}\n")
+    monkeypatch.setattr("botocore.credentials.EC", None)
+    stop = refused(profile="lab")
+    assert stop.advice[0] == "Install it: pip install 'botocore[crt]'"
 
 
 # The Region.
@@ -481,7 +715,7 @@ def test_credentials_that_have_ended_by_their_own_word_are_no_defect(
 ) -> None:
     ending(monkeypatch, -5)
     stop = refused(endpoint_url=sts.url)
-    assert "have expired" in stop.what and "export-credentials" in stop.advice[1]
+    assert "have expired" in stop.what and "export-credentials" in stop.advice[0]
     assert sts.asked == []
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import datetime
 import errno
 import string
 from typing import Any
 
 import botocore.exceptions
 import pytest
+from botocore.credentials import RefreshableCredentials
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
@@ -18,7 +20,6 @@ from botocore.exceptions import (
     HTTPClientError,
     NoCredentialsError,
     ParamValidationError,
-    PartialCredentialsError,
     ProxyConnectionError,
     ReadTimeoutError,
     SSLError,
@@ -29,9 +30,9 @@ from botocore.exceptions import (
 )
 
 from provision.aws.answers import AnswerLost, Call, NotAWS
-from provision.aws.credentials import EXPIRED, REFUSED
+from provision.aws.credentials import DENIED, EXPIRED, REFUSED
 from provision.aws.waiting import GaveUp, WaitingCannotHelp
-from provision.cli.errors import AGAIN, DENIED, explain
+from provision.cli.errors import AGAIN, explain
 from provision.state.entries import CannotUpdate
 from provision.state.file import StateRefused
 from provision.state.ownership import NotOurs, TwoOfOurs, UnknownOwner
@@ -85,6 +86,31 @@ def test_a_refusal_keeps_awss_words_its_step_and_the_request_id() -> None:
     assert "id" not in " ".join(explained(client_error("X", request_id=None)).advice)
 
 
+@pytest.mark.parametrize(
+    ("words", "policy"),
+    [
+        ("with an explicit deny in a service control policy", "service control policy"),
+        ("because no service control policy allows the lambda:CreateFunction action", "service control policy"),
+        ("with an explicit deny in a resource control policy", "resource control policy"),
+        ("because no permissions boundary allows the lambda:CreateFunction action", "permissions boundary"),
+        ("because no session policy allows the lambda:CreateFunction action", "session policy"),
+    ],
+)
+def test_a_denial_that_no_permission_helps_against_names_its_policy(words: str, policy: str) -> None:
+    stop = explained(client_error("AccessDeniedException", f"u is not authorized to perform: x on resource: y {words}"))
+    assert f"a {policy} does not allow CreateFunction" in stop.means
+    assert stop.advice[0] == f"Ask whoever manages that {policy}."
+    assert (stop.exit_code, stop.code) == (outcome.SERVICE, "access-denied")
+
+
+def test_a_wrong_clock_and_an_account_without_the_service_are_told_as_that() -> None:
+    late = "Signature expired: 20261129T010000Z is now earlier than 20261129T012500Z (20261129T013000Z - 5 min.)"
+    stop = explained(client_error("InvalidSignatureException", late))
+    assert (stop.means, stop.exit_code) == ("This machine's clock is 30 minutes slow, by AWS's.", outcome.ENVIRONMENT)
+    stop = explained(client_error("OptInRequired"))
+    assert "has not been activated" in stop.means and AGAIN in stop.advice
+
+
 @pytest.mark.parametrize("code", sorted(DENIED))
 def test_a_missing_permission_is_named(code: str) -> None:
     stop = explained(client_error(code))
@@ -136,7 +162,6 @@ def test_a_waiter_that_gave_up_says_so() -> None:
     "error",
     [
         NoCredentialsError(),
-        PartialCredentialsError(provider="env", cred_var="AWS_SECRET_ACCESS_KEY"),
         CredentialRetrievalError(provider="custom-process", error_msg="exit status 1"),
         TokenRetrievalError(provider="sso", error_msg="Token has expired and refresh failed"),
         SSOTokenLoadError(error_msg="no cached token"),
@@ -148,8 +173,8 @@ def test_credentials_that_fail_on_the_way_end_as_the_environments_fault(error: E
     stop = explained(error)
     assert stop.exit_code == outcome.ENVIRONMENT
     assert AGAIN in stop.advice
-    if not isinstance(error, NoCredentialsError):
-        assert any("aws sso login --profile lab" in line for line in stop.advice)
+    of_session = not isinstance(error, NoCredentialsError | CredentialRetrievalError)
+    assert any("aws sso login --profile lab" in line for line in stop.advice) == of_session
 
 
 URL = "https://lambda.us-east-1.amazonaws.com/"
@@ -207,6 +232,19 @@ def test_credentials_that_end_on_the_way_are_no_defect() -> None:
     stop = explained(RuntimeError("Credentials were refreshed, but the refreshed credentials are still expired."))
     assert stop.exit_code == outcome.ENVIRONMENT and "AWS_CREDENTIAL_EXPIRATION" in stop.what
     assert explain(RuntimeError("something else"), step="5 (Function)", profile=None) is None
+
+
+def test_what_fails_while_credentials_are_fetched_again_is_no_defect() -> None:
+    def fetch() -> None:
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory", "/no/such/tool")
+
+    moment = datetime.datetime(2020, 1, 1, tzinfo=datetime.timezone.utc)
+    credentials = RefreshableCredentials("a", "b", "c", moment, refresh_using=fetch, method="custom-process")
+    with pytest.raises(FileNotFoundError) as failed:
+        credentials.get_frozen_credentials()
+    stop = explained(failed.value)
+    assert stop.exit_code == outcome.ENVIRONMENT
+    assert "profile lab" in stop.what and "/no/such/tool" in stop.what and AGAIN in stop.advice
 
 
 # All of botocore's exceptions, so that a new one cannot be missed.

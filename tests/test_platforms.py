@@ -17,6 +17,7 @@ import portalocker
 import pytest
 from rich.console import Console
 
+from provision.aws.call_text import aws_command
 from provision.aws.waiting import Waiting
 from provision.cli.options import state_path
 from provision.record.transcript import Transcript
@@ -130,6 +131,44 @@ def test_a_document_stays_json_in_any_encoding(encoding: str, kept: str) -> None
 def test_a_line_to_paste_is_quoted_for_the_shell_at_hand(words: list[str], posix: str, windows: str) -> None:
     assert shell.command_line(words, windows=False) == posix
     assert shell.command_line(words, windows=True) == windows
+
+
+@pytest.mark.parametrize(
+    ("variables", "url", "needed"),
+    [
+        ({}, "http://127.0.0.1:4566", {}),
+        ({"http_proxy": "http://proxy:3128"}, "http://127.0.0.1:4566", {"no_proxy": "127.0.0.1"}),
+        ({"ALL_PROXY": "http://proxy:3128"}, "http://localhost:4566/x", {"no_proxy": "localhost"}),
+        ({"http_proxy": "http://proxy:3128", "NO_PROXY": "x,127.0.0.1"}, "http://127.0.0.1:4566", {}),
+        ({"https_proxy": "http://proxy:3128"}, "http://127.0.0.1:4566", {}),
+        ({"http_proxy": "http://proxy:3128"}, "https://abc.execute-api.us-east-1.amazonaws.com", {}),
+        ({"http_proxy": "http://proxy:3128"}, None, {}),
+    ],
+)
+def test_a_line_to_paste_reaches_this_machine_past_a_proxy(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], url: str | None, needed: dict[str, str]
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert shell.past_proxy(url) == needed
+    line = aws_command("sqs", "ListQueues", {}, endpoint_url=url)
+    assert line.startswith("".join(f"{name}={value} " for name, value in needed.items()) + "aws sqs list-queues")
+
+
+@pytest.mark.slow
+def test_with_a_proxy_the_lines_at_the_end_of_a_build_work_as_they_stand(tmp_path: Path) -> None:
+    with Folder(tmp_path) as folder:
+        folder.environ["http_proxy"] = "http://127.0.0.1:9"
+        said = folder.run("sandbox", "start").stderr + folder.run("provision", "--sandbox", "--no-try").stdout
+        lines = [line for line in said.splitlines() if " curl " in line or " aws " in line]
+        assert len(lines) == 4
+        for line in lines:
+            ended = folder.shell(line)
+            assert ended.returncode == 0 and "proxy" not in ended.stderr, (line, ended.stderr)
 
 
 def test_variables_are_set_for_one_command_only() -> None:

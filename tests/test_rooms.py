@@ -31,8 +31,12 @@ def test_each_room_imports_only_what_it_may() -> None:
         ("provision/package.py", "if TYPE_CHECKING: import provision.state.state", "only what stands below it"),
         ("provision/cli/runner.py", "import sandbox.state", "neither teardown nor sandbox"),
         ("teardown/table.py", "import sandbox.state", "do not know each other"),
-        ("sandbox/dynamodb/tables.py", "import provision.state.state", "The sandbox takes terminal, start and parser"),
-        ("sandbox/server.py", "import provision.cli.options", "The sandbox takes terminal, start and parser"),
+        (
+            "sandbox/dynamodb/tables.py",
+            "import provision.state.state",
+            "The sandbox takes only terminal and its own start",
+        ),
+        ("sandbox/__main__.py", "import provision.cli.options", "The sandbox takes only terminal and its own start"),
     ],
 )
 def test_an_import_that_may_not_be_is_noticed(tmp_path: Path, path: str, line: str, contract: str) -> None:

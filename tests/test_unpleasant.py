@@ -1,12 +1,20 @@
 """AWS when it is unpleasant: reads that lag behind, services that are busy, credentials that expire, and tests of the
-result whose calls get lost. Each ends with one of each resource and nothing else, or at once with the reason."""
+result whose calls get lost. Each ends with one of each resource and nothing else, or at once with the reason.
+
+And a machine that is: its streams, its folders, its environment. Each ends with the right exit code and one message.
+"""
 
 from __future__ import annotations
 
+import io
 import json
+import os
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +23,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError, WaiterError
 
+from provision.__main__ import main as provision_main
 from provision.account.smoke_tests import SmokeTestFailed
 from provision.aws.answers import AnswerLost, Call
 from provision.aws.calls import Calls
@@ -39,6 +48,8 @@ from provision.state.entries import TAG
 from provision.state.ownership import NotOurs
 from provision.terminal import outcome
 from sandbox import Sandbox
+from sandbox.__main__ import main as sandbox_main
+from teardown.__main__ import main as teardown_main
 from tests.rig.answers import RESET, SILENCE, Answer, Asked, Faults, Server, caller_identity, in_turn, refusal, refuse
 from tests.rig.clock import Clock
 from tests.rig.deployment import Deployment
@@ -724,3 +735,128 @@ def test_what_a_killed_test_left_goes_with_the_next_one_and_nothing_of_others_do
     run.waiting = ten_times_as_fast()
     run.smoke_tests()
     assert items(run) == [theirs]
+
+
+# The machine. Every program, in its own words; what one of them writes on stdout is data.
+
+PROGRAMS: dict[str, int] = {  # and the usual exit code
+    "provision": outcome.ENVIRONMENT,  # there are no credentials
+    "provision --help": outcome.DONE,
+    "provision --nonsense": outcome.USAGE,
+    "provision errata": outcome.DONE,
+    "provision status --sandbox": outcome.LEFT,
+    "provision status --sandbox --output json": outcome.LEFT,
+    "provision replay": outcome.LEFT,
+    "teardown --sandbox": outcome.DONE,
+    "teardown --sandbox --output json": outcome.DONE,
+    "sandbox --version": outcome.DONE,
+    "sandbox nonsense": outcome.USAGE,
+    "sandbox status": outcome.LEFT,
+    "sandbox status --output json": outcome.LEFT,
+}
+MAINS = {"provision": provision_main, "teardown": teardown_main, "sandbox": sandbox_main}
+WITH_DATA = ("--help", "--version", "json", "errata")
+WITHOUT_WORDS = ("provision --help", "provision errata", "sandbox --version")
+
+
+def ended(command: str, out: Any, talk: Any) -> int:
+    """The exit code of a program with these streams; None is a closed one."""
+    program, *arguments = command.split()
+    with redirect_stdout(out), redirect_stderr(talk):
+        try:
+            return MAINS[program](arguments)
+        except SystemExit as end:  # as argparse ends
+            return int(str(end.code))
+
+
+def said(command: str) -> tuple[int, str, str]:
+    """The exit code of a program, and what it says on stdout and stderr."""
+    out, talk = io.StringIO(), io.StringIO()
+    return ended(command, out, talk), out.getvalue(), talk.getvalue()
+
+
+@pytest.mark.parametrize("columns", ["0", "1", "-1", "many"])
+def test_no_width_makes_a_program_mute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, columns: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", columns)
+    for command, usual in PROGRAMS.items():
+        code, out, talk = said(command)
+        assert (code, bool(out), bool(talk)) == (usual, command.endswith(WITH_DATA), command not in WITHOUT_WORDS)
+        if command.endswith("json"):
+            assert json.loads(out)["exit_code"] == usual
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_what_cannot_be_written_ends_with_253(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It must read neither as drift nor as success."""
+    monkeypatch.chdir(tmp_path)
+    for command, usual in PROGRAMS.items():
+        with Path("/dev/full").open("w", encoding="utf-8") as full:
+            out = io.StringIO()
+            code = usual if command in WITHOUT_WORDS else outcome.ENVIRONMENT
+            assert ended(command, out, full) == code, command
+            if command.endswith("json"):
+                assert json.loads(out.getvalue())["exit_code"] == code
+        with Path("/dev/full").open("w", encoding="utf-8") as full:
+            talk = io.StringIO()
+            code = outcome.ENVIRONMENT if command.endswith(WITH_DATA) else usual
+            assert ended(command, full, talk) == code, command
+            if code != usual == outcome.DONE:
+                assert talk.getvalue().count("/dev/full cannot be written: No space left on device.") == 1
+
+
+def test_a_closed_stream_changes_no_exit_code(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    for command, usual in PROGRAMS.items():
+        assert ended(command, None, io.StringIO()) == ended(command, io.StringIO(), None) == usual, command
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there a folder that somebody works in cannot be removed")
+def test_in_a_folder_that_was_removed_there_is_one_message(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    monkeypatch.setenv("PATH", "")  # so that python is not found by its name
+    others = {"provision --sandbox": 0, "sandbox start": outcome.ENVIRONMENT, "sandbox logs": outcome.LEFT}
+    for command, usual in {**PROGRAMS, **others}.items():
+        code, _, talk = said(command)
+        needs_it = "--sandbox" in command
+        assert code == (outcome.ENVIRONMENT if needs_it else usual), command
+        assert talk.count("Error: The working folder was removed.") == needs_it
+        assert "defect" not in talk
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_where_nothing_can_be_written_there_is_one_message(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".provision").touch()  # not even root can make a folder of that name
+    for command in ("provision --sandbox", "provision --sandbox --debug", "sandbox start"):
+        code, _, talk = said(command)
+        assert (code, talk.count("Error: ")) == (outcome.ENVIRONMENT, 1)
+        assert ".provision" in talk and ("cannot be written" in talk or "cannot be used" in talk)
+
+
+@pytest.mark.parametrize("home", [None, "", "/nowhere"])
+def test_without_a_home_the_programs_end_as_with_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, home: str | None
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("HOME", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    if home is not None:
+        monkeypatch.setenv("HOME", home)
+    monkeypatch.setattr("os.path.expanduser", lambda path: os.fspath(path))  # not the home of whoever runs the tests
+    for command, usual in PROGRAMS.items():
+        assert said(command)[0] == usual, command
+
+
+@pytest.mark.parametrize("program", MAINS)
+def test_without_docstrings_and_assertions_the_programs_start(program: str) -> None:
+    started = subprocess.run(
+        [sys.executable, "-OO", "-m", program, "--help"],
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (started.returncode, started.stderr) == (0, "")

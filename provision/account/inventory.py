@@ -19,7 +19,7 @@ from botocore.exceptions import ClientError
 
 from provision.api import find_permission, list_apis
 from provision.aws.clients import Clients
-from provision.aws.credentials import EXPIRED, REFUSED
+from provision.aws.credentials import is_of_credentials
 from provision.function import find_function, find_log_group
 from provision.message_queue import find_queue
 from provision.policies import find_policy
@@ -162,7 +162,7 @@ def _take_inventory(aws: Clients, all_looks: Callable[[Seen], Iterator[Look]], t
             resources = look.ask()
         except ClientError as error:
             code = error.response.get("Error", {}).get("Code", "")
-            if code in EXPIRED | REFUSED:
+            if is_of_credentials(error):
                 raise
             unanswered[look.what] = Unanswered(look.key, look.what, code)
             return

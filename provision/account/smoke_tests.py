@@ -167,7 +167,7 @@ def try_echo(aws: Clients, settings: Settings, state: State) -> str:
         too_early=lambda status, text: status in (0, 502),
         means="Its answer was cut short, or is not the function's.",
     )
-    expect(status == 200 and parsed(text) == payload, "the payload back", parsed(text) or text)
+    expect(status == 200 and parsed(text) == payload, "the payload back", in_short(text))
     return "the payload came back"
 
 
@@ -199,7 +199,9 @@ def try_test_invoke(aws: Clients, settings: Settings, state: State) -> str:
             too_early=lambda status, text: status in (0, *BUSY, 500) or denied(text),
             means="A policy that was just made or updated takes some seconds to be known everywhere.",
         )
-        expect(status == 200 and created(parsed(text)), "status 200 and DynamoDB's answer", f"{status} {text}")
+        expect(
+            status == 200 and created(parsed(text)), "status 200 and DynamoDB's answer", f"{status} {in_short(text)}"
+        )
         item.wait_for(budget=10)
     return f"status {status}, and the item is in the table"
 
@@ -208,7 +210,9 @@ def try_invoke_url(aws: Clients, settings: Settings, state: State) -> str:
     url = state.outputs("stage")["url"]
     with item_of(aws, settings, state, "url") as item:
         status, text = post_until_served(aws, url, item)
-        expect(status == 200 and created(parsed(text)), "status 200 and DynamoDB's answer", f"{status} {text}")
+        expect(
+            status == 200 and created(parsed(text)), "status 200 and DynamoDB's answer", f"{status} {in_short(text)}"
+        )
         item.wait_for(budget=10)
     return f"status {status}, and the item is in the table"
 
@@ -228,7 +232,7 @@ def try_queue_url(aws: Clients, settings: Settings, state: State) -> str:
     url = f"{state.outputs('stage')['url']}/{settings.queue_path_part}"
     with item_of(aws, settings, state, "queue-url") as item:
         status, text = post_until_served(aws, url, item)
-        expect(status == 200 and "MessageId" in text, "status 200 and a MessageId", f"{status} {text}")
+        expect(status == 200 and "MessageId" in text, "status 200 and a MessageId", f"{status} {in_short(text)}")
         item.wait_for(budget=ARRIVAL_SECONDS)
     return f"status {status}, and the item is in the table"
 

@@ -58,11 +58,12 @@ class NotAWS(outcome.UserError):
         )
 
 
-def came_from_parsing(error: BaseException) -> bool:
-    """Whether botocore failed to parse the body. Its parsers raise many kinds of errors where it is not AWS's."""
+def came_from(error: BaseException, module: str) -> bool:
+    """Whether it failed inside this module of botocore: its parsers raise many kinds of errors where a body is not
+    AWS's, and its sources of credentials where a file, a program or a variable is not what they expect."""
     trace = error.__traceback__
     while trace is not None:
-        if trace.tb_frame.f_globals.get("__name__") == "botocore.parsers":
+        if trace.tb_frame.f_globals.get("__name__") == module:
             return True
         trace = trace.tb_next
     return False

@@ -18,6 +18,8 @@ import botocore.session
 from botocore import xform_name
 from botocore.model import OperationModel
 
+from provision.terminal.shell import past_proxy
+
 WIDTH = 88  # of what is written on one line
 CLIENTS = {"lambda": "lambda_"}  # lambda is a keyword of Python
 NO_NAMES: Mapping[str, str] = {}
@@ -56,7 +58,8 @@ def aws_command(
     Bytes are read from the file that the transcript names. A blob of text is read from a file, too, as bash makes one
     of a command: version 2 of the CLI takes text as base64 and version 1 does not.
     """
-    words = ["aws", service, xform_name(operation, "-")]
+    variables = [f"{name}={value}" for name, value in past_proxy(endpoint_url).items()]
+    words = [*variables, "aws", service, xform_name(operation, "-")]
     options = [("--endpoint-url", endpoint_url), ("--region", region), ("--profile", profile)]
     lines = [f"{option} {shell_word(value)}" for option, value in options if value]
     lines += options_of(operation_model(service, operation), parameters)

@@ -16,7 +16,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError, WaiterError
 
-from provision.aws.answers import EXPECTED, AnswerLost, Call, NotAWS, came_from_parsing, flaw_of, has_field
+from provision.aws.answers import EXPECTED, AnswerLost, Call, NotAWS, came_from, flaw_of, has_field
 from provision.aws.operations import NEVER_SENT, NO_ANSWER, READS, REFUSED_WITH_502, WAITED_FOR
 from provision.aws.retries import Retries
 from provision.aws.waiting import Wait, Waiting
@@ -167,7 +167,7 @@ class Calls:
         call = self._ended(type(exception).__name__)
         if call is None:
             return
-        unparsable = came_from_parsing(exception)
+        unparsable = came_from(exception, "botocore.parsers")
         if call.is_read:
             if unparsable:
                 raise NotAWS(call, "its answer cannot be parsed") from exception

@@ -22,7 +22,16 @@ from botocore.parsers import ResponseParserError
 
 from provision.aws.answers import NotAWS
 from provision.aws.calls import Calls
-from provision.aws.credentials import REFUSED, TO_THE_SANDBOX, CannotConnect, cannot_connect, have_ended, no_credentials
+from provision.aws.credentials import (
+    REFUSED,
+    TO_THE_SANDBOX,
+    CannotConnect,
+    cannot_connect,
+    is_of_credentials,
+    minutes_off,
+    no_credentials,
+    session_of,
+)
 from provision.aws.waiting import Waiting
 from provision.settings import DEFAULT_REGION, check_region
 from provision.terminal import outcome
@@ -199,7 +208,7 @@ def _ask_environment(target: Target, environ: Mapping[str, str]) -> _Asked:
         regions = _regions(target, environ, session)
         region = regions[0] if regions else Sourced(DEFAULT_REGION, "the walkthrough's, as nothing names another")
         check_region(region.value, region.source)
-        session = boto3.Session(profile_name=target.profile, region_name=region.value)
+        session = session_of(target.profile, region.value)
         credentials = session.get_credentials()
     except ProfileNotFound as error:
         raise CannotConnect(
@@ -207,7 +216,9 @@ def _ask_environment(target: Target, environ: Mapping[str, str]) -> _Asked:
             means=str(error),
             advice=("List the profiles there are: aws configure list-profiles", TO_THE_SANDBOX),
         ) from error
-    except BotoCoreError as error:
+    except outcome.UserError:
+        raise
+    except Exception as error:
         raise cannot_connect(error, target.profile) from error
     endpoint_url = target.endpoint_url or environ.get("AWS_ENDPOINT_URL")
     if endpoint_url and not is_url(endpoint_url):
@@ -296,7 +307,7 @@ def _clients(asked: _Asked, target: Target) -> dict[str, Any]:
             service: asked.session.client(service, config=config, endpoint_url=asked.endpoint_url)
             for service in SERVICES
         }
-    except (BotoCoreError, ValueError) as error:
+    except (BotoCoreError, OSError, ValueError) as error:
         raise cannot_connect(error, target.profile) from error
 
 
@@ -410,8 +421,10 @@ def _caller_identity(asked: _Asked, sts: Any, target: Target, *, is_aws: bool) -
     try:
         answer: dict[str, str] = sts.get_caller_identity()
     except ClientError as error:
-        code = error.response.get("Error", {}).get("Code", "")
-        if code in REFUSED and is_aws and _good_at_home(asked):
+        refusal = error.response.get("Error", {})
+        code = refusal.get("Code", "")
+        right_time = minutes_off(refusal.get("Message", "")) is None
+        if code in REFUSED and right_time and is_aws and _good_at_home(asked):
             region = asked.region.value
             raise CannotConnect(
                 f"Region {region} is not enabled for this account.",
@@ -423,12 +436,12 @@ def _caller_identity(asked: _Asked, sts: Any, target: Target, *, is_aws: bool) -
                 ),
             ) from error
         raise cannot_connect(error, target.profile) from error
-    except (BotoCoreError, RuntimeError) as error:
-        if isinstance(error, BotoCoreError) or have_ended(error):
-            raise cannot_connect(error, target.profile) from error
-        raise
     except NotAWS as error:
         raise _not_aws(sts, error.what) from error
+    except Exception as error:
+        if isinstance(error, BotoCoreError | OSError) or is_of_credentials(error):
+            raise cannot_connect(error, target.profile) from error
+        raise
     if not answer.get("Account") or not answer.get("Arn", "").startswith("arn:"):
         raise _not_aws(sts, "GetCallerIdentity came back without an account")
     return answer

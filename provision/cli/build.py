@@ -19,10 +19,7 @@ from provision.account.smoke_tests import run_smoke_tests
 from provision.aws.clients import Clients
 from provision.cli.deployment import deployment, took_before
 from provision.cli.ending import explained
-from provision.cli.options import (
-    target_arguments,
-    variant_arguments,
-)
+from provision.cli.options import target_arguments, variant_arguments
 from provision.cli.progress import Progress
 from provision.cli.results import Result
 from provision.cli.runner import run_steps

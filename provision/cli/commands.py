@@ -21,8 +21,6 @@ from provision.cli.build import try_it
 from provision.cli.deployment import check_state, connected, deployment, path_before_connecting, path_of_state
 from provision.cli.ending import explained
 from provision.cli.options import (
-    Parser,
-    add_screen_options,
     add_target_options,
     add_variant_options,
     check_target,
@@ -42,6 +40,7 @@ from provision.state.entries import Resource
 from provision.state.resources import where_to_see
 from provision.state.state import State
 from provision.terminal import outcome
+from provision.terminal.command_line import Parser, add_screen_options
 from provision.terminal.shell import is_unicode
 from provision.terminal.writing import write_file
 

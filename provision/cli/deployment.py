@@ -9,7 +9,7 @@ from pathlib import Path
 
 from provision.aws import sandbox_process
 from provision.aws.clients import SANDBOX_ACCOUNT, Clients, Target, connect
-from provision.cli.options import FOLDER, state_path
+from provision.cli.options import state_path
 from provision.cli.session import Session
 from provision.cli.views.banner import hide_ids, show_banner
 from provision.record.durations import typical
@@ -17,6 +17,7 @@ from provision.record.recording import transcripts_in
 from provision.settings import DEFAULT_REGION, Settings
 from provision.state.state import Adopt, L, State, adopt_nothing
 from provision.terminal import outcome
+from provision.terminal.command_line import FOLDER
 from provision.terminal.screen import Screen
 from provision.terminal.shell import program
 

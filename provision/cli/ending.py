@@ -6,7 +6,7 @@ import datetime
 import signal
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from types import FrameType
 
@@ -16,11 +16,11 @@ from botocore.exceptions import HTTPClientError
 from provision import STEPS
 from provision.aws.clients import Clients
 from provision.cli.errors import explain
-from provision.cli.options import FOLDER, WrongCommandLine, asks_for_json
 from provision.cli.results import Result
 from provision.cli.session import Session
 from provision.record import log
 from provision.terminal import outcome
+from provision.terminal.command_line import FOLDER, WrongCommandLine, asks_for_json
 from provision.terminal.redaction import without_secrets
 
 
@@ -43,12 +43,12 @@ def run_program(body: Callable[[], Result], session: Session, *, again: str = ""
     def ended(stop: outcome.UserError) -> Result:
         for number in previous:  # it ends already: a burst of them must not spoil its last words
             signal.signal(number, signal.SIG_IGN)
-        error = session.stopped(stop, transcript.path)
+        try:
+            error = session.stopped(stop, transcript.path)
+        except outcome.UserError as unheard:
+            stop, error = unheard, unheard.error()
         transcript.ended(stop.exit_code, len(calls.history), len(calls.writes()), stop)
-        failed = session.counted(replace(session.result, exit_code=stop.exit_code, error=error))
-        with suppress(OSError):  # stdout may be what failed
-            screen.write_json(asdict(failed))
-        return failed
+        return written(session.counted(replace(session.result, exit_code=stop.exit_code, error=error)), session)
 
     previous = {number: signal.signal(number, stop_softly) for number in (signal.SIGINT, signal.SIGTERM)}
     go_on = f"Go on with: {again}" if again else "Running the same command again goes on where this run stopped."
@@ -85,8 +85,16 @@ def refused(wrong: WrongCommandLine, session: Session, given: Sequence[str]) -> 
         session.screen.use(plain=True, presenting=False, output="json")
     error = outcome.Error("usage", wrong.what)
     result = session.counted(replace(session.result, exit_code=outcome.USAGE, error=error))
-    session.screen.write_json(asdict(result))
-    return result
+    return written(result, session)
+
+
+def written(failed: Result, session: Session) -> Result:
+    """Write the result of a failure, and return it; stdout may be what failed, or fail now."""
+    try:
+        session.screen.write_json(asdict(failed))
+    except outcome.UserError as unwritten:
+        return replace(failed, exit_code=unwritten.exit_code)
+    return failed
 
 
 def unexpected(error: Exception) -> outcome.UserError:

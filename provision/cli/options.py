@@ -1,26 +1,15 @@
-"""The options that the programs share: where, which state file, how it looks."""
+"""The options that provision and teardown share: where, which state file, how it looks."""
 
 from __future__ import annotations
 
 import argparse
-import itertools
-import shutil
-import sys
-import textwrap
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
-from provision import STEPS, Step, __version__
-from provision.cli.configuration import BadConfiguration, open_options, settle
+from provision import STEPS, Step
+from provision.aws.clients import Clients
 from provision.settings import BadSetting, Settings, check_region
-from provision.terminal import outcome
-
-if TYPE_CHECKING:  # boto3 takes a quarter of a second to import, and the sandbox's commands need none
-    from provision.aws.clients import Clients
-
-FOLDER = Path(".provision")
+from provision.terminal.command_line import add_screen_options
 
 
 def state_path(account: str, region: str, endpoint: str | None, learner: str | None, folder: Path) -> Path:
@@ -36,48 +25,6 @@ def state_path(account: str, region: str, endpoint: str | None, learner: str | N
         host = str(parts.hostname).replace(":", ".")  # of an IPv6 address; Windows has no file with a colon
         place = f"endpoint-{host}-{parts.port or parts.scheme}"
     return folder / ("-".join([place, region, *([learner] if learner else [])]) + ".json")
-
-
-class WrongCommandLine(SystemExit):
-    """argparse's ending: `what` is wrong has been said on stderr."""
-
-    def __init__(self, what: str) -> None:
-        super().__init__(outcome.USAGE)
-        self.what = what
-
-
-def asks_for_json(arguments: Sequence[str]) -> bool:
-    """Whether a command line that may be wrong says `--output json`."""
-    return "--output=json" in arguments or ("--output", "json") in itertools.pairwise(arguments)
-
-
-class Parser(argparse.ArgumentParser):
-    """argparse, with the AWS CLI's exit code for a wrong command line, and without abbreviated options."""
-
-    def __init__(self, **settings: Any) -> None:
-        settings.setdefault("usage", "%(prog)s [OPTION ...]")
-        super().__init__(allow_abbrev=False, **settings)
-        self.add_argument(
-            "--version", action="version", version=f"poc-decoupled-serverless {__version__}", help="print the version"
-        )
-
-    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """As argparse's; options that are not given come from the environment or the file."""
-        options = super().parse_args(args, open_options(self) if namespace is None else namespace)
-        try:
-            settle(self, options)
-        except BadConfiguration as error:
-            self.error(str(error))
-        return options
-
-    def error(self, message: str) -> NoReturn:
-        self.print_usage(sys.stderr)
-        text = f"{self.prog}: error: {message}"
-        if sys.stderr.isatty():
-            width = min(shutil.get_terminal_size().columns - 1, 100)
-            text = textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)
-        self._print_message(f"{text}\n", sys.stderr)
-        raise WrongCommandLine(message)
 
 
 def add_target_options(parser: argparse.ArgumentParser, *, asks: bool = True, documents: bool = True) -> None:
@@ -108,26 +55,6 @@ def add_plan_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--detailed-exitcode", action="store_true", help="with --dry-run: exit with 2 if there is work to do, or drift"
     )
-
-
-def add_screen_options(parser: argparse.ArgumentParser, *, presents: bool = True, documents: bool = True) -> None:
-    """How it looks. `presents`: it can be shown to an audience. `documents`: it can write a document."""
-    looks = parser.add_argument_group("how it looks")
-    looks.add_argument("--plain", action="store_true", help="no colour, no emphasis, no line that changes")
-    if documents:
-        looks.add_argument(
-            "--output", choices=("text", "json"), default="text", help="json: one document on stdout, at the end"
-        )
-    looks.add_argument(
-        "--color",
-        choices=("auto", "always", "never"),
-        default="auto",
-        help="auto: on a terminal, unless NO_COLOR is set",
-    )
-    if presents:
-        looks.add_argument(
-            "--present", action="store_true", help="for an audience: more space, no account numbers or ids"
-        )
 
 
 def add_record_options(parser: argparse.ArgumentParser) -> None:

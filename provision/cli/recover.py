@@ -11,9 +11,7 @@ from provision.account.outcomes import outcome_of
 from provision.account.recovery import TIMES, CannotRecover, recover, state_files_in
 from provision.cli.deployment import connected, path_before_connecting, path_of_state
 from provision.cli.ending import explained
-from provision.cli.options import (
-    target_arguments,
-)
+from provision.cli.options import target_arguments
 from provision.cli.results import Result
 from provision.cli.session import Session
 from provision.cli.views.banner import show_place, show_warnings

@@ -15,7 +15,6 @@ from provision.account.outcomes import ResourceOutcome
 from provision.aws.calls import Calls
 from provision.aws.clients import Clients
 from provision.aws.waiting import Wait, Waiting
-from provision.cli.options import FOLDER
 from provision.cli.progress import Progress
 from provision.cli.results import Result, error_of
 from provision.record import log
@@ -24,6 +23,7 @@ from provision.record.views import WaitLines
 from provision.settings import Settings
 from provision.state.state import State
 from provision.terminal import outcome
+from provision.terminal.command_line import FOLDER
 from provision.terminal.screen import Screen
 from provision.terminal.writing import writing
 

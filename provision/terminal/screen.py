@@ -21,7 +21,7 @@ from rich.text import Text
 
 from provision.terminal import outcome
 from provision.terminal.json_values import plain
-from provision.terminal.shell import is_unicode
+from provision.terminal.shell import cannot_write, is_unicode, silence
 from provision.terminal.text import KEPT, folded
 from provision.terminal.ticker import SILENCE, Ticker
 
@@ -55,25 +55,30 @@ class Masked:
 
 
 class Console(RichConsole):
-    """rich's console, with two differences.
+    """rich's console, with some differences.
 
     A line and a drawing take turns: rich works out what to wipe before it writes, and two at once would wipe each
-    other's lines. And a reader that goes away does not end the program: the console falls silent.
+    other's lines. A reader that goes away does not end the program: the console falls silent. A full disk does. And
+    COLUMNS=0 means nothing; rich would print lines of that width.
     """
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self.turn = threading.RLock()
+        if self.width < 1:
+            self.width = 80
 
     def print(self, *objects: Any, **options: Any) -> None:
-        with self.turn:
-            super().print(*objects, **options)
+        try:
+            with self.turn:
+                super().print(*objects, **options)
+        except OSError as error:
+            self.quiet = True
+            raise cannot_write(self.file, error) from error
 
     def on_broken_pipe(self) -> None:
         self.quiet = True
-        with suppress(OSError, ValueError):
-            # Python would report it once more when it closes the stream.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
+        silence(self.file)
 
 
 class Progress(Protocol):
@@ -147,9 +152,8 @@ class Screen:
             try:
                 file.write(text)
                 file.flush()
-            except BrokenPipeError:
-                # The reader is gone. Python would report it once more when it closes stdout.
-                os.dup2(os.open(os.devnull, os.O_WRONLY), file.fileno())
+            except OSError:
+                silence(file)
                 raise
 
         return write

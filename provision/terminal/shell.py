@@ -14,7 +14,13 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies_environment, proxy_bypass
+
+from provision.terminal import outcome
 
 # Outside quotation marks these mean something to cmd or PowerShell.
 SPECIAL_ON_WINDOWS = frozenset("&|<>^();,'@`$#{}")
@@ -31,6 +37,24 @@ def write_any_text() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a test or a notebook may have put something else there
             stream.reconfigure(errors="legible")
+
+
+def silence(stream: Any) -> None:
+    """From here on what is written to this stream goes nowhere. Python would write the rest once more at its end."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def cannot_write(stream: Any, error: OSError) -> outcome.UserError:
+    """The ending of a program whose words or data cannot be written; the stream is silent from here on."""
+    silence(stream)
+    return outcome.UserError(
+        f"{getattr(stream, 'name', 'output').strip('<>')} cannot be written: {error.strerror}.",
+        means="What stands there is not all there was to say.",
+        advice=("Make room, or send it elsewhere, then run the same command again.",),
+        exit_code=outcome.ENVIRONMENT,
+        code="disk",
+    )
 
 
 def legible(error: UnicodeError) -> tuple[str | bytes, int]:
@@ -63,6 +87,18 @@ def with_variables(
     return " ".join([*(f"{name}={shlex.quote(value)}" for name, value in variables.items()), line])
 
 
+def past_proxy(url: str | None) -> dict[str, str]:
+    """The variables with which curl and `aws` reach a URL of this machine where a proxy is set; none elsewhere.
+
+    Both prefer the name in small letters. https://everything.curl.dev/usingcurl/proxies/env.html
+    """
+    host = urlsplit(url or "").hostname or ""
+    proxies = getproxies_environment()
+    if host not in ("127.0.0.1", "localhost", "::1") or not proxies.keys() & {"http", "all"}:
+        return {}
+    return {} if proxy_bypass(host) else {"no_proxy": host}
+
+
 def _windows_word(word: str) -> str:
     quoted = subprocess.list2cmdline([word])
     return f'"{quoted}"' if SPECIAL_ON_WINDOWS & set(quoted) and not quoted.startswith('"') else quoted
@@ -81,6 +117,6 @@ def interpreter() -> str:
             return name
     try:
         here = os.path.relpath(sys.executable)
-    except ValueError:  # on Windows it may be on another drive
+    except (OSError, ValueError):  # the working folder was removed; on Windows it may be on another drive
         return sys.executable
     return sys.executable if here.startswith("..") else here

@@ -13,7 +13,7 @@ from provision.errata import ERRATA
 from provision.settings import Settings
 from provision.state.state import State
 from provision.terminal.screen import Screen
-from provision.terminal.shell import command_line, program
+from provision.terminal.shell import past_proxy, program, with_variables
 from provision.terminal.text import plural
 
 
@@ -80,7 +80,7 @@ def show_built(screen: Screen, aws: Clients, settings: Settings, state: State, a
 def curl(url: str, settings: Settings, operation: str, payload: dict[str, object]) -> str:
     """A request to the handler: one line to paste."""
     event = {"operation": operation, "tableName": settings.table, "payload": payload}
-    return command_line(["curl", "-d", json.dumps(event), url])
+    return with_variables(past_proxy(url), ["curl", "-d", json.dumps(event), url])
 
 
 def show_what_else(screen: Screen, arguments: list[str]) -> None:
