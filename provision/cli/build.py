@@ -27,9 +27,8 @@ from provision.cli.session import Session
 from provision.cli.views.banner import hide_ids
 from provision.cli.views.build import show_built, show_built_to, show_cost, show_counts, show_end, show_what_else
 from provision.cli.views.plan import counts_of, show_plan
-from provision.cli.views.steps import StepLines
+from provision.cli.views.steps import StepLines, TestLines
 from provision.record.recording import calls_that_made
-from provision.record.views import show_test, show_tests_started
 from provision.settings import Settings, runtime_warning
 from provision.state.entries import ResourceResult
 from provision.state.ownership import NotOurs
@@ -72,7 +71,7 @@ def build_or_lead(options: argparse.Namespace, settings: Settings, session: Sess
             changed = [event for event in state.results if event.outcome != "unchanged"]
             left = [one for event in state.results for one in event.differences if one.left]
             if tests or (smoke_tests and (changed or left)):
-                try_it(aws, settings, state, session)
+                try_it(aws, settings, state, session, verbose=options.verbose)
         seconds = time.monotonic() - began
         if options.verbose:
             show_counts(screen, session.calls, seconds)
@@ -119,16 +118,20 @@ def progress_of(run: conflicts.Run, screen: Screen, steps: Sequence[Step], *, sm
     return Progress(parts, lambda: "tests" if calls.step == "trials" else calls.step, calls, took)
 
 
-def try_it(aws: Clients, settings: Settings, state: State, session: Session) -> None:
+def try_it(aws: Clients, settings: Settings, state: State, session: Session, *, verbose: bool = True) -> None:
     """The walkthrough's own tests of the result."""
     session.waits.begin()
-    show_tests_started(session.screen)
+    lines = TestLines(session.screen, verbose=verbose)
+    began = aws.waiting.clock()
     with explained(aws), aws.calls.in_step("trials"):
-        for smoke_test in run_smoke_tests(aws, settings, state):
-            session.note(tests=(*session.result.tests, smoke_test))
-            show_test(session.screen, smoke_test.title, smoke_test.saw, passed=smoke_test.passed)
-            if smoke_test.passed:
-                session.transcript.smoke_test(smoke_test.title, smoke_test.saw)
+        try:
+            for smoke_test in run_smoke_tests(aws, settings, state):
+                session.note(tests=(*session.result.tests, smoke_test))
+                lines.ended(smoke_test)
+                if smoke_test.passed:
+                    session.transcript.smoke_test(smoke_test.title, smoke_test.saw)
+        finally:
+            lines.sum_up(aws.waiting.clock() - began)
 
 
 def lead(run: conflicts.Run, options: argparse.Namespace, session: Session) -> Result:

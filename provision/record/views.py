@@ -28,6 +28,7 @@ STYLES = {
     "deleted": "green",
     "gone": "green",
     "left": "green",
+    "passed": "green",
     "stopped": "red",
     "kept": "red",
     "failed": "red",

@@ -7,7 +7,16 @@ from collections.abc import Callable, Sequence
 from rich.text import Text
 
 from provision import Step
-from provision.record.views import STYLES, show_difference, show_step_ended, show_step_started, show_took
+from provision.account.smoke_tests import SmokeTest
+from provision.record.views import (
+    STYLES,
+    show_difference,
+    show_step_ended,
+    show_step_started,
+    show_test,
+    show_tests_started,
+    show_took,
+)
 from provision.settings import Settings
 from provision.state.entries import ResourceResult
 from provision.state.resources import TYPES, name_of
@@ -52,6 +61,27 @@ class StepLines:
             self._held = []
 
 
+class TestLines:
+    """The lines of the walkthrough's tests: one for all that passed, and each that failed. `verbose`: each."""
+
+    def __init__(self, screen: Screen, *, verbose: bool) -> None:
+        self.screen = screen
+        self.verbose = verbose
+        self._passed: list[str] = []
+        if verbose:
+            show_tests_started(screen)
+
+    def ended(self, test: SmokeTest) -> None:
+        if self.verbose or not test.passed:
+            show_test(self.screen, test.title, test.saw, passed=test.passed)
+        else:
+            self._passed.append(test.title.partition(":")[0])
+
+    def sum_up(self, seconds: float) -> None:
+        if self._passed:
+            show_line(self.screen, "    Tests", f"{len(self._passed)} passed", self._passed, seconds)
+
+
 def is_worth_a_line(result: ResourceResult) -> bool:
     return result.outcome != "unchanged" or bool(result.notes or result.differences)
 
@@ -86,7 +116,7 @@ def by_outcome(results: Sequence[ResourceResult]) -> dict[str, list[str]]:
 
 def show_line(screen: Screen, title: str, word: str, names: Sequence[str], seconds: float | None) -> None:
     text = Text(f"  {title:<{TITLE}}")
-    text.append(f"{word:<11}", style=STYLES.get(word, ""))
+    text.append(f"{word:<11}", style=STYLES.get(word.split()[-1], ""))
     text.append(", ".join(names))
     if seconds is not None:
         took = kept(f"  {seconds:.1f}", "s")
