@@ -27,7 +27,8 @@ from provision.state.ownership import NotOurs, TagNotYetVisible
 from provision.state.state import State
 from provision.terminal import outcome
 from sandbox import Sandbox
-from teardown.verbs import VERBS, backwards
+from teardown import backwards
+from teardown.verbs import VERBS
 from tests.rig.deployment import ACCOUNT, REGION, Deployment, Stranger, policy_arn, role_arn
 
 pytestmark = pytest.mark.usefixtures("one_look")

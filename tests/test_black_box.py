@@ -268,8 +268,8 @@ class Program:
         no_tests = ["--no-try"] if program == "provision" else []
         return [program, "--endpoint-url", self.proxy.url, "--learner", self.learner, "--yes", *no_tests]
 
-    def start(self, program: str) -> subprocess.Popen[str]:
-        self.proxy.child = self.folder.start(*self.arguments(program))
+    def start(self, program: str, *options: str) -> subprocess.Popen[str]:
+        self.proxy.child = self.folder.start(*self.arguments(program), *options)
         return self.proxy.child
 
     def run(self, program: str) -> subprocess.CompletedProcess[str]:

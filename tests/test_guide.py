@@ -39,7 +39,7 @@ def test_a_lesson_from_its_first_page_to_its_last(folder: Folder) -> None:
             "What it is for",
             "Why now",
             "IAM > Policies",
-            "(table name)",
+            "┆ table name ┆",
             "Erratum 4",
         ):
             assert words in first
@@ -82,7 +82,7 @@ def test_a_lesson_from_its_first_page_to_its_last(folder: Folder) -> None:
         assert "Step 3 of 8: Table" in lesson.turn("s\n")
         assert "Step 3 is done" in lesson.turn("r\n")
         queue = lesson.turn("n\n")
-        assert "[table name]" in queue and "(POC-Queue)" in queue  # lit up, and not
+        assert "│ table name │" in queue and "┆ POC-Queue     ┆" in queue  # lit up, and not
         assert "needs what does not exist yet: step 2 (Roles)" in queue
         assert "run this step" not in queue
 

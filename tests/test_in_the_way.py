@@ -273,7 +273,7 @@ def test_expired_credentials_stop_every_program_keep_the_state_file_and_name_the
     more = [] if program.startswith("teardown") else ["--yes", "--no-try"]
     deployment.on_connect = lambda aws: refuse(aws, "sqs", "GetQueueUrl", "ExpiredToken")
     ended = go("--profile", "lab", *more)
-    assert_one_message(ended, "ExpiredToken", "aws sso login --profile lab", code=253)
+    assert_one_message(ended, "ExpiredToken", "aws configure --profile lab", code=253)
     if program == "provision":
         assert "4/8 Queue" in ended.said
         assert [entry["key"] for entry in deployment.state["resources"]][-1] == "table"

@@ -422,7 +422,7 @@ def test_expired_credentials_stop_it_and_name_the_command_that_renews_them(
     deployment.on_connect = lambda aws: refuse(aws, "dynamodb", "DescribeTable", "ExpiredTokenException")
     ended = deployment.recover("--yes", "--profile", "lab")
     assert ended.code == 253
-    assert_nothing_written(deployment, ended, "aws sso login --profile lab")
+    assert_nothing_written(deployment, ended, "aws configure --profile lab")
     deployment.on_connect = lambda aws: None
     assert deployment.recover("--yes", "--profile", "lab").code == 0
 

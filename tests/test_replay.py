@@ -29,7 +29,7 @@ from tests.rig.terminal import ESCAPE, Terminal
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Folder]:
     """Built, taken down, and the sandbox gone: nothing but transcripts is left."""
     with Folder(tmp_path_factory.mktemp("replay")) as made:
-        made.built = made.run("provision", "--sandbox")  # type: ignore[attr-defined]
+        made.built = made.run("provision", "--sandbox", "--verbose")  # type: ignore[attr-defined]
         assert made.run("teardown", "--sandbox").returncode == 0
         yield made
 
@@ -121,7 +121,7 @@ def test_in_a_terminal_it_goes_where_the_person_wants(folder: Folder) -> None:
         assert "dynamodb CreateTable" in player.ask(".", "CreateTable")
         assert "aws dynamodb create-table" in player.ask("f", "create-table")
         assert "x8 " in player.ask("-", "x8 ")
-        assert "(POC-Lambda-1)" in player.ask("d", "[there]")  # not there yet
+        assert "┆ POC-Lambda-1 ┆" in player.ask("d", "API's role")  # not there yet
         assert not re.search("For the presenter|In the console|The answer", player.text)
         player.ask("p", "For the presenter")
         assert "Why now" in player.ask("t", "To think about")

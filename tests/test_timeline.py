@@ -90,7 +90,7 @@ def test_in_a_terminal_no_line_of_the_table_is_as_wide_as_the_window(folder: Fol
     with Terminal(folder, columns, "provision", "replay", "--timeline") as terminal:
         assert terminal.end() == outcome.DONE
         assert max(map(len, terminal.lines)) < columns
-        assert ("4 Queue" in terminal.text.split("The longest")[0]) == (columns >= 75)
+        assert "4 Queue" in terminal.text.split("The longest")[0]
         assert re.search(r"\x1b\[[\d;]*34m█", terminal.raw)
 
 

@@ -59,7 +59,15 @@ READS: dict[str, frozenset[str]] = {
             "GetStages",
         }
     ),
-    "logs": frozenset({"DescribeLogGroups", "DescribeSubscriptionFilters", "FilterLogEvents", "ListTagsForResource"}),
+    "logs": frozenset(
+        {
+            "DescribeLogGroups",
+            "DescribeLogStreams",
+            "DescribeSubscriptionFilters",
+            "FilterLogEvents",
+            "ListTagsForResource",
+        }
+    ),
 }
 
 

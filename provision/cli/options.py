@@ -53,7 +53,7 @@ def add_variant_options(parser: argparse.ArgumentParser) -> None:
 def add_plan_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
     parser.add_argument(
-        "--detailed-exitcode", action="store_true", help="with --dry-run: exit with 2 if there is work to do, or drift"
+        "--detailed-exitcode", action="store_true", help="with --dry-run: exit with 2 for work or drift"
     )
 
 
