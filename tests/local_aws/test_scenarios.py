@@ -1,6 +1,6 @@
 """The architecture from outside, by clients that are not boto3: built, used, refused, removed.
 
-Each client has a sandbox of its own. How the `aws` command reads what provision built is in tests/test_aws_command.py.
+Each client has a sandbox of its own. How `aws` reads what provision built is in tests/whole/test_aws_command.py.
 """
 
 from __future__ import annotations

@@ -17,10 +17,11 @@ import pytest
 import teardown.__main__
 from provision.errata import ERRATA
 from provision.terminal import outcome
+from tests.rig import CHECKOUT
 from tests.rig.lesson import Lesson
 from tests.rig.programs import Folder
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = CHECKOUT
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
 

@@ -24,9 +24,10 @@ from provision.state.entries import TAG, Resource
 from provision.state.file import checksum
 from sandbox import Sandbox
 from teardown.verbs import VERBS
+from tests.rig import CHECKOUT
 from tests.rig.deployment import ACCOUNT, REGION, Deployment
 
-HANDLER = Path(__file__).resolve().parent.parent / "lambda_function.py"
+HANDLER = CHECKOUT / "lambda_function.py"
 
 # Where each step's resources stand in Stranger.inventory(), for comparing names.
 NAMED = ("policies", "roles", "tables", "queues", "functions")
@@ -627,7 +628,7 @@ def test_every_step_names_its_lesson_with_the_console_page_and_where_aws_describ
     assert "https://docs.aws.amazon.com/" in told
     page = re.search(r"The lesson: (lessons/\w+\.md)$", told, re.MULTILINE)
     assert page is not None
-    lesson = (Path(__file__).parent.parent / page[1]).read_text()
+    lesson = (CHECKOUT / page[1]).read_text()
     assert re.search(r"^.+ > .+", lesson.partition("## In the console")[2].partition("\n## ")[0], re.MULTILINE)
 
 

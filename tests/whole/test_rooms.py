@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.rig import CHECKOUT
+
+ROOT = CHECKOUT
 PROGRAMS = ("provision", "teardown", "sandbox")
 LINT = "from importlinter.cli import lint_imports_command; lint_imports_command(['--no-cache'])"
 

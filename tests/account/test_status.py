@@ -24,6 +24,7 @@ from provision.settings import Settings
 from provision.terminal import outcome
 from provision.terminal.shell import interpreter
 from sandbox import Sandbox
+from tests.rig import CHECKOUT
 from tests.rig.command_line import CommandLine, Ended, refuse, run
 from tests.rig.programs import DEAD, Folder
 from tests.rig.screens import memory_screen
@@ -237,7 +238,7 @@ def test_the_format_is_that_of_the_file_unless_told_otherwise(out: str | None, f
 def test_the_price_table_says_its_date_and_sources_and_the_guide_its_sums() -> None:
     found = prices()
     assert all(row.source.startswith("https://aws.amazon.com/") and row.why for row in found.rows)
-    guide = (Path(__file__).parent.parent / "docs" / "how-to" / "own-account.md").read_text()
+    guide = (CHECKOUT / "docs" / "how-to" / "own-account.md").read_text()
     assert f"${found.idle_month:.2f} a month" in guide and found.date in guide
     assert f"${found.million_direct:.2f}" in guide and f"${found.million_by_queue:.2f}" in guide
     assert "$0.26" in idle_sentence()

@@ -35,9 +35,10 @@ from provision.state.state import NotAgreed, State
 from provision.terminal import outcome
 from provision.terminal.disk import write_durably
 from sandbox import Sandbox
+from tests.rig import CHECKOUT
 from tests.rig.deployment import Deployment
 
-TRUST = (Path(__file__).parents[1] / "policies" / "trust-lambda.json").read_text()
+TRUST = (CHECKOUT / "policies" / "trust-lambda.json").read_text()
 
 ACCOUNT = "123456789012"
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")

@@ -17,9 +17,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.rig import CHECKOUT
 from tests.rig.programs import SYSTEM_FOLDERS, Folder
 
-ROOT = Path(__file__).parents[1]
+ROOT = CHECKOUT
 NOT_SOURCE = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "dist", "*.pyc")
 
 

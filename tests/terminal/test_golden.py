@@ -17,17 +17,18 @@ from pathlib import Path
 import pytest
 
 from sandbox import Sandbox
+from tests.replay.test_timeline import HEADER, call, done, ended, step, wait
+from tests.rig import CHECKOUT
 from tests.rig.deployment import Stranger
 from tests.rig.emulator import FOLD, Emulator, text
 from tests.rig.programs import SCRIPTS, Folder
 from tests.rig.terminal import Terminal
-from tests.test_timeline import HEADER, call, done, ended, step, wait
 
 pytestmark = pytest.mark.once_more
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = CHECKOUT / "tests" / "golden"
 TURN, MORE = "turn to that page\n> ", "it > "  # where a lesson waits
-AGAIN = "python -m pytest tests/test_golden.py --write-golden"
+AGAIN = "python -m pytest tests/terminal/test_golden.py --write-golden"
 SIZES = {60: 20, 80: 24, 200: 50}  # rows by columns: the smallest is smaller than what is drawn beside a long page
 
 # What differs from run to run has something as wide in its place, before the terminal folds anything.

@@ -28,9 +28,10 @@ from provision.state.entries import TAG, CannotUpdate, Difference, ResourceResul
 from provision.state.ownership import NotOurs, TwoOfOurs
 from provision.terminal.outcome import Interrupted
 from sandbox import Sandbox
+from tests.rig import CHECKOUT
 from tests.rig.deployment import ACCOUNT, REGION, Deployment, Standing, Stranger, policy_arn
 
-HANDLER = Path(__file__).resolve().parent.parent / "lambda_function.py"
+HANDLER = CHECKOUT / "lambda_function.py"
 DIRECT = "/dynamodbmanager"
 QUEUE = "/dynamodbmanager/queue"
 WRITE_POLICY = f"arn:aws:iam::{ACCOUNT}:policy/Lambda-Write-DynamoDB"
@@ -260,7 +261,7 @@ def set_function(aws: Stranger, **configuration: Any) -> None:
 
 def give_other_role(aws: Stranger) -> None:
     """One that Lambda may assume, as it looks at once; afterwards it is gone, and the function still names it."""
-    trust = (Path(__file__).parents[1] / "policies" / "trust-lambda.json").read_text()
+    trust = (CHECKOUT / "policies" / "trust-lambda.json").read_text()
     aws.iam.create_role(RoleName="another-role", AssumeRolePolicyDocument=trust)
     set_function(aws, Role=f"arn:aws:iam::{ACCOUNT}:role/another-role")
     aws.iam.delete_role(RoleName="another-role")
@@ -1431,7 +1432,7 @@ def test_an_index_that_somebody_added_to_the_table_is_no_other_key(
 def test_two_apis_with_our_mark_stop_the_run_and_both_are_shown_and_kept(
     built: Finished, settled: Callable[[], None]
 ) -> None:
-    """Only one in which there is nothing at all is surely a spare one: tests/test_unpleasant.py."""
+    """Only one in which there is nothing at all is surely a spare one: tests/whole/test_unpleasant.py."""
     second = built.aws.apigateway.create_rest_api(name="POC-API", tags={TAG: built.state["deployment"]})["id"]
     [root] = built.aws.apigateway.get_resources(restApiId=second)["items"]
     built.aws.apigateway.create_resource(restApiId=second, parentId=root["id"], pathPart="something")

@@ -30,7 +30,7 @@ def words(deployment: Deployment) -> dict[str, str]:
     return {key: one.word for key, one in deployment.plan().items()}
 
 
-# What the plan says is what the run then does. tests/test_updates.py holds it for every drift and loss.
+# What the plan says is what the run then does. tests/steps/test_updates.py holds it for every drift and loss.
 
 
 @pytest.mark.sweep(4)

@@ -19,6 +19,7 @@ from provision.record.transcript import Transcript
 from provision.settings import Settings
 from provision.state.state import State
 from sandbox import Sandbox
+from tests.rig import CHECKOUT
 from tests.rig.deployment import ACCOUNT, REGION, Deployment
 
 VARIANTS = {
@@ -26,7 +27,7 @@ VARIANTS = {
     "learner": Settings(learner="anna"),
     "as-written": Settings(as_written=True, learner="faithful"),
 }
-LESSONS = Path(__file__).resolve().parent.parent / "lessons"
+LESSONS = CHECKOUT / "lessons"
 
 
 def pages(settings: Settings, folder: Path | None = None) -> dict[str, Page]:

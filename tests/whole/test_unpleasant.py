@@ -50,6 +50,7 @@ from provision.terminal import outcome
 from sandbox import Sandbox
 from sandbox.__main__ import main as sandbox_main
 from teardown.__main__ import main as teardown_main
+from tests.rig import CHECKOUT
 from tests.rig.answers import RESET, SILENCE, Answer, Asked, Faults, Server, caller_identity, in_turn, refusal, refuse
 from tests.rig.clock import Clock
 from tests.rig.deployment import Deployment
@@ -854,7 +855,7 @@ def test_without_a_home_the_programs_end_as_with_one(
 def test_without_docstrings_and_assertions_the_programs_start(program: str) -> None:
     started = subprocess.run(
         [sys.executable, "-OO", "-m", program, "--help"],
-        cwd=Path(__file__).parents[1],
+        cwd=CHECKOUT,
         capture_output=True,
         text=True,
         check=False,

@@ -27,10 +27,10 @@ from provision.terminal import disk, outcome, shell
 from provision.terminal.screen import Screen
 from provision.terminal.shell import interpreter
 from provision.terminal.writing import write_file
+from tests.rig import CHECKOUT
 from tests.rig.programs import Folder
 from tests.rig.screens import memory_screen
 
-CHECKOUT = Path(__file__).resolve().parents[1]
 # Neither cp1252 nor ASCII has all of these; file names on Windows may.
 FOLDER = "Übung Ω 日本"
 

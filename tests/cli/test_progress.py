@@ -30,7 +30,7 @@ from tests.rig.emulator import Emulator, text
 from tests.rig.programs import Folder
 from tests.rig.screens import memory_screen
 from tests.rig.terminal import ESCAPE, Terminal
-from tests.test_adoption import make_policies
+from tests.state.test_adoption import make_policies
 
 PARTS = {step.name: f"{step.number}/8 {step.title}" for step in STEPS} | {"tests": "Tests of the walkthrough"}
 ROLE = Wait("the role to be seen", "IAM lags behind.", "cannot be assumed", 4.0, 120.0)

@@ -16,10 +16,11 @@ import pytest
 from provision.settings import Settings
 from provision.state.file import checksum
 from sandbox import Sandbox
+from tests.rig import CHECKOUT
 from tests.rig.deployment import Deployment
-from tests.test_adoption import KEYS, build_by_hand, consent, world
+from tests.state.test_adoption import KEYS, build_by_hand, consent, world
 
-FILES = Path(__file__).parent / "state_files"
+FILES = CHECKOUT / "tests" / "state_files"
 
 pytestmark = pytest.mark.usefixtures("one_look")
 

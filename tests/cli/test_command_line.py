@@ -29,6 +29,7 @@ from provision.state.file import parse
 from provision.terminal import outcome
 from provision.terminal.screen import Screen
 from sandbox import Sandbox
+from tests.rig import CHECKOUT
 from tests.rig.clock import eventually
 from tests.rig.deployment import Stranger
 from tests.rig.programs import DEAD, Folder, Gate, is_running
@@ -704,7 +705,7 @@ def test_a_command_may_stand_behind_options(folder: Folder) -> None:
 def test_in_a_python_without_the_suite_each_program_says_so(folder: Folder, program: str) -> None:
     """The environment was not entered: no traceback, not even for --help."""
     command = [sys.executable, "-S", "-m", program, "--help"]  # -S: nothing that was installed is found
-    environ = {"PYTHONPATH": str(Path(__file__).parent.parent)}
+    environ = {"PYTHONPATH": str(CHECKOUT)}
     ended = subprocess.run(command, cwd=folder.path, env=environ, capture_output=True, text=True, check=False)
     assert ended.returncode == outcome.ENVIRONMENT
     assert ended.stderr.startswith(f"Not installed in this Python ({sys.executable}): boto3, portalocker, rich.\n")

@@ -22,12 +22,13 @@ from provision.terminal import outcome
 from provision.terminal.json_values import plain
 from sandbox import Sandbox
 from teardown.backwards import Left
+from tests.rig import CHECKOUT
 from tests.rig.command_line import CommandLine, Ended, refuse, run
 from tests.rig.programs import Folder
 
 pytestmark = pytest.mark.usefixtures("one_look")
 
-DOCS = Path(__file__).parent.parent / "docs"
+DOCS = CHECKOUT / "docs"
 SCHEMA = json.loads((DOCS / "output.schema.json").read_text())
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.rig import CHECKOUT
+
 SWEPT = """
 import pytest
 
@@ -26,7 +28,6 @@ def test_not_swept(case):
 def test_slow():
     pass
 """
-CHECKOUT = Path(__file__).resolve().parents[1]
 MARKERS = "    sweep(n): swept\n    slow: slow\n    once_more: again\n"
 
 

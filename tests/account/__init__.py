@@ -1,0 +1,1 @@
+"""What is in the account: plan, status, conflicts, recovery, trace."""

@@ -1,0 +1,1 @@
+"""What is sent to AWS, answered, repeated and waited for."""

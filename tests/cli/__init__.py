@@ -1,0 +1,1 @@
+"""The command lines, their options, results and errors."""

@@ -1,0 +1,1 @@
+"""How everything is taken down, and proved to be gone."""

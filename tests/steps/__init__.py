@@ -1,0 +1,1 @@
+"""The eight steps, their documents, and the handler."""

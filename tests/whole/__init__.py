@@ -1,0 +1,1 @@
+"""The programs as a whole: round trips, faults, the wheel, the docs."""
