@@ -277,6 +277,7 @@ def test_a_function_that_others_invoke_stays_and_still_works(deployment: Deploym
     aws.sqs.delete_queue(QueueUrl=their_queue)
 
 
+@pytest.mark.slow
 def test_an_api_of_theirs_that_invokes_our_function_keeps_it_and_one_that_is_ours_or_gone_does_not(
     deployment: Deployment,
 ) -> None:
@@ -300,6 +301,7 @@ def test_an_api_of_theirs_that_invokes_our_function_keeps_it_and_one_that_is_our
     assert aws.inventory() == before
 
 
+@pytest.mark.slow
 def test_an_api_with_their_stage_stays_and_both_its_routes_still_answer(deployment: Deployment) -> None:
     aws, settings = deployment.aws, deployment.settings
     before = aws.inventory()
@@ -328,6 +330,7 @@ def test_an_api_with_their_stage_stays_and_both_its_routes_still_answer(deployme
     assert aws.inventory() == before
 
 
+@pytest.mark.slow
 def test_who_comes_while_we_tear_down_finds_the_resource_and_what_it_still_needs(deployment: Deployment) -> None:
     aws = deployment.aws
     make_role(aws, "their-role")
@@ -460,6 +463,7 @@ def make_namesakes(aws: Stranger, settings: Settings) -> None:
     )
 
 
+@pytest.mark.slow
 def test_namesakes_made_after_ours_were_deleted_by_hand_are_not_touched(deployment: Deployment) -> None:
     deployment.build()
     delete_by_hand(deployment)
@@ -498,6 +502,7 @@ def mapping_is_gone(aws: Stranger, uuid: str) -> bool:
     return False
 
 
+@pytest.mark.slow
 def test_where_triggers_carry_no_tags_ours_is_the_noted_one_between_ours(deployment: Deployment) -> None:
     """Tags on triggers came late, and not to every partition."""
     aws, settings = deployment.aws, deployment.settings
@@ -527,6 +532,7 @@ def test_where_triggers_carry_no_tags_ours_is_the_noted_one_between_ours(deploym
     assert aws.inventory() == before
 
 
+@pytest.mark.slow
 def test_a_trigger_of_ours_that_was_pointed_at_their_function_is_still_ours(deployment: Deployment) -> None:
     """A mapping keeps its queue and its id for life, and not its function."""
     aws, settings = deployment.aws, deployment.settings
@@ -690,6 +696,7 @@ def test_a_state_file_that_names_a_strangers_resources_with_their_ids_deletes_no
     assert only_of(aws.inventory(), theirs.learner) == their_part
 
 
+@pytest.mark.slow
 def test_a_state_file_that_names_a_strangers_parts_of_our_resources_takes_none_of_them_away(
     deployment: Deployment,
 ) -> None:
@@ -754,6 +761,7 @@ def only_of(inventory: dict[str, Any], learner: str | None) -> dict[str, Any]:
 # REST APIs, whose names repeat.
 
 
+@pytest.mark.slow
 def test_every_api_with_our_mark_goes_under_whatever_name_and_one_of_our_name_without_it_stays(
     deployment: Deployment,
 ) -> None:

@@ -308,6 +308,7 @@ CASES = [
 ]
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_what_is_changed_by_hand_is_seen(built: Standing, case: Case) -> None:
     case.make(built)

@@ -117,6 +117,7 @@ def test_teardown_at_once_leaves_the_account_as_it_was(deployment: CommandLine) 
     assert deployment.state["receipt"]
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("steps", [("policies",), ("policies", "roles"), ("policies", "roles", "table", "queue")])
 def test_what_was_half_built_is_recovered_completed_and_taken_down(
     deployment: CommandLine, steps: tuple[str, ...]
@@ -144,6 +145,7 @@ def test_what_is_built_as_written_is_recovered_as_far_as_it_goes(deployment: Com
     assert deployment.aws.inventory() == before
 
 
+@pytest.mark.slow
 def test_two_deployments_in_one_account_stay_apart(
     deployment: CommandLine, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -243,6 +245,7 @@ def test_what_carries_no_mark_is_shown_and_neither_recorded_nor_taken_down(deplo
     assert stranger.inventory() == theirs
 
 
+@pytest.mark.slow
 def test_of_two_deployments_under_the_same_names_one_must_be_chosen_and_the_other_is_left_alone(
     deployment: CommandLine,
 ) -> None:

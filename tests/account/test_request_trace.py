@@ -84,6 +84,7 @@ def test_each_hop_is_shown_in_its_order_with_a_time(deployment: CommandLine) -> 
     assert ended.writes.count("SendMessage") == 0  # both went through the API, as a client's would
 
 
+@pytest.mark.slow
 def test_a_log_that_may_not_be_read_is_not_visible_and_says_so(
     deployment: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -113,6 +114,7 @@ def test_the_mark_is_found_in_whichever_stream_it_is(deployment: CommandLine) ->
     assert [call.operation for call in aws.calls.history] == ["GetCallerIdentity", "FilterLogEvents"]
 
 
+@pytest.mark.slow
 def test_as_written_has_one_route_and_a_handler_that_logs_nothing(deployment: CommandLine) -> None:
     deployment.provision("--yes", "--no-try", "--as-written")
     ended = follow(deployment, "--as-written")
@@ -178,6 +180,7 @@ def test_a_route_that_answers_badly_leaves_nothing(deployment: CommandLine, monk
     assert items_and_messages(deployment) == (0, 0)
 
 
+@pytest.mark.slow
 def test_the_table_is_looked_at_before_the_log_is_waited_for(
     deployment: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -224,6 +227,7 @@ def test_an_interrupted_trace_takes_away_what_it_sent(
     assert items_and_messages(deployment) == (0, 0)
 
 
+@pytest.mark.slow
 def test_an_interrupted_poison_says_where_its_message_is(
     deployment: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

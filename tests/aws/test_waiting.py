@@ -437,6 +437,7 @@ def test_what_a_build_meets_and_passes_by_itself_is_waited_for(run: Deployment) 
     assert waited_for(run) == {reason.name for reason in reasons}
 
 
+@pytest.mark.slow
 def test_what_a_update_meets_and_passes_by_itself_is_waited_for(run: Deployment) -> None:
     run.build()
     mapping = run.aws.lambda_.list_event_source_mappings()["EventSourceMappings"][0]
@@ -570,6 +571,7 @@ def test_where_something_is_really_wrong_a_build_looks_and_ends_within_seconds(
     assert all(says in wait.means for wait in run.waiting.waited)
 
 
+@pytest.mark.slow
 def test_a_refusal_that_never_passes_ends_and_the_next_run_goes_on(run: Deployment, clock: Clock) -> None:
     real, run.waiting = run.waiting, Waiting(clock=clock, sleep=clock.sleep)
     faults = Faults(lambda call: ASSUME if call.operation == "CreateFunction" else None)

@@ -559,6 +559,7 @@ def test_two_learners_share_a_sandbox_until_the_last_one_has_gone(
     assert not (here / ".provision" / "sandbox.json").exists()
 
 
+@pytest.mark.slow
 def test_what_the_walkthrough_literally_says_is_built_updated_and_taken_down(
     here: Path, sandbox: Sandbox, stranger: Stranger, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -913,6 +913,7 @@ def test_no_bytes_make_it_fail_or_hang(world: World, number: int) -> None:
     assert world.send("/p", b'{"a": 1}').json() == {"got": {"a": 1}}, "and it goes on serving"
 
 
+@pytest.mark.slow
 def test_a_body_beyond_the_quota_is_refused(world: World) -> None:
     world.to_function(world.resource("p"))
     world.deploy()

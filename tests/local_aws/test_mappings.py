@@ -528,6 +528,7 @@ def test_partial_success() -> None:
     assert failures(b'{"batchItemFailures": [{"itemIdentifier": "2"}]}', ["1", "2"]) == {"2"}
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize(
     "payload",
     [

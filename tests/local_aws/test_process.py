@@ -118,6 +118,7 @@ def test_forgetting_leaves_the_record_of_another(folder: Path) -> None:
     assert not record.exists()
 
 
+@pytest.mark.slow
 def test_it_starts_from_any_folder_and_with_a_broken_environment(
     folder: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -211,6 +212,7 @@ def test_a_record_that_is_being_replaced_is_read_once_more(folder: Path, monkeyp
     assert find(folder) is None and not refusals
 
 
+@pytest.mark.slow
 def test_a_sandbox_whose_folder_is_removed_ends(folder: Path) -> None:
     """Nobody could find it again, and it would go on for ever."""
     running = start(folder / "kept")
@@ -229,6 +231,7 @@ def test_a_folder_whose_file_system_knows_no_locks_is_told_at_once(
         start(folder)
 
 
+@pytest.mark.slow
 def test_a_killed_sandbox_leaves_nobody_stuck_and_no_worker_behind(folder: Path) -> None:
     running = start(folder)
     account = Account(running.url)
@@ -360,6 +363,7 @@ def test_without_the_extra_it_says_how_to_install_it(tmp_path: Path) -> None:
     assert "Traceback" not in err
 
 
+@pytest.mark.slow
 @pytest.mark.once_more
 @pytest.mark.skipif(shutil.which("aws", path=str(Path(sys.executable).parent)) is None, reason="no aws command here")
 def test_the_printed_aws_line_works() -> None:

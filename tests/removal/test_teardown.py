@@ -482,6 +482,7 @@ def test_no_deleting_call_whose_answer_is_lost_is_sent_again(deployment: AtEndpo
     assert deployment.aws.inventory() == before
 
 
+@pytest.mark.slow
 def test_deleting_calls_that_never_arrive_are_sent_again_after_another_look(deployment: AtEndpoint) -> None:
     before = deployment.aws.inventory()
     deployment.build()
@@ -551,6 +552,7 @@ def test_our_own_trigger_that_cannot_be_removed_keeps_its_queue_and_function(dep
     assert deployment.aws.inventory() == before
 
 
+@pytest.mark.slow
 def test_our_own_attachments_that_cannot_be_removed_keep_roles_and_policies_and_other_parts_go_with_the_whole(
     deployment: AtEndpoint,
 ) -> None:
@@ -751,6 +753,7 @@ def test_what_has_our_tag_but_another_id_than_the_recorded_is_neither_updated_no
     assert deployment.aws.inventory() == before
 
 
+@pytest.mark.slow
 def test_a_copy_of_our_api_with_its_tags_stays_and_is_named(deployment: AtEndpoint) -> None:
     apigateway = deployment.aws.apigateway
     build_only(deployment, "policies", "roles", "table", "queue", "function", "api")
@@ -851,6 +854,7 @@ class Killed(BaseException):
     """Stands for a kill: no handler of the suite sees it."""
 
 
+@pytest.mark.slow
 def test_killed_after_a_deletion_it_goes_on_and_the_receipt_is_of_everything(deployment: AtEndpoint) -> None:
     before = deployment.aws.inventory()
     build_only(deployment, "policies", "roles", "table", "queue")
@@ -873,6 +877,7 @@ def test_killed_after_a_deletion_it_goes_on_and_the_receipt_is_of_everything(dep
     assert len(deployment.state["receipt"]["things"]) == len(order)
 
 
+@pytest.mark.slow
 def test_provision_after_half_a_teardown_completes_and_keeps_the_order(deployment: AtEndpoint) -> None:
     steps = ("policies", "roles", "table", "queue", "function")
     before = deployment.aws.inventory()
@@ -944,6 +949,7 @@ def test_consent_decides_and_where_nobody_can_give_it_yes_is_needed(
     assert deployment.aws.inventory() == before
 
 
+@pytest.mark.slow
 def test_the_list_says_what_others_hung_on_our_resources_and_counts_only_what_goes(
     deployment: AtEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -1071,6 +1077,7 @@ def test_without_a_state_file_everything_of_the_suite_is_found_and_nothing_chang
     assert tear_down(*deployment.arguments, "--yes", "--state", str(lost)).code == 0
 
 
+@pytest.mark.slow
 def test_without_a_state_file_a_trigger_that_outlived_its_function_and_queue_is_found(deployment: AtEndpoint) -> None:
     aws, settings = deployment.aws, deployment.settings
     build_only(deployment, "policies", "roles", "table", "queue", "function", "trigger")
@@ -1172,6 +1179,7 @@ def test_a_sandbox_that_is_gone_took_everything_along(folder: Path) -> None:
     assert bob.aws.inventory() == account
 
 
+@pytest.mark.slow
 def test_a_sandbox_with_a_journal_comes_back_to_be_torn_down(folder: Path, tmp_path: Path) -> None:
     """It was killed: what is in it is not gone, and no receipt may say so."""
     running = sandbox_process.start(folder, sandbox_process.Wish(state_dir=tmp_path / "journal", stays=True))

@@ -366,6 +366,7 @@ def commands(deployment: CommandLine) -> str:
     return text.replace(str(runs[-1].header["deployment"]), "poc-0").replace(deployment.settings.learner, "learner")
 
 
+@pytest.mark.slow
 def test_several_runs_make_the_script_of_one(
     deployment: CommandLine, empty_sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -410,6 +411,7 @@ def test_an_interrupted_run_is_gone_on_with_in_the_script_too(deployment: Comman
     assert text.index("QUEUE_URL=$(aws sqs get-queue-url") < text.index("set-queue-attributes")
 
 
+@pytest.mark.slow
 def test_calls_whose_answers_were_lost_are_in_it_once(deployment: CommandLine) -> None:
     """Whether AWS had carried them out, or not, or said 500 after it had."""
     fates = itertools.cycle(("lost before", "lost after", "failed after", "", ""))
@@ -466,6 +468,7 @@ def is_look(request: Any) -> bool:
     return request.method == "GET" or name.startswith(("Get", "List", "Describe")) or any(one in body for one in reads)
 
 
+@pytest.mark.slow
 def test_a_deployment_that_was_taken_down_once_begins_anew(deployment: CommandLine, tmp_path: Path) -> None:
     deployment.provision("--yes", "--no-try", "--as-written")
     deployment.take_down()
@@ -473,6 +476,7 @@ def test_a_deployment_that_was_taken_down_once_begins_anew(deployment: CommandLi
     assert export(deployment, tmp_path / "poc.sh").code == outcome.DONE
 
 
+@pytest.mark.slow
 def test_the_state_file_that_is_named_is_the_one_that_counts(
     deployment: CommandLine, empty_sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -535,6 +539,7 @@ def test_a_part_of_a_deployment_is_refused_with_what_is_missing(deployment: Comm
     assert "they do not show how write-policy" in said and "in a new folder" in said
 
 
+@pytest.mark.slow
 def test_what_a_person_made_is_refused(deployment: CommandLine, tmp_path: Path) -> None:
     deployment.aws.dynamodb.create_table(
         TableName=deployment.settings.table,
@@ -561,6 +566,7 @@ def test_another_handler_is_refused(deployment: CommandLine, tmp_path: Path, mon
     assert "another lambda_function.py" in refused(deployment, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_run_after_which_nothing_stands_is_refused(deployment: CommandLine, tmp_path: Path) -> None:
     deployment.provision("--yes", "--no-try")
     deployment.take_down()

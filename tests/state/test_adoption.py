@@ -334,6 +334,7 @@ def test_told_to_teardown_deletes_what_was_adopted_like_everything_else(deployme
     assert not any(resource["found"] for resource in deployment.state["receipt"]["things"])
 
 
+@pytest.mark.slow
 def test_ours_on_theirs_goes_and_theirs_stays(deployment: Deployment) -> None:
     """Our policies on their role, our trigger on their queue, our permission on their function."""
     aws, settings = deployment.aws, deployment.settings
@@ -455,6 +456,7 @@ def test_code_that_cannot_be_kept_is_not_replaced(deployment: Deployment) -> Non
     assert world(deployment)["functions"] == before
 
 
+@pytest.mark.slow
 def test_the_former_code_is_kept_for_its_owner_alone_and_must_be_whole_to_be_put_back(
     deployment: Deployment,
 ) -> None:
@@ -492,6 +494,7 @@ def tear_down_and_keep_the_books(deployment: Deployment) -> list[backwards.Left]
 # A log group that is there already.
 
 
+@pytest.mark.slow
 def test_an_unmarked_log_group_is_used_and_left(deployment: Deployment) -> None:
     make_log_group(deployment.aws, deployment.settings)
     before = world(deployment)
@@ -528,6 +531,7 @@ def test_a_log_group_that_is_made_late_still_comes_before_the_function(deploymen
 # Where triggers carry no tags.
 
 
+@pytest.mark.slow
 def test_without_tags_on_triggers_the_promise_speaks_for_ours_and_nothing_for_an_orphan(deployment: Deployment) -> None:
     aws, settings = deployment.aws, deployment.settings
     empty = world(deployment)
@@ -654,6 +658,7 @@ def test_a_role_that_somebody_deleted_and_made_again_is_not_ours(deployment: Dep
     assert deployment.writes == []
 
 
+@pytest.mark.slow
 def test_a_queue_policy_that_names_a_dead_role_is_updated_with_the_function_that_took_it(
     deployment: Deployment,
 ) -> None:
@@ -721,7 +726,7 @@ ADOPTING = [(1, False), (1, True), (2, False), (6, True), (12, True), (16, False
 PUTTING_BACK = [(4, True), (5, False), (5, True), (6, True), (8, False), (8, True), (12, True), (22, True), (26, False)]
 
 
-@pytest.mark.sweep(4)
+@pytest.mark.sweep(7)
 @pytest.mark.parametrize(("number", "after"), ADOPTING)
 @pytest.mark.parametrize("resume", [True, False], ids=["resume", "teardown at once"])
 def test_adoption_ended_at_a_write_is_completed_or_taken_back(
@@ -757,6 +762,7 @@ def test_putting_back_ended_at_a_write_is_completed(deployment: Deployment, numb
     assert world(deployment) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_putting_back_ended_in_the_middle_can_be_followed_by_a_build(deployment: Deployment, after: bool) -> None:
     build_by_hand(deployment)

@@ -825,6 +825,7 @@ def reset(path: Path, content: bytes | None) -> None:
         path.write_bytes(content)
 
 
+@pytest.mark.slow
 @needs_fork
 def test_a_state_file_that_is_killed_while_it_saves_holds_all_it_said_it_had_saved(path: Path) -> None:
     chance = random.Random(3)

@@ -784,7 +784,7 @@ def rounds(drifts: list[Drift]) -> list[list[Drift]]:
     return packed
 
 
-@pytest.mark.sweep(3)
+@pytest.mark.sweep(6)
 @pytest.mark.parametrize("drifts", rounds(DRIFTS), ids=lambda drifts: f"{drifts[0].title} and {len(drifts) - 1} more")
 def test_what_was_changed_is_updated_in_place_and_reported_however_much_at_once(
     drifts: list[Drift], built: Finished, settled: Callable[[], None]
@@ -889,6 +889,7 @@ def edited_one_is_the_oldest(aws: Stranger) -> str:
     return versions[2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arrange", [edited_one_is_the_newest, edited_one_is_the_oldest])
 def test_a_sixth_version_takes_the_place_of_the_oldest_one_that_is_not_the_default(
     arrange: Callable[[Stranger], str], built: Finished, settled: Callable[[], None]
@@ -1011,7 +1012,7 @@ LOSSES = [
 ]
 
 
-@pytest.mark.sweep(3)
+@pytest.mark.sweep(5)
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.title)
 def test_what_was_taken_away_is_made_again_in_its_old_place(
     loss: Loss, built: Finished, settled: Callable[[], None]
@@ -1321,6 +1322,7 @@ def test_the_trials_wait_for_a_permission_that_is_on_its_way(built: Finished, se
     settled()
 
 
+@pytest.mark.slow
 def test_the_trials_fail_with_dynamodbs_words_when_the_permission_does_not_come(
     built: Finished, settled: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -1382,6 +1384,7 @@ def test_a_table_of_ours_with_another_key_stops_and_is_left_with_its_items(
     settled()
 
 
+@pytest.mark.slow
 def test_a_key_of_another_type_stops_too(built: Finished, settled: Callable[[], None]) -> None:
     aws = built.aws
     aws.dynamodb.delete_table(TableName="name")
@@ -1401,6 +1404,7 @@ def test_a_key_of_another_type_stops_too(built: Finished, settled: Callable[[], 
     settled()
 
 
+@pytest.mark.slow
 def test_an_index_that_somebody_added_to_the_table_is_no_other_key(
     built: Finished, settled: Callable[[], None]
 ) -> None:
@@ -1446,6 +1450,7 @@ def test_two_apis_with_our_mark_stop_the_run_and_both_are_shown_and_kept(
     settled()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tags", [{}, {TAG: "poc-00000000"}], ids=["unmarked", "of another deployment"])
 def test_somebodys_api_of_the_same_name_is_left_alone_and_stops_nobody(
     tags: dict[str, str], built: Finished, settled: Callable[[], None]
@@ -1569,6 +1574,7 @@ def queue_shown(aws: Stranger, name: str) -> dict[str, Any]:
     return {**attributes, "tags": aws.sqs.list_queue_tags(QueueUrl=url).get("Tags")}
 
 
+@pytest.mark.slow
 def test_somebody_elses_resources_of_our_names_are_refused_by_name_one_after_the_other_and_not_touched(
     built: Finished, settled: Callable[[], None], tmp_path: Path
 ) -> None:

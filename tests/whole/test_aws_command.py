@@ -56,6 +56,7 @@ def aws(built: Deployment, here: Path, *arguments: str) -> Any:
     return json.loads(ended.stdout) if ended.stdout.strip() else None
 
 
+@pytest.mark.slow
 def test_iam_shows_the_role_and_what_it_carries(built: Deployment, tmp_path: Path) -> None:
     role = aws(built, tmp_path, "iam", "get-role", "--role-name", "SQS-Lambda-DynamoDB-Role")["Role"]
     (statement,) = role["AssumeRolePolicyDocument"]["Statement"]
@@ -65,6 +66,7 @@ def test_iam_shows_the_role_and_what_it_carries(built: Deployment, tmp_path: Pat
     assert names == ["Lambda-Read-SQS", "Lambda-Write-DynamoDB"]
 
 
+@pytest.mark.slow
 def test_what_was_not_built_is_not_there(built: Deployment, tmp_path: Path) -> None:
     """The other side: the command does not find just anything."""
     with pytest.raises(Refused, match="NoSuchEntity"):
@@ -80,6 +82,7 @@ def test_dynamodb_shows_the_table(built: Deployment, tmp_path: Path) -> None:
     assert table["BillingModeSummary"]["BillingMode"] == "PAY_PER_REQUEST"
 
 
+@pytest.mark.slow
 def test_sqs_shows_the_queue_with_its_three_statements(built: Deployment, tmp_path: Path) -> None:
     url = aws(built, tmp_path, "sqs", "get-queue-url", "--queue-name", "POC-Queue")["QueueUrl"]
     answer = aws(built, tmp_path, "sqs", "get-queue-attributes", "--queue-url", url, "--attribute-names", "All")
@@ -105,6 +108,7 @@ def test_lambda_shows_the_function_and_its_trigger(built: Deployment, tmp_path: 
     assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
 
 
+@pytest.mark.slow
 def test_apigateway_shows_the_api_and_tries_its_method(built: Deployment, tmp_path: Path) -> None:
     (api,) = aws(built, tmp_path, "apigateway", "get-rest-apis")["items"]
     assert (api["name"], api["endpointConfiguration"]["types"]) == ("POC-API", ["REGIONAL"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from provision.settings import Settings
 from tests.rig.deployment import Deployment
 
@@ -30,6 +32,7 @@ def test_every_trial_passes_and_takes_its_item_away_again(deployment: Deployment
     assert deployment.aws.inventory()["tables"]["name"]["items"] == []
 
 
+@pytest.mark.slow
 def test_provision_straight_after_teardown_builds_the_same(deployment: Deployment) -> None:
     deployment.build()
     account = deployment.aws.inventory()
@@ -38,6 +41,7 @@ def test_provision_straight_after_teardown_builds_the_same(deployment: Deploymen
     assert deployment.aws.inventory() == account
 
 
+@pytest.mark.slow
 def test_two_learners_share_one_account(deployment: Deployment) -> None:
     before = deployment.aws.inventory()
     deployment.build()

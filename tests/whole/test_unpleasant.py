@@ -231,6 +231,7 @@ def test_a_recorded_api_that_somebody_deleted_is_made_again(run: Deployment) -> 
     assert apis(run) != [deleted]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("resumed", ["by a build", "by a teardown"])
 def test_a_list_that_lags_for_longer_makes_two_and_the_next_run_keeps_one(run: Deployment, resumed: str) -> None:
     stale = Stale("GetRestApis", NO_APIS, 1000, from_now_on=False)
@@ -388,6 +389,7 @@ def test_a_build_waits_for_services_that_are_busy_and_for_what_they_do_not_see_y
         assert wait.elapsed >= 0
 
 
+@pytest.mark.slow
 def test_a_teardown_waits_for_services_that_are_busy(run: Deployment) -> None:
     run.build()
     busy = {
@@ -581,6 +583,7 @@ def test_a_run_ends_at_expired_credentials_without_another_call_and_the_next_goe
     assert {entry["status"] for entry in run.state["resources"]} == {"created"}
 
 
+@pytest.mark.slow
 def test_the_tests_of_the_result_end_at_expired_credentials_too(run: Deployment) -> None:
     run.build()
     for operation, service in (("Invoke", "lambda"), ("TestInvokeMethod", "apigateway"), ("SendMessage", "sqs")):
@@ -688,6 +691,7 @@ def troubled(how: str) -> Callable[[Call], Answer | str | None]:
     return decide
 
 
+@pytest.mark.slow
 @pytest.mark.sweep(2)
 @pytest.mark.parametrize("how", [Faults.LOSE, Faults.DROP, "500", "throttled"])
 def test_the_tests_of_the_result_get_by_what_gets_lost_and_leave_nothing(
@@ -702,6 +706,7 @@ def test_the_tests_of_the_result_get_by_what_gets_lost_and_leave_nothing(
     assert items(run) == []
 
 
+@pytest.mark.slow
 def test_a_test_that_fails_takes_its_item_away(run: Deployment) -> None:
     run.build()
     garbled = Answer(200, json.dumps({"status": 200, "body": "not DynamoDB's"}).encode())
@@ -719,6 +724,7 @@ def test_a_test_that_fails_takes_its_item_away(run: Deployment) -> None:
     assert items(run) == []
 
 
+@pytest.mark.slow
 def test_what_a_killed_test_left_goes_with_the_next_one_and_nothing_of_others_does(run: Deployment) -> None:
     run.build()
     theirs = {"id": {"S": "trial-of-theirs"}, "name": {"S": "Bob"}}
