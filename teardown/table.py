@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from provision.account.status import count_items
 from provision.aws.clients import Clients
 from provision.state.entries import TAG_KEYS, Resource
 from provision.state.state import State
 from provision.table import wait_until_gone, wait_until_ready
-from provision.terminal.text import plural
 from teardown.trigger import triggers_of_others
-
-COUNTED_ITEMS = 1000
 
 
 def others_on(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> list[str]:
@@ -22,14 +20,8 @@ def others_on(aws: Clients, state: State, resource: Resource, found: dict[str, A
 
 
 def contents(aws: Clients, found: dict[str, Any]) -> str:
-    """How many items are in it. It counts up to COUNTED_ITEMS, as every item read costs."""
-    answer = aws.dynamodb.scan(
-        TableName=found["TableName"],
-        Select="COUNT",
-        Limit=COUNTED_ITEMS,
-    )
-    more = "more than " if "LastEvaluatedKey" in answer else ""
-    return more + plural(answer["Count"], "item") if answer["Count"] else "no items"
+    """How many items are in it."""
+    return count_items(aws.dynamodb, found["TableName"])
 
 
 def delete(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> None:

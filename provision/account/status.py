@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from botocore.exceptions import ClientError
 
@@ -17,6 +18,8 @@ from provision.aws.clients import Clients
 from provision.message_queue import find_queue
 from provision.settings import Settings
 from provision.terminal.text import plural
+
+COUNTED_ITEMS = 1000
 
 # By a plan's word. The others mean "not built", "missing" (it was made, and is gone), or "unknown" (what it needs is
 # drifted or missing).
@@ -47,19 +50,37 @@ def is_left(one: ResourceOutcome) -> bool:
     return one.outcome == "drifted" and bool(one.changes) and all(change.left for change in one.changes)
 
 
-def with_messages(aws: Clients, settings: Settings, found: Sequence[ResourceOutcome]) -> Iterator[ResourceOutcome]:
-    """The same, with how many messages wait in each queue that is there, or a remark why nobody knows."""
-    names = {"queue": settings.queue, "dead-letter-queue": settings.dead_letter_queue}
+def with_contents(aws: Clients, settings: Settings, found: Sequence[ResourceOutcome]) -> Iterator[ResourceOutcome]:
+    """The same, with what is in the table and in each queue that is there, or a remark why nobody knows."""
     for one in found:
-        if one.key not in names or one.outcome not in ("healthy", "drifted"):
+        if one.outcome not in ("healthy", "drifted"):
             yield one
             continue
         try:
-            queue = find_queue(aws.sqs, names[one.key])
+            yield with_content(aws, settings, one)
         except ClientError as error:
             yield replace(one, remark=f"could not be counted: {error.response['Error']['Code']}")
-            continue
-        yield replace(one, messages=messages(queue)) if queue is not None else replace(one, remark="not there any more")
+
+
+def with_content(aws: Clients, settings: Settings, one: ResourceOutcome) -> ResourceOutcome:
+    if one.key == "table":
+        return replace(one, remark=count_items(aws.dynamodb, settings.table))
+    names = {"queue": settings.queue, "dead-letter-queue": settings.dead_letter_queue}
+    if one.key not in names:
+        return one
+    queue = find_queue(aws.sqs, names[one.key])
+    return replace(one, messages=messages(queue)) if queue is not None else replace(one, remark="not there any more")
+
+
+def count_items(dynamodb: Any, name: str) -> str:
+    """How many items are in it, in words. It counts up to COUNTED_ITEMS, as every item read costs."""
+    answer = dynamodb.scan(
+        TableName=name,
+        Select="COUNT",
+        Limit=COUNTED_ITEMS,
+    )
+    more = "more than " if "LastEvaluatedKey" in answer else ""
+    return more + plural(answer["Count"], "item") if answer["Count"] else "no items"
 
 
 def in_words(waiting: int) -> str:

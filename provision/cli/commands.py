@@ -15,7 +15,7 @@ from provision.account.outcomes import ResourceOutcome
 from provision.account.plan import DryState, make_plan
 from provision.account.request_trace import follow_all, follow_poison, poison_takes, refuse_unless_built
 from provision.account.smoke_tests import SmokeTest
-from provision.account.status import is_as_built, is_left, states, with_messages
+from provision.account.status import is_as_built, is_left, states, with_contents
 from provision.aws.clients import Clients
 from provision.cli.build import try_it
 from provision.cli.deployment import check_state, connected, deployment, path_before_connecting, path_of_state
@@ -131,6 +131,7 @@ def status_parser() -> Parser:
     parser.add_argument(
         "--try", dest="smoke_tests", action="store_true", help="run the walkthrough's tests, too: they leave nothing"
     )
+    parser.add_argument("--verbose", action="store_true", help="each resource, since when, and where to see it")
     return parser
 
 
@@ -143,12 +144,12 @@ def status(given: list[str], session: Session) -> Result:
     with deployment("status", given, options, settings, session, kind=DryState) as (aws, state):
         with explained(aws):
             planned = look_closer(aws, state, make_plan(aws, settings, state))
-            found = [*with_messages(aws, settings, states(planned, state))]
+            found = [*with_contents(aws, settings, states(planned, state))]
         show_found(aws, settings, state, found, options, session)
         if options.smoke_tests:
             state.forget_plan()
             refuse_unless_built(state)
-            try_it(aws, settings, state, session)
+            try_it(aws, settings, state, session, verbose=options.verbose)
     return session.result
 
 
@@ -173,7 +174,10 @@ def show_found(
     tested = tests["at"] if tests else None
     code = outcome.DONE if good else outcome.LEFT
     session.note(*found, tests=failed, tested=tested, invoke_url=url or None, exit_code=code)
-    show_status(screen, found, seen, url=url)
+    urls = {"Invoke URL": url} if url else {}
+    if url and settings.has_queue_route:
+        urls["By the queue"] = f"{url}/{settings.queue_path_part}"
+    show_status(screen, found, seen, urls=urls, verbose=options.verbose)
     if url:
         show_tested(screen, tested, failed)
     if any(state.since for state in found):

@@ -367,7 +367,7 @@ def line(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_
 
 
 def status(line: CommandLine, *arguments: str) -> Ended:
-    return run(provision.__main__.provision, "provision", "status", *line.where, *arguments)
+    return run(provision.__main__.provision, "provision", "status", "--verbose", *line.where, *arguments)
 
 
 def test_status_and_plan_report_a_policy_that_stops_the_function_and_a_test_of_it_fails(line: CommandLine) -> None:
@@ -426,4 +426,4 @@ def test_a_log_group_of_somebody_elses_is_not_looked_into(
 
 
 def test_a_second_build_asks_no_more_than_its_steps_need(line: CommandLine) -> None:
-    assert (len(line.provision("--yes", "--no-try").calls), len(status(line).calls)) == (35, 57)
+    assert (len(line.provision("--yes", "--no-try").calls), len(status(line).calls)) == (35, 58)

@@ -39,7 +39,7 @@ def deployment(empty_sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def status(deployment: CommandLine, *arguments: str) -> Ended:
-    return run(provision.__main__.provision, "provision", "status", *deployment.where, *arguments)
+    return run(provision.__main__.provision, "provision", "status", "--verbose", *deployment.where, *arguments)
 
 
 def words(told: str) -> dict[str, str]:
@@ -64,6 +64,25 @@ def test_what_is_built_is_healthy_and_the_rest_is_no_fault(deployment: CommandLi
     assert f"Invoke URL:   {deployment.outputs('stage')['url']}" in whole.told
     assert re.search(r"since \d{4}-\d\d-\d\d \d\d:\d\d UTC", whole.told)
     assert "python -m teardown" in whole.said
+
+
+def test_it_is_a_line_for_each_step_with_what_is_in_it_and_fits_24_lines(deployment: CommandLine) -> None:
+    deployment.provision("--yes", "--no-try")
+    settings, aws = deployment.settings, deployment.aws
+    aws.dynamodb.put_item(TableName=settings.table, Item={"id": {"S": "1"}})
+    aws.sqs.send_message(QueueUrl=deployment.outputs("dead-letter-queue")["url"], MessageBody="failed")
+    shown = run(provision.__main__.provision, "provision", "status", *deployment.where)
+    assert shown.code == outcome.DONE
+    assert f"  3/8 Table        healthy    {settings.table} (1 item)\n" in shown.told
+    assert f"healthy    {settings.dead_letter_queue} (1 waiting message), {settings.queue} (no messages)" in shown.told
+    url = deployment.outputs("stage")["url"]
+    assert f"Invoke URL:   {url}\nBy the queue: {url}/queue\n" in shown.told
+    assert len(shown.told.splitlines()) <= 16, "with banner and ending it fits 24 lines in the sandbox"
+    aws.sqs.set_queue_attributes(QueueUrl=deployment.outputs("queue")["url"], Attributes={"VisibilityTimeout": "77"})
+    shown = run(provision.__main__.provision, "provision", "status", *deployment.where)
+    assert f"  4/8 Queue        healthy    {settings.dead_letter_queue} (1 waiting message)\n" in shown.told
+    assert f"\n                   drifted    {settings.queue} (no messages)\n" in shown.told
+    assert "VisibilityTimeout: found 77, wanted 60" in shown.told
 
 
 def test_before_the_first_write_on_aws_and_at_its_end_the_cost_is_said(deployment: CommandLine) -> None:

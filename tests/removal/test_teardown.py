@@ -989,7 +989,7 @@ def test_many_items_are_counted_no_further_than_is_cheap(
     build_only(deployment, "table")
     for number in range(3):
         deployment.aws.dynamodb.put_item(TableName=deployment.settings.table, Item={"id": {"S": str(number)}})
-    monkeypatch.setattr("teardown.table.COUNTED_ITEMS", 2)
+    monkeypatch.setattr("provision.account.status.COUNTED_ITEMS", 2)
     ended = tear_down(*deployment.arguments, "--yes")
     assert f"{deployment.settings.table} (more than 2 items)" in ended.flat
 

@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 
 from rich.text import Text
 
+from provision import STEPS
 from provision.account.outcomes import ResourceOutcome
 from provision.account.smoke_tests import SmokeTest
 from provision.account.status import in_words
 from provision.aws.clients import Clients
 from provision.cli.views.build import show_cost
 from provision.cli.views.plan import show_differences
+from provision.cli.views.steps import show_line, whole_ones
 from provision.settings import Settings
 from provision.terminal.screen import INDENT, Screen
 from provision.terminal.shell import program
@@ -27,11 +29,24 @@ STYLES = {
 }
 
 
-def show_status(screen: Screen, found: Sequence[ResourceOutcome], seen: Mapping[str, str], *, url: str = "") -> None:
-    """What there is: data. `seen` is where to see each resource, by key; `url` what clients call, if it is there."""
+def show_status(
+    screen: Screen,
+    found: Sequence[ResourceOutcome],
+    seen: Mapping[str, str],
+    *,
+    urls: Mapping[str, str],
+    verbose: bool,
+) -> None:
+    """What there is: data. `urls` are what clients call, by what they are, if they are there.
+
+    `verbose`: each resource, since when it is there, and where to see it, which `seen` has by key.
+    """
     screen.tell()
-    for one in found:
-        show_state(screen, one, seen)
+    if verbose:
+        for one in found:
+            show_state(screen, one, seen)
+    else:
+        show_steps(screen, found)
     words = [one.outcome for one in found]
     screen.tell()
     screen.tell(", ".join(f"{words.count(word)} {word}" for word in dict.fromkeys(words)) + ".")
@@ -39,8 +54,32 @@ def show_status(screen: Screen, found: Sequence[ResourceOutcome], seen: Mapping[
     if there:
         attributes = plural(sum(one.compared for one in there), "attribute")
         screen.tell(f"Compared: {attributes} of {plural(len(there), 'resource')}.")
-    if url:
-        screen.tell(f"Invoke URL:   {url}")
+    made = sorted(one.since for one in there if one.since)
+    if made and not verbose:
+        screen.tell(f"Built:        {made[0][:10]} {made[0][11:16]} UTC")
+    for what, url in urls.items():
+        screen.tell(f"{what + ':':<14}{url}")
+
+
+def show_steps(screen: Screen, found: Sequence[ResourceOutcome]) -> None:
+    """A line for each step, as a rule; below it what is not as it should be."""
+    for step in STEPS:
+        told = whole_ones([one for one in found if one.step == step.name], lambda one: one.type)
+        title = f"{step.number}/8 {step.title}"
+        for word in dict.fromkeys(one.outcome for one in told):
+            ones = [one for one in told if one.outcome == word]
+            names = [f"{one.name}{f' ({content})' if (content := content_of(one)) else ''}" for one in ones]
+            show_line(screen, title, word, names, data=True, style=STYLES.get(word, ""))
+            title = ""
+            for one in ones:
+                show_differences(screen, one.changes)
+                for note in one.notes:
+                    screen.prose(INDENT, note, data=True)
+
+
+def content_of(one: ResourceOutcome) -> str:
+    """What is in it, in words."""
+    return in_words(one.messages) if one.messages is not None else one.remark
 
 
 def show_tested(screen: Screen, at: str | None, failed: Sequence[SmokeTest]) -> None:
@@ -56,7 +95,7 @@ def show_tested(screen: Screen, at: str | None, failed: Sequence[SmokeTest]) -> 
 def show_state(screen: Screen, state: ResourceOutcome, seen: Mapping[str, str]) -> None:
     """How one resource is, since when it is there, and where to see it."""
     since = f"  {kept('since', state.since[:10], state.since[11:16], 'UTC')}" if state.since else ""
-    said = in_words(state.messages) if state.messages is not None else state.remark
+    said = content_of(state)
     remark = f"  ({said})" if said else ""
     text = Text("    ")
     text.append(f"{state.outcome:<11}", style=STYLES.get(state.outcome, ""))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from rich.text import Text
 
 from provision import Step
+from provision.account.outcomes import ResourceOutcome
 from provision.account.smoke_tests import SmokeTest
 from provision.record.views import (
     STYLES,
@@ -90,8 +92,11 @@ def show_step(screen: Screen, step: Step, results: Sequence[ResourceResult], sec
     """A line for each outcome of the step, as a rule one; below it what was updated, and what is to be known."""
     title = f"{step.number}/8 {step.title}"
     if not results:  # it ended before anything was done
-        show_line(screen, title, "stopped", [], None)
-    for outcome, names in by_outcome(results).items():
+        show_line(screen, title, "stopped", [])
+    told = whole_ones(results, lambda one: one.kind)
+    told = [one for one in told if one.outcome != "unchanged"] or told
+    for outcome in dict.fromkeys(one.outcome for one in told):
+        names = [name_of(one.kind, one.identity) for one in told if one.outcome == outcome]
         show_line(screen, title, outcome, names, seconds if title else None)
         title = ""
     for result in results:
@@ -102,24 +107,32 @@ def show_step(screen: Screen, step: Step, results: Sequence[ResourceResult], sec
     screen.space()
 
 
-def by_outcome(results: Sequence[ResourceResult]) -> dict[str, list[str]]:
-    """By outcome the names. A part is left out where a whole has its outcome, and what is unchanged beside a change."""
-    wholes = [one for one in results if not TYPES[one.kind].part_of] or list(results)
+R = TypeVar("R", ResourceResult, ResourceOutcome)
+
+
+def whole_ones(results: Sequence[R], type_of: Callable[[R], str]) -> list[R]:
+    """Without the parts whose outcome is a whole's: they go without saying."""
+    wholes = [one for one in results if not TYPES[type_of(one)].part_of] or list(results)
     of_wholes = {one.outcome for one in wholes}
-    told = [*wholes, *(one for one in results if one not in wholes and one.outcome not in of_wholes)]
-    changed = [one for one in told if one.outcome != "unchanged"]
-    names: dict[str, list[str]] = {}
-    for one in changed or wholes:
-        names.setdefault(one.outcome, []).append(name_of(one.kind, one.identity))
-    return names
+    return [one for one in results if one in wholes or one.outcome not in of_wholes]
 
 
-def show_line(screen: Screen, title: str, word: str, names: Sequence[str], seconds: float | None) -> None:
+def show_line(
+    screen: Screen,
+    title: str,
+    word: str,
+    names: Sequence[str],
+    seconds: float | None = None,
+    *,
+    data: bool = False,
+    style: str | None = None,
+) -> None:
+    """A line of a table: a step, a word for what became of these, and their names."""
     text = Text(f"  {title:<{TITLE}}")
-    text.append(f"{word:<11}", style=STYLES.get(word.split()[-1], ""))
+    text.append(f"{word:<11}", style=STYLES.get(word.split()[-1], "") if style is None else style)
     text.append(", ".join(names))
     if seconds is not None:
         took = kept(f"  {seconds:.1f}", "s")
         width = min(screen.talk.width - 1, READABLE) if screen.in_terminal else 0
         text.append(took.rjust(width - len(text)), style="dim")
-    screen.between_words(text, below=NAMES_AT)
+    screen.between_words(text, below=NAMES_AT, data=data)
