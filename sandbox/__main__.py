@@ -36,7 +36,7 @@ from typing import TYPE_CHECKING, Any
 
 from provision.aws.sandbox_process import FOREIGN, PLAIN_AWS, Running, Wish, forget, is_named, remember, who_is_at
 from provision.terminal import outcome
-from provision.terminal.command_line import FOLDER, Parser, WrongCommandLine, add_screen_options, asks_for_json
+from provision.terminal.command_line import Parser, WrongCommandLine, add_screen_options, asks_for_json, state_folder
 from provision.terminal.completion import complete
 from provision.terminal.shell import write_any_text
 from sandbox import commands
@@ -139,7 +139,7 @@ def parser_of(command: str) -> Parser:
         parser.add_argument("--region", metavar="REGION", type=region, default="us-east-1", help=whose)
     if command != "run":
         where = "where it is remembered (default: %(default)s)"
-        parser.add_argument("--folder", metavar="DIR", type=Path, default=FOLDER, help=where)
+        parser.add_argument("--folder", metavar="DIR", type=Path, default=state_folder(), help=where)
     add_screen_options(parser, presents=False, documents=command != "run")
     return parser
 

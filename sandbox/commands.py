@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from provision.aws import sandbox_process
 from provision.aws.sandbox_process import Running, Wish
 from provision.terminal import outcome
-from provision.terminal.command_line import FOLDER
+from provision.terminal.command_line import state_folder
 from provision.terminal.shell import cannot_write, past_proxy, program, silence, with_variables
 
 if TYPE_CHECKING:
@@ -401,4 +401,4 @@ def minutes(seconds: int) -> str:
 
 def command(name: str, folder: Path, *more: str) -> str:
     """A command line for the same folder."""
-    return program("sandbox", [name, *more, *([] if folder == FOLDER else ["--folder", str(folder)])])
+    return program("sandbox", [name, *more, *([] if folder == state_folder() else ["--folder", str(folder)])])

@@ -53,7 +53,7 @@ from provision.state.file import holder_of, in_use, parse
 from provision.state.resources import TYPES, name_of
 from provision.state.state import State
 from provision.terminal import outcome, prompts
-from provision.terminal.command_line import FOLDER, Parser
+from provision.terminal.command_line import Parser, state_folder
 from provision.terminal.completion import complete
 from provision.terminal.screen import Screen
 from provision.terminal.shell import program, write_any_text
@@ -121,7 +121,7 @@ def teardown_sandbox(options: argparse.Namespace, settings: Settings, session: S
     """The sandbox's own ending: when it is gone its resources are, too; when nobody else uses it, it is stopped."""
     screen = session.screen
     region = options.region or DEFAULT_REGION
-    path = options.state or state_path(SANDBOX_ACCOUNT, region, "sandbox:", options.learner, FOLDER)
+    path = options.state or state_path(SANDBOX_ACCOUNT, region, "sandbox:", options.learner, state_folder())
     folder = path.absolute().parent
     running = sandbox_process.find(folder)
     if running is None and sandbox_process.kept_in(folder) is not None:

@@ -17,13 +17,13 @@ from provision.record.recording import transcripts_in
 from provision.settings import DEFAULT_REGION, Settings
 from provision.state.state import Adopt, L, State, adopt_nothing
 from provision.terminal import outcome
-from provision.terminal.command_line import FOLDER
+from provision.terminal.command_line import state_folder
 from provision.terminal.screen import Screen
 from provision.terminal.shell import program
 
 
 def path_of_state(options: argparse.Namespace, aws: Clients) -> Path:
-    path: Path = options.state or state_path(aws.account_id, aws.region, aws.endpoint, options.learner, FOLDER)
+    path: Path = options.state or state_path(aws.account_id, aws.region, aws.endpoint, options.learner, state_folder())
     return path
 
 
@@ -32,7 +32,9 @@ def path_before_connecting(options: argparse.Namespace) -> Path | None:
     if options.state:
         return Path(options.state)
     if options.sandbox:
-        return state_path(SANDBOX_ACCOUNT, options.region or DEFAULT_REGION, "sandbox:", options.learner, FOLDER)
+        return state_path(
+            SANDBOX_ACCOUNT, options.region or DEFAULT_REGION, "sandbox:", options.learner, state_folder()
+        )
     return None
 
 
@@ -101,7 +103,7 @@ def connected(options: argparse.Namespace, session: Session, *, start: bool = Tr
 def resolve_target(options: argparse.Namespace, screen: Screen, *, start: bool) -> Target:
     sandbox = None
     if options.sandbox:
-        folder = (options.state or FOLDER / "x").absolute().parent
+        folder = (options.state or state_folder() / "x").absolute().parent
         sandbox = start_sandbox(folder, screen) if start else find_sandbox(folder)
     return Target(
         profile=options.profile,

@@ -20,7 +20,7 @@ from provision.cli.results import Result
 from provision.cli.session import Session
 from provision.record import log
 from provision.terminal import outcome
-from provision.terminal.command_line import FOLDER, WrongCommandLine, asks_for_json
+from provision.terminal.command_line import WrongCommandLine, asks_for_json, state_folder
 from provision.terminal.redaction import without_secrets
 
 
@@ -68,8 +68,7 @@ def run_program(body: Callable[[], Result], session: Session, *, again: str = ""
         return ended(outcome.UserError("Interrupted.", means=means, advice=(go_on,), exit_code=outcome.INTERRUPTED))
     except outcome.UserError as stop:
         log.ROOM.debug("stopped by", exc_info=stop)
-        goes_on = stop.exit_code == outcome.INTERRUPTED and not stop.advice
-        return ended(stop.with_words(advice=(go_on,)) if goes_on else stop)
+        return ended(advised(stop, go_on, again))
     except Exception as error:  # noqa: BLE001 - the last place that can turn it into a message
         log.ROOM.debug("ended by", exc_info=error)
         return ended(explain(error, step="outside the steps", profile=None) or unexpected(error))
@@ -77,6 +76,21 @@ def run_program(body: Callable[[], Result], session: Session, *, again: str = ""
         log.end()
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+def advised(stop: outcome.UserError, go_on: str, again: str) -> outcome.UserError:
+    """The same, where the program knows more to do than whoever raised it."""
+    if stop.exit_code == outcome.INTERRUPTED and not stop.advice:
+        return stop.with_words(advice=(go_on,))
+    if stop.code == "no-credentials":
+        return stop.with_words(advice=(*in_a_sandbox(again), *stop.advice))
+    return stop
+
+
+def in_a_sandbox(again: str) -> tuple[str, ...]:
+    """The advice for who forgot --sandbox: a sandbox's state file is here."""
+    here = [path for path in sorted(state_folder().glob("sandbox-*.json")) if path.suffixes == [".json"]]
+    return (f"{here[0]} is a sandbox's state file. For that one:", f"    {again} --sandbox") if here else ()
 
 
 def refused(wrong: WrongCommandLine, session: Session, given: Sequence[str]) -> Result:
@@ -100,7 +114,7 @@ def written(failed: Result, session: Session) -> Result:
 def unexpected(error: Exception) -> outcome.UserError:
     """The message for an error that nobody foresaw; its traceback is kept in a file."""
     text = without_secrets("".join(traceback.format_exception(error)))
-    where = FOLDER / f"error-{datetime.datetime.now():%Y%m%d-%H%M%S}.log"
+    where = state_folder() / f"error-{datetime.datetime.now():%Y%m%d-%H%M%S}.log"
     try:
         where.parent.mkdir(exist_ok=True)
         where.touch(mode=0o600)

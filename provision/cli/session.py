@@ -23,7 +23,7 @@ from provision.record.views import WaitLines
 from provision.settings import Settings
 from provision.state.state import State
 from provision.terminal import outcome
-from provision.terminal.command_line import FOLDER
+from provision.terminal.command_line import state_folder
 from provision.terminal.screen import Screen
 from provision.terminal.writing import writing
 
@@ -93,7 +93,7 @@ class Session:
             self._share(events, output)
         if getattr(options, "debug", False):
             state: Path | None = options.state
-            beside = state.parent if state else FOLDER
+            beside = state.parent if state else state_folder()
             with writing(beside / log.FOLDER):
                 self.log = log.begin(beside, self.result.program)
             self.calls.listeners.append(

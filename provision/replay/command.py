@@ -19,11 +19,11 @@ from provision.replay.timeline import timeline
 from provision.replay.timeline_table import print_timeline
 from provision.replay.web_page import web_page
 from provision.terminal import outcome
+from provision.terminal.command_line import state_folder
 from provision.terminal.screen import Screen
 from provision.terminal.shell import program
 from provision.terminal.writing import write_file
 
-FOLDER = Path(".provision")
 MADE = ("created", "recovered", "adopted")
 
 
@@ -71,8 +71,8 @@ def shown(options: argparse.Namespace, screen: Screen) -> int:
         folder = folder_of(options.state)
         paths = sorted(folder.glob("*.jsonl"))
     else:
-        folder = FOLDER / "transcripts"
-        paths = transcripts_in(FOLDER)
+        folder = state_folder() / "transcripts"
+        paths = transcripts_in(state_folder())
     if options.list:
         return name_transcripts(paths, screen)
     recording = read(options.file) if options.file else last_built(paths, folder)

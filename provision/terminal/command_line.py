@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import os
 import shutil
 import sys
 import textwrap
@@ -17,6 +18,28 @@ from provision.terminal.configuration import BadConfiguration, open_options, set
 from provision.terminal.shell import cannot_write, silence
 
 FOLDER = Path(".provision")
+
+
+def state_folder() -> Path:
+    """Where the state files are: `.provision` here, or in the nearest folder above that has one, as git looks for .git.
+
+    Not beyond the project (a folder with .git) or the home folder, and not in what belongs to somebody else.
+    """
+    try:
+        here, home = Path.cwd(), Path("~").expanduser()
+        for folder in (here, *here.parents):
+            found = folder / FOLDER
+            if found.is_dir() and (folder == here or is_mine(found)):
+                return FOLDER if folder == here else Path(os.path.relpath(found))
+            if (folder / ".git").exists() or folder == home:
+                break
+    except (OSError, RuntimeError):  # the working folder was removed, or nobody knows the home folder
+        pass
+    return FOLDER
+
+
+def is_mine(folder: Path) -> bool:
+    return sys.platform == "win32" or folder.stat().st_uid == os.getuid()
 
 
 class WrongCommandLine(SystemExit):

@@ -27,6 +27,7 @@ from provision.cli.results import Result
 from provision.cli.session import Session
 from provision.state.file import parse
 from provision.terminal import outcome
+from provision.terminal.command_line import state_folder
 from provision.terminal.screen import Screen
 from sandbox import Sandbox
 from tests.rig import CHECKOUT
@@ -700,6 +701,39 @@ def test_a_command_may_stand_behind_options(folder: Folder) -> None:
     assert "python -m provision trace: error: unrecognized arguments: --no-such-option" in usage.stderr
     shown = folder.run("provision", "--sandbox", "diagram", "--format", "mermaid")
     assert shown.returncode == 0 and shown.stdout.startswith("flowchart")
+
+
+def test_in_a_subfolder_the_deployment_of_the_folder_above_is_found(folder: Folder) -> None:
+    assert folder.run("provision", "--sandbox", "--to", "1").returncode == outcome.DONE
+    below = folder.path / "notes"
+    below.mkdir()
+    with Folder(below) as inside:
+        without = inside.run("teardown")
+        assert without.returncode == outcome.ENVIRONMENT
+        assert "../.provision/sandbox-us-east-1.json is a sandbox's state file" in without.stderr
+        assert "python -m teardown --sandbox" in without.stderr
+        gone = inside.run("teardown", "--sandbox")
+        assert gone.returncode == outcome.DONE and "all 2 recorded resources" in gone.stderr
+        assert "State file     ../.provision/sandbox-us-east-1.json" in gone.stderr
+    assert not (below / ".provision").exists()
+
+
+def test_the_state_folder_is_not_looked_for_beyond_the_project_or_with_somebody_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inner = tmp_path / "project" / "src"
+    inner.mkdir(parents=True)
+    (tmp_path / ".provision").mkdir()
+    monkeypatch.chdir(inner)
+    assert state_folder() == Path("../../.provision")
+    monkeypatch.setattr("provision.terminal.command_line.is_mine", lambda folder: False)
+    assert state_folder() == Path(".provision")
+    monkeypatch.undo()
+    monkeypatch.chdir(inner)
+    (tmp_path / "project" / ".git").mkdir()
+    assert state_folder() == Path(".provision")
+    (inner / ".provision").mkdir()
+    assert state_folder() == Path(".provision")
 
 
 @pytest.mark.parametrize("program", ["provision", "teardown", "sandbox"])
