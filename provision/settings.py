@@ -226,3 +226,8 @@ def runtime_warning(runtime: str, listed: list[str], today: datetime.date) -> st
             f"Runtime {runtime} is not among those that the installed botocore knows. Lambda decides whether it exists."
         )
     return None
+
+
+def queue_route_url(settings: Settings, invoke_url: str) -> str | None:
+    """Where a request goes to the queue; None without that route."""
+    return f"{invoke_url}/{settings.queue_path_part}" if settings.has_queue_route else None

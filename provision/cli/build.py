@@ -29,7 +29,7 @@ from provision.cli.views.build import show_built, show_built_to, show_cost, show
 from provision.cli.views.plan import counts_of, show_plan
 from provision.cli.views.steps import StepLines, TestLines
 from provision.record.recording import calls_that_made
-from provision.settings import Settings, runtime_warning
+from provision.settings import Settings, queue_route_url, runtime_warning
 from provision.state.entries import ResourceResult
 from provision.state.ownership import NotOurs
 from provision.state.resources import name_of, noun_of
@@ -183,6 +183,11 @@ def show_not_tested(run: conflicts.Run, screen: Screen) -> None:
         screen.keep(program("provision", run.build))
 
 
+def note_urls(session: Session, settings: Settings, url: str) -> None:
+    """The addresses that clients call, into the result."""
+    session.note(invoke_url=url, queue_route_url=queue_route_url(settings, url))
+
+
 def check_that_somebody_is_there() -> None:
     if not sys.stdin.isatty():
         raise outcome.UserError(
@@ -289,6 +294,6 @@ def build(run: conflicts.Run, session: Session, steps: Sequence[Step], *, verbos
         try:
             run_steps(run.aws, run.settings, run.state, started=started, ended=ended, steps=steps)
             if STEPS[-1] in steps:
-                session.note(invoke_url=run.state.outputs("stage")["url"])
+                note_urls(session, run.settings, run.state.outputs("stage")["url"])
         except NotOurs as met:
             raise conflicts.in_the_way(run, met) from met

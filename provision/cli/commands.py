@@ -17,7 +17,7 @@ from provision.account.request_trace import follow_all, follow_poison, poison_ta
 from provision.account.smoke_tests import SmokeTest
 from provision.account.status import is_as_built, is_left, states, with_contents
 from provision.aws.clients import Clients
-from provision.cli.build import try_it
+from provision.cli.build import note_urls, try_it
 from provision.cli.deployment import check_state, connected, deployment, path_before_connecting, path_of_state
 from provision.cli.ending import explained
 from provision.cli.options import (
@@ -35,7 +35,7 @@ from provision.cli.views.status import show_status, show_still_running, show_tes
 from provision.errata import ERRATA
 from provision.lesson import diagram as pictures
 from provision.record.views import show_hop
-from provision.settings import Settings
+from provision.settings import Settings, queue_route_url
 from provision.state.entries import Resource
 from provision.state.resources import where_to_see
 from provision.state.state import State
@@ -173,10 +173,13 @@ def show_found(
     good = is_as_built(found) and not failed
     tested = tests["at"] if tests else None
     code = outcome.DONE if good else outcome.LEFT
-    session.note(*found, tests=failed, tested=tested, invoke_url=url or None, exit_code=code)
+    session.note(*found, tests=failed, tested=tested, exit_code=code)
+    if url:
+        note_urls(session, settings, url)
     urls = {"Invoke URL": url} if url else {}
-    if url and settings.has_queue_route:
-        urls["By the queue"] = f"{url}/{settings.queue_path_part}"
+    by_queue = queue_route_url(settings, url)
+    if url and by_queue:
+        urls["By the queue"] = by_queue
     show_status(screen, found, seen, urls=urls, verbose=options.verbose)
     if url:
         show_tested(screen, tested, failed)

@@ -46,6 +46,7 @@ class Result:
     errata: tuple[Erratum, ...] = ()
     tested: str | None = None
     invoke_url: str | None = None
+    queue_route_url: str | None = None
     file: str | None = None
     picture: str | None = None
     calls: int = 0

@@ -62,6 +62,7 @@ def test_a_life_of_a_deployment_in_documents(deployment: CommandLine) -> None:
     built = document(deployment.provision("--yes", *as_json))
     assert outcomes(built) == ["created"] * 16
     assert len(built["tests"]) == 5 and all(test["passed"] for test in built["tests"])
+    assert built["queue_route_url"] == f"{built['invoke_url']}/queue"
     assert built["invoke_url"].endswith("/dynamodbmanager") and built["calls"] > built["writing_calls"] > 30
     assert built["deployment"] == deployment.state["deployment"] and built["state_file"] == str(deployment.path)
     healthy = document(run(provision.__main__.provision, "provision", "status", *deployment.where, *as_json))

@@ -10,7 +10,7 @@ from provision.aws.calls import Calls
 from provision.aws.clients import Clients
 from provision.cli.results import Result
 from provision.errata import ERRATA
-from provision.settings import Settings
+from provision.settings import Settings, queue_route_url
 from provision.state.state import State
 from provision.terminal.screen import Screen
 from provision.terminal.shell import past_proxy, program, with_variables
@@ -65,9 +65,9 @@ def show_built(screen: Screen, aws: Clients, settings: Settings, state: State, a
     screen.tell(f"Invoke URL:   {url}")
     screen.heading("Create Bob")
     screen.tell(curl(url, settings, "create", {"Item": {"id": "1", "name": "Bob"}}))
-    if settings.has_queue_route:
+    by_queue = queue_route_url(settings, url)
+    if by_queue:
         screen.heading("Create Rob, by way of the queue")
-        by_queue = f"{url}/{settings.queue_path_part}"
         screen.tell(curl(by_queue, settings, "create", {"Item": {"id": "2", "name": "Rob"}}))
     screen.heading("See what is in the table")
     screen.tell(curl(url, settings, "list", {}))
