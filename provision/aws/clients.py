@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime
+import difflib
 import os
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -33,7 +35,7 @@ from provision.aws.credentials import (
     session_of,
 )
 from provision.aws.waiting import Waiting
-from provision.settings import DEFAULT_REGION, check_region
+from provision.settings import DEFAULT_REGION, BadSetting, check_region
 from provision.terminal import outcome
 
 THROW_AWAY = "throw-away ones"
@@ -342,9 +344,14 @@ def _connect(asked: _Asked, target: Target, calls: Calls) -> Clients:
     known = asked.session.get_available_regions("lambda", _partition(asked.session, region))
     warnings = list(asked.warnings)
     if region not in known:
-        warnings.append(f"Region {region} is not among those that the installed botocore knows; AWS decides.")
+        near = difflib.get_close_matches(region, known, 1)
+        meant = f" Did you mean {near[0]}?" if near else ""
+        if target.sandbox:
+            raise BadSetting(f"There is no Region {region} ({asked.region.source}).{meant}", means="Nothing was done.")
+        warnings.append(f"Region {region} is not among those that the installed botocore knows; AWS decides.{meant}")
     clients = _clients(asked, target)
     endpoint, base_url = _endpoint(clients, target, warnings)
+    _refuse_where_nobody_listens(str(clients["sts"].meta.endpoint_url), target)
     for client in clients.values():
         calls.put_on(client)
     is_aws = endpoint is None or "=" in endpoint.partition("://")[0]
@@ -377,6 +384,23 @@ def _connect(asked: _Asked, target: Target, calls: Calls) -> Clients:
         verify=_verify(asked.session, os.environ),
         alias=_alias(clients["iam"]) if endpoint is None else None,
     )
+
+
+def _refuse_where_nobody_listens(url: str, target: Target) -> None:
+    """Raise CannotConnect where this machine refuses the connection: no second try would change that."""
+    parts = urlsplit(url)
+    if parts.hostname not in LOOPBACK or target.sandbox:
+        return
+    try:
+        socket.create_connection((parts.hostname, parts.port or 80), timeout=5).close()
+    except ConnectionRefusedError as error:
+        raise CannotConnect(
+            f"Nothing answers at {url}.",
+            means="No program of this machine listens at that port. Nothing was done.",
+            advice=("Start the emulator, or name its port with --endpoint-url.", TO_THE_SANDBOX),
+        ) from error
+    except OSError:
+        pass  # the first call will say it
 
 
 def _verify(session: boto3.Session, environ: Mapping[str, str]) -> bool | str:

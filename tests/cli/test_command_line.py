@@ -119,18 +119,15 @@ def test_a_malformed_region_in_the_environment_is_refused_before_the_first_call(
         assert gate.requests == 0
 
 
-@pytest.mark.once_more
-def test_an_endpoint_where_nothing_answers_is_said_so(folder: Folder) -> None:
-    folder.environ["AWS_MAX_ATTEMPTS"] = "1"
-    child = folder.start("provision", "--endpoint-url", DEAD, "--yes")
-    # It tries again for some seconds, visibly; a user who has seen enough presses Ctrl-C.
-    assert child.stderr is not None
-    first = child.stderr.readline() + child.stderr.readline()
-    assert "no connection" in first and DEAD in first
-    child.send_signal(signal.SIGINT)
-    talk = child.communicate(timeout=30)[1]
-    assert child.returncode == 130
-    assert "Traceback" not in talk
+def test_an_endpoint_of_this_machine_where_nothing_answers_is_said_so_at_once(folder: Folder) -> None:
+    began = time.monotonic()
+    assert_message(folder.run("provision", "--endpoint-url", DEAD, "--yes"), 253, f"Nothing answers at {DEAD}.")
+    assert time.monotonic() - began < 5
+
+
+def test_a_region_that_there_is_not_is_refused_in_the_sandbox_with_the_one_that_was_meant(folder: Folder) -> None:
+    ended = folder.run("provision", "--sandbox", "--region", "eu-cental-1")
+    assert_message(ended, 252, "There is no Region eu-cental-1 (--region). Did you mean eu-central-1?")
 
 
 def test_a_place_where_no_state_file_can_be_is_a_message_and_no_traceback(folder: Folder) -> None:
