@@ -179,7 +179,7 @@ def stop(folder: Path, screen: Screen) -> SandboxResult:
         kept = (sandbox_process.describe(running) or {}).get("state_dir")
         sandbox_process.stop(running)
     if kept:
-        screen.keep(f"{running.id} is stopped. To have it again: {command('start', folder, '--state-dir', kept)}")
+        screen.keep(f"{running.id} is stopped. To have it again: {command('start', folder, *as_before(folder))}")
     else:
         screen.say(f"{running.id} is stopped, and everything in it is gone.")
     return SandboxResult("stop", folder=str(folder), stopped=running.id, state_dir=kept)
@@ -197,7 +197,7 @@ def status(folder: Path, screen: Screen) -> SandboxResult:
         if stale:
             screen.keep(f"The record {folder / sandbox_process.RECORD} is of one that is gone.")
         if kept is not None:
-            screen.keep(f"To have the last one again: {command('start', folder, '--state-dir', str(kept))}")
+            screen.keep(f"To have the last one again: {command('start', folder, *as_before(folder))}")
         else:
             screen.keep(f"To start one: {command('start', folder)}")
         return SandboxResult("status", folder=str(folder), running=False, stale_record=stale, exit_code=outcome.LEFT)
@@ -397,6 +397,14 @@ def seconds_since(started: str) -> int:
 
 def minutes(seconds: int) -> str:
     return f"{seconds} s" if seconds < 120 else f"{seconds // 60} minutes"
+
+
+def as_before(folder: Path) -> list[str]:
+    """The options with which the last sandbox of the folder comes back as it was."""
+    wish = sandbox_process.wish_again(folder)
+    weather = ["--weather", wish.weather] if wish.weather != Wish.weather else []
+    enforced = [part for user in wish.enforced_users for part in ("--enforce", user)]
+    return ["--state-dir", str(wish.state_dir), *weather, *enforced]
 
 
 def command(name: str, folder: Path, *more: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from provision.api import list_apis
@@ -22,7 +23,11 @@ def find(aws: Clients, state: State, resource: Resource) -> dict[str, Any] | Non
     found = next((api for api in apis if api["id"] == noted), None)
     if found is not None:
         return found
-    ours = [{**api, "IsSpare": is_empty(aws.apigateway, api["id"])} for api in apis if has_our_tag(state, api)]
+    ours = []
+    for api in apis:
+        with suppress(aws.apigateway.exceptions.NotFoundException):  # the list lags: it is deleted already
+            if has_our_tag(state, api):
+                ours.append({**api, "IsSpare": is_empty(aws.apigateway, api["id"])})
     return min(ours, key=lambda api: bool(api["IsSpare"]), default=None)
 
 

@@ -24,6 +24,8 @@ from teardown.verbs import VERBS
 
 # So many looks in a row must find it gone. One look may be answered from a place that lags behind.
 GONE_READS = 3
+# In this time most is seen to be gone; what may come back is then looked for less often.
+QUICK_SECONDS = 3.0
 # The same where a run ended while it created the resource: it may be there, and not visible yet.
 GONE_READS_IF_UNSURE = 10
 
@@ -368,7 +370,7 @@ def pause_before_the_next_look(aws: Clients, unproved: list[Resource], late: lis
         aws.waiting.tell(
             Wait(f"{names} to be gone", "It was deleted and is still seen.", "", waited, GONE_WITHIN_SECONDS)
         )
-    elif most and waited >= GONE_READS:
+    elif most and waited >= QUICK_SECONDS:
         aws.waiting.pause(Wait(f"{names} to stay gone", "AWS may show it once more.", "", waited, most), 3.0)
         return
     aws.waiting.sleep(1.0)
@@ -385,13 +387,14 @@ def prove(aws: Clients, state: State) -> list[Left]:
         entry.key: entry for entry in state.resources if entry.status == "deleted" and "left" not in entry.outputs
     }
     misses = dict.fromkeys(unproved, 0)
+    namesakes: dict[str, dict[str, Any]] = {}
     again = False
     began = aws.waiting.clock()
     while unproved:
         for key, resource in list(unproved.items()):
             with aws.calls.in_step(resource.step):
                 try:
-                    there = is_there(aws, state, resource)
+                    there = is_there(aws, state, resource, namesakes)
                 except Exception as error:  # noqa: BLE001
                     left[key] = Left(resource, f"it could not be read back: {failure(aws, resource, error)}")
                     del unproved[key]
@@ -420,11 +423,17 @@ def prove(aws: Clients, state: State) -> list[Left]:
             pause_before_the_next_look(aws, list(unproved.values()), late, waited)
     for entry in left.values():
         entry.resource.status = "deleting"
+    note_namesakes(state, namesakes)
     return list(left.values())
 
 
-def is_there(aws: Clients, state: State, resource: Resource) -> bool:
-    """Whether something deleted is still seen. A namesake that somebody else made since does not count."""
+def is_there(aws: Clients, state: State, resource: Resource, namesakes: dict[str, dict[str, Any]]) -> bool:
+    """Whether something deleted is still seen. A namesake that somebody else made since does not count.
+
+    It is put into `namesakes`: only the last look knows whether it is one. A log group that comes back has no stream at
+    first.
+    """
+    namesakes.pop(resource.key, None)
     found = VERBS[resource.kind].find(aws, state, resource)
     if found is None:
         return False
@@ -434,8 +443,15 @@ def is_there(aws: Clients, state: State, resource: Resource) -> bool:
         return True
     if is_ours(aws, state, resource, found):
         return True
-    note_namesake(resource, found)
+    namesakes[resource.key] = found
     return False
+
+
+def note_namesakes(state: State, namesakes: Mapping[str, dict[str, Any]]) -> None:
+    """Of those that the last looks saw, by key."""
+    for resource in state.resources:
+        if resource.key in namesakes:
+            note_namesake(resource, namesakes[resource.key])
 
 
 def note_namesake(resource: Resource, found: Mapping[str, Any]) -> None:

@@ -14,11 +14,11 @@ from botocore.exceptions import ClientError
 from provision.account.plan import DryState, Planned, with_left
 from provision.aws.clients import Clients
 from provision.aws.console_links import look
-from provision.aws.credentials import EXPIRED, REFUSED
+from provision.aws.credentials import is_of_credentials
 from provision.aws.operations import NOT_IMPLEMENTED
 from provision.state.comparison import COMPARED, Look, fields, is_default
 from provision.state.entries import Difference
-from provision.state.resources import step_of
+from provision.state.resources import PLACES, step_of
 
 NOT_THERE = frozenset({"NoSuchEntity", "PolicyNotFoundException", "ResourceNotFoundException"})
 
@@ -37,19 +37,32 @@ def closer(aws: Clients, state: DryState, planned: Planned) -> Planned:
     if entry is None:
         return planned  # a log group that is somebody else's
     known = {**planned.identity, **entry.outputs}
-    ours = {value for one in state.standing for value in (*one.identity.values(), *one.outputs.values())}
+    ours = values_of_parts(state, planned.key)
     for look_up in COMPARED[planned.kind].looks:
         with aws.calls.in_step(step_of(planned.key)):
             try:
                 found = found_by(ask(aws, look_up, known), look_up, ours)
             except ClientError as error:
-                code = error.response["Error"]["Code"]
-                if code in EXPIRED | REFUSED:
+                if is_of_credentials(error):
                     raise
-                planned = replace(planned, notes=(*planned.notes, f"{look_up.attribute}: not compared ({code})"))
+                planned = not_compared(planned, look_up, error.response["Error"]["Code"])
+                continue
+            except KeyError:  # the run that made it was ended before it noted the ARN
+                planned = not_compared(planned, look_up, "its ARN is not recorded yet")
                 continue
         planned = with_left(planned, found, 1)
     return planned
+
+
+def not_compared(planned: Planned, look_up: Look, why: str) -> Planned:
+    """The same, with a note that says what was not looked at."""
+    return replace(planned, notes=(*planned.notes, f"{look_up.attribute}: not compared ({why})"))
+
+
+def values_of_parts(state: DryState, key: str) -> set[str]:
+    """What identifies the resources of ours that join this one: attachments, permission, trigger, stage."""
+    parts = (one for one in state.standing if one.key in PLACES and key in PLACES[one.key].joins)
+    return {value for one in parts for value in (*one.identity.values(), *one.outputs.values())}
 
 
 def ask(aws: Clients, look_up: Look, known: Mapping[str, str]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from provision.settings import Settings
 from provision.state import resources
 from provision.state.entries import Difference, Entry, NotYetMade, Resource
 from provision.state.file import StateFile
-from provision.state.ownership import NotOurs
+from provision.state.ownership import NotOurs, NotTheRecorded
 from provision.state.resources import PLACES, names, step_of
 from provision.state.state import State
 
@@ -113,6 +113,9 @@ class DryState(State):
         except NotOurs as met:
             self.planned[key] = Planned(key, kind, dict(identity), "in the way", theirs=met.theirs)
             raise
+        except NotTheRecorded as met:
+            self.planned[key] = Planned(key, kind, dict(identity), "in the way", theirs=met.theirs)
+            raise NotOurs(kind, identity, met.theirs, self.deployment, key=key) from met
         differences, notes = (tuple(began.differences), tuple(began.notes)) if began is not None else ((), ())
         if word == "update" and not differences and not self.calls:
             word = "OK"  # an answer was lost, and there is nothing to do but to note that

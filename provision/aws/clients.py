@@ -406,7 +406,7 @@ def _refuse_where_nobody_listens(url: str, target: Target) -> None:
 def _verify(session: boto3.Session, environ: Mapping[str, str]) -> bool | str:
     """The certificates that the clients trust: AWS_CA_BUNDLE or ca_bundle, else what botocore takes from the others."""
     of_aws = session._session.get_config_variable("ca_bundle")
-    return of_aws or environ.get("REQUESTS_CA_BUNDLE") or environ.get("CURL_CA_BUNDLE") or True
+    return of_aws or environ.get("REQUESTS_CA_BUNDLE") or True
 
 
 def _endpoint_source(target: Target, environ: Mapping[str, str]) -> str:

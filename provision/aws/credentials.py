@@ -125,8 +125,8 @@ def renewing_command(profile: str | None) -> str:
     """The command that renews a profile's credentials, or those of its source; by where they come from."""
     name, settings = source_of(profile)
     option = f" --profile {name}" if name else ""
-    if not name and os.environ.get("AWS_ACCESS_KEY_ID"):
-        return EXPORT
+    if not profile and os.environ.get("AWS_ACCESS_KEY_ID"):
+        return EXPORT  # boto3 takes the keys, whatever AWS_PROFILE says
     if "login_session" in settings:
         return f"aws login{option}"
     if "credential_process" in settings:

@@ -99,12 +99,17 @@ NO_ANSWER = (HTTPClientError, BotocoreConnectionError)
 # https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html
 REFUSED_WITH_502 = frozenset(
     {
+        "EC2AccessDeniedException",
+        "ENILimitReachedException",
         "InvalidRuntimeException",
+        "InvalidSecurityGroupIDException",
+        "InvalidSubnetIDException",
         "InvalidZipFileException",
         "KMSAccessDeniedException",
         "KMSDisabledException",
         "KMSInvalidStateException",
         "KMSNotFoundException",
+        "SubnetIPAddressLimitReachedException",
     }
 )
 

@@ -133,11 +133,20 @@ def find(folder: Path) -> Running | None:
 
 def kept_in(folder: Path) -> Path | None:
     """The folder of the journal from which the sandbox that `sandbox.json` names can come back; None without one."""
+    return wish_again(folder).state_dir
+
+
+def wish_again(folder: Path) -> Wish:
+    """How the sandbox that `sandbox.json` names comes back, as it was: from its journal, if it has one."""
     try:
-        state_dir = json.loads(_written(folder) or "{}").get("state_dir")
-    except (ValueError, AttributeError):
-        return None
-    return Path(state_dir) if isinstance(state_dir, str) and Path(state_dir).is_dir() else None
+        written = json.loads(_written(folder / RECORD) or "{}")
+        state_dir = Path(written["state_dir"])
+        if not state_dir.is_dir():
+            return Wish()
+        enforced = tuple(map(str, written["enforced_users"]))
+        return Wish(0, str(written["weather"]), enforced, stays=True, state_dir=state_dir)  # started by hand, it stays
+    except (ValueError, KeyError, TypeError):
+        return Wish()
 
 
 def _read(record: Path) -> str:
@@ -186,9 +195,8 @@ def start(folder: Path, wish: Wish | None = None) -> Running:
         running = find(folder)
         if running is not None:
             return running
-        kept = kept_in(folder)
-        wish = wish or Wish(state_dir=kept, stays=kept is not None)  # only a start by hand has a journal
-        stale = _written(folder)  # it stays until the child replaces it: it may say where a journal is
+        wish = wish or wish_again(folder)
+        stale = _written(folder / RECORD)  # it stays until the child replaces it: it may say where a journal is
         child: subprocess.Popen[bytes] | None = None
         try:
             with (folder / LOG).open("wb") as log, _signals_held_back():
@@ -200,10 +208,10 @@ def start(folder: Path, wish: Wish | None = None) -> Running:
             raise
 
 
-def _written(folder: Path) -> str | None:
+def _written(record: Path) -> str | None:
     """What the record says; None where there is none that can be read."""
     try:
-        return _read(folder / RECORD)
+        return _read(record)
     except (OSError, ValueError):
         return None
 
@@ -212,7 +220,7 @@ def _wait_for(child: subprocess.Popen[bytes], folder: Path, stale: str | None) -
     """The sandbox once it answers. While it replays a long journal it says so in its log, and is waited for."""
     said, deadline = -1, 0.0
     while True:
-        running = find(folder) if _written(folder) != stale else None
+        running = find(folder) if _written(folder / RECORD) != stale else None
         if running is not None:
             return running
         if child.poll() is not None:
@@ -293,7 +301,7 @@ def forget(running: Running) -> None:
 
 def is_named(running: Running) -> bool:
     """Whether its record names it: one that no record names is found by nobody."""
-    written = _written(running.record.parent)
+    written = _written(running.record)
     return written is not None and f'"{running.id}"' in written
 
 

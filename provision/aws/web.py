@@ -37,7 +37,7 @@ class NotTrusted(outcome.UserError):
 
 def send(aws: Clients, method: str, url: str, body: bytes = b"") -> tuple[int, bytes]:
     """Status and body of the answer, an error's too. Raises NotTrusted, and botocore's errors when none came."""
-    proxies = {} if aws.base_url else get_environ_proxies(url)
+    proxies = {} if aws.is_sandbox else get_environ_proxies(url)
     session = URLLib3Session(verify=aws.verify, proxies=proxies, timeout=(10, 30))
     headers = {"Content-Type": "application/json"} if body else {}
     try:

@@ -179,7 +179,7 @@ def lead(run: conflicts.Run, options: argparse.Namespace, session: Session) -> R
 def show_not_tested(run: conflicts.Run, screen: Screen) -> None:
     """Where the whole is built and the run leaves it untested, what tests it."""
     if run.state.is_whole and not run.state.is_tested:
-        screen.heading("It is not tested since it was changed. To test it")
+        screen.heading("It has not been tested since the last change. To test it")
         screen.keep(program("provision", run.build))
 
 

@@ -124,12 +124,15 @@ def trace(given: list[str], session: Session) -> Result:
 def status_parser() -> Parser:
     parser = Parser(
         prog="python -m provision status",
-        description="What exists, since when, and whether it is as it should be. Changes nothing.",
+        description="What exists, and whether it is as it should be. Nothing of it is changed.",
     )
     add_target_options(parser, asks=False)
     add_variant_options(parser)
     parser.add_argument(
-        "--try", dest="smoke_tests", action="store_true", help="run the walkthrough's tests, too: they leave nothing"
+        "--try",
+        dest="smoke_tests",
+        action="store_true",
+        help="run the walkthrough's tests, too: they leave nothing",
     )
     parser.add_argument("--verbose", action="store_true", help="each resource, since when, and where to see it")
     return parser
@@ -138,16 +141,17 @@ def status_parser() -> Parser:
 def status(given: list[str], session: Session) -> Result:
     """`status`: what a plan means for what is there. Exit code 1 where something has drifted or is missing.
 
-    With `--try` also where one of the tests fails.
+    With `--try` also where one of the tests fails; that is recorded.
     """
     options, settings = begun(status_parser(), given, session)
-    with deployment("status", given, options, settings, session, kind=DryState) as (aws, state):
+    kind = State if options.smoke_tests else DryState
+    with deployment("status", given, options, settings, session, kind=kind) as (aws, state):
+        read_only = state if isinstance(state, DryState) else DryState.of(state)
         with explained(aws):
-            planned = look_closer(aws, state, make_plan(aws, settings, state))
-            found = [*with_contents(aws, settings, states(planned, state))]
-        show_found(aws, settings, state, found, options, session)
+            planned = look_closer(aws, read_only, make_plan(aws, settings, read_only))
+            found = [*with_contents(aws, settings, states(planned, read_only))]
+        show_found(aws, settings, read_only, found, options, session)
         if options.smoke_tests:
-            state.forget_plan()
             refuse_unless_built(state)
             try_it(aws, settings, state, session, verbose=options.verbose)
     return session.result

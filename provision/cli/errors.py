@@ -52,7 +52,7 @@ def explain(error: Exception, *, step: str, profile: str | None) -> outcome.User
         return outcome.UserError(
             "The working folder was removed.",
             means="What the program reads and writes there cannot be found.",
-            advice=("Change to a folder that there is, then run the same command again.",),
+            advice=("Change to a folder that exists, then run the same command again.",),
             exit_code=outcome.ENVIRONMENT,
             code="disk",
         )
@@ -101,7 +101,7 @@ def _service_error(error: ClientError, step: str) -> outcome.UserError:
         means = f"Step {step}: Lambda does not take this runtime."
         advice = ("Choose a supported one with --runtime, or leave --runtime out.",)
     elif code == "NoSuchEntity" and OF_AWS in message:
-        means = f"Step {step}: AWS has this policy in every account. An emulator may have to be told to have it."
+        means = f"Step {step}: AWS has this policy in every account. This emulator does not load it."
         advice = ("With moto set MOTO_IAM_LOAD_MANAGED_POLICIES=true and start it again.", AGAIN)
     request_id = error.response.get("ResponseMetadata", {}).get("RequestId")
     if request_id:

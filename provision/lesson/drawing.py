@@ -119,6 +119,7 @@ def as_drawing(settings: Settings, existing: Collection[str], *, width: int, in_
     drawn = canvas.text()
     for line in roles(box, existing):
         drawn.append_text(line)
+    drawn.append("  solid: there; dotted, and in (brackets): not yet", NOT_YET)
     return drawn
 
 

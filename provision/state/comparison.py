@@ -218,7 +218,7 @@ COMPARED = {
             "ProvisionedPollerConfig": (),
             "MetricsConfig.Metrics": (),
         },
-        not_compared="how its last poll ended: it is told by the next one",
+        not_compared="LastProcessingResult: each poll replaces it",
     ),
     "lambda:permission": Comparison(updated=("Action", "Principal", "Condition")),
     "apigateway:rest-api": Comparison(

@@ -9,6 +9,7 @@ import json
 import os
 import re
 import socket
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -85,6 +86,9 @@ def take_lock(path: Path) -> IO[str]:
         ) from error
     try:
         locked = try_lock(lock)
+        if not locked:  # a program that only asks who holds it has it for a moment
+            time.sleep(0.05)
+            locked = try_lock(lock)
     except OSError as error:
         lock.close()
         raise StateRefused(

@@ -25,7 +25,8 @@ def refuse_another_one(resource: Resource | None, found: Mapping[str, Any]) -> N
     """Raise NotTheRecorded when AWS's own id says that what carries our tag is not what the entry records.
 
     A backup that was restored under the same name can have the same tags, and so can a copy. An empty REST API with our
-    tag is not such a copy: a lost answer left it behind (see find_spare_apis in aws/api_definition.py).
+    tag is not such a copy: a lost answer left it behind (find_spare_apis in aws/api_definition.py). Teardown gives it
+    the mark "IsSpare".
     """
     known = resource.outputs.get("id") if resource is not None else None
     ids = immutable_ids(resource.kind, found) if resource is not None else []
@@ -123,13 +124,14 @@ class NotTheRecorded(outcome.UserError):
 
     def __init__(self, resource: Resource, known: str, found: str) -> None:
         id_field = TYPES[resource.kind].id_field
+        self.theirs = f"this deployment's tag, but {id_field} {found}, where {known} is recorded"
         super().__init__(
             f"{resource.kind} {resource.name} carries this deployment's tag, but is not the one that the state file "
             f"records: its {id_field} is {found}, recorded is {known}.",
             means="Somebody may have made it anew, from a backup or as a copy. It was not changed.",
             advice=(
                 "If nobody needs it, remove it by hand, and run the same command again.",
-                "To take it over, move the state file away, and write it anew: python -m provision --recover.",
+                "To take it over, move the state file away, and write it anew: provision, as before, with --recover.",
             ),
         )
 

@@ -50,7 +50,7 @@ def cannot_write(stream: Any, error: OSError) -> outcome.UserError:
     silence(stream)
     return outcome.UserError(
         f"{getattr(stream, 'name', 'output').strip('<>')} cannot be written: {error.strerror}.",
-        means="What stands there is not all there was to say.",
+        means="The output is incomplete.",
         advice=("Make room, or send it elsewhere, then run the same command again.",),
         exit_code=outcome.ENVIRONMENT,
         code="disk",

@@ -427,3 +427,24 @@ def test_a_log_group_of_somebody_elses_is_not_looked_into(
 
 def test_a_second_build_asks_no_more_than_its_steps_need(line: CommandLine) -> None:
     assert (len(line.provision("--yes", "--no-try").calls), len(status(line).calls)) == (35, 58)
+
+
+def test_what_a_run_left_without_its_arn_is_not_compared_and_named(line: CommandLine) -> None:
+    """A build that is killed while the table is being created has not noted the ARN yet."""
+    line.rewrite(lambda entries: entries["table"]["outputs"].pop("arn"))
+
+    def still_creating(parsed: dict[str, Any], **event: Any) -> None:
+        parsed["Table"]["TableStatus"] = "CREATING"
+
+    line.on_connect = lambda aws: aws.dynamodb.meta.events.register("after-call.dynamodb.DescribeTable", still_creating)
+    seen = status(line)
+    line.on_connect = lambda aws: None
+    assert "defect" not in seen.said
+    assert "not compared (its ARN is not recorded yet)" in seen.told
+
+
+def test_what_the_tests_say_is_recorded_by_status_too(line: CommandLine) -> None:
+    assert "tests" not in line.state
+    assert status(line, "--try").code == outcome.DONE
+    assert line.state["tests"]["failed"] == {}
+    assert "Tests:        passed, " in status(line).told

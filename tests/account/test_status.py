@@ -128,10 +128,29 @@ def test_a_failed_test_is_remembered_until_it_passed(deployment: CommandLine, mo
     assert re.search(r"Tests:        1 failed, \d{4}-\d\d-\d\d \d\d:\d\d UTC", failed.told)
     assert "expected 200, saw 500" in failed.told and failed.result.tested == deployment.state["tests"]["at"]
     passed = deployment.provision("--yes")
-    assert passed.code == outcome.DONE and "Nothing to do" in passed.said and "not tested" not in passed.said
+    assert (
+        passed.code == outcome.DONE
+        and "Nothing was changed; tested in" in passed.said
+        and "not been tested" not in passed.said
+    )
     assert status(deployment).code == outcome.DONE and "Tests:        passed, " in status(deployment).told
     quiet = deployment.provision("--yes")
     assert quiet.code == outcome.DONE and quiet.writes == [], "what passed for this state is not tested again"
+
+
+def test_a_failed_test_is_remembered_where_the_run_is_ended_before_the_last_one(
+    deployment: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployment.provision("--yes", "--no-try")
+
+    def interrupted(*arguments: object) -> str:
+        raise outcome.Interrupted
+
+    with monkeypatch.context() as patch:
+        patch.setattr(smoke_tests, "try_test_invoke", lambda *arguments: smoke_tests.expect(False, "200", 500))
+        patch.setattr(smoke_tests, "try_invoke_url", interrupted)
+        assert deployment.provision("--yes").code == outcome.INTERRUPTED
+    assert list(deployment.state["tests"]["failed"]) == ["API Gateway's own test call: create"]
 
 
 def test_what_is_changed_is_no_longer_tested_even_where_the_run_is_ended_before(deployment: CommandLine) -> None:
@@ -145,7 +164,7 @@ def test_what_is_changed_is_no_longer_tested_even_where_the_run_is_ended_before(
     assert "tests" not in deployment.state
     deployment.on_connect = lambda aws: None
     part = deployment.provision("--yes", "--to", "7")
-    assert part.code == outcome.DONE and "It is not tested since it was changed." in part.flat
+    assert part.code == outcome.DONE and "It has not been tested since the last change." in part.flat
     assert "Tests:        not run since the last change" in status(deployment).told
 
 

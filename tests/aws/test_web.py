@@ -58,7 +58,7 @@ def secure(certificate: Path) -> Iterator[str]:
 
 
 def on_aws(verify: bool | str = True) -> Any:
-    return SimpleNamespace(base_url=None, verify=verify)
+    return SimpleNamespace(is_sandbox=False, verify=verify)
 
 
 def test_a_certificate_that_is_named_is_trusted_and_another_is_final(certificate: Path, secure: str) -> None:
@@ -88,14 +88,15 @@ def test_what_the_clients_trust_is_trusted_here(tmp_path: Path, monkeypatch: pyt
         assert verify() == "/of/the/environment.pem"
 
 
-def test_a_proxy_is_asked_but_not_for_an_emulator(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proxy_is_asked_as_by_boto3_but_not_for_the_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
     with Server(in_turn(Answer(body=b"by proxy"))) as proxy, Server(in_turn(Answer(404))) as emulator:
         monkeypatch.setenv("http_proxy", proxy.url)
         assert send(on_aws(), "GET", "http://nowhere.invalid/x") == (200, b"by proxy")
         assert proxy.asked[-1].path == "http://nowhere.invalid/x"
-        local = SimpleNamespace(base_url=emulator.url, verify=True)
+        assert send(on_aws(), "GET", emulator.url)[1] == b"by proxy", "an emulator, too: boto3 asks the proxy for it"
+        local = SimpleNamespace(is_sandbox=True, verify=True)
         assert post(local, emulator.url, {}) == (404, "")  # type: ignore[arg-type]
-    assert len(proxy.asked) == 1
+    assert len(proxy.asked) == 2
     assert post(local, emulator.url, {})[0] == 0  # type: ignore[arg-type]  # nobody answers there any more

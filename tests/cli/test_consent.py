@@ -49,7 +49,7 @@ def test_it_is_asked_once_with_what_is_planned_and_not_where_nothing_would_chang
     asked.clear()
     again = deployment.provision("--to", "3")
     assert again.code == outcome.DONE and again.writes == [] and asked == []
-    assert "Nothing to do: all 8 resources are as they should be." in again.said
+    assert "Nothing to do: all 8 resources are as the steps set them." in again.said
     part = deployment.provision("--to", "4")
     assert len(asked) == 1 and "Planned: 1 to create, 1 later" in part.said
 

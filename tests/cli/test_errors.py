@@ -221,6 +221,8 @@ def test_a_profile_from_the_environment_is_named_in_the_renewing_command(
     monkeypatch.setenv(variable, "from-there")
     assert "aws sso login --profile from-there" in " ".join(explained(client_error("ExpiredToken"), None).advice)
     assert "aws sso login --profile lab" in " ".join(explained(client_error("ExpiredToken"), "lab").advice)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "ASIAEXAMPLE")  # which boto3 prefers to a profile that is not named
+    assert "aws configure export-credentials" in " ".join(explained(client_error("ExpiredToken"), None).advice)
 
 
 @pytest.mark.parametrize("error", [KeyError("Table"), ValueError("x"), RuntimeError("x"), OSError("x")])

@@ -21,7 +21,7 @@ import portalocker
 import pytest
 
 import provision.aws.sandbox_process
-from provision.aws.sandbox_process import Running, SandboxFailed, find, forget, start, stop
+from provision.aws.sandbox_process import Running, SandboxFailed, Wish, find, forget, is_named, start, stop, wish_again
 from tests.local_aws.sandbox_account import Account, eventually
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -384,3 +384,23 @@ def test_the_printed_aws_line_works() -> None:
     )
     command.end(signal.SIGTERM)
     assert json.loads(told.stdout) == {"TableNames": []}, told.stderr
+
+
+def test_a_record_of_another_name_names_its_sandbox_too(tmp_path: Path) -> None:
+    record = tmp_path / "other.json"
+    named = Running("sb-0123abcd", "http://127.0.0.1:1", 1, record)
+    assert not is_named(named)
+    record.write_text('{"id": "sb-0123abcd"}')
+    assert is_named(named)
+    record.write_text('{"id": "sb-99999999"}')
+    assert not is_named(named)
+
+
+def test_what_comes_back_from_a_journal_is_as_it_was(tmp_path: Path) -> None:
+    journal = tmp_path / "journal"
+    journal.mkdir()
+    record = {"id": "sb-1", "state_dir": str(journal), "weather": "aws,seed=3", "enforced_users": ["bob"]}
+    (tmp_path / "sandbox.json").write_text(json.dumps(record))
+    assert wish_again(tmp_path) == Wish(0, "aws,seed=3", ("bob",), stays=True, state_dir=journal)
+    (tmp_path / "sandbox.json").write_text("{}")
+    assert wish_again(tmp_path) == Wish()

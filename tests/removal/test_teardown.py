@@ -315,6 +315,39 @@ def test_a_log_group_that_a_late_invocation_makes_again_goes_again(deployment: A
     assert aws.inventory() == before
 
 
+@pytest.mark.usefixtures("several_looks")
+def test_a_log_group_that_came_back_and_has_no_stream_at_first_goes_again(deployment: AtEndpoint) -> None:
+    aws, name = deployment.aws, deployment.settings.log_group
+    before = aws.inventory()
+    build_only(deployment, "policies", "roles", "table", "function")
+    looks: list[str] = []
+
+    def group(**event: Any) -> None:
+        if not looks:
+            aws.logs.create_log_group(logGroupName=name)
+            untag(deployment)
+
+    def stream(**event: Any) -> None:
+        looks.append(name)
+        if len(looks) == 2:
+            aws.logs.create_log_stream(logGroupName=name, logStreamName="2026/11/20/[$LATEST]0123456789abcdef")
+
+    def prepare(clients: Clients, state: State) -> None:
+        on(clients, "logs", "after-call.DeleteLogGroup", group)
+        on(clients, "logs", "before-call.DescribeLogStreams", stream)
+
+    deployment.prepare = prepare
+    assert deployment.tear_down() == []
+    assert len(looks) == 2 and aws.inventory() == before
+
+
+def untag(deployment: AtEndpoint) -> None:
+    """Lambda and people put no tags on a log group; moto keeps those of the one before."""
+    logs, name = deployment.aws.logs, deployment.settings.log_group
+    arn = logs.describe_log_groups(logGroupNamePrefix=name)["logGroups"][0]["arn"]
+    logs.untag_resource(resourceArn=arn.removesuffix(":*"), tagKeys=list(TAG_KEYS))
+
+
 def write_as_lambda(deployment: AtEndpoint, stream: str = "2026/11/20/[$LATEST]0123456789abcdef") -> None:
     """What a last invocation does when the log group is gone."""
     logs, name = deployment.aws.logs, deployment.settings.log_group
@@ -335,8 +368,7 @@ def test_a_log_group_that_somebody_makes_after_ours_went_is_told_and_left(
             aws.logs.create_log_group(logGroupName=name)
         else:
             write_as_lambda(deployment, stream)
-        arn = aws.logs.describe_log_groups(logGroupNamePrefix=name)["logGroups"][0]["arn"]
-        aws.logs.untag_resource(resourceArn=arn.removesuffix(":*"), tagKeys=list(TAG_KEYS))  # moto keeps the old ones
+        untag(deployment)
 
     deployment.prepare = lambda clients, state: on(clients, "logs", "after-call.DeleteLogGroup", make)
     ended = tear_down(*deployment.arguments, "--yes")

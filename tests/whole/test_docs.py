@@ -309,7 +309,7 @@ def lesson(folder: Folder) -> None:
                 guide.turn("\n")
             if step < 8:
                 assert f"Step {step + 1} of 8" in guide.turn("\n")
-        assert "Invoke URL of the queue route" in guide.turn("t\n")
+        assert "queue route: a request" in guide.turn("t\n")
         guide.type("\n")
         assert guide.end() == 0
 

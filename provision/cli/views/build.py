@@ -38,17 +38,18 @@ def show_end(screen: Screen, result: Result, settings: Settings, seconds: float,
     done = "Built" if created else "Updated"
     screen.say()
     if left:
-        screen.say(f"Left as found, as somebody may mean it: {plural(left, 'drifted attribute')}.", "yellow")
-    if not changed and not left:
-        screen.say(f"Nothing to do: all {len(result.resources)} resources are as they should be.", "bold green")
-    elif not result.tests and changed:
+        screen.say(f"Left as found, as it may be intended: {plural(left, 'attribute')} not at AWS's default.", "yellow")
+    if result.tests:
+        what = f"{done} and" if changed else "Nothing was changed;"
+        screen.say(f"It works. {what} tested in {seconds:.1f} s.", "bold green")
+    elif changed:
         screen.say(f"{done} in {seconds:.1f} s.", "bold green")
-    elif result.tests:
-        screen.say(f"It works. {done if changed else 'Looked at'} and tested in {seconds:.1f} s.", "bold green")
+    elif not left:
+        screen.say(f"Nothing to do: all {len(result.resources)} resources are as the steps set them.", "bold green")
     if created and result.invoke_url:
         count = sum(bool(one.as_written) for one in ERRATA)
-        instead = "built as it stands there" if settings.as_written else "corrected here"
-        screen.say(f"The walkthrough is wrong in {count} places, {instead}. What they are:", "dim")
+        what = "would change" if settings.as_written else "change"
+        screen.say(f"{count} of the walkthrough's {len(ERRATA)} errata {what} what is built. What they are:", "dim")
         screen.keep(program("provision", ["errata"]), "dim")
 
 

@@ -130,7 +130,7 @@ def show_still_running(
         screen.heading("To update what is not as it should be")
         screen.keep(program("provision", [*arguments, *variant]))
     if left:
-        screen.heading("To test whether it works with what a run leaves as it is")
+        screen.heading("To test whether it works")
         screen.keep(program("provision", ["status", *arguments, *variant, "--try"]))
     screen.heading("To take everything down")
     screen.keep(program("teardown", arguments))
