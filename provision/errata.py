@@ -179,7 +179,7 @@ ERRATA: tuple[Erratum, ...] = (
         17,
         "api",
         "The resource is called DynamoDBManager, and the Invoke URL ends in /dynamodbmanager.",
-        "Paths are case-sensitive; the console derives the lower-case one from the name.",
+        "Paths are case-sensitive; the older console derived the lower-case one from the name.",
         "The path part is dynamodbmanager.",
     ),
     Erratum(

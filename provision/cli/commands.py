@@ -153,6 +153,7 @@ def status(given: list[str], session: Session) -> Result:
         show_found(aws, settings, read_only, found, options, session)
         if options.smoke_tests:
             refuse_unless_built(state)
+            session.note(tests=(), exit_code=outcome.DONE if is_as_built(found) else outcome.LEFT)
             try_it(aws, settings, state, session, verbose=options.verbose)
     return session.result
 
@@ -195,6 +196,8 @@ def show_found(
             where,
             variant=variant_arguments(options),
             to_update=any(one.outcome not in ("healthy", "not built") and not is_left(one) for one in found),
+            to_build=all(one.outcome in ("healthy", "not built") for one in found)
+            and bool(session.result.of("not built")),
             left=any(change.left for one in found for change in one.changes),
         )
 

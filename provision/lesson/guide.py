@@ -137,6 +137,11 @@ class Guide:
         if after is None and not (self.place.is_new and step == STEPS[0]) and step is not None:
             how = "Going on" if self.existing() else "Beginning"
             self.screen.say(f"{how} with step {step.number}, {step.title}.", "bold")
+        if after is None and self.place.is_new and all(map(self.is_made, STEPS)):
+            self.screen.say(
+                "Everything is built already, so these pages are for reading. To build it here, step by step:"
+            )
+            self.screen.keep(f"{program('teardown', self.run.where)}, and then this command again")
         while step is not None:
             self.place.note(step)
             step = self.page(step)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import itertools
 import os
 import shutil
@@ -76,6 +77,10 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)
+        if message.startswith("unrecognized arguments"):
+            known = [option for action in self._actions for option in action.option_strings]
+            near = [match for word in message.split() for match in difflib.get_close_matches(word, known, 1)]
+            message += f" (did you mean {near[0]}?)" if near else ""
         text = f"{self.prog}: error: {message}"
         if sys.stderr is not None and sys.stderr.isatty():
             width = max(min(shutil.get_terminal_size().columns - 1, 100), 20)

@@ -404,7 +404,7 @@ def test_a_build_that_finds_drift_leaves_it_says_so_and_tests(line: CommandLine)
     again = line.provision("--yes")
     assert again.code == outcome.DONE and len(again.result.tests) == 5
     assert "DelaySeconds: left as 1, AWS's default 0" in again.said
-    assert "Left as found, as somebody may mean it: 1 drifted attribute." in again.said
+    assert "Left as found, as it may be intended: 1 attribute not at AWS's default." in again.said
     assert "everything is as it should be" not in again.said
     assert line.aws.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]["DelaySeconds"] == "1"
 

@@ -118,7 +118,7 @@ class Terminal:
 
     @property
     def raw(self) -> str:
-        return self.written.decode().replace("\r\n", "\n")
+        return self.written.decode(errors="ignore").replace("\r\n", "\n")
 
     @property
     def text(self) -> str:

@@ -117,6 +117,7 @@ def show_still_running(
     *,
     variant: Sequence[str] = (),
     to_update: bool = False,
+    to_build: bool = False,
     left: bool = False,
 ) -> None:
     """What it costs while it is there, and how to end that.
@@ -128,6 +129,9 @@ def show_still_running(
         show_cost(screen, settings)
     if to_update:
         screen.heading("To update what is not as it should be")
+        screen.keep(program("provision", [*arguments, *variant]))
+    if to_build:
+        screen.heading("To build the rest")
         screen.keep(program("provision", [*arguments, *variant]))
     if left:
         screen.heading("To test whether it works")
