@@ -135,4 +135,5 @@ def roles(box: dict[str, Box], existing: Collection[str]) -> Iterator[Text]:
         yield line
         if key == "function-role":
             first, second = (name(text, (key,)) for text, key in zip(policies.names, policies.keys, strict=True))
-            yield Text.assemble(f"  {'':<16}with ", first, " and ", second, "\n")
+            yield Text.assemble(f"  {'':<16}with ", first, "\n")
+            yield Text.assemble(f"  {'':<16}and  ", second, "\n")

@@ -575,7 +575,7 @@ def test_what_the_walkthrough_literally_says_is_built_updated_and_taken_down(
     assert "passed" not in again
     assert provision.__main__.main([*where, "--as-written", "--try"]) == 0
     asked_for = capsys.readouterr().err
-    assert "Nothing to do" in asked_for
+    assert "Nothing was changed" in asked_for
     assert "Tests        3 passed" in asked_for
 
     assert provision.__main__.main([*where, "--no-try"]) == 0
