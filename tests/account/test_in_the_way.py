@@ -258,6 +258,7 @@ def test_what_could_not_be_looked_at_is_said(deployment: CommandLine) -> None:
     assert_one_message(ended, "Not everything could be looked at: triggers on", "--adopt table")
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("program", ["provision", "again", "teardown", "teardown without a state file"])
 def test_expired_credentials_stop_every_program_keep_the_state_file_and_name_the_renewing_command(
     deployment: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str

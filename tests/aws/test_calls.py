@@ -664,6 +664,7 @@ def test_what_is_made_twice_does_not_pass_for_one_of_each(run: Deployment, unhur
         run.aws.apigateway.delete_rest_api(restApiId=api["id"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("troubles", TROUBLES)
 def test_every_write_of_a_teardown_may_lose_its_answer_and_nothing_is_left(
     run: Deployment, unhurt: Unhurt, troubles: str

@@ -45,6 +45,7 @@ def completions(folder: Folder, line: str, tmp_path: Path) -> set[str]:
     return {word.strip() for word in answer.read_text().split("\013") if word}
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize(
     ("line", "expected"),
     [

@@ -284,6 +284,7 @@ class Foreground:
         return self.process.returncode, out, err
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.once_more
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
 def test_a_signal_ends_it_cleanly(number: int, status: int) -> None:

@@ -927,6 +927,7 @@ def test_provision_after_half_a_teardown_completes_and_keeps_the_order(deploymen
     assert deployment.aws.inventory() == before
 
 
+@pytest.mark.slow
 def test_an_interruption_names_the_command_that_goes_on(deployment: AtEndpoint) -> None:
     before = deployment.aws.inventory()
     build_only(deployment, "policies", "table")

@@ -1315,6 +1315,7 @@ def lambda_handler(event, context):
     aws.lambda_.update_function_code(FunctionName="POC-Lambda-1", ZipFile=package)
 
 
+@pytest.mark.slow
 def test_the_trials_wait_for_a_permission_that_is_on_its_way(built: Finished, settled: Callable[[], None]) -> None:
     refuse_at_first(built.aws, times=2)
     assert len(built.smoke_tests()) == 5

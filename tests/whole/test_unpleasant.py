@@ -318,6 +318,7 @@ def test_what_somebody_makes_between_look_and_creation_is_not_taken_over(run: De
     run.aws.dynamodb.delete_table(TableName=run.settings.table)
 
 
+@pytest.mark.slow
 def test_what_is_never_seen_ends_in_awss_own_words(run: Deployment) -> None:
     run.build()
     run.prepare = Faults(Stale("GetRole", NOT_FOUND["GetRole"], 10_000)).put_on
