@@ -70,6 +70,7 @@ class DryState(State):
         self.as_opened = copy.deepcopy(self.resources)  # what it records, before any record of this plan
         self.planned: dict[str, Planned] = {}
         self.calls: list[Call] = []  # of the block that is open
+        self.another: NotTheRecorded | None = None  # why a run would stop, beside what is somebody else's
 
     writes = False
 
@@ -115,6 +116,7 @@ class DryState(State):
             raise
         except NotTheRecorded as met:
             self.planned[key] = Planned(key, kind, dict(identity), "in the way", theirs=met.theirs)
+            self.another = met
             raise NotOurs(kind, identity, met.theirs, self.deployment, key=key) from met
         differences, notes = (tuple(began.differences), tuple(began.notes)) if began is not None else ((), ())
         if word == "update" and not differences and not self.calls:
@@ -143,10 +145,7 @@ class DryState(State):
         return True
 
     def permit(self, call: Call) -> None:
-        """Note the write. It ends the block of a resource that is not there. A smoke test's leaves, as in a run."""
-        if self._smoke_test is not None:
-            super().permit(call)
-            return
+        """Note the write. It ends the block of a resource that is not there."""
         self.calls.append(call)
         if not self._open or self._open[-1].found is None:
             raise HeldBack

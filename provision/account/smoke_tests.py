@@ -31,6 +31,8 @@ from provision.terminal import outcome
 # Seconds for a message to become an item. With a cold start it takes two or three.
 ARRIVAL_SECONDS = 120.0
 
+ECHO = "test event: echo through the function"
+
 SEE_STATUS = "python -m provision status, with the same options, says what is not as it should be;"
 UPDATE_IT = "python -m provision, with them, updates it."
 
@@ -59,7 +61,7 @@ def run_smoke_tests(aws: Clients, settings: Settings, state: State) -> Iterator[
     Where the function itself fails, no message is sent to wait for.
     """
     smoke_tests: list[tuple[str, Callable[[Clients, Settings, State], str]]] = [
-        ("test event: echo through the function", try_echo),
+        (ECHO, try_echo),
         ("API Gateway's own test call: create", try_test_invoke),
         ("Invoke URL: create, then read the item from the table", try_invoke_url),
     ]
@@ -70,7 +72,7 @@ def run_smoke_tests(aws: Clients, settings: Settings, state: State) -> Iterator[
     failures: list[Exception] = []
     failed: dict[str, str] = {}
     for title, smoke_test in smoke_tests:
-        if title.startswith("queue") and smoke_tests[0][0] in failed:
+        if smoke_test in (try_queue, try_queue_url) and ECHO in failed:
             continue  # what the function does not do when it is invoked it does for no message: that takes minutes
         try:
             with state.smoke_test(title):

@@ -35,6 +35,7 @@ def states(planned: Sequence[Planned], state: DryState) -> list[ResourceOutcome]
         if not word:
             word = "not built" if entry is None else "missing" if one.word == "create" else "unknown"
         notes = (*one.notes, *([f"it needs {one.needs}"] if one.needs and word == "unknown" else []))
+        notes += (one.theirs,) if one.theirs else ()
         since = entry.since or None if entry is not None else None
         found.append(outcome_of(one, word, changes=one.differences, notes=notes, since=since, compared=one.compared))
     return found

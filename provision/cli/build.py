@@ -102,6 +102,8 @@ def dry_run(options: argparse.Namespace, settings: Settings, session: Session) -
         show_plan(session.screen, planned, aws)
         state.forget_plan()
         run = run_of(options, aws, settings, state)
+    if state.another is not None:
+        raise state.another
     if any(one.word == "in the way" for one in planned):
         raise conflicts.in_the_way(run, None)
     has_work = options.detailed_exitcode and any(changes(one) or one.word == "drifted" for one in planned)

@@ -448,3 +448,12 @@ def test_what_the_tests_say_is_recorded_by_status_too(line: CommandLine) -> None
     assert status(line, "--try").code == outcome.DONE
     assert line.state["tests"]["failed"] == {}
     assert "Tests:        passed, " in status(line).told
+
+
+def test_what_has_another_id_than_the_recorded_is_told_by_status_and_stops_a_dry_run(line: CommandLine) -> None:
+    line.rewrite(lambda entries: entries["table"]["outputs"].update(id="1"))
+    seen = status(line)
+    assert seen.code == outcome.LEFT and "15 healthy, 1 in the way." in seen.told
+    assert "this deployment's tag, but TableId" in seen.told and "where 1 is recorded" in " ".join(seen.told.split())
+    planned = line.provision("--dry-run")
+    assert planned.code == outcome.LEFT and "is not the one that the state file records" in planned.flat

@@ -775,6 +775,8 @@ def test_what_has_our_tag_but_another_id_than_the_recorded_is_neither_updated_no
         with pytest.raises(NotTheRecorded, match=f"is {ids[key]}, recorded is 1"):
             deployment.build()
         assert not deployment.writes, key
+        planned = deployment.plan()[key]
+        assert planned.word == "in the way" and "where 1 is recorded" in planned.theirs
     with_ids(dict.fromkeys(IDENTIFIED, "1"))
     ended = tear_down(*deployment.arguments, "--yes")
     assert ended.code == 1
