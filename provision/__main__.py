@@ -26,6 +26,7 @@ from provision.cli.options import (
     add_target_options,
     add_variant_options,
     check_target,
+    folder_named,
     settings_of,
     step_named,
 )
@@ -73,6 +74,9 @@ def parser() -> Parser:
     )
     parser.add_argument("--verbose", action="store_true", help="each resource, each wait, and the errata of each step")
     parser.add_argument("--step", action="store_true", help="a lesson: one step at a time, each explained")
+    parser.add_argument(
+        "--lessons", metavar="FOLDER", type=folder_named, help="with --step: pages of your own; the others stay"
+    )
     parser.add_argument("--to", metavar="N", type=step_named, help="the steps up to N only, by number or name")
     add_plan_options(parser)
     parser.add_argument(
@@ -87,16 +91,15 @@ def check_adoption(parser: argparse.ArgumentParser, options: argparse.Namespace)
     unknown = [key for key in options.adopt or [] if key not in (*ADOPTABLE, ASK)]
     if unknown:
         parser.error(f"--adopt {unknown[0]}: nothing has that key; there are {', '.join(ADOPTABLE)}")
-    if options.deployment and not options.recover:
-        parser.error("--deployment only goes with --recover")
+    for option, needed in (("deployment", "recover"), ("lessons", "step"), ("detailed_exitcode", "dry_run")):
+        if getattr(options, option) and not getattr(options, needed):
+            parser.error(f"--{option.replace('_', '-')} only goes with --{needed.replace('_', '-')}")
     if options.step and options.output == "json":
         parser.error("--step leads a person through a lesson, and does not go with --output json")
     if options.smoke_tests and options.step:
         parser.error("--step offers the tests on its last page, and does not go with --try")
     if options.smoke_tests and options.to and options.to != STEPS[-1]:
         parser.error("--try tests the whole architecture, and --to builds a part of it")
-    if options.detailed_exitcode and not options.dry_run:
-        parser.error("--detailed-exitcode only goes with --dry-run")
     given = {
         "--adopt": options.adopt,
         "--try": options.smoke_tests,

@@ -235,7 +235,7 @@ def turn_back(state: State, step: Step | None) -> None:
     """A lesson that was begun goes on with the first of the steps that were taken down; None means all of them."""
     place = Place.read(state.path)
     if not place.is_new and not isinstance(state, DryState):
-        place.note(step or STEPS[0])
+        place.note((step or STEPS[0]).name)
 
 
 # A plan's word for what a teardown tells, where it is another.

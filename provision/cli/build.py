@@ -25,7 +25,7 @@ from provision.cli.results import Result
 from provision.cli.runner import run_steps
 from provision.cli.session import Session
 from provision.cli.views.banner import hide_ids
-from provision.cli.views.build import show_built, show_built_to, show_cost, show_counts, show_end, show_what_else
+from provision.cli.views.build import show_built, show_built_to, show_cost, show_counts, show_end, show_to_paste
 from provision.cli.views.plan import counts_of, show_plan
 from provision.cli.views.steps import StepLines, TestLines
 from provision.record.recording import calls_that_made
@@ -151,7 +151,7 @@ def lead(run: conflicts.Run, options: argparse.Namespace, session: Session) -> R
     def run_step(step: Step) -> None:
         before_the_first_write(run, session, [step], asking=asking)
         with session.progress(progress_of(run, screen, [step])):
-            build(run, session, [step])
+            build(run, session, [step], verbose=False)
 
     def run_smoke_tests() -> None:
         before_the_first_write(run, session, [], asking=asking, tests=True)
@@ -168,12 +168,12 @@ def lead(run: conflicts.Run, options: argparse.Namespace, session: Session) -> R
         session.transcript,
         run_step=run_step,
         run_smoke_tests=run_smoke_tests,
+        show_result=lambda: show_to_paste(screen, run.settings, run.state),
         made_by=made_by,
         stopped=session.stopped,
+        lessons=options.lessons,
     )
-    if guide.lead(after=options.to):
-        show_built(screen, run.aws, run.settings, run.state, run.where)
-        show_what_else(screen, run.where)
+    guide.lead(after=options.to)
     show_not_tested(run, screen)
     return session.result
 

@@ -75,6 +75,13 @@ def step_named(text: str) -> Step:
     raise argparse.ArgumentTypeError(f"there is no step {text!r}; there are {known}")
 
 
+def folder_named(text: str) -> Path:
+    """The folder of that name. Raises argparse's error when there is none."""
+    if not Path(text).is_dir():
+        raise argparse.ArgumentTypeError(f"there is no folder {text!r}")
+    return Path(text)
+
+
 def check_target(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
     """Refuse options that contradict each other, and names that cannot be names."""
     if options.sandbox and (options.profile or options.endpoint_url):

@@ -12,6 +12,8 @@ import jmespath
 from provision.aws.call_text import aws_command, boto3_lines
 from provision.lesson.page import Page
 
+FACES = ("console", "boto3", "aws")
+
 
 @dataclass(frozen=True)
 class Faces:

@@ -1,18 +1,42 @@
 """Reads the page of a step: Markdown that a trainer may change without touching code.
 
-A page has these headings, and nothing else:
+A page has these headings:
 
     # Title
     ## What it is for
     ## Why now
     ## In the console
+    ## Prediction           (optional)
+    ## Code                 (optional)
     ## Question
     ## Answer
     ## For the presenter
     ## Call by call
-    ## Calls that update
+    ## Calls that update    (optional)
 
-The last two say, under the name of each writing call, what the console asks for instead. The last one is optional.
+A section with any other heading is a trainer's own. It is shown where it stands: before the question, or with the
+answer when it stands behind it.
+
+A prediction is a question before the step, with a table of answers, which AWS's own answers judge:
+
+    | answer | if AWS says |
+    | --- | --- |
+    | It is being made | CREATING |
+    | It is ready | ACTIVE |
+
+    Judged by `CreateTable`: `[0].answer.TableDescription.TableStatus`
+
+The second text is a JMESPath into the list of the step's calls of that name, as a transcript has them; "nothing" in the
+table stands for null, * for everything else.
+
+"Code" is a table of what the key for the code shows, part by part: a title, a file beside provision/ and names in it,
+and what to see there. Without it the parts are the step's functions that create.
+
+    | part | where | what to see |
+    | --- | --- | --- |
+    | The table | provision/table.py: create_table | one call, one parameter a line |
+
+"Call by call" and "Calls that update" say, under the name of each writing call, what the console asks for instead.
 
     ### CreateTable
     DynamoDB > Tables > Create table
@@ -39,7 +63,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -52,19 +76,19 @@ from markdown_it.token import Token
 
 from provision import BESIDE
 from provision.documents import policy_document
+from provision.lesson import prediction, source
+from provision.lesson.prediction import Prediction
+from provision.lesson.source import Part
+from provision.lesson.terms import ENGLISH, Terms
 from provision.settings import Settings
 from provision.terminal import outcome
 
-SECTIONS = (
-    "What it is for",
-    "Why now",
-    "In the console",
-    "Question",
-    "Answer",
-    "For the presenter",
-    "Call by call",
-)
+CALLS = "Call by call"
+REQUIRED = ("What it is for", "Why now", "In the console", "Question", "Answer", "For the presenter", CALLS)
 UPDATES = "Calls that update"
+PREDICTION = "Prediction"
+CODE = "Code"
+SECTIONS = (*REQUIRED, PREDICTION, CODE, UPDATES)
 MARKS = ("unasked", "not in the walkthrough")
 VARIANTS = ("Corrected: ", "As written: ")
 PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
@@ -79,7 +103,7 @@ class BadPage(outcome.UserError):
     def __init__(self, page: str, what: str) -> None:
         super().__init__(
             f"The lesson's page {page}: {what}",
-            means="The lesson cannot be shown. Nothing was changed.",
+            means="The page cannot be shown. The rest of the lesson works, and nothing was changed.",
             advice=("Correct the page; provision/lesson/page.py says how one is written.",),
         )
 
@@ -127,6 +151,9 @@ class Page:
     answer: str
     presenter: str
     console_faces: list[ConsoleFace] = field(default_factory=list)
+    prediction: Prediction | None = None
+    parts: list[Part] = field(default_factory=list)
+    own: list[tuple[str, str, bool]] = field(default_factory=list)  # heading, text, whether it comes with the answer
 
     def console_face(self, operation: str, parameters: Mapping[str, Any]) -> ConsoleFace | None:
         """What the page says of a call with these parameters: the first table that fits them."""
@@ -215,46 +242,101 @@ class Where:
     account_id: str
 
 
-def read(step: str, names: Mapping[str, str], *, folder: Path | None = None) -> Page:
-    """The page of a step, with these names filled in; from a trainer's own folder, or from the package's.
+def read(step: str, names: Mapping[str, str], *, folder: Path | None = None, terms: Terms = ENGLISH) -> Page:
+    """The page of a step, with these names filled in; from a trainer's own folder where it has one.
 
     Raises BadPage.
     """
     page = f"{step}.md"
-    source = folder / page if folder is not None else BESIDE / "lessons" / page
+    return parsed(page, text_of(page, folder), names, terms)
+
+
+def text_of(page: str, folder: Path | None = None) -> str:
+    """The text of a file of the lesson: the trainer's own, or the package's. Raises BadPage."""
+    path = BESIDE / "lessons" / page
+    if folder is not None and (folder / page).exists():
+        path = folder / page
     try:
-        text = source.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise BadPage(page, f"it cannot be read ({error}).") from error
-    return parsed(page, text, names)
 
 
-def parsed(page: str, text: str, names: Mapping[str, str]) -> Page:
+def parsed(page: str, text: str, names: Mapping[str, str], terms: Terms = ENGLISH) -> Page:
+    """The page that a text says. Raises BadPage."""
+    check_names(page, text, names)
     lines = text.splitlines()
     tokens = MarkdownIt("commonmark").enable("table").parse(text)
     begins = [number for number, token in enumerate(tokens) if token.type == "heading_open"]
-    sections = dict[str, str]()
+    sections, begin_at = dict[str, str](), dict[str, int]()
     title, section, faces = "", "", list[ConsoleFace]()
     for begin, end in pairwise([*begins, len(tokens)]):
         line, heading, level = line_of(tokens, begin, lines), tokens[begin + 1].content, tokens[begin].tag
         if level == "h1":
             title = heading
         elif level == "h2":
-            if heading not in (*SECTIONS, UPDATES):
-                known = ", ".join((*SECTIONS, UPDATES))
-                raise BadPage(page, f"line {line} has the heading {heading!r}; there are {known}.")
-            section = heading
+            section = terms.english(heading)
             sections[section] = "\n".join(lines[line : line_of(tokens, end, lines) - 1]).strip()
-        else:
+            begin_at[section] = line
+        elif section in (CALLS, UPDATES):
             updates = section == UPDATES
             face = console_face(page, line, heading, tokens[begin + 3 : end], names, updates=updates)
             faces += [face] if face is not None else []
-    missing = [heading for heading in SECTIONS if heading not in sections]
+    missing = [heading for heading in REQUIRED if heading not in sections]
     if missing or not title:
-        raise BadPage(page, f"the heading {missing[0] if missing else 'of the first level'!r} is missing.")
-    texts = [filled(page, for_variant(sections[heading], names), names) for heading in SECTIONS[:-1]]
-    purpose, why_now, console, question, answer, presenter = texts
-    return Page(title, purpose, why_now, console, question, answer, presenter, faces)
+        own = [f" Line {begin_at[name]} has {name!r}." for name in sections if name not in SECTIONS]
+        what = repr(missing[0]) if missing else "of the first level"
+        raise BadPage(page, f"the heading {what} is missing.{''.join(own)}")
+    texts = {
+        name: filled(for_variant(text, names), names) for name, text in sections.items() if name not in (CALLS, UPDATES)
+    }
+    purpose, why_now, console, question, answer, presenter = (texts[name] for name in REQUIRED if name != CALLS)
+    return Page(
+        title,
+        purpose,
+        why_now,
+        console,
+        question,
+        answer,
+        presenter,
+        faces,
+        prediction=special(page, PREDICTION, texts, begin_at, prediction.parse),
+        parts=special(page, CODE, texts, begin_at, source.parse) or [],
+        own=[(name, texts[name], is_behind(name, sections)) for name in sections if name not in SECTIONS],
+    )
+
+
+def with_names(page: str, text: str, names: Mapping[str, str]) -> str:
+    """A text without sections of its own, with its names filled in. Raises BadPage."""
+    check_names(page, text, names)
+    return filled(for_variant(text, names), names)
+
+
+def check_names(page: str, text: str, names: Mapping[str, str]) -> None:
+    """Raises BadPage with the line of a {name} that there is not."""
+    for number, line in enumerate(text.splitlines(), start=1):
+        for name in PLACEHOLDER.findall(line):
+            if name not in names:
+                known = ", ".join(sorted(names))
+                raise BadPage(page, f"line {number}: nothing is called {{{name}}}; there are {known}.")
+
+
+def special(
+    page: str, heading: str, texts: Mapping[str, str], begin_at: Mapping[str, int], parse: Callable[[str], Any]
+) -> Any:
+    """What a section that has a form of its own says; None without such a section."""
+    if heading not in texts:
+        return None
+    try:
+        return parse(texts[heading])
+    except ValueError as error:
+        raise BadPage(page, f"the section of line {begin_at[heading]}, {heading!r}, {error}.") from error
+
+
+def is_behind(heading: str, sections: Mapping[str, str]) -> bool:
+    """Whether a section stands behind the question's answer."""
+    order = list(sections)
+    return order.index(heading) > order.index("Answer")
 
 
 def line_of(tokens: Sequence[Token], number: int, lines: Sequence[str]) -> int:
@@ -291,7 +373,7 @@ def console_face(
             if number > 1 and tokens[number - 2].type == "list_item_open":
                 answer.append(answer_of(page, line, token))
             else:
-                path = filled(page, token.content.replace("\n", " "), names)
+                path = filled(token.content.replace("\n", " "), names)
         elif token.type == "inline" and inside == "td_open":
             cells.append(token.content.strip())
         elif token.type == "tr_close" and cells:
@@ -299,7 +381,7 @@ def console_face(
                 raise BadPage(page, f"below line {line} a row has {len(cells)} cells and not three.")
             variant, name = variant_of(cells[0])
             if variant in ("", names["variant"]):
-                value, parameter = (filled(page, cell.replace("`", ""), names) for cell in cells[1:])
+                value, parameter = (filled(cell.replace("`", ""), names) for cell in cells[1:])
                 rows.append((name, value, checked(page, line, parameter)))
             cells = []
     if not path:
@@ -334,9 +416,6 @@ def answer_of(page: str, line: int, token: Token) -> tuple[str, str]:
     return checked(page, line, parts[1]), parts[2]
 
 
-def filled(page: str, text: str, names: Mapping[str, str]) -> str:
-    """The text with each {name} replaced. Raises BadPage with the names that there are."""
-    unknown = sorted({name for name in PLACEHOLDER.findall(text) if name not in names})
-    if unknown:
-        raise BadPage(page, f"nothing is called {{{unknown[0]}}}; there are {', '.join(sorted(names))}.")
+def filled(text: str, names: Mapping[str, str]) -> str:
+    """The text with each {name} replaced."""
     return PLACEHOLDER.sub(lambda match: names[match[1]], text)

@@ -61,19 +61,13 @@ def show_code(screen: Screen, code: str, language: str, indent: str = "") -> Non
         screen.talk.print(Text(indent) + line, soft_wrap=True)
 
 
-def show_call(screen: Screen, call: Mapping[str, Any], faces: Faces) -> None:
-    """One call as console page, as boto3 and as `aws` command; then what matters in its answer."""
+def show_call(screen: Screen, call: Mapping[str, Any], faces: Faces, *shown: str) -> None:
+    """One call with these of its faces, "console", "boto3", "aws"; then what matters in its answer."""
     screen.say()
     seconds = f"{call['seconds']:.2f} s" + (f", sent {call['sent']} times" if call["sent"] > 1 else "")
     screen.keep(f"  {faces.title}  ({seconds})", "bold")
-    screen.say(f"    Console{f' ({CONSOLE_MARKS[faces.mark]})' if faces.mark else ''}", "cyan")
-    looks = "nothing: the console looks by itself" if call["read"] else "nothing: the lesson has no page for it"
-    for line in faces.console or [looks]:
-        screen.keep(f"      {line}")
-    screen.say("    boto3", "cyan")
-    show_code(screen, faces.boto3, "python", "      ")
-    screen.say("    aws", "cyan")
-    show_code(screen, faces.aws, "bash", "      ")
+    for face in shown:
+        show_face(screen, faces, face, is_read=call["read"])
     if call["error"]:
         screen.keep(f"    Refused   {call['error']['code']}: {call['error']['message']}", "red")
     if faces.answer:
@@ -83,9 +77,22 @@ def show_call(screen: Screen, call: Mapping[str, Any], faces: Faces) -> None:
         screen.prose("      ", words, "dim")
 
 
-def show_change(screen: Screen, entry: Resource, words: str, where: str) -> None:
-    """One entry of the state file: what became of it, its ids at AWS, and where to see the resource."""
-    screen.line("", noun_of(entry.kind), f"{name_of(entry.kind, entry.identity)}  ({words})")
-    for name, value in entry.outputs.items():
-        screen.keep(f"{INDENT}{name}: {value}", "dim")
-    screen.keep(f"{INDENT}see {where}", "dim")
+def show_face(screen: Screen, faces: Faces, face: str, *, is_read: bool = False) -> None:
+    """One face of a call: what the console asks for, the boto3 lines, or the `aws` command."""
+    if face == "boto3":
+        screen.say("    boto3", "cyan")
+        show_code(screen, faces.boto3, "python", "      ")
+    elif face == "aws":
+        screen.say("    aws", "cyan")
+        show_code(screen, faces.aws, "bash", "      ")
+    else:
+        screen.say(f"    Console{f' ({CONSOLE_MARKS[faces.mark]})' if faces.mark else ''}", "cyan")
+        looks = "nothing: the console looks by itself" if is_read else "nothing: the lesson has no page for it"
+        for line in faces.console or [looks]:
+            screen.keep(f"      {line}")
+
+
+def show_change(screen: Screen, entry: Resource, word: str, where: str) -> None:
+    """What became of a resource, and where to see it."""
+    screen.line(word, noun_of(entry.kind), name_of(entry.kind, entry.identity))
+    screen.keep(f"{INDENT}{where}", "dim")

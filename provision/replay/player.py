@@ -11,7 +11,7 @@ from rich.text import Text
 
 from provision import Step
 from provision.aws.waiting import Wait
-from provision.lesson.call import faces
+from provision.lesson.call import FACES, faces
 from provision.lesson.page import Page, names, read
 from provision.lesson.views import show_call, show_drawing, show_markdown, show_page
 from provision.record.recording import Recording, invented
@@ -22,18 +22,18 @@ from provision.terminal.screen import Screen
 SPEEDS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 HELP = (
     "space: pause or play; n and b, or right and left: next and previous step; 1-8: that step; "
-    ". and , or down and up: one event on or back; + and -: faster and slower; f: faces of the calls; "
-    "t: the lesson's text and its question; a: the answer; d: diagram of what there is so far; "
-    "p: notes for the presenter; q: quit"
+    ". and , or down and up: one event on or back; + and -: faster and slower; "
+    "f: turn the faces of the calls (console, boto3, aws); t: the lesson's text and its question; a: the answer; "
+    "d: the picture of what there is so far; p: notes for the presenter; ?: all keys; q: quit"
 )
 
 # What follows the state: the first of these that there is room for.
 KEYS = (
-    "space: pause   n b: step   . ,: event   + -: speed   h: help   q: quit",
-    "space: pause   n b: step   h: help   q: quit",
-    "space: pause   h: help   q: quit",
-    "h: help   q: quit",
-    "h: help",
+    "space: pause   n b: step   . ,: event   + -: speed   ?: keys   q: quit",
+    "space: pause   n b: step   ?: keys   q: quit",
+    "space: pause   ?: keys   q: quit",
+    "?: keys   q: quit",
+    "?: keys",
 )
 # What of a step's page each key shows, by its heading. The lesson itself has the same keys for the last two.
 LESSON = {
@@ -50,7 +50,7 @@ class Show:
         self.recording = recording
         self.screen = screen
         self.waits = WaitLines(screen)
-        self.with_faces = with_faces
+        self.faces: tuple[str, ...] = FACES if with_faces else ()  # of each call; without any only its name is shown
         header = recording.header
         for value, name in invented(recording).items():
             screen.hide(value, name)
@@ -103,9 +103,9 @@ class Show:
     def call(self, scene: Scene, event: dict[str, Any]) -> None:
         if event["read"]:
             return
-        if self.with_faces:
+        if self.faces:
             page = self.page(scene.step) if scene.step is not None else None
-            show_call(self.screen, event, faces(event, page, region=self.recording.header["region"]))
+            show_call(self.screen, event, faces(event, page, region=self.recording.header["region"]), *self.faces)
         else:
             sent = f", sent {event['sent']} times" if event["sent"] > 1 else ""
             error = f"  refused: {event['error']['code']}" if event["error"] else ""
@@ -186,7 +186,7 @@ class Player:
             ("-",): lambda: self.change_speed(-1),
             ("f",): self.turn_faces,
             ("d",): lambda: self.show.picture(self.shown()),
-            ("h", "?"): lambda: self.screen.say(HELP, "dim"),
+            ("?", "h"): lambda: self.screen.say(HELP, "dim"),
         }
         self.actions = {key: action for keys, action in by_keys.items() for key in keys}
 
@@ -276,7 +276,10 @@ class Player:
         self.speed = next((speed for speed in SPEEDS[::by] if (speed - self.speed) * by > 0), self.speed)
 
     def turn_faces(self) -> None:
-        self.show.with_faces = not self.show.with_faces
+        """To the next face of the calls, and after the last to none."""
+        one_by_one: tuple[tuple[str, ...], ...] = ((), *((face,) for face in FACES), ())
+        shown = self.show.faces if self.show.faces in one_by_one else one_by_one[-2]
+        self.show.faces = one_by_one[one_by_one.index(shown) + 1]
         self.redraw()
 
     def step_forward(self) -> None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 import select
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 
 from rich.text import Text
 
 from provision.terminal import outcome
 from provision.terminal.screen import Screen
-from provision.terminal.text import folded
+from provision.terminal.text import KEPT, folded, kept
 
 ROWS_OF_A_PAUSE = 2
 
@@ -45,75 +46,115 @@ def agrees(screen: Screen, question: str) -> bool:
     return True
 
 
-def choose(screen: Screen, title: str, choices: Mapping[str, str], keys: Mapping[str, str], numbers: int = 0) -> str:
-    """Ask for one of the choices; return its word, or a number up to `numbers`.
+@dataclass(frozen=True)
+class Choice:
+    """What a person may choose: the word that is returned, its key, what the menu calls it, and what it does.
 
-    `choices` are words with what they mean, `keys` the letter of each. Enter means the first choice, the end of the
-    input the last.
+    One without a `short` name is in the list of all keys only.
     """
-    words = list(choices)
 
-    def show_them() -> None:
-        screen.heading(title)
-        for word in words:
-            screen.keep(f"  {keys[word]}{' or Enter' if word == words[0] else '':<10}{choices[word]}")
-        if numbers:
-            screen.keep(f"  1-{numbers}{'':<8}turn to that page")
-
-    show_them()
-    meant = {**{keys[word]: word for word in words}, **{word: word for word in words}, "": words[0]}
-    meant |= {str(number): str(number) for number in range(1, numbers + 1)}
-    while True:
-        try:
-            answer = read_line(screen, "> ").strip().lower()
-        except EOFError:
-            return words[-1]
-        if answer in meant:
-            return meant[answer]
-        if answer == "?":
-            show_them()
-        else:
-            screen.say(f"{answer!r} is not a choice. To see the choices again: ?", "yellow")
+    word: str
+    key: str
+    short: str
+    meaning: str
 
 
-def pause(screen: Screen, prompt: str, answers: Collection[str]) -> str:
-    """Wait until a person gives one of these answers, and return it; "" at the end of the input."""
+class Quit(Exception):
+    """A person wants no more, and said so at any of the questions."""
+
+
+def choose(screen: Screen, title: str, choices: Sequence[Choice], words: Callable[[str], str] = str) -> str:
+    """Ask for one of the choices; return its word, or the digits that were typed instead.
+
+    Enter means the first. `words` translates what is said here. Raises Quit for q and at the end of the input.
+    """
+    menu = [kept(*f"{words('Enter')}: {choices[0].short}".split())]
+    menu += [kept(*f"{one.key}: {one.short}".split()) for one in choices[1:] if one.short]
+    menu += [kept(*f"q: {words('quit')}".split()), kept(*f"?: {words('all keys')}".split())]
+    meant = {"": choices[0].word}
+    meant |= {typed: one.word for one in choices for typed in (one.key, one.word)}
     screen.say()
     while True:
-        try:
-            answer = read_line(screen, prompt).strip().lower()
-        except EOFError:
-            return ""
-        if answer in answers:
+        answer = answer_to(screen, f"{kept(*title.split())}{KEPT}  {'  '.join(menu)}{KEPT}> ")
+        if answer in meant:
+            return meant[answer]
+        if answer.isdigit() and len(answer) == 1:
             return answer
-        screen.say(f"{answer!r} is not a choice.", "yellow")
+        if answer == "?":
+            for one in choices:
+                keys = f"{one.key} {words('or Enter')}" if one == choices[0] else one.key
+                screen.keep(f"  {keys:<12}{one.meaning}")
+        else:
+            screen.say(f"{answer!r} {words('is not a choice')}.", "yellow")
+
+
+def answer_to(screen: Screen, prompt: str) -> str:
+    """What a person types, in lower case. Raises Quit for q and at the end of the input."""
+    try:
+        answer = read_line(screen, prompt).strip().lower()
+    except EOFError:
+        raise Quit from None
+    if answer in ("q", "quit"):
+        raise Quit
+    return answer
+
+
+def pause(screen: Screen, prompt: str, answers: Collection[str], words: Callable[[str], str] = str) -> str:
+    """Wait until a person gives one of these answers, and return it. Raises Quit for q and at the end of the input."""
+    screen.say()
+    while (answer := answer_to(screen, prompt)) not in answers:
+        screen.say(f"{answer!r} {words('is not a choice')}.", "yellow")
+    return answer
 
 
 def in_parts(screen: Screen, parts: Sequence[Callable[[], None]], prompt: str, *, below: int) -> None:
     """Show a long page part by part. In a terminal, stop before a part that does not fit below the last stop.
 
-    A part only shows something: it is called twice, first to be measured. `below` is how many lines follow the last
-    part. The answer "e" ends the stops, "x" and "q" the page.
+    A part only shows something, and is rendered before it is shown; one that is longer than the screen is cut between
+    lines. `below` is how many lines follow the last part. The answer "s" skips the rest. Raises Quit.
     """
-    stopping, used = screen.in_terminal, 0
-    sizes = [rows_of(screen, part) if stopping else 0 for part in parts]
-    for number, size in enumerate([*sizes, below]):
-        if stopping and used and used + size + ROWS_OF_A_PAUSE > screen.talk.height:
-            answer = pause(screen, prompt, ("", "e", "x", "q"))
-            if answer in ("x", "q"):
-                return
-            stopping, used = answer != "e", 0
-        if number < len(parts):
-            parts[number]()
+    if not screen.in_terminal:
+        for part in parts:
+            part()
+        return
+    used, height = 0, screen.talk.height - ROWS_OF_A_PAUSE
+    for part in parts:
+        for lines in screenfuls(rendered(screen, part), height, screen.talk.width):
+            size = rows_of(lines, screen.talk.width)
+            if used and used + size > height:
+                if pause(screen, prompt, ("", "s")) == "s":
+                    return
+                used = 0
+            for line in lines:
+                screen.talk.print(Text.from_ansi(line), soft_wrap=True)
             used += size
+    if used and used + below > height + ROWS_OF_A_PAUSE:
+        pause(screen, prompt, ("", "s"))
 
 
-def rows_of(screen: Screen, part: Callable[[], None]) -> int:
-    """How many rows of the terminal a part takes."""
+def rendered(screen: Screen, part: Callable[[], None]) -> list[str]:
+    """The lines that a part shows, with their colours."""
     with screen.talk.capture() as captured:
         part()
-    lines = Text.from_ansi(captured.get()).split("\n")
-    return sum(max(1, math.ceil(line.cell_len / screen.talk.width)) for line in lines)
+    return captured.get().removesuffix("\n").split("\n")
+
+
+def screenfuls(lines: list[str], height: int, width: int) -> list[list[str]]:
+    """The lines in pieces that fit the screen, cut at an empty line where there is one in its lower half."""
+    pieces: list[list[str]] = [[]]
+    for line in lines:
+        if pieces[-1] and rows_of([*pieces[-1], line], width) > height:
+            full = pieces[-1]
+            empty = [number for number, one in enumerate(full) if number > len(full) // 2 and not one.strip()]
+            cut = empty[-1] if empty else len(full)
+            pieces[-1:] = [full[:cut], full[cut:]]
+        pieces[-1].append(line)
+    return pieces
+
+
+def rows_of(lines: Sequence[str], width: int) -> int:
+    """How many rows of the terminal these lines take."""
+    return sum(max(1, math.ceil(Text.from_ansi(line).cell_len / width)) for line in lines)
 
 
 def read_line(screen: Screen, prompt: str) -> str:
@@ -122,6 +163,7 @@ def read_line(screen: Screen, prompt: str) -> str:
         shown = Text(prompt, style="bold")
         if screen.in_terminal:
             shown = folded(Text(prompt.rstrip(), style="bold"), screen.talk.width - 2, 0).append(" ", "bold")
+            shown.plain = shown.plain.replace(KEPT, " ")
         screen.talk.print(shown, end="")
         wait_for_a_line()
         try:

@@ -13,7 +13,7 @@ import pytest
 from provision import STEPS
 from provision.errata import ERRATA
 from provision.lesson.call import faces
-from provision.lesson.page import SECTIONS, BadPage, ConsoleFace, Page, names, read
+from provision.lesson.page import REQUIRED, BadPage, ConsoleFace, Page, names, read
 from provision.lesson.picture import as_text
 from provision.record.transcript import Transcript
 from provision.settings import Settings
@@ -158,7 +158,9 @@ def test_a_page_whose_value_is_not_the_calls_has_no_face_for_it(
     ("was", "now", "why"),
     [
         ("{table}", "{tabel}", "nothing is called {tabel}"),
-        ("## Why now", "## Why", "the heading 'Why'"),
+        ("## Why now", "## Why", "'Why now' is missing. Line 8 has 'Why'."),
+        ("`CreateTable`: `[0]", "CreateTable: `[0]", "the section of line 23, 'Prediction', has no last line like"),
+        ("TableStatus`\n", "[TableStatus`\n", "is no JMESPath"),
         ("## Question\n", "", "'Question' is missing"),
         ("| Table name | {table} | TableName |", "| Table name | {table} | Table[Name |", "is no JMESPath"),
         ("### UpdateTable", "### UpdateTable (maybe)", "has the mark 'maybe'"),
@@ -178,6 +180,7 @@ def test_a_page_that_a_trainer_spoiled_says_where(tmp_path: Path, was: str, now:
 
 
 def test_a_page_that_is_not_there_says_so(tmp_path: Path) -> None:
+    (tmp_path / "policies.md").mkdir()
     with pytest.raises(BadPage, match=r"policies\.md: it cannot be read"):
         pages(Settings(), tmp_path)
 
@@ -186,7 +189,7 @@ def test_a_page_is_short_enough_to_be_read() -> None:
     for name, page in pages(Settings()).items():
         for section in (page.purpose, page.why_now, page.console, page.question, page.answer, page.presenter):
             assert 40 < len(section) < 1500, name
-    assert len(SECTIONS) == 7 and all(erratum.step in pages(Settings()) for erratum in ERRATA if erratum.step)
+    assert len(REQUIRED) == 7 and all(erratum.step in pages(Settings()) for erratum in ERRATA if erratum.step)
 
 
 def test_the_lesson_knows_nothing_of_what_is_made_of_it() -> None:

@@ -6,22 +6,28 @@ from tests.rig.programs import Folder
 from tests.rig.terminal import Terminal
 
 LESSON = ("provision", "--sandbox", "--step")
-PROMPT = "turn to that page\n> "
-PAUSE = "x: no more of it > "
+MENU = "?: all keys > "
+PAUSE = "q: quit > "
+QUESTION = "(Enter: none) > "
+GUESS = "s: skip the question  q: quit > "
 
 
 class Lesson(Terminal):
-    """A lesson whose learner reads each page to its end: Enter at each stop, until it asks what to do."""
+    """A lesson whose learner reads each page to its end, goes from call to call, and guesses nothing."""
 
     def __init__(self, folder: Folder, columns: int, *more: str, rows: int = 40) -> None:
         super().__init__(folder, columns, *LESSON, *more, rows=rows)
         self.stops = 0
 
     def turn(self, keys: str = "") -> str:
-        """Type, and read until the lesson asks what to do; what was written since."""
+        """Type, and read until the lesson offers its choices; what was written since."""
         self.stops = 0
-        shown = self.ask(keys, (PROMPT, PAUSE))
-        while PROMPT not in self.text:
+        shown = self.ask(keys, (MENU, PAUSE, QUESTION))
+        while not self.text.endswith(MENU):
             self.stops += 1
-            shown += self.ask("\n", (PROMPT, PAUSE))
+            shown += self.ask("s\n" if self.text.endswith(GUESS) else "\n", (MENU, PAUSE, QUESTION))
         return shown
+
+    def quit(self) -> str:
+        """Stop the lesson at whatever it asks; what it said then."""
+        return self.ask("q\n", None)

@@ -58,11 +58,20 @@ def show_built(screen: Screen, aws: Clients, settings: Settings, state: State, a
 
     What they are for is talk, so that on stdout each line but the first is a command and nothing else.
     """
-    url = state.outputs("stage")["url"]
     screen.say()
     if aws.endpoint is None:
         screen.say("Anyone who knows this URL may call it (erratum 7).", "dim")
         show_cost(screen, settings)
+    show_to_paste(screen, settings, state)
+    screen.heading("Go through it step by step, as a lesson")
+    screen.tell(program("provision", [*arguments, "--step"]))
+    screen.heading("Take it down")
+    screen.tell(program("teardown", arguments))
+
+
+def show_to_paste(screen: Screen, settings: Settings, state: State) -> None:
+    """The Invoke URL, and a request by each route."""
+    url = state.outputs("stage")["url"]
     screen.tell(f"Invoke URL:   {url}")
     screen.heading("Create Bob")
     screen.tell(curl(url, settings, "create", {"Item": {"id": "1", "name": "Bob"}}))
@@ -72,26 +81,12 @@ def show_built(screen: Screen, aws: Clients, settings: Settings, state: State, a
         screen.tell(curl(by_queue, settings, "create", {"Item": {"id": "2", "name": "Rob"}}))
     screen.heading("See what is in the table")
     screen.tell(curl(url, settings, "list", {}))
-    screen.heading("Go through it step by step, as a lesson")
-    screen.tell(program("provision", [*arguments, "--step"]))
-    screen.heading("Take it down")
-    screen.tell(program("teardown", arguments))
 
 
 def curl(url: str, settings: Settings, operation: str, payload: dict[str, object]) -> str:
     """A request to the handler: one line to paste."""
     event = {"operation": operation, "tableName": settings.table, "payload": payload}
     return with_variables(past_proxy(url), ["curl", "-d", json.dumps(event), url])
-
-
-def show_what_else(screen: Screen, arguments: list[str]) -> None:
-    """What a learner can do with what is built."""
-    screen.say()
-    screen.say(
-        "To follow a request through it, to see how it is, to play this lesson's run again, to have it as a page"
-    )
-    for words in (["trace", *arguments], ["status", *arguments], ["replay"], ["replay", "--html", "page.html"]):
-        screen.keep(program("provision", words))
 
 
 def show_built_to(screen: Screen, step: Step, arguments: list[str]) -> None:
