@@ -103,6 +103,7 @@ class Clients:
     alias: str | None = None
     profile_from: Sourced | None = None  # None where no profile was named
     endpoint_from: str = ""
+    is_empty: bool = False  # there is no sandbox yet: nothing can be called, and a plan is that of an empty account
     verify: bool | str = True  # the file of the certificates to trust; True: botocore's own
 
     @property
