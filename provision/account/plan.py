@@ -1,7 +1,7 @@
-"""`--dry-run`: the steps themselves, with every write held back. What they would have done is the plan.
+"""`--dry-run`: the steps themselves, with no write sent. What they would have done is the plan.
 
-Each write is answered in AWS's place, and so is what a step reads after it (planned_answers.py). So a step goes on to its
-end, and the plan has each call that the run makes, in its order. What AWS makes up is not known yet, and said to be so.
+Each write is answered in AWS's place, and so is what a step reads after it (planned_answers.py). So a step goes on to
+its end, and the plan has every call that the run makes, in its order. What AWS makes up is said to be unknown yet.
 """
 
 from __future__ import annotations

@@ -31,6 +31,7 @@ from provision.cli.views.steps import StepLines, TestLines
 from provision.record.recording import calls_that_made
 from provision.settings import Settings, queue_route_url, runtime_warning
 from provision.state.entries import ResourceResult
+from provision.state.file import StateRefused
 from provision.state.ownership import NotOurs
 from provision.state.resources import name_of, noun_of
 from provision.state.state import State
@@ -58,6 +59,8 @@ def build_or_lead(options: argparse.Namespace, settings: Settings, session: Sess
         warning = runtime_warning(settings.runtime, list(aws.runtimes), datetime.date.today())
         if warning:
             session.warn(warning)
+        if options.step or not state.may_write:
+            state.fix_deployment()  # the banner has named it, and a plan in another terminal names it, too
         run = run_of(options, aws, settings, state)
         if options.step:
             return lead(run, options, session)
@@ -95,6 +98,10 @@ def dry_run(options: argparse.Namespace, settings: Settings, session: Session) -
         aws,
         state,
     ):
+        try:
+            state.fix_deployment()
+        except StateRefused as refused:
+            session.warn(f"{refused.what} So the next run has another id than the commands below.")
         steps = STEPS[: options.to.number] if options.to else STEPS
         with explained(aws):
             planned = look_closer(aws, state, make_plan(aws, settings, state, steps))

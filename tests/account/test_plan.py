@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from provision import STEPS
 from provision.account.plan import Planned
+from provision.aws.answers import Call
 from provision.settings import Settings
 from provision.state.entries import TAG, Difference, ResourceResult
 from provision.terminal import outcome
 from sandbox import Sandbox
 from tests.rig.command_line import CommandLine
-from tests.rig.deployment import ACCOUNT, Deployment, Stranger, agrees
+from tests.rig.deployment import ACCOUNT, KNOWN_LATER, Deployment, Stranger, agrees, unlike, written
 
 pytestmark = pytest.mark.usefixtures("one_look")
 
@@ -105,6 +105,12 @@ def test_what_a_person_made_is_planned_as_taken_over(deployment: CommandLine) ->
 
 def test_a_plan_that_does_not_agree_would_be_seen() -> None:
     """The checker's other side."""
+    planned = [call("PutMethod", "(known after step 7: id of /)"), call("PutMethod", "(known after step 7: id of /)")]
+    assert unlike(planned, [call("PutMethod", "a"), call("PutMethod", "a")]) == []
+    assert len(unlike(planned, [call("PutMethod", "a"), call("PutMethod", "b")])) == 1
+    assert len(unlike(planned, [call("PutMethod", "a")])) == 1
+    assert len(unlike(planned[:1], [call("PutMethod", "a"), call("PutMethod", "a")])) == 1
+    assert len(unlike(planned[:1], [call("UpdateMethod", "a")])) == 1
     mend = Planned("queue", "sqs:queue", {}, "update", (Difference("VisibilityTimeout", "77", "30"),))
     same = ResourceResult("queue", "sqs:queue", {}, "updated", mend.differences)
     assert agrees(mend, same)
@@ -114,6 +120,10 @@ def test_a_plan_that_does_not_agree_would_be_seen() -> None:
     )
     assert not agrees(Planned("queue", "sqs:queue", {}, "OK"), same)
     assert not agrees(Planned("queue", "sqs:queue", {}, "create"), same)
+
+
+def call(operation: str, resource_id: str) -> Call:
+    return Call(1, "apigateway", operation, {"resourceId": resource_id}, is_read=False, started=0.0)
 
 
 # The command line.
@@ -158,19 +168,17 @@ def test_a_part_is_planned_as_it_would_be_built(deployment: CommandLine) -> None
     assert told.count("aws iam create-policy") == 2
 
 
-def test_what_is_not_there_yet_says_what_it_needs(deployment: CommandLine) -> None:
+def test_a_first_build_is_planned_call_by_call_and_what_aws_makes_up_is_said_to_be_unknown(
+    deployment: CommandLine,
+) -> None:
     planned = deployment.plan()
-    assert planned["queue"].needs == deployment.settings.dead_letter_queue
-    assert planned["function"].needs == "step 2, Roles"
-    assert planned["stage"].needs == "step 7, REST API"
-    assert [key for key, one in planned.items() if one.word == "later"] == [
-        "queue",
-        "function",
-        "trigger",
-        "permission",
-        "stage",
-    ]
-    assert len(planned) == 16 and len(STEPS) == 8
+    assert {one.word for one in planned.values()} == {"create"} and len(planned) == 16
+    calls = [call for one in planned.values() for call in one.calls]
+    assert len(calls) == 31
+    unknown = {text for call in calls for text in KNOWN_LATER.findall(written(call))}
+    api = deployment.settings.api
+    assert unknown == {f"(known after step 7: id of {name})" for name in (api, "/", "dynamodbmanager", "queue")}
+    deployment.build_as_planned()
 
 
 @pytest.mark.parametrize("option", [["--step"], ["--try"], ["--recover"]])
