@@ -28,7 +28,7 @@ IDS = {
 NOT_THERE = {
     "iam": "NoSuchEntity",
     "dynamodb": "ResourceNotFoundException",
-    "sqs": "AWS.SimpleQueueService.NonExistentQueue",
+    "sqs": "QueueDoesNotExist",
     "lambda": "ResourceNotFoundException",
     "apigateway": "NotFoundException",
     "logs": "ResourceNotFoundException",
