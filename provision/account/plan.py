@@ -15,6 +15,7 @@ from typing import Any
 from provision import STEPS, Step
 from provision.account.planned_answers import PlannedAnswers
 from provision.aws.answers import Call
+from provision.aws.call_text import aws_command
 from provision.aws.clients import Clients
 from provision.aws.reasons import Reason
 from provision.aws.waiting import Wait, Waiting
@@ -25,6 +26,7 @@ from provision.state.file import StateFile
 from provision.state.ownership import NotOurs, NotTheRecorded
 from provision.state.resources import PLACES, names, step_of
 from provision.state.state import State
+from provision.terminal.json_values import plain
 
 # An id that AWS has not given yet.
 NOT_KNOWN = "(not known yet)"
@@ -112,11 +114,13 @@ class DryState(State):
             word = "create" if found is None else "update"
             if found is None:
                 self._put(Resource(key, kind, step_of(key), dict(identity), parent=parent))  # as recorded, and no more
-        except NotOurs as met:
+        except (NotOurs, NotTheRecorded) as met:
             self.planned[key] = Planned(key, kind, dict(identity), "in the way", theirs=met.theirs)
-            raise
-        except NotTheRecorded as met:
-            self.planned[key] = Planned(key, kind, dict(identity), "in the way", theirs=met.theirs)
+            recorded = self.record(key)
+            if recorded is not None:
+                recorded.status = "creating"  # nobody knows what a later step would get of it
+            if isinstance(met, NotOurs):
+                raise
             self.another = met
             raise NotOurs(kind, identity, met.theirs, self.deployment, key=key) from met
         differences, notes = (tuple(began.differences), tuple(began.notes)) if began is not None else ((), ())
@@ -204,6 +208,13 @@ def make_plan(aws: Clients, settings: Settings, state: DryState, steps: Sequence
                 needed = in_words(needs.get(name, ""), step, called)
                 planned.append(Planned(key, kind, identity, "later", needs=needed))
     return planned
+
+
+def command_of(call: Call, aws: Clients) -> str:
+    """The `aws` command that makes a call of a plan."""
+    parameters = plain(call.parameters)
+    where = {"region": aws.region, "endpoint_url": aws.base_url, "profile": aws.profile}
+    return aws_command(call.service, call.operation, parameters, **where)
 
 
 def changes(planned: Planned | None) -> bool:

@@ -26,7 +26,7 @@ from provision.cli.runner import run_steps
 from provision.cli.session import Session
 from provision.cli.views.banner import hide_ids
 from provision.cli.views.build import show_built, show_built_to, show_cost, show_counts, show_end, show_what_else
-from provision.cli.views.plan import counts_of, show_plan
+from provision.cli.views.plan import build_in_words, show_build_plan, show_how_to_paste
 from provision.cli.views.steps import StepLines, TestLines
 from provision.record.recording import calls_that_made
 from provision.settings import Settings, queue_route_url, runtime_warning
@@ -105,8 +105,12 @@ def dry_run(options: argparse.Namespace, settings: Settings, session: Session) -
         steps = STEPS[: options.to.number] if options.to else STEPS
         with explained(aws):
             planned = look_closer(aws, state, make_plan(aws, settings, state, steps))
-        session.note(*map(planned_of, planned))
-        show_plan(session.screen, planned, aws)
+        session.note(*(planned_of(one, aws) for one in planned))
+        show_build_plan(session.screen, planned, aws)
+        if any(one.calls for one in planned):
+            show_how_to_paste(session.screen, aws)
+        if aws.endpoint is None and any(map(changes, planned)):
+            show_cost(session.screen, settings)
         state.forget_plan()
         run = run_of(options, aws, settings, state)
     if state.another is not None:
@@ -221,6 +225,8 @@ def before_the_first_write(
             with aws.calls.in_step(STEPS[0].name):
                 conflicts.refuse_before_the_first_write(run, asking=asking)
         if state.may_write:
+            if aws.endpoint is None and steps:
+                say_without_plan(session.screen, run)
             return
         session.screen.say()
         session.screen.say("Looking at what there is ...")
@@ -231,17 +237,27 @@ def before_the_first_write(
         state.allow_writes()
 
 
+def say_without_plan(screen: Screen, run: conflicts.Run) -> None:
+    """With --yes on an account: what is known without a call of what will be done, and what it costs."""
+    if run.state.is_whole:
+        screen.say("Planned: what has drifted is updated.")
+    else:
+        screen.say("Planned: what is missing is created, and what has drifted is updated.")
+    show_cost(screen, run.settings)
+
+
 def ask_to_build(screen: Screen, aws: Clients, settings: Settings, planned: Sequence[Planned]) -> None:
     """The question before the first write. Raises UserError when it is not answered with yes."""
-    if counts_of(planned):
-        screen.say(f"Planned: {counts_of(planned)}.")
+    if build_in_words(planned):
+        screen.say(f"Planned: {build_in_words(planned)}.")
     elif planned:
         screen.say("Planned: the tests of what is there.")
     if aws.endpoint:
         question = f"Build at {aws.endpoint}, which is not AWS?"
     else:
-        screen.say()
         show_cost(screen, settings)
+        screen.say("Anyone who knows the Invoke URL may call it, and you pay for each call (erratum 7).", "dim")
+        screen.say()
         question = f"Build in account {aws.account_id}, Region {aws.region}?"
     prompts.ask(screen, question, flag="--yes")
 

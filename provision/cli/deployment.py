@@ -61,7 +61,8 @@ def deployment(
     """Clients and state file, until the end of the block; its banner is shown, and the command's transcript begun.
 
     `given` are the command's words. Of a `kind` that writes nothing there is no transcript beside it. Only a build
-    starts a sandbox that is asked for and not running; a plan goes without one. `adopt` and `may_write` are State.open's.
+    starts a sandbox that is asked for and not running; a plan goes without one. `adopt` and `may_write` are
+    State.open's.
     """
     check_state(options)
     builds = command == "provision"

@@ -92,13 +92,13 @@ def test_what_a_person_made_is_planned_as_taken_over(deployment: CommandLine) ->
     )
     met = deployment.provision("--dry-run")
     assert met.code == outcome.LEFT
-    assert f"in the way table      {deployment.settings.table}" in met.told
+    assert f"3/8 Table        in the way {deployment.settings.table} (no tag of this suite" in met.told
     assert "--adopt table" in met.flat
     assert "Nothing was changed." in met.flat and "built so far" not in met.flat
     taken = deployment.provision("--dry-run", "--adopt", "table")
     assert taken.code == outcome.DONE, taken.said
     assert "billing mode: found PROVISIONED, wanted PAY_PER_REQUEST" in taken.told
-    assert "1 to take over and update" in taken.told
+    assert "15 to create, 1 to take over and update, by 32 calls. Nothing was changed." in taken.told
     assert deployment.provision("--yes", "--no-try", "--adopt", "table").code == outcome.DONE
     deployment.take_down("--include-adopted")
 
@@ -142,7 +142,7 @@ def test_it_writes_nothing_and_its_exit_code_says_whether_there_is_anything_to_d
     state = deployment.path.read_bytes()
     nothing = deployment.provision("--dry-run", "--detailed-exitcode")
     assert nothing.code == outcome.DONE
-    assert "Nothing to do" in nothing.told and nothing.told.count("    OK ") == 16
+    assert "Nothing to do" in nothing.told and nothing.told.count(" OK ") == 8
     assert deployment.path.read_bytes() == state and nothing.writes == []
 
     spoil(deployment.aws, deployment.settings)
@@ -151,7 +151,7 @@ def test_it_writes_nothing_and_its_exit_code_says_whether_there_is_anything_to_d
     assert "VisibilityTimeout: found 77, wanted 60" in found.told
     assert "aws sqs set-queue-attributes" in found.told
     assert f"tag {TAG}: found nothing" in found.told
-    assert "2 to update. Nothing was changed." in found.told
+    assert "2 to update, by 2 calls. Nothing was changed." in found.told
     assert deployment.path.read_bytes() == state
 
 
