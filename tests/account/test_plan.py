@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,8 @@ from provision.terminal import outcome
 from sandbox import Sandbox
 from tests.rig.command_line import CommandLine
 from tests.rig.deployment import ACCOUNT, KNOWN_LATER, Deployment, Stranger, agrees, unlike, written
+from tests.rig.programs import Folder
+from tests.rig.warm_aws import WarmAws
 
 pytestmark = pytest.mark.usefixtures("one_look")
 
@@ -179,6 +182,56 @@ def test_a_first_build_is_planned_call_by_call_and_what_aws_makes_up_is_said_to_
     api = deployment.settings.api
     assert unknown == {f"(known after step 7: id of {name})" for name in (api, "/", "dynamodbmanager", "queue")}
     deployment.build_as_planned()
+
+
+def test_what_is_pasted_from_a_plan_is_taken_as_ours_and_left_as_it_is(
+    deployment: CommandLine, tmp_path: Path, warm_aws: WarmAws
+) -> None:
+    """By the real `aws` command, up to the log group; the function's command wants a file."""
+    planned = json.loads(deployment.provision("--dry-run", "--to", "5", "--output", "json").told)
+    commands = [command for one in planned["resources"] for command in one["commands"] if one["key"] != "function"]
+    assert len(commands) == 12 and not deployment.path.exists()
+    warm_aws.paste(commands, tmp_path)
+    again = json.loads(deployment.provision("--dry-run", "--output", "json").told)
+    assert again["deployment"] == planned["deployment"]
+    assert [one["outcome"] for one in again["resources"]] == ["OK"] * 11 + ["create"] * 5
+    built = deployment.provision("--yes", "--no-try")
+    assert built.code == outcome.DONE and built.result.deployment == planned["deployment"]
+    assert [one.outcome for one in built.result.resources] == ["unchanged"] * 11 + ["created"] * 5
+    assert len(built.writes) == 19
+    assert deployment.take_down().code == outcome.DONE
+
+
+def test_a_plan_leaves_an_id_and_nothing_to_take_down(deployment: CommandLine) -> None:
+    planned = deployment.provision("--dry-run")
+    assert deployment.provision("--dry-run").result.deployment == planned.result.deployment
+    assert not deployment.path.exists()
+    nothing = deployment.take_down()
+    assert nothing.code == outcome.DONE and "Nothing to do" in nothing.flat and not deployment.path.exists()
+    built = deployment.provision("--yes", "--to", "1")
+    assert built.result.deployment == planned.result.deployment
+    assert not any(deployment.path.parent.glob("*.id"))  # the state file has it now
+    assert deployment.take_down().code == outcome.DONE
+
+
+def test_an_id_that_cannot_be_kept_is_said_and_the_plan_shown(deployment: CommandLine) -> None:
+    deployment.path.with_name(deployment.path.name + ".id").mkdir()
+    planned = deployment.provision("--dry-run", "--to", "1")
+    assert planned.code == outcome.DONE and "2 to create" in planned.told
+    assert "So the next run has another id than the commands below." in planned.flat
+
+
+def test_the_plan_for_a_sandbox_starts_none(tmp_path: Path) -> None:
+    empty_folder = Folder(tmp_path)
+    planned = empty_folder.run("provision", "--sandbox", "--dry-run")
+    assert planned.returncode == outcome.DONE, planned.stderr
+    assert "none is running: this is the plan for an empty one" in planned.stderr
+    assert "16 to create, by 31 calls. Nothing was changed." in planned.stdout
+    assert "--endpoint-url http://127.0.0.1:PORT" in planned.stdout
+    assert "To have a port in these commands, start a sandbox" in planned.stderr
+    assert [one.name for one in (tmp_path / ".provision").iterdir()] == ["sandbox-us-east-1.json.id"]
+    nothing = empty_folder.run("teardown", "--sandbox")
+    assert nothing.returncode == outcome.DONE and "Nothing to do: no sandbox is running" in nothing.stderr
 
 
 @pytest.mark.parametrize("option", [["--step"], ["--try"], ["--recover"]])
