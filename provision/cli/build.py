@@ -69,6 +69,8 @@ def build_or_lead(options: argparse.Namespace, settings: Settings, session: Sess
         tests = bool(options.smoke_tests) or (smoke_tests and not state.is_tested)
         asked = tests or (None if smoke_tests else False)
         before_the_first_write(run, session, steps, asking=asks_for_adoption(options), tests=asked)
+        if options.yes and aws.endpoint is None:
+            say_without_plan(screen, settings)
         with session.progress(progress_of(run, screen, steps, smoke_tests=smoke_tests)):
             build(run, session, steps, verbose=options.verbose)
             changed = [event for event in state.results if event.outcome != "unchanged"]
@@ -225,8 +227,6 @@ def before_the_first_write(
             with aws.calls.in_step(STEPS[0].name):
                 conflicts.refuse_before_the_first_write(run, asking=asking)
         if state.may_write:
-            if aws.endpoint is None and steps:
-                say_without_plan(session.screen, run)
             return
         session.screen.say()
         session.screen.say("Looking at what there is ...")
@@ -237,17 +237,15 @@ def before_the_first_write(
         state.allow_writes()
 
 
-def say_without_plan(screen: Screen, run: conflicts.Run) -> None:
-    """With --yes on an account: what is known without a call of what will be done, and what it costs."""
-    if run.state.is_whole:
-        screen.say("Planned: what has drifted is updated.")
-    else:
-        screen.say("Planned: what is missing is created, and what has drifted is updated.")
-    show_cost(screen, run.settings)
+def say_without_plan(screen: Screen, settings: Settings) -> None:
+    """With --yes on an account: what a run does, and what it costs, as far as that is known without a call."""
+    screen.say()
+    screen.say("What is missing is created, what has drifted is updated; --dry-run shows which.")
+    show_cost(screen, settings)
 
 
 def ask_to_build(screen: Screen, aws: Clients, settings: Settings, planned: Sequence[Planned]) -> None:
-    """The question before the first write. Raises UserError when it is not answered with yes."""
+    """What is planned, what it costs, and the question. Raises UserError when it is not answered with yes."""
     if build_in_words(planned):
         screen.say(f"Planned: {build_in_words(planned)}.")
     elif planned:

@@ -66,10 +66,9 @@ def show_build_plan(screen: Screen, planned: Sequence[Planned], aws: Clients) ->
             title = ""
         for one in of_step:
             show_details(screen, one)
-        if any(one.commands for one in of_step):
+        if any(one.commands for one in of_step) and step != STEPS[-1]:
             screen.tell()
-    if not any(one.calls for one in planned):
-        screen.tell()
+    screen.tell()
     sum_up(screen, build_in_words(planned))
 
 
@@ -79,7 +78,7 @@ def show_how_to_paste(screen: Screen, aws: Clients) -> None:
         screen.heading("To have a port in these commands, start a sandbox, and make the plan again")
         screen.keep(program("sandbox", ["start"]))
     elif aws.base_url and not aws.profile:
-        screen.heading("The commands need credentials, and any will do here. To paste some of them, first run")
+        screen.heading("To run these commands here, any credentials will do")
         screen.keep("export AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any")
 
 
