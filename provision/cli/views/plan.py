@@ -54,10 +54,12 @@ STYLES = {
 
 def show_build_plan(screen: Screen, planned: Sequence[Planned], aws: Clients) -> None:
     """What a build would do, step by step, with each `aws` command in the order of the calls: data."""
-    screen.tell()
     found = [planned_of(one, aws) for one in planned]
+    apart = True
     for step in STEPS:
         of_step = [one for one in found if one.step == step.name]
+        if apart and of_step:
+            screen.tell()
         title = f"{step.number}/8 {step.title}"
         told = whole_ones(of_step, lambda one: one.type)
         for word in dict.fromkeys(one.outcome for one in told):
@@ -66,8 +68,7 @@ def show_build_plan(screen: Screen, planned: Sequence[Planned], aws: Clients) ->
             title = ""
         for one in of_step:
             show_details(screen, one)
-        if any(one.commands for one in of_step) and step != STEPS[-1]:
-            screen.tell()
+        apart = any(one.commands for one in of_step)
     screen.tell()
     sum_up(screen, build_in_words(planned))
 
