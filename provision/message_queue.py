@@ -52,6 +52,7 @@ def provision_queue(aws: Clients, settings: Settings, state: State) -> None:
     queue = find_queue(aws.sqs, name)
     with state.resource("queue", "sqs:queue", found=queue, QueueName=name) as entry:
         # SQS keeps the ids of the roles that the policy names: when a role is made again, the policy must be set again.
+        # Where none are noted yet the policy tells: SQS shows the id of a role that is gone in place of its ARN.
         role_ids = " ".join(state.outputs(key)["id"] for key in ("api-role", "function-role"))
         if queue is None:
             aws.waiting.retry(
@@ -64,7 +65,7 @@ def provision_queue(aws: Clients, settings: Settings, state: State) -> None:
             entry.identify(queue)
         else:
             drifted = queue_drifted(aws, entry, queue, attributes)
-            drifted |= entry.drifted("roles named", found=entry.get("role_ids"), wanted=role_ids)
+            drifted |= entry.drifted("roles named", found=entry.get("role_ids") or role_ids, wanted=role_ids)
             if drifted:
                 # All of them, whichever differs: some emulators forget a policy that is not sent along.
                 aws.waiting.retry(

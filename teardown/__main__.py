@@ -256,7 +256,7 @@ def dry_run(aws: Clients, state: DryState, options: argparse.Namespace, session:
         keep = steps_before(options.back_to)
         take_down(aws, state, tell=note, include_adopted=options.include_adopted, keep=keep)
     has_work = options.detailed_exitcode and any(map(changes, planned))
-    session.note(*map(planned_of, planned), exit_code=outcome.CHANGES if has_work else outcome.DONE)
+    session.note(*(planned_of(one, aws) for one in planned), exit_code=outcome.CHANGES if has_work else outcome.DONE)
     show_plan(session.screen, planned, aws)
 
 

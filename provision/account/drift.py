@@ -47,9 +47,6 @@ def closer(aws: Clients, state: DryState, planned: Planned) -> Planned:
                     raise
                 planned = not_compared(planned, look_up, error.response["Error"]["Code"])
                 continue
-            except KeyError:  # the run that made it was ended before it noted the ARN
-                planned = not_compared(planned, look_up, "its ARN is not recorded yet")
-                continue
         planned = with_left(planned, found, 1)
     return planned
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from provision.account.plan import Planned
+from provision.account.plan import Planned, command_of
+from provision.aws.clients import Clients
 from provision.state.entries import Difference, Resource, ResourceResult
 from provision.state.resources import PLACES, name_of, noun_of
 
@@ -14,9 +15,9 @@ from provision.state.resources import PLACES, name_of, noun_of
 class ResourceOutcome:
     """What became of one resource, would become of it (plan), or is the matter with it (status).
 
-    `calls` are the writing calls of a plan, as "service:Operation"; `needs` what must be there before more can be said;
-    `since` is when it was made, in UTC; `messages` how many wait in a queue; `compared` how many attributes plan and
-    status compared.
+    `calls` are the writing calls of a plan, as "service:Operation", and `commands` the same as `aws` commands; `needs`
+    what must be there before more can be said; `since` is when it was made, in UTC; `messages` how many wait in a
+    queue; `compared` how many attributes plan and status compared.
     """
 
     key: str
@@ -29,6 +30,7 @@ class ResourceOutcome:
     changes: tuple[Difference, ...] = ()
     notes: tuple[str, ...] = ()
     calls: tuple[str, ...] = ()
+    commands: tuple[str, ...] = ()
     needs: str = ""
     remark: str = ""
     since: str | None = None
@@ -47,7 +49,8 @@ def result_of(one: ResourceResult) -> ResourceOutcome:
     return outcome_of(one, one.outcome, changes=one.differences, notes=one.notes)
 
 
-def planned_of(one: Planned) -> ResourceOutcome:
+def planned_of(one: Planned, aws: Clients) -> ResourceOutcome:
     calls = tuple(f"{call.service}:{call.operation}" for call in one.calls)
-    same = outcome_of(one, one.word, changes=one.differences, notes=one.notes)
-    return replace(same, calls=calls, needs=one.needs, remark=one.theirs, compared=one.compared)
+    commands = tuple(command_of(call, aws) for call in one.calls)
+    same = outcome_of(one, one.word, changes=one.differences, notes=one.notes, calls=calls, commands=commands)
+    return replace(same, needs=one.needs, remark=one.theirs, compared=one.compared)

@@ -1,7 +1,7 @@
-"""`--dry-run`: the steps themselves, with every write held back. What they would have done is the plan.
+"""`--dry-run`: the steps themselves, with no write sent. What they would have done is the plan.
 
-For a resource that is not there a step ends at the creating call. For one that is there it goes on to the end, and each
-write is answered here, so that all differences show. What needs something that is not there yet comes later.
+Each write is answered in AWS's place, and so is what a step reads after it (planned_answers.py). So a step goes on to
+its end, and the plan has every call that the run makes, in its order. What AWS makes up is said to be unknown yet.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
-from types import SimpleNamespace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from provision import STEPS, Step
-from provision.aws.answers import EXPECTED, Call, protocol_of
+from provision.account.planned_answers import PlannedAnswers
+from provision.aws.answers import Call
+from provision.aws.call_text import aws_command
 from provision.aws.clients import Clients
-from provision.aws.operations import READS
 from provision.aws.reasons import Reason
 from provision.aws.waiting import Wait, Waiting
 from provision.settings import Settings
@@ -26,6 +26,7 @@ from provision.state.file import StateFile
 from provision.state.ownership import NotOurs, NotTheRecorded
 from provision.state.resources import PLACES, names, step_of
 from provision.state.state import State
+from provision.terminal.json_values import plain
 
 # An id that AWS has not given yet.
 NOT_KNOWN = "(not known yet)"
@@ -37,9 +38,9 @@ class Planned:
 
     `word` is "OK", "drifted" (and left so), "create", "update", "adopt" (and update), "later" or "in the way"; of a
     teardown "delete", "put back", "gone", "stay" or "failed". `calls` are the writing calls, in their order; of a
-    resource to be created or deleted only the first of them is known. `needs` names the steps, or the resource of the
-    same step, that must be there before more can be said; `theirs` whose it is that is in the way; `notes` are
-    sentences about it; `compared` is how many attributes were compared.
+    resource to be deleted only the first of them is known. `needs` names the steps, or the resource of the same step,
+    that must be there before more can be said; `theirs` whose it is that is in the way; `notes` are sentences about it;
+    `compared` is how many attributes were compared.
     """
 
     key: str
@@ -54,8 +55,12 @@ class Planned:
     compared: int = 0
 
 
+# By what a run would have noted as the outcome; every other one is "OK".
+WORDS = {"created": "create", "updated": "update", "adopted": "adopt", "recovered": "update"}
+
+
 class HeldBack(Exception):
-    """The write that creates a resource was held back: nobody knows what follows it in its block."""
+    """The write that deletes a resource was held back: nobody knows what follows it."""
 
 
 class WouldWait(Exception):
@@ -99,23 +104,23 @@ class DryState(State):
         self, key: str, kind: str, *, found: Mapping[str, Any] | None, parent: str | None = None, **identity: str
     ) -> Iterator[Entry]:
         self.calls = []
-        word = "create"
         began: Entry | None = None
         try:
             with super().resource(key, kind, found=found, parent=parent, **identity) as entry:
                 began = entry
                 yield entry
-            word = {"updated": "update", "adopted": "adopt", "recovered": "update"}.get(self.results[-1].outcome, "OK")
-        except (HeldBack, WouldWait):
-            if found is not None:
-                word = "update"
-            else:
+            word = WORDS.get(self.results[-1].outcome, "OK")
+        except WouldWait:
+            word = "create" if found is None else "update"
+            if found is None:
                 self._put(Resource(key, kind, step_of(key), dict(identity), parent=parent))  # as recorded, and no more
-        except NotOurs as met:
+        except (NotOurs, NotTheRecorded) as met:
             self.planned[key] = Planned(key, kind, dict(identity), "in the way", theirs=met.theirs)
-            raise
-        except NotTheRecorded as met:
-            self.planned[key] = Planned(key, kind, dict(identity), "in the way", theirs=met.theirs)
+            recorded = self.record(key)
+            if recorded is not None:
+                recorded.status = "creating"  # nobody knows what a later step would get of it
+            if isinstance(met, NotOurs):
+                raise
             self.another = met
             raise NotOurs(kind, identity, met.theirs, self.deployment, key=key) from met
         differences, notes = (tuple(began.differences), tuple(began.notes)) if began is not None else ((), ())
@@ -145,22 +150,23 @@ class DryState(State):
         return True
 
     def permit(self, call: Call) -> None:
-        """Note the write. It ends the block of a resource that is not there."""
+        """Note the write. A deletion ends with it."""
         self.calls.append(call)
-        if not self._open or self._open[-1].found is None:
+        if not self._open:
             raise HeldBack
 
 
 @dataclass
 class DryWaiting(Waiting):
-    """Looks once and never waits: without the writes nothing comes."""
+    """Looks once and never waits: a plan takes it that what is waited for comes."""
 
     def retry_while(self, *reasons: Reason, unless: Callable[[], str | None] | None = None) -> Iterator[Any]:
         yield nullcontext()
 
     def poll_until(self, what: str, look: Callable[[], Any], **arguments: Any) -> Any:
+        """What the look finds. A look that says no more than whether it is so, is taken to say yes before long."""
         found = look()
-        if found is None or found is False:
+        if found is None:
             raise WouldWait(what)
         return found
 
@@ -172,75 +178,6 @@ class DryWaiting(Waiting):
         return cls(clock=waiting.clock, sleep=waiting.sleep, tell=waiting.tell)
 
 
-@dataclass
-class Answers:
-    """Answers each write in place of AWS. It remembers the resources that an API would have by then."""
-
-    resources: dict[str, list[dict[str, str]]] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self._asked: Mapping[str, Any] = {}
-
-    def put_on(self, client: Any) -> None:
-        """Register after the listener, so that it hears each call first."""
-        for name, handler in self._handlers.items():
-            client.meta.events.register_last(name, handler)
-
-    def take_off(self, client: Any) -> None:
-        for name, handler in self._handlers.items():
-            client.meta.events.unregister(name, handler)
-
-    @property
-    def _handlers(self) -> dict[str, Callable[..., Any]]:
-        return {
-            "provide-client-params.*.*": self.note,
-            "before-call.*.*": self.answer,
-            "after-call.api-gateway.GetResources": self.add,
-        }
-
-    def note(self, params: Mapping[str, Any], **event: Any) -> None:
-        self._asked = params
-
-    def answer(self, model: Any, **event: Any) -> tuple[Any, dict[str, Any]] | None:
-        """A success with the one field that a step relies on; None for a read, which goes to AWS."""
-        if model.name in READS.get(model.service_model.service_name, frozenset()):
-            return None
-        body = b"<RequestId>" if protocol_of(model) == "query" else b""
-        http = SimpleNamespace(status_code=200, headers={}, content=body)
-        if model.name == "CreateResource":
-            return http, self.resource(self._asked)
-        parsed: Any = NOT_KNOWN
-        for name in reversed(EXPECTED.get(model.name, "").split(".")):
-            parsed = {name: parsed}
-        return http, parsed
-
-    def resource(self, asked: Mapping[str, Any]) -> dict[str, str]:
-        known = self.resources.setdefault(asked["restApiId"], [])
-        entry = {"id": f"planned{len(known)}", "parentId": asked["parentId"], "pathPart": asked["pathPart"]}
-        known.append(entry)
-        return entry
-
-    def add(self, parsed: dict[str, Any], **event: Any) -> None:
-        paths = {one["id"]: one["path"] for one in parsed.get("items", [])}
-        for entry in self.resources.get(self._asked.get("restApiId", ""), []):
-            if entry["parentId"] in paths:
-                paths[entry["id"]] = f"{paths[entry['parentId']].rstrip('/')}/{entry['pathPart']}"
-                parsed["items"].append({**entry, "path": paths[entry["id"]]})
-
-
-@contextmanager
-def answering(aws: Clients) -> Iterator[None]:
-    """Inside the block each write is answered in AWS's place."""
-    answers = Answers()
-    for client in aws.clients:
-        answers.put_on(client)
-    try:
-        yield
-    finally:
-        for client in aws.clients:
-            answers.take_off(client)
-
-
 def make_plan(aws: Clients, settings: Settings, state: DryState, steps: Sequence[Step] = STEPS) -> list[Planned]:
     """Go through the steps without a write; what would become of each resource, in the order of a build.
 
@@ -248,11 +185,8 @@ def make_plan(aws: Clients, settings: Settings, state: DryState, steps: Sequence
     """
     state.check_names(names(aws, settings))
     needs: dict[str, str] = {}
-    with aws.calls.planning(state.permit, DryWaiting.like(aws.waiting)), answering(aws):
+    with aws.calls.planning(state.permit, DryWaiting.like(aws.waiting), PlannedAnswers(aws)):
         for step in steps:
-            if step.name == "stage" and changes(state.planned.get("api")):
-                needs[step.name] = "api"  # what it serves is compared with what the API will be by then
-                continue
             with aws.calls.in_step(step.name):
                 try:
                     step.load().provision(aws, settings, state)
@@ -274,6 +208,13 @@ def make_plan(aws: Clients, settings: Settings, state: DryState, steps: Sequence
                 needed = in_words(needs.get(name, ""), step, called)
                 planned.append(Planned(key, kind, identity, "later", needs=needed))
     return planned
+
+
+def command_of(call: Call, aws: Clients) -> str:
+    """The `aws` command that makes a call of a plan."""
+    parameters = plain(call.parameters)
+    where = {"region": aws.region, "endpoint_url": aws.base_url, "profile": aws.profile}
+    return aws_command(call.service, call.operation, parameters, **where)
 
 
 def changes(planned: Planned | None) -> bool:

@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, Protocol
 
 from botocore.exceptions import ClientError, WaiterError
 
@@ -32,6 +33,16 @@ def permit_none(call: Call) -> None:
     raise UnrecordedWrite(f"{call.service} {call.operation} without a state file")
 
 
+class Answers(Protocol):
+    """What answers in AWS's place while a plan is made."""
+
+    def answer(self, call: Call) -> dict[str, Any] | None:
+        """The answer as botocore would parse it; None for a read that AWS must answer."""
+
+    def amend(self, call: Call, answer: dict[str, Any]) -> None:
+        """Bring AWS's own answer to a read to where the plan's writes would have brought it."""
+
+
 @dataclass
 class Calls:
     """Listens on every client it is put on.
@@ -45,11 +56,11 @@ class Calls:
     listeners: list[Callable[[Call], None]] = field(default_factory=list)
     history: list[Call] = field(default_factory=list)
     stopping: bool = False
-    is_planning: bool = False
     step: str = ""
     _parameters: dict[str, Any] = field(default_factory=dict)
     _current: Call | None = None
     _waiter: Waiter | None = None
+    _answers: Answers | None = None
 
     def __post_init__(self) -> None:
         self.retries = Retries(lambda: self.waiting, lambda: self._current, lambda: self.stopping)
@@ -75,18 +86,23 @@ class Calls:
         yield
         self.step = before
 
-    @contextmanager
-    def planning(self, permit: Callable[[Call], None], waiting: Waiting) -> Iterator[None]:
-        """Inside the block writes are held back by `permit`, or answered in AWS's place: they are no calls.
+    @property
+    def is_planning(self) -> bool:
+        """Whether writes are answered in AWS's place."""
+        return self._answers is not None
 
-        So they are neither counted nor told of. `waiting` is how the block waits.
+    @contextmanager
+    def planning(self, permit: Callable[[Call], None], waiting: Waiting, answers: Answers) -> Iterator[None]:
+        """Inside the block `answers` answers each write, and the reads that need it: those are no calls.
+
+        So they are neither counted nor told of. `permit` sees each write before; `waiting` is how the block waits.
         """
-        before, self.waiting, self.is_planning = self.waiting, waiting, True
+        before, self.waiting, self._answers = self.waiting, waiting, answers
         try:
             with self.guarded_by(permit):
                 yield
         finally:
-            self.waiting, self.is_planning = before, False
+            self.waiting, self._answers = before, None
 
     @contextmanager
     def clearing_up(self) -> Iterator[None]:
@@ -114,7 +130,8 @@ class Calls:
     def _note_parameters(self, params: dict[str, Any], **event: Any) -> None:
         self._parameters = dict(params)
 
-    def _before_call(self, model: Any, **event: Any) -> None:
+    def _before_call(self, model: Any, **event: Any) -> tuple[Any, dict[str, Any]] | None:
+        """None, so that the request is sent; or the answer that takes AWS's place."""
         if self.stopping:
             raise outcome.Interrupted
         service = model.service_model.service_name
@@ -131,10 +148,12 @@ class Calls:
             self._waiter.looks_again(call)
         if not call.is_read:
             self.permit(call)
-            if self.is_planning:
-                return
+        answer = self._answers.answer(call) if self._answers is not None else None
+        if answer is not None:
+            return SimpleNamespace(status_code=404 if "Error" in answer else 200, headers={}, content=b""), answer
         self.history.append(call)
         self._current = call
+        return None
 
     def _after_call(self, http_response: Any, parsed: dict[str, Any], model: Any, **event: Any) -> None:
         error = parsed.get("Error", {})
@@ -152,6 +171,8 @@ class Calls:
         if call.is_read:
             if flaw:
                 raise NotAWS(call, flaw)
+            if self._answers is not None and status < 300:
+                self._answers.amend(call, parsed)
             return
         if status >= 500 and call.error not in REFUSED_WITH_502:
             raise AnswerLost(call, f"HTTP {status} {error.get('Code')}: {error.get('Message')}")
@@ -199,6 +220,8 @@ class Waiter:
 
     def wait(self, **arguments: Any) -> None:
         """As botocore's: https://boto3.amazonaws.com/v1/documentation/api/latest/guide/clients.html#waiters"""
+        if self.calls.is_planning:
+            return  # a plan takes it that what is waited for comes
         config = {"Delay": self.waiter.config.delay, "MaxAttempts": self.waiter.config.max_attempts}
         config.update(arguments.get("WaiterConfig", {}))
         self.budget = float(config["Delay"] * config["MaxAttempts"])

@@ -42,6 +42,10 @@ THROW_AWAY = "throw-away ones"
 
 SANDBOX_ACCOUNT = "123456789012"  # the account that moto plays
 
+# Who would call, and where, when no sandbox is running. The port is chosen when one starts.
+IN_NO_SANDBOX = {"Account": SANDBOX_ACCOUNT, "Arn": f"arn:aws:iam::{SANDBOX_ACCOUNT}:user/sandbox"}
+NO_SANDBOX = ("", "http://127.0.0.1:PORT")
+
 
 # By partition, a Region that every account has enabled: its STS says whether credentials are good at all.
 HOME_REGION = {"aws": "us-east-1", "aws-cn": "cn-north-1", "aws-us-gov": "us-gov-west-1"}
@@ -59,6 +63,7 @@ class Sourced:
 class Target:
     """What the command line asked for. `sandbox` is (id, URL) of a running sandbox; its state files carry the id.
 
+    Without an id none is running yet: then nothing is called, and only a plan can be made, of an empty account.
     `sources` says where a value came from that is not from an option, by "region", "profile", "endpoint_url".
     """
 
@@ -103,6 +108,7 @@ class Clients:
     alias: str | None = None
     profile_from: Sourced | None = None  # None where no profile was named
     endpoint_from: str = ""
+    is_empty: bool = False  # no sandbox is running: nothing can be called, and a plan is that of an empty account
     verify: bool | str = True  # the file of the certificates to trust; True: botocore's own
 
     @property
@@ -355,7 +361,8 @@ def _connect(asked: _Asked, target: Target, calls: Calls) -> Clients:
     for client in clients.values():
         calls.put_on(client)
     is_aws = endpoint is None or "=" in endpoint.partition("://")[0]
-    identity = _caller_identity(asked, clients["sts"], target, is_aws=is_aws)
+    is_empty = target.sandbox is not None and not target.sandbox[0]
+    identity = IN_NO_SANDBOX if is_empty else _caller_identity(asked, clients["sts"], target, is_aws=is_aws)
     partition = identity["Arn"].split(":")[1]
     shape = clients["lambda"].meta.service_model.shape_for("Runtime")
     return Clients(
@@ -381,6 +388,7 @@ def _connect(asked: _Asked, target: Target, calls: Calls) -> Clients:
         expires=_expiry(asked, os.environ),
         profile_from=next(iter(_profiles(target, os.environ)), None) if not target.sandbox else None,
         endpoint_from=_endpoint_source(target, os.environ),
+        is_empty=is_empty,
         verify=_verify(asked.session, os.environ),
         alias=_alias(clients["iam"]) if endpoint is None else None,
     )

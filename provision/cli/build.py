@@ -26,11 +26,12 @@ from provision.cli.runner import run_steps
 from provision.cli.session import Session
 from provision.cli.views.banner import hide_ids
 from provision.cli.views.build import show_built, show_built_to, show_cost, show_counts, show_end, show_to_paste
-from provision.cli.views.plan import counts_of, show_plan
+from provision.cli.views.plan import build_in_words, show_build_plan, show_how_to_paste
 from provision.cli.views.steps import StepLines, TestLines
 from provision.record.recording import calls_that_made
 from provision.settings import Settings, queue_route_url, runtime_warning
 from provision.state.entries import ResourceResult
+from provision.state.file import StateRefused
 from provision.state.ownership import NotOurs
 from provision.state.resources import name_of, noun_of
 from provision.state.state import State
@@ -58,6 +59,8 @@ def build_or_lead(options: argparse.Namespace, settings: Settings, session: Sess
         warning = runtime_warning(settings.runtime, list(aws.runtimes), datetime.date.today())
         if warning:
             session.warn(warning)
+        if options.step or not state.may_write:
+            state.fix_deployment()  # the banner has named it, and a plan in another terminal names it, too
         run = run_of(options, aws, settings, state)
         if options.step:
             return lead(run, options, session)
@@ -66,6 +69,8 @@ def build_or_lead(options: argparse.Namespace, settings: Settings, session: Sess
         tests = bool(options.smoke_tests) or (smoke_tests and not state.is_tested)
         asked = tests or (None if smoke_tests else False)
         before_the_first_write(run, session, steps, asking=asks_for_adoption(options), tests=asked)
+        if options.yes and aws.endpoint is None:
+            say_without_plan(screen, settings)
         with session.progress(progress_of(run, screen, steps, smoke_tests=smoke_tests)):
             build(run, session, steps, verbose=options.verbose)
             changed = [event for event in state.results if event.outcome != "unchanged"]
@@ -95,11 +100,19 @@ def dry_run(options: argparse.Namespace, settings: Settings, session: Session) -
         aws,
         state,
     ):
+        try:
+            state.fix_deployment()
+        except StateRefused as refused:
+            session.warn(f"{refused.what} So the next run has another id than the commands below.")
         steps = STEPS[: options.to.number] if options.to else STEPS
         with explained(aws):
             planned = look_closer(aws, state, make_plan(aws, settings, state, steps))
-        session.note(*map(planned_of, planned))
-        show_plan(session.screen, planned, aws)
+        session.note(*(planned_of(one, aws) for one in planned))
+        show_build_plan(session.screen, planned, aws)
+        if any(one.calls for one in planned):
+            show_how_to_paste(session.screen, aws)
+        if aws.endpoint is None and any(map(changes, planned)):
+            show_cost(session.screen, settings)
         state.forget_plan()
         run = run_of(options, aws, settings, state)
     if state.another is not None:
@@ -224,17 +237,25 @@ def before_the_first_write(
         state.allow_writes()
 
 
+def say_without_plan(screen: Screen, settings: Settings) -> None:
+    """With --yes on an account: what a run does, and what it costs, as far as that is known without a call."""
+    screen.say()
+    screen.say("What is missing is created, what has drifted is updated; --dry-run shows which.")
+    show_cost(screen, settings)
+
+
 def ask_to_build(screen: Screen, aws: Clients, settings: Settings, planned: Sequence[Planned]) -> None:
-    """The question before the first write. Raises UserError when it is not answered with yes."""
-    if counts_of(planned):
-        screen.say(f"Planned: {counts_of(planned)}.")
+    """What is planned, what it costs, and the question. Raises UserError when it is not answered with yes."""
+    if build_in_words(planned):
+        screen.say(f"Planned: {build_in_words(planned)}.")
     elif planned:
         screen.say("Planned: the tests of what is there.")
     if aws.endpoint:
         question = f"Build at {aws.endpoint}, which is not AWS?"
     else:
-        screen.say()
         show_cost(screen, settings)
+        screen.say("Anyone who knows the Invoke URL may call it, and you pay for each call (erratum 7).", "dim")
+        screen.say()
         question = f"Build in account {aws.account_id}, Region {aws.region}?"
     prompts.ask(screen, question, flag="--yes")
 

@@ -6,9 +6,10 @@ import argparse
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Literal
 
 from provision.aws import sandbox_process
-from provision.aws.clients import SANDBOX_ACCOUNT, Clients, Target, connect
+from provision.aws.clients import NO_SANDBOX, SANDBOX_ACCOUNT, Clients, Target, connect
 from provision.cli.options import state_path
 from provision.cli.session import Session
 from provision.cli.views.banner import hide_ids, show_banner
@@ -59,13 +60,15 @@ def deployment(
 ) -> Iterator[tuple[Clients, L]]:
     """Clients and state file, until the end of the block; its banner is shown, and the command's transcript begun.
 
-    `given` are the command's words. Of a `kind` that writes nothing there is no transcript beside it. Only provision
-    itself starts a sandbox that is asked for and not running. `adopt` and `may_write` are State.open's.
+    `given` are the command's words. Of a `kind` that writes nothing there is no transcript beside it. Only a build
+    starts a sandbox that is asked for and not running; a plan goes without one. `adopt` and `may_write` are
+    State.open's.
     """
     check_state(options)
     builds = command == "provision"
     screen = session.screen
-    aws = connected(options, session, start=builds)
+    without: Without = "refuse" if not builds else "start" if kind is State else "plan"
+    aws = connected(options, session, without=without)
     path, on_save = path_of_state(options, aws), session.transcript.entries
     state = kind.open(
         path,
@@ -91,20 +94,32 @@ def begin_anew(aws: Clients, state: State, screen: Screen) -> None:
         return
     if state.standing:
         gone = f"The sandbox {state.endpoint} is gone, and what was in it, too."
-        screen.warn(f"{gone} {'Building' if type(state) is State else 'A run would build'} anew in {aws.endpoint}.")
+        where = "another one" if aws.is_empty else aws.endpoint
+        screen.warn(f"{gone} {'Building' if type(state) is State else 'A run would build'} anew in {where}.")
     state.forget_sandbox(str(aws.endpoint))
 
 
-def connected(options: argparse.Namespace, session: Session, *, start: bool = True) -> Clients:
-    """Clients for what the options mean; with `start` a sandbox that is asked for and not running is started."""
-    return connect(resolve_target(options, session.screen, start=start), session.calls)
+Without = Literal["start", "plan", "refuse"]
 
 
-def resolve_target(options: argparse.Namespace, screen: Screen, *, start: bool) -> Target:
+def connected(options: argparse.Namespace, session: Session, *, without: Without = "start") -> Clients:
+    """Clients for what the options mean.
+
+    `without`: what to do where a sandbox is asked for and none is running. "plan" gives clients that call nothing.
+    """
+    return connect(resolve_target(options, session.screen, without=without), session.calls)
+
+
+def resolve_target(options: argparse.Namespace, screen: Screen, *, without: Without) -> Target:
     sandbox = None
     if options.sandbox:
         folder = (options.state or state_folder() / "x").absolute().parent
-        sandbox = start_sandbox(folder, screen) if start else find_sandbox(folder)
+        if without == "start":
+            sandbox = start_sandbox(folder, screen)
+        elif without == "plan" and sandbox_process.find(folder) is None and sandbox_process.kept_in(folder) is None:
+            sandbox = NO_SANDBOX
+        else:
+            sandbox = find_sandbox(folder)
     return Target(
         profile=options.profile,
         region=options.region,

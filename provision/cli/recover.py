@@ -28,7 +28,7 @@ def write_anew(options: argparse.Namespace, settings: Settings, session: Session
     refuse_where_there_is_a_state_file(path_before_connecting(options))
     session.note(command="recover")
     screen = session.screen
-    aws = connected(options, session, start=False)
+    aws = connected(options, session, without="refuse")
     path = path_of_state(options, aws)
     refuse_where_there_is_a_state_file(path)
     state = State.open(path, account=aws.account_id, region=aws.region, endpoint=aws.endpoint)

@@ -165,6 +165,33 @@ class StateFile:
         except OSError as error:
             raise cannot_write(self.path, error) from error
         self.data = data
+        with suppress(OSError):  # from now on the file has the id
+            self.id_path.unlink(missing_ok=True)
+
+    # The deployment's id, before there is a state file.
+
+    @property
+    def id_path(self) -> Path:
+        """Where the id of a deployment is kept of which nothing is recorded yet."""
+        return self.path.with_name(self.path.name + ".id")
+
+    def fixed_id(self) -> str | None:
+        """The id that an earlier look has fixed; None where there was none, or it cannot be read."""
+        try:
+            found = self.id_path.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError):
+            return None
+        return found if re.fullmatch(r"poc-[0-9a-f]{8}", found) else None
+
+    def fix_id(self, deployment: str) -> None:
+        """Keep the id beside the state file, so that each later run has it. Raises StateRefused."""
+        if self.fixed_id() == deployment:
+            return
+        try:
+            make_folder_durably(self.path.parent)
+            write_durably(self.id_path, f"{deployment}\n".encode())
+        except OSError as error:
+            raise cannot_write(self.id_path, error) from error
 
 
 def check_bound_to(path: Path, content: Mapping[str, Any], account: str, region: str, endpoint: str | None) -> None:

@@ -176,11 +176,12 @@ def whose(
 ) -> str:
     """Whose what was found is, to be updated: `recorded` is the entry of its key, if there is one.
 
-    "ours"; "recovered" when it is but its creation was not noted (answer lost); "adopted" when somebody else made it
-    and `may_adopt`, told of it in words, consents. Raises NotOurs, TagNotYetVisible, UnknownOwner or NotTheRecorded.
+    "ours", which nothing need record: a person may have pasted a plan's commands. "recovered" when its creation was
+    recorded and not noted (answer lost); "adopted" when somebody else made it and `may_adopt`, told of it in words,
+    consents. Raises NotOurs, TagNotYetVisible, UnknownOwner or NotTheRecorded.
     """
     standing = recorded if recorded is not None and recorded.status != "deleted" else None
-    ours = "ours" if standing is not None and standing.status == "created" else "recovered"
+    ours = "ours" if recorded is None or recorded.status == "created" else "recovered"
     tag = (found.get("Tags") or {}).get(TAG) or None
     if tag == deployment:
         refuse_another_one(standing, found)

@@ -122,7 +122,7 @@ class State:
             if file.data is None:
                 content = {
                     "schema": SCHEMA,
-                    "deployment": f"poc-{secrets.token_hex(4)}",
+                    "deployment": file.fixed_id() or f"poc-{secrets.token_hex(4)}",
                     "account": account,
                     "region": region,
                     "endpoint": endpoint,
@@ -146,6 +146,14 @@ class State:
 
     def close(self) -> None:
         self._file.close()
+
+    def fix_deployment(self) -> None:
+        """Keep the id of a new deployment, though nothing is recorded: what is shown of it now is what a run has.
+
+        Raises StateRefused.
+        """
+        if self.is_new:
+            self._file.fix_id(self.deployment)
 
     # Reading.
 
@@ -308,7 +316,7 @@ class State:
                 raise NotOurs(kind, identity, "no parent of this deployment", self.deployment, key=key)
             if owner.is_adopted and self.record(key) is None:
                 return "adopted"
-            return "ours" if recorded is not None and recorded.status == "created" else "recovered"
+            return "recovered" if recorded is not None and recorded.status != "created" else "ours"
         return whose(
             self.deployment,
             key,

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from provision import STEPS
 from provision.account.plan import Planned
+from provision.aws.answers import Call
 from provision.settings import Settings
 from provision.state.entries import TAG, Difference, ResourceResult
 from provision.terminal import outcome
 from sandbox import Sandbox
 from tests.rig.command_line import CommandLine
-from tests.rig.deployment import ACCOUNT, Deployment, Stranger, agrees
+from tests.rig.deployment import ACCOUNT, KNOWN_LATER, Deployment, Stranger, agrees, unlike, written
+from tests.rig.programs import Folder
+from tests.rig.warm_aws import WarmAws
 
 pytestmark = pytest.mark.usefixtures("one_look")
 
@@ -92,19 +95,25 @@ def test_what_a_person_made_is_planned_as_taken_over(deployment: CommandLine) ->
     )
     met = deployment.provision("--dry-run")
     assert met.code == outcome.LEFT
-    assert f"in the way table      {deployment.settings.table}" in met.told
+    assert f"3/8 Table        in the way {deployment.settings.table} (no tag of this suite" in met.told
     assert "--adopt table" in met.flat
     assert "Nothing was changed." in met.flat and "built so far" not in met.flat
     taken = deployment.provision("--dry-run", "--adopt", "table")
     assert taken.code == outcome.DONE, taken.said
     assert "billing mode: found PROVISIONED, wanted PAY_PER_REQUEST" in taken.told
-    assert "1 to take over and update" in taken.told
+    assert "15 to create, 1 to take over and update, by 32 calls. Nothing was changed." in taken.told
     assert deployment.provision("--yes", "--no-try", "--adopt", "table").code == outcome.DONE
     deployment.take_down("--include-adopted")
 
 
 def test_a_plan_that_does_not_agree_would_be_seen() -> None:
     """The checker's other side."""
+    planned = [call("PutMethod", "(known after step 7: id of /)"), call("PutMethod", "(known after step 7: id of /)")]
+    assert unlike(planned, [call("PutMethod", "a"), call("PutMethod", "a")]) == []
+    assert len(unlike(planned, [call("PutMethod", "a"), call("PutMethod", "b")])) == 1
+    assert len(unlike(planned, [call("PutMethod", "a")])) == 1
+    assert len(unlike(planned[:1], [call("PutMethod", "a"), call("PutMethod", "a")])) == 1
+    assert len(unlike(planned[:1], [call("UpdateMethod", "a")])) == 1
     mend = Planned("queue", "sqs:queue", {}, "update", (Difference("VisibilityTimeout", "77", "30"),))
     same = ResourceResult("queue", "sqs:queue", {}, "updated", mend.differences)
     assert agrees(mend, same)
@@ -114,6 +123,10 @@ def test_a_plan_that_does_not_agree_would_be_seen() -> None:
     )
     assert not agrees(Planned("queue", "sqs:queue", {}, "OK"), same)
     assert not agrees(Planned("queue", "sqs:queue", {}, "create"), same)
+
+
+def call(operation: str, resource_id: str) -> Call:
+    return Call(1, "apigateway", operation, {"resourceId": resource_id}, is_read=False, started=0.0)
 
 
 # The command line.
@@ -132,7 +145,7 @@ def test_it_writes_nothing_and_its_exit_code_says_whether_there_is_anything_to_d
     state = deployment.path.read_bytes()
     nothing = deployment.provision("--dry-run", "--detailed-exitcode")
     assert nothing.code == outcome.DONE
-    assert "Nothing to do" in nothing.told and nothing.told.count("    OK ") == 16
+    assert "Nothing to do" in nothing.told and nothing.told.count(" OK ") == 8
     assert deployment.path.read_bytes() == state and nothing.writes == []
 
     spoil(deployment.aws, deployment.settings)
@@ -141,7 +154,7 @@ def test_it_writes_nothing_and_its_exit_code_says_whether_there_is_anything_to_d
     assert "VisibilityTimeout: found 77, wanted 60" in found.told
     assert "aws sqs set-queue-attributes" in found.told
     assert f"tag {TAG}: found nothing" in found.told
-    assert "2 to update. Nothing was changed." in found.told
+    assert "2 to update, by 2 calls. Nothing was changed." in found.told
     assert deployment.path.read_bytes() == state
 
 
@@ -158,19 +171,67 @@ def test_a_part_is_planned_as_it_would_be_built(deployment: CommandLine) -> None
     assert told.count("aws iam create-policy") == 2
 
 
-def test_what_is_not_there_yet_says_what_it_needs(deployment: CommandLine) -> None:
+def test_a_first_build_is_planned_call_by_call_and_what_aws_makes_up_is_said_to_be_unknown(
+    deployment: CommandLine,
+) -> None:
     planned = deployment.plan()
-    assert planned["queue"].needs == deployment.settings.dead_letter_queue
-    assert planned["function"].needs == "step 2, Roles"
-    assert planned["stage"].needs == "step 7, REST API"
-    assert [key for key, one in planned.items() if one.word == "later"] == [
-        "queue",
-        "function",
-        "trigger",
-        "permission",
-        "stage",
-    ]
-    assert len(planned) == 16 and len(STEPS) == 8
+    assert {one.word for one in planned.values()} == {"create"} and len(planned) == 16
+    calls = [call for one in planned.values() for call in one.calls]
+    assert len(calls) == 31
+    unknown = {text for call in calls for text in KNOWN_LATER.findall(written(call))}
+    api = deployment.settings.api
+    assert unknown == {f"(known after step 7: id of {name})" for name in (api, "/", "dynamodbmanager", "queue")}
+    deployment.build_as_planned()
+
+
+def test_what_is_pasted_from_a_plan_is_taken_as_ours_and_left_as_it_is(
+    deployment: CommandLine, tmp_path: Path, warm_aws: WarmAws
+) -> None:
+    """By the real `aws` command, up to the log group; the function's command wants a file."""
+    planned = json.loads(deployment.provision("--dry-run", "--to", "5", "--output", "json").told)
+    commands = [command for one in planned["resources"] for command in one["commands"] if one["key"] != "function"]
+    assert len(commands) == 12 and not deployment.path.exists()
+    warm_aws.paste(commands, tmp_path)
+    again = json.loads(deployment.provision("--dry-run", "--output", "json").told)
+    assert again["deployment"] == planned["deployment"]
+    assert [one["outcome"] for one in again["resources"]] == ["OK"] * 11 + ["create"] * 5
+    built = deployment.provision("--yes", "--no-try")
+    assert built.code == outcome.DONE and built.result.deployment == planned["deployment"]
+    assert [one.outcome for one in built.result.resources] == ["unchanged"] * 11 + ["created"] * 5
+    assert len(built.writes) == 19
+    assert deployment.take_down().code == outcome.DONE
+
+
+def test_a_plan_leaves_an_id_and_nothing_to_take_down(deployment: CommandLine) -> None:
+    planned = deployment.provision("--dry-run")
+    assert deployment.provision("--dry-run").result.deployment == planned.result.deployment
+    assert not deployment.path.exists()
+    nothing = deployment.take_down()
+    assert nothing.code == outcome.DONE and "Nothing to do" in nothing.flat and not deployment.path.exists()
+    built = deployment.provision("--yes", "--to", "1")
+    assert built.result.deployment == planned.result.deployment
+    assert not any(deployment.path.parent.glob("*.id"))  # the state file has it now
+    assert deployment.take_down().code == outcome.DONE
+
+
+def test_an_id_that_cannot_be_kept_is_said_and_the_plan_shown(deployment: CommandLine) -> None:
+    deployment.path.with_name(deployment.path.name + ".id").mkdir()
+    planned = deployment.provision("--dry-run", "--to", "1")
+    assert planned.code == outcome.DONE and "2 to create" in planned.told
+    assert "So the next run has another id than the commands below." in planned.flat
+
+
+def test_the_plan_for_a_sandbox_starts_none(tmp_path: Path) -> None:
+    empty_folder = Folder(tmp_path)
+    planned = empty_folder.run("provision", "--sandbox", "--dry-run")
+    assert planned.returncode == outcome.DONE, planned.stderr
+    assert "none is running: this is the plan for an empty one" in planned.stderr
+    assert "16 to create, by 31 calls. Nothing was changed." in planned.stdout
+    assert "--endpoint-url http://127.0.0.1:PORT" in planned.stdout
+    assert "To have a port in these commands, start a sandbox" in planned.stderr
+    assert [one.name for one in (tmp_path / ".provision").iterdir()] == ["sandbox-us-east-1.json.id"]
+    nothing = empty_folder.run("teardown", "--sandbox")
+    assert nothing.returncode == outcome.DONE and "Nothing to do: no sandbox is running" in nothing.stderr
 
 
 @pytest.mark.parametrize("option", [["--step"], ["--try"], ["--recover"]])

@@ -90,10 +90,11 @@ def test_before_the_first_write_on_aws_and_at_its_end_the_cost_is_said(deploymen
     screen = memory_screen()
     with pytest.raises(outcome.UserError, match="Nobody is there to be asked"):
         provision.cli.build.ask_to_build(screen, on_aws, deployment.settings, [])
+    provision.cli.build.say_without_plan(screen, deployment.settings)  # with --yes
     show_still_running(screen, on_aws, deployment.settings, [])
     assert isinstance(screen.talk.file, io.StringIO)
     said = " ".join(screen.talk.file.getvalue().split())
-    assert said.count(idle_sentence()) == 2 and said.count(use_sentence(by_queue=True)) == 2
+    assert said.count(idle_sentence()) == 3 and said.count(use_sentence(by_queue=True)) == 3
     assert said.endswith(" -m teardown") and "To take everything down" in said
 
 

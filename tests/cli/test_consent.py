@@ -45,13 +45,13 @@ def test_it_is_asked_once_with_what_is_planned_and_not_where_nothing_would_chang
     built = deployment.provision("--to", "3")
     assert built.code == outcome.DONE
     assert asked == [f"Build at {deployment.url}, which is not AWS?"]
-    assert "Planned: 8 to create." in built.said
+    assert "Planned: 8 to create, by 8 calls." in built.said
     asked.clear()
     again = deployment.provision("--to", "3")
     assert again.code == outcome.DONE and again.writes == [] and asked == []
     assert "Nothing to do: all 8 resources are as the steps set them." in again.said
     part = deployment.provision("--to", "4")
-    assert len(asked) == 1 and "Planned: 1 to create, 1 later" in part.said
+    assert len(asked) == 1 and "Planned: 2 to create, by 2 calls." in part.said
 
 
 def test_tests_that_never_passed_are_asked_for_too_and_then_no_more(deployment: CommandLine, asked: list[str]) -> None:

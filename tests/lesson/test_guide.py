@@ -18,6 +18,7 @@ from tests.rig.lesson import GUESS, LESSON, MENU, PAUSE, QUESTION, Lesson
 from tests.rig.programs import Folder
 from tests.rig.screens import memory_screen
 from tests.rig.terminal import Terminal
+from tests.rig.warm_aws import WarmAws
 
 pytestmark = pytest.mark.once_more
 
@@ -132,6 +133,25 @@ def test_a_lesson_from_its_first_page_to_its_last(folder: Folder) -> None:
     runs = [read(path) for path in transcripts_in(folder.path / ".provision")]
     assert [run.ended is not None and run.ended["exit_code"] for run in runs] == [0, 0]
     assert folder.run("provision", "--sandbox", "--no-try").stderr.count("created") == 0
+
+
+def test_a_command_pasted_beside_the_lesson_makes_what_the_lesson_takes_as_its_own(
+    folder: Folder, warm_aws: WarmAws
+) -> None:
+    with Lesson(folder, 100) as lesson:
+        lesson.turn()
+        lesson.turn("3\n")
+        (plan,) = [line.split(" -m ")[1] for line in lesson.turn("l\n").splitlines() if "--dry-run" in line]
+        planned = json.loads(folder.run(*plan.split(), "--output", "json").stdout)
+        (table,) = [one for one in planned["resources"] if one["step"] == "table"]
+        warm_aws.paste(table["commands"], folder.path)
+        ran = lesson.turn("r\n")
+        assert "unchanged  name" in ran and "Step 3 is done" in ran
+        assert lesson.ask("q\n", None) and lesson.child.wait(30) == outcome.DONE
+    assert folder.state()["deployment"] == planned["deployment"]
+    (entry,) = folder.state()["resources"]
+    assert entry["origin"] == "created"
+    assert folder.run("teardown", "--sandbox").returncode == outcome.DONE
 
 
 def test_enter_held_down_stops_at_the_first_question_and_runs_nothing_twice(folder: Folder) -> None:

@@ -7,7 +7,9 @@ keeps of an earlier call is only what Python has imported, and the API models of
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -35,6 +37,17 @@ class WarmAws:
         self.command.write_text(CLIENT.format(python=sys.executable, address=str(address)), encoding="utf-8")
         self.command.chmod(0o755)
         self.server = Server(address, "aws", os.environ)
+
+    def paste(self, commands: Sequence[str], folder: Path) -> None:
+        """Run these lines of a shell one after the other, as somebody who pastes them. Raises when one fails."""
+        environment = {
+            "PATH": f"{self.folder}{os.pathsep}{os.environ['PATH']}",
+            "HOME": str(folder),
+            "AWS_ACCESS_KEY_ID": "any",
+            "AWS_SECRET_ACCESS_KEY": "any",
+        }
+        script = "\n".join(["set -e", *commands])
+        subprocess.run(["bash", "-c", script], env=environment, cwd=folder, stdout=subprocess.DEVNULL, check=True)
 
     def __enter__(self) -> WarmAws:
         return self

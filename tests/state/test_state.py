@@ -1034,7 +1034,7 @@ def test_a_namesake_made_after_ours_was_deleted_is_not_ours(path: Path) -> None:
 
 def test_a_mark_is_ours_even_when_nothing_is_recorded(path: Path) -> None:
     state = opened(path)
-    assert look_at(state, {"TableId": "it", "Tags": state.tags}) == "recovered"
+    assert look_at(state, {"TableId": "it", "Tags": state.tags}) == "unchanged"
     assert state.outputs("table") == {"id": "it"}
 
 
@@ -1067,7 +1067,7 @@ def test_what_carries_no_tags_is_as_much_ours_as_its_parent(path: Path) -> None:
     make(state, "api")
     with state.resource("stage", "apigateway:stage", found=stage, parent="api", stageName="Staging"):
         pass
-    assert state.results[-1].outcome == "recovered"
+    assert state.results[-1].outcome == "unchanged"
     assert kept(path)["resources"][1]["parent"] == "api"
     state.note_gone(state.standing[0])
     with (

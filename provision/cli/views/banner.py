@@ -36,7 +36,8 @@ def show_place(screen: Screen, aws: Clients, sources: Mapping[str, str]) -> None
     """Account, caller and Region, each with where it came from."""
     if aws.is_sandbox:
         source = "" if aws.region == DEFAULT_REGION else f" ({aws.region_from.source})"
-        screen.prose("Local AWS      ", f"{aws.base_url}   Region {aws.region}{source}", "bold")
+        place = "none is running: this is the plan for an empty one" if aws.is_empty else aws.base_url
+        screen.prose("Local AWS      ", f"{place}   Region {aws.region}{source}", "bold")
     else:
         show_account(screen, aws)
         screen.prose("Region         ", f"{aws.region} ({aws.region_from.source})")
