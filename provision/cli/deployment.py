@@ -9,6 +9,7 @@ from pathlib import Path
 
 from provision.aws import sandbox_process
 from provision.aws.clients import SANDBOX_ACCOUNT, Clients, Target, connect
+from provision.aws.sandbox_process import Running
 from provision.cli.options import state_path
 from provision.cli.session import Session
 from provision.cli.views.banner import hide_ids, show_banner
@@ -60,7 +61,8 @@ def deployment(
     """Clients and state file, until the end of the block; its banner is shown, and the command's transcript begun.
 
     `given` are the command's words. Of a `kind` that writes nothing there is no transcript beside it. Only provision
-    itself starts a sandbox that is asked for and not running. `adopt` and `may_write` are State.open's.
+    itself starts a new sandbox; every command has one again that ended and left its journal. `adopt` and `may_write`
+    are State.open's.
     """
     check_state(options)
     builds = command == "provision"
@@ -96,15 +98,15 @@ def begin_anew(aws: Clients, state: State, screen: Screen) -> None:
 
 
 def connected(options: argparse.Namespace, session: Session, *, start: bool = True) -> Clients:
-    """Clients for what the options mean; with `start` a sandbox that is asked for and not running is started."""
+    """Clients for what the options mean; with `start` a sandbox that is asked for is started if there is none."""
     return connect(resolve_target(options, session.screen, start=start), session.calls)
 
 
 def resolve_target(options: argparse.Namespace, screen: Screen, *, start: bool) -> Target:
     sandbox = None
     if options.sandbox:
-        folder = (options.state or state_folder() / "x").absolute().parent
-        sandbox = start_sandbox(folder, screen) if start else find_sandbox(folder)
+        running = sandbox_of((options.state or state_folder() / "x").absolute().parent, screen, start=start)
+        sandbox = running.id, running.url
     return Target(
         profile=options.profile,
         region=options.region,
@@ -114,33 +116,40 @@ def resolve_target(options: argparse.Namespace, screen: Screen, *, start: bool) 
     )
 
 
-def find_sandbox(folder: Path) -> tuple[str, str]:
-    """Id and URL of the sandbox of this folder. Raises UserError: a new one would have nothing in it."""
-    running = sandbox_process.find(folder)
-    if running is None:
-        kept = sandbox_process.kept_in(folder)
+def sandbox_of(folder: Path, screen: Screen, *, start: bool) -> Running:
+    """The sandbox of this folder, from its journal if it does not run; with `start` a new one if there is none.
+
+    Raises UserError.
+    """
+    running = come_back(folder, screen)
+    if running is not None:
+        return running
+    if not start:
         raise outcome.UserError(
             f"No sandbox is running in {folder}.",
-            means=(
-                "There is nothing: what is in a sandbox is gone with it."
-                if kept is None
-                else f"The one that was there is in its journal, {kept}."
-            ),
-            advice=(
-                f"{'Build anew' if kept is None else 'Start it again, and go on'}: "
-                f"{program('provision', ['--sandbox'])}",
-            ),
+            means="There is nothing: no sandbox has left a journal there, from which it could come back.",
+            advice=(f"Build anew: {program('provision', ['--sandbox'])}",),
         )
-    return running.id, running.url
+    screen.say("Starting a local AWS ...")
+    return started(folder)
 
 
-def start_sandbox(folder: Path, screen: Screen) -> tuple[str, str]:
-    """Id and URL of the sandbox of this folder, started if absent."""
+def come_back(folder: Path, screen: Screen) -> Running | None:
+    """The sandbox of this folder, started again from its journal if it has ended; None without one."""
+    running = sandbox_process.find(folder)
+    if running is not None or sandbox_process.kept_in(folder) is None:
+        return running
+    before = sandbox_process.last_url(folder)
+    screen.keep("The local AWS had ended. It is started again from its journal ...")
+    running = started(folder)
+    if before not in (None, running.url):
+        screen.keep(f"Its port was taken by another program. It answers at {running.url} now, not at {before}.")
+    return running
+
+
+def started(folder: Path) -> Running:
     try:
-        running = sandbox_process.find(folder)
-        if running is None:
-            screen.say("Starting a local AWS ...")
-            running = sandbox_process.start(folder)
+        return sandbox_process.start(folder)
     except OSError as error:
         raise outcome.UserError(
             f"The folder {folder} cannot be written: {error.strerror}.",
@@ -148,7 +157,6 @@ def start_sandbox(folder: Path, screen: Screen) -> tuple[str, str]:
             advice=("Work in a folder of your own, or choose another place with --state PATH.",),
             exit_code=outcome.ENVIRONMENT,
         ) from error
-    return running.id, running.url
 
 
 def took_before(program: str, aws: Clients, state: State, screen: Screen) -> dict[str, float]:

@@ -147,6 +147,6 @@ def explained(aws: Clients, *, step: str = "") -> Iterator[None]:
         if aws.is_sandbox and isinstance(error, (HTTPClientError, BotocoreConnectionError)):
             stop = stop.with_words(
                 means=f"The local AWS, {aws.endpoint}, does not answer: most likely it was stopped.",
-                advice=("Run the same command again, when this one has ended: it finds or starts a sandbox.",),
+                advice=("Run the same command again, when this one has ended: it starts the sandbox again.",),
             )
         raise stop from error

@@ -87,6 +87,12 @@ def with_variables(
     return " ".join([*(f"{name}={shlex.quote(value)}" for name, value in variables.items()), line])
 
 
+def to_move(path: Path, *, windows: bool = sys.platform == "win32") -> str:
+    """The command that moves a file or folder away, beside itself, to a name that is free."""
+    free = (path.with_name(path.name + suffix) for suffix in (".old", *(f".old{number}" for number in range(2, 100))))
+    return command_line(["move" if windows else "mv", str(path), str(next(one for one in free if not one.exists()))])
+
+
 def past_proxy(url: str | None) -> dict[str, str]:
     """The variables with which curl and `aws` reach a URL of this machine where a proxy is set; none elsewhere.
 
