@@ -93,6 +93,11 @@ def to_move(path: Path, *, windows: bool = sys.platform == "win32") -> str:
     return command_line(["move" if windows else "mv", str(path), str(next(one for one in free if not one.exists()))])
 
 
+def to_copy(path: Path, to: Path, *, windows: bool = sys.platform == "win32") -> str:
+    """The command that puts a copy of a file in another's place."""
+    return command_line(["copy" if windows else "cp", str(path), str(to)])
+
+
 def past_proxy(url: str | None) -> dict[str, str]:
     """The variables with which curl and `aws` reach a URL of this machine where a proxy is set; none elsewhere.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import queue
 import re
@@ -149,7 +150,7 @@ def test_a_state_file_that_cannot_be_used_is_refused_before_the_first_call_with_
     with Gate(sandbox.url) as gate:
         ended = folder.run(program, "--endpoint-url", gate.url, "--state", "ledger.json", "--yes")
         assert gate.requests == 0
-    named = ["schema 2"] if b"2" in content else [backup.name, "Nothing was called and nothing was overwritten"]
+    named = ["schema 2"] if b"2" in content else [backup.name, "Nothing was called, and nothing was overwritten"]
     assert_message(ended, 1, "ledger.json", *named)
     assert (path.read_bytes(), backup.read_bytes()) == (content, b"the state before")
 
@@ -161,6 +162,48 @@ def test_a_damaged_state_file_of_the_sandbox_is_refused_before_a_sandbox_is_star
     for program in ("provision", "teardown"):
         assert_message(folder.run(program, "--sandbox"), 1, path.name, "it is not JSON")
     assert list(path.parent.iterdir()) == [path]
+
+
+def advised(ended: subprocess.CompletedProcess[str], after: str) -> str:
+    """The commands that a message advises below a line with these words, as one to paste."""
+    lines = ended.stderr.splitlines()
+    at = next(number for number, line in enumerate(lines) if after in line)
+    return "; ".join(
+        itertools.takewhile(lambda line: line.startswith(("cp", "mv", "python")), map(str.strip, lines[at + 1 :]))
+    )
+
+
+def test_each_way_on_from_a_damaged_state_file_works_as_it_is_printed(folder: Folder) -> None:
+    path = folder.path / ".provision" / "sandbox-us-east-1.json"
+    assert folder.run("provision", "--sandbox", "--no-try", "--to", "1").returncode == 0
+    assert folder.run("provision", "--sandbox", "--no-try", "--to", "2").returncode == 0
+    damaged = path.read_bytes()[:-90]
+
+    path.write_bytes(damaged)
+    ended = folder.run("provision", "status", "--sandbox")
+    assert_message(ended, 1, "it is not JSON", "which recorded 2 resources")
+    assert folder.shell(advised(ended, "the last one made by its tag:")).returncode == 0
+    again = folder.run("provision", "--sandbox", "--no-try", "--to", "2")
+    assert again.returncode == 0 and len(folder.state()["resources"]) == 7, again.stderr
+    assert "created" not in again.stderr
+
+    path.write_bytes(damaged)
+    ended = folder.run("teardown", "--sandbox")
+    recovered = folder.shell(advised(ended, "Or write it anew from what there is:"))
+    assert recovered.returncode == 0 and len(folder.state()["resources"]) == 7, recovered.stderr
+
+    path.write_bytes(damaged)
+    ended = folder.run("provision", "--sandbox")
+    assert folder.shell(advised(ended, "Or begin anew, with an empty sandbox:")).returncode == 0
+    anew = folder.run("provision", "--sandbox", "--no-try", "--to", "1")
+    assert (anew.returncode == 0 and "2 created" in anew.stderr) or "created" in anew.stderr, anew.stderr
+    assert len(folder.state()["resources"]) == 2
+
+    # An empty sandbox would be no way on for the others who are in it.
+    assert folder.run("provision", "--sandbox", "--no-try", "--to", "1", "--learner", "alice").returncode == 0
+    path.write_bytes(damaged)
+    ended = folder.run("teardown", "--sandbox")
+    assert "--recover" in ended.stderr and "begin anew" not in ended.stderr
 
 
 def test_a_folder_that_vanishes_during_the_run_is_one_message_and_the_state_file_can_be_recovered(
