@@ -21,7 +21,8 @@ from provision.state.entries import Resource
 from provision.state.resources import TYPES
 from provision.terminal import outcome
 from provision.terminal.disk import make_folder_durably, try_lock, write_durably
-from provision.terminal.shell import to_copy
+from provision.terminal.redaction import without_secrets
+from provision.terminal.shell import own_command, to_copy
 from provision.terminal.text import plural
 
 SCHEMA = 1
@@ -114,9 +115,10 @@ def take_lock(path: Path) -> IO[str]:
         holder = text_of(lock) or "another process"
         lock.close()
         raise in_use(path, holder)
+    holder = without_secrets(f"process {os.getpid()} on {socket.gethostname()}, started {now()}: {own_command()}")
     with suppress(OSError):  # for a message only; a full disk is told of where it matters
         os.ftruncate(lock.fileno(), 0)
-        os.write(lock.fileno(), f"process {os.getpid()} on {socket.gethostname()}, started {now()}\n".encode())
+        os.write(lock.fileno(), f"{holder}\n".encode("utf-8", "replace"))
     return lock
 
 

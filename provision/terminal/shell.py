@@ -120,6 +120,12 @@ def program(name: str, arguments: list[str]) -> str:
     return command_line([interpreter(), "-m", name, *arguments])
 
 
+def own_command() -> str:
+    """The command line with which somebody started this program."""
+    words = sys.orig_argv[1:]
+    return command_line([interpreter(), *words] if "-m" in words else sys.argv)
+
+
 def interpreter() -> str:
     """How a person starts this Python here: by its name where that finds it, else by the shortest path."""
     for name in ("python", "python3"):
