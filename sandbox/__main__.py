@@ -49,11 +49,12 @@ if TYPE_CHECKING:
 
 PORT = 4566  # where programs that know of a local AWS look for it
 LOOK_EVERY_SECONDS = 5.0  # whether the record still names this sandbox: without it nobody finds it
+IDLE_SECONDS = 24 * 3600.0  # after that one ends that can come back, unless somebody started it by hand
 REGION = re.compile(r"[a-z]{2,8}(?:-[a-z]{2,12}){1,3}-[0-9]{1,2}")
 DESCRIPTIONS = {
     "run": "Run a local AWS in the foreground until Ctrl-C. Prints its URL on stdout.",
     "start": "Start a local AWS in the background, where provision finds it. Prints its URL on stdout.",
-    "stop": "Stop the one in the background. What is in it is gone, unless it has a --state-dir.",
+    "stop": "Stop the one in the background. What is in it is gone, unless it has a journal.",
     "status": "Say whether one is running in the background, where, and in which weather. Exits with 1 if none.",
     "logs": "Show its log, a line for each call; or what a function in it wrote, as in CloudWatch Logs.",
 }
@@ -309,11 +310,18 @@ def run(options: argparse.Namespace) -> SandboxResult:
                 if unseen == 2:  # its folder was removed, or another sandbox was started there
                     logging.getLogger("sandbox").warning("%s no longer names this sandbox, which ends", record)
                     break
+            if running is not None and is_forgotten(sandbox, options):
+                logging.getLogger("sandbox").warning("nobody called for a day: the sandbox ends, its journal stays")
+                break
     finally:
         sandbox.stop()
         if record is not None:
             forget(Running(sandbox.id, sandbox.url, os.getpid(), record))
     return SandboxResult("run", exit_code=outcome.INTERRUPTED if signal.SIGINT in received else outcome.DONE)
+
+
+def is_forgotten(sandbox: Sandbox, options: argparse.Namespace) -> bool:
+    return options.state_dir is not None and not options.stays and sandbox.idle_seconds > IDLE_SECONDS
 
 
 def written_to(record: Path, described: dict[str, Any]) -> None:

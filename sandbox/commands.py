@@ -11,7 +11,7 @@ import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -111,6 +111,7 @@ def start(folder: Path, wish: Wish, screen: Screen) -> SandboxResult:
     with usable(folder):
         before = sandbox_process.find(folder)
         kept = sandbox_process.kept_in(folder)
+        wish = as_it_was(wish, folder)
         if before is None and kept is not None and kept != wish.state_dir:
             screen.keep(f"This is not the sandbox that was here before: that one's journal is in {kept}.")
         elif before is None and kept is None and (folder / sandbox_process.RECORD).exists():
@@ -135,6 +136,20 @@ def start(folder: Path, wish: Wish, screen: Screen) -> SandboxResult:
     return result_of("start", folder, running, described, new=before is None)
 
 
+def is_beside(state_dir: Path | None, folder: Path) -> bool:
+    """Whether that is the journal of a sandbox that a program started in this folder."""
+    return state_dir == folder.absolute() / sandbox_process.KEPT
+
+
+def as_it_was(wish: Wish, folder: Path) -> Wish:
+    """The sandbox that a program started in this folder comes back as it was, but for what is asked for."""
+    again = sandbox_process.wish_again(folder)
+    if wish.state_dir is not None or not is_beside(again.state_dir, folder):
+        return wish
+    weather = again.weather if wish.weather == Wish.weather else wish.weather
+    return replace(again, port=wish.port, weather=weather, enforced_users=wish.enforced_users or again.enforced_users)
+
+
 def refuse_other_wishes(running: Running, described: dict[str, Any], wish: Wish, folder: Path) -> None:
     differences = differing(described, wish)
     if differences:
@@ -142,7 +157,7 @@ def refuse_other_wishes(running: Running, described: dict[str, Any], wish: Wish,
             f"{running.id} is running in {folder} already, and not as you asked: {'; '.join(differences)}.",
             means="A running sandbox is not changed: somebody may be at work in it.",
             advice=(
-                f"Stop it first, which empties it: {command('stop', folder)}",
+                f"Stop it first{'' if described.get('state_dir') else ', which empties it'}: {command('stop', folder)}",
                 "or start another one beside it, with --folder DIR.",
             ),
             exit_code=outcome.ENVIRONMENT,
@@ -179,7 +194,8 @@ def stop(folder: Path, screen: Screen) -> SandboxResult:
         kept = (sandbox_process.describe(running) or {}).get("state_dir")
         sandbox_process.stop(running)
     if kept:
-        screen.keep(f"{running.id} is stopped. To have it again: {command('start', folder, *as_before(folder))}")
+        screen.keep(f"{running.id} is stopped. What is in it stays in its journal, {kept}.")
+        screen.keep(f"To have it again: {command('start', folder, *as_before(folder))}")
     else:
         screen.say(f"{running.id} is stopped, and everything in it is gone.")
     return SandboxResult("stop", folder=str(folder), stopped=running.id, state_dir=kept)
@@ -248,7 +264,7 @@ def logs(folder: Path, function: str | None, screen: Screen, *, region: str, fol
     if running is None:
         raise outcome.UserError(
             f"No sandbox is running in {folder}.",
-            means="What functions wrote is gone with the sandbox that they ran in.",
+            means="No journal keeps what functions wrote: it went with the sandbox.",
             advice=(f"Start one: {command('start', folder)}",),
         )
     code, lines = show(function_events(running, function, region), running, screen, follow=follow)
@@ -402,6 +418,8 @@ def minutes(seconds: int) -> str:
 def as_before(folder: Path) -> list[str]:
     """The options with which the last sandbox of the folder comes back as it was."""
     wish = sandbox_process.wish_again(folder)
+    if is_beside(wish.state_dir, folder):
+        return []
     weather = ["--weather", wish.weather] if wish.weather != Wish.weather else []
     enforced = [part for user in wish.enforced_users for part in ("--enforce", user)]
     return ["--state-dir", str(wish.state_dir), *weather, *enforced]

@@ -6,6 +6,7 @@ import os
 import platform
 import secrets
 import threading
+import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import ExitStack, suppress
 from datetime import datetime, timezone
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from sandbox.lambda_.mappings import Mappings
     from sandbox.server import Interior
     from sandbox.state import State
+
+OWN = "/_sandbox"  # the paths of requests about the sandbox itself
 
 
 class Sandbox:
@@ -61,6 +64,7 @@ class Sandbox:
         self._host = "127.0.0.1"
         self._wanted_port = port
         self._since = ""
+        self._called = time.monotonic()
         self._server: WireServer | None = None
         self._inside: Interior | None = None
         self._ends = ExitStack()
@@ -95,6 +99,11 @@ class Sandbox:
     @property
     def functions(self) -> Functions:
         return self.inside.functions
+
+    @property
+    def idle_seconds(self) -> float:
+        """Since the last call, or the start. Requests about the sandbox itself do not count."""
+        return time.monotonic() - self._called
 
     def start(self) -> Sandbox:
         """Serve in the background. Raises OSError if the port is taken, ImportError without the extra."""
@@ -164,6 +173,7 @@ class Sandbox:
                 server.server_close()
                 self._server = None
                 raise
+            self._called = time.monotonic()
             self._since = datetime.now(timezone.utc).isoformat(timespec="seconds")
             thread = threading.Thread(
                 target=server.serve_forever, kwargs={"poll_interval": 0.1}, name="sandbox", daemon=True
@@ -182,11 +192,13 @@ class Sandbox:
         return WireServer(self._host, self._wanted_port, self._serve)
 
     def _serve(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        if not environ["PATH_INFO"].startswith(OWN):
+            self._called = time.monotonic()
         return self.inside.front(environ, start_response)
 
     def _own(self, method: str, path: str, headers: Mapping[str, str]) -> tuple[int, dict[str, Any]] | None:
         """The answers to requests about the sandbox itself; no AWS service has these paths."""
-        if not path.startswith("/_sandbox"):
+        if not path.startswith(OWN):
             return None
         match method, path:
             case "GET", "/_sandbox":

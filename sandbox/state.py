@@ -17,6 +17,7 @@ import base64
 import hashlib
 import json
 import logging
+import os
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -27,7 +28,9 @@ from typing import IO, Any
 
 from werkzeug.wrappers import Request, Response
 
+from provision.aws.sandbox_process import JOURNAL
 from provision.terminal import disk, outcome
+from provision.terminal.shell import to_move
 from sandbox.backend import Backend
 from sandbox.protocol.operations import Operation, operation_of
 from sandbox.protocol.scope import MODULES, Scope, environ_of, signed
@@ -37,10 +40,10 @@ Ask = Callable[[Operation], Response]
 
 log = logging.getLogger(__name__)
 
-JOURNAL = "journal.jsonl"
 LOCK = "journal.lock"
 VERSION = 3
 
+LOCK_SECONDS = 2.0  # one that has just stopped answering may not have let go of it yet
 SAY_EVERY_SECONDS = 2.0  # a start is waited for as long as it says something
 
 # Calls that change nothing which must come back; messages have lines of their own.
@@ -54,12 +57,13 @@ class CannotComeBack(outcome.UserError):
 
     exit_code = outcome.ENVIRONMENT
 
-    def __init__(self, what: str, *, means: str = "", advice: tuple[str, ...] = ()) -> None:
-        super().__init__(
-            what,
-            means=means or "Nothing was brought back, and the journal is as it was.",
-            advice=advice or ("Start without --state-dir, or with another folder.",),
-        )
+
+def cannot_come_back(path: Path, what: str, *advice: str) -> CannotComeBack:
+    return CannotComeBack(
+        what,
+        means="Nothing was brought back, and the journal is as it was.",
+        advice=(*advice, f"To begin with an empty sandbox, move the journal away: {to_move(path)}"),
+    )
 
 
 class State:
@@ -68,9 +72,12 @@ class State:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / JOURNAL
-        folder.mkdir(parents=True, exist_ok=True)
-        self._lock = (folder / LOCK).open("a", encoding="utf-8")
-        if not disk.try_lock(self._lock):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._lock = open_private(folder / LOCK)
+        deadline = time.monotonic() + LOCK_SECONDS
+        while not (locked := disk.try_lock(self._lock)) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        if not locked:
             self._lock.close()
             raise CannotComeBack(
                 f"Another sandbox uses the journal in {folder}.",
@@ -102,9 +109,7 @@ class State:
         whole = [self._head or {"version": VERSION, "id": id, "port": port, "moto": metadata.version("moto")}]
         # Written anew, without a torn last line; the replayed lines stay as they are.
         text = "".join(json.dumps(line) + "\n" for line in [*whole, *self._lines])
-        new = self.path.with_suffix(".new")
-        new.write_text(text, encoding="utf-8")
-        disk.replace(new, self.path)
+        disk.write_durably(self.path, text.encode())
         self._file = self.path.open("a", encoding="utf-8")
         self._lines = []
 
@@ -162,7 +167,7 @@ class State:
         except FileNotFoundError:
             return
         except (OSError, UnicodeDecodeError) as error:
-            raise CannotComeBack(f"The journal {self.path} cannot be read: {error}.") from error
+            raise cannot_come_back(self.path, f"The journal {self.path} cannot be read: {error}.") from error
         lines = text.splitlines()
         for number, line in enumerate(lines, 1):
             try:
@@ -173,12 +178,14 @@ class State:
                 if number == len(lines) and number > 1:
                     log.warning("the last line of %s is torn and is left out", self.path)
                     break
-                raise CannotComeBack(f"Line {number} of the journal {self.path} cannot be read.") from error
+                unread = f"Line {number} of the journal {self.path} cannot be read."
+                raise cannot_come_back(self.path, unread) from error
             self._lines.append(decoded)
         if self._lines:
             self._head, self._lines = self._lines[0], self._lines[1:]
         if self._head and (self._head.get("version") != VERSION or not isinstance(self._head.get("id"), str)):
-            raise CannotComeBack(f"The journal {self.path} is not one that this version of the sandbox wrote.")
+            unknown = f"The journal {self.path} is not one that this version of the sandbox wrote."
+            raise cannot_come_back(self.path, unknown)
 
     def replay(self, backend: Backend, ask: Ask) -> None:
         """Replay the journal; from then on messages are kept. Raises CannotComeBack if an answer differs."""
@@ -197,9 +204,8 @@ class State:
                     self._again(backend, line, ask)
                     self._number = max(self._number, int(line["number"]))
         except (KeyError, TypeError, ValueError) as error:
-            raise CannotComeBack(
-                f"The journal {self.path} has a line that the sandbox did not write: {error!r}."
-            ) from error
+            foreign = f"The journal {self.path} has a line that the sandbox did not write: {error!r}."
+            raise cannot_come_back(self.path, foreign) from error
         finally:
             self._replaying = False
 
@@ -214,11 +220,17 @@ class State:
         if response.status_code >= 300 or digest(response) != line["answer"]:
             now, then = metadata.version("moto"), self._head.get("moto")
             when = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(line["at"]))
-            raise CannotComeBack(
+            raise cannot_come_back(
+                self.path,
                 f"{self.path} cannot be replayed: {line['call']} of {when} UTC has another answer now "
                 f"(moto {now}, then {then}).",
-                advice=(f"Start without --state-dir, with another folder, or with moto {then}.",),
+                *([f"To have it back, install the version of then: pip install moto=={then}"] if now != then else []),
             )
+
+
+def open_private(path: Path) -> IO[str]:
+    """The file, to append to; a new one is its owner's only, as what somebody puts into an item may be."""
+    return os.fdopen(os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600), "a", encoding="utf-8")
 
 
 def carried_out(backend: Backend, number: int, at: float, act: Callable[[], Response]) -> Response:

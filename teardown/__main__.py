@@ -28,7 +28,7 @@ from provision.account.recovery import TIMES, state_files_in
 from provision.aws import sandbox_process
 from provision.aws.clients import SANDBOX_ACCOUNT, Clients, Target, connect
 from provision.cli.completion import COMPLETERS
-from provision.cli.deployment import check_state, path_of_state, took_before
+from provision.cli.deployment import check_state, come_back, path_of_state, took_before
 from provision.cli.ending import explained, run_program
 from provision.cli.options import (
     add_plan_options,
@@ -123,10 +123,7 @@ def teardown_sandbox(options: argparse.Namespace, settings: Settings, session: S
     region = options.region or DEFAULT_REGION
     path = options.state or state_path(SANDBOX_ACCOUNT, region, "sandbox:", options.learner, state_folder())
     folder = path.absolute().parent
-    running = sandbox_process.find(folder)
-    if running is None and sandbox_process.kept_in(folder) is not None:
-        screen.say("Starting the local AWS again, from its journal ...")
-        running = sandbox_process.start(folder)
+    running = come_back(folder, screen)
     if running is None:
         close_without_sandbox(path, region, options, screen)
         return
@@ -146,6 +143,7 @@ def teardown_sandbox(options: argparse.Namespace, settings: Settings, session: S
         return
     try:
         sandbox_process.stop(running)
+        sandbox_process.discard(running)
     except sandbox_process.SandboxFailed as error:
         raise outcome.UserError(
             "The sandbox did not stop.",
@@ -162,7 +160,7 @@ def kind_of_state(options: argparse.Namespace) -> type[State]:
 def close_without_sandbox(path: Path, region: str, options: argparse.Namespace, screen: Screen) -> None:
     if not path.exists():
         name_other_state_files(path, screen)
-        screen.say("Nothing to do: no sandbox is running, and a sandbox that is gone took everything along.", GOOD)
+        screen.say("Nothing to do: no sandbox is running here, and none can come back from a journal.", GOOD)
         return
     state = kind_of_state(options).open(path, account=SANDBOX_ACCOUNT, region=region, endpoint="sandbox:")
     try:

@@ -21,12 +21,16 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from provision import STEPS
+from provision.account.inventory import FINDS
 from provision.account.smoke_tests import ARRIVAL_SECONDS, Item, created, in_short, item_of, parsed, post_until_served
 from provision.aws.answers import AnswerLost
 from provision.aws.api_definition import resources_of
 from provision.aws.clients import Clients
 from provision.aws.waiting import GaveUp
 from provision.settings import Settings
+from provision.state.entries import Resource
+from provision.state.resources import name_of, noun_of
 from provision.state.state import State
 from provision.terminal import outcome
 
@@ -86,6 +90,35 @@ def refuse_unless_built(state: State) -> None:
         )
 
 
+# What a request passes. A trigger is looked at by itself, as it may be there and switched off.
+PASSED = ("table", "dead-letter-queue", "queue", "function", "api", "stage")
+
+
+def refuse_what_is_missing(aws: Clients, state: State) -> None:
+    """Raise UserError where something is recorded that a request passes, and is not there any more."""
+    entries = [entry for entry in state.standing if entry.key in PASSED and not is_there(aws, entry)]
+    gone = {entry.key for entry in entries}
+    entries = [entry for entry in entries if entry.parent not in gone]
+    if entries:
+        titles = {step.name: f"step {step.number} ({step.title})" for step in STEPS}
+        makers = " and ".join(dict.fromkeys(titles[entry.step] for entry in entries))
+        raise outcome.UserError(
+            f"Missing: {', '.join(f'{noun_of(one.kind)} {name_of(one.kind, one.identity)}' for one in entries)}.",
+            means=f"That is what {makers} made, and it was deleted since. Nothing was sent.",
+            advice=("python -m provision, with the same options, makes it again. Then trace again.",),
+        )
+
+
+def is_there(aws: Clients, entry: Resource) -> bool:
+    if entry.kind in FINDS:
+        return FINDS[entry.kind](aws, entry.identity) is not None
+    try:
+        aws.apigateway.get_rest_api(restApiId=entry.outputs.get("id", ""))
+    except aws.apigateway.exceptions.NotFoundException:
+        return False
+    return True
+
+
 def refuse_without_trigger(aws: Clients, state: State) -> None:
     """Raise UserError unless the trigger takes messages out of the queue: else a message would stay in it.
 
@@ -100,13 +133,14 @@ def refuse_without_trigger(aws: Clients, state: State) -> None:
         raise outcome.UserError(
             f"The SQS trigger is {is_now}: nobody takes messages out of the queue.",
             means="Nothing was sent.",
-            advice=("python -m provision, with the same options, updates it. Then trace again.",),
+            advice=("python -m provision, with the same options, updates it (step 6). Then trace again.",),
         )
 
 
 def follow_all(aws: Clients, settings: Settings, state: State) -> Generator[Hop, None, None]:
     """One request by each route. Their items are deleted, however it ends."""
     refuse_unless_built(state)
+    refuse_what_is_missing(aws, state)
     if settings.has_queue_route:
         refuse_without_trigger(aws, state)
     with state.smoke_test("trace"):
@@ -372,6 +406,7 @@ def log_lines(aws: Clients, settings: Settings, since: float) -> Iterator[tuple[
 def poison_takes(aws: Clients, state: State) -> tuple[int, int]:
     """The queue's maxReceiveCount and VisibilityTimeout: how often the message is received, and the seconds between."""
     refuse_unless_built(state)
+    refuse_what_is_missing(aws, state)
     attributes = aws.sqs.get_queue_attributes(
         QueueUrl=state.outputs("queue")["url"],
         AttributeNames=["VisibilityTimeout", "RedrivePolicy"],

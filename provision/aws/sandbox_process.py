@@ -4,6 +4,9 @@ That file, `sandbox.json`, is a claim: it holds only while something at its URL 
 never ended by its number, which the system may have given to another one by now; the sandbox is asked to stop, by its
 id.
 
+What is in a sandbox that a program starts is kept in a journal beside that file. So it comes back after a restart of
+the machine, with its id. It is gone only when its journal is.
+
 Only the standard library and portalocker are needed here; only the child loads moto.
 """
 
@@ -13,6 +16,7 @@ import contextlib
 import http.client
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -32,6 +36,8 @@ from provision.terminal import disk, outcome
 RECORD = "sandbox.json"
 LOCK = "sandbox.lock"
 LOG = "sandbox.log"
+KEPT = "sandbox-journal"  # the folder of the journal, beside the record; somebody may have chosen another one
+JOURNAL = "journal.jsonl"
 START_SECONDS = 30.0  # moto's import takes up to two seconds on a busy laptop, far more on a cold disk
 STOP_SECONDS = 30.0  # a stop waits for the functions that are running
 ANSWER_SECONDS = 5.0  # on loopback, what does not answer by then does not answer at all
@@ -131,22 +137,37 @@ def find(folder: Path) -> Running | None:
     return named if answers(named) else None
 
 
+def last_url(folder: Path) -> str | None:
+    """Where the folder's last sandbox was, by its record; it need not answer any more."""
+    try:
+        return str(json.loads(_written(folder / RECORD) or "{}")["url"])
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
 def kept_in(folder: Path) -> Path | None:
-    """The folder of the journal from which the sandbox that `sandbox.json` names can come back; None without one."""
+    """The folder of the journal from which the folder's sandbox can come back; None without one."""
     return wish_again(folder).state_dir
 
 
 def wish_again(folder: Path) -> Wish:
-    """How the sandbox that `sandbox.json` names comes back, as it was: from its journal, if it has one."""
+    """How the folder's sandbox comes back, as it was: from its journal, if it has one."""
+    own = folder.absolute() / KEPT
+    there = Wish(state_dir=own) if has_journal(own) else Wish()
     try:
         written = json.loads(_written(folder / RECORD) or "{}")
         state_dir = Path(written["state_dir"])
-        if not state_dir.is_dir():
-            return Wish()
+        if not has_journal(state_dir):
+            return there  # the whole folder may have been moved
         enforced = tuple(map(str, written["enforced_users"]))
-        return Wish(0, str(written["weather"]), enforced, stays=True, state_dir=state_dir)  # started by hand, it stays
-    except (ValueError, KeyError, TypeError):
-        return Wish()
+        stays = written.get("stays") is True
+        return Wish(0, str(written["weather"]), enforced, stays=stays, state_dir=state_dir)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return there
+
+
+def has_journal(state_dir: Path) -> bool:
+    return (state_dir / JOURNAL).is_file()
 
 
 def _read(record: Path) -> str:
@@ -187,7 +208,7 @@ def _described(url: str, seconds: float) -> dict[str, Any]:
 def start(folder: Path, wish: Wish | None = None) -> Running:
     """The folder's sandbox, started as `wish` says if there is none. Two starts at once give one sandbox.
 
-    Without a wish a sandbox with a journal comes back from it.
+    Without a wish the last one comes back from its journal, and a new one keeps a journal in the folder.
     """
     folder = folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
@@ -195,7 +216,9 @@ def start(folder: Path, wish: Wish | None = None) -> Running:
         running = find(folder)
         if running is not None:
             return running
-        wish = wish or wish_again(folder)
+        if wish is None:
+            again = wish_again(folder)
+            wish = again if again.state_dir is not None else Wish(state_dir=folder / KEPT)
         stale = _written(folder / RECORD)  # it stays until the child replaces it: it may say where a journal is
         child: subprocess.Popen[bytes] | None = None
         try:
@@ -281,6 +304,14 @@ def stop(running: Running) -> None:
                 raise SandboxFailed(f"{running.id} did not stop within {STOP_SECONDS:.0f} seconds.")
             time.sleep(0.05)
     forget(running)
+
+
+def discard(running: Running) -> None:
+    """Remove the journal that a stopped sandbox has beside its record, and the record. One elsewhere stays."""
+    own = running.record.absolute().parent / KEPT
+    if kept_in(running.record.parent) == own:
+        shutil.rmtree(own, ignore_errors=True)  # what stays comes back empty
+        forget(running)
 
 
 def remember(record: Path, described: dict[str, Any]) -> None:

@@ -85,7 +85,7 @@ def build_or_lead(options: argparse.Namespace, settings: Settings, session: Sess
         if steps == STEPS:
             show_built(screen, aws, settings, state, target_arguments(options, aws))
         else:
-            show_built_to(screen, steps[-1], target_arguments(options, aws))
+            show_built_to(screen, steps[-1], target_arguments(options, aws), is_whole=state.is_whole)
     return session.result
 
 

@@ -31,7 +31,7 @@ from provision.cli.options import (
 from provision.cli.results import Result
 from provision.cli.session import Session
 from provision.cli.views.errata import show_errata
-from provision.cli.views.status import show_status, show_still_running, show_tested
+from provision.cli.views.status import dead_letters_in, show_dead_letters, show_status, show_still_running, show_tested
 from provision.errata import ERRATA
 from provision.lesson import diagram as pictures
 from provision.record.views import show_hop
@@ -41,7 +41,7 @@ from provision.state.resources import where_to_see
 from provision.state.state import State
 from provision.terminal import outcome
 from provision.terminal.command_line import Parser, add_screen_options
-from provision.terminal.shell import is_unicode
+from provision.terminal.shell import is_unicode, program
 from provision.terminal.writing import write_file
 
 
@@ -188,6 +188,10 @@ def show_found(
     show_status(screen, found, seen, urls=urls, verbose=options.verbose)
     if url:
         show_tested(screen, tested, failed)
+    dead_letters = next((one for one in found if one.key == "dead-letter-queue" and one.messages), None)
+    if dead_letters is not None:
+        session.note(warnings=(*session.result.warnings, dead_letters_in(dead_letters)))
+        show_dead_letters(screen, aws, dead_letters, {one.key: one.outputs.get("url", "") for one in built})
     if any(state.since for state in found):
         show_still_running(
             screen,
@@ -232,6 +236,8 @@ def diagram(given: list[str], session: Session) -> Result:
     in_unicode = bool(options.out) or is_unicode(screen.data.encoding)
     drawn = pictures.diagram(settings, pictures.read(path), form, width=screen.width, in_unicode=in_unicode)
     session.note(picture=str(drawn), file=str(options.out) if options.out else None)
+    look = program("provision", ["status", *target_arguments(options)])
+    screen.say(f"Drawn from the state file. To look into the account: {look}", "dim")
     if options.out:
         write_file(options.out, str(drawn), screen)
     elif form == "text":

@@ -10,6 +10,7 @@ from typing import Literal
 
 from provision.aws import sandbox_process
 from provision.aws.clients import NO_SANDBOX, SANDBOX_ACCOUNT, Clients, Target, connect
+from provision.aws.sandbox_process import Running
 from provision.cli.options import state_path
 from provision.cli.session import Session
 from provision.cli.views.banner import hide_ids, show_banner
@@ -61,8 +62,8 @@ def deployment(
     """Clients and state file, until the end of the block; its banner is shown, and the command's transcript begun.
 
     `given` are the command's words. Of a `kind` that writes nothing there is no transcript beside it. Only a build
-    starts a sandbox that is asked for and not running; a plan goes without one. `adopt` and `may_write` are
-    State.open's.
+    starts a new sandbox, and a plan goes without one; every command has one again that ended and left its journal.
+    `adopt` and `may_write` are State.open's.
     """
     check_state(options)
     builds = command == "provision"
@@ -114,12 +115,11 @@ def resolve_target(options: argparse.Namespace, screen: Screen, *, without: With
     sandbox = None
     if options.sandbox:
         folder = (options.state or state_folder() / "x").absolute().parent
-        if without == "start":
-            sandbox = start_sandbox(folder, screen)
-        elif without == "plan" and sandbox_process.find(folder) is None and sandbox_process.kept_in(folder) is None:
+        if without == "plan" and sandbox_process.find(folder) is None and sandbox_process.kept_in(folder) is None:
             sandbox = NO_SANDBOX
         else:
-            sandbox = find_sandbox(folder)
+            running = sandbox_of(folder, screen, start=without == "start")
+            sandbox = running.id, running.url
     return Target(
         profile=options.profile,
         region=options.region,
@@ -129,33 +129,40 @@ def resolve_target(options: argparse.Namespace, screen: Screen, *, without: With
     )
 
 
-def find_sandbox(folder: Path) -> tuple[str, str]:
-    """Id and URL of the sandbox of this folder. Raises UserError: a new one would have nothing in it."""
-    running = sandbox_process.find(folder)
-    if running is None:
-        kept = sandbox_process.kept_in(folder)
+def sandbox_of(folder: Path, screen: Screen, *, start: bool) -> Running:
+    """The sandbox of this folder, from its journal if it does not run; with `start` a new one if there is none.
+
+    Raises UserError.
+    """
+    running = come_back(folder, screen)
+    if running is not None:
+        return running
+    if not start:
         raise outcome.UserError(
             f"No sandbox is running in {folder}.",
-            means=(
-                "There is nothing: what is in a sandbox is gone with it."
-                if kept is None
-                else f"The one that was there is in its journal, {kept}."
-            ),
-            advice=(
-                f"{'Build anew' if kept is None else 'Start it again, and go on'}: "
-                f"{program('provision', ['--sandbox'])}",
-            ),
+            means="There is nothing: no sandbox has left a journal there, from which it could come back.",
+            advice=(f"Build anew: {program('provision', ['--sandbox'])}",),
         )
-    return running.id, running.url
+    screen.say("Starting a local AWS ...")
+    return started(folder)
 
 
-def start_sandbox(folder: Path, screen: Screen) -> tuple[str, str]:
-    """Id and URL of the sandbox of this folder, started if absent."""
+def come_back(folder: Path, screen: Screen) -> Running | None:
+    """The sandbox of this folder, started again from its journal if it has ended; None without one."""
+    running = sandbox_process.find(folder)
+    if running is not None or sandbox_process.kept_in(folder) is None:
+        return running
+    before = sandbox_process.last_url(folder)
+    screen.keep("The local AWS had ended. It is started again from its journal ...")
+    running = started(folder)
+    if before not in (None, running.url):
+        screen.keep(f"Its port was taken by another program. It answers at {running.url} now, not at {before}.")
+    return running
+
+
+def started(folder: Path) -> Running:
     try:
-        running = sandbox_process.find(folder)
-        if running is None:
-            screen.say("Starting a local AWS ...")
-            running = sandbox_process.start(folder)
+        return sandbox_process.start(folder)
     except OSError as error:
         raise outcome.UserError(
             f"The folder {folder} cannot be written: {error.strerror}.",
@@ -163,7 +170,6 @@ def start_sandbox(folder: Path, screen: Screen) -> tuple[str, str]:
             advice=("Work in a folder of your own, or choose another place with --state PATH.",),
             exit_code=outcome.ENVIRONMENT,
         ) from error
-    return running.id, running.url
 
 
 def took_before(program: str, aws: Clients, state: State, screen: Screen) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import datetime
 import signal
 import traceback
@@ -15,10 +16,12 @@ from botocore.exceptions import HTTPClientError
 
 from provision import STEPS
 from provision.aws.clients import Clients
+from provision.cli.damage import with_ways_on
 from provision.cli.errors import explain
 from provision.cli.results import Result
 from provision.cli.session import Session
 from provision.record import log
+from provision.state.file import StateDamaged
 from provision.terminal import outcome
 from provision.terminal.command_line import WrongCommandLine, asks_for_json, state_folder
 from provision.terminal.redaction import without_secrets
@@ -68,7 +71,7 @@ def run_program(body: Callable[[], Result], session: Session, *, again: str = ""
         return ended(outcome.UserError("Interrupted.", means=means, advice=(go_on,), exit_code=outcome.INTERRUPTED))
     except outcome.UserError as stop:
         log.ROOM.debug("stopped by", exc_info=stop)
-        return ended(advised(stop, go_on, again))
+        return ended(advised(stop, go_on, again, session.options))
     except Exception as error:  # noqa: BLE001 - the last place that can turn it into a message
         log.ROOM.debug("ended by", exc_info=error)
         return ended(explain(error, step="outside the steps", profile=None) or unexpected(error))
@@ -78,10 +81,12 @@ def run_program(body: Callable[[], Result], session: Session, *, again: str = ""
             signal.signal(number, handler)
 
 
-def advised(stop: outcome.UserError, go_on: str, again: str) -> outcome.UserError:
+def advised(stop: outcome.UserError, go_on: str, again: str, options: argparse.Namespace) -> outcome.UserError:
     """The same, where the program knows more to do than whoever raised it."""
     if stop.exit_code == outcome.INTERRUPTED and not stop.advice:
         return stop.with_words(advice=(go_on,))
+    if isinstance(stop, StateDamaged):
+        return with_ways_on(stop, options)
     if stop.code == "no-credentials":
         return stop.with_words(advice=(*in_a_sandbox(again), *stop.advice))
     return stop
@@ -147,6 +152,6 @@ def explained(aws: Clients, *, step: str = "") -> Iterator[None]:
         if aws.is_sandbox and isinstance(error, (HTTPClientError, BotocoreConnectionError)):
             stop = stop.with_words(
                 means=f"The local AWS, {aws.endpoint}, does not answer: most likely it was stopped.",
-                advice=("Run the same command again, when this one has ended: it finds or starts a sandbox.",),
+                advice=("Run the same command again, when this one has ended: it starts the sandbox again.",),
             )
         raise stop from error

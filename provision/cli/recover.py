@@ -20,7 +20,7 @@ from provision.settings import Settings
 from provision.state.file import StateRefused
 from provision.state.state import State
 from provision.terminal import prompts
-from provision.terminal.shell import program
+from provision.terminal.shell import program, to_move
 
 
 def write_anew(options: argparse.Namespace, settings: Settings, session: Session) -> Result:
@@ -77,14 +77,12 @@ def write_anew(options: argparse.Namespace, settings: Settings, session: Session
 def refuse_where_there_is_a_state_file(path: Path | None) -> None:
     if path is None or not os.path.lexists(path):
         return
-    backup = path.with_name(path.name + ".backup")
-    damaged = [f"If it is damaged, look at the state before the last run: {backup}"] if backup.exists() else []
     raise StateRefused(
         f"There is a state file at {path}.",
         means="To recover is for one that was lost. Nothing was overwritten.",
         advice=(
             "If it is the right one, leave --recover out.",
-            *damaged,
-            "If it is of no use, move it away, and run the same command again.",
+            "If it is of no use, move it away, and run the same command again:",
+            f"    {to_move(path)}",
         ),
     )

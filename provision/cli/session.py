@@ -49,6 +49,7 @@ class Session:
         self.calls.listeners.append(self.transcript.call)
         self.waits = WaitLines(screen)
         self.log: Path | None = None
+        self.options = argparse.Namespace()
         self._progress: Progress | None = None
 
     def note(self, *resources: ResourceOutcome, **members: Any) -> Result:
@@ -78,6 +79,7 @@ class Session:
 
     def begin(self, options: argparse.Namespace) -> None:
         """What the command line says about how it looks, and about what is written beside it. Raises UserError."""
+        self.options = options
         screen = self.screen
         events: Path | None = getattr(options, "events", None)
         takes_stdout = str(events) == "-" or getattr(options, "step", False)

@@ -21,6 +21,9 @@ from provision.state.entries import Resource
 from provision.state.resources import TYPES
 from provision.terminal import outcome
 from provision.terminal.disk import make_folder_durably, try_lock, write_durably
+from provision.terminal.redaction import without_secrets
+from provision.terminal.shell import own_command, to_copy
+from provision.terminal.text import plural
 
 SCHEMA = 1
 
@@ -29,6 +32,18 @@ class StateRefused(outcome.UserError):
     """The state file cannot be used: unreadable, damaged, of another account, or held by another process."""
 
     code = "state-file"
+
+
+class StateDamaged(StateRefused):
+    """The state file at `path` was cut or edited. The advice is about its backup; `--recover` is for who can run it."""
+
+    def __init__(self, path: Path, what: str, *, advice: tuple[str, ...]) -> None:
+        super().__init__(
+            what,
+            means="What it recorded may still exist. Nothing was called, and nothing was overwritten.",
+            advice=advice,
+        )
+        self.path = path
 
 
 def now() -> str:
@@ -100,9 +115,10 @@ def take_lock(path: Path) -> IO[str]:
         holder = text_of(lock) or "another process"
         lock.close()
         raise in_use(path, holder)
+    holder = without_secrets(f"process {os.getpid()} on {socket.gethostname()}, started {now()}: {own_command()}")
     with suppress(OSError):  # for a message only; a full disk is told of where it matters
         os.ftruncate(lock.fileno(), 0)
-        os.write(lock.fileno(), f"process {os.getpid()} on {socket.gethostname()}, started {now()}\n".encode())
+        os.write(lock.fileno(), f"{holder}\n".encode("utf-8", "replace"))
     return lock
 
 
@@ -319,13 +335,22 @@ def _is_json(text: Any) -> bool:
     return isinstance(text, str)
 
 
-def _damaged(path: Path, how: str) -> StateRefused:
+def _damaged(path: Path, how: str) -> StateDamaged:
+    return StateDamaged(path, f"The state file {path} cannot be used: {how}.", advice=_advice_on_backup(path))
+
+
+def _advice_on_backup(path: Path) -> tuple[str, ...]:
+    """How to put the backup back, if there is one that can be read."""
     backup = path.with_name(path.name + ".backup")
-    advice = ["Nothing was called and nothing was overwritten."]
-    if backup.exists():
-        advice.append(f"The state before the last run is in {backup}; look at it, and put it in place if it is right.")
-    return StateRefused(
-        f"The state file {path} cannot be used: {how}.",
-        means="What it recorded may still exist in the account.",
-        advice=tuple(advice),
+    if not backup.exists():
+        return ()
+    try:
+        content = parse(read_bytes(backup) or b"", backup)
+    except StateRefused:
+        return (f"Its backup, {backup}, cannot be used either.",)
+    count = sum(entry["status"] != "deleted" for entry in content["resources"])
+    return (
+        f"Put back the state before the last run, which recorded {plural(count, 'resource')}. The next run finds what",
+        "the last one made by its tag:",
+        f"    {to_copy(backup, path)}",
     )

@@ -10,6 +10,9 @@ from provision.terminal.text import plural
 
 LINES_OF_ONE_DIFFERENCE = 8
 
+# An attribute with such a name is a digest: that it differs is all that it says.
+DIGEST = "Sha256"
+
 # The two sides of a difference that a run leaves as it is.
 LEFT = ("left as", "AWS's default")
 
@@ -22,6 +25,9 @@ def difference_lines(
     `words` name the two sides; a plan has other words than "was" and "now".
     """
     was_word, now_word = words
+    if attribute.endswith(DIGEST):
+        differs = "differed, and is replaced" if now_word == "now" else "differs"
+        return [f"the {attribute.removesuffix(DIGEST).lower()} {differs}"]
     gone, new = ("removed", "added") if now_word == "now" else ("to be removed", "to be added")
     lines = []
     for place, was, now in differing_places(attribute, document(found), document(wanted)):

@@ -87,6 +87,17 @@ def with_variables(
     return " ".join([*(f"{name}={shlex.quote(value)}" for name, value in variables.items()), line])
 
 
+def to_move(path: Path, *, windows: bool = sys.platform == "win32") -> str:
+    """The command that moves a file or folder away, beside itself, to a name that is free."""
+    free = (path.with_name(path.name + suffix) for suffix in (".old", *(f".old{number}" for number in range(2, 100))))
+    return command_line(["move" if windows else "mv", str(path), str(next(one for one in free if not one.exists()))])
+
+
+def to_copy(path: Path, to: Path, *, windows: bool = sys.platform == "win32") -> str:
+    """The command that puts a copy of a file in another's place."""
+    return command_line(["copy" if windows else "cp", str(path), str(to)])
+
+
 def past_proxy(url: str | None) -> dict[str, str]:
     """The variables with which curl and `aws` reach a URL of this machine where a proxy is set; none elsewhere.
 
@@ -107,6 +118,12 @@ def _windows_word(word: str) -> str:
 def program(name: str, arguments: list[str]) -> str:
     """The command line that starts a program of this suite as this one was started."""
     return command_line([interpreter(), "-m", name, *arguments])
+
+
+def own_command() -> str:
+    """The command line with which somebody started this program."""
+    words = sys.orig_argv[1:]
+    return command_line([interpreter(), *words] if "-m" in words else sys.argv)
 
 
 def interpreter() -> str:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import queue
 import re
 import shlex
+import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -147,7 +150,7 @@ def test_a_state_file_that_cannot_be_used_is_refused_before_the_first_call_with_
     with Gate(sandbox.url) as gate:
         ended = folder.run(program, "--endpoint-url", gate.url, "--state", "ledger.json", "--yes")
         assert gate.requests == 0
-    named = ["schema 2"] if b"2" in content else [backup.name, "Nothing was called and nothing was overwritten"]
+    named = ["schema 2"] if b"2" in content else [backup.name, "Nothing was called, and nothing was overwritten"]
     assert_message(ended, 1, "ledger.json", *named)
     assert (path.read_bytes(), backup.read_bytes()) == (content, b"the state before")
 
@@ -159,6 +162,48 @@ def test_a_damaged_state_file_of_the_sandbox_is_refused_before_a_sandbox_is_star
     for program in ("provision", "teardown"):
         assert_message(folder.run(program, "--sandbox"), 1, path.name, "it is not JSON")
     assert list(path.parent.iterdir()) == [path]
+
+
+def advised(ended: subprocess.CompletedProcess[str], after: str) -> str:
+    """The commands that a message advises below a line with these words, as one to paste."""
+    lines = ended.stderr.splitlines()
+    at = next(number for number, line in enumerate(lines) if after in line)
+    return "; ".join(
+        itertools.takewhile(lambda line: line.startswith(("cp", "mv", "python")), map(str.strip, lines[at + 1 :]))
+    )
+
+
+def test_each_way_on_from_a_damaged_state_file_works_as_it_is_printed(folder: Folder) -> None:
+    path = folder.path / ".provision" / "sandbox-us-east-1.json"
+    assert folder.run("provision", "--sandbox", "--no-try", "--to", "1").returncode == 0
+    assert folder.run("provision", "--sandbox", "--no-try", "--to", "2").returncode == 0
+    damaged = path.read_bytes()[:-90]
+
+    path.write_bytes(damaged)
+    ended = folder.run("provision", "status", "--sandbox")
+    assert_message(ended, 1, "it is not JSON", "which recorded 2 resources")
+    assert folder.shell(advised(ended, "the last one made by its tag:")).returncode == 0
+    again = folder.run("provision", "--sandbox", "--no-try", "--to", "2")
+    assert again.returncode == 0 and len(folder.state()["resources"]) == 7, again.stderr
+    assert "created" not in again.stderr
+
+    path.write_bytes(damaged)
+    ended = folder.run("teardown", "--sandbox")
+    recovered = folder.shell(advised(ended, "Or write it anew from what there is:"))
+    assert recovered.returncode == 0 and len(folder.state()["resources"]) == 7, recovered.stderr
+
+    path.write_bytes(damaged)
+    ended = folder.run("provision", "--sandbox")
+    assert folder.shell(advised(ended, "Or begin anew, with an empty sandbox:")).returncode == 0
+    anew = folder.run("provision", "--sandbox", "--no-try", "--to", "1")
+    assert (anew.returncode == 0 and "2 created" in anew.stderr) or "created" in anew.stderr, anew.stderr
+    assert len(folder.state()["resources"]) == 2
+
+    # An empty sandbox would be no way on for the others who are in it.
+    assert folder.run("provision", "--sandbox", "--no-try", "--to", "1", "--learner", "alice").returncode == 0
+    path.write_bytes(damaged)
+    ended = folder.run("teardown", "--sandbox")
+    assert "--recover" in ended.stderr and "begin anew" not in ended.stderr
 
 
 def test_a_folder_that_vanishes_during_the_run_is_one_message_and_the_state_file_can_be_recovered(
@@ -351,17 +396,58 @@ def test_a_set_endpoint_does_matter_without_the_sandbox(built: Folder) -> None:
     assert "Region         eu-central-1 (AWS_REGION)" in ended.stderr
 
 
-def test_a_killed_sandbox_leaves_nobody_stuck(folder: Folder) -> None:
-    assert folder.run("provision", "--sandbox", "--no-try").returncode == 0
-    gone = kill_sandbox(folder)
+def test_a_killed_sandbox_comes_back_with_all_that_was_in_it(folder: Folder) -> None:
+    """As after a restart of the machine, or a power failure: its last line may be torn, its port another program's."""
+    built = folder.run("provision", "--sandbox", "--no-try")
+    create, _, look = [line for line in built.stdout.splitlines() if line.startswith("curl")]
+    assert folder.shell(create).returncode == 0
+    assert "Bob" in folder.shell(look).stdout
+    journal = folder.path / ".provision" / "sandbox-journal"
+    modes = [stat.S_IMODE(one.stat().st_mode) for one in (journal, *journal.iterdir())]
+    assert modes == [0o700, 0o600, 0o600]
+    url = folder.sandbox["url"]
+    before = Stranger(url)
+    dead = before.sqs.get_queue_url(QueueName="POC-Queue-DLQ")["QueueUrl"]
+    sent = before.sqs.send_message(QueueUrl=dead, MessageBody="waits")["MessageId"]
+    before.close()
+    killed = kill_sandbox(folder)
+    with (journal / "journal.jsonl").open("a") as torn:
+        torn.write('{"number": 99, "at":')
 
-    anew = folder.run("provision", "--sandbox", "--no-try")
+    with socket.create_server(("127.0.0.1", int(url.rpartition(":")[2]))):
+        status = folder.run("provision", "status", "--sandbox")
+    assert status.returncode == 0, status.stderr
+    assert "had ended. It is started again from its journal" in status.stderr
+    now = folder.sandbox["url"]
+    assert f"It answers at {now} now, not at {url}." in status.stderr
+    assert folder.sandbox["id"] == killed
+    assert "Bob" in folder.shell(look.replace(url, now)).stdout
+    after = Stranger(now)
+    assert [one["MessageId"] for one in after.sqs.receive_message(QueueUrl=dead)["Messages"]] == [sent]
+    after.close()
+
+    kill_sandbox(folder)
+    again = folder.run("provision", "--sandbox", "--no-try")
+    assert again.returncode == 0 and "Nothing to do: all 16 resources" in again.stderr, again.stderr
+    kill_sandbox(folder)
+    end = folder.run("teardown", "--sandbox")
+    assert end.returncode == 0 and "Nothing is left" in end.stderr, end.stderr
+    assert not journal.exists() and not (folder.path / ".provision" / "sandbox.json").exists()
+
+
+def test_a_sandbox_whose_journal_is_gone_leaves_nobody_stuck(folder: Folder) -> None:
+    assert folder.run("provision", "--sandbox", "--no-try", "--to", "1").returncode == 0
+    gone = lose_sandbox(folder)
+
+    anew = folder.run("provision", "--sandbox", "--no-try", "--to", "1")
     assert anew.returncode == 0, anew.stderr
     assert f"{gone} is gone" in anew.stderr
     assert "unchanged" not in anew.stderr
     assert folder.state()["endpoint"] == f"sandbox:{folder.sandbox['id']}" != f"sandbox:{gone}"
 
-    gone = kill_sandbox(folder)
+    gone = lose_sandbox(folder)
+    status = folder.run("provision", "status", "--sandbox")
+    assert_message(status, 1, "No sandbox is running", "no sandbox has left a journal", "Build anew:")
     end = folder.run("teardown", "--sandbox")
     assert (end.returncode, end.stdout) == (0, ""), end.stderr
     assert f"{gone} is gone" in end.stderr
@@ -369,6 +455,26 @@ def test_a_killed_sandbox_leaves_nobody_stuck(folder: Folder) -> None:
     again = folder.run("teardown", "--sandbox")
     assert again.returncode == 0
     assert "Nothing to do" in again.stderr
+
+
+def test_a_journal_that_cannot_be_replayed_is_moved_away_by_the_printed_command(folder: Folder) -> None:
+    assert folder.run("provision", "--sandbox", "--no-try", "--to", "1").returncode == 0
+    kill_sandbox(folder)
+    journal = folder.path / ".provision" / "sandbox-journal" / "journal.jsonl"
+    journal.write_text(journal.read_text().replace('"answer": "', '"answer": "0'))
+    refused = folder.run("provision", "status", "--sandbox")
+    assert_message(refused, 253, "sandbox-journal", "To begin with an empty sandbox, move the journal away:")
+    (line,) = [line for line in refused.stderr.splitlines() if "move the journal away: " in line]
+    subprocess.run(shlex.split(line.partition("away: ")[2]), check=True)
+    anew = folder.run("provision", "--sandbox", "--no-try", "--to", "1")
+    assert anew.returncode == 0 and "is gone" in anew.stderr, anew.stderr
+
+
+def lose_sandbox(folder: Folder) -> str:
+    """End the folder's sandbox, and remove its journal; its id."""
+    gone = kill_sandbox(folder)
+    shutil.rmtree(folder.path / ".provision" / "sandbox-journal")
+    return gone
 
 
 def kill_sandbox(folder: Folder) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -288,8 +289,18 @@ def test_the_page_that_was_left_comes_again_also_when_none_before_it_was_run(fol
         lesson.quit()
     assert folder.run("sandbox", "stop").returncode == outcome.DONE
     with Lesson(folder, 100) as lesson:
+        assert "Beginning with page 5, Function" in lesson.turn()  # the sandbox comes back from its journal
+        lesson.quit()
+    lose_the_sandbox(folder)
+    with Lesson(folder, 100) as lesson:
         assert "What you build" in lesson.turn()  # it is another sandbox, and empty
         lesson.quit()
+
+
+def lose_the_sandbox(folder: Folder) -> None:
+    """It is stopped, and its journal removed: what was in it is gone."""
+    assert folder.run("sandbox", "stop").returncode == outcome.DONE
+    shutil.rmtree(folder.path / ".provision" / "sandbox-journal")
 
 
 def test_a_teardown_begins_no_lesson(folder: Folder) -> None:
@@ -318,14 +329,19 @@ def test_the_calls_of_a_step_are_shown_again_with_all_their_faces_on_another_day
         lesson.quit()
 
 
-def test_a_sandbox_that_was_stopped_during_a_lesson_is_named_and_the_next_lesson_begins_anew(folder: Folder) -> None:
+def test_a_sandbox_that_was_stopped_during_a_lesson_is_named_and_the_next_lesson_goes_on(folder: Folder) -> None:
     with Lesson(folder, 100, "--to", "1") as lesson:
         lesson.turn()
         assert folder.run("sandbox", "stop").returncode == outcome.DONE
         failed = " ".join(lesson.turn("r\n").split())
-        assert "does not answer: most likely it was stopped" in failed and "finds or starts a sandbox" in failed
+        assert "does not answer: most likely it was stopped" in failed and "starts the sandbox again" in failed
         assert "Check the network" not in failed
         lesson.quit()
+    with Lesson(folder, 100, "--to", "1") as lesson:
+        assert "It is started again from its journal" in lesson.turn()
+        ran(lesson, 2)
+        lesson.quit()
+    lose_the_sandbox(folder)
     with Lesson(folder, 100) as lesson:
         begun = lesson.turn()
         assert "is gone, and what was in it, too" in begun and "What you build" in begun

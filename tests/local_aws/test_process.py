@@ -21,7 +21,19 @@ import portalocker
 import pytest
 
 import provision.aws.sandbox_process
-from provision.aws.sandbox_process import Running, SandboxFailed, Wish, find, forget, is_named, start, stop, wish_again
+from provision.aws.sandbox_process import (
+    Running,
+    SandboxFailed,
+    Wish,
+    discard,
+    find,
+    forget,
+    is_named,
+    kept_in,
+    start,
+    stop,
+    wish_again,
+)
 from tests.local_aws.sandbox_account import Account, eventually
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -49,7 +61,8 @@ def test_it_starts_once_is_found_and_stops(folder: Path) -> None:
     assert running.pid != os.getpid()
     stop(running)
     assert find(folder) is None
-    assert not running.record.exists()
+    discard(running)
+    assert not running.record.exists() and kept_in(folder) is None
     stop(running)  # gone already, which is what was wanted
 
 
@@ -68,6 +81,7 @@ def test_a_record_whose_sandbox_is_gone_is_stale(folder: Path) -> None:
     first = start(folder)
     record = first.record.read_text()
     stop(first)
+    discard(first)
     first.record.write_text(record)
     assert find(folder) is None
     second = start(folder)
@@ -253,7 +267,7 @@ def test_a_killed_sandbox_leaves_nobody_stuck_and_no_worker_behind(folder: Path)
 
     eventually(ended)
     again = start(folder)
-    assert again.id != running.id
+    assert again.id == running.id, "it comes back from its journal"
 
 
 # The command
@@ -401,7 +415,43 @@ def test_what_comes_back_from_a_journal_is_as_it_was(tmp_path: Path) -> None:
     journal = tmp_path / "journal"
     journal.mkdir()
     record = {"id": "sb-1", "state_dir": str(journal), "weather": "aws,seed=3", "enforced_users": ["bob"]}
-    (tmp_path / "sandbox.json").write_text(json.dumps(record))
+    (tmp_path / "sandbox.json").write_text(json.dumps({**record, "stays": True}))
+    assert wish_again(tmp_path) == Wish(), "there is no journal yet"
+    (journal / "journal.jsonl").touch()
     assert wish_again(tmp_path) == Wish(0, "aws,seed=3", ("bob",), stays=True, state_dir=journal)
     (tmp_path / "sandbox.json").write_text("{}")
     assert wish_again(tmp_path) == Wish()
+
+
+def test_the_journal_beside_the_record_is_found_also_where_the_folder_was_moved(tmp_path: Path) -> None:
+    own = tmp_path / "sandbox-journal"
+    own.mkdir()
+    (own / "journal.jsonl").touch()
+    assert wish_again(tmp_path) == Wish(state_dir=own)
+    record = {"id": "sb-1", "state_dir": "/was/here", "weather": "calm", "enforced_users": []}
+    (tmp_path / "sandbox.json").write_text(json.dumps(record))
+    assert wish_again(tmp_path) == Wish(state_dir=own)
+
+
+@pytest.mark.parametrize("stays", [False, True])
+def test_one_that_nobody_calls_for_a_day_ends_and_its_journal_stays(folder: Path, stays: bool) -> None:
+    program = "import sys, sandbox.__main__ as main; main.IDLE_SECONDS = 0.5; sys.exit(main.main(sys.argv[1:]))"
+    words = ["run", "--port", "0", "--record", str(folder / "sandbox.json"), "--state-dir", str(folder / "kept")]
+    child = subprocess.Popen(
+        [sys.executable, "-c", program, *words, *(["--stays"] if stays else [])],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        eventually(lambda: find(folder) or child.poll() is not None)
+        if stays:  # somebody started it by hand: they may have told others its port
+            with pytest.raises(subprocess.TimeoutExpired):
+                child.wait(2)
+            running = find(folder)
+            assert running is not None
+            stop(running)
+        assert child.wait(10) == 0
+        assert kept_in(folder) == folder / "kept"
+    finally:
+        child.kill()
+        child.communicate()

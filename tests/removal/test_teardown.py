@@ -1197,6 +1197,7 @@ def test_a_sandbox_that_is_gone_took_everything_along(folder: Path) -> None:
     gone = sandbox_process.find(folder)
     assert gone is not None
     sandbox_process.stop(gone)
+    sandbox_process.discard(gone)
     ended = tear_down("--sandbox")
     assert ended.code == 0, ended.said
     assert f"{gone.id} is gone, and everything in it" in ended.flat

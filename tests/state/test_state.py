@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import random
+import shutil
 import signal
 import stat
 import subprocess
@@ -419,11 +420,20 @@ def test_a_damaged_file_is_refused_once_and_left_as_it_is(path: Path, damage: st
         opened(path)
     assert str(path) in refused.value.what
     if "schema" not in says:
-        assert str(backup) in " ".join(refused.value.advice)
+        assert f"cp {backup} {path}" in " ".join(refused.value.advice)
     assert (path.read_bytes(), backup.read_bytes()) == (damaged, saved)
     assert temporary_files(path.parent) == []
-    backup.replace(path)  # what the message advises works, at once: the lock is free again
+    shutil.copy(backup, path)  # what the message advises works, at once: the lock is free again
     assert [entry.key for entry in opened(path).resources] == ["one"]
+
+
+def test_a_backup_that_cannot_be_read_is_not_advised(path: Path) -> None:
+    path.write_text("", encoding="utf-8")
+    backup = path.with_name("ledger.json.backup")
+    backup.write_text("{", encoding="utf-8")
+    with pytest.raises(StateRefused) as refused:
+        opened(path)
+    assert refused.value.advice == (f"Its backup, {backup}, cannot be used either.",)
 
 
 def test_no_backup_is_named_where_there_is_none(path: Path) -> None:

@@ -16,6 +16,8 @@ from provision.terminal.screen import Screen
 from provision.terminal.shell import past_proxy, program, with_variables
 from provision.terminal.text import plural
 
+POST_ONLY = "It takes POST only. A browser sends GET, and is refused with 403."
+
 
 def show_cost(screen: Screen, settings: Settings) -> None:
     """What it costs on AWS."""
@@ -73,25 +75,30 @@ def show_to_paste(screen: Screen, settings: Settings, state: State) -> None:
     """The Invoke URL, and a request by each route."""
     url = state.outputs("stage")["url"]
     screen.tell(f"Invoke URL:   {url}")
-    screen.heading("Create Bob")
+    screen.say(POST_ONLY, "dim")
+    screen.heading("Create Bob. The answer has HTTPStatusCode 200")
     screen.tell(curl(url, settings, "create", {"Item": {"id": "1", "name": "Bob"}}))
     by_queue = queue_route_url(settings, url)
     if by_queue:
-        screen.heading("Create Rob, by way of the queue")
+        screen.heading("Create Rob, by way of the queue. The answer has a MessageId")
         screen.tell(curl(by_queue, settings, "create", {"Item": {"id": "2", "name": "Rob"}}))
-    screen.heading("See what is in the table")
+    screen.heading("See what is in the table: Bob, and a moment later Rob")
     screen.tell(curl(url, settings, "list", {}))
 
 
 def curl(url: str, settings: Settings, operation: str, payload: dict[str, object]) -> str:
     """A request to the handler: one line to paste."""
     event = {"operation": operation, "tableName": settings.table, "payload": payload}
-    return with_variables(past_proxy(url), ["curl", "-d", json.dumps(event), url])
+    return with_variables(past_proxy(url), ["curl", "-w", "\\n", "-d", json.dumps(event), url])
 
 
-def show_built_to(screen: Screen, step: Step, arguments: list[str]) -> None:
-    """What comes next when only some of the steps were wanted."""
-    screen.heading(f"Step {step.number} of 8 is done. To go on to the end")
-    screen.tell(program("provision", arguments))
+def show_built_to(screen: Screen, step: Step, arguments: list[str], *, is_whole: bool) -> None:
+    """What comes next when only some of the steps were wanted. `is_whole`: the others were built before."""
+    if is_whole:
+        screen.heading(f"Step {step.number} of 8 is done, and the steps after it were done before. To see how they are")
+        screen.tell(program("provision", ["status", *arguments]))
+    else:
+        screen.heading(f"Step {step.number} of 8 is done. To go on to the end")
+        screen.tell(program("provision", arguments))
     screen.heading("To take down what there is")
     screen.tell(program("teardown", arguments))

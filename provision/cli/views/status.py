@@ -10,6 +10,7 @@ from provision import STEPS
 from provision.account.outcomes import ResourceOutcome
 from provision.account.smoke_tests import SmokeTest
 from provision.account.status import in_words
+from provision.aws.call_text import aws_command
 from provision.aws.clients import Clients
 from provision.cli.views.build import show_cost
 from provision.cli.views.plan import show_differences
@@ -90,6 +91,29 @@ def show_tested(screen: Screen, at: str | None, failed: Sequence[SmokeTest]) -> 
     for test in failed:
         screen.prose("    failed     ", test.title, data=True)
         screen.prose(INDENT, test.saw, "dim", data=True)
+
+
+def dead_letters_in(queue: ResourceOutcome) -> str:
+    return f"{plural(queue.messages or 0, 'message')} in {queue.name}, which the function could not process"
+
+
+def show_dead_letters(screen: Screen, aws: Clients, queue: ResourceOutcome, urls: Mapping[str, str]) -> None:
+    """What waits in the dead-letter queue: data. Then what to do about it. `urls` are the queues', by their keys."""
+    screen.tell(f"Dead letters: {dead_letters_in(queue)}")
+
+    def command(operation: str, **parameters: object) -> None:
+        line = aws_command(
+            "sqs", operation, parameters, region=aws.region, endpoint_url=aws.base_url, profile=aws.profile
+        )
+        screen.keep(line.replace(" \\\n    ", " "))
+
+    dead = urls["dead-letter-queue"]
+    screen.heading("To see what failed")
+    command("ReceiveMessage", QueueUrl=dead, MaxNumberOfMessages=10, VisibilityTimeout=0)
+    screen.heading("To send it again, with its Body in the place of BODY; then delete it")
+    command("SendMessage", QueueUrl=urls["queue"], MessageBody="BODY")
+    screen.heading(f"To delete all that is in {queue.name}")
+    command("PurgeQueue", QueueUrl=dead)
 
 
 def show_state(screen: Screen, state: ResourceOutcome, seen: Mapping[str, str]) -> None:
