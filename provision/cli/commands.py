@@ -195,8 +195,8 @@ def show_found(
             settings,
             where,
             variant=variant_arguments(options),
-            to_update=any(one.outcome not in ("healthy", "not built") and not is_left(one) for one in found),
-            to_build=all(one.outcome in ("healthy", "not built") for one in found)
+            to_update=any(one.outcome not in ("unchanged", "not built") and not is_left(one) for one in found),
+            to_build=all(one.outcome in ("unchanged", "not built") for one in found)
             and bool(session.result.of("not built")),
             left=any(change.left for one in found for change in one.changes),
         )
@@ -204,7 +204,7 @@ def show_found(
 
 def invoke_url(found: Sequence[ResourceOutcome], built: Sequence[Resource]) -> str:
     """Of a stage that is there; "" where it is not."""
-    there = any(state.key == "stage" and state.outcome in ("healthy", "drifted") for state in found)
+    there = any(state.key == "stage" and state.outcome in ("unchanged", "drifted") for state in found)
     return next((entry.outputs.get("url", "") for entry in built if entry.key == "stage" and there), "")
 
 

@@ -31,12 +31,11 @@ PLANNED = {
 }
 
 STYLES = {
-    "OK": "green",
     "create": "green",
     "update": "yellow",
     "drifted": "yellow",
     "adopt": "yellow",
-    "unchanged": "dim",
+    "unchanged": "green",
     "later": "dim",
     "in the way": "red",
     "delete": "green",
