@@ -582,7 +582,7 @@ def test_what_the_walkthrough_literally_says_is_built_updated_and_taken_down(
     mended = capsys.readouterr()
     assert "Action: added dynamodb:Scan" in mended.err
     assert "Runtime: was python3.9, now python3.13" in mended.err
-    assert "\n    OK " not in mended.err
+    assert "passed" not in mended.err
     assert len(mended.out.splitlines()) == 6
 
     assert teardown.__main__.main(where) == 0
