@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Callable, Mapping
+
+from provision.terminal.command_line import Parser
 
 Completer = Callable[..., list[str]]
 
 
 def complete(
-    parser: argparse.ArgumentParser,
-    commands: Mapping[str, Callable[[], argparse.ArgumentParser]],
+    parser: Parser,
+    commands: Mapping[str, Callable[[], Parser]],
     completers: Mapping[str, Completer],
 ) -> None:
     """If a shell asks, answer it and end the process; else do nothing.
 
-    `commands` have parsers of their own; `completers` know the values of options, by their names. A shell asks with
-    three variables: the line, the place in it, and the number of the word that is the program.
-    https://kislyuk.github.io/argcomplete/
+    `parser` is that of the command that needs no word, `commands` are all of them; `completers` know the values of
+    options, by their names. A shell asks with three variables: the line, the place in it, and the number of the word
+    that is the program. https://kislyuk.github.io/argcomplete/
     """
     if "_ARGCOMPLETE" not in os.environ:
         return
@@ -34,6 +35,10 @@ def complete(
             os.environ["_ARGCOMPLETE"] = str(place)
             parser = commands[word]()
             break
+    else:
+        if commands:
+            parser.add_argument("command", nargs="?", help="one of the commands")
+            parser.add_version()
     completers = {**completers, "command": lambda **asked: list(commands)}
     for action in parser._actions:
         if action.dest in completers:
