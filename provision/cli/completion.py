@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from provision import STEPS
+from provision.record.recording import learner_of, transcripts_in
 from provision.state.resources import ADOPTABLE
+from provision.terminal.command_line import state_folder
 from provision.terminal.completion import Completer
 
 
@@ -29,6 +31,11 @@ def step_names(**asked: Any) -> list[str]:
     return [step.name for step in STEPS]
 
 
+def learners(**asked: Any) -> list[str]:
+    """Those of whom there are runs here."""
+    return sorted({learner for path in transcripts_in(state_folder()) if (learner := learner_of(path))})
+
+
 def nothing(**asked: Any) -> list[str]:
     """Without this a shell would offer file names."""
     return []
@@ -40,5 +47,6 @@ COMPLETERS: dict[str, Completer] = {
     "adopt": keys,
     "to": step_names,
     "back_to": step_names,
-    **dict.fromkeys(("learner", "endpoint_url", "runtime", "deployment", "speed"), nothing),
+    "learner": learners,
+    **dict.fromkeys(("endpoint_url", "runtime", "deployment", "speed"), nothing),
 }

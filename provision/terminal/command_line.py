@@ -9,7 +9,7 @@ import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -64,18 +64,6 @@ def meant(word: str, known: Iterable[str]) -> str:
     """The nearest of what is known, as a question; empty where nothing is near."""
     near = difflib.get_close_matches(word, list(known), 1)
     return f"did you mean {near[0]}?" if near else ""
-
-
-def one_of(what: str, known: Iterable[str]) -> Callable[[str], str]:
-    """The type of an argument that is one of a few words. It raises argparse's error, with the nearest of them."""
-    words = list(known)
-
-    def word_of(text: str) -> str:
-        if text not in words:
-            raise argparse.ArgumentTypeError(unknown(what, text, words))
-        return text
-
-    return word_of
 
 
 def unknown(what: str, text: str, known: Iterable[str]) -> str:
