@@ -101,7 +101,7 @@ def region(text: str) -> str:
     return text
 
 
-def regions(**asked: Any) -> list[str]:
+def regions() -> list[str]:
     """Those that a shell offers."""
     import botocore.session  # it takes a fifth of a second to import
 
