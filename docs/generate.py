@@ -170,6 +170,7 @@ def erratum(one: Erratum) -> str:
         "",
         f"- It says: {escaped(one.says)}",
         f"- True is: {escaped(one.truth)}",
+        f"- If ignored: {escaped(one.ignored)}",
         f"- Done: {escaped(one.done)}",
     ]
     if one.as_written:

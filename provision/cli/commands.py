@@ -252,7 +252,7 @@ def errata_parser() -> Parser:
         description="Where the walkthrough contradicts itself or AWS, what is true, and what is done about it.",
         example="python -m provision errata 7",
     )
-    parser.add_argument("number", metavar="N", nargs="?", help="only the one of this number")
+    parser.add_argument("number", metavar="N", nargs="?", help="this one, and what it costs to ignore it")
     add_screen_options(parser, presents=False)
     return parser
 

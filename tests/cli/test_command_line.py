@@ -268,12 +268,14 @@ def test_a_wrong_command_line_names_what_was_meant_and_the_help_of_its_command(
 def test_errata_lists_every_one_of_them(folder: Folder) -> None:
     ended = folder.run("provision", "errata")
     assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.startswith("The 28 places where the walkthrough contradicts itself or AWS:\n")
     numbers = re.findall(r"^ ?(\d+)  ", ended.stdout, re.MULTILINE)
     assert [int(number) for number in numbers] == list(range(1, 29))
     for label in ("It says:", "True is:", "Done:"):
         assert len(re.findall(rf"^    {label} +\S", ended.stdout, re.MULTILINE)) == 28
     one = folder.run("provision", "errata", "7")
     assert one.returncode == 0 and one.stdout.startswith(" 7  step 7") and one.stdout.count("It says:") == 1
+    assert "If ignored:  A stranger can write to your table" in one.stdout and "If ignored" not in ended.stdout
 
 
 def test_where_nobody_can_be_asked_nothing_is_written_and_the_flag_is_named(

@@ -102,7 +102,7 @@ def test_errata_page_has_them_all() -> None:
 
 def codes(path: Path) -> dict[int, str]:
     """The rows of a table of exit codes."""
-    rows = re.findall(r"^\| (\d+) \| (.+) \|$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    rows = re.findall(r"^\| (\d+) \| ([^|]+) \|", path.read_text(encoding="utf-8"), re.MULTILINE)
     return {int(code): meaning for code, meaning in rows}
 
 
