@@ -44,12 +44,13 @@ from provision.errata import ERRATA, Erratum  # noqa: E402
 from provision.state.comparison import COMPARED  # noqa: E402
 from provision.state.resources import TYPES  # noqa: E402
 from provision.terminal import outcome  # noqa: E402
+from provision.terminal.command_line import Parser  # noqa: E402
 
 # Each with the words that can be the first of its command line.
 PROGRAMS: dict[Callable[[list[str]], int], tuple[str, ...]] = {
-    provision.__main__.main: provision.__main__.WHAT,
+    provision.__main__.main: tuple(provision.__main__.WHAT),
     teardown.__main__.main: (),
-    sandbox.__main__.main: tuple(sandbox.__main__.DESCRIPTIONS),
+    sandbox.__main__.main: tuple(sandbox.__main__.COMMANDS),
 }
 MADE = "<!-- Written by docs/generate.py. Change the program, and run it again. -->\n"
 
@@ -115,9 +116,7 @@ def meaning(action: argparse.Action, parser: argparse.ArgumentParser) -> str:
 def rows(actions: list[argparse.Action], parser: argparse.ArgumentParser) -> list[str]:
     shown = []
     for action in actions:
-        if isinstance(action, argparse._SubParsersAction):
-            shown += [f"| `{one.dest}` | {escaped(one.help or '')} |" for one in action._choices_actions]
-        elif action.help != argparse.SUPPRESS and not isinstance(action, argparse._HelpAction):
+        if action.help != argparse.SUPPRESS and not isinstance(action, argparse._HelpAction):
             shown.append(f"| {in_code(form(action))} | {meaning(action, parser)} |")
     return shown
 
@@ -126,18 +125,19 @@ HEADS = {"positional arguments": "argument", "options": "option"}
 
 
 def command(parser: argparse.ArgumentParser) -> str:
-    usage = [parser.prog, *(form(one) for one in parser._actions if not one.option_strings), "[OPTION ...]"]
-    parts = [f"## {parser.prog}", f"```text\n{' '.join(usage)}\n```"]
-    if parser.description:
-        parts.insert(1, escaped(parser.description))
+    assert isinstance(parser, Parser)
+    usage = str(parser.usage).replace("%(prog)s", parser.prog)
+    parts = [f"## {parser.prog}", escaped(parser.description or ""), f"```text\n{usage}\n```"]
+    if parser.commands:
+        listed = [f"| {in_code(name)} | {escaped(what)} |" for name, what in parser.commands.items()]
+        parts.append("\n".join(["| command | what it does |\n| --- | --- |", *listed]))
     for group in parser._action_groups:
         shown = rows(group._group_actions, parser)
         if shown:
             title = group.title or "option"
             head = f"| {HEADS.get(title, title)} | what it does |\n| --- | --- |"
             parts.append("\n".join([head, *shown]))
-    if parser.epilog:
-        parts.append(escaped(parser.epilog))
+    parts.append(f"For example:\n\n```bash\n{parser.example}\n```")
     return "\n\n".join(parts)
 
 
@@ -170,6 +170,7 @@ def erratum(one: Erratum) -> str:
         "",
         f"- It says: {escaped(one.says)}",
         f"- True is: {escaped(one.truth)}",
+        f"- If ignored: {escaped(one.ignored)}",
         f"- Done: {escaped(one.done)}",
     ]
     if one.as_written:

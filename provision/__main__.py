@@ -34,27 +34,41 @@ from provision.cli.recover import write_anew
 from provision.cli.results import Result
 from provision.cli.session import Session
 from provision.state.resources import ADOPTABLE
-from provision.terminal.command_line import Parser
+from provision.terminal.command_line import Parser, unknown
 from provision.terminal.completion import complete
 from provision.terminal.screen import Screen
 from provision.terminal.shell import program, write_any_text
 
-WHAT = ("build", "status", "diagram", "trace", "replay", "errata")
+BUILD = "build"
+WHAT = {
+    BUILD: "build it, or update what has drifted; also without a command",
+    "status": "what exists, what has drifted, and what waits in the queues",
+    "trace": "follow one request by each route, and see when it was where",
+    "diagram": "the architecture as a picture, with your names",
+    "replay": "play a run again, or make a page or a script of it",
+    "errata": "where the walkthrough is wrong, and what is done about it",
+}
+HELP = ("-h", "--help", "--version")
+
+
+def program_parser() -> Parser:
+    """What `--help` without a command shows."""
+    parser = Parser(
+        prog="python -m provision",
+        description="Build the walkthrough's architecture, and see what was built.",
+        example="python -m provision --sandbox",
+        commands=WHAT,
+    )
+    parser.add_version()
+    return parser
 
 
 def parser() -> Parser:
+    """Of a build."""
     parser = Parser(
-        prog="python -m provision",
-        usage="%(prog)s [WHAT] [OPTION ...]",
-        description="Build the walkthrough's architecture.",
-    )
-    parser.add_argument(
-        "what",
-        metavar="WHAT",
-        nargs="?",
-        choices=WHAT,
-        default=WHAT[0],
-        help=f"{', '.join(WHAT)} (default: {WHAT[0]})",
+        prog=f"python -m provision {BUILD}",
+        description="Build the walkthrough's architecture. Run it again at any time: what is as it should be stays.",
+        example="python -m provision --sandbox",
     )
     add_target_options(parser)
     add_variant_options(parser)
@@ -88,9 +102,9 @@ def parser() -> Parser:
 
 def check_adoption(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
     """Refuse keys that there are not, and what makes no sense together with --recover."""
-    unknown = [key for key in options.adopt or [] if key not in (*ADOPTABLE, ASK)]
-    if unknown:
-        parser.error(f"--adopt {unknown[0]}: nothing has that key; there are {', '.join(ADOPTABLE)}")
+    wrong = [key for key in options.adopt or [] if key not in (*ADOPTABLE, ASK)]
+    if wrong:
+        parser.error(f"--adopt: {unknown('key', wrong[0], ADOPTABLE)}")
     for option, needed in (("deployment", "recover"), ("lessons", "step"), ("detailed_exitcode", "dry_run")):
         if getattr(options, option) and not getattr(options, needed):
             parser.error(f"--{option.replace('_', '-')} only goes with --{needed.replace('_', '-')}")
@@ -116,7 +130,7 @@ def check_adoption(parser: argparse.ArgumentParser, options: argparse.Namespace)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    complete(parser(), PARSERS, COMPLETERS)
+    complete(parser(), {BUILD: parser, **PARSERS}, COMPLETERS)
     write_any_text()
     return run(sys.argv[1:] if arguments is None else arguments).exit_code
 
@@ -131,14 +145,29 @@ def run(arguments: list[str]) -> Result:
     return run_program(lambda: provision(arguments, session), session, again=again, given=arguments)
 
 
+def command_of(given: list[str]) -> tuple[str, list[str]]:
+    """The command, which may stand behind options, and the command line without it. Ends as argparse does."""
+    if given and given[0] in WHAT:
+        return given[0], given[1:]
+    finder = parser()
+    finder.add_argument("what", nargs="?")
+    found = finder.parse_known_args([word for word in given if word not in HELP])[0].what
+    if found is None:
+        program_parser().parse_args([word for word in given if word in HELP])  # which ends it, if there is one
+        return BUILD, given
+    if found not in WHAT:
+        program_parser().error(unknown("command", found, WHAT))
+    at = next(place for place, word in enumerate(given) if word is found)
+    return found, [*given[:at], *given[at + 1 :]]
+
+
 def provision(given: list[str], session: Session) -> Result:
-    command_line = parser()
-    what = given[0] if given and given[0] in COMMANDS else command_line.parse_known_args(given)[0].what
+    what, rest = command_of(given)
     session.note(command=what)
-    if what in COMMANDS:  # it may stand behind options
-        at = next(place for place, word in enumerate(given) if word is what)
-        return COMMANDS[what]([*given[:at], *given[at + 1 :]], session)
-    options = command_line.parse_args(given)
+    if what in COMMANDS:
+        return COMMANDS[what](rest, session)
+    command_line = parser()
+    options = command_line.parse_args(rest)
     options.arguments = given
     session.begin(options)
     check_target(command_line, options)

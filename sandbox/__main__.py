@@ -18,7 +18,6 @@ if __name__ == "__main__":
 
 import argparse
 import contextlib
-import difflib
 import errno
 import functools
 import logging
@@ -36,7 +35,14 @@ from typing import TYPE_CHECKING, Any
 
 from provision.aws.sandbox_process import FOREIGN, PLAIN_AWS, Running, Wish, forget, is_named, remember, who_is_at
 from provision.terminal import outcome
-from provision.terminal.command_line import Parser, WrongCommandLine, add_screen_options, asks_for_json, state_folder
+from provision.terminal.command_line import (
+    Parser,
+    WrongCommandLine,
+    add_screen_options,
+    asks_for_json,
+    state_folder,
+    unknown,
+)
 from provision.terminal.completion import complete
 from provision.terminal.shell import write_any_text
 from sandbox import commands
@@ -51,6 +57,20 @@ PORT = 4566  # where programs that know of a local AWS look for it
 LOOK_EVERY_SECONDS = 5.0  # whether the record still names this sandbox: without it nobody finds it
 IDLE_SECONDS = 24 * 3600.0  # after that one ends that can come back, unless somebody started it by hand
 REGION = re.compile(r"[a-z]{2,8}(?:-[a-z]{2,12}){1,3}-[0-9]{1,2}")
+COMMANDS = {
+    "run": "in the foreground until Ctrl-C; also without a command",
+    "start": "in the background, where python -m provision --sandbox finds it",
+    "stop": "stop the one in the background",
+    "status": "whether one is running, where, and in which weather",
+    "logs": "its log, or that of a function in it",
+}
+EXAMPLES = {
+    "run": "run --port 0 --weather aws",
+    "start": "start",
+    "stop": "stop",
+    "status": "status",
+    "logs": "logs POC-Lambda-1",
+}
 DESCRIPTIONS = {
     "run": "Run a local AWS in the foreground until Ctrl-C. Prints its URL on stdout.",
     "start": "Start a local AWS in the background, where provision finds it. Prints its URL on stdout.",
@@ -74,15 +94,6 @@ def weather(text: str) -> str:
     return text
 
 
-def command_named(text: str) -> str:
-    """One of the commands. Raises argparse's error with the nearest one, and all that there are."""
-    if text in DESCRIPTIONS:
-        return text
-    near = difflib.get_close_matches(text, DESCRIPTIONS, n=1)
-    meant = f"did you mean {near[0]}? There" if near else "there"
-    raise argparse.ArgumentTypeError(f"there is no command {text!r}; {meant} are {', '.join(DESCRIPTIONS)}")
-
-
 def region(text: str) -> str:
     if not REGION.fullmatch(text):
         raise argparse.ArgumentTypeError(
@@ -91,7 +102,7 @@ def region(text: str) -> str:
     return text
 
 
-def regions(**asked: Any) -> list[str]:
+def regions() -> list[str]:
     """Those that a shell offers."""
     import botocore.session  # it takes a fifth of a second to import
 
@@ -123,7 +134,10 @@ def add_wishes(parser: argparse.ArgumentParser, command: str) -> None:
 
 def parser_of(command: str) -> Parser:
     usage = "%(prog)s [FUNCTION] [OPTION ...]" if command == "logs" else "%(prog)s [OPTION ...]"
-    parser = Parser(prog=f"python -m sandbox {command}", usage=usage, description=DESCRIPTIONS[command])
+    example = f"python -m sandbox {EXAMPLES[command]}"
+    parser = Parser(
+        prog=f"python -m sandbox {command}", usage=usage, description=DESCRIPTIONS[command], example=example
+    )
     if command in ("run", "start"):
         add_wishes(parser, command)
     if command == "run":
@@ -148,30 +162,23 @@ def parser_of(command: str) -> Parser:
 def command_parser() -> Parser:
     parser = Parser(
         prog="python -m sandbox",
-        usage="%(prog)s [COMMAND] [OPTION ...]",
         description="A local AWS on this machine, without account or Docker.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="""\
-commands:
-  run     in the foreground until Ctrl-C; also without a command
-  start   in the background, where python -m provision --sandbox finds it
-  stop    stop the one in the background
-  status  whether one is running, where, and in which weather
-  logs    its log, or that of a function in it
-
-python -m sandbox COMMAND --help has the options of each.""",
+        example="python -m sandbox start",
+        commands=COMMANDS,
     )
-    parser.add_argument("command", metavar="COMMAND", type=command_named, help="one of those below")
+    parser.add_version()
     return parser
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
     """The command (`command`) and its options. Raises SystemExit for --help and for what is wrong."""
-    if arguments and (not arguments[0].startswith("-") or arguments[0] in ("-h", "--help")):
-        command = command_parser().parse_args(arguments[:1]).command
-        arguments = arguments[1:]
-    else:
-        command = "run"
+    command, first = "run", arguments[:1]
+    if first and first[0] in COMMANDS:
+        command, arguments = first[0], arguments[1:]
+    elif first and first[0] in ("-h", "--help", "--version"):
+        command_parser().parse_args(first)  # which ends it
+    elif first and not first[0].startswith("-"):
+        command_parser().error(unknown("command", first[0], COMMANDS))
     parser = parser_of(command)
     options: argparse.Namespace = parser.parse_args(arguments)
     options.command = command
@@ -190,17 +197,16 @@ def screen_of(options: argparse.Namespace) -> Screen:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parsers = {name: functools.partial(parser_of, name) for name in DESCRIPTIONS}
-    complete(command_parser(), parsers, {"region": regions})
+    parsers = {name: functools.partial(parser_of, name) for name in COMMANDS}
+    complete(parser_of("run"), parsers, {"region": regions})
     write_any_text()
     given = sys.argv[1:] if arguments is None else arguments
     try:
         options = parse(given)
     except WrongCommandLine as wrong:
         if asks_for_json(given) or "--json" in given:
-            error = outcome.Error("usage", wrong.what)
-            command = given[0] if given[0] in DESCRIPTIONS else ""
-            failed = SandboxResult(command, exit_code=outcome.USAGE, error=error)
+            command = given[0] if given[0] in COMMANDS else ""
+            failed = SandboxResult(command, exit_code=outcome.USAGE, error=wrong.error())
             screen_of(argparse.Namespace(plain=False, color="auto", output="json")).write_json(asdict(failed))
         raise
     except outcome.UserError as stop:

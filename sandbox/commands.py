@@ -45,7 +45,7 @@ class SandboxResult:
 
     command: str
     program: str = "sandbox"
-    schema: int = 3  # provision/cli/results.py has the same
+    schema: int = 4  # provision/cli/results.py has the same
     exit_code: int = outcome.DONE
     folder: str | None = None
     running: bool | None = None

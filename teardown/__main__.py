@@ -78,8 +78,11 @@ def run(arguments: list[str]) -> Result:
 
 def parser() -> Parser:
     parser = Parser(
-        prog="python -m teardown", description="Remove what provision built, and prove that nothing is left."
+        prog="python -m teardown",
+        description="Remove what provision built, and prove that nothing is left.",
+        example="python -m teardown --sandbox",
     )
+    parser.add_version()
     add_target_options(parser)
     parser.add_argument(
         "--include-adopted",

@@ -28,7 +28,9 @@ def look_closer(aws: Clients, state: DryState, planned: Sequence[Planned]) -> li
 
     Raises ClientError when the credentials have expired or are refused.
     """
-    return [closer(aws, state, one) if one.word in ("OK", "drifted", "update", "adopt") else one for one in planned]
+    return [
+        closer(aws, state, one) if one.word in ("unchanged", "drifted", "update", "adopt") else one for one in planned
+    ]
 
 
 def closer(aws: Clients, state: DryState, planned: Planned) -> Planned:

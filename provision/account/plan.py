@@ -36,8 +36,8 @@ NOT_KNOWN = "(not known yet)"
 class Planned:
     """What a run would do to one resource.
 
-    `word` is "OK", "drifted" (and left so), "create", "update", "adopt" (and update), "later" or "in the way"; of a
-    teardown "delete", "put back", "gone", "stay" or "failed". `calls` are the writing calls, in their order; of a
+    `word` is "unchanged", "drifted" (and left so), "create", "update", "adopt" (and update), "later" or "in the way";
+    of a teardown "delete", "put back", "gone", "stay" or "failed". `calls` are the writing calls, in their order; of a
     resource to be deleted only the first of them is known. `needs` names the steps, or the resource of the same step,
     that must be there before more can be said; `theirs` whose it is that is in the way; `notes` are sentences about it;
     `compared` is how many attributes were compared.
@@ -55,7 +55,7 @@ class Planned:
     compared: int = 0
 
 
-# By what a run would have noted as the outcome; every other one is "OK".
+# By what a run would have noted as the outcome; every other one is "unchanged".
 WORDS = {"created": "create", "updated": "update", "adopted": "adopt", "recovered": "update"}
 
 
@@ -109,7 +109,7 @@ class DryState(State):
             with super().resource(key, kind, found=found, parent=parent, **identity) as entry:
                 began = entry
                 yield entry
-            word = WORDS.get(self.results[-1].outcome, "OK")
+            word = WORDS.get(self.results[-1].outcome, "unchanged")
         except WouldWait:
             word = "create" if found is None else "update"
             if found is None:
@@ -125,7 +125,7 @@ class DryState(State):
             raise NotOurs(kind, identity, met.theirs, self.deployment, key=key) from met
         differences, notes = (tuple(began.differences), tuple(began.notes)) if began is not None else ((), ())
         if word == "update" and not differences and not self.calls:
-            word = "OK"  # an answer was lost, and there is nothing to do but to note that
+            word = "unchanged"  # an answer was lost, and there is nothing to do but to note that
         planned = Planned(key, kind, dict(identity), word, differences, tuple(self.calls), notes)
         if began is not None and found is not None:
             began.compare_with_defaults()  # where the block would have waited it did not come to that
@@ -146,7 +146,7 @@ class DryState(State):
     def leaves_alone(self, key: str, kind: str, found: Mapping[str, Any] | None, **identity: str) -> bool:
         if not super().leaves_alone(key, kind, found, **identity):
             return False
-        self.planned[key] = Planned(key, kind, dict(identity), "OK", notes=self.results[-1].notes)
+        self.planned[key] = Planned(key, kind, dict(identity), "unchanged", notes=self.results[-1].notes)
         return True
 
     def permit(self, call: Call) -> None:
@@ -219,12 +219,12 @@ def command_of(call: Call, aws: Clients) -> str:
 
 def changes(planned: Planned | None) -> bool:
     """Whether there is something to do."""
-    return planned is not None and planned.word not in ("OK", "drifted", "gone", "stay")
+    return planned is not None and planned.word not in ("unchanged", "drifted", "gone", "stay")
 
 
 def with_left(planned: Planned, left: Sequence[Difference], compared: int) -> Planned:
     """The same, with so many attributes more, and those of them that a run leaves as they are."""
-    word = "drifted" if left and planned.word == "OK" else planned.word
+    word = "drifted" if left and planned.word == "unchanged" else planned.word
     differences = (*planned.differences, *left)
     return replace(planned, word=word, differences=differences, compared=planned.compared + compared)
 

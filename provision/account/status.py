@@ -1,7 +1,7 @@
 """`status`: what of a deployment exists, since when, whether it is as it should be, and what waits in it. Reads only.
 
-Whether a resource is healthy is said by the steps themselves: it is what a run would
-find to do (provision/account/plan.py).
+Whether a resource is unchanged since it was built is said by the steps themselves: it is what a run would find to do
+(provision/account/plan.py).
 """
 
 from __future__ import annotations
@@ -23,7 +23,13 @@ COUNTED_ITEMS = 1000
 
 # By a plan's word. The others mean "not built", "missing" (it was made, and is gone), or "unknown" (what it needs is
 # drifted or missing).
-WORDS = {"OK": "healthy", "drifted": "drifted", "update": "drifted", "adopt": "in the way", "in the way": "in the way"}
+WORDS = {
+    "unchanged": "unchanged",
+    "drifted": "drifted",
+    "update": "drifted",
+    "adopt": "in the way",
+    "in the way": "in the way",
+}
 
 
 def states(planned: Sequence[Planned], state: DryState) -> list[ResourceOutcome]:
@@ -43,7 +49,7 @@ def states(planned: Sequence[Planned], state: DryState) -> list[ResourceOutcome]
 
 def is_as_built(found: Sequence[ResourceOutcome]) -> bool:
     """Whether nothing has drifted, and nothing of it is missing: what was never built is no fault."""
-    return all(one.outcome in ("healthy", "not built") for one in found)
+    return all(one.outcome in ("unchanged", "not built") for one in found)
 
 
 def is_left(one: ResourceOutcome) -> bool:
@@ -54,7 +60,7 @@ def is_left(one: ResourceOutcome) -> bool:
 def with_contents(aws: Clients, settings: Settings, found: Sequence[ResourceOutcome]) -> Iterator[ResourceOutcome]:
     """The same, with what is in the table and in each queue that is there, or a remark why nobody knows."""
     for one in found:
-        if one.outcome not in ("healthy", "drifted"):
+        if one.outcome not in ("unchanged", "drifted"):
             yield one
             continue
         try:

@@ -50,8 +50,9 @@ def replay_parser() -> Parser:
 
     parser = Parser(
         prog="python -m provision replay",
-        usage="%(prog)s [FILE] [OPTION ...]",
-        description="Play what a run wrote down, or export it.",
+        usage="%(prog)s [RUN] [OPTION ...]",
+        description="Play what a run wrote down, or export it. It needs neither AWS nor a sandbox.",
+        example="python -m provision replay --html page.html",
     )
     add_options(parser)
     add_screen_options(parser, documents=False)
@@ -80,8 +81,9 @@ def trace_parser() -> Parser:
     parser = Parser(
         prog="python -m provision trace",
         description="Follow one request by each route, and show each hop with its time.",
+        example="python -m provision trace --sandbox",
     )
-    add_target_options(parser)
+    add_target_options(parser, asks=False)
     parser.add_argument("--as-written", action="store_true", help="it was built so")
     parser.add_argument(
         "--poison",
@@ -125,6 +127,7 @@ def status_parser() -> Parser:
     parser = Parser(
         prog="python -m provision status",
         description="What exists, and whether it is as it should be. Nothing of it is changed.",
+        example="python -m provision status --sandbox",
     )
     add_target_options(parser, asks=False)
     add_variant_options(parser)
@@ -199,8 +202,8 @@ def show_found(
             settings,
             where,
             variant=variant_arguments(options),
-            to_update=any(one.outcome not in ("healthy", "not built") and not is_left(one) for one in found),
-            to_build=all(one.outcome in ("healthy", "not built") for one in found)
+            to_update=any(one.outcome not in ("unchanged", "not built") and not is_left(one) for one in found),
+            to_build=all(one.outcome in ("unchanged", "not built") for one in found)
             and bool(session.result.of("not built")),
             left=any(change.left for one in found for change in one.changes),
         )
@@ -208,7 +211,7 @@ def show_found(
 
 def invoke_url(found: Sequence[ResourceOutcome], built: Sequence[Resource]) -> str:
     """Of a stage that is there; "" where it is not."""
-    there = any(state.key == "stage" and state.outcome in ("healthy", "drifted") for state in found)
+    there = any(state.key == "stage" and state.outcome in ("unchanged", "drifted") for state in found)
     return next((entry.outputs.get("url", "") for entry in built if entry.key == "stage" and there), "")
 
 
@@ -216,8 +219,9 @@ def diagram_parser() -> Parser:
     parser = Parser(
         prog="python -m provision diagram",
         description="The architecture as a picture, with what is there by the state file.",
+        example="python -m provision diagram --sandbox --out picture.svg",
     )
-    add_target_options(parser, asks=False)
+    add_target_options(parser, asks=False, presents=False, calls=False)
     parser.add_argument("--as-written", action="store_true", help="it was built so")
     parser.add_argument("--format", choices=pictures.FORMATS, help="default: by the ending of OUT, else text")
     parser.add_argument("--out", metavar="OUT", type=Path, help="a file in the place of stdout")
@@ -252,17 +256,21 @@ def errata_parser() -> Parser:
         prog="python -m provision errata",
         usage="%(prog)s [N] [OPTION ...]",
         description="Where the walkthrough contradicts itself or AWS, what is true, and what is done about it.",
+        example="python -m provision errata 7",
     )
-    numbers = [one.number for one in ERRATA]
-    parser.add_argument("number", metavar="N", nargs="?", type=int, choices=numbers, help="only the one of this number")
-    add_screen_options(parser)
+    parser.add_argument("number", metavar="N", nargs="?", help="this one, and what it costs to ignore it")
+    add_screen_options(parser, presents=False)
     return parser
 
 
 def errata(given: list[str], session: Session) -> Result:
-    options = errata_parser().parse_args(given)
+    command_line = errata_parser()
+    options = command_line.parse_args(given)
+    wanted = tuple(one for one in ERRATA if options.number in (None, str(one.number)))
+    if not wanted:
+        last = ERRATA[-1].number
+        command_line.error(f"there is no erratum {options.number!r}; they are {ERRATA[0].number} to {last}")
     session.begin(options)
-    wanted = tuple(one for one in ERRATA if options.number in (None, one.number))
     show_errata(session.screen, wanted)
     return session.note(errata=wanted)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import datetime
 import signal
 import traceback
@@ -23,7 +22,7 @@ from provision.cli.session import Session
 from provision.record import log
 from provision.state.file import StateDamaged
 from provision.terminal import outcome
-from provision.terminal.command_line import WrongCommandLine, asks_for_json, state_folder
+from provision.terminal.command_line import WrongCommandLine, asks_for_json, look_at_help, state_folder
 from provision.terminal.redaction import without_secrets
 
 
@@ -71,7 +70,7 @@ def run_program(body: Callable[[], Result], session: Session, *, again: str = ""
         return ended(outcome.UserError("Interrupted.", means=means, advice=(go_on,), exit_code=outcome.INTERRUPTED))
     except outcome.UserError as stop:
         log.ROOM.debug("stopped by", exc_info=stop)
-        return ended(advised(stop, go_on, again, session.options))
+        return ended(advised(stop, go_on, again, session))
     except Exception as error:  # noqa: BLE001 - the last place that can turn it into a message
         log.ROOM.debug("ended by", exc_info=error)
         return ended(explain(error, step="outside the steps", profile=None) or unexpected(error))
@@ -81,15 +80,25 @@ def run_program(body: Callable[[], Result], session: Session, *, again: str = ""
             signal.signal(number, handler)
 
 
-def advised(stop: outcome.UserError, go_on: str, again: str, options: argparse.Namespace) -> outcome.UserError:
+def advised(stop: outcome.UserError, go_on: str, again: str, session: Session) -> outcome.UserError:
     """The same, where the program knows more to do than whoever raised it."""
     if stop.exit_code == outcome.INTERRUPTED and not stop.advice:
         return stop.with_words(advice=(go_on,))
     if isinstance(stop, StateDamaged):
-        return with_ways_on(stop, options)
+        return with_ways_on(stop, session.options)
     if stop.code == "no-credentials":
         return stop.with_words(advice=(*in_a_sandbox(again), *stop.advice))
+    if stop.exit_code == outcome.USAGE:
+        return stop.with_words(advice=(*stop.advice, look_at_help(command_of(session.result))))
     return stop
+
+
+def command_of(result: Result) -> str:
+    """The words of a command that `--help` goes with. A plan and a recovery are options of a build."""
+    words = ["python", "-m", result.program]
+    if result.program == "provision":
+        words.append(result.command if result.command not in ("", "plan", "recover") else "build")
+    return " ".join(words)
 
 
 def in_a_sandbox(again: str) -> tuple[str, ...]:
@@ -102,8 +111,7 @@ def refused(wrong: WrongCommandLine, session: Session, given: Sequence[str]) -> 
     """The result of a command line that could not be read; its error has been said."""
     if asks_for_json(given) and not session.screen.writes_json:  # it was refused before that was heeded
         session.screen.use(plain=True, presenting=False, output="json")
-    error = outcome.Error("usage", wrong.what)
-    result = session.counted(replace(session.result, exit_code=outcome.USAGE, error=error))
+    result = session.counted(replace(session.result, exit_code=outcome.USAGE, error=wrong.error()))
     return written(result, session)
 
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from provision import STEPS, Step
 from provision.aws.clients import Clients
 from provision.settings import BadSetting, Settings, check_region
-from provision.terminal.command_line import add_screen_options
+from provision.terminal.command_line import add_screen_options, meant
 
 
 def state_path(account: str, region: str, endpoint: str | None, learner: str | None, folder: Path) -> Path:
@@ -27,8 +27,13 @@ def state_path(account: str, region: str, endpoint: str | None, learner: str | N
     return folder / ("-".join([place, region, *([learner] if learner else [])]) + ".json")
 
 
-def add_target_options(parser: argparse.ArgumentParser, *, asks: bool = True, documents: bool = True) -> None:
-    """The options that say where, the same for all programs. `asks`: the program asks before the first write."""
+def add_target_options(
+    parser: argparse.ArgumentParser, *, asks: bool = True, presents: bool = True, calls: bool = True
+) -> None:
+    """The options that say where, the same for all programs.
+
+    `asks`: it asks before the first write. `presents`: it can be shown to an audience. `calls`: it always calls AWS.
+    """
     where = parser.add_argument_group("where")
     where.add_argument("--sandbox", action="store_true", help="the suite's own local AWS; needs no account")
     where.add_argument("--profile", metavar="NAME", help="a profile of the AWS configuration")
@@ -36,8 +41,8 @@ def add_target_options(parser: argparse.ArgumentParser, *, asks: bool = True, do
     where.add_argument("--endpoint-url", metavar="URL", help="any other emulator of AWS")
     where.add_argument("--learner", metavar="NAME", help="a suffix on every name, to share an account")
     where.add_argument("--state", metavar="PATH", type=Path, help="the state file; default: in the folder .provision")
-    add_screen_options(parser, documents=documents)
-    add_record_options(parser)
+    add_screen_options(parser, presents=presents)
+    add_record_options(parser, events=calls)
     if asks:
         parser.add_argument("--yes", "-y", action="store_true", help="do not ask before the first change")
 
@@ -57,22 +62,24 @@ def add_plan_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_record_options(parser: argparse.ArgumentParser) -> None:
+def add_record_options(parser: argparse.ArgumentParser, *, events: bool) -> None:
     """What is written while the program runs."""
     written = parser.add_argument_group("what is written")
-    written.add_argument(
-        "--events", metavar="FILE", type=Path, help='each event as a line of JSON, at once; "-": on stdout'
-    )
+    if events:
+        written.add_argument(
+            "--events", metavar="FILE", type=Path, help='each event as a line of JSON, at once; "-": on stdout'
+        )
     written.add_argument("--debug", action="store_true", help="a log of what is sent and answered, without secrets")
 
 
 def step_named(text: str) -> Step:
-    """The step with this number or name. Raises argparse's error, which lists them."""
+    """The step with this number or name. Raises argparse's error, which names the nearest, and all of them."""
     for step in STEPS:
         if text in (str(step.number), step.name):
             return step
     known = ", ".join(f"{step.number} ({step.name})" for step in STEPS)
-    raise argparse.ArgumentTypeError(f"there is no step {text!r}; there are {known}")
+    near = meant(text, [step.name for step in STEPS])
+    raise argparse.ArgumentTypeError(f"there is no step {text!r}; {f'{near} There' if near else 'there'} are {known}")
 
 
 def folder_named(text: str) -> Path:

@@ -90,19 +90,14 @@ class Progress:
         if part != self._part:
             self._part, self._since = part, self.clock()
         so_far = self.clock() - self.began
-        told = f"{so_far:.0f} s{self._earlier(self._whole())}"
+        told = so_far_of(so_far, self._whole())
         if part in self.parts and len(self.parts) > 1:
-            told = f"{self.parts[part]}: {self.clock() - self._since:.0f} s{self._earlier(self.typical.get(part))}. "
-            told += f"In all {so_far:.0f} s{self._earlier(self._whole())}"
+            told = f"{self.parts[part]}, {so_far_of(self.clock() - self._since, self.typical.get(part))}. In all {told}"
         return fill(f"{told}.", width)
 
     def _whole(self) -> float | None:
         known = [self.typical[part] for part in self.parts if part in self.typical]
         return sum(known) if self.parts and len(known) == len(self.parts) else self.typical.get("")
-
-    @staticmethod
-    def _earlier(seconds: float | None) -> str:
-        return "" if seconds is None else f" (earlier {max(seconds, 1):.0f} s)"
 
     def doing(self) -> str:
         """The wait or the call that is under way, with its seconds; "" in between."""
@@ -119,6 +114,11 @@ class Progress:
     @property
     def _last_call(self) -> Call | None:
         return self.calls.under_way or (self.calls.history[-1] if self.calls.history else None)
+
+
+def so_far_of(seconds: float, typical: float | None) -> str:
+    """ "1 s of about 4 s"; without the second half where no earlier run says so."""
+    return f"{seconds:.0f} s" + ("" if typical is None else f" of about {max(typical, 1):.0f} s")
 
 
 def fill(text: str, width: int) -> list[str]:

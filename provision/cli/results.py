@@ -15,7 +15,7 @@ from provision.errata import Erratum
 from provision.state.resources import name_of, noun_of
 from provision.terminal import outcome
 
-SCHEMA = 3  # raised when a member goes, or means something else
+SCHEMA = 4  # raised when a member goes, or means something else
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,9 @@ class Session:
         output = getattr(options, "output", "text")
         if takes_stdout and options.sources.get("output") != "--output":
             options.output = output = "text"  # a setting for all commands is none for one that has no document
-        screen.use(plain=options.plain, presenting=options.present, color=options.color, output=output)
+        screen.use(
+            plain=options.plain, presenting=getattr(options, "present", False), color=options.color, output=output
+        )
         at_once = getattr(options, "verbose", False) or getattr(options, "step", False)
         self.waits = WaitLines(screen, 0 if at_once else PATIENCE_SECONDS)
         for warning in options.warnings:

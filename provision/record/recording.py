@@ -186,6 +186,17 @@ def transcripts_in(folder: Path) -> list[Path]:
     return sorted((folder / FOLDER).glob("*/*.jsonl"), key=lambda path: (path.name, path.parent.name))
 
 
+def learner_of(path: Path) -> str | None:
+    """The learner whose run is in a file; None where it is nobody's, or no transcript."""
+    try:
+        with path.open("rb") as file:
+            header = json.loads(file.readline())
+    except (OSError, ValueError):
+        return None
+    learner = header.get("learner") if isinstance(header, dict) else None
+    return learner if isinstance(learner, str) else None
+
+
 def up_to(recording: Recording) -> list[Recording]:
     """The runs of the same deployment up to this one, in the order in which they began."""
     if recording.path is None:

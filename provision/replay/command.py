@@ -6,12 +6,21 @@ import argparse
 import math
 import shlex
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.text import Text
 
-from provision.record.recording import NoTranscript, Recording, invented, read, transcripts_in, up_to
-from provision.record.transcript import folder_of
+from provision.record.recording import (
+    NoTranscript,
+    Recording,
+    invented,
+    learner_of,
+    read,
+    transcripts_in,
+    up_to,
+)
+from provision.record.transcript import FOLDER, folder_of
 from provision.replay.player import Show, play, print_all
 from provision.replay.script import plan
 from provision.replay.script_text import script_text
@@ -19,9 +28,10 @@ from provision.replay.timeline import timeline
 from provision.replay.timeline_table import print_timeline
 from provision.replay.web_page import web_page
 from provision.terminal import outcome
-from provision.terminal.command_line import state_folder
+from provision.terminal.command_line import meant, state_folder
 from provision.terminal.screen import Screen
 from provision.terminal.shell import program
+from provision.terminal.text import plural
 from provision.terminal.writing import write_file
 
 MADE = ("created", "recovered", "adopted")
@@ -29,10 +39,14 @@ MADE = ("created", "recovered", "adopted")
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "file", metavar="FILE", nargs="?", type=Path, help="a transcript; default: the last run that built something"
+        "run",
+        metavar="RUN",
+        nargs="?",
+        help="its number in the list, or its file; default: the last run that built something",
     )
-    parser.add_argument("--list", action="store_true", help="list the transcripts")
-    parser.add_argument("--state", metavar="PATH", type=Path, help="take the runs of this state file")
+    parser.add_argument("--list", action="store_true", help="list the runs, each with its number")
+    parser.add_argument("--learner", metavar="NAME", help="of the runs of this learner only")
+    parser.add_argument("--state", metavar="PATH", type=Path, help="of the runs on this state file only")
     parser.add_argument("--speed", metavar="X", type=speed, default=1.0, help="how fast; 1 is the run's own speed")
     written = parser.add_mutually_exclusive_group()
     written.add_argument("--html", metavar="OUT", type=Path, help="write one self-contained page instead")
@@ -71,11 +85,21 @@ def shown(options: argparse.Namespace, screen: Screen) -> int:
         folder = folder_of(options.state)
         paths = sorted(folder.glob("*.jsonl"))
     else:
-        folder = state_folder() / "transcripts"
+        folder = state_folder() / FOLDER
         paths = transcripts_in(state_folder())
+    runs = dict(enumerate(paths, start=1))
+    if options.learner:
+        runs = {number: path for number, path in runs.items() if learner_of(path) == options.learner}
+        if not runs:
+            raise no_runs_of(options.learner, paths, folder)
     if options.list:
-        return name_transcripts(paths, screen)
-    recording = read(options.file) if options.file else last_built(paths, folder)
+        list_runs(runs, folder, screen)
+        if runs:
+            where = ["--state", str(options.state)] if options.state else []
+            screen.heading("To play the last of them")
+            screen.keep(program("provision", ["replay", str(max(runs)), *where]))
+        return outcome.DONE
+    recording = read(path_of(options.run, runs)) if options.run else last_built(list(runs.values()), folder)
     if options.html:
         write_file(options.html, web_page(recording, unmasked=options.unmasked), screen)
         return outcome.DONE
@@ -102,7 +126,7 @@ def scripted(recording: Recording, path: Path, screen: Screen) -> None:
         raise outcome.UserError(
             f"--script writes a script, and {path} is named like a transcript, which would be overwritten.",
             means="Nothing was written.",
-            advice=("A transcript's name comes before it: replay FILE --script OUT",),
+            advice=("The run comes before it: replay RUN --script OUT",),
             exit_code=outcome.USAGE,
         )
     write_file(path, script_text(plan(up_to(recording)), path.name), screen)
@@ -112,20 +136,51 @@ def scripted(recording: Recording, path: Path, screen: Screen) -> None:
     screen.keep(f"It takes down with    {command} teardown")
 
 
-def name_transcripts(paths: list[Path], screen: Screen) -> int:
-    for path in paths:
+def path_of(run: str, runs: Mapping[int, Path]) -> Path:
+    """The transcript that a run's number or file means. Raises NoTranscript."""
+    path = Path(run)
+    if path.exists() or not run.isascii() or not run.isdigit():
+        return path
+    if int(run) in runs:
+        return runs[int(run)]
+    raise NoTranscript(
+        f"There is no run {run}.",
+        means="Nothing can be played.",
+        advice=(f"List the runs with their numbers: {program('provision', ['replay', '--list'])}",),
+    )
+
+
+def no_runs_of(learner: str, paths: Sequence[Path], folder: Path) -> NoTranscript:
+    """The error for a learner of whom there is no run."""
+    others = sorted({one for one in map(learner_of, paths) if one})
+    near = meant(learner, others)
+    return NoTranscript(
+        f"There is no run of the learner {learner} in {folder}.{f' D{near[1:]}' if near else ''}",
+        means=f"There are runs of {', '.join(others)}." if others else "There is none of any learner.",
+        advice=(f"List all runs: {program('provision', ['replay', '--list'])}",),
+        exit_code=outcome.LEFT,
+    )
+
+
+def list_runs(runs: Mapping[int, Path], folder: Path, screen: Screen) -> None:
+    """Each run with its number and what it was: data. Where they are: talk."""
+    several = len({path.parent for path in runs.values()}) > 1
+    for number, path in runs.items():
+        of = f"  {path.parent.name}" if several else ""
         try:
-            screen.between_words(Text(f"{path}  {in_words(read(path))}"), data=True, below=4)
+            screen.between_words(Text(f"{number:>3}  {in_words(read(path))}{of}"), data=True, below=5)
         except NoTranscript as stop:
-            screen.tell(f"{path}  {stop.what}")
-    return outcome.DONE
+            screen.tell(f"{number:>3}  {stop.what}")
+    if runs:
+        screen.say(f"They are files in {folder}.", "dim")
 
 
 def in_words(recording: Recording) -> str:
-    ended = recording.ended
+    header, ended = recording.header, recording.ended
     how = "killed" if ended is None else "done" if ended["exit_code"] == 0 else f"ended with {ended['exit_code']}"
     writes = sum(not call["read"] for call in recording.calls)
-    return f"{recording.header['program']}, {recording.seconds:.0f} s, {writes} writing calls, {how}"
+    when = f"{header['started'][:10]} {header['started'][11:16]} UTC"
+    return f"{when}  {header['program']}, {recording.seconds:.0f} s, {plural(writes, 'writing call')}, {how}"
 
 
 def last_built(paths: list[Path], folder: Path) -> Recording:
@@ -147,7 +202,7 @@ def last_built(paths: list[Path], folder: Path) -> Recording:
         raise NoTranscript(
             f"There is no transcript in {folder}.",
             means="Every run of provision and teardown writes one beside its state file.",
-            advice=(f"Build something first: {program('provision', ['--sandbox'])}", "or name the FILE."),
+            advice=(f"Build something first: {program('provision', ['--sandbox'])}", "or name the file of a RUN."),
             exit_code=outcome.LEFT,
         )
     return changed or last

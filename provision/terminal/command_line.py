@@ -9,7 +9,7 @@ import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -44,11 +44,32 @@ def is_mine(folder: Path) -> bool:
 
 
 class WrongCommandLine(SystemExit):
-    """argparse's ending: `what` is wrong has been said on stderr."""
+    """argparse's ending: `what` is wrong, and where to `look`, has been said on stderr."""
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str, look: str) -> None:
         super().__init__(outcome.USAGE)
         self.what = what
+        self.look = look
+
+    def error(self) -> outcome.Error:
+        return outcome.Error("usage", self.what, advice=(self.look,))
+
+
+def look_at_help(command: str, what: str = "options") -> str:
+    """Where the options of a command are: what every error about its command line ends with."""
+    return f"The {what}: {command} --help"
+
+
+def meant(word: str, known: Iterable[str]) -> str:
+    """The nearest of what is known, as a question; empty where nothing is near."""
+    near = difflib.get_close_matches(word, list(known), 1)
+    return f"did you mean {near[0]}?" if near else ""
+
+
+def unknown(what: str, text: str, known: Iterable[str]) -> str:
+    """That there is no such thing, with the nearest, and all that there are."""
+    near = meant(text, known)
+    return f"there is no {what} {text!r}; {f'{near} There' if near else 'there'} are {', '.join(known)}"
 
 
 def asks_for_json(arguments: Sequence[str]) -> bool:
@@ -57,14 +78,32 @@ def asks_for_json(arguments: Sequence[str]) -> bool:
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse, with the AWS CLI's exit code for a wrong command line, and without abbreviated options."""
+    """argparse, with the AWS CLI's exit code for a wrong command line, and without abbreviated options.
 
-    def __init__(self, **settings: Any) -> None:
-        settings.setdefault("usage", "%(prog)s [OPTION ...]")
+    `example` is a line of its help to paste. A program's own parser has its `commands`, each with what it does.
+    """
+
+    def __init__(self, *, example: str, commands: Mapping[str, str] | None = None, **settings: Any) -> None:
+        settings.setdefault("usage", "%(prog)s [COMMAND] [OPTION ...]" if commands else "%(prog)s [OPTION ...]")
         super().__init__(allow_abbrev=False, **settings)
-        self.add_argument(
-            "--version", action="version", version=f"poc-decoupled-serverless {__version__}", help="print the version"
-        )
+        self.example = example
+        self.commands = commands or {}
+
+    def add_version(self) -> None:
+        version = f"poc-decoupled-serverless {__version__}"
+        self.add_argument("--version", action="version", version=version, help="print the version")
+
+    def format_help(self) -> str:
+        """As argparse's, with the commands and the example, neither of which is folded."""
+        parts = [super().format_help()]
+        if self.commands:
+            width = max(map(len, self.commands)) + 2
+            lines = [f"  {name:<{width}}{what}" for name, what in self.commands.items()]
+            parts.append("\n".join(["commands:", *lines, ""]))
+        parts.append(f"example:\n  {self.example}\n")
+        if self.commands:
+            parts.append(f"{self.prog} COMMAND --help has the options of each.\n")
+        return "\n".join(parts)
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """As argparse's; options that are not given come from the environment or the file."""
@@ -75,18 +114,25 @@ class Parser(argparse.ArgumentParser):
             self.error(str(error))
         return options
 
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """As argparse's, with the nearest of the choices."""
+        if action.choices is not None and value not in action.choices:
+            known = [str(one) for one in action.choices]
+            raise argparse.ArgumentError(action, unknown("value", str(value), known))
+
     def error(self, message: str) -> NoReturn:
-        self.print_usage(sys.stderr)
         if message.startswith("unrecognized arguments"):
             known = [option for action in self._actions for option in action.option_strings]
-            near = [match for word in message.split() for match in difflib.get_close_matches(word, known, 1)]
-            message += f" (did you mean {near[0]}?)" if near else ""
+            words = [word.partition("=")[0] for word in message.split() if word.startswith("-")]
+            near = next(filter(None, (meant(word, known) for word in words)), "")
+            message += f" ({near})" if near else ""
         text = f"{self.prog}: error: {message}"
+        look = look_at_help(self.prog, "commands" if self.commands else "options")
         if sys.stderr is not None and sys.stderr.isatty():
             width = max(min(shutil.get_terminal_size().columns - 1, 100), 20)
             text = textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)
-        self._print_message(f"{text}\n", sys.stderr)
-        raise WrongCommandLine(message)
+        self._print_message(f"{text}\n{look}\n", sys.stderr)
+        raise WrongCommandLine(message, look)
 
     def _print_message(self, message: str, file: Any = None) -> None:
         """As argparse's, which takes what it could not write for written. Raises UserError."""

@@ -49,7 +49,7 @@ def look(deployment: Standing) -> dict[str, Planned]:
     state = DryState.open(deployment.path, account=aws.account_id, region=aws.region, endpoint=aws.endpoint)
     planned = look_closer(aws, state, make_plan(aws, deployment.settings, state))
     state.close()
-    return {one.key: one for one in planned if one.word != "OK"}
+    return {one.key: one for one in planned if one.word != "unchanged"}
 
 
 @dataclass(frozen=True)
@@ -373,7 +373,7 @@ def status(line: CommandLine, *arguments: str) -> Ended:
 def test_status_and_plan_report_a_policy_that_stops_the_function_and_a_test_of_it_fails(line: CommandLine) -> None:
     line.aws.iam.put_role_policy(RoleName=line.settings.function_role, PolicyName="stop", PolicyDocument=DENY)
     seen = status(line)
-    assert seen.code == outcome.LEFT and "15 healthy, 1 drifted." in seen.told
+    assert seen.code == outcome.LEFT and "15 unchanged, 1 drifted." in seen.told
     assert "inline policies: left as stop, AWS's default nothing" in seen.told
     assert "--try" in seen.said and "To update" not in seen.said and seen.writes == []
     assert sum(one.compared for one in seen.result.resources) == len_of(seen.told)
@@ -385,9 +385,9 @@ def test_status_and_plan_report_a_policy_that_stops_the_function_and_a_test_of_i
     line.on_connect = lambda aws: None
     assert tried.code == outcome.LEFT and tried.result.error and tried.result.error.code == "test-failed"
     line.aws.iam.delete_role_policy(RoleName=line.settings.function_role, PolicyName="stop")
-    healthy = status(line, "--try")
-    assert healthy.code == outcome.DONE and len(healthy.result.tests) == 5
-    assert all(one.passed for one in healthy.result.tests)
+    healed = status(line, "--try")
+    assert healed.code == outcome.DONE and len(healed.result.tests) == 5
+    assert all(one.passed for one in healed.result.tests)
 
 
 def len_of(told: str) -> int:
@@ -453,7 +453,7 @@ def test_what_the_tests_say_is_recorded_by_status_too(line: CommandLine) -> None
 def test_what_has_another_id_than_the_recorded_is_told_by_status_and_stops_a_dry_run(line: CommandLine) -> None:
     line.rewrite(lambda entries: entries["table"]["outputs"].update(id="1"))
     seen = status(line)
-    assert seen.code == outcome.LEFT and "15 healthy, 1 in the way." in seen.told
+    assert seen.code == outcome.LEFT and "15 unchanged, 1 in the way." in seen.told
     assert "this deployment's tag, but TableId" in seen.told and "where 1 is recorded" in " ".join(seen.told.split())
     planned = line.provision("--dry-run")
     assert planned.code == outcome.LEFT and "is not the one that the state file records" in planned.flat

@@ -44,11 +44,11 @@ def test_of_a_half_built_account_the_plan_is_what_the_run_does(deployment: Comma
     before = deployment.aws.inventory()
     planned = deployment.plan()
     assert deployment.aws.inventory() == before
-    built = [key for key, one in planned.items() if one.word == "OK"]
+    built = [key for key, one in planned.items() if one.word == "unchanged"]
     assert len(built) == {0: 0, 1: 2, 2: 7, 3: 8, 4: 10, 5: 12, 6: 13, 7: 15, 8: 16}[done]
     assert "update" not in words(deployment).values()
     deployment.build_as_planned()
-    assert set(words(deployment).values()) == {"OK"}
+    assert set(words(deployment).values()) == {"unchanged"}
 
 
 @pytest.mark.sweep(2)
@@ -67,7 +67,7 @@ def test_of_an_interrupted_run_the_plan_is_what_the_next_one_does(deployment: Co
     assert deployment.provision("--yes", "--no-try").code == outcome.INTERRUPTED
     deployment.on_connect = lambda aws: None
     deployment.build_as_planned()
-    assert set(words(deployment).values()) == {"OK"}
+    assert set(words(deployment).values()) == {"unchanged"}
 
 
 def test_of_an_api_without_its_resources_every_part_is_said(deployment: CommandLine) -> None:
@@ -121,7 +121,7 @@ def test_a_plan_that_does_not_agree_would_be_seen() -> None:
     assert not agrees(
         mend, ResourceResult("queue", "sqs:queue", {}, "updated", (Difference("VisibilityTimeout", "77", "3"),))
     )
-    assert not agrees(Planned("queue", "sqs:queue", {}, "OK"), same)
+    assert not agrees(Planned("queue", "sqs:queue", {}, "unchanged"), same)
     assert not agrees(Planned("queue", "sqs:queue", {}, "create"), same)
 
 
@@ -145,7 +145,7 @@ def test_it_writes_nothing_and_its_exit_code_says_whether_there_is_anything_to_d
     state = deployment.path.read_bytes()
     nothing = deployment.provision("--dry-run", "--detailed-exitcode")
     assert nothing.code == outcome.DONE
-    assert "Nothing to do" in nothing.told and nothing.told.count(" OK ") == 8
+    assert "Nothing to do" in nothing.told and nothing.told.count(" unchanged ") == 8
     assert deployment.path.read_bytes() == state and nothing.writes == []
 
     spoil(deployment.aws, deployment.settings)

@@ -48,19 +48,19 @@ def words(told: str) -> dict[str, str]:
     return {f"{kind.strip()} {name}": word.strip() for word, kind, name in lines}
 
 
-def test_what_is_built_is_healthy_and_the_rest_is_no_fault(deployment: CommandLine) -> None:
+def test_what_is_built_is_unchanged_and_the_rest_is_no_fault(deployment: CommandLine) -> None:
     nothing = status(deployment)
     assert nothing.code == outcome.DONE and "16 not built." in nothing.told
     deployment.provision("--yes", "--to", "4")
     before, state = deployment.aws.inventory(), deployment.path.read_bytes()
     part = status(deployment)
-    assert part.code == outcome.DONE and "10 healthy, 6 not built." in part.told
+    assert part.code == outcome.DONE and "10 unchanged, 6 not built." in part.told
     assert "Invoke URL" not in part.told
     assert part.writes == []
     assert deployment.aws.inventory() == before and deployment.path.read_bytes() == state
     deployment.provision("--yes", "--no-try")
     whole = status(deployment)
-    assert whole.code == outcome.DONE and "16 healthy." in whole.told
+    assert whole.code == outcome.DONE and "16 unchanged." in whole.told
     assert f"Invoke URL:   {deployment.outputs('stage')['url']}" in whole.told
     assert re.search(r"since \d{4}-\d\d-\d\d \d\d:\d\d UTC", whole.told)
     assert "python -m teardown" in whole.said
@@ -73,14 +73,14 @@ def test_it_is_a_line_for_each_step_with_what_is_in_it_and_fits_24_lines(deploym
     aws.sqs.send_message(QueueUrl=deployment.outputs("dead-letter-queue")["url"], MessageBody="failed")
     shown = run(provision.__main__.provision, "provision", "status", *deployment.where)
     assert shown.code == outcome.DONE
-    assert f"  3/8 Table        healthy    {settings.table} (1 item)\n" in shown.told
-    assert f"healthy    {settings.dead_letter_queue} (1 waiting message), {settings.queue} (no messages)" in shown.told
+    assert f"  3/8 Table        unchanged  {settings.table} (1 item)\n" in shown.told
+    assert f"unchanged  {settings.dead_letter_queue} (1 waiting message), {settings.queue} (no messages)" in shown.told
     url = deployment.outputs("stage")["url"]
     assert f"Invoke URL:   {url}\nBy the queue: {url}/queue\n" in shown.told
     assert len(shown.told.splitlines()) <= 16, "with banner and ending it fits 24 lines in the sandbox"
     aws.sqs.set_queue_attributes(QueueUrl=deployment.outputs("queue")["url"], Attributes={"VisibilityTimeout": "77"})
     shown = run(provision.__main__.provision, "provision", "status", *deployment.where)
-    assert f"  4/8 Queue        healthy    {settings.dead_letter_queue} (1 waiting message)\n" in shown.told
+    assert f"  4/8 Queue        unchanged  {settings.dead_letter_queue} (1 waiting message)\n" in shown.told
     assert f"\n                   drifted    {settings.queue} (no messages)\n" in shown.told
     assert "VisibilityTimeout: found 77, wanted 60" in shown.told
 
@@ -109,9 +109,9 @@ def test_what_was_changed_has_drifted_and_what_is_gone_is_missing(deployment: Co
     found = words(seen.told)
     assert found[f"queue {settings.queue}"] == "drifted"
     assert found[f"table {settings.table}"] == "missing"
-    assert list(found.values()).count("healthy") == 14
+    assert list(found.values()).count("unchanged") == 14
     assert "VisibilityTimeout: found 77, wanted 60" in seen.told
-    assert "14 healthy, 1 missing, 1 drifted." in seen.told
+    assert "14 unchanged, 1 missing, 1 drifted." in seen.told
     assert (
         f"To update what is not as it should be python -m provision {' '.join(deployment.where)}"
         in seen.flat.replace(interpreter(), "python")
@@ -125,7 +125,7 @@ def test_a_failed_test_is_remembered_until_it_passed(deployment: CommandLine, mo
         again = deployment.provision("--yes")
         assert again.code == outcome.LEFT and "expected 200, saw 500" in again.said
     failed = status(deployment)
-    assert failed.code == outcome.LEFT and "16 healthy." in failed.told
+    assert failed.code == outcome.LEFT and "16 unchanged." in failed.told
     assert re.search(r"Tests:        1 failed, \d{4}-\d\d-\d\d \d\d:\d\d UTC", failed.told)
     assert "expected 200, saw 500" in failed.told and failed.result.tested == deployment.state["tests"]["at"]
     passed = deployment.provision("--yes")

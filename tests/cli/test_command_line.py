@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import functools
 import io
 import itertools
 import os
@@ -25,6 +27,7 @@ from rich.console import Console
 
 import provision.__main__
 import provision.cli.ending
+import sandbox.__main__
 import teardown.__main__
 from provision.cli.results import Result
 from provision.cli.session import Session
@@ -229,36 +232,95 @@ def test_a_folder_that_vanishes_during_the_run_is_one_message_and_the_state_file
     assert stranger.inventory() == before
 
 
+PROGRAMS = {"provision": provision.__main__.program_parser, "sandbox": sandbox.__main__.command_parser}
 PARSERS = {
-    "provision": provision.__main__.parser,
+    **PROGRAMS,
     "teardown": teardown.__main__.parser,
+    "provision build": provision.__main__.parser,
     **{f"provision {name}": parser for name, parser in provision.__main__.PARSERS.items()},
+    **{f"sandbox {name}": functools.partial(sandbox.__main__.parser_of, name) for name in sandbox.__main__.COMMANDS},
 }
 
 
 @pytest.mark.parametrize("command", PARSERS)
-def test_the_help_fits_a_small_terminal_and_names_every_option(folder: Folder, command: str) -> None:
+def test_the_help_fits_a_small_terminal_and_has_every_option_and_an_example(folder: Folder, command: str) -> None:
     ended = folder.run(*command.split(), "--help", COLUMNS="80")
     assert ended.returncode == 0
     lines = ended.stdout.splitlines()
     assert lines[0].startswith(f"usage: python -m {command} [")
-    assert len(lines) <= 44
+    assert len(lines) <= (24 if command in PROGRAMS else 48)
     assert max(map(len, lines)) <= 80
     for action in PARSERS[command]()._actions:
-        for option in action.option_strings:
-            assert option in ended.stdout
         assert action.help
+        for option in action.option_strings:
+            assert (option in ended.stdout) == (action.help != argparse.SUPPRESS)
+    for name in PARSERS[command]().commands:
+        assert len(re.findall(rf"^  {name}  +\S", ended.stdout, re.MULTILINE)) == 1
+    assert ended.stdout.partition("\nexample:\n  ")[2].startswith(f"python -m {command.removesuffix(' build')}")
+
+
+# In this order: what an example wants is there then.
+IN_ORDER = ("sandbox start", "sandbox status", "provision build", "provision status", "provision trace")
+NO_ORDER = ("provision diagram", "provision replay", "provision errata", "provision", "sandbox logs")
+LAST = ("teardown", "sandbox stop", "sandbox")
+
+
+def test_the_example_of_every_help_works_when_it_is_pasted(folder: Folder) -> None:
+    examples = {command: parser().example for command, parser in PARSERS.items()}
+    assert examples.pop("sandbox run").endswith("run --port 0 --weather aws")  # until Ctrl-C
+    assert {*IN_ORDER, *NO_ORDER, *LAST} == set(examples)
+    for command in (*IN_ORDER, *NO_ORDER, *LAST):
+        program, *arguments = shlex.split(examples[command])[2:]
+        ended = folder.run(program, *arguments)
+        assert ended.returncode == 0, f"{examples[command]}\n{ended.stderr}"
+    assert (folder.path / "picture.svg").is_file() and (folder.path / "page.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("line", "meant", "command"),
+    [
+        ("provision stauts", "status", "provision"),
+        ("provision --sandbox diagramm", "diagram", "provision"),
+        ("provision --snadbox", "--sandbox", "provision build"),
+        ("provision build --learnr=anna", "--learner", "provision build"),
+        ("provision --to tabel", "table", "provision build"),
+        ("provision --sandbox --adopt tabel", "table", "provision build"),
+        ("provision --sandbox status --verbos", "--verbose", "provision status"),
+        ("provision trace --posion", "--poison", "provision trace"),
+        ("provision diagram --format mermiad", "mermaid", "provision diagram"),
+        ("provision replay --htlm page.html", "--html", "provision replay"),
+        ("provision errata --ouput json", "--output", "provision errata"),
+        ("provision errata 99", "", "provision errata"),
+        ("provision --sandbox --region eu-cental-1", "eu-central-1", "provision build"),
+        ("provision status --learner two,words", "", "provision status"),
+        ("provision --sandbox --step", "", "provision build"),
+        ("teardown --sandbx", "--sandbox", "teardown"),
+        ("teardown --back-to stge", "stage", "teardown"),
+        ("sandbox strat", "start", "sandbox"),
+        ("sandbox start --wether aws", "--weather", "sandbox start"),
+        ("sandbox --prot 4566", "--port", "sandbox run"),
+    ],
+)
+def test_a_wrong_command_line_names_what_was_meant_and_the_help_of_its_command(
+    folder: Folder, line: str, meant: str, command: str
+) -> None:
+    ended = folder.run(*line.split())
+    assert_message(ended, 252)
+    assert f"did you mean {meant}?" in ended.stderr.lower() if meant else "did you mean" not in ended.stderr
+    assert ended.stderr.rstrip().endswith(f": python -m {command} --help")
 
 
 def test_errata_lists_every_one_of_them(folder: Folder) -> None:
     ended = folder.run("provision", "errata")
     assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.startswith("The 28 places where the walkthrough contradicts itself or AWS:\n")
     numbers = re.findall(r"^ ?(\d+)  ", ended.stdout, re.MULTILINE)
     assert [int(number) for number in numbers] == list(range(1, 29))
     for label in ("It says:", "True is:", "Done:"):
         assert len(re.findall(rf"^    {label} +\S", ended.stdout, re.MULTILINE)) == 28
     one = folder.run("provision", "errata", "7")
     assert one.returncode == 0 and one.stdout.startswith(" 7  step 7") and one.stdout.count("It says:") == 1
+    assert "If ignored:  A stranger can write to your table" in one.stdout and "If ignored" not in ended.stdout
 
 
 def test_where_nobody_can_be_asked_nothing_is_written_and_the_flag_is_named(
@@ -688,7 +750,7 @@ def test_what_the_walkthrough_literally_says_is_built_updated_and_taken_down(
     mended = capsys.readouterr()
     assert "Action: added dynamodb:Scan" in mended.err
     assert "Runtime: was python3.9, now python3.13" in mended.err
-    assert "\n    OK " not in mended.err
+    assert "passed" not in mended.err
     assert len(mended.out.splitlines()) == 6
 
     assert teardown.__main__.main(where) == 0

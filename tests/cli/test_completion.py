@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -62,6 +63,11 @@ def completions(folder: Folder, line: str, tmp_path: Path) -> set[str]:
         ("python -m teardown --back-to t", {"table", "trigger"}),
         ("python -m teardown --po", set()),
         ("python -m provision --learner ", set()),
+        ("python -m provision status --learner ", set()),
+        ("python -m sandbox run --port ", set()),
+        ("python -m provision di", {"diagram"}),
+        ("python -m provision build --det", {"--detailed-exitcode"}),
+        ("python -m provision --vers", {"--version"}),
         ("python -m sandbox st", {"start", "status", "stop"}),
         ("python -m sandbox run --we", {"--weather"}),
         ("python -m sandbox logs --region us-w", {"us-west-1", "us-west-2"}),
@@ -86,6 +92,16 @@ SHELLS = {
 }
 
 
+def test_learners_are_those_of_whom_there_are_runs(folder: Folder, tmp_path: Path) -> None:
+    for learner in ("anna", "ben"):
+        run = folder.path / ".provision" / "transcripts" / f"sandbox-us-east-1-{learner}" / "1-provision.jsonl"
+        run.parent.mkdir(parents=True)
+        run.write_text(json.dumps({"at": 0, "type": "transcript", "learner": learner}) + "\n", encoding="utf-8")
+    assert completions(folder, "python -m provision replay --learner ", tmp_path) == {"anna", "ben"}
+    assert completions(folder, "python -m teardown --learner a", tmp_path) == {"anna"}
+    shutil.rmtree(folder.path / ".provision")
+
+
 @pytest.mark.once_more
 @pytest.mark.parametrize("shell", SHELLS)
 def test_a_key_completes_a_command_line_in_a_shell(folder: Folder, shell: str) -> None:
@@ -99,3 +115,7 @@ def test_a_key_completes_a_command_line_in_a_shell(folder: Folder, shell: str) -
         terminal.read_until("ready> ")
         terminal.ask("python -m provision --detailed-e\t", "--detailed-exitcode ")
         terminal.ask("--dry\t", "--dry-run ")
+        (folder.path / "a-file").touch()
+        if shell == "bash":  # zsh offers no files unasked
+            terminal.ask("--learner \t\t", "NAME")
+            assert "a-file" not in terminal.text

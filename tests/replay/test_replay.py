@@ -73,9 +73,12 @@ def test_a_teardown_is_played_too(folder: Folder) -> None:
 
 
 def test_transcripts_are_listed_and_what_is_none_is_refused(folder: Folder, tmp_path: Path) -> None:
-    listed = folder.run("provision", "replay", "--list").stdout.splitlines()
-    assert len(listed) == 2
-    assert "provision, " in listed[0] and "done" in listed[0] and "teardown, " in listed[1]
+    shown = folder.run("provision", "replay", "--list")
+    listed = shown.stdout.splitlines()
+    assert len(listed) == 2 and all(len(line) < 80 for line in listed)
+    assert re.fullmatch(r"  1  [-\d]{10} \d\d:\d\d UTC  provision, \d+ s, 38 writing calls, done", listed[0])
+    assert listed[1].startswith("  2  ") and "teardown, " in listed[1]
+    assert "python -m provision replay 2\n" in shown.stderr
     refused = folder.run("provision", "replay", str(folder.path / ".provision" / "sandbox-us-east-1.json"))
     assert refused.returncode == outcome.USAGE
     assert "is not a transcript that can be played" in refused.stderr and "Traceback" not in refused.stderr
@@ -83,6 +86,39 @@ def test_transcripts_are_listed_and_what_is_none_is_refused(folder: Folder, tmp_
         nothing = empty.run("provision", "replay")
         assert nothing.returncode == outcome.LEFT
         assert "There is no transcript" in nothing.stderr
+
+
+def test_a_run_is_named_by_its_number_in_the_list(folder: Folder) -> None:
+    by_number, by_file = (
+        folder.run("provision", "replay", run, "--timeline").stdout for run in ("2", str(transcripts(folder)[1]))
+    )
+    assert by_number == by_file != folder.run("provision", "replay", "1", "--timeline").stdout
+    unknown = folder.run("provision", "replay", "3")
+    assert unknown.returncode == outcome.USAGE and "There is no run 3." in unknown.stderr
+    assert "python -m provision replay --list" in unknown.stderr
+    (folder.path / "2").write_bytes(transcripts(folder)[0].read_bytes())  # a file of that name is what was meant
+    assert folder.run("provision", "replay", "2", "--timeline").stdout != by_number
+    (folder.path / "2").unlink()
+
+
+def test_the_runs_of_a_learner_are_told_from_those_of_others(folder: Folder, tmp_path: Path) -> None:
+    header, *lines = transcripts(folder)[0].read_text(encoding="utf-8").splitlines(keepends=True)
+    runs = tmp_path / ".provision" / "transcripts"
+    with Folder(tmp_path) as several:
+        for number, learner in enumerate(("anna", "ben", "anna", None)):
+            path = runs / f"sandbox-us-east-1-{learner}" / f"2026010{number}-000000-000-provision.jsonl"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            first = json.dumps({**json.loads(header), "learner": learner, "started": f"2026-01-0{number}T00:00:00.0"})
+            path.write_text(f"{first}\n{''.join(lines)}", encoding="utf-8")
+        of_anna = several.run("provision", "replay", "--list", "--learner", "anna").stdout
+        assert re.findall(r"(?m)^ +(\d)  2026", of_anna) == ["1", "3"]  # as in the list of all
+        assert re.findall(r"(?m)^ +(\d)  2026", several.run("provision", "replay", "--list").stdout) == list("1234")
+        played = several.run("provision", "replay", "--learner", "anna").stdout
+        assert "of 2026-01-02 00:00" in played and "POC-Lambda-1-anna" in played
+        nobody = several.run("provision", "replay", "--learner", "ana")
+        assert nobody.returncode == outcome.LEFT
+        assert "There is no run of the learner ana" in nobody.stderr and "Did you mean anna?" in nobody.stderr
+        assert "There are runs of anna, ben." in nobody.stderr
 
 
 def test_a_file_that_somebody_wrote_in_is_refused_by_name_and_field(folder: Folder) -> None:

@@ -300,7 +300,7 @@ def agrees(planned: Planned, event: ResourceResult) -> bool:
     """Whether a resource's plan is what then happened to it."""
     if planned.word == "drifted":
         return event.outcome == "unchanged" and planned.differences == event.differences
-    if planned.word == "OK":
+    if planned.word == "unchanged":
         return event.outcome == "unchanged" or (event.outcome == "recovered" and not event.differences)
     if planned.word == "create":
         return event.outcome in ("created", "recovered") and not event.differences

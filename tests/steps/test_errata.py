@@ -65,7 +65,7 @@ def test_each_is_about_the_contradiction_of_its_number(erratum: Erratum) -> None
 
 
 def test_an_erratum_about_something_else_would_be_noticed() -> None:
-    other = Erratum(13, "function", ERRATA[13].says, ERRATA[13].truth, ERRATA[13].done)
+    other = Erratum(13, "function", ERRATA[13].says, ERRATA[13].truth, ERRATA[13].ignored, ERRATA[13].done)
     assert missing_words(other) == ["Python 3.9", "2025-12-15"]
 
 

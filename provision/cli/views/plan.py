@@ -36,12 +36,11 @@ PLANNED = {
 }
 
 STYLES = {
-    "OK": "green",
     "create": "green",
     "update": "yellow",
     "drifted": "yellow",
     "adopt": "yellow",
-    "unchanged": "dim",
+    "unchanged": "green",
     "later": "dim",
     "in the way": "red",
     "delete": "green",

@@ -21,7 +21,7 @@ from provision.terminal.shell import program
 from provision.terminal.text import kept, plural
 
 STYLES = {
-    "healthy": "green",
+    "unchanged": "green",
     "drifted": "yellow",
     "missing": "red",
     "unknown": "yellow",
@@ -51,7 +51,7 @@ def show_status(
     words = [one.outcome for one in found]
     screen.tell()
     screen.tell(", ".join(f"{words.count(word)} {word}" for word in dict.fromkeys(words)) + ".")
-    there = [one for one in found if one.outcome in ("healthy", "drifted")]
+    there = [one for one in found if one.outcome in ("unchanged", "drifted")]
     if there:
         attributes = plural(sum(one.compared for one in there), "attribute")
         screen.tell(f"Compared: {attributes} of {plural(len(there), 'resource')}.")
