@@ -38,7 +38,7 @@ from provision.terminal.completion import complete
 from provision.terminal.screen import Screen
 from provision.terminal.shell import program, write_any_text
 
-WHAT = ("build", "status", "diagram", "trace", "replay", "errata")
+WHAT = ("build", "status", "check", "diagram", "trace", "replay", "errata")
 
 
 def parser() -> Parser:

@@ -32,6 +32,7 @@ from provision.api import list_apis
 from provision.aws.answers import Call
 from provision.aws.clients import Clients
 from provision.aws.credentials import is_of_credentials
+from provision.message_queue import find_queue
 from provision.settings import Settings
 from provision.state.comparison import COMPARED
 from provision.state.entries import Entry, NotYetMade, Resource, shown
@@ -129,6 +130,15 @@ def is_asked_for(settings: Settings, key: str) -> bool:
     return {"dead-letter-queue": settings.has_dead_letter_queue, "log-group": not settings.as_written}.get(key, True)
 
 
+def state_to_try(aws: Clients, settings: Settings, seen: Seen) -> CheckState:
+    """A state with which the walkthrough's tests can run, once all has passed. It permits their calls, and no other."""
+    state = CheckState(aws, settings, seen, seen.api_id)
+    queue, found = state.record("queue"), find_queue(aws.sqs, settings.queue)
+    if queue is not None and found is not None:
+        queue.outputs["url"] = found["QueueUrl"]
+    return state
+
+
 def permit_none_of_it(call: Call) -> None:
     raise HeldBack
 
@@ -140,6 +150,7 @@ def checked_by(aws: Clients, settings: Settings, step: Step, seen: Seen) -> tupl
         if step.name in OF_THE_API:
             apis = [api["id"] for api in list_apis(aws.apigateway) if api["name"] == settings.api]
             api_id = seen.api_id if seen.api_id in apis else apis[0] if len(apis) == 1 else None
+            seen.api_id = api_id or seen.api_id
             state = CheckState(aws, settings, seen, api_id)
             if api_id is None and apis:
                 return state, state.too_many(apis)
@@ -296,6 +307,7 @@ def outputs_by_name(aws: Clients, settings: Settings, key: str, api_id: str | No
         "queue": {"arn": aws.arn("sqs", settings.queue)},
         "function": {"arn": aws.arn("lambda", f"function:{settings.function}")},
         "api": {"id": api_id or ""},
+        "stage": {"url": aws.invoke_url(api_id or "", settings.stage, settings.path_part)},
     }.get(key, {})
 
 

@@ -65,6 +65,7 @@ SECTIONS = (
     "Call by call",
 )
 UPDATES = "Calls that update"
+CHECKS = "What is checked"
 MARKS = ("unasked", "not in the walkthrough")
 VARIANTS = ("Corrected: ", "As written: ")
 PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
@@ -126,6 +127,8 @@ class Page:
     question: str
     answer: str
     presenter: str
+    # By resource and attribute: why it matters, and what to do where it is not as it should be.
+    checks: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
     console_faces: list[ConsoleFace] = field(default_factory=list)
 
     def console_face(self, operation: str, parameters: Mapping[str, Any]) -> ConsoleFace | None:
@@ -235,16 +238,18 @@ def parsed(page: str, text: str, names: Mapping[str, str]) -> Page:
     begins = [number for number, token in enumerate(tokens) if token.type == "heading_open"]
     sections = dict[str, str]()
     title, section, faces = "", "", list[ConsoleFace]()
+    checks = dict[tuple[str, str], tuple[str, str]]()
     for begin, end in pairwise([*begins, len(tokens)]):
         line, heading, level = line_of(tokens, begin, lines), tokens[begin + 1].content, tokens[begin].tag
         if level == "h1":
             title = heading
         elif level == "h2":
-            if heading not in (*SECTIONS, UPDATES):
-                known = ", ".join((*SECTIONS, UPDATES))
+            if heading not in (*SECTIONS, UPDATES, CHECKS):
+                known = ", ".join((*SECTIONS, UPDATES, CHECKS))
                 raise BadPage(page, f"line {line} has the heading {heading!r}; there are {known}.")
             section = heading
             sections[section] = "\n".join(lines[line : line_of(tokens, end, lines) - 1]).strip()
+            checks |= checks_of(page, line, tokens[begin:end], names) if section == CHECKS else {}
         else:
             updates = section == UPDATES
             face = console_face(page, line, heading, tokens[begin + 3 : end], names, updates=updates)
@@ -254,7 +259,24 @@ def parsed(page: str, text: str, names: Mapping[str, str]) -> Page:
         raise BadPage(page, f"the heading {missing[0] if missing else 'of the first level'!r} is missing.")
     texts = [filled(page, for_variant(sections[heading], names), names) for heading in SECTIONS[:-1]]
     purpose, why_now, console, question, answer, presenter = texts
-    return Page(title, purpose, why_now, console, question, answer, presenter, faces)
+    return Page(title, purpose, why_now, console, question, answer, presenter, checks, faces)
+
+
+def checks_of(
+    page: str, line: int, tokens: Sequence[Token], names: Mapping[str, str]
+) -> dict[tuple[str, str], tuple[str, str]]:
+    """The table of what is checked: by resource and attribute, why it matters and what to do."""
+    rows = dict[tuple[str, str], tuple[str, str]]()
+    cells = list[str]()
+    for before, token in pairwise(tokens):
+        if token.type == "inline" and before.type == "td_open":
+            cells.append(filled(page, token.content.replace("`", ""), names))
+        elif token.type == "tr_close" and cells:
+            if len(cells) != 4:
+                raise BadPage(page, f"below line {line} a row has {len(cells)} cells and not four.")
+            rows[cells[0], cells[1]] = (cells[2], cells[3])
+            cells = []
+    return rows
 
 
 def line_of(tokens: Sequence[Token], number: int, lines: Sequence[str]) -> int:
