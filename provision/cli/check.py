@@ -63,6 +63,7 @@ def check(given: list[str], session: Session) -> Result:
         findings = told(with_region(aws, found), place)
         good = all(one.outcome == PASS for one in findings)
         session.note(checks=tuple(findings), exit_code=outcome.DONE if good else outcome.LEFT)
+        session.screen.hide(seen.api_id or "", "id of api")
         show_checks(session.screen, steps, findings, verbose=options.verbose)
         if options.junit:
             write_file(options.junit, junit(findings, settings.learner), session.screen)
