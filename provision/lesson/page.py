@@ -11,8 +11,10 @@ A page has these headings, and nothing else:
     ## For the presenter
     ## Call by call
     ## Calls that update
+    ## What is checked
 
-The last two say, under the name of each writing call, what the console asks for instead. The last one is optional.
+The last one is a table: resource, attribute, why it matters, what to do (checked.py finds its rows). The two before it
+say, under the name of each writing call, what the console asks for instead. The last two are optional.
 
     ### CreateTable
     DynamoDB > Tables > Create table
