@@ -5,8 +5,8 @@ One call each, and only where something is missing. Reads only.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
 
 from provision.account.leeway import same_principal
 from provision.api import permissions_of
@@ -18,13 +18,13 @@ from provision.trigger import serves
 API_GATEWAY = {"Service": "apigateway.amazonaws.com"}
 
 
-def near_resource(aws: Clients, settings: Settings, key: str, identity: dict[str, str] | Any) -> Any:
+def near_resource(aws: Clients, settings: Settings, key: str, identity: Mapping[str, str]) -> str | None:
     """What there is in place of a resource, in words; None where there is nothing like it."""
-    look = NEAR.get(key.partition("/")[0] if "/" in key else key)
+    look = NEAR.get(key)
     return None if look is None else look(aws, settings, identity)
 
 
-def fifo_queue(aws: Clients, settings: Settings, identity: dict[str, str]) -> str | None:
+def fifo_queue(aws: Clients, settings: Settings, identity: Mapping[str, str]) -> str | None:
     """A FIFO queue's name ends in .fifo: nobody who asks for the other one finds it."""
     name = f"{identity['QueueName']}.fifo"
     with suppress(aws.sqs.exceptions.QueueDoesNotExist):
@@ -33,13 +33,7 @@ def fifo_queue(aws: Clients, settings: Settings, identity: dict[str, str]) -> st
     return None
 
 
-def attached_instead(aws: Clients, settings: Settings, identity: dict[str, str]) -> str | None:
-    pages = aws.iam.get_paginator("list_attached_role_policies").paginate(RoleName=identity["RoleName"])
-    names = [policy["PolicyName"] for page in pages for policy in page["AttachedPolicies"]]
-    return f"attached: {', '.join(sorted(names))}" if names else None
-
-
-def other_trigger(aws: Clients, settings: Settings, identity: dict[str, str]) -> str | None:
+def other_trigger(aws: Clients, settings: Settings, identity: Mapping[str, str]) -> str | None:
     """A trigger on the queue to another function, or from another queue to the function."""
     found = []
     for page in aws.lambda_.get_paginator("list_event_source_mappings").paginate():
@@ -50,7 +44,7 @@ def other_trigger(aws: Clients, settings: Settings, identity: dict[str, str]) ->
     return ", ".join(sorted(found)) or None
 
 
-def other_stages(aws: Clients, settings: Settings, identity: dict[str, str]) -> str | None:
+def other_stages(aws: Clients, settings: Settings, identity: Mapping[str, str]) -> str | None:
     stages = aws.apigateway.get_stages(restApiId=identity["restApiId"])["item"]
     return ", ".join(sorted(stage["stageName"] for stage in stages)) or None
 
@@ -58,8 +52,6 @@ def other_stages(aws: Clients, settings: Settings, identity: dict[str, str]) -> 
 NEAR = {
     "queue": fifo_queue,
     "dead-letter-queue": fifo_queue,
-    "function-role": attached_instead,
-    "api-role": attached_instead,
     "trigger": other_trigger,
     "stage": other_stages,
 }

@@ -11,12 +11,12 @@ from provision.account.mistakes import EXISTS
 from provision.cli.views.steps import show_line
 from provision.state.resources import PLACES, TYPES
 from provision.terminal.differences import difference_lines
-from provision.terminal.screen import INDENT, Screen
+from provision.terminal.screen import Screen
 from provision.terminal.text import plural
 
 STYLES = {PASS: "green", FAIL: "red", UNCHECKED: "yellow"}
 WORDS = {PASS: "pass", FAIL: "fail", UNCHECKED: "unknown"}
-FAILED = f"{INDENT}fail     "
+FAILED = "    fail     "
 
 
 def show_checks(screen: Screen, steps: Sequence[Step], findings: Sequence[Finding], *, verbose: bool) -> None:
@@ -48,10 +48,10 @@ def show_step(screen: Screen, step: Step, findings: Sequence[Finding], *, verbos
             show_what_to_do(screen, group[0])
         elif outcome == UNCHECKED:
             labels = ", ".join(map(label, group))
-            screen.prose(f"{INDENT}unknown  ", f"{labels}: {group[0].reason}", "yellow", data=True)
+            screen.prose("    unknown  ", f"{labels}: {group[0].reason}", "yellow", data=True)
         elif verbose:
             for one in group:
-                screen.prose(f"{INDENT}pass     ", label(one), "dim", data=True)
+                screen.prose("    pass     ", label(one), "dim", data=True)
 
 
 def label(one: Finding) -> str:
@@ -66,7 +66,7 @@ def show_failure(screen: Screen, one: Finding) -> None:
         near = f"; there is {in_words(one.found)}" if one.found else ""
         screen.prose(FAILED, f"{label(one)}: not there{near}", "red", data=True)
     else:
-        screen.prose(FAILED, label(one), "red", data=True)
+        screen.prose(FAILED, f"{one.noun} {one.name}", "red", data=True)
         room = screen.data.width - len(FAILED) if screen.data.is_terminal else 1000
         for line in difference_lines(one.attribute, one.found, one.expected, room, ("found", "expected")):
             screen.tell(" " * len(FAILED) + line)
