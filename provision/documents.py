@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from itertools import product
 from typing import Any, Protocol
 
 from provision import BESIDE
 from provision.settings import Settings
 
 PLACEHOLDER = re.compile(r"<([^<>]+)>")
+
+ELEMENTS = frozenset({"Effect", "Action", "Principal", "Resource", "Condition"})
 
 
 class Place(Protocol):
@@ -70,6 +73,32 @@ def same_meaning(one: Any, other: Any) -> bool:
     names change case. https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html
     """
     return bool(_meaning(one) == _meaning(other))
+
+
+# What a statement says of one action, principal and resource: (effect, action, principal, resource, condition).
+Grant = tuple[str, str, str, str, str]
+
+
+def grants(document: Any) -> frozenset[Grant] | None:
+    """What a policy document allows and denies, one by one, however its statements are divided.
+
+    Actions are in lower case; a principal is "AWS arn:...", "Service name" or ""; a condition is JSON. Sid, Id and the
+    version do not matter: no document of the walkthrough has a policy variable. None for what cannot be taken apart so:
+    no policy document, or one with NotAction, NotPrincipal or NotResource.
+    """
+    meaning = _meaning(document)
+    if not isinstance(meaning, dict) or not isinstance(meaning.get("Statement"), list):
+        return None
+    found = set()
+    for statement in meaning["Statement"]:
+        if not isinstance(statement, dict) or not {"Effect", "Action"} <= statement.keys() <= ELEMENTS:
+            return None
+        named = statement.get("Principal", {"": [""]})
+        principals = [f"{kind} {name}".strip() for kind, names in named.items() for name in names]
+        condition = json.dumps(statement["Condition"], sort_keys=True) if statement.get("Condition") else ""
+        for action, principal, resource in product(statement["Action"], principals, statement.get("Resource", [""])):
+            found.add((str(statement["Effect"]), str(action), principal, str(resource), condition))
+    return frozenset(found)
 
 
 def _meaning(document: Any) -> Any:

@@ -56,12 +56,14 @@ class Settings:
 
     `learner` is put behind every name that an account shares, so that several people can use one account.
     `as_written` builds what the walkthrough literally says wherever AWS accepts that.
-    `runtime` None means the default of the chosen variant. Raises BadSetting for a value that no service would take.
+    `runtime_asked` None means the default of the chosen variant. `permission` is the StatementId of API Gateway's
+    permission; the console invents another one each time. Raises BadSetting for a value that no service would take.
     """
 
     learner: str | None = None
     runtime_asked: str | None = None
     as_written: bool = False
+    permission: str = "POC-API-invoke"
 
     def __post_init__(self) -> None:
         if self.learner is not None:
@@ -191,7 +193,6 @@ class Settings:
 
     path_part: ClassVar[str] = "dynamodbmanager"  # the console derives it from the name DynamoDBManager (erratum 17)
     queue_path_part: ClassVar[str] = "queue"
-    permission: ClassVar[str] = "POC-API-invoke"  # its StatementId; the console invents one that cannot be found again
     stage: ClassVar[str] = "Staging"  # without a suffix, as it lives inside its API
 
     @property

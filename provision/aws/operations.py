@@ -51,6 +51,7 @@ READS: dict[str, frozenset[str]] = {
         {
             "GetDeployment",
             "GetDeployments",
+            "GetExport",
             "GetMethod",
             "GetResources",
             "GetRestApi",

@@ -18,13 +18,12 @@ from provision.account.smoke_tests import SmokeTest
 from provision.account.status import is_as_built, is_left, states, with_contents
 from provision.aws.clients import Clients
 from provision.cli.build import note_urls, try_it
-from provision.cli.deployment import check_state, connected, deployment, path_before_connecting, path_of_state
+from provision.cli.check import check, check_parser
+from provision.cli.deployment import begun, check_state, connected, deployment, path_before_connecting, path_of_state
 from provision.cli.ending import explained
 from provision.cli.options import (
     add_target_options,
     add_variant_options,
-    check_target,
-    settings_of,
     target_arguments,
     variant_arguments,
 )
@@ -67,14 +66,6 @@ def replay(given: list[str], session: Session) -> Result:
     session.begin(options)
     code, written = command.replay(options, session.screen), options.html or options.script
     return session.note(exit_code=code, file=str(written) if written else None)
-
-
-def begun(command_line: Parser, given: list[str], session: Session) -> tuple[argparse.Namespace, Settings]:
-    """The options and settings of a command that works on a deployment. The session looks as they say."""
-    options = command_line.parse_args(given)
-    session.begin(options)
-    check_target(command_line, options)
-    return options, settings_of(options)
 
 
 def trace_parser() -> Parser:
@@ -279,6 +270,7 @@ COMMANDS: dict[str, Callable[[list[str], Session], Result]] = {
     "replay": replay,
     "trace": trace,
     "status": status,
+    "check": check,
     "diagram": diagram,
     "errata": errata,
 }
@@ -286,6 +278,7 @@ PARSERS: dict[str, Callable[[], Parser]] = {
     "replay": replay_parser,
     "trace": trace_parser,
     "status": status_parser,
+    "check": check_parser,
     "diagram": diagram_parser,
     "errata": errata_parser,
 }

@@ -11,7 +11,7 @@ from typing import Literal
 from provision.aws import sandbox_process
 from provision.aws.clients import NO_SANDBOX, SANDBOX_ACCOUNT, Clients, Target, connect
 from provision.aws.sandbox_process import Running
-from provision.cli.options import state_path
+from provision.cli.options import check_target, settings_of, state_path
 from provision.cli.session import Session
 from provision.cli.views.banner import hide_ids, show_banner
 from provision.record.durations import typical
@@ -19,9 +19,17 @@ from provision.record.recording import transcripts_in
 from provision.settings import DEFAULT_REGION, Settings
 from provision.state.state import Adopt, L, State, adopt_nothing
 from provision.terminal import outcome
-from provision.terminal.command_line import state_folder
+from provision.terminal.command_line import Parser, state_folder
 from provision.terminal.screen import Screen
 from provision.terminal.shell import program
+
+
+def begun(command_line: Parser, given: list[str], session: Session) -> tuple[argparse.Namespace, Settings]:
+    """The options and settings of a command that works on a deployment. The session looks as they say."""
+    options = command_line.parse_args(given)
+    session.begin(options)
+    check_target(command_line, options)
+    return options, settings_of(options)
 
 
 def path_of_state(options: argparse.Namespace, aws: Clients) -> Path:

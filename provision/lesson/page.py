@@ -13,6 +13,7 @@ A page has these headings:
     ## For the presenter
     ## Call by call
     ## Calls that update    (optional)
+    ## What is checked      (optional)
 
 A section with any other heading is a trainer's own. It is shown where it stands: before the question, or with the
 answer when it stands behind it.
@@ -35,6 +36,8 @@ and what to see there. Without it the parts are the step's functions that create
     | part | where | what to see |
     | --- | --- | --- |
     | The table | provision/table.py: create_table | one call, one parameter a line |
+
+"What is checked" is a table: resource, attribute, why it matters, what to do (checked.py finds its rows).
 
 "Call by call" and "Calls that update" say, under the name of each writing call, what the console asks for instead.
 
@@ -79,6 +82,7 @@ from provision.documents import policy_document
 from provision.lesson import prediction, source
 from provision.lesson.prediction import Prediction
 from provision.lesson.source import Part
+from provision.lesson.tables import rows_of
 from provision.lesson.terms import ENGLISH, Terms
 from provision.settings import Settings
 from provision.terminal import outcome
@@ -88,7 +92,8 @@ REQUIRED = ("What it is for", "Why now", "In the console", "Question", "Answer",
 UPDATES = "Calls that update"
 PREDICTION = "Prediction"
 CODE = "Code"
-SECTIONS = (*REQUIRED, PREDICTION, CODE, UPDATES)
+CHECKS = "What is checked"
+SECTIONS = (*REQUIRED, PREDICTION, CODE, UPDATES, CHECKS)
 MARKS = ("unasked", "not in the walkthrough")
 VARIANTS = ("Corrected: ", "As written: ")
 PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
@@ -150,6 +155,8 @@ class Page:
     question: str
     answer: str
     presenter: str
+    # By resource and attribute: why it matters, and what to do where it is not as it should be.
+    checks: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
     console_faces: list[ConsoleFace] = field(default_factory=list)
     prediction: Prediction | None = None
     parts: list[Part] = field(default_factory=list)
@@ -299,6 +306,7 @@ def parsed(page: str, text: str, names: Mapping[str, str], terms: Terms = ENGLIS
         question,
         answer,
         presenter,
+        special(page, CHECKS, texts, begin_at, checks) or {},
         faces,
         prediction=special(page, PREDICTION, texts, begin_at, prediction.parse),
         parts=special(page, CODE, texts, begin_at, source.parse) or [],
@@ -331,6 +339,14 @@ def special(
         return parse(texts[heading])
     except ValueError as error:
         raise BadPage(page, f"the section of line {begin_at[heading]}, {heading!r}, {error}.") from error
+
+
+def checks(text: str) -> dict[tuple[str, str], tuple[str, str]]:
+    """By resource and attribute, why it matters and what to do. Raises ValueError."""
+    rows = rows_of(text.replace("`", ""))
+    if any(len(row) != 4 for row in rows):
+        raise ValueError("has a row without four cells")
+    return {(row[0], row[1]): (row[2], row[3]) for row in rows}
 
 
 def is_behind(heading: str, sections: Mapping[str, str]) -> bool:

@@ -288,6 +288,32 @@ class Apis:
             return answer_json(202)
         return caller.forward(lambda body: self._deployment_view(api, body))
 
+    def _export(self, caller: Caller, api: str) -> Response:
+        """What a stage serves, as OpenAPI 3: the snapshot of its deployment, not the definition as it stands.
+
+        https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-export-api.html
+        """
+        wanted = caller.operation
+        if wanted.text("export_type") != "oas30":
+            raise NotSimulated("The sandbox exports an API as oas30 only.")
+        if caller.operation.request.headers.get("Accept", "application/json").endswith("yaml"):
+            raise NotSimulated("The sandbox exports an API as JSON only.")
+        stage = caller.get(f"/restapis/{api}/stages/{wanted.text('stage_name')}")
+        snapshot = self._kept[api].snapshots.get(stage["deploymentId"])
+        if snapshot is None:
+            raise NotSimulated("The sandbox holds no snapshot of this stage's deployment; deploy the API again.")
+        extended = wanted.request.args.get("extensions") in ("integrations", "apigateway")
+        paths = {
+            resource.path: {
+                verb_in_export(verb): exported(method, extended) for verb, method in resource.methods.items()
+            }
+            for resource in snapshot.resources
+            if resource.methods
+        }
+        title = caller.get(f"/restapis/{api}")["name"]
+        version = str(stage["deploymentId"])
+        return answer_json(200, {"openapi": "3.0.1", "info": {"title": title, "version": version}, "paths": paths})
+
     def _require_deployment(self, caller: Caller, api: str, deployment: str | None) -> None:
         if deployment not in [item.get("id") for item in caller.items(f"/restapis/{api}/deployments")]:
             raise _not_found("Deployment identifier")
@@ -495,6 +521,18 @@ class Apis:
         return answer_json(204)
 
 
+# The members of an integration that an export has as they are.
+EXPORTED = (
+    "uri",
+    "httpMethod",
+    "credentials",
+    "contentHandling",
+    "requestParameters",
+    "requestTemplates",
+    "timeoutInMillis",
+)
+
+
 ACTS: dict[str, Callable[[Apis, Caller, str], Response]] = {
     "CreateRestApi": Apis._create_rest_api,
     **dict.fromkeys(("GetRestApis", "GetRestApi"), Apis._see_apis),
@@ -505,6 +543,7 @@ ACTS: dict[str, Callable[[Apis, Caller, str], Response]] = {
     "GetDeployments": Apis._see_deployments,
     **dict.fromkeys(("GetDeployment", "UpdateDeployment", "DeleteDeployment"), Apis._deployment),
     **dict.fromkeys(("GetStages", "GetStage"), Apis._see_stages),
+    "GetExport": Apis._export,
     "CreateStage": Apis._create_stage,
     "UpdateStage": Apis._update_stage,
     "DeleteStage": Apis._delete_stage,
@@ -669,6 +708,40 @@ def without_unset(value: Any, name: str = "") -> Any:
     if not isinstance(value, dict) or name in (*MAPS, "tags", "variables"):
         return value
     return {k: without_unset(v, k) for k, v in value.items() if v is not None and (v or k not in OPTIONAL)}
+
+
+def verb_in_export(verb: str) -> str:
+    return "x-amazon-apigateway-any-method" if verb == "ANY" else verb.lower()
+
+
+def exported(method: Definition, extended: bool) -> Definition:
+    """A method as GetExport has it; with its integration where the extensions are asked for.
+
+    https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-swagger-extensions-integration.html
+    """
+    operation: Definition = {"responses": {status: {} for status in method.get("methodResponses") or {}}}
+    integration = method.get("methodIntegration")
+    if not extended or not integration:
+        return operation
+    kept = without_unset(integration)
+    responses = {
+        answer.get("selectionPattern") or "default": {
+            "statusCode": status,
+            **{
+                name: value
+                for name, value in answer.items()
+                if name not in ("selectionPattern", "statusCode") and value
+            },
+        }
+        for status, answer in (integration.get("integrationResponses") or {}).items()
+    }
+    operation["x-amazon-apigateway-integration"] = {
+        **{name: kept[name] for name in EXPORTED if kept.get(name)},
+        "type": str(integration.get("type", "")).lower(),
+        "passthroughBehavior": str(integration.get("passthroughBehavior") or "WHEN_NO_MATCH").lower(),
+        "responses": responses,
+    }
+    return operation
 
 
 def check_method(caller: Caller, wanted: Definition) -> None:

@@ -232,6 +232,40 @@ def test_what_was_not_deployed_is_not_served(world: World) -> None:
     assert (world.send("/p").body, world.send("/later").status) == (b"two", 200)
 
 
+def test_an_export_has_what_the_stage_serves_and_not_what_was_changed_since(world: World) -> None:
+    resource = world.resource("p")
+    world.to_queue(resource, world.role("apigateway.amazonaws.com"))
+    deployment = world.deploy()
+    world.api.update_integration(
+        **world.at(resource),
+        patchOperations=[{"op": "replace", "path": "/timeoutInMillis", "value": "20000"}],
+    )
+    world.mock(world.resource("later"), "ANY", "x")
+
+    def export(**more: Any) -> Any:
+        answer = world.api.get_export(restApiId=world.api_id, stageName="Staging", exportType="oas30", **more)
+        return json.loads(answer["body"].read())
+
+    exported = export(parameters={"extensions": "integrations"})
+    assert (exported["openapi"], exported["info"]) == ("3.0.1", {"title": world.name, "version": deployment})
+    assert list(exported["paths"]) == ["/p"]
+    integration = exported["paths"]["/p"]["post"]["x-amazon-apigateway-integration"]
+    assert (integration["type"], integration["passthroughBehavior"]) == ("aws", "never")
+    assert integration["requestTemplates"] == {"application/json": SEND, FORM: SEND}
+    assert integration.get("timeoutInMillis", 29000) == 29000
+    codes = {pattern: response["statusCode"] for pattern, response in integration["responses"].items()}
+    assert codes == {"default": "200", r"4\d{2}": "400", r"5\d{2}": "500"}
+    assert list(export()["paths"]["/p"]["post"]) == ["responses"]
+    world.deploy()
+    changed = export(parameters={"extensions": "apigateway"})["paths"]
+    assert changed["/p"]["post"]["x-amazon-apigateway-integration"]["timeoutInMillis"] == 20000
+    assert list(changed["/later"]) == ["x-amazon-apigateway-any-method"]
+    wanted = {"restApiId": world.api_id, "exportType": "oas30"}
+    assert refused(world.api.get_export, stageName="Other", **wanted)[:2] == (404, "NotFoundException")
+    for other in ({"exportType": "swagger"}, {"accepts": "application/yaml"}):
+        assert refused(world.api.get_export, stageName="Staging", **{**wanted, **other})[0] == 501
+
+
 def test_a_stage_serves_the_deployment_it_points_to(world: World) -> None:
     resource = world.resource("p")
     at = world.mock(resource, "GET", "one")
