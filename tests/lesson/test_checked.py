@@ -82,5 +82,5 @@ def test_a_table_of_another_width_is_refused(tmp_path: Path) -> None:
     text = text.partition("| resource | attribute |")[0]
     text += "| resource | attribute | why |\n| --- | --- | --- |\n| table | key | it matters |\n"
     (tmp_path / "table.md").write_text(text, encoding="utf-8")
-    with pytest.raises(BadPage, match="3 cells and not four"):
+    with pytest.raises(BadPage, match="has a row without four cells"):
         read("table", NAMES, folder=tmp_path)
