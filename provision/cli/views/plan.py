@@ -57,7 +57,9 @@ def show_build_plan(screen: Screen, planned: Sequence[Planned], aws: Clients) ->
     apart = True
     for step in STEPS:
         of_step = [one for one in found if one.step == step.name]
-        if apart and of_step:
+        if not of_step:
+            continue
+        if apart:
             screen.tell()
         title = f"{step.number}/8 {step.title}"
         told = whole_ones(of_step, lambda one: one.type)
