@@ -335,22 +335,22 @@ run updates. What it leaves as AWS makes it is compared with AWS's default: a di
 it, reports it, and runs the walkthrough's tests. `status` and `--dry-run` also ask for what only a call of its own
 shows. What AWS refuses to show them is named, and is no drift. Nobody looks at what holds for a whole account: its
 quotas, service control policies, throttles.
-
-| resource | compared, and updated | compared, and reported | asked for, and reported | not looked at |
-| --- | --- | --- | --- | --- |
 """
 
 
 def comparison() -> str:
-    def named(words: Iterable[str]) -> str:
-        return ", ".join(map(escaped, words)) or "nothing"
-
-    rows = [
-        f"| {TYPES[kind].noun} | {named(one.updated)} | {named(one.reported)} | "
-        f"{named(look.attribute for look in one.looks)} | {named([one.not_compared] if one.not_compared else [])} |"
-        for kind, one in COMPARED.items()
-    ]
-    return MADE + "\n" + COMPARISON_PAGE + "\n".join(rows) + "\n"
+    parts = [MADE + "\n" + COMPARISON_PAGE.rstrip()]
+    for kind, one in COMPARED.items():
+        noun = TYPES[kind].noun
+        lists: dict[str, Iterable[str]] = {
+            "Compared, and updated": one.updated,
+            "Compared, and reported": one.reported,
+            "Asked for, and reported": [look.attribute for look in one.looks],
+            "Not looked at": [one.not_compared] if one.not_compared else [],
+        }
+        lines = [f"- {title}: {', '.join(map(escaped, words))}" for title, words in lists.items() if words]
+        parts.append("\n".join([f"## {noun[0].upper()}{noun[1:]}", "", *lines]))
+    return "\n\n".join(parts) + "\n"
 
 
 PAGES: dict[str, Callable[[], str]] = {

@@ -210,6 +210,13 @@ def _ask_sandbox(target: Target) -> _Asked:
     return _Asked(session, region, target.sandbox[1], f"{THROW_AWAY} of the sandbox")
 
 
+def near_profile(error: ProfileNotFound) -> str:
+    """The profile that was meant, as a question; empty where none is near."""
+    known = botocore.session.Session().available_profiles
+    near = difflib.get_close_matches(str(error.kwargs["profile"]), known, 1)
+    return f" Did you mean {near[0]}?" if near else ""
+
+
 def _ask_environment(target: Target, environ: Mapping[str, str]) -> _Asked:
     try:
         session = boto3.Session(profile_name=target.profile)
@@ -220,7 +227,7 @@ def _ask_environment(target: Target, environ: Mapping[str, str]) -> _Asked:
         credentials = session.get_credentials()
     except ProfileNotFound as error:
         raise CannotConnect(
-            f"There is no profile {error.kwargs['profile']!r} in the AWS configuration.",
+            f"There is no profile {error.kwargs['profile']!r} in the AWS configuration.{near_profile(error)}",
             means=str(error),
             advice=("List the profiles there are: aws configure list-profiles", TO_THE_SANDBOX),
         ) from error

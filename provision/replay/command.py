@@ -146,7 +146,7 @@ def path_of(run: str, runs: Mapping[int, Path]) -> Path:
     raise NoTranscript(
         f"There is no run {run}.",
         means="Nothing can be played.",
-        advice=(f"List the runs with their numbers: {program('provision', ['replay', '--list'])}",),
+        advice=(f"List the runs: {program('provision', ['replay', '--list'])}",),
     )
 
 

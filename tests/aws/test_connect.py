@@ -140,6 +140,11 @@ def test_a_profile_that_does_not_exist_is_named(
     assert stop.exit_code == outcome.ENVIRONMENT
 
 
+def test_of_a_mistyped_profile_the_one_that_was_meant_is_named(configured: Callable[[str], None]) -> None:
+    configured("[profile class-a]\n[profile other]\n")
+    assert refused(profile="clas-a").what.endswith("in the AWS configuration. Did you mean class-a?")
+
+
 KEYS = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
 LASTING = {**KEYS, "AWS_SESSION_TOKEN": "c"}
 ROLE = """[profile lab]
