@@ -58,9 +58,9 @@ class CannotComeBack(outcome.UserError):
     exit_code = outcome.ENVIRONMENT
 
 
-def cannot_come_back(path: Path, what: str, *advice: str) -> CannotComeBack:
+def cannot_come_back(path: Path, why: str, *advice: str) -> CannotComeBack:
     return CannotComeBack(
-        what,
+        f"The journal {path} cannot be replayed: {why}.",
         means="Nothing was brought back, and the journal is as it was.",
         advice=(*advice, f"To begin with an empty sandbox, move the journal away: {to_move(path)}"),
     )
@@ -167,7 +167,7 @@ class State:
         except FileNotFoundError:
             return
         except (OSError, UnicodeDecodeError) as error:
-            raise cannot_come_back(self.path, f"The journal {self.path} cannot be read: {error}.") from error
+            raise cannot_come_back(self.path, f"it cannot be read ({error})") from error
         lines = text.splitlines()
         for number, line in enumerate(lines, 1):
             try:
@@ -178,14 +178,12 @@ class State:
                 if number == len(lines) and number > 1:
                     log.warning("the last line of %s is torn and is left out", self.path)
                     break
-                unread = f"Line {number} of the journal {self.path} cannot be read."
-                raise cannot_come_back(self.path, unread) from error
+                raise cannot_come_back(self.path, f"line {number} cannot be read") from error
             self._lines.append(decoded)
         if self._lines:
             self._head, self._lines = self._lines[0], self._lines[1:]
         if self._head and (self._head.get("version") != VERSION or not isinstance(self._head.get("id"), str)):
-            unknown = f"The journal {self.path} is not one that this version of the sandbox wrote."
-            raise cannot_come_back(self.path, unknown)
+            raise cannot_come_back(self.path, "it is not one that this version of the sandbox wrote")
 
     def replay(self, backend: Backend, ask: Ask) -> None:
         """Replay the journal; from then on messages are kept. Raises CannotComeBack if an answer differs."""
@@ -204,8 +202,8 @@ class State:
                     self._again(backend, line, ask)
                     self._number = max(self._number, int(line["number"]))
         except (KeyError, TypeError, ValueError) as error:
-            foreign = f"The journal {self.path} has a line that the sandbox did not write: {error!r}."
-            raise cannot_come_back(self.path, foreign) from error
+            why = f"it has a line that the sandbox did not write ({error!r})"
+            raise cannot_come_back(self.path, why) from error
         finally:
             self._replaying = False
 
@@ -222,8 +220,7 @@ class State:
             when = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(line["at"]))
             raise cannot_come_back(
                 self.path,
-                f"{self.path} cannot be replayed: {line['call']} of {when} UTC has another answer now "
-                f"(moto {now}, then {then}).",
+                f"{line['call']} of {when} UTC has another answer now (moto {now}, then {then})",
                 *([f"To have it back, install the version of then: pip install moto=={then}"] if now != then else []),
             )
 

@@ -100,11 +100,11 @@ def refuse_what_is_missing(aws: Clients, state: State) -> None:
     gone = {entry.key for entry in entries}
     entries = [entry for entry in entries if entry.parent not in gone]
     if entries:
-        titles = {step.name: f"step {step.number} ({step.title})" for step in STEPS}
-        makers = " and ".join(dict.fromkeys(titles[entry.step] for entry in entries))
+        makers = [f"{step.number} ({step.title})" for step in STEPS if any(one.step == step.name for one in entries)]
+        steps = f"step{'s' if len(makers) > 1 else ''} {', '.join(makers)}"
         raise outcome.UserError(
             f"Missing: {', '.join(f'{noun_of(one.kind)} {name_of(one.kind, one.identity)}' for one in entries)}.",
-            means=f"That is what {makers} made, and it was deleted since. Nothing was sent.",
+            means=f"That is what {steps} made, and it was deleted since. Nothing was sent.",
             advice=("python -m provision, with the same options, makes it again. Then trace again.",),
         )
 

@@ -231,14 +231,14 @@ def diagram(given: list[str], session: Session) -> Result:
     in_unicode = bool(options.out) or is_unicode(screen.data.encoding)
     drawn = pictures.diagram(settings, pictures.read(path), form, width=screen.width, in_unicode=in_unicode)
     session.note(picture=str(drawn), file=str(options.out) if options.out else None)
-    look = program("provision", ["status", *target_arguments(options)])
-    screen.say(f"Drawn from the state file. To look into the account: {look}", "dim")
     if options.out:
         write_file(options.out, str(drawn), screen)
     elif form == "text":
         screen.data.print(drawn, soft_wrap=True)
     else:
         screen.tell(str(drawn).rstrip("\n"))
+    screen.say("Drawn from the state file. To look into the account:", "dim")
+    screen.keep(program("provision", ["status", *target_arguments(options)]), "dim")
     return session.result
 
 

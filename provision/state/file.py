@@ -37,9 +37,9 @@ class StateRefused(outcome.UserError):
 class StateDamaged(StateRefused):
     """The state file at `path` was cut or edited. The advice is about its backup; `--recover` is for who can run it."""
 
-    def __init__(self, path: Path, what: str, *, advice: tuple[str, ...]) -> None:
+    def __init__(self, path: Path, how: str, *, advice: tuple[str, ...]) -> None:
         super().__init__(
-            what,
+            f"The state file {path} cannot be used: {how}.",
             means="What it recorded may still exist. Nothing was called, and nothing was overwritten.",
             advice=advice,
         )
@@ -336,7 +336,7 @@ def _is_json(text: Any) -> bool:
 
 
 def _damaged(path: Path, how: str) -> StateDamaged:
-    return StateDamaged(path, f"The state file {path} cannot be used: {how}.", advice=_advice_on_backup(path))
+    return StateDamaged(path, how, advice=_advice_on_backup(path))
 
 
 def _advice_on_backup(path: Path) -> tuple[str, ...]:

@@ -98,6 +98,24 @@ def test_a_log_that_may_not_be_read_is_not_visible_and_says_so(
     eventually(lambda: items_and_messages(deployment) == (0, 0))  # without the log nothing waits for the function
 
 
+def test_what_a_request_would_miss_is_named_with_the_step_that_makes_it(deployment: CommandLine) -> None:
+    deployment.provision("--yes", "--no-try")
+    names, aws = deployment.settings, deployment.aws
+    url = aws.sqs.get_queue_url(QueueName=names.queue)["QueueUrl"]
+    aws.sqs.delete_queue(QueueUrl=url)
+    ended = follow(deployment)
+    assert ended.code == outcome.LEFT
+    assert f"Missing: queue {names.queue}. What it means: That is what step 4 (Queue) made" in ended.flat
+    aws.dynamodb.delete_table(TableName=names.table)
+    aws.lambda_.delete_function(FunctionName=names.function)
+    aws.apigateway.delete_rest_api(restApiId=deployment.outputs("api")["id"])
+    ended = follow(deployment)
+    missing = f"Missing: table {names.table}, queue {names.queue}, function {names.function}, REST API {names.api}."
+    makers = "steps 3 (Table), 4 (Queue), 5 (Function), 7 (REST API)"
+    assert f"{missing} What it means: That is what {makers} made" in ended.flat
+    assert ended.writes == []
+
+
 def test_the_mark_is_found_in_whichever_stream_it_is(deployment: CommandLine) -> None:
     aws, group = deployment.connect(), deployment.settings.log_group
     now = time.time()

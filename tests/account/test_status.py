@@ -6,6 +6,7 @@ import io
 import json
 import re
 import secrets
+import shlex
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from dataclasses import replace
@@ -25,9 +26,11 @@ from provision.terminal import outcome
 from provision.terminal.shell import interpreter
 from sandbox import Sandbox
 from tests.rig import CHECKOUT
+from tests.rig.clock import eventually
 from tests.rig.command_line import CommandLine, Ended, refuse, run
 from tests.rig.programs import DEAD, Folder
 from tests.rig.screens import memory_screen
+from tests.rig.warm_aws import WarmAws
 
 pytestmark = pytest.mark.usefixtures("one_look")
 
@@ -70,19 +73,46 @@ def test_it_is_a_line_for_each_step_with_what_is_in_it_and_fits_24_lines(deploym
     deployment.provision("--yes", "--no-try")
     settings, aws = deployment.settings, deployment.aws
     aws.dynamodb.put_item(TableName=settings.table, Item={"id": {"S": "1"}})
-    aws.sqs.send_message(QueueUrl=deployment.outputs("dead-letter-queue")["url"], MessageBody="failed")
     shown = run(provision.__main__.provision, "provision", "status", *deployment.where)
     assert shown.code == outcome.DONE
     assert f"  3/8 Table        unchanged  {settings.table} (1 item)\n" in shown.told
-    assert f"unchanged  {settings.dead_letter_queue} (1 waiting message), {settings.queue} (no messages)" in shown.told
+    assert f"unchanged  {settings.dead_letter_queue} (no messages), {settings.queue} (no messages)" in shown.told
     url = deployment.outputs("stage")["url"]
     assert f"Invoke URL:   {url}\nBy the queue: {url}/queue\n" in shown.told
     assert len(shown.told.splitlines()) <= 16, "with banner and ending it fits 24 lines in the sandbox"
+    aws.sqs.send_message(QueueUrl=deployment.outputs("dead-letter-queue")["url"], MessageBody="failed")
     aws.sqs.set_queue_attributes(QueueUrl=deployment.outputs("queue")["url"], Attributes={"VisibilityTimeout": "77"})
     shown = run(provision.__main__.provision, "provision", "status", *deployment.where)
     assert f"  4/8 Queue        unchanged  {settings.dead_letter_queue} (1 waiting message)\n" in shown.told
     assert f"\n                   drifted    {settings.queue} (no messages)\n" in shown.told
     assert "VisibilityTimeout: found 77, wanted 60" in shown.told
+
+
+def test_what_waits_among_dead_letters_is_said_at_the_end_with_what_to_do(
+    deployment: CommandLine, warm_aws: WarmAws, tmp_path: Path
+) -> None:
+    deployment.provision("--yes", "--no-try")
+    dead = deployment.outputs("dead-letter-queue")["url"]
+    deployment.aws.sqs.send_message(QueueUrl=dead, MessageBody="failed")
+    shown = run(provision.__main__.provision, "provision", "status", *deployment.where)
+    said = f"1 message in {deployment.settings.dead_letter_queue}, which the function could not process"
+    assert shown.told.splitlines()[-1] == f"Dead letters: {said}"
+    assert shown.result.warnings[-1] == said
+    assert shown.code == outcome.DONE, "a run would change nothing"
+
+    see, send, delete = [line for line in shown.said.splitlines() if line.startswith("aws sqs ")]
+    with Folder(tmp_path) as folder:
+        folder.environ |= {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any"}
+        folder.environ["PATH"] = f"{warm_aws.folder}:{folder.environ['PATH']}"
+        assert '"Body": "failed"' in folder.shell(see).stdout
+        item = {"operation": "create", "tableName": deployment.settings.table, "payload": {"Item": {"id": "again"}}}
+        again = folder.shell(send.replace("BODY", shlex.quote(json.dumps(item))))
+        assert again.returncode == 0, again.stderr
+        assert folder.shell(delete).returncode == 0
+    key = {"id": {"S": "again"}}
+    eventually(lambda: deployment.aws.dynamodb.get_item(TableName=deployment.settings.table, Key=key).get("Item"))
+    shown = run(provision.__main__.provision, "provision", "status", *deployment.where)
+    assert "Dead letters" not in shown.told and shown.result.warnings == ()
 
 
 def test_before_the_first_write_on_aws_and_at_its_end_the_cost_is_said(deployment: CommandLine) -> None:
@@ -208,7 +238,8 @@ def test_the_picture_is_drawn_from_the_state_file_without_any_network(deployment
     with Folder(elsewhere) as folder:
         where = ["--learner", str(deployment.settings.learner), "--state", str(deployment.path)]
         drawn = folder.run("provision", "diagram", *where, AWS_ENDPOINT_URL=DEAD)
-        assert drawn.returncode == outcome.DONE and drawn.stderr == ""
+        assert drawn.returncode == outcome.DONE
+        assert drawn.stderr.startswith("Drawn from the state file. To look into the account:\n")
         assert f"│ {deployment.settings.queue}" in drawn.stdout  # there
         assert f"┆ {deployment.settings.function}" in drawn.stdout  # not yet
         mermaid = folder.run("provision", "diagram", *where, "--format", "mermaid").stdout

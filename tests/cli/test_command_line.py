@@ -350,7 +350,7 @@ def test_the_round_trip_in_the_sandbox(folder: Folder) -> None:
     url, create, by_queue, look, lesson, take_down = first.stdout.splitlines()
     assert re.fullmatch(r"Invoke URL: +http://127\.0\.0\.1:\d+/\S+/dynamodbmanager", url)
     address = url.split()[-1]
-    assert create.startswith("curl -d '{") and create.endswith(f" {address}")
+    assert create.startswith("curl -w '\\n' -d '{") and create.endswith(f" {address}")
     assert by_queue == create.replace('"1"', '"2"').replace("Bob", "Rob") + "/queue"
     assert '"operation": "list"' in look and look.endswith(f" {address}")
     assert lesson == "python -m provision --sandbox --step"
@@ -378,6 +378,8 @@ def test_the_round_trip_in_the_sandbox(folder: Folder) -> None:
     wait_until_ended(pid)
     assert folder.state()["resources"] == []
     assert len(folder.state()["receipt"]["things"]) == 16
+
+    assert not (folder.path / ".provision" / "sandbox-journal").exists()
 
     again = folder.shell(take_down)
     assert (again.returncode, again.stdout) == (0, ""), again.stderr
@@ -476,7 +478,7 @@ def test_a_killed_sandbox_comes_back_with_all_that_was_in_it(folder: Folder) -> 
     with (journal / "journal.jsonl").open("a") as torn:
         torn.write('{"number": 99, "at":')
 
-    with socket.create_server(("127.0.0.1", int(url.rpartition(":")[2]))):
+    with eventually(lambda: taken(int(url.rpartition(":")[2]))):
         status = folder.run("provision", "status", "--sandbox")
     assert status.returncode == 0, status.stderr
     assert "had ended. It is started again from its journal" in status.stderr
@@ -495,6 +497,14 @@ def test_a_killed_sandbox_comes_back_with_all_that_was_in_it(folder: Folder) -> 
     end = folder.run("teardown", "--sandbox")
     assert end.returncode == 0 and "Nothing is left" in end.stderr, end.stderr
     assert not journal.exists() and not (folder.path / ".provision" / "sandbox.json").exists()
+
+
+def taken(port: int) -> socket.socket | None:
+    """The port, held; None while what was killed has not let go of it."""
+    try:
+        return socket.create_server(("127.0.0.1", port))
+    except OSError:
+        return None
 
 
 def test_a_sandbox_whose_journal_is_gone_leaves_nobody_stuck(folder: Folder) -> None:

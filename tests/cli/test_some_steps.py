@@ -42,6 +42,9 @@ def test_to_builds_up_to_a_step_and_no_further(deployment: CommandLine) -> None:
     assert deployment.provision("--yes", "--to", "table").writes == []  # what is there stays as it is
     assert deployment.provision("--yes", "--no-try").code == outcome.DONE
     assert standing(deployment) == names(1, 8)
+    again = deployment.provision("--yes", "--to", "3", "--no-try")
+    assert "To go on" not in again.said and "the steps after it were done before" in again.flat
+    assert "python -m provision status" in again.told
 
 
 def test_back_to_removes_the_last_steps_and_building_goes_on_from_there(deployment: CommandLine) -> None:

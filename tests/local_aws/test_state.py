@@ -160,7 +160,7 @@ def changed_answer(lines: list[str]) -> list[str]:
     ("spoil", "words"),
     [
         (changed_answer, "CreateRole of .* has another answer now"),
-        (lambda lines: [lines[0], "nonsense", *lines[2:]], "Line 2 of the journal .* cannot be read"),
+        (lambda lines: [lines[0], "nonsense", *lines[2:]], "journal .* line 2 cannot be read"),
         (lambda lines: ['{"version": 99, "id": "x"}', *lines[1:]], "not one that this version of the sandbox wrote"),
         (lambda lines: [lines[0], "{}", *lines[2:]], "a line that the sandbox did not write"),
     ],

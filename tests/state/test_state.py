@@ -886,6 +886,7 @@ def test_a_second_process_is_refused_by_name_of_the_first_whose_lock_dies_with_i
             with pytest.raises(StateRefused, match=rf"in use by process {holder.pid} on ") as refused:
                 opened(path)
             assert str(path) in refused.value.what
+            assert f": -c {path}." in refused.value.what  # its command line: a program's is python -m ...
         finally:
             holder.kill()
     opened(path).close()

@@ -52,7 +52,7 @@ def test_what_a_person_copies_is_never_divided(
         assert terminal.end() == 0, terminal.text
     url = f"{sandbox.url}/restapis/{api_id(stranger, learner)}/Staging/_user_request_/dynamodbmanager"
     event = {"operation": "create", "tableName": f"name-{learner}", "payload": {"Item": {"id": "1", "name": "Bob"}}}
-    curl = f"curl -d '{json.dumps(event)}' {url}"
+    curl = f"curl -w '\\n' -d '{json.dumps(event)}' {url}"
     by_queue = curl.replace('"1"', '"2"').replace("Bob", "Rob")
     assert f"Invoke URL:   {url}" in terminal.lines
     assert curl in terminal.lines
@@ -60,7 +60,7 @@ def test_what_a_person_copies_is_never_divided(
     assert f"State file     {state} (--state)" in terminal.lines
     last = terminal.lines[-1]
     assert last.startswith("python -m teardown ") and f"--state '{state}'" in last
-    assert position(terminal, "Invoke URL:") < position(terminal, "curl -d") < position(terminal, "python -m teardown")
+    assert position(terminal, "Invoke URL:") < position(terminal, "curl -w") < position(terminal, "python -m teardown")
     # Prose, on the other hand, is folded between words before the window would fold it anywhere.
     prose = [line for line in terminal.lines if re.match(r" {15,}\S| *erratum|Anyone|while nobody", line)]
     assert prose
@@ -297,6 +297,11 @@ QUEUE_POLICY = {
 )
 def test_of_a_difference_only_what_differs_is_shown(found: object, wanted: object, lines: list[str]) -> None:
     assert difference_lines("it", found, wanted, 90) == lines
+
+
+def test_that_a_digest_differs_is_said_in_words() -> None:
+    assert difference_lines("CodeSha256", "a=", "b=", 90, ("found", "wanted")) == ["the code differs"]
+    assert difference_lines("CodeSha256", "a=", "b=", 90) == ["the code differed, and is replaced"]
 
 
 def test_a_document_that_differs_everywhere_does_not_fill_the_screen() -> None:

@@ -549,6 +549,7 @@ def test_a_call_that_hangs_is_left_at_the_second_ctrl_c_and_nobody_else_may_come
     )
     assert second.returncode == 1
     assert f"is in use by process {child.pid} on {socket.gethostname()}" in second.stderr
+    assert ": python -m provision " in second.stderr.replace(folder.python, "python")
     child.kill()
     child.communicate(timeout=30)
     assert child.returncode == -signal.SIGKILL
