@@ -390,7 +390,7 @@ def test_several_runs_make_the_script_of_one(
 
 
 def test_an_interrupted_run_is_gone_on_with_in_the_script_too(deployment: CommandLine, tmp_path: Path) -> None:
-    """The queue is made, and the run ends before it is noted; the next one writes its attributes once more."""
+    """The queue is made, and the run ends before it is noted; the next one updates what was changed meanwhile."""
     stopped = []
 
     def stop_after_the_queue(aws: Any) -> None:
@@ -404,6 +404,8 @@ def test_an_interrupted_run_is_gone_on_with_in_the_script_too(deployment: Comman
     deployment.on_connect = stop_after_the_queue
     assert deployment.provision("--yes", "--no-try").code == outcome.INTERRUPTED
     deployment.on_connect = lambda aws: None
+    url = deployment.aws.sqs.get_queue_url(QueueName=deployment.settings.queue)["QueueUrl"]
+    deployment.aws.sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": "77"})
     assert deployment.provision("--yes", "--no-try").code == outcome.DONE
     text = script_text(plan(runs_of(deployment)), "poc.sh")
     assert text.count("aws sqs create-queue") == 2
