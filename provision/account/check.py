@@ -28,7 +28,7 @@ from provision.account.mistakes import EXISTS, name_of_mistake
 from provision.account.near_misses import near_attribute, near_resource, statement_of
 from provision.account.plan import DryState, DryWaiting, HeldBack, WouldWait
 from provision.account.planned_answers import PlannedAnswers
-from provision.account.served import Route, defined_routes, differing, exported_routes
+from provision.account.served import Route, Unreadable, defined_routes, differing, exported_routes
 from provision.api import list_apis
 from provision.aws.answers import Call
 from provision.aws.clients import Clients
@@ -326,7 +326,7 @@ class CheckedEntry(Entry):
         super().__init__(resource or Resource(key, kind, PLACES[key].step, dict(identity)), found, state.deployment)
         self.state = state
         self.identity = dict(identity)
-        self.gone: dict[str, str] = {}  # by the beginning of attributes, what of the API they need, and is not there
+        self.why_not: dict[str, str] = {}  # by the beginning of attributes of an API, why they cannot be checked
 
     def needs_tag(self) -> bool:
         return False
@@ -339,9 +339,9 @@ class CheckedEntry(Entry):
         self.compared.append(attribute)
         if self.found is None or attribute in NOT_ASKED:
             return False
-        needed = next((what for begin, what in self.gone.items() if attribute.startswith(begin)), "")
-        if needed:
-            self.add(attribute, UNCHECKED, reason=f"it needs {needed}, which is not there", expected=wanted)
+        why_not = next((why for begin, why in self.why_not.items() if attribute.startswith(begin)), "")
+        if why_not:
+            self.add(attribute, UNCHECKED, reason=why_not, expected=wanted)
             return False
         special = SPECIAL.get((self.resource.kind, attribute))
         try:
@@ -354,31 +354,34 @@ class CheckedEntry(Entry):
                     found = near_attribute(self.state.aws, self.resource.outputs.get("id", ""), attribute)
         except ClientError as error:
             self.add(attribute, UNCHECKED, reason=refused(error), expected=wanted)
-        except outcome.UserError as error:
-            self.add(attribute, UNCHECKED, reason=error.what, expected=wanted)
+        except (outcome.UserError, Unreadable) as error:
+            self.add(attribute, UNCHECKED, reason=str(error), expected=wanted)
         else:
             self.add(
                 attribute, PASS if holds else FAIL, found=only_asked_for(attribute, found, wanted), expected=wanted
             )
             if not holds:
-                self.gone.update(needing(attribute))
+                self.why_not.update(what_then(attribute))
         return False
 
     def add(self, attribute: str, word: str, **more: Any) -> None:
         self.state.add(self.resource.key, self.identity, attribute, word, **more)
 
 
-def needing(attribute: str) -> dict[str, str]:
-    """The beginnings of an API's attributes that make no sense while this one fails, and what they need in words."""
+def what_then(attribute: str) -> dict[str, str]:
+    """By the beginning of attributes of an API, why they cannot be checked while this one fails."""
     what, _, path = attribute.partition(" ")
     if what == "resource":
-        needed = f"the resource {path}"
-        return {f"{begin}{end}": needed for begin in (f"resource {path}", f"POST {path}") for end in ("/", " ")}
-    for part in ("method", "integration"):
-        if attribute.startswith("POST ") and attribute.endswith(f" {part}"):
-            begin = attribute.removesuffix("method")
-            return {begin if part == "method" else f"{attribute} ": f"the {part} of {begin.split()[1]}"}
-    return {}
+        why = f"it needs the resource {path}, which is not there"
+        return {f"{begin} {path}{end}": why for begin in ("resource", "POST") for end in ("/", " ")}
+    path, _, part = path.partition(" ")
+    begins = {"method": "", "integration": "integration ", "integration type": "integration response "}
+    if what != "POST" or part not in begins:
+        return {}
+    why = f"it needs the {part} of {path}, which is not there"
+    if part == "integration type":
+        why = "another type of integration has other responses, or none"
+    return {f"POST {path} {begins[part]}": why}
 
 
 def only_asked_for(attribute: str, found: Any, wanted: Any) -> Any:

@@ -22,6 +22,8 @@ ROOT = re.compile(r"arn:[\w-]+:iam::(\d{12}):root")
 ROLE = re.compile(r"(arn:[\w-]+:iam::\d{12}:role/)(?:.+/)?([^/]+)")
 PYTHON = re.compile(r"python3\.\d+")
 
+QUEUE_RETENTION_SECONDS = 4 * 24 * 3600  # SQS's default
+
 # An integration response is meant for the statuses that its pattern matches, however it is written.
 STATUSES = tuple(map(str, range(200, 600)))
 
@@ -87,7 +89,13 @@ def any_python(settings: Settings, found: Any, wanted: Any) -> bool:
 
 
 def at_least(settings: Settings, found: Any, wanted: Any) -> bool:
-    return isinstance(found, int) and found >= int(wanted)
+    """A number, or a text that is one: SQS writes all as text."""
+    return str(found).isdigit() and int(found) >= int(wanted)
+
+
+def longer_than_the_queue(settings: Settings, found: Any, wanted: Any) -> bool:
+    """A message keeps its age when it moves to the dead-letter queue. Nobody sets the queue's own period."""
+    return str(found).isdigit() and int(found) > QUEUE_RETENTION_SECONDS
 
 
 def has_all_of(settings: Settings, found: Any, wanted: Any) -> bool:
@@ -173,12 +181,13 @@ def same_pattern(settings: Settings, found: Any, wanted: Any) -> bool:
 
 
 def same_redrive(settings: Settings, found: Any, wanted: Any) -> bool:
-    """The same queue and number; a number may be a text."""
+    """To the same queue, after as many receives or more."""
     try:
         one, other = json.loads(found), json.loads(wanted)
     except (TypeError, ValueError):
         return False
-    return {name: str(one.get(name)) for name in other} == {name: str(value) for name, value in other.items()}
+    same = one.get("deadLetterTargetArn") == other["deadLetterTargetArn"]
+    return same and at_least(settings, one.get("maxReceiveCount"), other["maxReceiveCount"])
 
 
 Alike = Callable[[Settings, Any, Any], bool]
@@ -189,9 +198,12 @@ ALIKE: Mapping[tuple[str, str], Alike] = {
     ("iam:role", "trust policy"): same_grants,
     ("sqs:queue", "Policy"): same_queue_grants,
     ("sqs:queue", "RedrivePolicy"): same_redrive,
+    ("sqs:queue", "VisibilityTimeout"): at_least,
+    ("sqs:queue", "MessageRetentionPeriod"): longer_than_the_queue,
     ("logs:log-group", "retentionInDays"): is_set,
     ("lambda:function", "Runtime"): any_python,
     ("lambda:function", "Role"): same_role,
+    ("lambda:function", "Timeout"): at_least,
     ("lambda:function", "MemorySize"): at_least,
     ("lambda:function", "Environment"): has_all_of,
     ("lambda:permission", "Action"): in_any_case,

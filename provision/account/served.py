@@ -18,6 +18,11 @@ INTEGRATION = "x-amazon-apigateway-integration"
 
 DEFAULT_TIMEOUT_MS = 29_000
 
+
+class Unreadable(Exception):
+    """An export that is no OpenAPI document."""
+
+
 # Of a route both what is defined and what is exported, in one form: by the name of a part its text.
 Route = dict[str, Any]
 
@@ -25,7 +30,7 @@ Route = dict[str, Any]
 def exported_routes(aws: Clients, api_id: str, stage: str) -> dict[str, Route]:
     """By path, what POST does in the stage's deployment. Authorization and API keys are not looked at.
 
-    Raises ValueError where the export cannot be read.
+    Raises Unreadable where the export cannot be read.
     """
     export = aws.apigateway.get_export(
         restApiId=api_id,
@@ -34,9 +39,8 @@ def exported_routes(aws: Clients, api_id: str, stage: str) -> dict[str, Route]:
         parameters={"extensions": "integrations"},
         accepts="application/json",
     )
-    document = json.loads(export["body"].read())
     routes = {}
-    for path, methods in document.get("paths", {}).items():
+    for path, methods in paths_of(export["body"].read()).items():
         method = methods.get("post")
         if method is not None:
             integration = method.get(INTEGRATION) or {}
@@ -46,6 +50,15 @@ def exported_routes(aws: Clients, api_id: str, stage: str) -> dict[str, Route]:
             }
             routes[path] = route(integration, responses)
     return routes
+
+
+def paths_of(document: bytes) -> dict[str, dict[str, Any]]:
+    """The paths of an OpenAPI document. Raises Unreadable."""
+    try:
+        paths = json.loads(document)["paths"]
+        return {path: dict(methods) for path, methods in paths.items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Unreadable("The export of what the stage serves is no OpenAPI document.") from error
 
 
 def defined_routes(aws: Clients, api_id: str, paths: list[str]) -> dict[str, Route]:

@@ -12,7 +12,7 @@ import pytest
 
 from provision.account.handler_code import EXAMPLE, EXPECTED, NO_BATCHES, UNREADABLE, file_in, judge
 from provision.account.leeway import is_alike, row_of
-from provision.account.served import differing, route
+from provision.account.served import Unreadable, differing, paths_of, route
 from provision.documents import grants
 from provision.package import source
 from provision.settings import Settings
@@ -68,9 +68,20 @@ def from_source(value: Any, operator: str = "ArnLike", **more: Any) -> dict[str,
             "sqs:queue",
             "RedrivePolicy",
             '{"deadLetterTargetArn": "a", "maxReceiveCount": 5}',
-            ['{"maxReceiveCount": "5", "deadLetterTargetArn": "a"}'],
-            ["", '{"maxReceiveCount": 4, "deadLetterTargetArn": "a"}', "null x"],
+            [
+                '{"maxReceiveCount": "5", "deadLetterTargetArn": "a"}',
+                '{"maxReceiveCount": 9, "deadLetterTargetArn": "a"}',
+            ],
+            [
+                "",
+                '{"maxReceiveCount": 4, "deadLetterTargetArn": "a"}',
+                '{"maxReceiveCount": 5, "deadLetterTargetArn": "b"}',
+                "null x",
+            ],
         ),
+        ("sqs:queue", "VisibilityTimeout", "60", ["61", "43200"], ["59", None, ""]),
+        ("sqs:queue", "MessageRetentionPeriod", "1209600", ["345601"], ["345600", "60", None]),
+        ("lambda:function", "Timeout", 10, [11, 900], [3, None]),
         ("logs:log-group", "retentionInDays", 14, [1, 3653], [None]),
         ("lambda:function", "Runtime", "python3.13", ["python3.9", "python3.14"], ["nodejs22.x", None]),
         ("lambda:function", "Role", ROLE, [ROLE.replace("role/", "role/a/b/")], [ROLE.replace("0", "1"), f"{ROLE}-2"]),
@@ -203,6 +214,12 @@ def test_only_a_handler_of_a_handlers_size_is_read_from_a_zip(tmp_path: Path) ->
     for name in ("bomb.py", "deep.py", "missing.py"):
         assert file_in(packed.getvalue(), name) is None
     assert file_in(b"no zip", "small.py") is None
+
+
+@pytest.mark.parametrize("document", [b"", b"[]", b"{}", b'{"paths": []}', b"<html>", b"\xff"])
+def test_an_export_that_is_none_is_told(document: bytes) -> None:
+    with pytest.raises(Unreadable, match="no OpenAPI document"):
+        paths_of(document)
 
 
 def test_what_a_stage_serves_differs_by_path_and_by_part() -> None:
