@@ -35,8 +35,7 @@ def provision(aws: Clients, settings: Settings, state: State) -> None:
 
 def provision_api(aws: Clients, settings: Settings, state: State) -> None:
     """Find the API by its tag; create it, or update it; then each resource and route in it; record its id."""
-    recorded = state.record("api")
-    known_id = recorded.outputs.get("id") if recorded else None
+    known_id = state.known_id("api")
     apis = list_apis(aws.apigateway, known_id)
     spare = find_spare_apis(aws.apigateway, tagged(apis, settings.api, state.deployment), known_id)
     apis = [api for api in apis if api not in spare]

@@ -83,7 +83,7 @@ class DryState(State):
     def of(cls, state: State) -> DryState:
         """The same deployment, for a plan. What a person answers about adoption in it holds for the run, too."""
         dry = cls(StateFile(state.path, locked=False), copy.deepcopy(state.content()), adopt=state.adopt)
-        dry._adopted = state._adopted
+        dry._adopted, dry._by_hand = state._adopted, state._by_hand
         return dry
 
     def forget_plan(self) -> None:

@@ -86,6 +86,17 @@ class Calls:
         yield
         self.step = before
 
+    @contextmanager
+    def untold(self) -> Iterator[None]:
+        """Inside the block nobody is told of the calls, and they are not kept: somebody only watches."""
+        listeners, count = self.listeners, len(self.history)
+        self.listeners = []
+        try:
+            yield
+        finally:
+            self.listeners = listeners
+            del self.history[count:]
+
     @property
     def is_planning(self) -> bool:
         """Whether writes are answered in AWS's place."""

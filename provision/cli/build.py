@@ -7,7 +7,6 @@ import datetime
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from provision import STEPS, Step
 from provision.account import conflicts
@@ -25,10 +24,9 @@ from provision.cli.results import Result
 from provision.cli.runner import run_steps
 from provision.cli.session import Session
 from provision.cli.views.banner import hide_ids
-from provision.cli.views.build import show_built, show_built_to, show_cost, show_counts, show_end, show_to_paste
+from provision.cli.views.build import show_built, show_built_to, show_cost, show_counts, show_end
 from provision.cli.views.plan import build_in_words, show_build_plan, show_how_to_paste
 from provision.cli.views.steps import StepLines, TestLines
-from provision.record.recording import calls_that_made
 from provision.settings import Settings, queue_route_url, runtime_warning
 from provision.state.entries import ResourceResult
 from provision.state.file import StateRefused
@@ -63,6 +61,8 @@ def build_or_lead(options: argparse.Namespace, settings: Settings, session: Sess
             state.fix_deployment()  # the banner has named it, and a plan in another terminal names it, too
         run = run_of(options, aws, settings, state)
         if options.step:
+            from provision.cli.lead import lead  # what reads the lesson's pages takes a tenth of a second to import
+
             return lead(run, options, session)
         steps = STEPS[: options.to.number] if options.to else STEPS
         smoke_tests = steps == STEPS and options.smoke_tests is not False
@@ -147,48 +147,6 @@ def try_it(aws: Clients, settings: Settings, state: State, session: Session, *, 
                     session.transcript.smoke_test(smoke_test.title, smoke_test.saw)
         finally:
             lines.sum_up(aws.waiting.clock() - began)
-
-
-def lead(run: conflicts.Run, options: argparse.Namespace, session: Session) -> Result:
-    """`--step`: lead through the lesson. With --to the steps up to there are built first."""
-    from provision.lesson.guide import Guide  # what reads its pages takes a tenth of a second to import
-
-    screen = session.screen
-    asking = asks_for_adoption(options)
-    if options.to:
-        steps = STEPS[: options.to.number]
-        before_the_first_write(run, session, steps, asking=asking)
-        with session.progress(progress_of(run, screen, steps)):
-            build(run, session, steps)
-
-    def run_step(step: Step) -> None:
-        before_the_first_write(run, session, [step], asking=asking)
-        with session.progress(progress_of(run, screen, [step])):
-            build(run, session, [step], verbose=False)
-
-    def run_smoke_tests() -> None:
-        before_the_first_write(run, session, [], asking=asking, tests=True)
-        with session.progress(progress_of(run, screen, [], smoke_tests=True)):
-            try_it(run.aws, run.settings, run.state, session)
-
-    def made_by(step: Step) -> list[dict[str, Any]]:
-        path = session.transcript.path
-        return [] if path is None else calls_that_made(step.name, path, run.state.endpoint)
-
-    guide = Guide(
-        run,
-        screen,
-        session.transcript,
-        run_step=run_step,
-        run_smoke_tests=run_smoke_tests,
-        show_result=lambda: show_to_paste(screen, run.settings, run.state),
-        made_by=made_by,
-        stopped=session.stopped,
-        lessons=options.lessons,
-    )
-    guide.lead(after=options.to)
-    show_not_tested(run, screen)
-    return session.result
 
 
 def show_not_tested(run: conflicts.Run, screen: Screen) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jmespath
@@ -39,10 +39,18 @@ def faces(
     region: str | None = None,
     endpoint_url: str | None = None,
     profile: str | None = None,
+    tags: bool = True,
 ) -> Faces:
-    """The faces of a `call` event of a transcript. `page` is its step's; the rest is for the `aws` command."""
+    """The faces of a `call` event of a transcript. `page` is its step's; the rest is for the `aws` command.
+
+    Without `tags` they are those of a person who makes the call by hand: the suite's tag is left out.
+    """
     service, operation, parameters = call["service"], call["operation"], call["parameters"]
     console = page.console_face(operation, parameters) if page is not None else None
+    if not tags:
+        parameters = {name: value for name, value in parameters.items() if name.lower() != "tags"}
+        rows = [row for row in console.rows if not row[2].lower().startswith("tags")] if console is not None else []
+        console = replace(console, rows=tuple(rows)) if console is not None else None
     answer = []
     for expression, words in console.answer if console is not None else ():
         found = jmespath.search(expression, call["answer"] or {})

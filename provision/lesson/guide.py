@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from provision import STEPS, Step
 from provision.account import conflicts
+from provision.account.check import Finding
 from provision.account.cost import idle_sentence, use_sentence
 from provision.errata import ERRATA, Erratum
 from provision.lesson import source, terms
+from provision.lesson.by_hand import DONE, SHOW, Watch
 from provision.lesson.call import FACES, faces
+from provision.lesson.checked import explained
 from provision.lesson.page import BadPage, ConsoleFace, Page, names, read, text_of, with_names
 from provision.lesson.place import OPENING, PAGES, TESTS, Place, step_called
 from provision.lesson.views import (
@@ -28,6 +32,7 @@ from provision.lesson.views import (
     show_drawing,
     show_markdown,
     show_page,
+    show_todo,
 )
 from provision.package import source_file
 from provision.record.recording import invented_ids
@@ -37,23 +42,37 @@ from provision.state.resources import PLACES, where_to_see
 from provision.terminal import outcome
 from provision.terminal.prompts import Choice, Quit, choose, forget_typed_ahead, in_parts, pause, read_line
 from provision.terminal.screen import Screen
-from provision.terminal.shell import program
+from provision.terminal.shell import interpreter, program
 from provision.terminal.text import KEPT, kept
 
 # By step, the key of what it makes last: when that is made, the step is done.
 LAST_MADE = {place.step: key for key, place in PLACES.items()}
 # What became of an entry of the state file, by its status.
 WORDS = {"creating": "recorded", "created": "created", "deleting": "to be deleted", "deleted": "deleted"}
+HOW_BY_HAND = (
+    "Do it in the console, or in another terminal. This lesson only looks. A shell in which plain aws and boto3 speak to "
+    "the right place:"
+)
 # How many lines the choices below a page take.
 MENU_ROWS = 4
 LAST = len(STEPS) + 1
+
+
+@dataclass(frozen=True)
+class Hand:
+    """What a step done by hand takes: its writing calls as a plan has them (`call` events of a transcript), what a
+    check finds of it, and how what was made is taken over into the state file."""
+
+    calls: Callable[[Step], list[dict[str, Any]]]
+    look: Callable[[Step], list[Finding]]
+    take_over: Callable[[Step], None]
 
 
 class Guide:
     """One session of a lesson: the run, the screen, the run's transcript, and where the learner is.
 
     `run_step` runs one step of the walkthrough and shows it, `run_smoke_tests` tests the result, `show_result` shows
-    what can be pasted then, `stopped` says how any of them ended early. `made_by` finds the calls that made a step's
+    what can be pasted then, `hand` is what a step done by hand takes, `stopped` says how any of them ended early. `made_by` finds the calls that made a step's
     resources, as `call` events of transcripts; there may be none. `lessons`: a trainer's own folder.
     """
 
@@ -66,6 +85,7 @@ class Guide:
         run_step: Callable[[Step], None],
         run_smoke_tests: Callable[[], None],
         show_result: Callable[[], None],
+        hand: Hand,
         made_by: Callable[[Step], list[dict[str, Any]]],
         stopped: Callable[[outcome.UserError], object],
         lessons: Path | None = None,
@@ -76,6 +96,7 @@ class Guide:
         self.run_step = run_step
         self.run_smoke_tests = run_smoke_tests
         self.show_result = show_result
+        self.hand = hand
         self.made_by = made_by
         self.stopped = stopped
         self.lessons = lessons
@@ -162,6 +183,7 @@ class Guide:
         self.show(step, page)
         does: dict[str, Callable[[], object]] = {
             "run": lambda: self.do(step, page),
+            "hand": lambda: self.by_hand(step, page),
             "code": lambda: self.show_code(step, page),
             "calls": lambda: self.show_calls(step, page),
             "answer": lambda: self.show_answer(page),
@@ -228,6 +250,10 @@ class Guide:
             )
         else:
             choices.append(Choice("run", "r", say("run this step"), "run this step, and see its calls"))
+        if not made and not needed:
+            choices.append(
+                Choice("hand", "h", say("do it by hand"), "do it yourself; the lesson looks, and takes it over")
+            )
         choices += [
             Choice("code", "c", say("code"), "the step's code, part by part"),
             Choice("calls", "l", say("calls"), "its calls: in the console, in boto3, as aws commands"),
@@ -437,13 +463,13 @@ class Guide:
             plan = [*self.run.build, *self.screen.look, "--dry-run", "--to", str(step.number)]
             self.screen.keep(f"    {program('provision', plan)}", "dim")
 
-    def show_faces(self, calls: list[dict[str, Any]], page: Page) -> None:
+    def show_faces(self, calls: list[dict[str, Any]], page: Page, *, by_hand: bool = False) -> None:
         """Call by call, one face at a time, each when the learner is ready for it. Raises Quit."""
         for value, name in invented_ids(calls).items():
             self.screen.hide(value, name)
         number = 0
         while number < len(calls):
-            self.show_parts("The call", [partial(self.show_one, calls[number], page)], below=0)
+            self.show_parts("The call", [partial(self.show_one, calls[number], page, by_hand=by_hand)], below=0)
             number += 1
             turned = FACES[(FACES.index(self.face) + 1) % len(FACES)]
             what = f"Call {number} of {len(calls)}"
@@ -454,10 +480,17 @@ class Guide:
             if answer == "f":
                 self.face, number = turned, number - 1
 
-    def show_one(self, call: dict[str, Any], page: Page) -> None:
+    def show_one(self, call: dict[str, Any], page: Page, *, by_hand: bool) -> None:
         aws = self.run.aws
-        shown = faces(call, page, region=aws.region, endpoint_url=aws.base_url, profile=aws.profile)
-        show_call(self.screen, call, shown, self.face)
+        place = {"region": aws.region, "endpoint_url": aws.base_url, "profile": aws.profile}
+        if by_hand:
+            show_todo(self.screen, faces(call, page, **place, tags=False), self.face)
+            if self.face == "aws" and "function.zip" in str(call["parameters"]):
+                self.screen.say("    function.zip is made by", "dim")
+                zipped = source_file(self.run.settings)
+                self.screen.keep(f"      {interpreter()} -m zipfile -c function.zip {zipped}", "dim")
+            return
+        show_call(self.screen, call, faces(call, page, **place), self.face)
         if self.face == "aws" and aws.base_url and not aws.profile:
             self.screen.say("    It needs credentials, and any will do here. To try it, first run", "dim")
             self.screen.keep("      export AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any", "dim")
@@ -485,6 +518,37 @@ class Guide:
         self.screen.say(f"Step {step.number} is done ({self.seconds[step.name]:.1f} s).", "bold green")
         if step.name not in self.place.done:
             self.place.did(step.name, "shown")
+            self.ask_question(step, page)
+
+    def by_hand(self, step: Step, page: Page) -> None:
+        """The learner does the step elsewhere; when all is right, or at a word, it is taken over."""
+        calls: list[dict[str, Any]] = []
+        if not self.runs(lambda: calls.extend(self.hand.calls(step))):
+            return
+        self.screen.heading(self.words("By hand"))
+        self.screen.say(HOW_BY_HAND)
+        self.screen.keep(f"    {program('provision', ['shell', *self.run.where])}")
+        self.show_faces(calls, page, by_hand=True)
+        watch = Watch(
+            self.screen,
+            self.words,
+            look=lambda: explained(self.hand.look(step), self.names, folder=self.lessons),
+            show_again=lambda: self.show_faces(calls, page, by_hand=True),
+        )
+        self.screen.say()
+        ended: list[str] = []
+        if not self.runs(lambda: ended.append(watch.until_right())):
+            return
+        if ended == [SHOW]:
+            self.do(step, page)
+            return
+        if ended == [DONE]:
+            self.screen.say(
+                self.words("All of it is right. It is taken over, so that a teardown removes it, too."), "green"
+            )
+        if self.runs(lambda: self.hand.take_over(step)):
+            self.place.did(step.name, "by hand", tries=watch.tries)
+            self.screen.say(f"Step {step.number} is done, by hand.", "bold green")
             self.ask_question(step, page)
 
     def predicted(self, step: Step, page: Page) -> str | None:

@@ -77,6 +77,13 @@ def show_call(screen: Screen, call: Mapping[str, Any], faces: Faces, *shown: str
         screen.prose("      ", words, "dim")
 
 
+def show_todo(screen: Screen, faces: Faces, face: str) -> None:
+    """One face of a call that the learner is to make."""
+    screen.say()
+    screen.keep(f"  {faces.title}", "bold")
+    show_face(screen, faces, face)
+
+
 def show_face(screen: Screen, faces: Faces, face: str, *, is_read: bool = False) -> None:
     """One face of a call: what the console asks for, the boto3 lines, or the `aws` command."""
     if face == "boto3":

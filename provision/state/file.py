@@ -260,7 +260,7 @@ RESOURCE_FIELDS = {"key": str, "kind": str, "step": str, "identity": dict, "outp
 
 STATUSES = ("creating", "created", "deleting", "deleted")
 
-ORIGINS = ("created", "adopted")
+ORIGINS = ("created", "adopted", "by hand")
 
 
 def parse(data: bytes, path: Path) -> dict[str, Any]:

@@ -90,6 +90,7 @@ class State:
         self._on_save = on_save
         self._adopted: dict[tuple[str, str], bool] = {}  # what was asked, so that a step run again does not ask again
         self._file = file
+        self._by_hand: str | None = None  # while what a learner made is taken over: the id of the API among it, or ""
         self._open: list[Entry] = []
         self._deleting: list[Resource] = []
         self._smoke_test: str | None = None
@@ -208,6 +209,23 @@ class State:
     # Making.
 
     @contextmanager
+    def taking_over(self, api_id: str = "") -> Iterator[None]:
+        """Inside the block what is found without a tag is this deployment's, made by hand: a teardown deletes it.
+
+        A person has said so. `api_id`: which REST API it is, as their names repeat.
+        """
+        self._by_hand = api_id
+        try:
+            yield
+        finally:
+            self._by_hand = None
+
+    def known_id(self, key: str) -> str | None:
+        """AWS's own id of what is recorded, or of the API that is being taken over."""
+        recorded = self.record(key)
+        return recorded.outputs.get("id") if recorded else self._by_hand or None
+
+    @contextmanager
     def resource(
         self,
         key: str,
@@ -271,7 +289,7 @@ class State:
         if found is None:
             return resource
         if how == "adopted":
-            resource.origin = "adopted"
+            resource.origin = "adopted" if self._by_hand is None else "by hand"
         elif recorded is not None:
             resource = copy.deepcopy(recorded)
         known = immutable_id(kind, found)
@@ -331,6 +349,8 @@ class State:
         self, key: str, kind: str, identity: Mapping[str, str], found: Mapping[str, Any], theirs: str
     ) -> bool:
         """Whether consent is given to take over what has no tag; asked once in a run for each resource."""
+        if self._by_hand is not None:
+            return not TYPES[kind].names_repeat or found.get("id") == self._by_hand
         if TYPES[kind].names_repeat:
             return False  # ours is made beside it
         asked = (key, immutable_id(kind, found) or "")

@@ -160,17 +160,44 @@ def rows_of(lines: Sequence[str], width: int) -> int:
 def read_line(screen: Screen, prompt: str) -> str:
     """The line that a person types. Raises EOFError at the end of the input."""
     with screen.interruptible(), screen.motionless():  # both before the question can be seen
-        shown = Text(prompt, style="bold")
-        if screen.in_terminal:
-            shown = folded(Text(prompt.rstrip(), style="bold"), screen.talk.width - 2, 0).append(" ", "bold")
-            shown.plain = shown.plain.replace(KEPT, " ")
-        screen.talk.print(shown, end="")
+        screen.talk.print(in_rows(screen, prompt), end="")
         wait_for_a_line()
         try:
             return input()
         except (EOFError, KeyboardInterrupt):
             screen.talk.print()  # the cursor is still behind the question
             raise
+
+
+def read_while(screen: Screen, prompt: str, look: Callable[[], bool], every: float = 2.0) -> str | None:
+    """The line that a person types; None as soon as `look`, asked every so many seconds, says that there is news.
+
+    Where a terminal cannot be listened to (Windows), it waits for the line. Raises Quit for q and at the end of input.
+    """
+    if sys.platform == "win32":
+        return answer_to(screen, prompt)
+    with screen.interruptible(), screen.motionless():
+        screen.talk.print(in_rows(screen, prompt), end="")
+        while not select.select([sys.stdin], [], [], every)[0]:
+            if look():
+                screen.talk.print()
+                return None
+        try:
+            answer = input().strip().lower()
+        except EOFError:
+            raise Quit from None
+    if answer in ("q", "quit"):
+        raise Quit
+    return answer
+
+
+def in_rows(screen: Screen, prompt: str) -> Text:
+    """A prompt as it is shown: in a terminal, folded between its choices."""
+    shown = Text(prompt, style="bold")
+    if screen.in_terminal:
+        shown = folded(Text(prompt.rstrip(), style="bold"), screen.talk.width - 2, 0).append(" ", "bold")
+        shown.plain = shown.plain.replace(KEPT, " ")
+    return shown
 
 
 def forget_typed_ahead() -> None:

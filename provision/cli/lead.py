@@ -1,0 +1,107 @@
+"""`--step`: what the lesson needs of a run."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from provision import STEPS, Step
+from provision.account import conflicts
+from provision.account.check import Finding, Seen, check_step
+from provision.account.plan import DryState, make_plan
+from provision.aws.answers import Call
+from provision.cli.build import (
+    asks_for_adoption,
+    before_the_first_write,
+    build,
+    progress_of,
+    show_not_tested,
+    try_it,
+)
+from provision.cli.ending import explained
+from provision.cli.results import Result
+from provision.cli.session import Session
+from provision.cli.views.build import show_to_paste
+from provision.lesson.guide import Guide, Hand
+from provision.record.recording import calls_that_made
+from provision.terminal.json_values import plain
+from provision.terminal.redaction import without_strangers_secrets
+
+
+def lead(run: conflicts.Run, options: argparse.Namespace, session: Session) -> Result:
+    """`--step`: lead through the lesson. With --to the steps up to there are built first."""
+    screen = session.screen
+    asking = asks_for_adoption(options)
+    if options.to:
+        steps = STEPS[: options.to.number]
+        before_the_first_write(run, session, steps, asking=asking)
+        with session.progress(progress_of(run, screen, steps)):
+            build(run, session, steps)
+
+    def run_step(step: Step) -> None:
+        before_the_first_write(run, session, [step], asking=asking)
+        with session.progress(progress_of(run, screen, [step])):
+            build(run, session, [step], verbose=False)
+
+    def run_smoke_tests() -> None:
+        before_the_first_write(run, session, [], asking=asking, tests=True)
+        with session.progress(progress_of(run, screen, [], smoke_tests=True)):
+            try_it(run.aws, run.settings, run.state, session)
+
+    def made_by(step: Step) -> list[dict[str, Any]]:
+        path = session.transcript.path
+        return [] if path is None else calls_that_made(step.name, path, run.state.endpoint)
+
+    guide = Guide(
+        run,
+        screen,
+        session.transcript,
+        run_step=run_step,
+        run_smoke_tests=run_smoke_tests,
+        show_result=lambda: show_to_paste(screen, run.settings, run.state),
+        hand=hand_of(run, session),
+        made_by=made_by,
+        stopped=session.stopped,
+        lessons=options.lessons,
+    )
+    guide.lead(after=options.to)
+    show_not_tested(run, screen)
+    return session.result
+
+
+def hand_of(run: conflicts.Run, session: Session) -> Hand:
+    """What the lesson needs of a step that a learner does by hand."""
+    aws, settings, state = run.aws, run.settings, run.state
+    seen = Seen()
+
+    def look(step: Step) -> list[Finding]:
+        seen.api_id = seen.api_id or state.known_id("api")
+        with explained(aws), aws.calls.untold():
+            return check_step(aws, settings, step, seen)
+
+    def calls(step: Step) -> list[dict[str, Any]]:
+        with explained(aws), aws.calls.untold(), state.taking_over(seen.api_id or ""):
+            planned = make_plan(aws, settings, DryState.of(state), [step])
+        return [event_of(call) for one in planned for call in one.calls if not call.operation.startswith("Tag")]
+
+    def take_over(step: Step) -> None:
+        with state.taking_over(seen.api_id or ""):
+            before_the_first_write(run, session, [step], asking=True)
+            with session.progress(progress_of(run, session.screen, [step])):
+                build(run, session, [step], verbose=False)
+
+    return Hand(calls=calls, look=look, take_over=take_over)
+
+
+def event_of(call: Call) -> dict[str, Any]:
+    """A call of a plan, as a `call` event of a transcript."""
+    return {
+        "service": call.service,
+        "operation": call.operation,
+        "parameters": without_strangers_secrets(plain(call.parameters)),
+        "answer": None,
+        "error": None,
+        "read": False,
+        "seconds": 0.0,
+        "sent": 1,
+    }
