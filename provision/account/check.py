@@ -47,6 +47,7 @@ UNCHECKED = "could not check"
 
 CODE = "code"
 OTHER_SETTINGS = "other settings"
+ALL_ELSE = "all else"  # of something that is there, where AWS refused to show more, or it is not ready yet
 
 # What the steps compare with what their state file recorded, or found the resource by: here that says nothing.
 NOT_ASKED = frozenset({"name", "role id", "roles named", "default endpoint opened"})
@@ -63,8 +64,9 @@ class Finding:
     """One attribute of one resource, and whether it is as the walkthrough asks.
 
     `outcome` is "pass", "fail" or "could not check"; then `reason` says why not. `attribute` "exists" is the resource
-    itself: `found` is then what is there in its place, if anything is. `mistake` is the name of the usual mistake that
-    it is. The lesson adds the rest: `why` it matters, what to do (`todo`), and the mistake's `title` and `explanation`.
+    itself: `found` is then what is there in its place, if anything is. "all else" is what could not be checked of
+    something that is there. `mistake` is the name of the usual mistake that it is. The lesson adds the rest: `why` it
+    matters, what to do (`todo`), and the mistake's `title` and `explanation`.
     """
 
     key: str
@@ -238,8 +240,12 @@ class CheckState(DryState):
         self._open.append(entry)
         try:
             yield entry
-        except (HeldBack, WouldWait):
+        except HeldBack:
             pass
+        except WouldWait as wait:
+            self.add(key, identity, ALL_ELSE, UNCHECKED, reason=f"not ready yet: {wait}")
+        except ClientError as error:
+            self.add(key, identity, ALL_ELSE, UNCHECKED, reason=refused(error))
         finally:
             self._open.pop()
         if found is not None and COMPARED[kind].reported:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from provision import STEPS
-from provision.account.check import PASS, Seen, check_step, state_to_try, with_region
+from provision.account.check import PASS, Seen, state_to_try
+from provision.account.check import check as check_account
 from provision.account.plan import DryState
 from provision.account.smoke_tests import SmokeTestFailed
 from provision.aws.clients import Clients
@@ -58,9 +59,9 @@ def check(given: list[str], session: Session) -> Result:
         api = recorded.record("api")
         seen = Seen(api_id=api.outputs.get("id") if api is not None else None)
         with explained(aws):
-            found = [one for step in steps for one in check_step(aws, settings, step, seen)]
+            found = check_account(aws, settings, steps, seen)
         place = names(settings, account=aws.account_id, region=aws.region, partition=aws.partition)
-        findings = told(with_region(aws, found), place)
+        findings = told(found, place)
         good = all(one.outcome == PASS for one in findings)
         session.note(checks=tuple(findings), exit_code=outcome.DONE if good else outcome.LEFT)
         session.screen.hide(seen.api_id or "", "id of api")

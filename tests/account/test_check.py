@@ -99,15 +99,50 @@ def test_of_an_empty_account_nothing_passes_and_what_hangs_on_others_waits(accou
 def test_what_may_not_be_looked_at_could_not_be_checked(account: Standing, api_id: str, sandbox: Sandbox) -> None:
     with Standing(sandbox.id, sandbox.url, account.path) as denied:
         clients = denied.connect()
-        for service, operation in (("iam", "GetRole"), ("lambda_", "GetFunction"), ("apigateway", "GetExport")):
+        for service, operation in (
+            *(("iam", "GetRole"), ("iam", "GetPolicyVersion"), ("lambda_", "GetFunction")),
+            *(("apigateway", "GetMethod"), ("apigateway", "GetExport")),
+        ):
             refuse(clients, service, operation, "AccessDenied")
         found = not_passed(check(clients, HAND))
-    reasons = set(found.values())
-    assert reasons == {
-        *("GetRole was refused: AccessDenied", "GetFunction was refused: AccessDenied"),
-        "GetExport was refused: AccessDenied",
+    roles = (
+        "function-role",
+        "function-role/write-policy",
+        "function-role/read-policy",
+        "api-role",
+        "api-role/logs-policy",
+    )
+    assert found == {
+        **dict.fromkeys(
+            ("write-policy all else", "read-policy all else"), "GetPolicyVersion was refused: AccessDenied"
+        ),
+        **{f"{key} exists": "GetRole was refused: AccessDenied" for key in roles},
+        "function exists": "GetFunction was refused: AccessDenied",
+        "api all else": "GetMethod was refused: AccessDenied",
+        "stage exists": "GetMethod was refused: AccessDenied",
     }
-    assert "function-role exists" in found and "stage what it serves" in found and "table exists" not in found
+
+
+def test_what_a_stage_serves_could_not_be_checked_without_an_export(
+    account: Standing, api_id: str, sandbox: Sandbox
+) -> None:
+    with Standing(sandbox.id, sandbox.url, account.path) as denied:
+        clients = denied.connect()
+        refuse(clients, "apigateway", "GetExport", "AccessDenied")
+        found = not_passed(check(clients, HAND))
+    assert found == {"stage what it serves": "GetExport was refused: AccessDenied"}
+
+
+def test_what_is_not_ready_yet_could_not_be_checked(account: Standing, api_id: str, sandbox: Sandbox) -> None:
+    def creating(parsed: dict[str, Any], **event: Any) -> None:
+        for mapping in parsed["EventSourceMappings"]:
+            mapping["State"] = "Creating"
+
+    with Standing(sandbox.id, sandbox.url, account.path) as early:
+        clients = early.connect()
+        clients.lambda_.meta.events.register("after-call.lambda.ListEventSourceMappings", creating)
+        found = not_passed(check(clients, HAND))
+    assert found == {"trigger all else": "not ready yet: the trigger to be enabled"}
 
 
 def test_a_step_asked_again_makes_a_few_reads_only(account: Standing, api_id: str) -> None:
