@@ -50,8 +50,8 @@ LAST_MADE = {place.step: key for key, place in PLACES.items()}
 # What became of an entry of the state file, by its status.
 WORDS = {"creating": "recorded", "created": "created", "deleting": "to be deleted", "deleted": "deleted"}
 HOW_BY_HAND = (
-    "Do it in the console, or in another terminal. This lesson only looks. A shell in which plain aws and boto3 speak to "
-    "the right place:"
+    "Do it in the console, or in another terminal. This lesson only looks. A shell in which plain aws and boto3 speak "
+    "to the right place:"
 )
 # How many lines the choices below a page take.
 MENU_ROWS = 4
@@ -72,8 +72,9 @@ class Guide:
     """One session of a lesson: the run, the screen, the run's transcript, and where the learner is.
 
     `run_step` runs one step of the walkthrough and shows it, `run_smoke_tests` tests the result, `show_result` shows
-    what can be pasted then, `hand` is what a step done by hand takes, `stopped` says how any of them ended early. `made_by` finds the calls that made a step's
-    resources, as `call` events of transcripts; there may be none. `lessons`: a trainer's own folder.
+    what can be pasted then, `hand` is what a step done by hand takes, `stopped` says how any of them ended early.
+    `made_by` finds the calls that made a step's resources, as `call` events of transcripts; there may be none.
+    `lessons`: a trainer's own folder.
     """
 
     def __init__(
@@ -251,9 +252,7 @@ class Guide:
         else:
             choices.append(Choice("run", "r", say("run this step"), "run this step, and see its calls"))
         if not made and not needed:
-            choices.append(
-                Choice("hand", "h", say("do it by hand"), "do it yourself; the lesson looks, and takes it over")
-            )
+            choices.append(Choice("hand", "h", say("do it by hand"), "do it yourself; the lesson only looks"))
         choices += [
             Choice("code", "c", say("code"), "the step's code, part by part"),
             Choice("calls", "l", say("calls"), "its calls: in the console, in boto3, as aws commands"),
@@ -482,15 +481,15 @@ class Guide:
 
     def show_one(self, call: dict[str, Any], page: Page, *, by_hand: bool) -> None:
         aws = self.run.aws
-        place = {"region": aws.region, "endpoint_url": aws.base_url, "profile": aws.profile}
+        shown = faces(call, page, region=aws.region, endpoint_url=aws.base_url, profile=aws.profile, tags=not by_hand)
         if by_hand:
-            show_todo(self.screen, faces(call, page, **place, tags=False), self.face)
+            show_todo(self.screen, shown, self.face)
             if self.face == "aws" and "function.zip" in str(call["parameters"]):
                 self.screen.say("    function.zip is made by", "dim")
                 zipped = source_file(self.run.settings)
                 self.screen.keep(f"      {interpreter()} -m zipfile -c function.zip {zipped}", "dim")
             return
-        show_call(self.screen, call, faces(call, page, **place), self.face)
+        show_call(self.screen, call, shown, self.face)
         if self.face == "aws" and aws.base_url and not aws.profile:
             self.screen.say("    It needs credentials, and any will do here. To try it, first run", "dim")
             self.screen.keep("      export AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any", "dim")

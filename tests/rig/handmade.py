@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -112,9 +113,16 @@ def zip_by_hand(folder: Path) -> Path:
 
 def made_with_aws(aws: Aws, settings: Settings) -> str:
     """The walkthrough from its first page to its last, as a person types it. The API's id."""
+    *_, api_id = steps_with_aws(aws, settings)
+    return api_id
+
+
+def steps_with_aws(aws: Aws, settings: Settings) -> Iterator[str]:
+    """The same step by step: each is made when it is asked for. The API's id, once there is one."""
     write, read = documents(settings)
     for name, text in ((settings.write_policy, write), (settings.read_policy, read)):
         aws("iam", "create-policy", "--policy-name", name, "--policy-document", text)
+    yield ""
     roles = ((settings.function_role, "lambda"), (settings.api_role, "apigateway"))
     for name, service in roles:
         document = trust(f"{service}.amazonaws.com")
@@ -126,15 +134,18 @@ def made_with_aws(aws: Aws, settings: Settings) -> str:
         (settings.api_role, logs),
     ):
         aws("iam", "attach-role-policy", "--role-name", role, "--policy-arn", arn)
+    yield ""
     aws(
         *("dynamodb", "create-table", "--table-name", settings.table, "--billing-mode", "PAY_PER_REQUEST"),
         *("--attribute-definitions", "AttributeName=id,AttributeType=S"),
         *("--key-schema", "AttributeName=id,KeyType=HASH"),
     )
+    yield ""
     retention = json.dumps({"MessageRetentionPeriod": "1209600"})
     aws("sqs", "create-queue", "--queue-name", settings.dead_letter_queue, "--attributes", retention)
     attributes = json.dumps(queue_attributes(settings))
     aws("sqs", "create-queue", "--queue-name", settings.queue, "--attributes", attributes)
+    yield ""
     aws("logs", "create-log-group", "--log-group-name", settings.log_group)
     aws("logs", "put-retention-policy", "--log-group-name", settings.log_group, "--retention-in-days", "30")
     aws(
@@ -143,16 +154,21 @@ def made_with_aws(aws: Aws, settings: Settings) -> str:
         *("--timeout", "10", "--memory-size", "256", "--zip-file", f"fileb://{zip_by_hand(aws.folder)}"),
         *("--environment", json.dumps({"Variables": {"TABLE_NAME": settings.table, "STAGE": "dev"}})),
     )
+    yield ""
     aws(
         *("lambda", "create-event-source-mapping", "--function-name", settings.function),
         *("--event-source-arn", f"arn:aws:sqs:{REGION}:{ACCOUNT}:{settings.queue}"),
         *("--function-response-types", "ReportBatchItemFailures"),
     )
-    return api_with_aws(aws, settings)
+    yield ""
+    api_id = api_with_aws(aws, settings)
+    yield api_id
+    aws("apigateway", "create-deployment", "--rest-api-id", api_id, "--stage-name", "Staging")
+    yield api_id
 
 
 def api_with_aws(aws: Aws, settings: Settings) -> str:
-    """The API, its two routes, its permission and its stage."""
+    """The API, its two routes, and its permission. Its id."""
     regional = "types=REGIONAL"
     api = aws("apigateway", "create-rest-api", "--name", settings.api, "--endpoint-configuration", regional)
     own = ("--rest-api-id", api["id"])
@@ -175,7 +191,6 @@ def api_with_aws(aws: Aws, settings: Settings) -> str:
         *("--statement-id", "7d1e9a54-0c53-4b59-8e1d-2f1b8f2f4a6f", "--principal", "apigateway.amazonaws.com"),
         *("--source-arn", source),
     )
-    aws("apigateway", "create-deployment", *own, "--stage-name", "Staging")
     return str(api["id"])
 
 
