@@ -79,12 +79,22 @@ def ask(aws: Clients, look_up: Look, known: Mapping[str, str]) -> dict[str, Any]
     return answer
 
 
+def others(members: Sequence[Mapping[str, Any]], name: str, ours: set[str]) -> list[Mapping[str, Any]]:
+    """Those that are not ours, and say something else than ours do: the console may have made the same before."""
+
+    def said(member: Mapping[str, Any]) -> dict[str, Any]:
+        return {field: value for field, value in member.items() if field != name}
+
+    same = [said(member) for member in members if member[name] in ours]
+    return [member for member in members if member[name] not in ours and said(member) not in same]
+
+
 def found_by(answer: Mapping[str, Any], look_up: Look, ours: set[str]) -> list[Difference]:
     """What is not as AWS makes it: of a list whose members tell whose they are, those that are not ours."""
     differences = []
     for _, found in fields(answer, look_up.field):
         if look_up.ours:
-            found = [member[look_up.ours] for member in found or [] if member[look_up.ours] not in ours]
+            found = [member[look_up.ours] for member in others(found or [], look_up.ours, ours)]
         if not is_default(found, look_up.defaults):
             default = look_up.defaults[0] if look_up.defaults else None
             differences.append(Difference(look_up.attribute, found, default, left=True))
