@@ -22,7 +22,7 @@ from provision.cli.ending import explained
 from provision.cli.results import Result
 from provision.cli.session import Session
 from provision.cli.views.build import show_to_paste
-from provision.lesson.guide import Guide, Hand
+from provision.lesson.guide import Can, Guide
 from provision.record.recording import calls_that_made
 from provision.terminal.json_values import plain
 from provision.terminal.redaction import without_strangers_secrets
@@ -52,25 +52,22 @@ def lead(run: conflicts.Run, options: argparse.Namespace, session: Session) -> R
         path = session.transcript.path
         return [] if path is None else calls_that_made(step.name, path, run.state.endpoint)
 
-    guide = Guide(
-        run,
-        screen,
-        session.transcript,
+    can = Can(
         run_step=run_step,
-        run_smoke_tests=run_smoke_tests,
+        test=run_smoke_tests,
         show_result=lambda: show_to_paste(screen, run.settings, run.state),
-        hand=hand_of(run, session),
-        made_by=made_by,
         stopped=session.stopped,
-        lessons=options.lessons,
+        made=made_by,
+        **by_hand(run, session),
     )
+    guide = Guide(run, screen, session.transcript, can, options.lessons)
     guide.lead(after=options.to)
     show_not_tested(run, screen)
     return session.result
 
 
-def hand_of(run: conflicts.Run, session: Session) -> Hand:
-    """What the lesson needs of a step that a learner does by hand."""
+def by_hand(run: conflicts.Run, session: Session) -> dict[str, Any]:
+    """What the lesson needs of a step that a learner does by hand: the last three of Can."""
     aws, settings, state = run.aws, run.settings, run.state
     seen = Seen()
 
@@ -79,10 +76,11 @@ def hand_of(run: conflicts.Run, session: Session) -> Hand:
         with explained(aws), aws.calls.untold():
             return check_step(aws, settings, step, seen)
 
-    def calls(step: Step) -> list[dict[str, Any]]:
+    def planned(step: Step) -> list[dict[str, Any]]:
         with explained(aws), aws.calls.untold(), state.taking_over(seen.api_id or ""):
-            planned = make_plan(aws, settings, DryState.of(state), [step])
-        return [event_of(call) for one in planned for call in one.calls if not call.operation.startswith("Tag")]
+            plan = make_plan(aws, settings, DryState.of(state), STEPS[: step.number])
+        calls = [call for one in plan for call in one.calls if call.step == step.name]
+        return [event_of(call) for call in calls if not call.operation.startswith("Tag")]
 
     def take_over(step: Step) -> None:
         with state.taking_over(seen.api_id or ""):
@@ -90,7 +88,7 @@ def hand_of(run: conflicts.Run, session: Session) -> Hand:
             with session.progress(progress_of(run, session.screen, [step])):
                 build(run, session, [step], verbose=False)
 
-    return Hand(calls=calls, look=look, take_over=take_over)
+    return {"planned": planned, "look": look, "take_over": take_over}
 
 
 def event_of(call: Call) -> dict[str, Any]:
