@@ -305,16 +305,11 @@ def folder(tmp_path: Path) -> Iterator[Folder]:
 def lesson(folder: Folder) -> None:
     """What the tutorial tells a person to type: step 5 and those after it."""
     with Lesson(folder, 100) as guide:
-        assert "Step 5 of 8: Function" in guide.turn()
+        assert "Step 5 of 9: Function" in guide.turn()
         for step in (5, 6, 7, 8):
-            if step in (5, 7):  # more calls than one: each when the learner is ready for it, or all
-                guide.ask("\n", "no more of them > ")
-                guide.turn("e\n")
-            else:
-                guide.turn("\n")
-            if step < 8:
-                assert f"Step {step + 1} of 8" in guide.turn("\n")
-        assert "queue route: a request" in guide.turn("t\n")
+            assert f"Step {step} is done" in guide.turn("\n")
+            assert f"Step {step + 1} of 9" in guide.turn("\n")
+        assert "queue route: a request" in guide.turn("\n")
         guide.type("\n")
         assert guide.end() == 0
 
