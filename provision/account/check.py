@@ -115,7 +115,7 @@ def check_step(aws: Clients, settings: Settings, step: Step, seen: Seen | None =
     seen = seen or Seen()
     with (
         aws.calls.in_step(step.name),
-        aws.calls.planning(permit_none_of_it, DryWaiting.like(aws.waiting), PlannedAnswers(aws)),
+        aws.calls.planning(permit_none_of_it, LookOnce.like(aws.waiting), PlannedAnswers(aws)),
         without_tags(aws),
     ):
         state, why_not = checked_by(aws, settings, step, seen)
@@ -139,6 +139,16 @@ def state_to_try(aws: Clients, settings: Settings, seen: Seen) -> CheckState:
     if queue is not None and found is not None:
         queue.outputs["url"] = found["QueueUrl"]
     return state
+
+
+class LookOnce(DryWaiting):
+    """What is not there at the first look is not ready."""
+
+    def poll_until(self, what: str, look: Callable[[], Any], **arguments: Any) -> Any:
+        found = look()
+        if not found:
+            raise WouldWait(what)
+        return found
 
 
 def permit_none_of_it(call: Call) -> None:

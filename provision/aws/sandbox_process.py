@@ -152,8 +152,8 @@ def kept_in(folder: Path) -> Path | None:
 
 def wish_again(folder: Path) -> Wish:
     """How the folder's sandbox comes back, as it was: from its journal, if it has one."""
-    own = folder.absolute() / KEPT
-    there = Wish(state_dir=own) if has_journal(own) else Wish()
+    own = folder / KEPT
+    there = Wish(state_dir=own.absolute()) if has_journal(own) else Wish()
     try:
         written = json.loads(_written(folder / RECORD) or "{}")
         state_dir = Path(written["state_dir"])

@@ -194,7 +194,7 @@ def test_what_is_pasted_from_a_plan_is_taken_as_ours_and_left_as_it_is(
     warm_aws.paste(commands, tmp_path)
     again = json.loads(deployment.provision("--dry-run", "--output", "json").told)
     assert again["deployment"] == planned["deployment"]
-    assert [one["outcome"] for one in again["resources"]] == ["OK"] * 11 + ["create"] * 5
+    assert [one["outcome"] for one in again["resources"]] == ["unchanged"] * 11 + ["create"] * 5
     built = deployment.provision("--yes", "--no-try")
     assert built.code == outcome.DONE and built.result.deployment == planned["deployment"]
     assert [one.outcome for one in built.result.resources] == ["unchanged"] * 11 + ["created"] * 5

@@ -260,7 +260,14 @@ def test_the_help_fits_a_small_terminal_and_has_every_option_and_an_example(fold
 
 
 # In this order: what an example wants is there then.
-IN_ORDER = ("sandbox start", "sandbox status", "provision build", "provision status", "provision trace")
+IN_ORDER = (
+    "sandbox start",
+    "sandbox status",
+    "provision build",
+    "provision status",
+    "provision check",
+    "provision trace",
+)
 NO_ORDER = ("provision diagram", "provision replay", "provision errata", "provision", "sandbox logs")
 LAST = ("teardown", "sandbox stop", "sandbox")
 

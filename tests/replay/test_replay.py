@@ -155,14 +155,16 @@ def test_in_a_terminal_it_goes_where_the_person_wants(folder: Folder) -> None:
         player.ask("\x1b[C", "Step 4 of 8: ")  # the arrow keys
         player.ask("\x1b[D", "Step 3 of 8: ")
         assert "dynamodb CreateTable" in player.ask(".", "CreateTable")
-        assert "aws dynamodb create-table" in player.ask("f", "create-table")
+        assert "DynamoDB > Tables" in player.ask("f", "TableStatus")
+        assert "dynamodb.create_table(" in player.ask("f", "TableStatus")
+        assert "aws dynamodb create-table" in player.ask("f", "TableStatus")
         assert "x8 " in player.ask("-", "x8 ")
         assert "┆ POC-Lambda-1 ┆" in player.ask("d", "API's role")  # not there yet
         assert not re.search("For the presenter|In the console|The answer", player.text)
         player.ask("p", "For the presenter")
         assert "Why now" in player.ask("t", "To think about")
         player.ask("a", "The answer")
-        player.ask("h", "faces of the calls")
+        player.ask("?", "faces of the calls")
         player.type("q")
         assert player.end() == outcome.DONE
 
@@ -221,7 +223,7 @@ def test_a_window_of_another_size_is_drawn_anew(folder: Folder, refolds: bool) -
             player.read_until("paused")
             player.read_until_quiet()
             emulator.feed(player.written)
-        for columns, key in ((60, "h: help"), (140, "+ -: speed")):
+        for columns, key in ((60, "?: keys"), (140, "+ -: speed")):
             emulator.change(columns, 30, refolds=refolds)
             player.written = b""
             player.resize(columns, 30)

@@ -21,13 +21,13 @@ from tests.replay.test_timeline import HEADER, call, done, ended, step, wait
 from tests.rig import CHECKOUT
 from tests.rig.deployment import Stranger
 from tests.rig.emulator import FOLD, Emulator, text
+from tests.rig.lesson import MENU, PAUSE
 from tests.rig.programs import SCRIPTS, Folder
 from tests.rig.terminal import Terminal
 
 pytestmark = pytest.mark.once_more
 
 GOLDEN = CHECKOUT / "tests" / "golden"
-TURN, MORE = "turn to that page\n> ", "it > "  # where a lesson waits
 AGAIN = "python -m pytest tests/terminal/test_golden.py --write-golden"
 SIZES = {60: 20, 80: 24, 200: 50}  # rows by columns: the smallest is smaller than what is drawn beside a long page
 
@@ -72,14 +72,13 @@ class Life:
         self.sessions.setdefault(session, []).append((" ".join(command), written))
 
     def read(self, session: str, *command: str) -> None:
-        """A lesson whose page is read to its end, and left."""
+        """A lesson whose opening and first page are read to their ends, and left."""
         with self.open(*command) as terminal:
-            written, typed = b"", ""
-            while True:
-                terminal.ask(typed, (TURN, MORE))
+            written, typed, pages = b"", "", 0
+            while pages < 2:
+                terminal.ask(typed, (MENU, PAUSE))
                 written += terminal.written
-                if TURN in terminal.text:
-                    break
+                pages += MENU in terminal.text
                 typed = "\n"
             terminal.ask("q\n", None)
             written += terminal.written
