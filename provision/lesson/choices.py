@@ -14,14 +14,14 @@ def of_step(say: Terms, standing: Standing, step: Step) -> list[Choice]:
     made, needed = standing.is_made(step), standing.missing(step)
     choices = []
     if made:
-        choices.append(Choice("next", "n", say("next page"), "turn to the next page"))
+        choices.append(Choice("next", "n", say("next"), "turn to the next page"))
     elif needed:
         go = say("go to step {number}", number=needed[0].number)
         choices.append(Choice("needed", "g", go, f"turn to step {needed[0].number}, {needed[0].title}: needed here"))
     else:
-        choices.append(Choice("run", "r", say("run this step"), "run this step, and see its calls"))
+        choices.append(Choice("run", "r", say("run it"), "run this step, and see its calls"))
     if not made and not needed:
-        choices.append(Choice("hand", "h", say("do it by hand"), "do it yourself; the lesson only looks"))
+        choices.append(Choice("hand", "h", say("by hand"), "do it yourself; the lesson only looks"))
     choices += [
         Choice("code", "c", say("code"), "the step's code, part by part"),
         Choice("calls", "l", say("calls"), "its calls: in the console, in boto3, as aws commands"),
@@ -30,7 +30,7 @@ def of_step(say: Terms, standing: Standing, step: Step) -> list[Choice]:
     if made:
         choices.append(Choice("run", "r", "", "run it again; what exists stays as it is"))
     else:
-        choices.append(Choice("next", "n", say("leave it out"), "turn to the next page, and leave this step for later"))
+        choices.append(Choice("next", "n", say("leave out"), "turn to the next page, and leave this step for later"))
     return [*choices, *everywhere(say, step.name)]
 
 

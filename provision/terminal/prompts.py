@@ -70,7 +70,7 @@ def choose(screen: Screen, title: str, choices: Sequence[Choice], words: Callabl
     """
     menu = [kept(*f"{words('Enter')}: {choices[0].short}".split())]
     menu += [kept(*f"{one.key}: {one.short}".split()) for one in choices[1:] if one.short]
-    menu += [kept(*f"q: {words('quit')}".split()), kept(*f"?: {words('all keys')}".split())]
+    menu += [kept(*f"q: {words('quit')}".split()), kept(*f"?: {words('keys')}".split())]
     meant = {"": choices[0].word}
     meant |= {typed: one.word for one in choices for typed in (one.key, one.word)}
     screen.say()

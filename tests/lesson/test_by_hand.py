@@ -32,7 +32,7 @@ def test_what_is_made_by_hand_is_seen_taken_over_tested_and_torn_down(folder: Fo
         typed = steps_with_aws(person, Settings())
         for step in STEPS:
             page = lesson.turn(f"{step.number}\n")
-            assert "h: do it by hand" in page
+            assert "h: by hand" in page
             lesson.ask("h\n", PAUSE)
             lesson.ask("s\n", PAUSE)
             next(typed)

@@ -96,7 +96,7 @@ def test_a_lesson_from_its_first_page_to_its_last(folder: Folder) -> None:
         queue = lesson.turn("n\n")
         assert "│ table name │" in queue and "┆ POC-Queue     ┆" in queue  # lit up, and not
         assert "needs what does not exist yet: step 2 (Roles)" in queue
-        assert "run this step" not in queue
+        assert "run it" not in queue
 
         # Quit, and go on later.
         quitted = lesson.quit()
@@ -182,6 +182,8 @@ def test_a_long_page_stops_wherever_the_screen_is_full_and_loses_nothing(folder:
             screens = re.split(r"\nPage 1\.  Enter: go on  s: skip the rest  q: quit > \n", page_in(shown))
             assert "".join(screens) == whole  # nothing is lost, or said twice
             assert all(len(screen.splitlines()) <= rows for screen in screens)
+            menu = shown[shown.rindex("\nStep 1 of 9, ") :].strip().splitlines()
+            assert len(menu) <= 2 and max(map(len, menu)) <= 80
             code = lesson.turn("c\n")
             assert lesson.stops > 0 and "The code." in code
             lesson.quit()
@@ -380,7 +382,7 @@ def test_where_consent_is_asked_a_no_leads_back_to_the_page_and_the_commands_bea
         lesson.ask("r\n", GUESS)
         lesson.ask("s\n", "which is not AWS? [y/N] ")
         declined = lesson.ask("n\n", MENU)
-        assert "consent was not given" in declined and "Enter: run this step" in declined
+        assert "consent was not given" in declined and "Enter: run it" in declined
         lesson.ask("r\n", GUESS)
         lesson.ask("s\n", "which is not AWS? [y/N] ")
         lesson.ask("y\n", PAUSE)
@@ -457,8 +459,8 @@ def test_a_trainers_own_pages_are_shown_and_a_mistake_in_one_costs_that_page_onl
 def test_a_lesson_speaks_another_language_where_there_are_words_for_it(folder: Folder) -> None:
     with Lesson(folder, 100, "--lessons", str(CHECKOUT / "lessons" / "de")) as lesson:
         lesson.read_until("q: beenden")
-        lesson.ask("s\n", "?: alle Tasten > ")
-        page = lesson.ask("3\n", ("?: alle Tasten > ", "q: beenden > "))
+        lesson.ask("s\n", "?: Tasten > ")
+        page = lesson.ask("3\n", ("?: Tasten > ", "q: beenden > "))
         assert "Schritt 3 von 9: Tabelle" in page and "Wozu sie da ist" not in page and "Wozu" in page
         assert "Partition" in page and "What it is for" not in page
         lesson.ask("q\n", None)

@@ -6,7 +6,7 @@ from tests.rig.programs import Folder
 from tests.rig.terminal import Terminal
 
 LESSON = ("provision", "--sandbox", "--step")
-MENU = "?: all keys > "
+MENU = "?: keys > "
 PAUSE = "q: quit > "
 QUESTION = "(Enter: none) > "
 GUESS = "s: skip the question  q: quit > "
