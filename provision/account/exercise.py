@@ -34,7 +34,7 @@ from provision.terminal import outcome
 from provision.terminal.disk import write_durably
 from provision.trigger import find_trigger
 
-MESSAGES = "messages"
+MESSAGES = "messages in both queues"
 
 
 class ExerciseRefused(outcome.UserError):
