@@ -433,23 +433,25 @@ def test_a_file_that_was_cut_is_told_and_nothing_is_written(built: CommandLine) 
 
 @pytest.mark.usefixtures("one_look")
 def test_teardown_with_an_open_fault_leaves_nothing_and_closes_it(
-    empty_sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = CommandLine(empty_sandbox, tmp_path / "state.json", LEARNER, monkeypatch)
+    made = CommandLine(sandbox, tmp_path / "state.json", "goes", monkeypatch)
     for fault in ("permission-missing", "forgotten-deploy", "receive-denied"):
         assert made.provision("--yes", "--no-try").code == 0
         broken(made, fault)
         ended = made.take_down()
         assert ended.code == 0, ended.said
-        assert not any(made.aws.inventory().values())
+        left = made.aws.inventory("goes")
+        assert [api for api in left.pop("apis") if api["name"] == made.settings.api] == []
+        assert not any(left.values())
         assert not exercise_file(made).exists()
 
 
 @pytest.mark.usefixtures("one_look")
 def test_teardown_of_later_steps_leaves_a_fault_in_an_earlier_one_open(
-    empty_sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = CommandLine(empty_sandbox, tmp_path / "state.json", LEARNER, monkeypatch)
+    made = CommandLine(sandbox, tmp_path / "state.json", "goes", monkeypatch)
     assert made.provision("--yes", "--no-try").code == 0
     broken(made, "wrong-handler")
     assert made.take_down("--back-to", "7").code == 0
