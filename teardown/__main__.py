@@ -21,6 +21,7 @@ from contextlib import closing
 from pathlib import Path
 
 from provision import STEPS, Step
+from provision.account.exercise import close_what_is_gone
 from provision.account.inventory import FoundResource, take_inventory
 from provision.account.outcomes import outcome_of, planned_of
 from provision.account.plan import DryState, Planned, changes
@@ -181,6 +182,8 @@ def close_as_gone(state: State, screen: Screen) -> None:
     turn_back(state, None)
     state.forget_sandbox(state.endpoint)
     state.close_books({"looks": 0, "things": [], "sandbox": "gone"})
+    if not isinstance(state, DryState):
+        close_what_is_gone(state)
 
 
 def teardown_at(path: Path, aws: Clients, options: argparse.Namespace, settings: Settings, session: Session) -> None:
@@ -284,6 +287,7 @@ def remove_all(aws: Clients, state: State, options: argparse.Namespace, session:
         left = remove_and_prove(aws, state, options, session, backwards, stays)
     resources = [entry for entry in state.resources if entry.status == "deleted"]
     close(state, left)
+    close_what_is_gone(state)
     if left:
         show_things(screen, "Left", [one.resource for one in left], {one.resource.key: one.why for one in left})
     show_counts(screen, aws.calls, time.monotonic() - began)

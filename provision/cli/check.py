@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from provision import STEPS
+from provision.account import exercise
 from provision.account.check import PASS, Seen, state_to_try
 from provision.account.check import check as check_account
 from provision.account.plan import DryState
@@ -14,10 +15,11 @@ from provision.cli.build import try_it
 from provision.cli.deployment import begun, deployment
 from provision.cli.ending import explained
 from provision.cli.junit import junit
-from provision.cli.options import add_target_options, add_variant_options, step_named
+from provision.cli.options import add_target_options, add_variant_options, step_named, target_arguments
 from provision.cli.results import Result
 from provision.cli.session import Session
 from provision.cli.views.check import show_checks
+from provision.cli.views.exercise import show_mended
 from provision.lesson.checked import explained as told
 from provision.lesson.page import names
 from provision.settings import Settings
@@ -60,12 +62,17 @@ def check(given: list[str], session: Session) -> Result:
         seen = Seen(api_id=api.outputs.get("id") if api is not None else None)
         with explained(aws):
             found = check_account(aws, settings, steps, seen)
+            broken = exercise.read(recorded) if len(steps) == len(STEPS) else None
+            found += exercise.messages(aws, settings, recorded, broken) if broken else []
         place = names(settings, account=aws.account_id, region=aws.region, partition=aws.partition)
         findings = told(found, place)
         good = all(one.outcome == PASS for one in findings)
         session.note(checks=tuple(findings), exit_code=outcome.DONE if good else outcome.LEFT)
         session.screen.hide(seen.api_id or "", "id of api")
         show_checks(session.screen, steps, findings, verbose=options.verbose)
+        if broken is not None:
+            mended = exercise.note_if_mended(recorded, broken, findings)
+            show_mended(session.screen, broken, mended=mended, arguments=target_arguments(options, aws))
         if options.junit:
             write_file(options.junit, junit(findings, settings.learner), session.screen)
         if options.smoke_tests:

@@ -1,6 +1,6 @@
-"""The commands beside build: replay, trace, status, diagram, errata. Each has a parser of its own.
+"""The commands beside build. Each has a parser of its own.
 
-None leaves anything in AWS: what trace sends it takes away again.
+Of those that stand here none leaves anything in AWS: what trace sends it takes away again.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from provision.cli.build import note_urls, try_it
 from provision.cli.check import check, check_parser
 from provision.cli.deployment import begun, check_state, connected, deployment, path_before_connecting, path_of_state
 from provision.cli.ending import explained
+from provision.cli.exercise import break_it, break_parser, heal, heal_parser, hint, hint_parser
 from provision.cli.options import (
     add_target_options,
     add_variant_options,
@@ -271,6 +272,9 @@ COMMANDS: dict[str, Callable[[list[str], Session], Result]] = {
     "trace": trace,
     "status": status,
     "check": check,
+    "break": break_it,
+    "hint": hint,
+    "heal": heal,
     "diagram": diagram,
     "errata": errata,
 }
@@ -279,6 +283,9 @@ PARSERS: dict[str, Callable[[], Parser]] = {
     "trace": trace_parser,
     "status": status_parser,
     "check": check_parser,
+    "break": break_parser,
+    "hint": hint_parser,
+    "heal": heal_parser,
     "diagram": diagram_parser,
     "errata": errata_parser,
 }

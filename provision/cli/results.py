@@ -20,6 +20,20 @@ SCHEMA = 4  # raised when a member goes, or means something else
 
 
 @dataclass(frozen=True)
+class ExerciseOutcome:
+    """Of `break`, `hint` and `heal`: whether an exercise is open, and the hints that were shown.
+
+    What the `fault` is only heal says, and whether it was `mended` by hand, and how many seconds after it was made.
+    """
+
+    is_open: bool
+    fault: str = ""
+    hints: tuple[str, ...] = ()
+    mended: bool | None = None
+    seconds: int | None = None
+
+
+@dataclass(frozen=True)
 class Result:
     """All that one command did or found. What does not apply, or was not known when it ended, is None or empty.
 
@@ -46,6 +60,7 @@ class Result:
     tests: tuple[SmokeTest, ...] = ()
     hops: tuple[Hop, ...] = ()
     errata: tuple[Erratum, ...] = ()
+    exercise: ExerciseOutcome | None = None
     tested: str | None = None
     invoke_url: str | None = None
     queue_route_url: str | None = None

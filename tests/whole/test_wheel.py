@@ -73,6 +73,7 @@ def test_the_wheel_holds_every_source_file_and_every_document(wheel: Path) -> No
         wanted |= {path.relative_to(ROOT).as_posix() for path in (ROOT / package).rglob("*.py")}
     wanted |= {path.relative_to(ROOT).as_posix() for path in (ROOT / "policies").rglob("*.json")}
     wanted |= {path.relative_to(ROOT).as_posix() for path in (ROOT / "lessons").glob("*.md")}
+    wanted |= {path.relative_to(ROOT).as_posix() for path in (ROOT / "lessons" / "exercises").glob("*.md")}
     wanted |= {"provision/replay/web_page.html", "provision/lesson/picture.svg.j2", "provision/account/prices.json"}
     assert {
         "policies/POC-Queue.json",
