@@ -46,6 +46,7 @@ WHAT = {
     "check": "whether what is there is what the walkthrough asks for, whoever made it",
     "trace": "follow one request by each route, and see when it was where",
     "diagram": "the architecture as a picture, with your names",
+    "shell": "a shell in which plain aws and boto3 speak to the sandbox",
     "replay": "play a run again, or make a page or a script of it",
     "errata": "where the walkthrough is wrong, and what is done about it",
 }

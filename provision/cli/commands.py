@@ -1,4 +1,4 @@
-"""The commands beside build: replay, trace, status, diagram, errata. Each has a parser of its own.
+"""The commands beside build: replay, trace, status, check, diagram, shell, errata. Each has a parser of its own.
 
 None leaves anything in AWS: what trace sends it takes away again.
 """
@@ -29,6 +29,7 @@ from provision.cli.options import (
 )
 from provision.cli.results import Result
 from provision.cli.session import Session
+from provision.cli.shell import shell, shell_parser
 from provision.cli.views.errata import show_errata
 from provision.cli.views.status import dead_letters_in, show_dead_letters, show_status, show_still_running, show_tested
 from provision.errata import ERRATA
@@ -272,6 +273,7 @@ COMMANDS: dict[str, Callable[[list[str], Session], Result]] = {
     "status": status,
     "check": check,
     "diagram": diagram,
+    "shell": shell,
     "errata": errata,
 }
 PARSERS: dict[str, Callable[[], Parser]] = {
@@ -280,5 +282,6 @@ PARSERS: dict[str, Callable[[], Parser]] = {
     "status": status_parser,
     "check": check_parser,
     "diagram": diagram_parser,
+    "shell": shell_parser,
     "errata": errata_parser,
 }
