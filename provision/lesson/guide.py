@@ -35,7 +35,7 @@ from provision.record.transcript import Transcript
 from provision.state.entries import Resource
 from provision.state.resources import PLACES, where_to_see
 from provision.terminal import outcome
-from provision.terminal.prompts import Choice, Quit, choose, forget_typed_ahead, in_parts, pause, read_line
+from provision.terminal.prompts import Choice, Quit, agrees, choose, forget_typed_ahead, in_parts, pause, read_line
 from provision.terminal.screen import Screen
 from provision.terminal.shell import program
 from provision.terminal.text import KEPT, kept
@@ -155,7 +155,21 @@ class Guide:
     def opening(self) -> str:
         self.show_parts("What you build", [partial(self.show_text, "opening"), self.show_picture])
         first = Choice("next", "n", self.words("begin"), "turn to step 1")
-        return self.chosen(OPENING, "The lesson", [first, *self.everywhere(OPENING)])
+        again = Choice("again", "x", self.words("start again"), "forget what you did and answered; deletes nothing")
+
+        def choices() -> list[Choice]:
+            has_begun = bool(self.place.done or self.place.answers)
+            return [first, *([again] if has_begun else []), *self.everywhere(OPENING)]
+
+        return self.chosen(OPENING, "The lesson", choices, {"again": self.start_again})
+
+    def start_again(self) -> None:
+        """Forget what was done and answered, if the learner says yes; what was made stays."""
+        if not agrees(self.screen, self.words("Forget what you did and answered?")):
+            return
+        self.place.forget()
+        self.screen.say("It is forgotten. What was made stays." if self.existing() else "It is forgotten.", "bold")
+        self.show_how_to_take_it_down()
 
     def step(self, step: Step) -> str:
         page = self.read(step)

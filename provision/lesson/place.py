@@ -66,6 +66,11 @@ class Place:
         self.answers.setdefault(page, {}).update(said)
         self.note(self.page)
 
+    def forget(self) -> None:
+        """Forget what was done and answered, and save that."""
+        self.done, self.answers = {}, {}
+        self.note(self.page)
+
 
 def step_called(name: str) -> Step:
     return next(step for step in STEPS if step.name == name)

@@ -11,6 +11,7 @@ import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markdown_it import MarkdownIt
@@ -119,13 +120,19 @@ def title_of(recording: Recording) -> str:
     return f"{what}, built" if "stage" in there else f"{what}, built in part"
 
 
+def when(header: dict[str, Any]) -> str:
+    """When the run began; of a lesson in several sittings also when the last of them did."""
+    first, last = (f"{header.get(name, '')[:16].replace('T', ' ')} UTC" for name in ("started", "last_started"))
+    return f"{first}, in {header['sittings']} sittings, the last {last}" if "sittings" in header else first
+
+
 def facts_of(recording: Recording) -> dict[str, str]:
     header, ended = recording.header, recording.ended
     where = "AWS" if header.get("endpoint") is None else f"{header['endpoint']}, which is not AWS"
     account = "" if header["account"] == "<account>" else f", account {header['account']}"
     writes = sum(not call["read"] for call in recording.calls)
     facts = {
-        "When": f"{header['started'][:16].replace('T', ' ')} UTC",
+        "When": when(header),
         "Where": f"{where}{account}, Region {header['region']}",
         "Deployment": header["deployment"],
         "It took": f"{recording.seconds:.1f} s, {len(recording.calls)} API calls, {writes} of them writing",
