@@ -1,4 +1,4 @@
-"""The commands beside build: replay, trace, status, check, diagram, shell, errata. Each has a parser of its own.
+"""The commands beside build: replay, trace, status, check, diagram, report, shell, errata. Each has its parser.
 
 None leaves anything in AWS: what trace sends it takes away again.
 """
@@ -27,6 +27,7 @@ from provision.cli.options import (
     target_arguments,
     variant_arguments,
 )
+from provision.cli.report import report, report_parser
 from provision.cli.results import Result
 from provision.cli.session import Session
 from provision.cli.shell import shell, shell_parser
@@ -273,6 +274,7 @@ COMMANDS: dict[str, Callable[[list[str], Session], Result]] = {
     "status": status,
     "check": check,
     "diagram": diagram,
+    "report": report,
     "shell": shell,
     "errata": errata,
 }
@@ -282,6 +284,7 @@ PARSERS: dict[str, Callable[[], Parser]] = {
     "status": status_parser,
     "check": check_parser,
     "diagram": diagram_parser,
+    "report": report_parser,
     "shell": shell_parser,
     "errata": errata_parser,
 }

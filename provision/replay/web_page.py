@@ -13,8 +13,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from provision.errata import ERRATA, Erratum
@@ -22,6 +20,7 @@ from provision.lesson.call import Faces, faces
 from provision.lesson.page import Page, names, read
 from provision.lesson.picture import as_svg
 from provision.lesson.views import CONSOLE_MARKS
+from provision.lesson.web import environment
 from provision.record.recording import Recording, masked
 from provision.replay.scenes import Event, Scene, existing, scenes, seconds_of
 from provision.replay.timeline import in_short, timeline
@@ -72,14 +71,8 @@ class View:
 def web_page(recording: Recording, *, unmasked: bool = False) -> str:
     """The page of one run; unless `unmasked` without account numbers, callers and the bodies of messages."""
     shown = recording if unmasked else masked(recording)
-    environment = Environment(
-        loader=PackageLoader("provision.replay", ""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"markdown": rendered, "in_short": in_short, "sha256": sha256}
+    templates = environment("provision.replay")
+    templates.filters |= {"in_short": in_short, "sha256": sha256}
     pages = list(views(shown))
     steps = [(view.number, view.scene.title, view.scene.step) for view in pages]
     links = [
@@ -88,7 +81,7 @@ def web_page(recording: Recording, *, unmasked: bool = False) -> str:
         else (number, title, SHORT.get(title, title))
         for number, title, step in steps
     ]
-    return environment.get_template("web_page.html").render(
+    return templates.get_template("web_page.html").render(
         title=title_of(shown),
         facts=facts_of(shown),
         links=[*links, (len(pages), "Where the time went", "Time")],
@@ -99,10 +92,6 @@ def web_page(recording: Recording, *, unmasked: bool = False) -> str:
         marks=CONSOLE_MARKS,
         named=lambda kind, identity: f"{noun_of(kind)} {name_of(kind, identity)}",
     )
-
-
-def rendered(markdown: str) -> Markup:
-    return Markup(MarkdownIt("commonmark", {"html": False}).enable("table").render(markdown))
 
 
 def sha256(script: str) -> str:

@@ -40,31 +40,25 @@ def show_step(screen: Screen, step: Step, findings: Sequence[Finding], *, verbos
     wholes = [one for one in told if not TYPES[PLACES[one.key].kind].part_of]
     names = list(dict.fromkeys(one.name for one in wholes or told))
     show_line(screen, f"{step.number}/8 {step.title}", WORDS[word], names, data=True, style=STYLES[word])
-    for (outcome, *_), same in groupby(findings, lambda one: (one.outcome, one.reason, about(one), one.todo)):
+    for (outcome, *_), same in groupby(findings, lambda one: (one.outcome, one.reason, one.about, one.todo)):
         group = list(same)
         if outcome == FAIL:
             for one in group:
                 show_failure(screen, one)
             show_what_to_do(screen, group[0])
         elif outcome == UNCHECKED:
-            labels = ", ".join(map(label, group))
+            labels = ", ".join(one.label for one in group)
             screen.prose("    unknown  ", f"{labels}: {group[0].reason}", "yellow", data=True)
         elif verbose:
             for one in group:
-                screen.prose("    pass     ", label(one), "dim", data=True)
-
-
-def label(one: Finding) -> str:
-    """The attribute, behind what it is of."""
-    whole = f"{one.noun} {one.name}"
-    return whole if one.attribute == EXISTS else f"{whole}, {one.attribute}"
+                screen.prose("    pass     ", one.label, "dim", data=True)
 
 
 def show_failure(screen: Screen, one: Finding) -> None:
     """What was expected, and what was found."""
     if one.attribute == EXISTS:
         near = f"; there is {in_words(one.found)}" if one.found else ""
-        screen.prose(FAILED, f"{label(one)}: not there{near}", "red", data=True)
+        screen.prose(FAILED, f"{one.label}: not there{near}", "red", data=True)
     else:
         screen.prose(FAILED, f"{one.noun} {one.name}", "red", data=True)
         room = screen.data.width - len(FAILED) if screen.data.is_terminal else 1000
@@ -72,13 +66,8 @@ def show_failure(screen: Screen, one: Finding) -> None:
             screen.tell(" " * len(FAILED) + line)
 
 
-def about(one: Finding) -> str:
-    """The usual mistake that it is; else why it matters."""
-    return f"{one.title}. {one.explanation}" if one.title else one.why
-
-
 def show_what_to_do(screen: Screen, one: Finding) -> None:
-    for text in (about(one), f"What to do: {one.todo}" if one.todo else ""):
+    for text in (one.about, f"What to do: {one.todo}" if one.todo else ""):
         if text:
             screen.prose(" " * len(FAILED), text, "dim", data=True)
 
