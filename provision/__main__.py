@@ -49,6 +49,8 @@ WHAT = {
     "heal": "put back what break has changed, and say what it was",
     "trace": "follow one request by each route, and see when it was where",
     "diagram": "the architecture as a picture, with your names",
+    "shell": "a shell in which plain aws and boto3 speak to the sandbox",
+    "report": "what was done in the lesson, as a page to hand in",
     "replay": "play a run again, or make a page or a script of it",
     "errata": "where the walkthrough is wrong, and what is done about it",
 }

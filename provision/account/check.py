@@ -84,6 +84,17 @@ class Finding:
     title: str = ""
     explanation: str = ""
 
+    @property
+    def label(self) -> str:
+        """The attribute, behind what it is of."""
+        whole = f"{self.noun} {self.name}"
+        return whole if self.attribute == EXISTS else f"{whole}, {self.attribute}"
+
+    @property
+    def about(self) -> str:
+        """The usual mistake that it is; else why it matters."""
+        return f"{self.title}. {self.explanation}" if self.title else self.why
+
 
 @dataclass
 class Seen:

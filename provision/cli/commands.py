@@ -1,4 +1,4 @@
-"""The commands beside build. Each has a parser of its own.
+"""The commands beside build: replay, trace, status, check, the exercise, diagram, report, shell, errata.
 
 Of those that stand here none leaves anything in AWS: what trace sends it takes away again.
 """
@@ -28,8 +28,10 @@ from provision.cli.options import (
     target_arguments,
     variant_arguments,
 )
+from provision.cli.report import report, report_parser
 from provision.cli.results import Result
 from provision.cli.session import Session
+from provision.cli.shell import shell, shell_parser
 from provision.cli.views.errata import show_errata
 from provision.cli.views.status import dead_letters_in, show_dead_letters, show_status, show_still_running, show_tested
 from provision.errata import ERRATA
@@ -276,6 +278,8 @@ COMMANDS: dict[str, Callable[[list[str], Session], Result]] = {
     "hint": hint,
     "heal": heal,
     "diagram": diagram,
+    "report": report,
+    "shell": shell,
     "errata": errata,
 }
 PARSERS: dict[str, Callable[[], Parser]] = {
@@ -287,5 +291,7 @@ PARSERS: dict[str, Callable[[], Parser]] = {
     "hint": hint_parser,
     "heal": heal_parser,
     "diagram": diagram_parser,
+    "report": report_parser,
+    "shell": shell_parser,
     "errata": errata_parser,
 }

@@ -28,11 +28,17 @@ def state_path(account: str, region: str, endpoint: str | None, learner: str | N
 
 
 def add_target_options(
-    parser: argparse.ArgumentParser, *, asks: bool = True, presents: bool = True, calls: bool = True
+    parser: argparse.ArgumentParser,
+    *,
+    asks: bool = True,
+    presents: bool = True,
+    calls: bool = True,
+    documents: bool = True,
 ) -> None:
     """The options that say where, the same for all programs.
 
     `asks`: it asks before the first write. `presents`: it can be shown to an audience. `calls`: it always calls AWS.
+    `documents`: it can write a document.
     """
     where = parser.add_argument_group("where")
     where.add_argument("--sandbox", action="store_true", help="the suite's own local AWS; needs no account")
@@ -41,7 +47,7 @@ def add_target_options(
     where.add_argument("--endpoint-url", metavar="URL", help="any other emulator of AWS")
     where.add_argument("--learner", metavar="NAME", help="a suffix on every name, to share an account")
     where.add_argument("--state", metavar="PATH", type=Path, help="the state file; default: in the folder .provision")
-    add_screen_options(parser, presents=presents)
+    add_screen_options(parser, presents=presents, documents=documents)
     add_record_options(parser, events=calls)
     if asks:
         parser.add_argument("--yes", "-y", action="store_true", help="do not ask before the first change")

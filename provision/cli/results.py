@@ -13,6 +13,7 @@ from provision.account.outcomes import ResourceOutcome
 from provision.account.request_trace import Hop
 from provision.account.smoke_tests import SmokeTest
 from provision.errata import Erratum
+from provision.lesson.report import Report
 from provision.state.resources import name_of, noun_of
 from provision.terminal import outcome
 
@@ -61,6 +62,7 @@ class Result:
     hops: tuple[Hop, ...] = ()
     errata: tuple[Erratum, ...] = ()
     exercise: ExerciseOutcome | None = None
+    report: Report | None = None
     tested: str | None = None
     invoke_url: str | None = None
     queue_route_url: str | None = None

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from provision.account.check import FAIL, PASS, Finding
-from provision.lesson.findings import label, show_findings
+from provision.lesson.findings import show_findings
 from provision.lesson.terms import Terms
 from provision.terminal.prompts import read_while
 from provision.terminal.screen import Screen
@@ -62,7 +62,7 @@ class Watch:
         before, self.right = self.right, right
         for words, style, group in (("right", "green", new), ("wrong", "red", lost)):
             for one in group:
-                self.screen.say(f"    {self.words(words):<8} {label(one)}", style)
+                self.screen.say(f"    {self.words(words):<8} {one.label}", style)
         return right != before
 
     def prompt(self) -> str:

@@ -15,43 +15,32 @@ FAILED = "    fail     "
 
 def show_findings(screen: Screen, findings: Sequence[Finding], *, data: bool, verbose: bool = False) -> None:
     """What does not pass; where several need the same, that is said once. `verbose`: what passes, too."""
-    for (outcome, *_), same in groupby(findings, lambda one: (one.outcome, one.reason, about(one), one.todo)):
+    for (outcome, *_), same in groupby(findings, lambda one: (one.outcome, one.reason, one.about, one.todo)):
         group = list(same)
         if outcome == FAIL:
             for one in group:
                 show_failure(screen, one, data=data)
-            for text in (about(group[0]), f"What to do: {group[0].todo}" if group[0].todo else ""):
+            for text in (group[0].about, f"What to do: {group[0].todo}" if group[0].todo else ""):
                 screen.prose(" " * len(FAILED), text, "dim", data=data) if text else None
         elif outcome == UNCHECKED:
-            labels = ", ".join(map(label, group))
+            labels = ", ".join(one.label for one in group)
             screen.prose("    unknown  ", f"{labels}: {group[0].reason}", "yellow", data=data)
         elif verbose:
             for one in group:
-                screen.prose("    pass     ", label(one), "dim", data=data)
-
-
-def label(one: Finding) -> str:
-    """The attribute, behind what it is of."""
-    whole = f"{one.noun} {one.name}"
-    return whole if one.attribute == EXISTS else f"{whole}, {one.attribute}"
+                screen.prose("    pass     ", one.label, "dim", data=data)
 
 
 def show_failure(screen: Screen, one: Finding, *, data: bool) -> None:
     """What was expected, and what was found."""
     if one.attribute == EXISTS:
         near = f"; there is {in_words(one.found)}" if one.found else ""
-        screen.prose(FAILED, f"{label(one)}: not there{near}", "red", data=data)
+        screen.prose(FAILED, f"{one.label}: not there{near}", "red", data=data)
         return
     screen.prose(FAILED, f"{one.noun} {one.name}", "red", data=data)
     console, tell = (screen.data, screen.tell) if data else (screen.talk, screen.keep)
     room = console.width - len(FAILED) if console.is_terminal else 1000
     for line in difference_lines(one.attribute, one.found, one.expected, room, ("found", "expected")):
         tell(" " * len(FAILED) + line)
-
-
-def about(one: Finding) -> str:
-    """The usual mistake that it is; else why it matters."""
-    return f"{one.title}. {one.explanation}" if one.title else one.why
 
 
 def in_words(found: object) -> str:

@@ -26,7 +26,7 @@ from provision.lesson.standing import Standing
 from provision.lesson.views import show_markdown
 from provision.record.transcript import Transcript
 from provision.terminal import outcome
-from provision.terminal.prompts import Choice, Quit, choose, forget_typed_ahead, pause, read_line
+from provision.terminal.prompts import Choice, Quit, agrees, choose, forget_typed_ahead, pause, read_line
 from provision.terminal.screen import Screen
 from provision.terminal.shell import program
 from provision.terminal.text import KEPT
@@ -117,7 +117,23 @@ class Guide:
     def opening(self) -> str:
         self.shown.parts("What you build", [partial(self.shown.text, "opening"), self.shown.picture])
         first = Choice("next", "n", self.words("begin"), "turn to step 1")
-        return self.chosen(OPENING, "The lesson", lambda: [first, *everywhere(self.words, OPENING)])
+        again = Choice("again", "x", self.words("start again"), "forget what you did and answered; deletes nothing")
+
+        def choices() -> list[Choice]:
+            has_begun = bool(self.place.done or self.place.answers)
+            return [first, *([again] if has_begun else []), *everywhere(self.words, OPENING)]
+
+        return self.chosen(OPENING, "The lesson", choices, {"again": self.start_again})
+
+    def start_again(self) -> None:
+        """Forget what was done and answered, if the learner says yes; what was made stays."""
+        if not agrees(self.screen, self.words("Forget what you did and answered?")):
+            return
+        self.place.forget()
+        self.screen.say(
+            "It is forgotten. What was made stays." if self.standing.existing() else "It is forgotten.", "bold"
+        )
+        self.show_how_to_take_it_down()
 
     def step(self, step: Step) -> str:
         page = self.shown.read(step)

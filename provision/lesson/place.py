@@ -11,6 +11,7 @@ from typing import Any
 from provision import STEPS, Step
 from provision.terminal.disk import write_durably
 
+ENDING = ".lesson.json"  # in the place of a state file's .json
 OPENING, TESTS = "opening", "tests"
 # The pages of the lesson, in their order; their numbers are 0 to 9.
 PAGES = (OPENING, *(step.name for step in STEPS), TESTS)
@@ -34,7 +35,7 @@ class Place:
     @classmethod
     def read(cls, state_path: Path) -> Place:
         """The place that was saved beside a state file; the first page if none can be read."""
-        path = state_path.with_name(f"{state_path.stem}.lesson.json")
+        path = state_path.with_name(f"{state_path.stem}{ENDING}")
         try:
             noted = json.loads(path.read_bytes())
             page, done, answers = noted["step"], noted.get("done", {}), noted.get("answers", {})
@@ -64,6 +65,11 @@ class Place:
     def answered(self, page: str, **said: str) -> None:
         """Note what was said to a question of a page, and save it."""
         self.answers.setdefault(page, {}).update(said)
+        self.note(self.page)
+
+    def forget(self) -> None:
+        """Forget what was done and answered, and save that."""
+        self.done, self.answers = {}, {}
         self.note(self.page)
 
 

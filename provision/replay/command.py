@@ -20,6 +20,7 @@ from provision.record.recording import (
     transcripts_in,
     up_to,
 )
+from provision.record.sittings import is_sitting, joined, sittings_of
 from provision.record.transcript import FOLDER, folder_of
 from provision.replay.player import Show, play, print_all
 from provision.replay.script import plan
@@ -42,7 +43,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "run",
         metavar="RUN",
         nargs="?",
-        help="its number in the list, or its file; default: the last run that built something",
+        help="its number in the list, or its file; default: the last that built something, of a lesson all sittings",
     )
     parser.add_argument("--list", action="store_true", help="list the runs, each with its number")
     parser.add_argument("--learner", metavar="NAME", help="of the runs of this learner only")
@@ -100,6 +101,11 @@ def shown(options: argparse.Namespace, screen: Screen) -> int:
             screen.keep(program("provision", ["replay", str(max(runs)), *where]))
         return outcome.DONE
     recording = read(path_of(options.run, runs)) if options.run else last_built(list(runs.values()), folder)
+    if options.script:
+        scripted(recording, options.script, screen)
+        return outcome.DONE
+    if not options.run:
+        recording = joined(sittings_of(recording))
     if options.html:
         write_file(options.html, web_page(recording, unmasked=options.unmasked), screen)
         return outcome.DONE
@@ -107,9 +113,6 @@ def shown(options: argparse.Namespace, screen: Screen) -> int:
         for value, name in invented(recording).items():
             screen.hide(value, name)
         print_timeline(timeline(recording), screen)
-        return outcome.DONE
-    if options.script:
-        scripted(recording, options.script, screen)
         return outcome.DONE
     stage = screen.with_talk_as_data()  # what is played was asked for
     show = Show(recording, stage, with_faces=options.faces)
@@ -180,7 +183,8 @@ def in_words(recording: Recording) -> str:
     how = "killed" if ended is None else "done" if ended["exit_code"] == 0 else f"ended with {ended['exit_code']}"
     writes = sum(not call["read"] for call in recording.calls)
     when = f"{header['started'][:10]} {header['started'][11:16]} UTC"
-    return f"{when}  {header['program']}, {recording.seconds:.0f} s, {plural(writes, 'writing call')}, {how}"
+    what = "lesson" if is_sitting(recording) else header["program"]
+    return f"{when}  {what}, {recording.seconds:.0f} s, {plural(writes, 'writing call')}, {how}"
 
 
 def last_built(paths: list[Path], folder: Path) -> Recording:

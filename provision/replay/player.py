@@ -65,6 +65,10 @@ class Show:
         if header.get("endpoint"):
             screen.keep(f"Endpoint       {header['endpoint']}, which is not AWS")
         screen.keep(f"Deployment     {header['deployment']}")
+        if "sittings" in header:
+            screen.keep(
+                f"Sittings       {header['sittings']}, the last {header['last_started'][:16].replace('T', ' ')} UTC"
+            )
         if self.recording.ended is None:
             screen.warn("The run was killed: what it did last may be missing.")
 

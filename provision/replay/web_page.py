@@ -11,9 +11,8 @@ import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from provision.errata import ERRATA, Erratum
@@ -21,6 +20,7 @@ from provision.lesson.call import Faces, faces
 from provision.lesson.page import Page, names, read
 from provision.lesson.picture import as_svg
 from provision.lesson.views import CONSOLE_MARKS
+from provision.lesson.web import environment
 from provision.record.recording import Recording, masked
 from provision.replay.scenes import Event, Scene, existing, scenes, seconds_of
 from provision.replay.timeline import in_short, timeline
@@ -71,14 +71,8 @@ class View:
 def web_page(recording: Recording, *, unmasked: bool = False) -> str:
     """The page of one run; unless `unmasked` without account numbers, callers and the bodies of messages."""
     shown = recording if unmasked else masked(recording)
-    environment = Environment(
-        loader=PackageLoader("provision.replay", ""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"markdown": rendered, "in_short": in_short, "sha256": sha256}
+    templates = environment("provision.replay")
+    templates.filters |= {"in_short": in_short, "sha256": sha256}
     pages = list(views(shown))
     steps = [(view.number, view.scene.title, view.scene.step) for view in pages]
     links = [
@@ -87,7 +81,7 @@ def web_page(recording: Recording, *, unmasked: bool = False) -> str:
         else (number, title, SHORT.get(title, title))
         for number, title, step in steps
     ]
-    return environment.get_template("web_page.html").render(
+    return templates.get_template("web_page.html").render(
         title=title_of(shown),
         facts=facts_of(shown),
         links=[*links, (len(pages), "Where the time went", "Time")],
@@ -98,10 +92,6 @@ def web_page(recording: Recording, *, unmasked: bool = False) -> str:
         marks=CONSOLE_MARKS,
         named=lambda kind, identity: f"{noun_of(kind)} {name_of(kind, identity)}",
     )
-
-
-def rendered(markdown: str) -> Markup:
-    return Markup(MarkdownIt("commonmark", {"html": False}).enable("table").render(markdown))
 
 
 def sha256(script: str) -> str:
@@ -119,13 +109,19 @@ def title_of(recording: Recording) -> str:
     return f"{what}, built" if "stage" in there else f"{what}, built in part"
 
 
+def when(header: dict[str, Any]) -> str:
+    """When the run began; of a lesson in several sittings also when the last of them did."""
+    first, last = (f"{header.get(name, '')[:16].replace('T', ' ')} UTC" for name in ("started", "last_started"))
+    return f"{first}, in {header['sittings']} sittings, the last {last}" if "sittings" in header else first
+
+
 def facts_of(recording: Recording) -> dict[str, str]:
     header, ended = recording.header, recording.ended
     where = "AWS" if header.get("endpoint") is None else f"{header['endpoint']}, which is not AWS"
     account = "" if header["account"] == "<account>" else f", account {header['account']}"
     writes = sum(not call["read"] for call in recording.calls)
     facts = {
-        "When": f"{header['started'][:16].replace('T', ' ')} UTC",
+        "When": when(header),
         "Where": f"{where}{account}, Region {header['region']}",
         "Deployment": header["deployment"],
         "It took": f"{recording.seconds:.1f} s, {len(recording.calls)} API calls, {writes} of them writing",
