@@ -133,7 +133,7 @@ EVIDENCE = {
     "timeout-too-short": r"^1$",
     "receive-denied": r'"Effect": "Deny",\s+"Action": "sqs:ReceiveMessage"',
     "wrong-template": r"&Message=\$input\.body",
-    "forgotten-deploy": r'"deploymentId"',
+    "forgotten-deploy": r'"items": \[\s+\{[^}]*\},\s+\{',  # a deployment more than the suite makes
 }
 
 
@@ -469,7 +469,7 @@ def test_every_fault_has_its_page_and_every_page_its_fault() -> None:
 
 
 @pytest.mark.parametrize("fault", NAMES)
-def test_a_page_can_be_read_and_only_its_last_hint_names_the_fault(built: CommandLine, fault: str) -> None:
+def test_each_page_can_be_read_and_has_a_command_and_a_place_in_the_console(built: CommandLine, fault: str) -> None:
     page = page_of(built, fault)
     assert len(page.hints) == COUNT
     assert "aws " in page.look and "In the console" in page.look

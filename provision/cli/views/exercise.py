@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from provision.account.exercise import Exercise
@@ -14,6 +15,8 @@ from provision.state.state import State
 from provision.terminal.screen import Screen
 from provision.terminal.shell import program
 
+FENCED = re.compile(r"```bash\n(.*?)```", re.DOTALL)
+
 
 def show_broken(screen: Screen, settings: Settings, state: State, arguments: list[str]) -> None:
     """That something is broken, and how to go on: what to try, and the commands that help."""
@@ -23,7 +26,7 @@ def show_broken(screen: Screen, settings: Settings, state: State, arguments: lis
     show_to_paste(screen, settings, state)
     for title, command in (
         ("A hint; there are three", "hint"),
-        ("Is it mended? This also names what is not as it should be: look for yourself first", "check"),
+        ("Is it mended? This names what is wrong, too: look for yourself first", "check"),
         ("Put it back as it was, and read what it was", "heal"),
     ):
         screen.heading(title)
@@ -62,8 +65,14 @@ def show_healed(screen: Screen, aws: Clients, page: ExercisePage, exercise: Exer
         screen.say("It was not mended. It is put back as it was.", "bold")
     else:
         screen.say("The fault was not made to its end: break had been stopped. All is as it was.", "bold")
-    text = f"## {page.title}\n\n{page.seen}\n\n{with_place(page.look, aws)}\n\n{page.learned}"
-    show_markdown(screen, text)
+    show_markdown(screen, f"## {page.title}\n\n{page.seen}")
+    for number, part in enumerate(FENCED.split(with_place(page.look, aws))):
+        if number % 2:  # commands, which stay whole
+            screen.say()
+            screen.keep(part.strip())
+        elif part.strip():
+            show_markdown(screen, part.strip())
+    show_markdown(screen, page.learned)
     screen.heading("All is as it was before. To see that")
     screen.keep(program("provision", ["status", *arguments]))
     screen.heading("Break another thing")
