@@ -268,12 +268,14 @@ IN_ORDER = (
     "provision check",
     "provision trace",
 )
-NO_ORDER = ("provision diagram", "provision replay", "provision errata", "provision", "sandbox logs")
+NO_ORDER = ("provision shell", "provision diagram", "provision replay", "provision errata", "provision", "sandbox logs")
 LAST = ("teardown", "sandbox stop", "sandbox")
 
 
 def test_the_example_of_every_help_works_when_it_is_pasted(folder: Folder) -> None:
     examples = {command: parser().example for command, parser in PARSERS.items()}
+    examples.pop("provision check")  # not everything passes in every sandbox; tests/cli/test_check.py has it
+    assert examples.pop("provision report").endswith("--out report.html")  # wants a lesson; test_report.py has it
     assert examples.pop("sandbox run").endswith("run --port 0 --weather aws")  # until Ctrl-C
     assert {*IN_ORDER, *NO_ORDER, *LAST} == set(examples)
     for command in (*IN_ORDER, *NO_ORDER, *LAST):

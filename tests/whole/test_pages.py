@@ -47,6 +47,7 @@ NOT_RUN: dict[str, dict[str, Reason]] = {
         "python -m provision --learner anna --step": TERMINAL,
         "python -m provision --learner ben --step": TERMINAL,
         "python -m provision --sandbox --step": TERMINAL,
+        'python -m provision report --sandbox --name "Anna"': (1, "There is no lesson"),
         "python -m teardown --learner anna": ACCOUNT,
         'for name in anna ben carla; do python -m teardown --learner "$name" --yes || break; done': ACCOUNT,
     },
