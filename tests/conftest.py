@@ -19,6 +19,7 @@ import pytest
 from provision.terminal.screen import Screen
 from sandbox import Sandbox
 from teardown import backwards
+from tests.rig.browser import browser as browser
 from tests.rig.clock import Clock
 from tests.rig.deployment import Deployment
 from tests.rig.programs import end_warm_server

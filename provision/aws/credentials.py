@@ -263,10 +263,12 @@ def _not_fetched(error: BaseException, profile: str | None) -> CannotConnect:
         means = "Where they come from failed, or gave something else."
         if not said:  # a variable may have an odd value, which the words do not tell
             means += f" Set are {', '.join(sorted(name for name in os.environ if name.startswith('AWS_')))}."
+    # The CRT cannot read one session key in 256: that whose first byte is zero, which it writes itself.
+    again = (f"Log in again, for a new session: {renewing_command(profile)}",) if "login_session" in settings else ()
     return CannotConnect(
         f"The credentials{whose} could not be loaded: {words}",
         means=means,
-        advice=(f"See whether the aws command can load them: {look}", TO_THE_SANDBOX),
+        advice=(*again, f"See whether the aws command can load them: {look}", TO_THE_SANDBOX),
     )
 
 

@@ -99,10 +99,8 @@ class Parser(argparse.ArgumentParser):
         if self.commands:
             width = max(map(len, self.commands)) + 2
             lines = [f"  {name:<{width}}{what}" for name, what in self.commands.items()]
-            parts.append("\n".join(["commands:", *lines, ""]))
+            parts.append("\n".join(["commands, each with a --help of its own:", *lines, ""]))
         parts.append(f"example:\n  {self.example}\n")
-        if self.commands:
-            parts.append(f"{self.prog} COMMAND --help has the options of each.\n")
         return "\n".join(parts)
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:

@@ -345,6 +345,10 @@ def test_an_mfa_code_is_typed_once_and_its_session_used_by_the_next_command(tmp_
 LOGIN = "arn:aws:iam::123456789012:user/me"
 
 
+# The bytes of a session's key as the CRT writes it, and of one that it cannot read back: one in 256 is shorter.
+READABLE_KEY, UNREADABLE_KEY = 121, 120
+
+
 @pytest.fixture
 def logged_in(
     configured: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, sts: Server
@@ -355,9 +359,11 @@ def logged_in(
     monkeypatch.setenv("AWS_ENDPOINT_URL_SIGNIN", sts.url)
     configured(f"[profile lab]\nlogin_session = {LOGIN}\nregion = us-east-1\n")
 
-    def write(minutes: int) -> None:
+    def write(minutes: int, size: int = READABLE_KEY) -> None:
         ends = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(minutes=minutes)
-        key = crypto.EC.new_generate(crypto.ECType.P_256).export_key(crypto.ECExportFormat.SEC1)
+        key = b""
+        while len(key) != size:
+            key = crypto.EC.new_generate(crypto.ECType.P_256).export_key(crypto.ECExportFormat.SEC1)
         names = ("accessKeyId", "secretAccessKey", "sessionToken")
         access = {**dict.fromkeys(names, "a"), "accountId": "123456789012", "expiresAt": ends.isoformat()}
         token = {"accessToken": access, "refreshToken": "r", "clientId": "c", "dpopKey": base64.b64encode(key).decode()}
@@ -394,6 +400,12 @@ def test_a_session_of_aws_login_that_is_over_names_the_command_that_renews_it(
     assert says in stop.advice[0]
     assert stop.exit_code == outcome.ENVIRONMENT
     assert "sso" not in " ".join(stop.advice)
+
+
+def test_a_session_of_aws_login_whose_key_cannot_be_read_is_to_be_renewed(logged_in: Callable[..., None]) -> None:
+    logged_in(-1, UNREADABLE_KEY)
+    stop = refused(profile="lab")
+    assert "Key format is not supported" in stop.what and "aws login --profile lab" in stop.advice[0]
 
 
 def test_without_what_aws_login_needs_the_message_says_what_to_install(
