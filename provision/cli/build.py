@@ -55,7 +55,8 @@ def build_or_lead(options: argparse.Namespace, settings: Settings, session: Sess
         kind=State,
         adopt=adoption(screen, options),
         may_write=options.yes or options.sandbox,
-    ) as (aws, state):
+    ) as (aws, settings, state):
+        state.keep_rules(settings.rules)
         warning = runtime_warning(settings.runtime, list(aws.runtimes), datetime.date.today())
         if warning:
             session.warn(warning)
@@ -98,6 +99,7 @@ def dry_run(options: argparse.Namespace, settings: Settings, session: Session) -
 
     with deployment("provision", options.arguments, options, settings, session, kind=DryState, adopt=adopt) as (
         aws,
+        settings,
         state,
     ):
         try:
