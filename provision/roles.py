@@ -12,7 +12,7 @@ from typing import Any
 
 from provision.aws.clients import Clients, tags
 from provision.documents import policy_document, same_meaning
-from provision.settings import NO_BOUNDARY, Settings
+from provision.settings import NO_BOUNDARY, AccountRules, Settings
 from provision.state.entries import Entry
 from provision.state.state import State
 from provision.terminal import outcome
@@ -60,11 +60,22 @@ def provision_role(aws: Clients, settings: Settings, state: State, key: str, arn
     role = find_role(aws.iam, name)
     with state.resource(key, "iam:role", found=role, RoleName=name) as entry:
         if role is None:
-            create_role(aws, settings, entry, name, trust)
+            create_by_rules(aws, settings.rules, entry, name, trust)
             wait_until_ready(aws, name)
         else:
             update_role(aws, settings, entry, role, trust)
         entry["arn"] = arn
+
+
+def create_by_rules(aws: Clients, rules: AccountRules, entry: Entry, name: str, trust: dict[str, Any]) -> None:
+    """As the walkthrough does, unless the account has rules."""
+    boundary = rules.permissions_boundary
+    if boundary not in ("", NO_BOUNDARY):
+        create_limited_role(aws, entry, name, trust, rules.role_path or "/", boundary)
+    elif rules.role_path:
+        create_role_in_path(aws, entry, name, trust, rules.role_path)
+    else:
+        create_role(aws, entry, name, trust)
 
 
 def use_role(aws: Clients, state: State, key: str, arn: str) -> None:
@@ -96,27 +107,40 @@ def provision_attachment(aws: Clients, state: State, key: str, parent: str, role
             attach_policy(aws, role, policy_arn)
 
 
-def create_role(aws: Clients, settings: Settings, entry: Entry, name: str, trust: dict[str, Any]) -> None:
+def create_role(aws: Clients, entry: Entry, name: str, trust: dict[str, Any]) -> None:
     """The trust policy says who may assume the role. The policies attached afterwards say what the role may do."""
     created = aws.iam.create_role(
         RoleName=name,
         AssumeRolePolicyDocument=json.dumps(trust),
         Tags=entry.tag_list,
-        **rules_of(settings),
     )
     entry.identify(created["Role"])
 
 
-def rules_of(settings: Settings) -> dict[str, str]:
-    """What the account's rules add to a new role: its path, and the policy that limits what it may do.
+def create_role_in_path(aws: Clients, entry: Entry, name: str, trust: dict[str, Any], path: str) -> None:
+    """The same under a path, which becomes a part of the role's ARN."""
+    created = aws.iam.create_role(
+        Path=path,
+        RoleName=name,
+        AssumeRolePolicyDocument=json.dumps(trust),
+        Tags=entry.tag_list,
+    )
+    entry.identify(created["Role"])
+
+
+def create_limited_role(aws: Clients, entry: Entry, name: str, trust: dict[str, Any], path: str, boundary: str) -> None:
+    """The same with a boundary: the role may do only what its policies and the boundary both allow.
 
     https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_boundaries.html
     """
-    path, boundary = settings.rules.role_path, settings.rules.permissions_boundary
-    return {
-        **({"Path": path} if path else {}),
-        **({"PermissionsBoundary": boundary} if boundary not in ("", NO_BOUNDARY) else {}),
-    }
+    created = aws.iam.create_role(
+        Path=path,
+        RoleName=name,
+        AssumeRolePolicyDocument=json.dumps(trust),
+        PermissionsBoundary=boundary,
+        Tags=entry.tag_list,
+    )
+    entry.identify(created["Role"])
 
 
 def attach_policy(aws: Clients, role: str, policy_arn: str) -> None:
