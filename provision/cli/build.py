@@ -17,6 +17,7 @@ from provision.account.plan import DryState, Planned, changes, make_plan
 from provision.account.recovery import state_files_in
 from provision.account.smoke_tests import run_smoke_tests
 from provision.aws.clients import Clients
+from provision.cli.as_written import agree_to_as_written
 from provision.cli.deployment import deployment, took_before
 from provision.cli.ending import explained
 from provision.cli.options import target_arguments, variant_arguments
@@ -56,6 +57,7 @@ def build_or_lead(options: argparse.Namespace, settings: Settings, session: Sess
         adopt=adoption(screen, options),
         may_write=options.yes or options.sandbox,
     ) as (aws, settings, state):
+        agree_to_as_written(screen, aws, settings, options.sources)
         state.keep_rules(settings.rules)
         warning = runtime_warning(settings.runtime, list(aws.runtimes), datetime.date.today())
         if warning:

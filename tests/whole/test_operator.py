@@ -231,8 +231,8 @@ def test_who_adopts_can_put_things_back(operator: Operator) -> None:
     assert operator.left == before
 
 
-# Actions without which all of this works. An alias that cannot be read is left out of the banner. Only `trace --poison`,
-# which waits for minutes, takes out a message. `trace` goes on where it sees no log. Streams are looked at where a log
+# Actions without which all of this works. An alias that cannot be read is left out of the banner. Only `trace --poison`
+# takes out a message, and it waits for minutes. `trace` goes on where it sees no log. Streams are looked at where a log
 # group comes back after its deletion.
 NOT_SEEN = {
     "iam:ListAccountAliases",
