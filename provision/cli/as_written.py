@@ -31,8 +31,8 @@ def agree_to_as_written(screen: Screen, aws: Clients, settings: Settings, source
             exit_code=outcome.USAGE,
         )
     public = (
-        f"As written, whoever knows the Invoke URL can read, change and delete items in every DynamoDB table of "
-        f"account {aws.account_id} in Region {aws.region}, also in those that have nothing to do with this (errata 6 and 7)."
+        "As written, whoever knows the Invoke URL can read, change and delete items in every DynamoDB table of account "
+        f"{aws.account_id} in Region {aws.region}, also in those that have nothing to do with this (errata 6 and 7)."
     )
     if not sys.stdin.isatty():
         raise outcome.UserError(
