@@ -101,6 +101,13 @@ def test_a_boundary_or_tag_that_is_gone_comes_back_and_none_takes_the_boundary_a
     deployment.take_down()
 
 
+def test_a_boundary_that_is_not_there_is_not_waited_for(deployment: CommandLine) -> None:
+    refused = deployment.provision("--yes", "--to", "2", "--permissions-boundary", policy_arn("nobodys"))
+    assert refused.code != outcome.DONE and refused.writes == ["CreatePolicy", "CreatePolicy", "CreateRole"]
+    assert f"Scope ARN: {policy_arn('nobodys')} does not exist" in refused.flat and "waiting" not in refused.flat
+    deployment.take_down()
+
+
 def test_a_boundary_that_nobody_asked_for_is_reported_and_left(deployment: CommandLine) -> None:
     arn = edge(deployment)
     deployment.provision("--yes", "--to", "2")
