@@ -73,7 +73,7 @@ def parser() -> Parser:
     """Of a build."""
     parser = Parser(
         prog=f"python -m provision {BUILD}",
-        description="Build the walkthrough's architecture. Run it again at any time: what is as it should be stays.",
+        description="Build the walkthrough's architecture, or update what has drifted.",
         example="python -m provision --sandbox",
     )
     add_target_options(parser)
@@ -82,7 +82,7 @@ def parser() -> Parser:
         "--try",
         dest="smoke_tests",
         action=argparse.BooleanOptionalAction,
-        help="run the walkthrough's tests (default: until they passed for what is there)",
+        help="the walkthrough's tests (default: until they pass)",
     )
     parser.add_argument(
         "--adopt",
@@ -99,9 +99,7 @@ def parser() -> Parser:
     )
     parser.add_argument("--to", metavar="N", type=step_named, help="the steps up to N only, by number or name")
     add_plan_options(parser)
-    parser.add_argument(
-        "--recover", action="store_true", help="the state file was lost: write it anew from the account"
-    )
+    parser.add_argument("--recover", action="store_true", help="the state file was lost: write it anew")
     parser.add_argument("--deployment", metavar="ID", help="with --recover: which one, if there are several")
     return parser
 

@@ -47,8 +47,9 @@ def policy_document(name: str, aws: Place, settings: Settings) -> dict[str, Any]
         "table": settings.table,
         "queue": settings.queue,
         "log group": settings.log_group,
-        "function role": settings.function_role,
-        "API role": settings.api_role,
+        "function role": settings.function_role_in_arn,
+        "API role": settings.api_role_in_arn,
+        "learner": f"-{settings.learner}" if settings.learner else "",
     }
     filled = fill(json.loads(path.read_text(encoding="utf-8")), values)
     assert isinstance(filled, dict)

@@ -22,7 +22,12 @@ NEEDS: tuple[str, ...] = ()
 
 
 def provision(aws: Clients, settings: Settings, state: State) -> None:
-    """One policy lets the function use the table and write its log. The other lets it read the queue."""
+    """One policy lets the function use the table and write its log. The other lets it read the queue.
+
+    A role that somebody else made, --lambda-role-arn, brings policies of its own: then there is nothing to do.
+    """
+    if settings.rules.lambda_role_arn:
+        return
     write = policy_document("Lambda-Write-DynamoDB", aws, settings)
     provision_policy(aws, state, "write-policy", settings.write_policy, write)
     read = policy_document("Lambda-Read-SQS", aws, settings)

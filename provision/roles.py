@@ -12,37 +12,84 @@ from typing import Any
 
 from provision.aws.clients import Clients, tags
 from provision.documents import policy_document, same_meaning
-from provision.settings import Settings
+from provision.settings import NO_BOUNDARY, AccountRules, Settings
 from provision.state.entries import Entry
 from provision.state.state import State
+from provision.terminal import outcome
 
 NEEDS = ("policies",)
 
+# As a difference is called where no boundary was asked for, and one is there: see state/comparison.py.
+BOUNDARY = "PermissionsBoundary > PermissionsBoundaryArn"
+
 
 def provision(aws: Clients, settings: Settings, state: State) -> None:
-    """The function's role gets the two policies of step 1. API Gateway's role gets one of AWS's own."""
-    role = settings.function_role
-    provision_role(aws, state, "function-role", role, policy_document("trust-lambda", aws, settings))
+    """The two roles. One that somebody else made, --lambda-role-arn or --apigateway-role-arn, is used as it is."""
+    if settings.rules.lambda_role_arn:
+        use_role(aws, state, "function-role", settings.rules.lambda_role_arn)
+    else:
+        provision_function_role(aws, settings, state)
+    if settings.rules.apigateway_role_arn:
+        use_role(aws, state, "api-role", settings.rules.apigateway_role_arn)
+    else:
+        provision_api_role(aws, settings, state)
+
+
+def provision_function_role(aws: Clients, settings: Settings, state: State) -> None:
+    """The function's role gets the two policies of step 1."""
+    role, trust = settings.function_role, policy_document("trust-lambda", aws, settings)
+    arn = aws.arn("iam", f"role/{settings.function_role_in_arn}", region="")
+    provision_role(aws, settings, state, "function-role", arn, trust)
     for policy in ("write-policy", "read-policy"):
-        arn = state.identity(policy)["PolicyArn"]
-        provision_attachment(aws, state, f"function-role/{policy}", "function-role", role, arn)
-
-    role = settings.api_role
-    provision_role(aws, state, "api-role", role, policy_document("trust-apigateway", aws, settings))
-    arn = aws.managed_policy_arn(settings.managed_policy)
-    provision_attachment(aws, state, "api-role/logs-policy", "api-role", role, arn)
+        policy_arn = state.identity(policy)["PolicyArn"]
+        provision_attachment(aws, state, f"function-role/{policy}", "function-role", role, policy_arn)
 
 
-def provision_role(aws: Clients, state: State, key: str, name: str, trust: dict[str, Any]) -> None:
-    """Find the role; create it, or update whom it trusts; record it."""
+def provision_api_role(aws: Clients, settings: Settings, state: State) -> None:
+    """API Gateway's role gets a policy of AWS's own."""
+    role, trust = settings.api_role, policy_document("trust-apigateway", aws, settings)
+    arn = aws.arn("iam", f"role/{settings.api_role_in_arn}", region="")
+    provision_role(aws, settings, state, "api-role", arn, trust)
+    policy_arn = aws.managed_policy_arn(settings.managed_policy)
+    provision_attachment(aws, state, "api-role/logs-policy", "api-role", role, policy_arn)
+
+
+def provision_role(aws: Clients, settings: Settings, state: State, key: str, arn: str, trust: dict[str, Any]) -> None:
+    """Find the role; create it, or update whom it trusts and what limits it; record it."""
+    name = arn.split("/")[-1]
     role = find_role(aws.iam, name)
     with state.resource(key, "iam:role", found=role, RoleName=name) as entry:
         if role is None:
-            create_role(aws, entry, name, trust)
+            create_by_rules(aws, settings.rules, entry, name, trust)
             wait_until_ready(aws, name)
         else:
-            update_role(aws, entry, role, trust)
-        entry["arn"] = aws.arn("iam", f"role/{name}", region="")
+            update_role(aws, settings, entry, role, trust)
+        entry["arn"] = arn
+
+
+def create_by_rules(aws: Clients, rules: AccountRules, entry: Entry, name: str, trust: dict[str, Any]) -> None:
+    """As the walkthrough does, unless the account has rules."""
+    boundary = rules.permissions_boundary
+    if boundary not in ("", NO_BOUNDARY):
+        create_limited_role(aws, entry, name, trust, rules.role_path or "/", boundary)
+    elif rules.role_path:
+        create_role_in_path(aws, entry, name, trust, rules.role_path)
+    else:
+        create_role(aws, entry, name, trust)
+
+
+def use_role(aws: Clients, state: State, key: str, arn: str) -> None:
+    """Note a role that somebody else made. Nothing of it is changed. Raises UserError where it is not there."""
+    name = arn.split("/")[-1]
+    role = find_role(aws.iam, name)
+    if role is None or role["Arn"] != arn:
+        raise outcome.UserError(
+            f"There is no role {arn} in this account.",
+            means="The role is named by an option, or by the state file, and is made by somebody else.",
+            advice=("Ask who manages the account's roles for the ARN, then run the same command again.",),
+        )
+    note = "somebody else's role: used as it is, with the policies that it has"
+    state.use(key, "iam:role", {"arn": arn, "id": role["RoleId"]}, note, RoleName=name)
 
 
 def provision_attachment(aws: Clients, state: State, key: str, parent: str, role: str, policy_arn: str) -> None:
@@ -70,6 +117,32 @@ def create_role(aws: Clients, entry: Entry, name: str, trust: dict[str, Any]) ->
     entry.identify(created["Role"])
 
 
+def create_role_in_path(aws: Clients, entry: Entry, name: str, trust: dict[str, Any], path: str) -> None:
+    """The same under a path, which becomes a part of the role's ARN."""
+    created = aws.iam.create_role(
+        Path=path,
+        RoleName=name,
+        AssumeRolePolicyDocument=json.dumps(trust),
+        Tags=entry.tag_list,
+    )
+    entry.identify(created["Role"])
+
+
+def create_limited_role(aws: Clients, entry: Entry, name: str, trust: dict[str, Any], path: str, boundary: str) -> None:
+    """The same with a boundary: the role may do only what its policies and the boundary both allow.
+
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_boundaries.html
+    """
+    created = aws.iam.create_role(
+        Path=path,
+        RoleName=name,
+        AssumeRolePolicyDocument=json.dumps(trust),
+        PermissionsBoundary=boundary,
+        Tags=entry.tag_list,
+    )
+    entry.identify(created["Role"])
+
+
 def attach_policy(aws: Clients, role: str, policy_arn: str) -> None:
     """Attaching a policy a second time changes nothing.
 
@@ -81,11 +154,13 @@ def attach_policy(aws: Clients, role: str, policy_arn: str) -> None:
     )
 
 
-def update_role(aws: Clients, entry: Entry, role: dict[str, Any], trust: dict[str, Any]) -> None:
-    """The new trust policy replaces the old one. The role keeps its id.
+def update_role(aws: Clients, settings: Settings, entry: Entry, role: dict[str, Any], trust: dict[str, Any]) -> None:
+    """The new trust policy replaces the old one. The role keeps its id, and its path for ever.
 
     https://docs.aws.amazon.com/IAM/latest/APIReference/API_UpdateAssumeRolePolicy.html
     """
+    if settings.rules.role_path:
+        entry.must_be_replaced("path", found=role["Path"], wanted=settings.rules.role_path)
     if entry.needs_tag():
         aws.iam.tag_role(
             RoleName=role["RoleName"],
@@ -96,6 +171,27 @@ def update_role(aws: Clients, entry: Entry, role: dict[str, Any], trust: dict[st
         aws.iam.update_assume_role_policy(
             RoleName=role["RoleName"],
             PolicyDocument=json.dumps(trust),
+        )
+    if settings.rules.permissions_boundary:
+        update_boundary(aws, entry, role, settings.rules.permissions_boundary)
+
+
+def update_boundary(aws: Clients, entry: Entry, role: dict[str, Any], boundary: str) -> None:
+    """A role has one boundary at most. NO_BOUNDARY takes away what is there.
+
+    https://docs.aws.amazon.com/IAM/latest/APIReference/API_PutRolePermissionsBoundary.html
+    """
+    found = role.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn", NO_BOUNDARY)
+    if not entry.drifted(BOUNDARY, found=found, wanted=boundary):
+        return
+    if boundary == NO_BOUNDARY:
+        aws.iam.delete_role_permissions_boundary(
+            RoleName=role["RoleName"],
+        )
+    else:
+        aws.iam.put_role_permissions_boundary(
+            RoleName=role["RoleName"],
+            PermissionsBoundary=boundary,
         )
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import datetime
 import re
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
 
 from provision.terminal import outcome
 
@@ -50,6 +51,77 @@ REGION = re.compile(r"[a-z]{2,8}(?:-[a-z]{2,12}){1,3}-[0-9]{1,2}")
 RUNTIME = re.compile(r"python[0-9]\.[0-9]{1,2}")
 
 
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html
+POLICY_ARN = re.compile(r"arn:[a-z-]+:iam::([0-9]{12}|aws):policy/[!-~]+")
+ROLE_ARN = re.compile(r"arn:[a-z-]+:iam::[0-9]{12}:role/[!-~]+")
+ROLE_PATH = re.compile(r"/(?:[!-.0-~]+/)+")
+
+# What all services that are used here allow in a tag. Neither AWS's own tags nor the suite's can be given.
+# https://docs.aws.amazon.com/IAM/latest/APIReference/API_Tag.html
+TAG_KEY = re.compile(r"(?!aws:|poc-deployment$|poc-adopted$)[\w .:/=+@-]{1,128}", re.IGNORECASE)
+TAG_VALUE = re.compile(r"[\w .:/=+@-]{0,256}")
+MOST_TAGS = 40  # AWS allows 50 on a resource; two are the suite's
+
+NO_BOUNDARY = "none"  # the boundary that takes away one that an earlier run has set
+
+
+@dataclass(frozen=True)
+class AccountRules:
+    """What the rules of an account ask of everything that is built in it. Empty: nothing was asked.
+
+    `permissions_boundary`: the ARN of the policy that limits both roles, or NO_BOUNDARY. `role_path`: where both roles
+    are made, with "/" at both ends. `tags`: on everything that carries tags. `lambda_role_arn` and
+    `apigateway_role_arn`: roles that somebody else made; they are used, and neither made, changed nor deleted.
+    Raises BadSetting for a value that IAM would not take.
+    """
+
+    permissions_boundary: str = ""
+    role_path: str = ""
+    tags: tuple[tuple[str, str], ...] = ()
+    lambda_role_arn: str = ""
+    apigateway_role_arn: str = ""
+
+    def __post_init__(self) -> None:
+        if self.permissions_boundary not in ("", NO_BOUNDARY):
+            check_text("--permissions-boundary", self.permissions_boundary, POLICY_ARN, "the ARN of a policy in IAM")
+        check_text("--role-path", self.role_path, ROLE_PATH, "a path such as /training/, with a slash at both ends")
+        for option, arn in (
+            ("--lambda-role-arn", self.lambda_role_arn),
+            ("--apigateway-role-arn", self.apigateway_role_arn),
+        ):
+            check_text(option, arn, ROLE_ARN, "the ARN of a role in IAM")
+        for key, value in self.tags:
+            check_text("--tag", key, TAG_KEY, "a tag's key: letters, digits and _.:/=+-@, and none of AWS's or ours")
+            check_text("--tag", value, TAG_VALUE, "a tag's value: letters, digits and _.:/=+-@")
+        if len(dict(self.tags)) < len(self.tags) or len(self.tags) > MOST_TAGS:
+            raise BadSetting(
+                f"--tag was given {len(self.tags)} times: at most {MOST_TAGS} are allowed, each key once.",
+                advice=("Leave out what is too much.",),
+            )
+
+    def over(self, kept: AccountRules) -> AccountRules:
+        """These, and of those that are not given what an earlier run was given."""
+        return AccountRules(**{one.name: getattr(self, one.name) or getattr(kept, one.name) for one in fields(self)})
+
+    def in_file(self) -> dict[str, Any]:
+        """What a later run needs of them, as JSON."""
+        kept = {**vars(self), "tags": dict(self.tags)}
+        if self.permissions_boundary == NO_BOUNDARY:
+            del kept["permissions_boundary"]
+        return {name: value for name, value in kept.items() if value}
+
+    @classmethod
+    def from_file(cls, kept: Mapping[str, Any]) -> AccountRules:
+        """What `in_file` gave. Raises BadSetting or TypeError for anything else."""
+        return cls(**{**kept, "tags": tuple(dict(kept.get("tags", {})).items())})
+
+
+def check_text(option: str, text: str, pattern: re.Pattern[str], what: str) -> None:
+    """Raise BadSetting where a text that is given is not what the option takes."""
+    if (text or option == "--tag") and not pattern.fullmatch(text):
+        raise BadSetting(f"{option} {text!r} is not {what}.", advice=("Give it as AWS shows it.",))
+
+
 @dataclass(frozen=True)
 class Settings:
     """The names and values of one deployment.
@@ -64,6 +136,7 @@ class Settings:
     runtime_asked: str | None = None
     as_written: bool = False
     permission: str = "POC-API-invoke"
+    rules: AccountRules = AccountRules()
 
     def __post_init__(self) -> None:
         if self.learner is not None:
@@ -112,11 +185,23 @@ class Settings:
 
     @property
     def function_role(self) -> str:
-        return self.named("SQS-Lambda-DynamoDB-Role")
+        return self.rules.lambda_role_arn.split("/")[-1] or self.named("SQS-Lambda-DynamoDB-Role")
 
     @property
     def api_role(self) -> str:
-        return self.named("APIGateway-SQS")
+        return self.rules.apigateway_role_arn.split("/")[-1] or self.named("APIGateway-SQS")
+
+    @property
+    def function_role_in_arn(self) -> str:
+        """The role with its path, as its ARN has it behind "role/"."""
+        given = self.rules.lambda_role_arn.partition(":role/")[2]
+        return given or f"{self.rules.role_path}{self.function_role}".lstrip("/")
+
+    @property
+    def api_role_in_arn(self) -> str:
+        """The same of API Gateway's role."""
+        given = self.rules.apigateway_role_arn.partition(":role/")[2]
+        return given or f"{self.rules.role_path}{self.api_role}".lstrip("/")
 
     # Table and queue.
 

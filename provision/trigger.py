@@ -191,7 +191,7 @@ def why_waiting_cannot_help(aws: Clients, settings: Settings, state: State) -> s
             f"may work on it for {function['Timeout']} s: somebody else would get it meanwhile."
         )
     distrust = role_does_not_trust_lambda(aws, settings)
-    if distrust:
+    if distrust or settings.rules.lambda_role_arn:  # what somebody else's role may do may be said in other words
         return distrust
     arn = state.identity("read-policy")["PolicyArn"]
     if find_attachment(aws.iam, settings.function_role, arn) is None:

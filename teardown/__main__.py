@@ -252,7 +252,7 @@ def dry_run(aws: Clients, state: DryState, options: argparse.Namespace, session:
 
     def note(word: str, resource: Resource, remark: str) -> None:
         calls = state.planned[resource.key].calls if resource.key in state.planned else ()
-        word = WORDS.get(word, word)
+        word = "stay" if resource.is_used else WORDS.get(word, word)
         notes = (remark,) if remark else ()
         planned.append(Planned(resource.key, resource.kind, resource.identity, word, calls=calls, notes=notes))
 
@@ -316,6 +316,7 @@ def show_and_ask(
     to_go = [resource for resource in backwards if resource.key not in stays]
     to_put_back = [one for one in to_go if is_to_be_left(state, one, options.include_adopted)]
     to_go = [resource for resource in to_go if resource not in to_put_back]
+    to_put_back = [resource for resource in to_put_back if not resource.is_used]
     if to_put_back:
         show_things(screen, "Adopted: to be put back as it was found, and left", to_put_back, {})
     if to_go and not options.sandbox:
@@ -370,7 +371,11 @@ def tell_the_end(
     namesakes = [name_of(entry.kind, entry.identity) for entry in resources if "namesake" in entry.outputs]
     if namesakes:
         screen.say(f"Somebody else's, and not touched: what is called {', '.join(namesakes)} by now.")
-    were_there = [name_of(entry.kind, entry.identity) for entry in resources if "left" in entry.outputs]
+    left = [entry for entry in resources if "left" in entry.outputs]
+    were_there = [name_of(entry.kind, entry.identity) for entry in left if not entry.is_used]
+    used = [name_of(entry.kind, entry.identity) for entry in left if entry.is_used]
+    if used:
+        screen.say(f"Somebody else's, only used, and left as it is: {', '.join(used)}.")
     if were_there:
         screen.say(f"Adopted, put back as it was found, and left: {', '.join(were_there)}.")
     if state.standing and options.back_to:
@@ -382,9 +387,9 @@ def tell_the_end(
         go_on = program("provision", [*target_arguments(options, aws), *screen.look, "--step"])
         screen.keep(f"To go on from there: {go_on}")
         return
-    of_ours = " of ours" if were_there else ""
+    of_ours = " of ours" if left else ""
     screen.say(
-        f"Nothing{of_ours} is left: all {len(resources) - len(were_there)} recorded resources{of_ours} were read back, "
+        f"Nothing{of_ours} is left: all {len(resources) - len(left)} recorded resources{of_ours} were read back, "
         "each from its own service, and none is there. The receipt is in the state file.",
         GOOD,
     )

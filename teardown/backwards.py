@@ -173,6 +173,8 @@ def failure(aws: Clients, resource: Resource, error: Exception) -> str:
 
 def is_to_be_left(state: State, resource: Resource, include_adopted: bool) -> bool:
     """Whether it is put back and left, as it was there before."""
+    if resource.is_used:
+        return True
     return resource.is_adopted and not include_adopted and not VERBS[resource.kind].must_go(state, resource)
 
 
@@ -207,6 +209,9 @@ def remove(
 
     With `leave` it is put back as it was, and left.
     """
+    if resource.is_used:
+        state.note_left(resource)
+        return "left", "somebody else's, and only used"
     how = "in an earlier run" if resource.status == "deleting" else None
     began = aws.waiting.clock()
     for tries_left in reversed(range(TRIES)):

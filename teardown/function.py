@@ -149,7 +149,7 @@ def came_back(aws: Clients, state: State, log_group: Resource, found: dict[str, 
         return False
     born = immutable_id(log_group.kind, found)
     if (
-        found["Tags"] not in ({}, state.tags)
+        found["Tags"] not in ({}, {**state.tags, **dict(state.rules.tags)})
         or born is None
         or born in (log_group.outputs.get("namesake"), log_group.outputs.get("id"))
     ):

@@ -7,7 +7,8 @@ from typing import Any
 
 from provision.aws.clients import Clients
 from provision.aws.reasons import STILL_ATTACHED
-from provision.settings import Settings
+from provision.roles import BOUNDARY
+from provision.settings import NO_BOUNDARY, Settings
 from provision.state.entries import TAG_KEYS, Resource
 from provision.state.state import State
 from provision.terminal import outcome
@@ -81,7 +82,7 @@ def delete(aws: Clients, state: State, resource: Resource, found: dict[str, Any]
 
 
 def restore(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> None:
-    """Put the trust policy back. Our policies are detached by now."""
+    """Put trust policy and boundary back. Our policies are detached by now."""
     name = found["RoleName"]
     trust = resource.was("trust policy")
     if trust is not None:
@@ -89,11 +90,26 @@ def restore(aws: Clients, state: State, resource: Resource, found: dict[str, Any
             RoleName=name,
             PolicyDocument=json.dumps(trust),
         )
+    if BOUNDARY in resource.before:
+        put_boundary_back(aws, name, resource.was(BOUNDARY))
     state.note_restored(resource)
     aws.iam.untag_role(
         RoleName=name,
         TagKeys=list(TAG_KEYS),
     )
+
+
+def put_boundary_back(aws: Clients, name: str, former: str) -> None:
+    """The boundary that the role had before, or none."""
+    if former == NO_BOUNDARY:
+        aws.iam.delete_role_permissions_boundary(
+            RoleName=name,
+        )
+    else:
+        aws.iam.put_role_permissions_boundary(
+            RoleName=name,
+            PermissionsBoundary=former,
+        )
 
 
 def leave_attached(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> None:

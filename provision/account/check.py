@@ -132,7 +132,7 @@ def check_step(aws: Clients, settings: Settings, step: Step, seen: Seen | None =
         state, why_not = checked_by(aws, settings, step, seen)
     called = identities(aws, settings, state.api_id or "")
     for key, place in PLACES.items():
-        if place.step == step.name and key not in state.reached and is_asked_for(settings, key):
+        if place.step == step.name and key in called and key not in state.reached and is_asked_for(settings, key):
             state.add(key, called[key], EXISTS, UNCHECKED, reason=why_not)
     order = list(PLACES)
     return sorted(state.findings, key=lambda one: order.index(one.key))
@@ -278,6 +278,9 @@ class CheckState(DryState):
     def leaves_alone(self, key: str, kind: str, found: Mapping[str, Any] | None, **identity: str) -> bool:
         return self.settings.as_written  # it asks for no log group
 
+    def use(self, key: str, kind: str, outputs: Mapping[str, str], note: str, **identity: str) -> None:
+        self.add(key, identity, EXISTS, PASS)
+
     def permit(self, call: Call) -> None:
         """A smoke test's calls may leave. Every other write is held back: it ends the block of what is not there."""
         if self._smoke_test_allows(call):
@@ -328,8 +331,8 @@ def outputs_by_name(aws: Clients, settings: Settings, key: str, api_id: str | No
     if key in ("api", "permission", "stage") and api_id is None:
         return None
     return {
-        "function-role": {"arn": aws.arn("iam", f"role/{settings.function_role}", region=""), "id": ""},
-        "api-role": {"arn": aws.arn("iam", f"role/{settings.api_role}", region=""), "id": ""},
+        "function-role": {"arn": aws.arn("iam", f"role/{settings.function_role_in_arn}", region=""), "id": ""},
+        "api-role": {"arn": aws.arn("iam", f"role/{settings.api_role_in_arn}", region=""), "id": ""},
         "dead-letter-queue": {"arn": aws.arn("sqs", settings.dead_letter_queue)},
         "queue": {"arn": aws.arn("sqs", settings.queue)},
         "function": {"arn": aws.arn("lambda", f"function:{settings.function}")},

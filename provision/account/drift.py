@@ -36,8 +36,8 @@ def look_closer(aws: Clients, state: DryState, planned: Sequence[Planned]) -> li
 def closer(aws: Clients, state: DryState, planned: Planned) -> Planned:
     """The same of one resource."""
     entry = state.record(planned.key)
-    if entry is None:
-        return planned  # a log group that is somebody else's
+    if entry is None or entry.is_used:
+        return planned  # a log group or a role that is somebody else's
     known = {**planned.identity, **entry.outputs}
     ours = values_of_parts(state, planned.key)
     for look_up in COMPARED[planned.kind].looks:

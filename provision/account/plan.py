@@ -84,6 +84,7 @@ class DryState(State):
         """The same deployment, for a plan. What a person answers about adoption in it holds for the run, too."""
         dry = cls(StateFile(state.path, locked=False), copy.deepcopy(state.content()), adopt=state.adopt)
         dry._adopted, dry._by_hand = state._adopted, state._by_hand
+        dry.rules = state.rules
         return dry
 
     def forget_plan(self) -> None:
@@ -148,6 +149,10 @@ class DryState(State):
             return False
         self.planned[key] = Planned(key, kind, dict(identity), "unchanged", notes=self.results[-1].notes)
         return True
+
+    def use(self, key: str, kind: str, outputs: Mapping[str, str], note: str, **identity: str) -> None:
+        super().use(key, kind, outputs, note, **identity)
+        self.planned[key] = Planned(key, kind, dict(identity), "unchanged", notes=(note,))
 
     def permit(self, call: Call) -> None:
         """Note the write. A deletion ends with it."""

@@ -76,6 +76,9 @@ JUST_MADE = Reason(
 # In the ARN of a policy of AWS's own. Every account has these from the first: nobody has just made one.
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_managed-vs-inline.html
 OF_AWS = ":iam::aws:policy/"
+# How IAM speaks of a permissions boundary that is not there. The owner of the account made it before, or never.
+NO_SUCH_BOUNDARY = "Scope ARN: "
+NOT_JUST_MADE = (OF_AWS, NO_SUCH_BOUNDARY)
 
 IAM_BUSY = Reason(
     "IAM is busy with this already",

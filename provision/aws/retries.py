@@ -22,7 +22,7 @@ from provision.aws.operations import (
     REFUSED_WITH_502,
     SMOKE_TEST_CALLS,
 )
-from provision.aws.reasons import JUST_MADE, OF_AWS, SERVICES_SAY, TOO_MANY_REQUESTS, Reason
+from provision.aws.reasons import JUST_MADE, NOT_JUST_MADE, SERVICES_SAY, TOO_MANY_REQUESTS, Reason
 from provision.aws.waiting import StillRefused, Wait, Waiting
 from provision.terminal import outcome
 
@@ -80,7 +80,7 @@ class Retries:
         if may_repeat and flaw:
             return self.try_again("no answer of AWS", flaw, attempts)
         passing = [reason for reason in reasons_of(service, operation.name, is_read) if reason.is_said_by(parsed)]
-        if not passing or http_response.status_code >= 500 or (passing[0] is JUST_MADE and OF_AWS in words):
+        if not passing or http_response.status_code >= 500 or is_lasting(passing[0], words):
             return None
         return self.wait_for(passing[0], words)
 
@@ -141,3 +141,8 @@ def is_throttle(code: str | None, status: int, retry_after: str | None) -> bool:
     if code == "LimitExceededException":
         return status == 429 and retry_after is not None
     return code in TOO_MANY_REQUESTS.codes or status == 429
+
+
+def is_lasting(reason: Reason, words: str) -> bool:
+    """Whether waiting for what was just made is no use: these words name what nobody has just made."""
+    return reason is JUST_MADE and any(one in words for one in NOT_JUST_MADE)

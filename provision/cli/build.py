@@ -16,6 +16,7 @@ from provision.account.plan import DryState, Planned, changes, make_plan
 from provision.account.recovery import state_files_in
 from provision.account.smoke_tests import run_smoke_tests
 from provision.aws.clients import Clients
+from provision.cli.as_written import agree_to_as_written
 from provision.cli.deployment import deployment, took_before
 from provision.cli.ending import explained
 from provision.cli.options import target_arguments, variant_arguments
@@ -53,7 +54,9 @@ def build_or_lead(options: argparse.Namespace, settings: Settings, session: Sess
         kind=State,
         adopt=adoption(screen, options),
         may_write=options.yes or options.sandbox,
-    ) as (aws, state):
+    ) as (aws, settings, state):
+        agree_to_as_written(screen, aws, settings, options.sources)
+        state.keep_rules(settings.rules)
         warning = runtime_warning(settings.runtime, list(aws.runtimes), datetime.date.today())
         if warning:
             session.warn(warning)
@@ -98,6 +101,7 @@ def dry_run(options: argparse.Namespace, settings: Settings, session: Session) -
 
     with deployment("provision", options.arguments, options, settings, session, kind=DryState, adopt=adopt) as (
         aws,
+        settings,
         state,
     ):
         try:

@@ -57,7 +57,7 @@ def check(given: list[str], session: Session) -> Result:
     steps = [step for step in STEPS if step in (options.steps or STEPS)]
     if options.smoke_tests and len(steps) < len(STEPS):
         command_line.error("--try tests the whole architecture, and does not go with a STEP")
-    with deployment("check", given, options, settings, session, kind=DryState) as (aws, recorded):
+    with deployment("check", given, options, settings, session, kind=DryState) as (aws, settings, recorded):
         api = recorded.record("api")
         seen = Seen(api_id=api.outputs.get("id") if api is not None else None)
         with explained(aws):

@@ -92,7 +92,7 @@ def trace(given: list[str], session: Session) -> Result:
     screen = session.screen
     options, settings = begun(trace_parser(), given, session)
     with (
-        deployment("trace", given, options, settings, session, kind=State) as (aws, state),
+        deployment("trace", given, options, settings, session, kind=State) as (aws, settings, state),
         explained(aws),
         aws.calls.in_step("trace"),
     ):
@@ -142,7 +142,7 @@ def status(given: list[str], session: Session) -> Result:
     """
     options, settings = begun(status_parser(), given, session)
     kind = State if options.smoke_tests else DryState
-    with deployment("status", given, options, settings, session, kind=kind) as (aws, state):
+    with deployment("status", given, options, settings, session, kind=kind) as (aws, settings, state):
         read_only = state if isinstance(state, DryState) else DryState.of(state)
         with explained(aws):
             planned = look_closer(aws, read_only, make_plan(aws, settings, read_only))
@@ -232,6 +232,7 @@ def diagram(given: list[str], session: Session) -> Result:
         path = path_of_state(options, connected(options, session))
     form = pictures.form_of(options.out, options.format)
     in_unicode = bool(options.out) or is_unicode(screen.data.encoding)
+    settings = pictures.with_rules(settings, path)
     drawn = pictures.diagram(settings, pictures.read(path), form, width=screen.width, in_unicode=in_unicode)
     session.note(picture=str(drawn), file=str(options.out) if options.out else None)
     if options.out:

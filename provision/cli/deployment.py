@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -66,8 +67,10 @@ def deployment(
     kind: type[L],
     adopt: Adopt = adopt_nothing,
     may_write: bool = True,
-) -> Iterator[tuple[Clients, L]]:
-    """Clients and state file, until the end of the block; its banner is shown, and the command's transcript begun.
+) -> Iterator[tuple[Clients, Settings, L]]:
+    """Clients, settings and state file, until the end of the block; the banner is shown, and the transcript begun.
+
+    The settings are those given, with what the state file keeps of the account's rules.
 
     `given` are the command's words. Of a `kind` that writes nothing there is no transcript beside it. Only a build
     starts a new sandbox, and a plan goes without one; every command has one again that ended and left its journal.
@@ -90,11 +93,13 @@ def deployment(
     )
     with closing(state), aws.calls.guarded_by(state.permit):
         begin_anew(aws, state, screen)
+        settings = replace(settings, rules=settings.rules.over(state.kept_rules))
+        state.rules = settings.rules
         words = given if builds else [command, *given]
         session.write_down(command, words, aws, settings, state, keep=kind is State)
         hide_ids(screen, aws, state)
         show_banner(screen, aws, settings, state, options.sources)
-        yield aws, state
+        yield aws, settings, state
 
 
 def begin_anew(aws: Clients, state: State, screen: Screen) -> None:

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from provision import STEPS, Step
 from provision.aws.clients import Clients
-from provision.settings import BadSetting, Settings, check_region
+from provision.settings import AccountRules, BadSetting, Settings, check_region
 from provision.terminal.command_line import add_screen_options, meant
 
 
@@ -59,6 +59,12 @@ def add_variant_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--as-written", action="store_true", help="what the walkthrough literally says, faults included"
     )
+    add = parser.add_argument
+    add("--permissions-boundary", metavar="ARN", help='the policy that limits both roles; "none": no more')
+    add("--role-path", metavar="PATH", help="the path of both roles in IAM; default: /")
+    add("--tag", metavar="KEY=VALUE", action="append", help="a tag on everything; may be repeated")
+    add("--lambda-role-arn", metavar="ID", help="a role that is there, for the function: none is made")
+    add("--apigateway-role-arn", metavar="ARN", help="the same for API Gateway")
 
 
 def add_plan_options(parser: argparse.ArgumentParser) -> None:
@@ -135,14 +141,38 @@ def settings_of(options: argparse.Namespace) -> Settings:
             learner=options.learner,
             runtime_asked=getattr(options, "runtime", None),
             as_written=getattr(options, "as_written", False),
+            rules=rules_of(options),
         )
     except BadSetting as error:
         what = error.what
-        for name in ("learner", "runtime"):
-            what = what.replace(f"--{name}", source_of(options, name))
+        for name in ("learner", "runtime", *RULES, "tag"):
+            what = what.replace(f"--{name.replace('_', '-')}", source_of(options, name))
         raise error.with_words(what=what) from error
+
+
+# The options of the account's rules with one value, by the names of AccountRules.
+RULES = ("permissions_boundary", "role_path", "lambda_role_arn", "apigateway_role_arn")
+
+
+def rules_of(options: argparse.Namespace) -> AccountRules:
+    """What the options say of the account's rules. Raises BadSetting."""
+    tags = getattr(options, "tag", None) or []
+    without_value = [tag for tag in tags if "=" not in tag]
+    if without_value:
+        raise BadSetting(
+            f"--tag {without_value[0]!r} is not KEY=VALUE.", advice=("Write --tag Team=Red, for example.",)
+        )
+    pairs = (tag.partition("=") for tag in tags)
+    return AccountRules(
+        tags=tuple((key, value) for key, _, value in pairs),
+        **{name: getattr(options, name, None) or "" for name in RULES},
+    )
 
 
 def variant_arguments(options: argparse.Namespace) -> list[str]:
     """The options with which another run builds the same."""
-    return [*(["--runtime", options.runtime] if options.runtime else []), *(["--as-written"] * options.as_written)]
+    arguments = [*(["--runtime", options.runtime] if options.runtime else []), *(["--as-written"] * options.as_written)]
+    for name in RULES:
+        value = getattr(options, name, None)
+        arguments += [f"--{name.replace('_', '-')}", value] if value else []
+    return arguments + [word for tag in getattr(options, "tag", None) or [] for word in ("--tag", tag)]

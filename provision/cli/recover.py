@@ -32,6 +32,7 @@ def write_anew(options: argparse.Namespace, settings: Settings, session: Session
     path = path_of_state(options, aws)
     refuse_where_there_is_a_state_file(path)
     state = State.open(path, account=aws.account_id, region=aws.region, endpoint=aws.endpoint)
+    state.keep_rules(settings.rules)
     try:
         session.note_place(aws)
         show_place(screen, aws, options.sources)

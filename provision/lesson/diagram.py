@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 
 from rich.text import Text
 
 from provision.lesson import drawing, picture
-from provision.settings import Settings
+from provision.settings import AccountRules, Settings
 from provision.state.file import parse
 
 FORMATS = ("text", "mermaid", "svg")
@@ -23,6 +24,14 @@ def read(path: Path) -> list[str]:
     if not path.exists():
         return []
     return [entry["key"] for entry in parse(path.read_bytes(), path)["resources"] if entry["status"] == "created"]
+
+
+def with_rules(settings: Settings, path: Path) -> Settings:
+    """The settings with what the state file at `path` keeps of the account's rules. Raises StateRefused."""
+    if not path.exists():
+        return settings
+    kept = AccountRules.from_file(parse(path.read_bytes(), path).get("rules", {}))
+    return replace(settings, rules=settings.rules.over(kept))
 
 
 def diagram(

@@ -81,6 +81,11 @@ class Resource:
     def is_adopted(self) -> bool:
         return self.origin == "adopted"
 
+    @property
+    def is_used(self) -> bool:
+        """Whether somebody else made it, and it is only used: nothing of it is ever changed, its tags included."""
+        return self.origin == "used"
+
     def was(self, attribute: str, otherwise: Any = None) -> Any:
         """What an attribute was before the suite changed it; `otherwise` where the suite did not."""
         return json.loads(self.before[attribute]) if attribute in self.before else otherwise
@@ -99,10 +104,17 @@ class Resource:
 class Entry:
     """What a step sees inside `with state.resource(...) as entry`: the outputs, and a place for differences."""
 
-    def __init__(self, resource: Resource, found: Mapping[str, Any] | None, deployment: str) -> None:
+    def __init__(
+        self,
+        resource: Resource,
+        found: Mapping[str, Any] | None,
+        deployment: str,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        """`tags`: those of --tag. What is adopted does not get them: it is its owner's."""
         self.resource = resource
         self.found = found
-        self.tags = {TAG: deployment, **({ADOPTED_TAG: "true"} if resource.is_adopted else {})}
+        self.tags = {TAG: deployment, **({ADOPTED_TAG: "true"} if resource.is_adopted else tags or {})}
         self.replaced: dict[str, Any] = {}
         self.differences: list[Difference] = []
         self.left: list[Difference] = []
@@ -160,7 +172,7 @@ class Entry:
         return [{"Key": key, "Value": value} for key, value in self.tags.items()]
 
     def needs_tag(self) -> bool:
-        """Whether our tag must be put (back) on what was found: it was adopted, or somebody took its tags away.
+        """Whether our tags must be put (back) on what was found: it was adopted, or somebody took its tags away.
 
         Tags that cannot be read, and resources that can carry none here, lack nothing. Ask for this before any other
         difference: until the tag is on it nothing else of what is adopted has been changed.
@@ -171,7 +183,11 @@ class Entry:
         missing = {key: value for key, value in self.tags.items() if tags.get(key) != value}
         if missing:
             self.keep("tags", {key: tags.get(key) for key in self.tags})
-        return self.drifted(f"tag {TAG}", found=tags.get(TAG), wanted=self.tags[TAG], same=not missing)
+        for key in [key for key in missing if key not in TAG_KEYS]:
+            self.drifted(f"tag {key}", found=tags.get(key), wanted=self.tags[key])
+        ours = not missing.keys() & set(TAG_KEYS)
+        self.drifted(f"tag {TAG}", found=tags.get(TAG), wanted=self.tags[TAG], same=ours)
+        return bool(missing)
 
     def keep(self, name: str, value: Any) -> None:
         """Remember `value`, which is about to be written over: of what is adopted it is kept, to be put back."""

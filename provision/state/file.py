@@ -17,6 +17,7 @@ from typing import IO, Any
 
 import portalocker
 
+from provision.settings import AccountRules
 from provision.state.entries import Resource
 from provision.state.resources import TYPES
 from provision.terminal import outcome
@@ -260,7 +261,7 @@ RESOURCE_FIELDS = {"key": str, "kind": str, "step": str, "identity": dict, "outp
 
 STATUSES = ("creating", "created", "deleting", "deleted")
 
-ORIGINS = ("created", "adopted", "by hand")
+ORIGINS = ("created", "adopted", "by hand", "used")
 
 
 def parse(data: bytes, path: Path) -> dict[str, Any]:
@@ -291,6 +292,8 @@ def _damage(content: dict[str, Any]) -> str | None:
         return "its endpoint is not an address"
     if not _is_of_tests(content.get("tests", {"at": "", "failed": {}})):
         return "what it says of the tests is malformed"
+    if not _is_of_rules(content.get("rules", {})):
+        return "what it says of the account's rules is malformed"
     if not all(map(_is_well_formed, content["resources"])):
         return "one of its entries is malformed"
     kinds = {entry["key"]: entry["kind"] for entry in content["resources"]}
@@ -325,6 +328,14 @@ def _is_well_formed(entry: Any) -> bool:
 def _is_of_tests(tests: Any) -> bool:
     failed = tests.get("failed") if isinstance(tests, dict) and isinstance(tests.get("at"), str) else None
     return isinstance(failed, dict) and all(isinstance(saw, str) for saw in failed.values())
+
+
+def _is_of_rules(rules: Any) -> bool:
+    try:
+        AccountRules.from_file(rules)
+    except (outcome.UserError, TypeError, ValueError, AttributeError):
+        return False
+    return True
 
 
 def _is_json(text: Any) -> bool:

@@ -237,18 +237,31 @@ def step_of(key: str) -> str:
 def names(aws: Clients, settings: Settings) -> dict[str, dict[str, str]]:
     """By the state file's key, the identity of everything that stands by itself, as the steps write it."""
     called = identities(aws, settings, api_id="")
-    return {key: identity for key, identity in called.items() if not TYPES[PLACES[key].kind].part_of}
+    return {
+        key: identity
+        for key, identity in called.items()
+        if not TYPES[PLACES[key].kind].part_of and key not in used(settings)
+    }
+
+
+def used(settings: Settings) -> list[str]:
+    """The keys of what somebody else made, and the deployment only uses."""
+    given = {"function-role": settings.rules.lambda_role_arn, "api-role": settings.rules.apigateway_role_arn}
+    return [key for key, arn in given.items() if arn]
 
 
 def identities(aws: Clients, settings: Settings, api_id: str) -> dict[str, dict[str, str]]:
-    """By key, the identity of each resource, as the steps write it. AWS gives the API its id, so it is passed in."""
+    """By key, the identity of each resource, as the steps write it. AWS gives the API its id, so it is passed in.
+
+    A role that is only used has what it needs from somebody else, so that is not among them.
+    """
     write_policy = {"PolicyArn": aws.arn("iam", f"policy/{settings.write_policy}", region="")}
     read_policy = {"PolicyArn": aws.arn("iam", f"policy/{settings.read_policy}", region="")}
     logs_policy = {"PolicyArn": aws.managed_policy_arn(settings.managed_policy)}
     function_role = {"RoleName": settings.function_role}
     api_role = {"RoleName": settings.api_role}
     function = {"FunctionName": settings.function}
-    return {
+    called = {
         "write-policy": write_policy,
         "read-policy": read_policy,
         "function-role": function_role,
@@ -266,6 +279,8 @@ def identities(aws: Clients, settings: Settings, api_id: str) -> dict[str, dict[
         "permission": {**function, "StatementId": settings.permission},
         "stage": {"restApiId": api_id, "stageName": settings.stage},
     }
+    elsewhere = {needed for key in used(settings) for needed in PLACES[key].needs}
+    return {key: identity for key, identity in called.items() if key not in elsewhere}
 
 
 def noun_of(kind: str) -> str:

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from provision.aws.answers import AnswerLost, Call
 from provision.aws.calls import UnrecordedWrite
 from provision.aws.operations import DEAD_LETTER_CALLS, SMOKE_TEST_CALLS
+from provision.settings import AccountRules
 from provision.state.entries import TAG, Entry, NotYetMade, Resource, ResourceResult
 from provision.state.file import (
     SCHEMA,
@@ -84,6 +85,8 @@ class State:
         self.receipt: dict[str, Any] | None = content.get("receipt")
         self.tests: dict[str, Any] | None = content.get("tests")  # when they last ran, and what failed: see note_tests
         self.resources: list[Resource] = [Resource(**entry) for entry in content["resources"]]
+        self.kept_rules = AccountRules.from_file(content.get("rules", {}))  # what earlier runs were given
+        self.rules = self.kept_rules  # what holds for this run
         self.results: list[ResourceResult] = []
         self.may_write = may_write  # whether a person has agreed to changes, or need not be asked
         self.adopt = adopt
@@ -251,7 +254,8 @@ class State:
         how = "created"
         if found is not None:
             how = self._whose(key, recorded, kind, identity, found, parent)
-        entry = Entry(self._record(recorded, key, kind, identity, found, how), found, self.deployment)
+        made = self._record(recorded, key, kind, identity, found, how)
+        entry = Entry(made, found, self.deployment, dict(self.rules.tags))
         entry.resource.parent = parent
         self._open.append(entry)
         try:
@@ -372,6 +376,31 @@ class State:
         note = f"it was there before ({theirs}): used, and left as it is"
         self.results.append(ResourceResult(key, kind, dict(identity), "unchanged", (), (note,)))
         return True
+
+    def use(self, key: str, kind: str, outputs: Mapping[str, str], note: str, **identity: str) -> None:
+        """Note what somebody else made and the deployment only uses. No tag is put on it, and nothing deletes it.
+
+        Raises StateRefused where the state file records one of the deployment's own in this place.
+        """
+        recorded = self.record(key)
+        if recorded is not None and not recorded.is_used:
+            raise StateRefused(
+                f"The state file {self.path} records {recorded.kind} {recorded.name}, and this run is to use "
+                f"{', '.join(identity.values())} instead.",
+                means="What was built with the one does not change to the other. Nothing was changed.",
+                advice=("Run python -m teardown, then build again with the option.",),
+            )
+        since = now() if recorded is None else recorded.since
+        used = Resource(key, kind, step_of(key), dict(identity), dict(outputs), "used", "created", since)
+        if used != recorded:
+            self._put(used)
+            self._unsaved = True  # so the next block saves it
+        self.results.append(ResourceResult(key, kind, dict(identity), "unchanged", (), (note,)))
+
+    def keep_rules(self, rules: AccountRules) -> None:
+        """Have these rules in the file from the next block on, for later runs."""
+        self._unsaved |= rules.in_file() != self.kept_rules.in_file() and bool(self.standing)
+        self.kept_rules = rules
 
     def is_ours(self, resource: Resource, found: Mapping[str, Any]) -> bool:
         """Whether what was found under a recorded identity is this deployment's to delete: see ownership.py."""
@@ -503,6 +532,7 @@ class State:
         """Drop what is deleted, keep the rest, and keep the receipt."""
         self.resources = self.standing
         self.receipt = {"at": now(), **receipt}
+        self.kept_rules = AccountRules()
         self.save()
         if not any(resource.kind == "lambda:function" for resource in self.resources):
             with suppress(OSError):  # it harms nobody
@@ -539,6 +569,8 @@ class State:
             "serial": self.serial,
             "resources": [in_file(resource) for resource in self.resources],
         }
+        if self.kept_rules.in_file():
+            content["rules"] = self.kept_rules.in_file()
         if self.receipt is not None:
             content["receipt"] = self.receipt
         if self.tests is not None:

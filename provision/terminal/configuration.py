@@ -31,6 +31,11 @@ NAMES = (
     "state",
     "runtime",
     "as_written",
+    "permissions_boundary",
+    "role_path",
+    "tag",
+    "lambda_role_arn",
+    "apigateway_role_arn",
     "plain",
     "present",
     "color",
@@ -51,7 +56,16 @@ class NotGiven:
 
 def open_options(parser: argparse.ArgumentParser) -> argparse.Namespace:
     """What to parse a command line into, so that `settle` sees which options it lacks."""
-    return argparse.Namespace(**{action.dest: NotGiven for action in configurable(parser)})
+    return argparse.Namespace(**{action.dest: not_given(action) for action in configurable(parser)})
+
+
+def not_given(action: argparse.Action) -> Any:
+    """What stands in the place of a value; argparse itself makes a list of None for what can be given several times."""
+    return None if takes_several(action) else NotGiven
+
+
+def takes_several(action: argparse.Action) -> bool:
+    return isinstance(action, argparse._AppendAction)
 
 
 def configurable(parser: argparse.ArgumentParser) -> list[argparse.Action]:
@@ -66,7 +80,7 @@ def settle(
     `options.warnings` names variables that look like a setting, and are not. Raises BadConfiguration.
     """
     actions = {action.dest: action for action in configurable(parser)}
-    taken = {name for name in actions if getattr(options, name) is not NotGiven}
+    taken = {name for name in actions if getattr(options, name) is not not_given(actions[name])}
     options.sources = {name: f"--{name.replace('_', '-')}" for name in taken}
     known = {PREFIX + name.upper() for name in (*NAMES, "config")}
     unknown = sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
@@ -126,4 +140,6 @@ def converted(action: argparse.Action, text: str, where: str) -> Any:
         return YES[text.lower()]
     if action.choices is not None and text not in action.choices:
         raise BadConfiguration(f"{where}: {name} is one of {', '.join(action.choices)}, not {text!r}")
+    if takes_several(action):
+        return [part.strip() for part in text.split(",")]
     return action.type(text) if callable(action.type) else text

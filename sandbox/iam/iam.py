@@ -32,6 +32,19 @@ SESSION = re.compile(r"arn:(?P<partition>[^:]+):sts::(?P<account>\d+):assumed-ro
 USER = re.compile(r"arn:[^:]+:iam::\d+:user/(?:.+/)?(?P<user>[^/]+)")
 
 
+# The calls whose policies can ask for the boundary that a role has; for those that set one see `of_iam`.
+LIMITED_BY_BOUNDARY = frozenset(
+    f"iam {name}"
+    for name in (
+        "AttachRolePolicy",
+        "DetachRolePolicy",
+        "PutRolePolicy",
+        "DeleteRolePolicy",
+        "DeleteRolePermissionsBoundary",
+    )
+)
+
+
 class Guard:
     """Decides whether a call may pass. ``enforced_users`` are the IAM users who are held to their policies, "*": all.
 
@@ -53,12 +66,26 @@ class Guard:
         who = self._backend.kept("iam", "principal", key, read=lambda: self._identify(key))
         if who is None:
             return None
-        context = of_request(operation)
+        context = {**of_request(operation), **self._of_target(operation)}
         for need in needs(operation):
             message = self._permissions.refusal(who, Need(need.action, need.resource, {**context, **need.context}))
             if message is not None:
                 return self._refuse(operation, who, need, message)
         return None
+
+    def _of_target(self, operation: Operation) -> dict[str, str | list[str]]:
+        """The condition keys that tell of what is there already: a role's boundary, a trigger's function.
+
+        https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsidentityandaccessmanagementiam.html
+        https://docs.aws.amazon.com/service-authorization/latest/reference/list_awslambda.html
+        """
+        if operation.called in LIMITED_BY_BOUNDARY:
+            found = self._backend.iam("GetRole", "PermissionsBoundaryArn", {"RoleName": operation.text("RoleName")})
+            return {"iam:PermissionsBoundary": found[0]} if found else {}
+        if operation.service == "lambda" and operation.text("UUID"):
+            arn = self._permissions.function_of_trigger(operation.text("UUID"))
+            return {"lambda:FunctionArn": arn} if arn else {}
+        return {}
 
     def _refuse(self, operation: Operation, who: Principal, need: Need, message: str) -> Words:
         code = "AccessDenied" if operation.service in PLAIN else "AccessDeniedException"
@@ -118,6 +145,37 @@ def needs(operation: Operation) -> Iterator[Need]:
     yield from listed(operation)
     for role, service in roles_passed(operation):
         yield Need("iam:PassRole", role, {"iam:PassedToService": service})
+    if operation.called in TAGGED_AT_CREATION and tags_given(operation):
+        yield from to_tag(operation)
+
+
+# To create something with tags takes the right to tag it, too. By the call, the action.
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/id_tags.html
+# https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_CreateQueue.html
+# https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_CreateLogGroup.html
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-tagging-iam-policy.html
+TAGGED_AT_CREATION = {
+    "iam CreatePolicy": "iam:TagPolicy",
+    "iam CreateRole": "iam:TagRole",
+    "iam CreateUser": "iam:TagUser",
+    "dynamodb CreateTable": "dynamodb:TagResource",
+    "sqs CreateQueue": "sqs:TagQueue",
+    "lambda CreateFunction": "lambda:TagResource",
+    "lambda CreateEventSourceMapping": "lambda:TagResource",
+    "logs CreateLogGroup": "logs:TagResource",
+    "apigateway CreateRestApi": "apigateway:PUT",
+}
+
+
+def to_tag(operation: Operation) -> Iterator[Need]:
+    """The right to tag what a call creates; of a trigger and an API nobody knows the id yet."""
+    action = TAGGED_AT_CREATION[operation.called]
+    if operation.called == "lambda CreateEventSourceMapping":
+        yield Need(action, f"arn:aws:lambda:{operation.region}:{ACCOUNT}:event-source-mapping:*")
+    elif operation.called == "apigateway CreateRestApi":
+        yield Need(action, f"arn:aws:apigateway:{operation.region}::/tags/*")
+    else:
+        yield from (Need(action, need.resource) for need in NEEDS[operation.service](operation))
 
 
 def roles_passed(operation: Operation) -> Iterator[tuple[str, str]]:
@@ -151,6 +209,8 @@ def of_iam(operation: Operation) -> Iterator[Need]:
     context: dict[str, str | list[str]] = {}
     if text("PolicyArn") and resource != "*":
         context["iam:PolicyARN"] = text("PolicyArn")
+    if text("PermissionsBoundary"):
+        context["iam:PermissionsBoundary"] = text("PermissionsBoundary")
     if resource == "*":
         resource = text("PolicyArn") or (f"{arn}policy{path}{text('PolicyName')}" if text("PolicyName") else "*")
     yield Need(f"iam:{operation.name}", resource, context)

@@ -45,6 +45,10 @@ class Identities:
         match operation.name:
             case "CreateRole":
                 self._check_trust(text("AssumeRolePolicyDocument"))
+                self._check_boundary(text("PermissionsBoundary"))
+            case "PutRolePermissionsBoundary":
+                self._check_role(text("RoleName"))
+                self._check_boundary(text("PermissionsBoundary"))
             case "UpdateAssumeRolePolicy":
                 self._check_role(text("RoleName"))
                 self._check_trust(text("PolicyDocument"))
@@ -63,6 +67,11 @@ class Identities:
     def _check_role(self, name: str) -> None:
         if not self._backend.iam("GetRole", "Arn", {"RoleName": name}):
             raise absent(f"The role with name {name} cannot be found.")
+
+    def _check_boundary(self, arn: str) -> None:
+        """The message is that of IAM, as people quote it who named a policy that is not there."""
+        if arn and not self._backend.iam("GetPolicy", "Arn", {"PolicyArn": arn}):
+            raise absent(f"Scope ARN: {arn} does not exist or is not attachable.")
 
     def _check_versions(self, arn: str) -> None:
         """API_DeletePolicy.html: attachments first, then the versions that are not the default."""

@@ -267,6 +267,8 @@ class Permissions:
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
+        # The ARN of the function that a trigger has now, by the trigger's id; whoever keeps the triggers puts it here.
+        self.function_of_trigger: Callable[[str], str | None] = lambda uuid: None
 
     def allows(self, role_arn: str, action: str, resource: str | None) -> bool:
         """Whether the role may do this; a deleted role may do nothing."""
@@ -322,13 +324,15 @@ class Permissions:
         for kind, spoken in denials.items():
             if "Deny" in spoken:
                 return f" with an explicit deny in {kind}"
-        if "Allow" in granted:
+        # A boundary limits what a resource's policy grants to a role by its ARN, too; not so with a user.
+        # https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_boundaries.html
+        if "Allow" in granted and (who.kind != "Role" or "Allow" in within):
             return None
         if need.action == "sts:AssumeRole":
             # A trust policy that names the account leaves the decision to the identity's own policies.
             trusting = effects(one for one in of_resource if who.is_named_by(one.get("Principal"), account_too=True))
             return None if "Allow" in trusting and "Allow" in by_identity else ""
-        if "Allow" not in by_identity:
+        if "Allow" not in by_identity and "Allow" not in granted:
             return f" because no identity-based policy allows the {need.action} action"
         return None if "Allow" in within else f" because no permissions boundary allows the {need.action} action"
 

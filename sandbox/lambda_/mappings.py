@@ -133,6 +133,7 @@ class Mappings:
         self._bell = threading.Condition()
         self._rung = 0
         backend.listen_for_messages(self._ring)
+        functions.permissions.function_of_trigger = self._function_arn
 
     def go(self) -> None:
         """Poll from now on, also for the mappings that exist."""
@@ -170,6 +171,11 @@ class Mappings:
             case "ListTags" | "TagResource" | "UntagResource" if ":event-source-mapping:" in operation.text("Resource"):
                 return self._tags(operation, self._get(last(operation.text("Resource"), ":"), region))
         return None
+
+    def _function_arn(self, uuid: str) -> str | None:
+        """Of the function that this mapping invokes, or None if there is no such mapping."""
+        mapping = self._shelf.get(uuid)
+        return None if mapping is None else mapping.function.arn
 
     # Control plane
 

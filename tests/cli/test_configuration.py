@@ -9,6 +9,7 @@ import pytest
 
 import provision.__main__
 import teardown.__main__
+from provision.cli.options import RULES
 from provision.terminal import outcome
 from provision.terminal.configuration import NAMES, BadConfiguration, open_options, settle
 from tests.rig.programs import Folder
@@ -155,7 +156,8 @@ def test_consent_is_never_taken_from_there() -> None:
 def test_every_name_is_an_option() -> None:
     known = {action.dest for action in provision.__main__.parser()._actions}
     assert set(NAMES) <= known
-    assert set(NAMES) - {action.dest for action in teardown.__main__.parser()._actions} == {"runtime", "as_written"}
+    of_a_build = {"runtime", "as_written", "tag", *RULES}
+    assert set(NAMES) - {action.dest for action in teardown.__main__.parser()._actions} == of_a_build
 
 
 def test_a_wrong_value_ends_as_a_wrong_command_line(tmp_path: Path) -> None:

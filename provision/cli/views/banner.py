@@ -27,6 +27,7 @@ def show_banner(screen: Screen, aws: Clients, settings: Settings, state: State, 
         screen.keep(f"State file     {state.path}{in_brackets(sources.get('state'))}")
     if settings.learner:
         screen.say(f"Learner        {settings.learner}{in_brackets(sources.get('learner'))}")
+    show_rules(screen, settings, state)
     if settings.as_written:
         screen.prose("As written     ", "what the walkthrough literally says, with its faults", "yellow")
     show_warnings(screen, aws)
@@ -64,6 +65,24 @@ def show_account(screen: Screen, aws: Clients) -> None:
             f"These credentials end in {minutes_until(aws.expires)} minutes. A run that they end goes on "
             "when it is started again with new ones."
         )
+
+
+def show_rules(screen: Screen, settings: Settings, state: State) -> None:
+    """What the account's rules ask for, and whether an earlier run was told so."""
+    rules = settings.rules
+    words = [
+        *([f"permissions boundary {rules.permissions_boundary.split('/')[-1]}"] if rules.permissions_boundary else []),
+        *([f"roles in {rules.role_path}"] if rules.role_path else []),
+        *(f"tag {key}={value}" for key, value in rules.tags),
+        *(
+            f"role {arn.split('/')[-1]} of somebody else"
+            for arn in (rules.lambda_role_arn, rules.apigateway_role_arn)
+            if arn
+        ),
+    ]
+    if words:
+        kept = " (kept in the state file)" if state.kept_rules == rules and not state.is_new else ""
+        screen.prose("Account rules  ", f"{', '.join(words)}{kept}")
 
 
 def show_warnings(screen: Screen, aws: Clients) -> None:

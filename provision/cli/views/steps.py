@@ -28,6 +28,8 @@ from provision.terminal.text import kept
 TITLE = 17  # columns of a step's number and title
 NAMES_AT = 2 + TITLE + 11
 
+BRINGS_ITS_OWN = "the function's role is somebody else's, and has its own"
+
 
 class StepLines:
     """The lines of a build's steps.
@@ -52,6 +54,9 @@ class StepLines:
             show_step_ended(self.screen, step, results, self.settings)
             if self.screen.presenting:
                 show_took(self.screen, seconds)
+            return
+        if not results and step.name == "policies" and self.settings.rules.lambda_role_arn:
+            self._held.append(lambda: show_line(self.screen, f"{step.number}/8 {step.title}", "none", [BRINGS_ITS_OWN]))
             return
         self._held.append(lambda: show_step(self.screen, step, results, seconds))
         if self._shown or not results or any(map(is_worth_a_line, results)):
