@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 from contextlib import AbstractContextManager
+from dataclasses import replace
 
 from provision.account.exercise import (
     Exercise,
@@ -53,7 +54,7 @@ def break_parser() -> Parser:
 def break_it(given: list[str], session: Session) -> Result:
     """`break`: one fault, in a deployment that is whole and as it was built."""
     options, settings = begun(break_parser(), given, session)
-    with at_work("break", given, options, settings, session) as (aws, state), explained(aws):
+    with at_work("break", given, options, settings, session) as (aws, settings, state), explained(aws):
         exercise = read(state)
         if exercise is not None and exercise.made:
             raise ExerciseRefused(
@@ -91,7 +92,7 @@ def hint_parser() -> Parser:
 def hint(given: list[str], session: Session) -> Result:
     """`hint`: the hints so far, and one more."""
     options, settings = begun(hint_parser(), given, session)
-    with deployment("hint", given, options, settings, session, kind=DryState) as (aws, state):
+    with deployment("hint", given, options, settings, session, kind=DryState) as (aws, settings, state):
         exercise = open_exercise(state)
         page = page_of(aws, exercise, state, options)
         exercise.hints = min(exercise.hints + 1, COUNT)
@@ -116,9 +117,9 @@ def heal_parser() -> Parser:
 def heal(given: list[str], session: Session) -> Result:
     """`heal`: what was there before is there again. Whether it was mended by hand is decided before the first write."""
     options, settings = begun(heal_parser(), given, session)
-    with at_work("heal", given, options, settings, session) as (aws, state), explained(aws):
+    with at_work("heal", given, options, settings, session) as (aws, settings, state), explained(aws):
         exercise = open_exercise(state)
-        settings = exercise.settings(options.learner)
+        settings = replace(exercise.settings(options.learner), rules=settings.rules)
         page = page_of(aws, exercise, state, options)
         note_if_mended(state, exercise, findings_on(aws, settings, state, exercise))
         consent(aws, state, session.screen, "Put back what was there before the exercise")
@@ -135,7 +136,7 @@ def heal(given: list[str], session: Session) -> Result:
 
 def at_work(
     command: str, given: list[str], options: argparse.Namespace, settings: Settings, session: Session
-) -> AbstractContextManager[tuple[Clients, State]]:
+) -> AbstractContextManager[tuple[Clients, Settings, State]]:
     """The deployment, for a command that writes once a person has agreed; in the sandbox nobody is asked."""
     may_write = options.yes or options.sandbox
     return deployment(command, given, options, settings, session, kind=State, may_write=may_write)

@@ -88,7 +88,7 @@ def report(given: list[str], session: Session) -> Result:
 
 def looked_at(given: list[str], options: argparse.Namespace, settings: Settings, session: Session) -> Found:
     """By asking AWS or the sandbox. Raises UserError where it is not reached."""
-    with deployment("report", given, options, settings, session, kind=DryState) as (aws, recorded):
+    with deployment("report", given, options, settings, session, kind=DryState) as (aws, settings, recorded):
         api = recorded.record("api")
         api_id = str(api.outputs.get("id", "")) if api is not None else ""
         found = Found(recorded.path, aws.account_id, aws.region, aws.partition, recorded.deployment, api_id)
