@@ -43,7 +43,7 @@ BUILD = "build"
 WHAT = {
     BUILD: "build it, or update what has drifted; also without a command",
     "status": "what exists, what has drifted, and what waits in the queues",
-    "check": "whether what is there is what the walkthrough asks for, whoever made it",
+    "check": "whether it is what the walkthrough asks for, whoever made it",
     "trace": "follow one request by each route, and see when it was where",
     "diagram": "the architecture as a picture, with your names",
     "shell": "a shell in which plain aws and boto3 speak to the sandbox",
