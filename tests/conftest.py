@@ -19,7 +19,7 @@ import pytest
 from provision.terminal.screen import Screen
 from sandbox import Sandbox
 from teardown import backwards
-from tests.rig.browser import browser as browser
+from tests.rig.browser import browser
 from tests.rig.clock import Clock
 from tests.rig.deployment import Deployment
 from tests.rig.programs import end_warm_server
@@ -33,6 +33,7 @@ from tests.rig.tiers import (
 from tests.rig.warm_aws import WarmAws
 
 __all__ = [
+    "browser",
     "pytest_addoption",
     "pytest_collection_modifyitems",
     "pytest_runtest_protocol",

@@ -1,4 +1,4 @@
-"""A real browser: Debian's Chromium, without a window."""
+"""A real browser without a window, for what only a browser can show."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ OPTIONS = [
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """One for each module of tests that asks for it."""
     webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
     if CHROMIUM is None or DRIVER is None:
         pytest.skip("there is no chromium with its chromedriver here")
