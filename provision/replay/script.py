@@ -320,7 +320,7 @@ def variable_of(path: str) -> str:
 
 
 def checked(call: dict[str, Any], names: Mapping[str, str], home: Home) -> dict[str, Any]:
-    """The call, if it makes what the walkthrough makes, and the ids in it come from other calls. Raises CannotScript."""
+    """The call, if it makes what the walkthrough makes, of ids that other calls made. Raises CannotScript."""
     operation, parameters = call["operation"], call["parameters"]
     flaw = flaw_of_call(call)
     if flaw is not None:
