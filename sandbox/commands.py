@@ -21,6 +21,7 @@ from provision.aws.sandbox_process import Running, Wish
 from provision.terminal import outcome
 from provision.terminal.command_line import state_folder
 from provision.terminal.shell import cannot_write, past_proxy, program, silence, with_variables
+from provision.terminal.text import visible
 
 if TYPE_CHECKING:
     from provision.terminal.screen import Screen
@@ -314,7 +315,7 @@ def show_text(text: str) -> None:
     if sys.stdout is None:  # it is closed
         return
     try:
-        sys.stdout.write(text)
+        sys.stdout.write(visible(text))
         sys.stdout.flush()
     except BrokenPipeError:
         silence(sys.stdout)

@@ -16,9 +16,10 @@ from typing import Any
 
 import botocore.session
 from botocore import xform_name
-from botocore.model import OperationModel
+from botocore.model import OperationModel, ServiceModel
 
 from provision.terminal.shell import past_proxy
+from provision.terminal.text import visible
 
 WIDTH = 88  # of what is written on one line
 CLIENTS = {"lambda": "lambda_"}  # lambda is a keyword of Python
@@ -26,9 +27,15 @@ NO_NAMES: Mapping[str, str] = {}
 
 
 @functools.cache
+def service_model(service: str) -> ServiceModel:
+    model: ServiceModel = botocore.session.get_session().get_service_model(service)
+    return model
+
+
+@functools.cache
 def operation_model(service: str, operation: str) -> OperationModel:
-    session = botocore.session.get_session()
-    return session.get_service_model(service).operation_model(operation)
+    """Raises botocore's OperationNotFoundError."""
+    return service_model(service).operation_model(operation)
 
 
 def is_file(value: Any) -> bool:
@@ -147,7 +154,7 @@ def boto3_lines(service: str, operation: str, parameters: Mapping[str, Any]) -> 
 def literal(value: Any, room: float = math.inf) -> str:
     """A value as Python has it: on one line where that has no more than `room` columns."""
     if is_file(value):
-        return f'Path("{file_name(value)}").read_bytes()'
+        return f"Path({quoted(file_name(value))}).read_bytes()"
     if isinstance(value, str):
         document = json_document(value)
         return quoted(value) if document is None else f"json.dumps({literal(document, room)})"
@@ -181,5 +188,8 @@ def json_document(value: str) -> dict[str, Any] | None:
 
 
 def quoted(value: str) -> str:
-    """In double quotes. JSON's escapes are Python's, too; what cannot be encoded is escaped in Python's way."""
-    return json.dumps(value, ensure_ascii=False).encode("utf-8", "backslashreplace").decode()
+    """In double quotes. JSON's escapes are Python's, too; what cannot be encoded is escaped in Python's way.
+
+    So is what would let the code read otherwise than it runs.
+    """
+    return visible(json.dumps(value, ensure_ascii=False).encode("utf-8", "backslashreplace").decode())

@@ -9,16 +9,20 @@ from pathlib import Path
 
 from provision.record.transcript import hidden_folder
 from provision.terminal.redaction import without_secrets
+from provision.terminal.text import visible
 
 FOLDER = "logs"  # beside the state file
 ROOM = logging.getLogger("provision")
 
 
 class WithoutSecrets(logging.Formatter):
-    """Secrets are left out of each whole line: one may come from an argument or from a traceback."""
+    """Secrets are left out of each whole line: one may come from an argument or from a traceback.
+
+    Nor does a line steer the terminal of whoever reads the log there.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
-        return without_secrets(super().format(record))
+        return visible(without_secrets(super().format(record)))
 
 
 def begin(beside: Path, program: str) -> Path:

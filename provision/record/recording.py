@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from provision import STEPS
+from provision.record.fields import flaw_of_line, is_number
 from provision.record.transcript import FOLDER, VERSION
 from provision.settings import Settings
 from provision.terminal import outcome
@@ -46,19 +47,6 @@ BODIES = {
 }
 # An account's number inside an ARN, also behind an address: arn:aws:sqs:us-east-1:111122223333:POC-Queue
 IN_ARN = re.compile(r"(arn:[a-z-]+:[a-z0-9-]*:[a-z0-9-]*:)\d{12}(?!\d)")
-# What a line must have to be shown, by its type; all of the first line's are texts.
-FIELDS = {
-    "transcript": ("program", "started", "account", "region", "partition", "deployment"),
-    "step": ("step",),
-    "call": ("number", "step", "service", "operation", "read", "parameters", "answer", "error", "seconds", "sent"),
-    "wait": ("call", "reason", "means", "words", "elapsed", "budget"),
-    "entry": ("entry",),
-    "done": ("step", "happened"),
-    "trial": ("title", "saw"),
-    "removed": ("word", "key", "kind", "identity", "remark"),
-    "hop": ("route", "place", "after", "took", "source", "saw"),
-    "ended": ("exit_code", "calls", "writes"),
-}
 
 
 class NoTranscript(outcome.UserError):
@@ -137,17 +125,7 @@ def read(path: Path) -> Recording:
             means="Nothing can be played.",
             advice=("python -m provision replay --list lists the transcripts.",),
         ) from error
-    events = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            event = json.loads(line)
-        except ValueError:
-            if number < len(lines):
-                raise _not_one(path, f"line {number} is no JSON") from None
-            continue  # torn, or empty
-        if not isinstance(event, dict) or "type" not in event or not isinstance(event.get("at"), (int, float)):
-            raise _not_one(path, f"line {number} has no type or time")
-        events.append(event)
+    events = list(_events(lines, path))
     if not events or events[0]["type"] != "transcript":
         raise _not_one(path, "its first line is not a transcript's")
     header, *events = events
@@ -155,22 +133,28 @@ def read(path: Path) -> Recording:
         raise _not_one(path, f"its version is {header.get('version')}, and this program knows {VERSION} and before")
     if not {"program", "account", "region", "endpoint", "deployment"} <= header.keys():
         raise _not_one(path, "the run ended before it knew where it was")
-    _check(header, events, path)
+    for event in (header, *events):
+        flaw = flaw_of_line(event)
+        if flaw is not None:  # a person or another program may have changed it
+            raise _not_one(path, flaw)
     for event in events:
         for one in event.get("happened", []):
             one["outcome"] = OUTCOMES_OF_BEFORE.get(one["outcome"], one["outcome"])
     return Recording(header, events, path)
 
 
-def _check(header: dict[str, Any], events: list[dict[str, Any]], path: Path) -> None:
-    """Refuse a file that lacks something: a person or another program may have changed it."""
-    for event in (header, *events):
-        missing = [name for name in FIELDS.get(event["type"], ()) if name not in event]
-        if missing:
-            raise _not_one(path, f"a line of the type {event['type']} has no {missing[0]}")
-    for name in FIELDS["transcript"]:
-        if not isinstance(header[name], str):
-            raise _not_one(path, f"its {name} is no text")
+def _events(lines: list[bytes], path: Path) -> Iterator[dict[str, Any]]:
+    """The lines, parsed. Raises NoTranscript."""
+    for number, line in enumerate(lines, start=1):
+        try:
+            event = json.loads(line)
+        except (ValueError, RecursionError):
+            if number < len(lines):
+                raise _not_one(path, f"line {number} is no JSON") from None
+            continue  # torn, or empty
+        if not isinstance(event, dict) or not isinstance(event.get("type"), str) or not is_number(event.get("at")):
+            raise _not_one(path, f"line {number} has no type or time")
+        yield event
 
 
 def _not_one(path: Path, why: str) -> NoTranscript:

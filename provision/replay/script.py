@@ -11,12 +11,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from botocore.model import OperationNotFoundError
-
 from provision import STEPS, Step
-from provision.aws.call_text import is_file, operation_model
+from provision.aws.call_text import is_file
 from provision.package import source, zipped
+from provision.record.fields import flaw_of_call
 from provision.record.recording import Recording
+from provision.replay.foreign import Home, foreign
 from provision.settings import Settings
 from provision.state.entries import TAG
 from provision.state.resources import PLACES
@@ -24,6 +24,21 @@ from provision.terminal import outcome
 from provision.terminal.json_values import plain
 
 SERVICES = ("iam", "dynamodb", "sqs", "lambda", "apigateway", "logs")
+# The writing calls of the steps that a script may have; an interrupted run updated what it had made.
+MAKING = frozenset(
+    (service, operation)
+    for service, operations in {
+        "iam": "CreatePolicy CreatePolicyVersion CreateRole AttachRolePolicy UpdateAssumeRolePolicy TagPolicy TagRole",
+        "dynamodb": "CreateTable UpdateTable TagResource",
+        "sqs": "CreateQueue SetQueueAttributes TagQueue",
+        "lambda": "CreateFunction UpdateFunctionCode UpdateFunctionConfiguration AddPermission TagResource "
+        "CreateEventSourceMapping UpdateEventSourceMapping",
+        "logs": "CreateLogGroup PutRetentionPolicy TagResource",
+        "apigateway": "CreateRestApi CreateResource PutMethod PutMethodResponse PutIntegration PutIntegrationResponse "
+        "CreateDeployment UpdateRestApi UpdateMethod TagResource",
+    }.items()
+    for operation in operations.split()
+)
 # These calls may be refused for a while, because they need something new.
 RETRIED = re.compile("(Attach|SetQueue|PutRetention|Update|Add).*|Create(Queue|Function|EventSourceMapping|Deployment)")
 # The waiters that boto3 and the aws command share, by the call that they follow: name, the call that looks, and its
@@ -53,6 +68,7 @@ BUILD_THE_REST = (
     "Build the rest: python -m provision, with the same options as before. Then make the script again;",
     "or name the transcript of a run after which it was whole: python -m provision replay --list has them.",
 )
+IS_IT_YOURS = "Make scripts of transcripts of your own. This one was changed, or made by another version of the suite."
 BUILD_ANEW = (
     "Build in a new folder, without deleting .provision/transcripts meanwhile, and make the script of that;",
     "python -m provision --sandbox needs no account for it.",
@@ -177,7 +193,8 @@ def plan(runs: list[Recording]) -> Plan:
         **{resource_id: variable_of(path) for resource_id, path in paths.items()},
         **{f"${name}": name for name in ("API_ID", "TRIGGER_ID", "QUEUE_URL", "DEPLOYMENT")},
     }
-    calls = [checked(call, names) for key in PLACES for call in stands.made.get(key, [])]
+    home = Home(place["partition"], place["region"], place["account"], settings)
+    calls = [checked(call, names, home) for key in PLACES for call in stands.made.get(key, [])]
     by_step = [(step, [call for call in calls if call["step"] == step.name]) for step in STEPS]
     removals = list(removals_of(calls, **place))
     first = removals[-1].look
@@ -302,15 +319,17 @@ def variable_of(path: str) -> str:
     return f"{re.sub('[^A-Z]', '_', last.upper())}_ID"
 
 
-def checked(call: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
-    """The call, if AWS knows it, and the ids in it come from other calls. Raises CannotScript."""
-    service, operation, parameters = call["service"], call["operation"], call["parameters"]
-    try:
-        shape = operation_model(service, operation).input_shape if service in SERVICES else None
-    except OperationNotFoundError:
-        shape = None
-    if shape is None or not set(parameters) <= set(shape.members):
-        raise refusal(f"AWS knows no call {service} {operation} with {in_words([*parameters] or ['nothing'])}")
+def checked(call: dict[str, Any], names: Mapping[str, str], home: Home) -> dict[str, Any]:
+    """The call, if it makes what the walkthrough makes, of ids that other calls made. Raises CannotScript."""
+    operation, parameters = call["operation"], call["parameters"]
+    flaw = flaw_of_call(call)
+    if flaw is not None:
+        raise refusal(flaw, IS_IT_YOURS)
+    if (call["service"], operation) not in MAKING:
+        raise refusal(f"they made something with {call['service']} {operation}, which the walkthrough does not call")
+    strange = foreign(call, home)
+    if strange is not None:
+        raise refusal(strange, IS_IT_YOURS)
     for name in ("restApiId", "resourceId", "parentId", "UUID"):
         if name in parameters and parameters[name] not in names:
             raise refusal(f"they do not show where the {name} {parameters[name]} of {operation} comes from")

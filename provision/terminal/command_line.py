@@ -17,6 +17,7 @@ from provision import __version__
 from provision.terminal import outcome
 from provision.terminal.configuration import BadConfiguration, open_options, settle
 from provision.terminal.shell import cannot_write, silence
+from provision.terminal.text import visible
 
 FOLDER = Path(".provision")
 
@@ -137,7 +138,7 @@ class Parser(argparse.ArgumentParser):
         if file is None:  # it is closed
             return
         try:
-            file.write(message)
+            file.write(visible(message))
             file.flush()
         except BrokenPipeError:
             silence(file)

@@ -1,6 +1,7 @@
 """The terminal, or the pipe, that a program talks to. Talk goes to stderr, data to stdout.
 
-Texts of AWS and others are never read as markup. The views of each room decide what is said.
+Texts of AWS and others are never read as markup, and no control character of theirs reaches the terminal. The views of
+each room decide what is said.
 """
 
 from __future__ import annotations
@@ -12,17 +13,18 @@ import os
 import textwrap
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING, Any, Protocol, cast
 
 from rich.console import Console as RichConsole
+from rich.segment import Segment
 from rich.text import Text
 
 from provision.terminal import outcome
 from provision.terminal.json_values import plain
 from provision.terminal.shell import cannot_write, is_unicode, silence
-from provision.terminal.text import KEPT, folded
+from provision.terminal.text import KEPT, folded, visible
 from provision.terminal.ticker import SILENCE, Ticker
 
 if TYPE_CHECKING:
@@ -58,8 +60,9 @@ class Console(RichConsole):
     """rich's console, with some differences.
 
     A line and a drawing take turns: rich works out what to wipe before it writes, and two at once would wipe each
-    other's lines. A reader that goes away does not end the program: the console falls silent. A full disk does. And
-    COLUMNS=0 means nothing; rich would print lines of that width.
+    other's lines. A reader that goes away does not end the program: the console falls silent. A full disk does.
+    COLUMNS=0 means nothing; rich would print lines of that width. And only rich itself steers the terminal: a control
+    character in a text is shown as its escape.
     """
 
     def __init__(self, **settings: Any) -> None:
@@ -75,6 +78,10 @@ class Console(RichConsole):
         except OSError as error:
             self.quiet = True
             raise cannot_write(self.file, error) from error
+
+    def render(self, renderable: Any, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=visible(segment.text))
 
     def on_broken_pipe(self) -> None:
         self.quiet = True
@@ -144,13 +151,16 @@ class Screen:
         return self._json_to is not None
 
     def give_stdout_away(self) -> Callable[[str], None]:
-        """A function that alone writes to stdout from here on; data goes to stderr instead."""
-        file = self.data.file
+        """A function that alone writes to stdout from here on; data goes to stderr instead.
+
+        What goes into a file or a pipe stays as it is.
+        """
+        file, in_terminal = self.data.file, self.data_in_terminal
         self.data, self.data_in_terminal = self.talk, self.in_terminal
 
         def write(text: str) -> None:
             try:
-                file.write(text)
+                file.write(visible(text) if in_terminal else text)
                 file.flush()
             except OSError:
                 silence(file)
@@ -189,7 +199,7 @@ class Screen:
             self._progress.note(text)
             return
         with suppress(OSError, ValueError):  # stderr may have been replaced by something that is no file
-            os.write(self.talk.file.fileno(), f"\n{text}\n".encode())
+            os.write(self.talk.file.fileno(), f"\n{visible(text)}\n".encode())
 
     def keep(self, text: str, style: str = "") -> None:
         """Talk that a person may copy from: it stays one line, however long."""

@@ -1,10 +1,19 @@
-"""Lines that are folded between words only."""
+"""Lines that are folded between words only, and texts of others without what would steer the terminal."""
 
 from __future__ import annotations
 
 import re
 
 from rich.text import Text
+
+# What a terminal obeys instead of showing it (all but tab and newline), and what lets a line read otherwise than it is.
+# https://www.unicode.org/reports/tr9/#Directional_Formatting_Characters
+STEERING = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069]")
+
+
+def visible(text: str) -> str:
+    r"""The text with each control character as its escape, such as \u001b. JSON stays JSON, with the same values."""
+    return STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def plural(count: int, noun: str) -> str:

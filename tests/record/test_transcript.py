@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import io
 import json
@@ -14,12 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from provision import STEPS
+from provision.aws.call_text import boto3_lines
 from provision.aws.clients import Clients
 from provision.package import source, zipped
 from provision.record.recording import NoTranscript, Recording, masked, read, transcripts_in, up_to
 from provision.record.transcript import Transcript, folder_of
+from provision.replay.web_page import web_page
 from provision.settings import Settings
 from provision.terminal import outcome
 from provision.terminal.json_values import bounded, plain
@@ -196,6 +201,53 @@ FIRST = (
     '"started": "2026-11-24T10:00:00.000+00:00", "partition": "aws"}'
 )
 STEP = '{"type": "step", "at": 0.5, "step": "table"}'
+ENDED = '{"type": "ended", "at": 1.5, "exit_code": 0, "calls": 1, "writes": 1}'
+
+
+def call_line(**fields: Any) -> str:
+    """A call to DynamoDB, changed."""
+    call: dict[str, Any] = {"type": "call", "at": 1, "number": 1, "step": "table", "service": "dynamodb"}
+    call |= {"operation": "CreateTable", "read": False, "parameters": {"TableName": "name"}, "answer": None}
+    return json.dumps({**call, "error": None, "seconds": 1, "sent": 1, **fields})
+
+
+def code_line(**fields: str) -> str:
+    code = {"ZipFile": {"bytes": 1, "sha256": "0" * 64, "file": "function.zip", **fields}}
+    return call_line(service="lambda", operation="CreateFunction", parameters={"Code": code})
+
+
+def test_calls_that_aws_knows_are_read(tmp_path: Path) -> None:
+    assert len(read(written(tmp_path / "a.jsonl", FIRST, call_line(), code_line())).calls) == 2
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_any_line_is_refused_or_can_be_shown(tmp_path: Path, data: st.DataObject) -> None:
+    """Whatever stands in one field: one message, or a page and a script's line that can be made of it."""
+    line = json.loads(data.draw(st.sampled_from([FIRST, STEP, call_line(), code_line(), ENDED])))
+    line[data.draw(st.sampled_from(sorted(line)))] = data.draw(anything)
+    lines = [json.dumps(line)] if line.get("type") == "transcript" else [FIRST, json.dumps(line)]
+    try:
+        run = read(written(tmp_path / "any.jsonl", *lines))
+        page = web_page(run, unmasked=True)
+    except outcome.UserError:
+        return
+    assert page.count("<script") == 1
+    for call in run.calls:
+        boto3 = boto3_lines(call["service"], call["operation"], call["parameters"])
+        functions = {
+            one.func.attr
+            for one in ast.walk(ast.parse(boto3))
+            if isinstance(one, ast.Call) and isinstance(one.func, ast.Attribute)
+        }
+        assert len(functions - {"read_bytes", "dumps"}) == 1
 
 
 def test_a_torn_last_line_is_left_out(tmp_path: Path) -> None:
@@ -212,7 +264,23 @@ def test_a_torn_last_line_is_left_out(tmp_path: Path) -> None:
         ((FIRST.replace('"version": 1', '"version": 2'), STEP), "its version is 2"),
         ((FIRST, '{"step": "table"}', STEP), "line 2 has no type or time"),
         ((FIRST, '{"type": "wait", "at": 1.0, "call": null}', STEP), "a line of the type wait has no reason"),
-        ((FIRST.replace('"account": "1"', '"account": 1'), STEP), "its account is no text"),
+        (
+            (FIRST.replace('"account": "1"', '"account": 1'), STEP),
+            "the account of a line of the type transcript is malformed",
+        ),
+        ((FIRST, '{"type": "ended", "at": 1, "exit_code": "<script>", "calls": 1, "writes": 1}'), "the exit_code of"),
+        ((FIRST, '{"type": "ended", "at": 1, "exit_code": true, "calls": 1, "writes": 1}'), "the exit_code of"),
+        ((FIRST, '{"type": "step", "at": NaN, "step": "table"}'), "line 2 has no type or time"),
+        ((FIRST, '{"type": "step", "at": 1e999, "step": "table"}'), "line 2 has no type or time"),
+        ((FIRST, "[" * 100_000, STEP), "line 2 is no JSON"),
+        ((FIRST, call_line(service="../../etc")), "no service of the walkthrough"),
+        ((FIRST, call_line(operation="X; false")), "AWS knows no call dynamodb 'X; false'"),
+        ((FIRST, call_line(parameters={"x=1); evil(": 1})), "AWS knows no"),
+        ((FIRST, call_line(parameters={"TableName": 1})), "the TableName of a call"),
+        ((FIRST, call_line(parameters={"Tags": [{"Key": "a", "Evil": "b"}]})), "the Tags of a call"),
+        ((FIRST, code_line(file='x").evil("')), "the Code of a call"),
+        ((FIRST, code_line(file="../x")), "the Code of a call"),
+        ((FIRST, code_line(sha256="x")), "the Code of a call"),
         (("",), "first line is not a transcript's"),
     ],
 )

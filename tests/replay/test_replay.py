@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from provision import STEPS
-from provision.record.recording import FIELDS, NoTranscript, Recording, read, transcripts_in
+from provision.record.fields import FIELDS
+from provision.record.recording import NoTranscript, Recording, read, transcripts_in
 from provision.replay.command import last_built
 from provision.replay.player import Player, Show, print_all, times
 from provision.replay.scenes import existing, scenes

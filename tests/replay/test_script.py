@@ -272,6 +272,39 @@ def test_it_is_short_has_variables_for_what_aws_invents_and_no_account_number(
     assert ended.code == outcome.USAGE and "would be overwritten" in ended.flat
 
 
+def test_what_is_not_the_walkthroughs_does_not_pass_into_a_script(deployment: CommandLine) -> None:
+    """A stranger's transcript must not open the account of whoever runs the script."""
+    deployment.provision("--yes", "--no-try")
+    (run,) = runs_of(deployment)
+    trust = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole"}]}
+    trust["Statement"][0]["Principal"] = {"AWS": "arn:aws:iam::111122223333:root"}  # type: ignore[index]
+    everything = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+    for operation, change in (
+        ("CreateRole", {"AssumeRolePolicyDocument": json.dumps(trust)}),
+        ("CreatePolicy", {"PolicyDocument": json.dumps(everything)}),
+        ("CreateQueue", {"Attributes": {"Policy": json.dumps(everything)}}),
+        ("AttachRolePolicy", {"PolicyArn": "arn:aws:iam::aws:policy/AdministratorAccess"}),
+        ("AddPermission", {"Principal": "111122223333"}),
+        ("CreateTable", {"TableName": "name\u202e"}),
+        ("PutIntegration", {"uri": "https://evil.example/"}),
+    ):
+        events = [
+            {**one, "parameters": {**one["parameters"], **change}} if one.get("operation") == operation else one
+            for one in run.events
+        ]
+        with pytest.raises(CannotScript, match=f"{operation} has"):
+            plan([replace(run, events=events)])
+    events = [
+        {**one, "operation": "CreateUser", "parameters": {"UserName": "x"}}
+        if one.get("operation") == "CreateRole"
+        else one
+        for one in run.events
+    ]
+    with pytest.raises(CannotScript, match="which the walkthrough does not call"):
+        plan([replace(run, events=events)])
+    plan([run])
+
+
 def test_what_others_named_is_never_code(deployment: CommandLine, tmp_path: Path) -> None:
     """Neither a file's name nor what stands in a transcript, which may come from anybody."""
     deployment.provision("--yes", "--to", "1", "--no-try")
@@ -291,7 +324,7 @@ def test_what_others_named_is_never_code(deployment: CommandLine, tmp_path: Path
         events = [
             {**one, **change} if one["type"] == "call" and one["key"] == "table" else one for one in runs[1].events
         ]
-        with pytest.raises(CannotScript, match="AWS knows no call"):
+        with pytest.raises(CannotScript, match=r"AWS knows no|no service of"):
             plan([runs[0], replace(runs[1], events=events)])
     ctrl_c_says_how_to_clean_up(tmp_path, script_text(plan(runs), "poc.sh"))
 

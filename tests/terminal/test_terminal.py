@@ -6,15 +6,18 @@ import io
 import json
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from rich.text import Text
 
 from provision.aws.waiting import Wait
 from provision.record.views import WaitLines
+from provision.state.file import checksum
 from provision.terminal.differences import difference_lines
-from provision.terminal.screen import Screen
+from provision.terminal.outcome import Error
+from provision.terminal.prompts import in_parts
+from provision.terminal.screen import PLAIN_TEXT, Console, Screen
 from provision.terminal.text import folded, kept
 from sandbox import Sandbox
 from tests.rig.clock import eventually
@@ -23,6 +26,7 @@ from tests.rig.programs import Folder
 from tests.rig.terminal import Terminal
 
 WIDTHS = (60, 80, 200)
+COLOURS = re.compile(r"\x1b\[[\d;]*m")
 COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3[0-7]|38;[\d;]+|4[0-7]|48;[\d;]+|9[0-7]|10[0-7])(?:;\d+)*m")
 
 
@@ -308,3 +312,76 @@ def test_a_document_that_differs_everywhere_does_not_fill_the_screen() -> None:
     lines = difference_lines("it", {str(n): "a" for n in range(40)}, {str(n): "b" for n in range(40)}, 60)
     assert len(lines) == 9
     assert lines[-1] == "... and 32 lines more"
+
+
+STEERING = "\x1b]0;title\x07 \x1b]52;c;ZXZpbA==\x1b\\ \x1b[2J \x9b31m \u202egnp.exe\u2066 \r\x08\x7f"
+
+
+class Pty(io.StringIO):
+    """A file that calls itself a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def steers(raw: str) -> list[str]:
+    """What in a terminal's input would steer it, save colours and the newline."""
+    return re.findall(
+        "[^\\n\\x20-\\x7e\\xa0-\\u061b\\u0620-\\u200d\\u2010-\\u2027\\u202f-\\u2065\\u206a-\\U0010ffff]",
+        COLOURS.sub("", raw),
+    )
+
+
+WAYS_TO_SAY: dict[str, Callable[[Screen, str], object]] = {
+    "say": lambda screen, text: screen.say(text, "bold red"),
+    "keep": lambda screen, text: screen.keep(text, "dim"),
+    "tell": lambda screen, text: screen.tell(text),
+    "line": lambda screen, text: screen.line("created", "table", text, "green"),
+    "stopped": lambda screen, text: screen.stopped(Error("any", text, means=text, advice=(text, f"{text}."))),
+    "stdout given away": lambda screen, text: screen.give_stdout_away()(text),
+    "part of a page": lambda screen, text: in_parts(screen, [lambda: screen.say(text)], "", below=0),
+}
+
+
+@pytest.mark.parametrize("way", WAYS_TO_SAY)
+def test_no_text_steers_the_terminal(way: str) -> None:
+    talk, data = Pty(), Pty()
+    screen = Screen(talk=Console(file=talk, width=79, **PLAIN_TEXT), data=Console(file=data, width=79, **PLAIN_TEXT))
+    WAYS_TO_SAY[way](screen, f"before {STEERING} after")
+    raw = talk.getvalue() + data.getvalue()
+    assert steers(raw) == []
+    shown = " ".join(raw.split())
+    assert "before \\u001b]0;title" in shown and "\\u001b[2J \\u009b31m \\u202egnp.exe\\u2066" in shown
+    assert "after" in shown
+    assert set(steers("\x1b[2J\x9b\u202e\r")) == {"\x1b", "\x9b", "\u202e", "\r"}  # it would have been seen
+
+
+def test_a_json_document_has_the_very_same_text(capsys: pytest.CaptureFixture[str]) -> None:
+    screen = Screen()
+    screen.use(plain=False, presenting=False, output="json")
+    screen.write_json({"name": STEERING})
+    printed = capsys.readouterr().out
+    assert json.loads(printed) == {"name": STEERING} and steers(printed) == []
+
+
+def test_what_goes_into_a_pipe_as_a_file_stays_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    Screen().give_stdout_away()(STEERING)
+    assert capsys.readouterr().out == STEERING
+
+
+def test_a_strangers_transcript_and_state_file_do_not_steer_the_terminal(folder: Folder, sandbox: Sandbox) -> None:
+    where = ("--endpoint-url", sandbox.url, "--learner", "steers", "--state", "steers/state.json")
+    assert folder.run("provision", *where, "--yes", "--no-try").returncode == 0
+    (transcript,) = (folder.path / "steers/transcripts").rglob("*.jsonl")
+    lines = [json.loads(line) for line in transcript.read_text().splitlines()]
+    lines[-1:-1] = [{"type": "trial", "at": lines[-1]["at"], "title": STEERING, "saw": STEERING}]
+    transcript.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    state = folder.path / "steers/state.json"
+    content = json.loads(state.read_text())
+    content["tests"] = {"at": "", "failed": {"direct": STEERING}}
+    state.write_text(json.dumps({**content, "checksum": checksum(content)}))
+    for command in (["replay", str(transcript), "--plain"], ["status", *where]):
+        with Terminal(folder, 80, "provision", *command) as terminal:
+            terminal.end()
+            assert "\\u001b]0;title" in terminal.text, command
+            assert steers(terminal.raw.replace("\r\n", "\n")) == [], command
