@@ -234,7 +234,7 @@ def take_poison_away(aws: Clients, settings: Settings, state: State, before: Bef
 
 def look_at_function(attribute: str, aws: Clients, settings: Settings, state: State) -> Before:
     """One attribute of its configuration, as UpdateFunctionConfiguration takes it."""
-    found = aws.lambda_.get_function_configuration(FunctionName=settings.function)[attribute]
+    found = aws.lambda_.get_function(FunctionName=settings.function)["Configuration"][attribute]
     return {attribute: {"Variables": found["Variables"]} if attribute == "Environment" else found}
 
 

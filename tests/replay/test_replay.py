@@ -410,7 +410,8 @@ def written(folder: Path, number: int, program: str, *outcomes: str, writes: int
     header = {"at": 0, "type": "transcript", "version": 1, "program": program, "endpoint": None}
     header |= {"account": "123456789012", "region": "us-east-1", "deployment": "poc-1", "partition": "aws"}
     header |= {"started": "2026-11-24T10:00:00.000+00:00"}
-    results = [{"key": "table", "kind": "dynamodb:table", "identity": {}, "outcome": one} for one in outcomes]
+    table = {"key": "table", "kind": "dynamodb:table", "identity": {"TableName": "name"}}
+    results = [{**table, "outcome": one} for one in outcomes]
     done = {"at": 2, "type": "done", "step": "table", "happened": results}
     events = [header, done, *[call(1, "trials", "PutItem")] * writes]
     path = folder / f"{number}.jsonl"

@@ -19,6 +19,7 @@ from provision.lesson.call import faces
 from provision.record.recording import Recording, callers, invented, masked, read, transcripts_in
 from provision.replay.web_page import web_page
 from provision.terminal import outcome
+from tests.rig.clock import eventually
 from tests.rig.deployment import ACCOUNT
 from tests.rig.programs import Folder
 
@@ -414,15 +415,21 @@ def test_in_a_browser_without_javascript_and_on_paper_everything_is_there(browse
         assert len(printed["data"]) > 50_000
 
 
+def roles_of(browser: Any) -> dict[str, list[str]]:
+    """The names of what a screen reader finds, by role."""
+    roles: dict[str, list[str]] = {}
+    for node in browser.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]:
+        if not node.get("ignored"):
+            roles.setdefault(node["role"]["value"], []).append(node.get("name", {}).get("value", ""))
+    return roles
+
+
 @pytest.mark.heavy
 def test_in_a_browser_a_screen_reader_finds_landmarks_and_names(browser: Any, page: Path) -> None:
     with window(browser, page, 1280, 800):
-        tree = browser.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
-        roles: dict[str, list[str]] = {}
-        for node in tree:
-            if not node.get("ignored"):
-                name = node.get("name", {}).get("value", "")
-                roles.setdefault(node["role"]["value"], []).append(name)
+        roles = eventually(
+            lambda: roles_of(browser) if "button" in roles_of(browser) else None
+        )  # it is built in the background
         assert roles["main"] and "Steps" in roles["navigation"]
         assert all(roles["button"])  # each has a name
         assert "Step 7: REST API" in roles["link"] and "Tests, and the end" in roles["link"]

@@ -24,6 +24,7 @@ TESTS = calls_in("provision/account/smoke_tests.py", "provision/account/request_
 TEARDOWN = calls_in("teardown/*.py", where=lambda name: not restores(name))
 RESTORE = calls_in("teardown/*.py", where=restores)
 OTHER = calls_in("provision/account/*.py") - TESTS
+EXERCISE = calls_in("provision/account/faults.py", "provision/account/exercise.py")
 
 # What the build policy leaves to the owner of the account: who may lift the boundary may do anything.
 NOT_FOR_BUILDERS = {"iam:DeleteRolePermissionsBoundary"}
@@ -76,7 +77,7 @@ def differences(name: str, calls: Iterable[Named], beside: Iterable[str] = ()) -
 
 
 def test_who_builds_has_what_is_called_and_no_more() -> None:
-    calls = STEPS | TESTS | TEARDOWN | INVENTORY
+    calls = STEPS | TESTS | TEARDOWN | INVENTORY | EXERCISE
     assert differences("operator-build", calls, NOT_FOR_BUILDERS) == ([], [])
 
 
