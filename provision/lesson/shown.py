@@ -31,7 +31,7 @@ from provision.state.resources import where_to_see
 from provision.terminal import outcome
 from provision.terminal.prompts import in_parts, pause
 from provision.terminal.screen import Screen
-from provision.terminal.shell import interpreter
+from provision.terminal.shell import interpreter, program
 from provision.terminal.text import KEPT, kept
 
 # What became of an entry of the state file, by its status.
@@ -227,8 +227,8 @@ class Shown:
         else:
             show_call(self.screen, call, shown, self.face)
         if self.face == "aws" and aws.base_url and not aws.profile:
-            self.screen.say("    It needs credentials, and any will do here. To try it, first run", "dim")
-            self.screen.keep("      export AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any", "dim")
+            self.screen.say("    It needs credentials. A shell that has them, in another terminal:", "dim")
+            self.screen.keep(f"      {program('provision', ['shell', *self.run.where])}", "dim")
 
     def changes(self, events: list[dict[str, Any]]) -> None:
         changes = {event["entry"]["key"]: event["entry"] for event in events if event["type"] == "entry"}

@@ -25,6 +25,7 @@ def folder(tmp_path: Path) -> Iterator[Folder]:
         yield made
 
 
+@pytest.mark.slow
 def test_what_is_made_by_hand_is_seen_taken_over_tested_and_torn_down(folder: Folder, warm_aws: WarmAws) -> None:
     with Lesson(folder, 100, rows=60) as lesson:
         lesson.turn()
