@@ -15,7 +15,8 @@ from typing import Any
 
 from provision import STEPS, Step
 from provision.account import conflicts
-from provision.account.check import Finding
+from provision.account.check import PASS, Finding
+from provision.account.mistakes import EXISTS
 from provision.lesson.by_hand import DONE, SHOW, Watch
 from provision.lesson.checked import explained
 from provision.lesson.choices import everywhere, of_step, of_tests
@@ -251,7 +252,7 @@ class Guide:
     def by_hand(self, step: Step, page: Page) -> None:
         """The learner does the step elsewhere; when all is right, or at a word, it is taken over."""
         calls: list[dict[str, Any]] = []
-        if not self.runs(lambda: calls.extend(self.can.planned(step))):
+        if not self.runs(lambda: calls.extend(self.can.planned(step))) or not self.may_take_over(step):
             return
         self.screen.heading(self.words("By hand"))
         self.screen.say(HOW_BY_HAND)
@@ -278,6 +279,21 @@ class Guide:
             self.place.did(step.name, "by hand", tries=watch.tries)
             self.screen.say(f"Step {step.number} is done, by hand.", "bold green")
             self.ask_question(step, page)
+
+    def may_take_over(self, step: Step) -> bool:
+        """Whether what is there before the learner begins is the learner's: a teardown deletes what is taken over."""
+        seen: list[Finding] = []
+        if not self.runs(lambda: seen.extend(self.can.look(step))):
+            return False
+        there = [one.label for one in seen if (one.attribute, one.outcome) == (EXISTS, PASS)]
+        recorded = [one.label for one in seen if self.run.state.record(one.key) is not None]
+        strange = [label for label in there if label not in recorded]
+        if not strange:
+            return True
+        self.screen.say()
+        self.screen.say(f"There already, before you begin: {', '.join(strange)}.", "yellow")
+        self.screen.say("What is taken over is this lesson's, and a teardown deletes it, with all that is in it.")
+        return agrees(self.screen, self.words("Did you make it, and is it to be taken over?"))
 
     def predicted(self, step: Step, page: Page) -> str | None:
         """The letter of the answer that the learner expects; None where nothing is asked, or it is left open."""

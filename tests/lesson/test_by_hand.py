@@ -113,3 +113,25 @@ def test_at_a_word_what_is_there_is_taken_over_and_updated_or_the_program_does_t
     origins = {entry["key"]: entry["origin"] for entry in folder.state()["resources"]}
     assert origins == {"write-policy": "by hand", "read-policy": "created", "table": "created"}
     assert folder.run("teardown", "--sandbox").returncode == outcome.DONE
+
+
+def test_what_was_there_before_is_taken_over_at_a_word_only(folder: Folder, warm_aws: WarmAws) -> None:
+    with Lesson(folder, 100, rows=60) as lesson:
+        lesson.turn()
+        lesson.turn("3\n")
+        person = Aws(folder.sandbox["url"], warm_aws.command, folder.path)
+        person(
+            *("dynamodb", "create-table", "--table-name", "name", "--billing-mode", "PAY_PER_REQUEST"),
+            *("--attribute-definitions", "AttributeName=id,AttributeType=S"),
+            *("--key-schema", "AttributeName=id,KeyType=HASH"),
+        )
+        asked = lesson.ask("h\n", "[y/N] ")
+        assert "There already, before you begin: table name." in asked and "a teardown deletes it" in asked
+        assert "done, by hand" not in lesson.ask("n\n", MENU)
+        assert not (folder.path / ".provision" / "sandbox-us-east-1.json").exists()
+        lesson.ask("h\n", "[y/N] ")
+        assert "Step 3 is done, by hand." in lesson.ask("y\n", QUESTION)
+        lesson.turn("\n")
+        lesson.quit()
+    (entry,) = folder.state()["resources"]
+    assert entry["origin"] == "by hand"
