@@ -31,6 +31,7 @@ from provision.cli.views.exercise import show_broken, show_healed, show_hints
 from provision.lesson.exercise_page import COUNT, ExercisePage, names_in, read_exercise
 from provision.record.views import WaitLines
 from provision.settings import Settings
+from provision.state.resources import names
 from provision.state.state import State
 from provision.terminal import prompts
 from provision.terminal.command_line import Parser
@@ -55,6 +56,7 @@ def break_it(given: list[str], session: Session) -> Result:
     """`break`: one fault, in a deployment that is whole and as it was built."""
     options, settings = begun(break_parser(), given, session)
     with at_work("break", given, options, settings, session) as (aws, settings, state), explained(aws):
+        state.check_names(names(aws, settings))
         exercise = read(state)
         if exercise is not None and exercise.made:
             raise ExerciseRefused(
@@ -120,6 +122,7 @@ def heal(given: list[str], session: Session) -> Result:
     with at_work("heal", given, options, settings, session) as (aws, settings, state), explained(aws):
         exercise = open_exercise(state)
         settings = replace(exercise.settings(options.learner), rules=settings.rules)
+        state.check_names(names(aws, settings))  # the faults name what they change by the settings
         page = page_of(aws, exercise, state, options)
         note_if_mended(state, exercise, findings_on(aws, settings, state, exercise))
         consent(aws, state, session.screen, "Put back what was there before the exercise")

@@ -72,7 +72,7 @@ def by_hand(run: conflicts.Run, session: Session) -> dict[str, Any]:
     seen = Seen()
 
     def look(step: Step) -> list[Finding]:
-        seen.api_id = seen.api_id or state.known_id("api")
+        seen.api_id = state.known_id("api")  # not that of an earlier look: by now another may have the name, too
         with explained(aws), aws.calls.untold():
             return check_step(aws, settings, step, seen)
 

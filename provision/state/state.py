@@ -371,7 +371,7 @@ class State:
         if found is None or self.record(key) is not None or found["Tags"] is None or found["Tags"].get(TAG):
             return False
         theirs = described(kind, found, None)
-        if self._may_adopt(key, kind, identity, found, theirs):
+        if self._by_hand is None and self._may_adopt(key, kind, identity, found, theirs):
             return False
         note = f"it was there before ({theirs}): used, and left as it is"
         self.results.append(ResourceResult(key, kind, dict(identity), "unchanged", (), (note,)))

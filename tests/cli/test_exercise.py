@@ -243,6 +243,16 @@ def test_one_fault_is_open_at_a_time(built: CommandLine) -> None:
     assert second.result.error is not None and second.result.error.code == "exercise"
 
 
+def test_under_another_learners_name_nothing_is_broken_or_healed(built: CommandLine) -> None:
+    assert "records" in built.provision("break", "--yes", "--learner", "another").said
+    broken(built, "wrong-handler")
+    with_fault = account_of(built)
+    refused = built.provision("heal", "--yes", "--learner", "another")
+    assert refused.code == 1 and "this run is for" in refused.said
+    assert account_of(built) == with_fault
+    assert built.provision("heal", "--yes").code == 0
+
+
 def test_without_a_fault_there_is_nothing_to_hint_at_and_nothing_to_heal(built: CommandLine) -> None:
     for command in (["hint"], ["heal", "--yes"]):
         ended = built.provision(*command)
