@@ -108,12 +108,13 @@ class Calls:
 
         So they are neither counted nor told of. `permit` sees each write before; `waiting` is how the block waits.
         """
-        before, self.waiting, self._answers = self.waiting, waiting, answers
+        before = self.waiting, self._answers
+        self.waiting, self._answers = waiting, answers
         try:
             with self.guarded_by(permit):
                 yield
         finally:
-            self.waiting, self._answers = before, None
+            self.waiting, self._answers = before
 
     @contextmanager
     def clearing_up(self) -> Iterator[None]:

@@ -157,8 +157,10 @@ def wish_again(folder: Path) -> Wish:
     try:
         written = json.loads(_written(folder / RECORD) or "{}")
         state_dir = Path(written["state_dir"])
+        if there.state_dir is not None and state_dir.name == KEPT:
+            state_dir = there.state_dir  # the whole folder may have been moved or copied
         if not has_journal(state_dir):
-            return there  # the whole folder may have been moved
+            return there
         enforced = tuple(map(str, written["enforced_users"]))
         stays = written.get("stays") is True
         return Wish(0, str(written["weather"]), enforced, stays=stays, state_dir=state_dir)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from typing import Any
 
 from provision import STEPS, Step
@@ -38,7 +39,7 @@ def lead(run: conflicts.Run, options: argparse.Namespace, session: Session) -> R
         with session.progress(progress_of(run, screen, steps)):
             build(run, session, steps)
 
-    def run_step(step: Step) -> None:
+    def run_step(step: Step, *, asking: bool = asking) -> None:
         before_the_first_write(run, session, [step], asking=asking)
         with session.progress(progress_of(run, screen, [step])):
             build(run, session, [step], verbose=False)
@@ -58,7 +59,7 @@ def lead(run: conflicts.Run, options: argparse.Namespace, session: Session) -> R
         show_result=lambda: show_to_paste(screen, run.settings, run.state),
         stopped=session.stopped,
         made=made_by,
-        **by_hand(run, session),
+        **by_hand(run, lambda step: run_step(step, asking=True)),
     )
     guide = Guide(run, screen, session.transcript, can, options.lessons)
     guide.lead(after=options.to)
@@ -66,7 +67,7 @@ def lead(run: conflicts.Run, options: argparse.Namespace, session: Session) -> R
     return session.result
 
 
-def by_hand(run: conflicts.Run, session: Session) -> dict[str, Any]:
+def by_hand(run: conflicts.Run, run_step: Callable[[Step], None]) -> dict[str, Any]:
     """What the lesson needs of a step that a learner does by hand: the last three of Can."""
     aws, settings, state = run.aws, run.settings, run.state
     seen = Seen()
@@ -84,9 +85,7 @@ def by_hand(run: conflicts.Run, session: Session) -> dict[str, Any]:
 
     def take_over(step: Step) -> None:
         with state.taking_over(seen.api_id or ""):
-            before_the_first_write(run, session, [step], asking=True)
-            with session.progress(progress_of(run, session.screen, [step])):
-                build(run, session, [step], verbose=False)
+            run_step(step)
 
     return {"planned": planned, "look": look, "take_over": take_over}
 

@@ -41,6 +41,8 @@ class Watch:
                 return SHOW
             if answer == "f":
                 self.show_again()
+            elif answer:
+                self.screen.say(f"{answer!r} {self.words('is not a choice')}.", "yellow")
             elif answer is not None:
                 self.news()
                 if not self.is_right():

@@ -144,7 +144,7 @@ class Guide:
             "hand": lambda: self.by_hand(step, page),
             "code": lambda: self.shown.code(step, page),
             "calls": lambda: self.calls(step, page),
-            "answer": lambda: self.shown.answer(page),
+            "answer": lambda: self.shown.answer(page, question=True),
             "errata": lambda: self.shown.errata(step.name),
             "text": lambda: self.shown.page(step, page),
             "notes": lambda: show_markdown(self.screen, page.presenter),
@@ -320,9 +320,10 @@ class Guide:
             return
         right = prediction.answer_for(said)
         self.place.answered(step.name, guess=prediction.choices[guess], aws=said)
-        self.screen.heading(self.words("What you expected, and what AWS said"))
-        self.screen.prose("    You:  ", prediction.choices[guess])
-        self.screen.prose("    AWS:  ", said if right is None else f"{said}. {prediction.choices[right]}")
+        self.screen.heading(self.words("What you expected, and what the answer was"))
+        self.screen.prose("    You:        ", prediction.choices[guess])
+        who = "AWS:" if self.run.aws.endpoint is None else "Local AWS:"
+        self.screen.prose(f"    {who:<12}", said if right is None else f"{said}. {prediction.choices[right]}")
 
     def ask_question(self, step: Step, page: Page) -> None:
         """The page's question, and after the learner's answer that of the page."""

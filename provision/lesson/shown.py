@@ -120,7 +120,7 @@ class Shown:
         """What is done otherwise than the walkthrough says, a line for each."""
         errata = [erratum for erratum in ERRATA if erratum.step == step.name and erratum.as_written]
         if errata:
-            self.screen.heading(self.words("Other than the walkthrough (e tells why)"))
+            self.screen.heading(self.words("Other than the walkthrough (e in the menu tells why)"))
             self.screen.say()
         for erratum in errata:
             self.screen.prose(f" {erratum.number:>2}  ", erratum.done_here(self.run.settings))
@@ -154,7 +154,10 @@ class Shown:
             took = f" It took {self.seconds[step.name]:.1f} s." if step.name in self.seconds else ""
             self.screen.say(f"This step is done.{took}", "green")
 
-    def answer(self, page: Page) -> None:
+    def answer(self, page: Page, *, question: bool = False) -> None:
+        """The answer to the page's question; with `question` that first, as it may not have been asked yet."""
+        if question:
+            self.section("Question", page.question)
         self.section("The page's answer", page.answer)
         for heading, text, behind in page.own:
             if behind:

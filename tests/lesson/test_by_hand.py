@@ -63,6 +63,7 @@ def test_the_lesson_looks_while_the_learner_works_and_says_what_is_wrong(folder:
         lesson.read_until(PAUSE)
         assert "dynamodb.create_table(" in boto3 and "Tags" not in boto3
         assert "0 of 1 right" in lesson.ask("\n", PAUSE)
+        assert "'x' is not a choice" in lesson.ask("x\n", PAUSE)
         person = Aws(folder.sandbox["url"], warm_aws.command, folder.path)
         create = ("dynamodb", "create-table", "--table-name", "name", "--billing-mode", "PAY_PER_REQUEST")
         number = ("--attribute-definitions", "AttributeName=id,AttributeType=N")

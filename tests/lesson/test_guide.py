@@ -85,7 +85,7 @@ def test_a_lesson_from_its_first_page_to_its_last(folder: Folder) -> None:
         asked = lesson.ask("\n", QUESTION)
         assert "created    policy     Lambda-Read-SQS" in asked
         assert "--policy-arn arn:aws:iam::123456789012:policy/Lambda-Read-SQS" in asked
-        assert "You:  One: the role of the function\n    AWS:  0. None: that is another call" in asked
+        assert "You:        One: the role of the function\n    Local AWS:  0. None: that is another call" in asked
         assert "Step 1 is done" in asked and "Why does its role need the permission?" in asked
         assert "event source mapping polls the queue" in " ".join(lesson.turn("Lambda polls\n").split())
 

@@ -455,3 +455,16 @@ def test_one_that_nobody_calls_for_a_day_ends_and_its_journal_stays(folder: Path
     finally:
         child.kill()
         child.communicate()
+
+
+def test_a_copied_folder_comes_back_from_its_own_journal(tmp_path: Path) -> None:
+    process = provision.aws.sandbox_process
+    first = tmp_path / "first"
+    (first / process.KEPT).mkdir(parents=True)
+    (first / process.KEPT / process.JOURNAL).touch()
+    kept = {"state_dir": str(first / process.KEPT), "weather": "aws", "enforced_users": [], "stays": False}
+    (first / process.RECORD).write_text(json.dumps(kept), encoding="utf-8")
+    copy = shutil.copytree(first, tmp_path / "copy")
+    assert kept_in(first) == first / process.KEPT
+    again = wish_again(copy)
+    assert (again.state_dir, again.weather) == (copy / process.KEPT, "aws")
