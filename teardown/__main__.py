@@ -21,7 +21,6 @@ from contextlib import closing
 from pathlib import Path
 
 from provision import STEPS, Step
-from provision.account.exercise import close_what_is_gone
 from provision.account.inventory import FoundResource, take_inventory
 from provision.account.outcomes import outcome_of, planned_of
 from provision.account.plan import DryState, Planned, changes
@@ -47,6 +46,7 @@ from provision.cli.views.banner import hide_ids, show_banner
 from provision.cli.views.build import show_counts
 from provision.cli.views.plan import show_plan
 from provision.cli.views.resources import show_removed, show_things
+from provision.exercise.exercise import close_what_is_gone
 from provision.lesson.place import Place
 from provision.settings import DEFAULT_REGION, Settings
 from provision.state.entries import Resource

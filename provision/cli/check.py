@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from provision import STEPS
-from provision.account import exercise
-from provision.account.check import PASS, Seen, state_to_try
-from provision.account.check import check as check_account
 from provision.account.plan import DryState
 from provision.account.smoke_tests import SmokeTestFailed
 from provision.aws.clients import Clients
+from provision.check.verdicts import PASS, Seen, state_to_try
+from provision.check.verdicts import check as check_account
 from provision.cli.build import try_it
 from provision.cli.deployment import begun, deployment
 from provision.cli.ending import explained
@@ -20,6 +19,7 @@ from provision.cli.results import Result
 from provision.cli.session import Session
 from provision.cli.views.check import show_checks
 from provision.cli.views.exercise import show_mended
+from provision.exercise import exercise
 from provision.lesson.checked import explained as told
 from provision.lesson.page import names
 from provision.settings import Settings

@@ -7,7 +7,15 @@ import math
 from contextlib import AbstractContextManager
 from dataclasses import replace
 
-from provision.account.exercise import (
+from provision.account.plan import DryState
+from provision.aws.clients import Clients
+from provision.cli.deployment import begun, deployment
+from provision.cli.ending import explained
+from provision.cli.options import add_target_options, add_variant_options, folder_named, target_arguments
+from provision.cli.results import ExerciseOutcome, Result
+from provision.cli.session import Session
+from provision.cli.views.exercise import show_broken, show_healed, show_hints
+from provision.exercise.exercise import (
     Exercise,
     ExerciseRefused,
     chosen,
@@ -19,15 +27,7 @@ from provision.account.exercise import (
     save,
     undo,
 )
-from provision.account.faults import FAULTS
-from provision.account.plan import DryState
-from provision.aws.clients import Clients
-from provision.cli.deployment import begun, deployment
-from provision.cli.ending import explained
-from provision.cli.options import add_target_options, add_variant_options, folder_named, target_arguments
-from provision.cli.results import ExerciseOutcome, Result
-from provision.cli.session import Session
-from provision.cli.views.exercise import show_broken, show_healed, show_hints
+from provision.exercise.faults import FAULTS
 from provision.lesson.exercise_page import COUNT, ExercisePage, names_in, read_exercise
 from provision.record.views import WaitLines
 from provision.settings import Settings

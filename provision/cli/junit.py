@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from xml.etree import ElementTree
 
 from provision import STEPS
-from provision.account.check import FAIL, UNCHECKED, Finding
+from provision.check.verdicts import FAIL, UNCHECKED, Finding
 from provision.terminal.differences import short
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from provision import STEPS, Step
 from provision.account import conflicts
-from provision.account.check import Finding, Seen, check_step
 from provision.account.plan import DryState, make_plan
 from provision.aws.answers import Call
+from provision.check.verdicts import Finding, Seen, check_step
 from provision.cli.build import (
     asks_for_adoption,
     before_the_first_write,

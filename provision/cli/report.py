@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from provision.account.check import FAIL, Finding, Seen, check
 from provision.account.plan import DryState
+from provision.check.verdicts import FAIL, Finding, Seen, check
 from provision.cli.deployment import begun, deployment, path_before_connecting
 from provision.cli.ending import explained
 from provision.cli.options import add_target_options, add_variant_options, folder_named, target_arguments

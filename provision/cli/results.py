@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from provision.account.check import Finding
 from provision.account.outcomes import ResourceOutcome
 from provision.account.request_trace import Hop
 from provision.account.smoke_tests import SmokeTest
+from provision.check.verdicts import Finding
 from provision.errata import Erratum
 from provision.lesson.report import Report
 from provision.state.resources import name_of, noun_of

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from provision.account.check import FAIL, PASS, Finding
+from provision.check.verdicts import FAIL, PASS, Finding
 from provision.lesson.findings import show_findings
 from provision.lesson.terms import Terms
 from provision.terminal.prompts import read_while

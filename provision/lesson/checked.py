@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from provision.account.check import PASS, Finding
-from provision.account.leeway import row_of
+from provision.check.leeway import row_of
+from provision.check.verdicts import PASS, Finding
 from provision.lesson.page import BadPage, Page, check_names, filled, read, text_of
 
 MISTAKES_PAGE = "mistakes.md"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 
-from provision.account.check import FAIL, UNCHECKED, Finding
-from provision.account.mistakes import EXISTS
+from provision.check.mistakes import EXISTS
+from provision.check.verdicts import FAIL, UNCHECKED, Finding
 from provision.terminal.differences import difference_lines
 from provision.terminal.screen import Screen
 

@@ -15,8 +15,8 @@ from typing import Any
 
 from provision import STEPS, Step
 from provision.account import conflicts
-from provision.account.check import PASS, Finding
-from provision.account.mistakes import EXISTS
+from provision.check.mistakes import EXISTS
+from provision.check.verdicts import PASS, Finding
 from provision.lesson.by_hand import DONE, SHOW, Watch
 from provision.lesson.checked import explained
 from provision.lesson.choices import everywhere, of_step, of_tests

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from provision.account.check import FAIL, PASS, UNCHECKED, Finding
-from provision.account.mistakes import EXISTS
+from provision.check.mistakes import EXISTS
+from provision.check.verdicts import FAIL, PASS, UNCHECKED, Finding
 from provision.lesson.report import PageDone, Report
 from provision.lesson.web import environment
 from provision.terminal.differences import difference_lines

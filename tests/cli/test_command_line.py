@@ -278,7 +278,7 @@ def test_the_example_of_every_help_works_when_it_is_pasted(folder: Folder) -> No
         "provision break",
         "provision hint",
         "provision heal",
-    ):  # tests/cli/test_exercise.py has them
+    ):  # tests/exercise/test_exercise.py has them
         assert examples.pop(of_an_exercise).startswith(f"python -m {of_an_exercise} ")
     assert examples.pop("provision report").endswith("--out report.html")  # wants a lesson; test_report.py has it
     assert examples.pop("sandbox run").endswith("run --port 0 --weather aws")  # until Ctrl-C

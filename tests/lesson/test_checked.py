@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from provision import STEPS
-from provision.account.check import FAIL, PASS, Finding, check
-from provision.account.exercise import MESSAGES
-from provision.account.leeway import row_of
-from provision.account.mistakes import MISTAKES
+from provision.check.leeway import row_of
+from provision.check.mistakes import MISTAKES
+from provision.check.verdicts import FAIL, PASS, Finding, check
+from provision.exercise.exercise import MESSAGES
 from provision.lesson.checked import explained, read_mistakes, row_for
 from provision.lesson.page import BadPage, names, read
 from provision.settings import Settings

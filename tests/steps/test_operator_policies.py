@@ -24,7 +24,7 @@ TESTS = calls_in("provision/account/smoke_tests.py", "provision/account/request_
 TEARDOWN = calls_in("teardown/*.py", where=lambda name: not restores(name))
 RESTORE = calls_in("teardown/*.py", where=restores)
 OTHER = calls_in("provision/account/*.py") - TESTS
-EXERCISE = calls_in("provision/account/faults.py", "provision/account/exercise.py")
+EXERCISE = calls_in("provision/exercise/faults.py", "provision/exercise/exercise.py")
 
 # What the build policy leaves to the owner of the account: who may lift the boundary may do anything.
 NOT_FOR_BUILDERS = {"iam:DeleteRolePermissionsBoundary"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from provision import Step
-from provision.account.check import FAIL, PASS, UNCHECKED, Finding
+from provision.check.verdicts import FAIL, PASS, UNCHECKED, Finding
 from provision.cli.views.steps import show_line
 from provision.lesson.findings import show_findings
 from provision.state.resources import PLACES, TYPES

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from provision.account.exercise import Exercise
 from provision.aws.clients import Clients
 from provision.cli.views.build import show_to_paste
+from provision.exercise.exercise import Exercise
 from provision.lesson.exercise_page import ExercisePage, with_place
 from provision.lesson.views import show_markdown
 from provision.settings import Settings

@@ -14,10 +14,10 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from provision import STEPS
-from provision.account.check import FAIL, PASS, UNCHECKED, Finding, Seen, check, check_step
-from provision.account.mistakes import MISTAKES
 from provision.aws.calls import Calls
 from provision.aws.clients import Target, connect
+from provision.check.mistakes import MISTAKES
+from provision.check.verdicts import FAIL, PASS, UNCHECKED, Finding, Seen, check, check_step
 from provision.settings import Settings
 from provision.state.resources import PLACES
 from sandbox import Sandbox

@@ -21,18 +21,18 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from provision import STEPS, Step
-from provision.account.handler_code import EXPECTED, look_at_code
 from provision.account.inventory import FINDS
-from provision.account.leeway import is_alike
-from provision.account.mistakes import EXISTS, name_of_mistake
-from provision.account.near_misses import near_attribute, near_resource, statement_of
 from provision.account.plan import DryState, DryWaiting, HeldBack, WouldWait
 from provision.account.planned_answers import PlannedAnswers
-from provision.account.served import Route, Unreadable, defined_routes, differing, exported_routes
 from provision.api import list_apis
 from provision.aws.answers import Call
 from provision.aws.clients import Clients
 from provision.aws.credentials import is_of_credentials
+from provision.check.handler_code import EXPECTED, look_at_code
+from provision.check.leeway import is_alike
+from provision.check.mistakes import EXISTS, name_of_mistake
+from provision.check.near_misses import near_attribute, near_resource, statement_of
+from provision.check.served import Route, Unreadable, defined_routes, differing, exported_routes
 from provision.message_queue import find_queue
 from provision.settings import Settings
 from provision.state.comparison import COMPARED

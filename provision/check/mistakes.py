@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from provision.account.handler_code import EXAMPLE, NO_BATCHES
-from provision.account.leeway import row_of
+from provision.check.handler_code import EXAMPLE, NO_BATCHES
+from provision.check.leeway import row_of
 from provision.documents import grants
 
 EXISTS = "exists"

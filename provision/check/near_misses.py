@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 
-from provision.account.leeway import same_principal
 from provision.api import permissions_of
 from provision.aws.api_definition import resources_of
 from provision.aws.clients import Clients
+from provision.check.leeway import same_principal
 from provision.settings import Settings
 from provision.trigger import serves
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from provision.account.handler_code import EXAMPLE, EXPECTED, NO_BATCHES, UNREADABLE, file_in, judge
-from provision.account.leeway import is_alike, row_of
-from provision.account.served import Unreadable, differing, paths_of, route
+from provision.check.handler_code import EXAMPLE, EXPECTED, NO_BATCHES, UNREADABLE, file_in, judge
+from provision.check.leeway import is_alike, row_of
+from provision.check.served import Unreadable, differing, paths_of, route
 from provision.documents import grants
 from provision.package import source
 from provision.settings import Settings

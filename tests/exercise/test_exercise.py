@@ -13,9 +13,9 @@ from typing import Any
 import jsonschema
 import pytest
 
-from provision.account.check import PASS
-from provision.account.faults import FAULTS
 from provision.aws.clients import Clients
+from provision.check.verdicts import PASS
+from provision.exercise.faults import FAULTS
 from provision.lesson.exercise_page import COUNT, ExercisePage, read_exercise, with_place
 from provision.lesson.page import BadPage, names
 from provision.settings import Settings

@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from provision import STEPS
-from provision.account.check import FAIL, PASS, Finding, Seen, check_step
-from provision.account.faults import BY_NAME, FAULTS, VISIBLE_SECONDS, Before, Fault, look_at_messages
 from provision.account.inventory import FINDS
 from provision.account.plan import DryState, make_plan
 from provision.api import find_api, list_apis
 from provision.aws.clients import Clients
+from provision.check.verdicts import FAIL, PASS, Finding, Seen, check_step
+from provision.exercise.faults import BY_NAME, FAULTS, VISIBLE_SECONDS, Before, Fault, look_at_messages
 from provision.settings import Settings
 from provision.state.entries import Resource
 from provision.state.file import now

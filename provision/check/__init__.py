@@ -1,0 +1,1 @@
+"""What a step has become, held against what the walkthrough asks for: pass, fail, could not check."""
