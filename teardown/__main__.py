@@ -181,7 +181,7 @@ def close_as_gone(state: State, screen: Screen) -> None:
     screen.say(f"The sandbox {state.endpoint} is gone, and everything in it, too. The state file {closed}.", GOOD)
     turn_back(state, None)
     state.forget_sandbox(state.endpoint)
-    state.close_books({"looks": 0, "things": [], "sandbox": "gone"})
+    state.close_books({"things": [], "sandbox": "gone"})
     if not isinstance(state, DryState):
         close_what_is_gone(state)
 
@@ -345,7 +345,11 @@ def remove_and_prove(
     """Delete it, and read back what was deleted; what is left."""
     screen = session.screen
 
+    acknowledged: set[str] = set()
+
     def tell(word: str, resource: Resource, remark: str) -> None:
+        if word == "deleted" and not remark:
+            acknowledged.add(resource.key)
         session.transcript.removed(word, resource, remark)
         session.note(outcome_of(resource, word, resource.step, remark=remark))
         show_removed(screen, word, resource, remark, told=word == "kept" and resource.key in stays)
@@ -359,7 +363,7 @@ def remove_and_prove(
     with session.progress(progress):
         left = take_down(aws, state, tell=tell, stays=stays, include_adopted=options.include_adopted, keep=keep)
         proving = True
-        seen = prove(aws, state)
+        seen = prove(aws, state, acknowledged)
         session.note(*(outcome_of(one.resource, "failed", one.resource.step, remark=one.why) for one in seen))
         return left + seen
 

@@ -29,9 +29,10 @@ QUICK_SECONDS = 3.0
 # The same where a run ended while it created the resource: it may be there, and not visible yet.
 GONE_READS_IF_UNSURE = 10
 
-# Seconds that the proof waits until nothing of it is seen any more. For a queue AWS says up to 60.
+# Seconds that the proof waits until nothing of it is seen any more, twice. For a queue AWS says up to 60; a table is
+# DELETING as long as DynamoDB takes.
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_DeleteQueue.html
-GONE_WITHIN_SECONDS = 90.0
+GONE_WITHIN_SECONDS = 150.0
 
 NOT_THERE = frozenset(
     {
@@ -224,10 +225,7 @@ def remove(
             return over
         if stays:
             raise StillInUse(stays)
-        if leave:
-            refuse_while_parts_stand(state, resource)
-        else:
-            refuse_if_others_depend_on(aws, state, resource, found)
+        refuse_what_must_not_go(aws, state, resource, found, leave=leave)
         known = immutable_id(resource.kind, found)
         if known is not None:
             resource.outputs["id"] = known  # this one is deleted and must be gone, whatever id the file had
@@ -241,11 +239,24 @@ def remove(
             elapsed = aws.waiting.clock() - began
             aws.waiting.tell(Wait("answer lost", "Looking again at what is there.", str(lost), elapsed, most))
         except ClientError as error:
+            code = error.response.get("Error", {}).get("Code")
+            if code == "DeleteConflict":
+                refuse_if_others_depend_on(aws, state, resource, found)
             # It was deleted between the look and the call, or the look was answered from a place that lags behind.
-            if error.response.get("Error", {}).get("Code") not in NOT_THERE or not tries_left:
+            if code not in NOT_THERE or not tries_left:
                 raise
         aws.waiting.sleep(settle(TRIES - tries_left))
     raise AssertionError("unreachable")
+
+
+def refuse_what_must_not_go(
+    aws: Clients, state: State, resource: Resource, found: dict[str, Any], *, leave: bool
+) -> None:
+    """The last question before the call. What IAM would refuse, it is left to refuse."""
+    if leave:
+        refuse_while_parts_stand(state, resource)
+    elif not VERBS[resource.kind].iam_refuses:
+        refuse_if_others_depend_on(aws, state, resource, found)
 
 
 def nothing_to_do(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> tuple[str, str] | None:
@@ -381,8 +392,21 @@ def pause_before_the_next_look(aws: Clients, unproved: list[Resource], late: lis
     aws.waiting.sleep(1.0)
 
 
-def prove(aws: Clients, state: State) -> list[Left]:
-    """Look several times for everything that was deleted. What is still there?
+def looks_needed(resource: Resource, acknowledged: Collection[str]) -> int:
+    """So many looks in a row must find it gone. Where AWS acknowledged its deletion in this run, mostly one."""
+    return TYPES[resource.kind].gone_reads if resource.key in acknowledged else GONE_READS
+
+
+def goes_with_its_parent(resource: Resource, unproved: Collection[str]) -> bool:
+    """Whether its parent's absence proves its own: a deleted API has no stage, a deleted role no attachment."""
+    return resource.parent in unproved and VERBS[resource.kind].is_part is not None
+
+
+def prove(aws: Clients, state: State, acknowledged: Collection[str] = ()) -> list[Left]:
+    """Look for everything that was deleted. What is still there?
+
+    `acknowledged` are the keys of what AWS said in this run that it deleted. What was not there any more, or was
+    deleted by a call whose answer was lost, is looked for several times.
 
     A log group comes back when a last invocation writes to it: it is deleted again. So is, once, whatever is seen after
     GONE_WITHIN_SECONDS: then the looks of an earlier run were answered from a place that lags behind.
@@ -391,6 +415,7 @@ def prove(aws: Clients, state: State) -> list[Left]:
     unproved = {
         entry.key: entry for entry in state.resources if entry.status == "deleted" and "left" not in entry.outputs
     }
+    unproved = {key: entry for key, entry in unproved.items() if not goes_with_its_parent(entry, unproved)}
     misses = dict.fromkeys(unproved, 0)
     namesakes: dict[str, dict[str, Any]] = {}
     again = False
@@ -405,7 +430,9 @@ def prove(aws: Clients, state: State) -> list[Left]:
                     del unproved[key]
                     continue
             misses[key] = 0 if there else misses[key] + 1
-            if misses[key] >= GONE_READS and aws.waiting.clock() - began >= comes_back(aws, resource):
+            if misses[key] < looks_needed(resource, acknowledged):
+                continue
+            if aws.waiting.clock() - began >= comes_back(aws, resource):
                 del unproved[key]
         waited = aws.waiting.clock() - began
         late = [resource for key, resource in unproved.items() if not misses[key]]
@@ -480,7 +507,7 @@ def receipt(state: State) -> dict[str, object]:
         for entry in state.resources
         if entry.status == "deleted"
     ]
-    return {"looks": GONE_READS, "things": resources}
+    return {"things": resources}
 
 
 def close(state: State, left: list[Left]) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from provision.account.status import in_words, messages
 from provision.aws.clients import Clients
-from provision.message_queue import find_queue, wait_until_ready
+from provision.message_queue import wait_until_ready
 from provision.state.entries import TAG_KEYS, Resource
 from provision.state.state import State
 from teardown.trigger import refuse_while_our_trigger_is_on, triggers_of_others
@@ -23,16 +23,14 @@ def contents(aws: Clients, found: dict[str, Any]) -> str:
 
 
 def delete(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> None:
-    """The messages are deleted with it. It takes up to 60 seconds, in which SQS may still show the queue.
+    """The messages are deleted with it. SQS may show the queue for 60 seconds more: the proof waits for it.
 
     https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_DeleteQueue.html
     """
-    name = resource.identity["QueueName"]
     refuse_while_our_trigger_is_on(state, EventSourceArn=found["QueueArn"])
     aws.sqs.delete_queue(
         QueueUrl=found["QueueUrl"],
     )
-    aws.waiting.poll_until(f"queue {name} to be gone", lambda: find_queue(aws.sqs, name) is None, budget=120, times=2)
 
 
 def restore(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> None:

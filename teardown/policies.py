@@ -59,7 +59,12 @@ def delete(aws: Clients, state: State, resource: Resource, found: dict[str, Any]
                     PolicyArn=arn,
                     VersionId=version["VersionId"],
                 )
-    for attempt in aws.waiting.retry_while(STILL_ATTACHED):
+
+    def in_use() -> str | None:
+        others = others_on(aws, state, resource, found)
+        return f"Others depend on it: {', '.join(others)}." if others else None
+
+    for attempt in aws.waiting.retry_while(STILL_ATTACHED, unless=in_use):
         with attempt:
             aws.iam.delete_policy(
                 PolicyArn=arn,

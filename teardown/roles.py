@@ -74,7 +74,12 @@ def delete(aws: Clients, state: State, resource: Resource, found: dict[str, Any]
     stuck = [entry.identity["PolicyArn"] for entry in attachments(state, name) if entry.status != "deleted"]
     if stuck:
         raise outcome.UserError(f"{', '.join(stuck)} could not be detached from it")
-    for attempt in aws.waiting.retry_while(STILL_ATTACHED):
+
+    def in_use() -> str | None:
+        others = others_on(aws, state, resource, found)
+        return f"Others depend on it: {', '.join(others)}." if others else None
+
+    for attempt in aws.waiting.retry_while(STILL_ATTACHED, unless=in_use):
         with attempt:
             aws.iam.delete_role(
                 RoleName=name,

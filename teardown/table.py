@@ -8,7 +8,7 @@ from provision.account.status import count_items
 from provision.aws.clients import Clients
 from provision.state.entries import TAG_KEYS, Resource
 from provision.state.state import State
-from provision.table import wait_until_gone, wait_until_ready
+from provision.table import wait_until_ready
 from teardown.trigger import triggers_of_others
 
 
@@ -25,13 +25,11 @@ def contents(aws: Clients, found: dict[str, Any]) -> str:
 
 
 def delete(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> None:
-    """The items are deleted with it. DeleteTable answers while the table is still DELETING."""
-    name = resource.identity["TableName"]
+    """The items are deleted with it. DeleteTable answers while the table is still DELETING: the proof waits for it."""
     if found["TableStatus"] != "DELETING":
         aws.dynamodb.delete_table(
-            TableName=name,
+            TableName=resource.identity["TableName"],
         )
-    wait_until_gone(aws, name)
 
 
 def restore(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> None:

@@ -28,6 +28,7 @@ class Verbs:
     `restore`: put the attributes of something adopted back, then remove our tag. In this order a run that was ended in
     between can still prove whose it is.
     `others_on`: the names of what somebody else attached to it. If there are any, it is not deleted.
+    `iam_refuses`: IAM itself refuses to delete it while others depend on it, so nobody asks just before the call.
     `find`: what AWS has of it, or None.
     `is_part`: of what can carry no tags, whether it is the part of its parent (as found) that the suite made. The entry
     alone does not prove it, as the file may be wrong.
@@ -39,6 +40,7 @@ class Verbs:
     delete: Callable[[Clients, State, Resource, Found], None]
     restore: Callable[[Clients, State, Resource, Found], None] | None = None
     others_on: Callable[[Clients, State, Resource, Found], list[str]] | None = None
+    iam_refuses: bool = False
     find: Callable[[Clients, State, Resource], Found | None] = find
     is_part: Callable[[Clients, State, Resource, Found], bool] | None = None
     must_go: Callable[[State, Resource], bool] = lambda state, resource: False
@@ -60,6 +62,6 @@ VERBS = {
     "iam:role-policy-attachment": Verbs(
         roles.detach_policy, roles.leave_attached, is_part=roles.attachment_is_part, must_go=roles.is_of_our_policy
     ),
-    "iam:role": Verbs(roles.delete, roles.restore, roles.others_on),
-    "iam:policy": Verbs(policies.delete, policies.restore, policies.others_on),
+    "iam:role": Verbs(roles.delete, roles.restore, roles.others_on, iam_refuses=True),
+    "iam:policy": Verbs(policies.delete, policies.restore, policies.others_on, iam_refuses=True),
 }

@@ -36,6 +36,7 @@ class ResourceType:
     `console`: its page in the console, behind the host name; "" where there is none to be sure of.
     `names_repeat`: AWS allows two of one name. Ours is made beside another one, which is never adopted.
     `created_twice_by`: the call that AWS would carry out a second time without an error.
+    `gone_reads`: after AWS acknowledged its deletion so many looks in a row must not find it.
     `comes_back`: seconds in which AWS may show it again after its deletion, although it was not seen in between.
     `made_again`: what you wait for when you delete it and make it again.
     """
@@ -52,6 +53,7 @@ class ResourceType:
     part_of: str = ""
     names_repeat: bool = False
     created_twice_by: str = ""
+    gone_reads: int = 1
     comes_back: float = 0.0
     made_again: str = ""
 
@@ -122,6 +124,7 @@ TYPES = {
         identity=("logGroupName",),
         id_field="creationTime",
         made_field="creationTime",
+        gone_reads=3,  # a last invocation that still runs may make it again
         shown_by=(("logs", "DescribeLogGroups", {"logGroupNamePrefix": "{logGroupName}"}),),
         console="/cloudwatch/home?region={region}#logsV2:log-groups/log-group/{logGroupName:twice}",
     ),

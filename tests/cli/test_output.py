@@ -150,7 +150,9 @@ def test_what_is_there_again_is_not_told_as_deleted(deployment: CommandLine, mon
     monkeypatch.setattr(
         teardown.__main__,
         "prove",
-        lambda aws, state: [Left(one, "It is there again.") for one in state.resources if one.key == "table"],
+        lambda aws, state, acknowledged: [
+            Left(one, "It is there again.") for one in state.resources if one.key == "table"
+        ],
     )
     left = document(deployment.take_down("--output", "json"), outcome.LEFT)
     told = [(one["outcome"], one["remark"]) for one in left["resources"] if one["key"] == "table"]

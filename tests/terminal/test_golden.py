@@ -45,7 +45,7 @@ MASKS = {
     r"\(\d\.\d\d s(?=[,)])": "(0.00 s",
     # What stands on a short line may be as long as it likes.
     r"(?<![\d.])\d+\.\d s(, \d+ API calls)?\b": "0.0 s",
-    r"\b(provision|teardown), \d+ s, (?=\d+ writing)": r"\1, 0 s, ",
+    r"\b(provision|teardown|lesson), \d+ s, (?=\d+ writing)": r"\1, 0 s, ",
 }
 
 # A wait is told only where something was not there at the first look, which a slow machine decides.
