@@ -99,6 +99,12 @@ class AccountRules:
                 advice=("Leave out what is too much.",),
             )
 
+    @property
+    def for_roles(self) -> dict[str, str]:
+        """Path and PermissionsBoundary as CreateRole takes them; empty where the account has no rules for roles."""
+        asked = {"Path": self.role_path, "PermissionsBoundary": self.permissions_boundary}
+        return {name: value for name, value in asked.items() if value not in ("", NO_BOUNDARY)}
+
     def over(self, kept: AccountRules) -> AccountRules:
         """These, and of those that are not given what an earlier run was given."""
         return AccountRules(**{one.name: getattr(self, one.name) or getattr(kept, one.name) for one in fields(self)})
