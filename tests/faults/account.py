@@ -13,6 +13,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -44,7 +45,10 @@ class InProcess(Functions):
     def _run(self, function: Any, task: Any) -> Invocation:
         event = json.loads(task.payload)
         try:
-            answer = lambda_function.lambda_handler(event, None)
+            context = SimpleNamespace(
+                invoked_function_arn=function.name.arn, get_remaining_time_in_millis=lambda: 10_000
+            )
+            answer = lambda_function.lambda_handler(event, context)
         except Exception as error:  # noqa: BLE001 - as Lambda does: whatever the handler raises is the answer
             failed = json.dumps({"errorMessage": str(error), "errorType": type(error).__name__})
             return Invocation(200, failed.encode(), "Unhandled", "", task.request_id)

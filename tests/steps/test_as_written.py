@@ -72,7 +72,14 @@ EVENTS: dict[str, dict[str, Any]] = {
     "fraction": {"operation": "create", "tableName": "name", "payload": {"Item": {"id": "fraction", "price": 1.5}}},
     "other table": {"operation": "read", "tableName": "other", "payload": {"Key": {"id": "1"}}},
     "batch": {
-        "Records": [{"messageId": "m-1", "eventSource": "aws:sqs", "body": json.dumps({"operation": "ping"})}],
+        "Records": [
+            {
+                "messageId": "m-1",
+                "eventSource": "aws:sqs",
+                "eventSourceARN": "arn:aws:sqs:us-east-1:123456789012:POC-Queue",
+                "body": json.dumps({"operation": "ping"}),
+            }
+        ],
     },
 }
 
