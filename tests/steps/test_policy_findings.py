@@ -29,6 +29,10 @@ ACCEPTED = {
     "operator-adopt": MAKES_ROLES,  # puts back the version of a policy and the role that were there before
     "operator-read": {"RESOURCE_MISMATCH"},  # GetResourcePolicy takes a table, too; parliament knows streams only
     "POC-Queue": {"INVALID_SID"},  # the console's own ids, with underscores, which SQS takes
+    "POC-API": {
+        "INVALID_ARN",
+        "MISMATCHED_TYPE",
+    },  # execute-api:/* is API Gateway's short form; a run fills the network in
     "trust-apigateway": {"MALFORMED"},  # a trust policy has no Resource; parliament knows none
     "trust-lambda": {"MALFORMED"},
 }
