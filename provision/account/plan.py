@@ -23,7 +23,7 @@ from provision.settings import Settings
 from provision.state import resources
 from provision.state.entries import Difference, Entry, NotYetMade, Resource
 from provision.state.file import StateFile
-from provision.state.ownership import NotOurs, NotTheRecorded
+from provision.state.ownership import NotOurs, NotTheRecorded, TagLost
 from provision.state.resources import PLACES, names, step_of
 from provision.state.state import State
 from provision.terminal.json_values import plain
@@ -75,9 +75,10 @@ class DryState(State):
         self.as_opened = copy.deepcopy(self.resources)  # what it records, before any record of this plan
         self.planned: dict[str, Planned] = {}
         self.calls: list[Call] = []  # of the block that is open
-        self.another: NotTheRecorded | None = None  # why a run would stop, beside what is somebody else's
+        self.another: NotTheRecorded | TagLost | None = None  # why a run would stop, beside what is somebody else's
 
     writes = False
+    late_tags = "believe"  # a run waits until they are seen
 
     @classmethod
     def of(cls, state: State) -> DryState:
@@ -115,7 +116,7 @@ class DryState(State):
             word = "create" if found is None else "update"
             if found is None:
                 self._put(Resource(key, kind, step_of(key), dict(identity), parent=parent))  # as recorded, and no more
-        except (NotOurs, NotTheRecorded) as met:
+        except (NotOurs, NotTheRecorded, TagLost) as met:
             self.planned[key] = Planned(key, kind, dict(identity), "in the way", theirs=met.theirs)
             recorded = self.record(key)
             if recorded is not None:

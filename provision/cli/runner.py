@@ -125,8 +125,9 @@ def run_step(step: Step, aws: Clients, settings: Settings, state: State) -> None
                 again.after_lost_answer(lost)
             except NotVisibleYet as unseen:
                 again.after_no_sight(unseen)
-            except TagNotYetVisible as untagged:
-                again.after_no_tag(untagged)
+            except TagNotYetVisible:
+                if not again.after_no_tag():
+                    state.late_tags = "refuse"
             except ClientError as error:
                 guard.doubt_what_is_recorded()
                 again.after_contradiction(error)
@@ -161,13 +162,14 @@ class RetryBudget:
             "what may be there already to be seen", means, "", GONE_READS * READ_EVERY_SECONDS, READ_EVERY_SECONDS
         )
 
-    def after_no_tag(self, untagged: TagNotYetVisible) -> None:
-        """It may be what an earlier run made before it was ended: tags can be seen later than what carries them."""
+    def after_no_tag(self) -> bool:
+        """Wait for a tag; False when it has been waited for long enough. Tags can be seen later than what has them."""
         self.untagged += 1
         if self.untagged * READ_EVERY_SECONDS >= TAG_BUDGET_SECONDS:
-            raise untagged
-        means = "Its name is recorded in the state file; without the tag it would be somebody else's."
+            return False
+        means = "It is recorded in the state file; without the tag it would be somebody else's."
         self._pause("the tag to be seen", means, "", TAG_BUDGET_SECONDS, READ_EVERY_SECONDS)
+        return True
 
     def after_contradiction(self, error: ClientError) -> None:
         """AWS says that it is there, or no longer there, and the look had seen the contrary."""

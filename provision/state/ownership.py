@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from provision.state.entries import TAG, Resource
 from provision.state.resources import TYPES, immutable_id, immutable_ids
 from provision.terminal import outcome
+
+# For so long after it was recorded something without a tag is looked at again. DynamoDB names seconds.
+TAG_LAG = datetime.timedelta(minutes=5)
 
 
 def is_the_recorded(resource: Resource, found: Mapping[str, Any]) -> bool:
@@ -81,10 +85,6 @@ class NotOurs(outcome.UserError):
         )
 
 
-class TagNotYetVisible(NotOurs):
-    """As NotOurs, but it was recorded here and may be ours: its tags may lag behind. To be looked at again."""
-
-
 class UnknownOwner(outcome.UserError):
     """Something of that name exists, and its tags could not be read: neither ours nor foreign can be assumed."""
 
@@ -101,20 +101,27 @@ class UnknownOwner(outcome.UserError):
 class TagLost(outcome.UserError):
     """It has the id that the state file recorded, but not this deployment's tag.
 
-    An id in a file is a claim, and files can be edited: without the tag nothing is deleted.
+    An id in a file is a claim, and files can be edited: without the tag nothing is changed or deleted.
     """
 
     code = "unknown-owner"
 
-    def __init__(self, kind: str, identity: Mapping[str, str], theirs: str, ours: str) -> None:
+    def __init__(self, resource: Resource, theirs: str, ours: str) -> None:
+        self.theirs = theirs
         super().__init__(
-            f"{kind} {', '.join(identity.values())} is the one that the state file records, but carries {theirs}.",
-            means="The state file alone does not prove that it is this deployment's. It was not deleted.",
+            f"{resource.kind} {resource.name} is the one that the state file records, but carries {theirs}.",
+            means="The state file alone does not prove that it is this deployment's. It was not changed.",
             advice=(
-                "If it is, run python -m provision, which puts the tag back, then run the same command again;",
-                f"or put the tag {TAG}={ours} on it yourself, or remove it by hand.",
+                f"If it is, put the tag {TAG}={ours} back on it yourself, and run the same command again;",
+                f"or take it over, as something that was there before: python -m provision --adopt {resource.key}"
+                if TYPES[resource.kind].is_adoptable
+                else "or remove it by hand, and run the same command again.",
             ),
         )
+
+
+class TagNotYetVisible(TagLost):
+    """As TagLost, but it was recorded a moment ago, and tags may lag behind. To be looked at again."""
 
 
 class NotTheRecorded(outcome.UserError):
@@ -154,31 +161,39 @@ def can_be_tagged(kind: str, found: Mapping[str, Any]) -> bool:
     return kind != "lambda:event-source-mapping" or "Tags" in found
 
 
-def goes_on(recorded: Resource, found: Mapping[str, Any]) -> bool:
-    """Whether what has no tag is the recorded resource, whose tags somebody took away. Nothing is deleted here.
+def may_lag(recorded: Resource, found: Mapping[str, Any]) -> bool:
+    """Whether what has no tag may be what was recorded minutes ago. Tags may be seen later than what carries them.
 
+    https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TagResource.html
     What is adopted and on its way out of the state file lost its tag last: it is its owner's again.
     """
-    if not is_the_recorded(recorded, found) or (recorded.is_adopted and recorded.status == "deleting"):
+    if recorded.is_adopted and recorded.status == "deleting":
         return False
-    return found.get("Tags") is not None or recorded.status == "created"
+    unknown = recorded.status == "creating" and not recorded.is_adopted and recorded.outputs.get("id") is None
+    try:
+        age = datetime.datetime.now(datetime.timezone.utc) - datetime.datetime.fromisoformat(recorded.since)
+    except (ValueError, TypeError):  # the file says no time
+        return False
+    return (unknown or is_the_recorded(recorded, found)) and abs(age) < TAG_LAG
 
 
 def whose(
     deployment: str,
-    key: str,
     recorded: Resource | None,
     kind: str,
     identity: Mapping[str, str],
     found: Mapping[str, Any],
     *,
+    key: str,
+    late_tags: str,
     may_adopt: Callable[[str], bool],
 ) -> str:
     """Whose what was found is, to be updated: `recorded` is the entry of its key, if there is one.
 
     "ours", which nothing need record: a person may have pasted a plan's commands. "recovered" when its creation was
     recorded and not noted (answer lost); "adopted" when somebody else made it and `may_adopt`, told of it in words,
-    consents. Raises NotOurs, TagNotYetVisible, UnknownOwner or NotTheRecorded.
+    consents. What was recorded a moment ago and shows no tag is waited for, believed or refused: `late_tags`. Raises
+    NotOurs, TagLost, TagNotYetVisible, UnknownOwner or NotTheRecorded.
     """
     standing = recorded if recorded is not None and recorded.status != "deleted" else None
     ours = "ours" if recorded is None or recorded.status == "created" else "recovered"
@@ -186,21 +201,34 @@ def whose(
     if tag == deployment:
         refuse_another_one(standing, found)
         return ours
-    if tag is None and standing is not None and goes_on(standing, found):
-        return "ours"
     if can_be_tagged(kind, found) and found.get("Tags") is None:
         raise UnknownOwner(kind, identity)
-    is_recorded = standing is not None and standing.status == "creating" and not standing.is_adopted
-    if "Tags" not in found and is_recorded:
-        # It can carry no tags here. AWS allows one trigger between two, and there was none when it was recorded.
+    if "Tags" not in found and standing is not None and is_between_the_recorded(standing, found):
         return ours
     theirs = described(kind, found, tag)
+    lags = tag is None and standing is not None and "Tags" in found and may_lag(standing, found)
+    if standing is not None and lags and late_tags == "believe":
+        return ours
+    if standing is not None and lags and late_tags == "wait" and not standing.is_adopted:
+        raise TagNotYetVisible(standing, "no tag", deployment)
     if tag is None and may_adopt(theirs):
         return "adopted"
+    if standing is not None and lags and late_tags == "wait":
+        raise TagNotYetVisible(standing, "no tag", deployment)
+    if tag is None and standing is not None and is_the_recorded(standing, found):
+        raise TagLost(standing, "no tag", deployment)
     known = recorded.outputs.get("id") if recorded is not None else None
     mine = f"{deployment}, {TYPES[kind].id_field} {known}" if known else deployment
-    refused = TagNotYetVisible if is_recorded and tag is None and known is None else NotOurs
-    raise refused(kind, identity, theirs, mine, key=key, tag=tag)
+    raise NotOurs(kind, identity, theirs, mine, key=key, tag=tag)
+
+
+def is_between_the_recorded(recorded: Resource, trigger: Mapping[str, Any]) -> bool:
+    """Whether a trigger that can carry no tags is the recorded one. Its queue and function were proved ours before.
+
+    AWS allows one trigger between two, and there was none when it was recorded.
+    """
+    is_recorded = recorded.status == "creating" and not recorded.is_adopted
+    return is_recorded or is_the_recorded(recorded, trigger)
 
 
 def is_to_be_deleted(deployment: str, resource: Resource, found: Mapping[str, Any]) -> bool:
@@ -225,4 +253,4 @@ def is_to_be_deleted(deployment: str, resource: Resource, found: Mapping[str, An
     if going or resource.status == "deleted":
         return True  # its tags are gone already, and nothing remains to be done but to wait
     theirs = f"the tag of deployment {tag}" if tag else "no tag"
-    raise TagLost(resource.kind, resource.identity, theirs, deployment)
+    raise TagLost(resource, theirs, deployment)

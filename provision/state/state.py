@@ -33,6 +33,7 @@ from provision.state.file import (
 from provision.state.ownership import (
     NotOurs,
     described,
+    is_the_recorded,
     is_to_be_deleted,
     whose,
 )
@@ -64,6 +65,9 @@ class NotAgreed(outcome.UserError):
 
 class State:
     """The state file of one deployment. Made by `State.open`, which holds its lock until `close`."""
+
+    # What is thought of something that was recorded a moment ago and shows no tag: "wait", "believe" or "refuse".
+    late_tags: str = "wait"
 
     writes = True  # a plan's does not, and takes no lock: it is read once, and who writes it replaces it whole
 
@@ -292,7 +296,7 @@ class State:
         resource = Resource(key, kind, step_of(key), dict(identity), since=now())
         if found is None:
             return resource
-        if how == "adopted":
+        if how == "adopted" and not (recorded is not None and recorded.is_adopted and is_the_recorded(recorded, found)):
             resource.origin = "adopted" if self._by_hand is None else "by hand"
         elif recorded is not None:
             resource = copy.deepcopy(recorded)
@@ -341,11 +345,12 @@ class State:
             return "recovered" if recorded is not None and recorded.status != "created" else "ours"
         return whose(
             self.deployment,
-            key,
             recorded,
             kind,
             identity,
             found,
+            key=key,
+            late_tags=self.late_tags,
             may_adopt=lambda theirs: self._may_adopt(key, kind, identity, found, theirs),
         )
 

@@ -30,7 +30,7 @@ from provision.settings import Settings
 from provision.state import file as file_module
 from provision.state.entries import TAG, Resource
 from provision.state.file import StateRefused, checksum, parse
-from provision.state.ownership import NotOurs, TagLost, UnknownOwner
+from provision.state.ownership import NotOurs, TagLost, TagNotYetVisible, UnknownOwner
 from provision.state.resources import PLACES, names
 from provision.state.state import NotAgreed, State
 from provision.terminal import outcome
@@ -1058,13 +1058,29 @@ def test_tags_that_cannot_be_read_prove_nothing(path: Path) -> None:
         look_at(state, {"TableId": "it", "Tags": None})
 
 
-def test_the_recorded_id_is_enough_to_go_on_but_not_beside_the_mark_of_another(path: Path) -> None:
+def test_the_recorded_id_is_a_claim_that_changes_nothing_without_the_tag(path: Path) -> None:
     state = opened(path)
     make(state, id="it")
-    assert look_at(state, {"TableId": "it", "Tags": {}}) == "unchanged"
-    assert look_at(state, {"TableId": "it", "Tags": None}) == "unchanged"
+    with pytest.raises(TagNotYetVisible):  # it was recorded a moment ago
+        look_at(state, {"TableId": "it", "Tags": {}})
+    state.late_tags = "refuse"
+    with pytest.raises(TagLost, match="carries no tag") as refused:
+        look_at(state, {"TableId": "it", "Tags": {}})
+    assert f"{TAG}={state.deployment}" in " ".join(refused.value.advice)
+    with pytest.raises(UnknownOwner):
+        look_at(state, {"TableId": "it", "Tags": None})
     with pytest.raises(NotOurs, match="exists already"):
         look_at(state, {"TableId": "it", "Tags": {TAG: "poc-ffffffff"}})
+
+
+def test_only_what_was_recorded_a_moment_ago_is_waited_for(path: Path) -> None:
+    state = opened(path)
+    make(state, id="it")
+    for since in ("2020-01-01T00:00:00+00:00", "2999-01-01T00:00:00+00:00", "2020-01-01", "then", ""):
+        state.resources[0].since = since
+        with pytest.raises(TagLost) as refused:
+            look_at(state, {"TableId": "it", "Tags": {}})
+        assert not isinstance(refused.value, TagNotYetVisible)
 
 
 def test_what_carries_no_tags_is_as_much_ours_as_its_parent(path: Path) -> None:
