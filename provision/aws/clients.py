@@ -363,6 +363,7 @@ def _connect(asked: _Asked, target: Target, calls: Calls) -> Clients:
             raise BadSetting(f"There is no Region {region} ({asked.region.source}).{meant}", means="Nothing was done.")
         warnings.append(f"Region {region} is not among those that the installed botocore knows; AWS decides.{meant}")
     clients = _clients(asked, target)
+    warnings += _check_places(clients, target)
     endpoint, base_url = _endpoint(clients, target, warnings)
     _refuse_where_nobody_listens(str(clients["sts"].meta.endpoint_url), target)
     for client in clients.values():
@@ -399,6 +400,28 @@ def _connect(asked: _Asked, target: Target, calls: Calls) -> Clients:
         verify=_verify(asked.session, os.environ),
         alias=_alias(clients["iam"]) if endpoint is None else None,
     )
+
+
+def _check_places(clients: dict[str, Any], target: Target) -> list[str]:
+    """A warning where the command line sends what is secret over plain http. Raises CannotConnect.
+
+    Each request carries a session's token. A file in the working folder, or a variable, sends it to AWS or to this
+    machine; to another place, or unencrypted, only the command line does.
+    """
+    places = {str(client.meta.endpoint_url) for client in clients.values()}
+    far = {url for url in places if urlsplit(url).hostname not in LOOPBACK}
+    plain = {url for url in far if urlsplit(url).scheme == "http"}
+    named = bool(target.endpoint_url) and target.source_of("endpoint_url") == "--endpoint-url"
+    for url in sorted(far):
+        if not named and (url in plain or not _is_aws(url)):
+            raise CannotConnect(
+                f"The endpoint {url} is not on this machine, and not from the command line: "
+                f"{_endpoint_source(target, os.environ)} names it.",
+                means="Credentials and data would go there. Nothing was sent.",
+                advice=(f"If that is meant, name it yourself: --endpoint-url {url}",),
+                exit_code=outcome.USAGE,
+            )
+    return [f"Credentials and data go to {url} unencrypted." for url in sorted(plain)]
 
 
 def _refuse_where_nobody_listens(url: str, target: Target) -> None:

@@ -13,13 +13,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 
 from provision.__main__ import main as provision_main
 from provision.account.smoke_tests import run_smoke_tests
 from provision.aws import sandbox_process
 from provision.aws.calls import Calls
-from provision.aws.clients import Clients, Target, connect
+from provision.aws.clients import Clients, Target, _check_places, connect
 from provision.aws.credentials import CannotConnect
 from provision.aws.waiting import Waiting
 from provision.cli.options import state_path
@@ -591,6 +592,47 @@ def test_an_emulator_is_the_endpoint_however_it_is_named(
         assert aws.endpoint == aws.base_url == sts.url
         assert aws.invoke_url("abc", "Staging", "x").startswith(f"{sts.url}/restapis/abc/")
         assert aws.warnings == ()
+
+
+FAR = [
+    {"AWS_ENDPOINT_URL": "https://emulator.example"},
+    {"AWS_ENDPOINT_URL_SQS": "https://emulator.example"},
+    {"AWS_ENDPOINT_URL": "http://127.0.0.1.example:9"},
+    {"AWS_ENDPOINT_URL": "http://sts.us-east-1.amazonaws.com"},  # AWS itself, but unencrypted
+    {"provision.ini": "https://emulator.example"},
+    {"PROVISION_ENDPOINT_URL": "http://emulator.example"},
+]
+
+
+@pytest.mark.parametrize("named", FAR)
+def test_only_the_command_line_sends_credentials_away_from_this_machine_or_unencrypted(
+    keys: None, monkeypatch: pytest.MonkeyPatch, named: dict[str, str]
+) -> None:
+    [(where, url)] = named.items()
+    if where.startswith("AWS"):
+        monkeypatch.setenv(where, url)
+        stop = refused()
+    else:
+        stop = refused(endpoint_url=url, sources={"endpoint_url": where})
+    assert stop.exit_code == outcome.USAGE
+    assert url in stop.what and "not from the command line" in stop.what
+    assert "Nothing was sent" in stop.means
+    assert f"--endpoint-url {url}" in stop.advice[0]
+
+
+def test_a_file_may_name_an_endpoint_on_this_machine(sts: Server, keys: None) -> None:
+    assert connected(endpoint_url=sts.url, sources={"endpoint_url": "provision.ini"}).warnings == ()
+
+
+def test_the_command_line_may_name_another_machine_and_plain_http_is_warned_of() -> None:
+    def warned(url: str) -> list[str]:
+        clients = {"sts": boto3.client("sts", region_name="us-east-1", endpoint_url=url)}
+        return _check_places(clients, Target(endpoint_url=url))
+
+    assert warned("https://emulator.example") == []
+    assert warned("http://[::1]:4566") == []
+    [warning] = warned("http://emulator.example")
+    assert warning == "Credentials and data go to http://emulator.example unencrypted."
 
 
 def test_the_flag_wins_over_the_variables(sts: Server, keys: None, monkeypatch: pytest.MonkeyPatch) -> None:
