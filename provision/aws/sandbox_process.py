@@ -213,7 +213,7 @@ def start(folder: Path, wish: Wish | None = None) -> Running:
     Without a wish the last one comes back from its journal, and a new one keeps a journal in the folder.
     """
     folder = folder.absolute()
-    folder.mkdir(parents=True, exist_ok=True)
+    _own(folder)
     with _only_one(folder):
         running = find(folder)
         if running is not None:
@@ -224,13 +224,26 @@ def start(folder: Path, wish: Wish | None = None) -> Running:
         stale = _written(folder / RECORD)  # it stays until the child replaces it: it may say where a journal is
         child: subprocess.Popen[bytes] | None = None
         try:
-            with (folder / LOG).open("wb") as log, _signals_held_back():
+            with disk.open_private(folder / LOG, "w") as log, _signals_held_back():
                 child = _spawn(folder, log, wish)
             return _wait_for(child, folder, stale)
         except BaseException:  # also after Ctrl-C: nobody would know of the child
             if child is not None:
                 _end(child)
             raise
+
+
+def _own(folder: Path) -> None:
+    """Make the folder; refuse a link in the place of anything that a sandbox writes there. Raises UserError."""
+    try:
+        disk.make_folder_durably(folder)
+        for name in (LOCK, LOG, KEPT):
+            disk.refuse_link(folder / name)
+    except OSError as error:
+        raise SandboxFailed(
+            f"{error.filename or folder} cannot be written: {error.strerror}.",
+            advice=("Remove it, or work in another folder.",),
+        ) from error
 
 
 def _written(record: Path) -> str | None:
@@ -347,7 +360,7 @@ def _loopback() -> urllib.request.OpenerDirector:
 def _only_one(folder: Path) -> Iterator[None]:
     """A lock of the operating system, which releases it when the holder dies."""
     deadline = time.monotonic() + START_SECONDS
-    with (folder / LOCK).open("a", encoding="utf-8") as lock:
+    with disk.open_private(folder / LOCK, "a") as lock:
         while not try_lock(lock, folder):
             if time.monotonic() >= deadline:
                 raise SandboxFailed(
@@ -370,7 +383,7 @@ def try_lock(lock: IO[str], folder: Path) -> bool:
         ) from error
 
 
-def _spawn(folder: Path, log: IO[bytes], wish: Wish) -> subprocess.Popen[bytes]:
+def _spawn(folder: Path, log: IO[str], wish: Wish) -> subprocess.Popen[bytes]:
     detached: dict[str, Any] = {"start_new_session": True}
     if sys.platform == "win32":
         # A hidden console: without one, each process of a handler would open a window.

@@ -23,6 +23,7 @@ from provision.record import log
 from provision.state.file import StateDamaged
 from provision.terminal import outcome
 from provision.terminal.command_line import WrongCommandLine, asks_for_json, look_at_help, state_folder
+from provision.terminal.disk import make_private, open_private
 from provision.terminal.redaction import without_secrets
 
 
@@ -127,13 +128,12 @@ def written(failed: Result, session: Session) -> Result:
 def unexpected(error: Exception) -> outcome.UserError:
     """The message for an error that nobody foresaw; its traceback is kept in a file."""
     text = without_secrets("".join(traceback.format_exception(error)))
-    where = state_folder() / f"error-{datetime.datetime.now():%Y%m%d-%H%M%S}.log"
     try:
-        where.parent.mkdir(exist_ok=True)
-        where.touch(mode=0o600)
-        where.write_text(text, encoding="utf-8")
+        where = make_private(state_folder()) / f"error-{datetime.datetime.now():%Y%m%d-%H%M%S}.log"
+        with open_private(where, "w") as file:
+            file.write(text)
         kept = f"The traceback is in {where}."
-    except OSError:
+    except (OSError, outcome.UserError):
         kept = text
     return outcome.UserError(
         without_secrets(f"{type(error).__name__}: {error}"),

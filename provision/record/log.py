@@ -7,7 +7,7 @@ import logging
 import os
 from pathlib import Path
 
-from provision.record.transcript import hidden_folder
+from provision.terminal.disk import make_private, open_private
 from provision.terminal.redaction import without_secrets
 from provision.terminal.text import visible
 
@@ -27,9 +27,9 @@ class WithoutSecrets(logging.Formatter):
 
 def begin(beside: Path, program: str) -> Path:
     """From here on log everything into a new file in the folder `logs` beside a state file. Raises OSError."""
-    folder = hidden_folder(beside / FOLDER)
+    folder = make_private(beside / FOLDER)
     path = folder / f"{datetime.datetime.now(datetime.timezone.utc):%Y%m%d-%H%M%S}-{os.getpid()}-{program}.log"
-    path.touch(mode=0o600)
+    open_private(path, "x").close()
     handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(WithoutSecrets("%(asctime)s %(levelname)s %(name)s %(message)s"))
     root = logging.getLogger()

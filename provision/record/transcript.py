@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from provision.aws.waiting import Wait, Waiting
 from provision.terminal import outcome
+from provision.terminal.disk import make_private
 from provision.terminal.json_values import bounded, plain
 from provision.terminal.redaction import without_strangers_secrets
 
@@ -194,8 +195,8 @@ class Transcript:
 def _new_file(state_path: Path, started: datetime.datetime, program: str) -> tuple[Path, int]:
     """A new file for this run, which only its owner can read, hidden from git."""
     folder = folder_of(state_path)
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    hidden_folder(folder.parent)
+    make_private(folder.parent)
+    make_private(folder)
     number = 1
     while True:
         again = f"-{number}" if number > 1 else ""
@@ -204,15 +205,6 @@ def _new_file(state_path: Path, started: datetime.datetime, program: str) -> tup
             return path, os.open(path, NEW_FILE, 0o600)
         except FileExistsError:
             number += 1
-
-
-def hidden_folder(folder: Path) -> Path:
-    """The folder, made where it is missing. Only its owner can read it, and git does not see it."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    hide = folder / ".gitignore"
-    if not hide.exists():
-        hide.write_text("*\n", encoding="utf-8")
-    return folder
 
 
 def folder_of(state_path: Path) -> Path:

@@ -21,7 +21,7 @@ from provision.settings import AccountRules
 from provision.state.entries import Resource
 from provision.state.resources import TYPES
 from provision.terminal import outcome
-from provision.terminal.disk import make_folder_durably, try_lock, write_durably
+from provision.terminal.disk import make_folder_durably, open_private, refuse_link, try_lock, write_durably
 from provision.terminal.redaction import without_secrets
 from provision.terminal.shell import own_command, to_copy
 from provision.terminal.text import plural
@@ -70,7 +70,7 @@ def text_of(lock: IO[str]) -> str:
 def holder_of(path: Path) -> str | None:
     """Who holds the lock of the state file at `path`, which need not be there yet; None if nobody does."""
     try:
-        with path.with_name(path.name + ".lock").open("r+", encoding="utf-8") as lock:
+        with open_private(path.with_name(path.name + ".lock"), "r+") as lock:
             if not try_lock(lock):
                 return text_of(lock) or "another process"
             portalocker.unlock(lock)
@@ -92,7 +92,7 @@ def take_lock(path: Path) -> IO[str]:
     lock_path = path.with_name(path.name + ".lock")
     try:
         make_folder_durably(path.parent)
-        lock = lock_path.open("a+", encoding="utf-8")
+        lock = open_private(lock_path, "a+")
     except OSError as error:
         raise StateRefused(
             f"The state file's folder {path.parent} cannot be written: {error.strerror}.",
@@ -135,6 +135,7 @@ def release_lock(lock: IO[str] | None) -> None:
 def read_bytes(path: Path) -> bytes | None:
     """What is in the file; None where there is none. Raises StateRefused."""
     try:
+        refuse_link(path)
         return path.read_bytes()
     except FileNotFoundError:
         return None
@@ -155,8 +156,13 @@ class StateFile:
     """
 
     def __init__(self, path: Path, *, locked: bool = True) -> None:
-        # A link would be replaced, and each name of the file had a lock of its own.
-        self.path = path.resolve() if path.is_symlink() else path
+        self.path = path
+        if path.is_symlink():
+            raise StateRefused(
+                f"The state file {path} is a link, and links are not followed.",
+                means="Each name of a file would have a lock of its own. Nothing was done.",
+                advice=(f"Name the file itself: --state {path.resolve()}",),
+            )
         self._lock = take_lock(self.path) if locked else None
         self._backed_up = False
         try:

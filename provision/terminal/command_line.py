@@ -16,22 +16,26 @@ from typing import Any, NoReturn
 from provision import __version__
 from provision.terminal import outcome
 from provision.terminal.configuration import BadConfiguration, open_options, settle
+from provision.terminal.disk import PRIVATE, is_mine
 from provision.terminal.shell import cannot_write, silence
 from provision.terminal.text import visible
 
-FOLDER = Path(".provision")
+FOLDER = Path(PRIVATE)
 
 
 def state_folder() -> Path:
     """Where the state files are: `.provision` here, or in the nearest folder above that has one, as git looks for .git.
 
-    Not beyond the project (a folder with .git) or the home folder, and not in what belongs to somebody else.
+    Not beyond the project (a folder with .git) or the home folder, and not in what belongs to somebody else. Raises
+    UserError where it is a link, or the one here is somebody else's.
     """
     try:
         here, home = Path.cwd(), Path("~").expanduser()
         for folder in (here, *here.parents):
             found = folder / FOLDER
-            if found.is_dir() and (folder == here or is_mine(found)):
+            if found.is_symlink() or (folder == here and found.is_dir() and not is_mine(found)):
+                raise not_private(found)
+            if found.is_dir() and is_mine(found):
                 return FOLDER if folder == here else Path(os.path.relpath(found))
             if (folder / ".git").exists() or folder == home:
                 break
@@ -40,8 +44,14 @@ def state_folder() -> Path:
     return FOLDER
 
 
-def is_mine(folder: Path) -> bool:
-    return sys.platform == "win32" or folder.stat().st_uid == os.getuid()
+def not_private(folder: Path) -> outcome.UserError:
+    why = "is a link, and links are not followed" if folder.is_symlink() else "belongs to somebody else"
+    return outcome.UserError(
+        f"The folder {folder} {why}.",
+        means="What the suite writes there would go where somebody else wants. Nothing was done.",
+        advice=("Remove it, or work in another folder.", "Another place for the state file: --state PATH"),
+        exit_code=outcome.ENVIRONMENT,
+    )
 
 
 class WrongCommandLine(SystemExit):

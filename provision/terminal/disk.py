@@ -17,6 +17,8 @@ import portalocker
 PATIENCE = 2.0 if sys.platform == "win32" else 0.0
 PAUSE = 0.05
 
+PRIVATE = ".provision"  # the folder that the suite makes where it runs; only its owner can read what is in it
+
 
 def replace(
     temporary: Path, path: Path, *, patience: float = PATIENCE, sleep: Callable[[float], None] = time.sleep
@@ -85,13 +87,58 @@ def put(path: Path, data: bytes, mode: int, bits: int | None = None) -> None:
         raise
 
 
+def refuse_link(path: Path) -> None:
+    """Raise OSError where a link stands in the place of a file or folder of the suite's own.
+
+    Links come with a cloned project, and lead where its author wants: what is written would overwrite another file.
+    """
+    if path.is_symlink():
+        raise OSError(errno.ELOOP, "it is a link, and links are not followed", str(path))
+
+
+def open_private(path: Path, mode: str) -> IO[str]:
+    """A file of the suite's own, as text; only its owner can read it. Raises OSError where it is a link."""
+    refuse_link(path)
+    file: IO[str] = path.open(mode, encoding="utf-8")
+    if os.name == "posix":
+        os.fchmod(file.fileno(), 0o600)
+    return file
+
+
+def is_mine(folder: Path) -> bool:
+    return sys.platform == "win32" or folder.stat().st_uid == os.getuid()
+
+
+def make_private(folder: Path) -> Path:
+    """Make a folder of the suite's own, and its missing parents: only its owner can read it, and git does not see it.
+
+    Raises OSError where it is a link, or somebody else's.
+    """
+    refuse_link(folder)
+    if not folder.is_dir():
+        make_folder_durably(folder)
+    if not is_mine(folder):
+        raise OSError(errno.EPERM, "it belongs to somebody else", str(folder))
+    if os.name == "posix" and stat.S_IMODE(folder.stat().st_mode) & 0o077:
+        folder.chmod(0o700)
+    hide = folder / ".gitignore"
+    if not os.path.lexists(hide):
+        hide.write_text("*\n", encoding="utf-8")
+    return folder
+
+
 def make_folder_durably(folder: Path) -> None:
-    """Make the folder and its missing parents. A power failure loses a new folder's name as easily as a file's."""
-    if folder.is_dir():
-        return
-    make_folder_durably(folder.absolute().parent)
-    folder.mkdir(exist_ok=True)
-    fsync_folder(folder.absolute().parent)
+    """Make the folder and its missing parents. A power failure loses a new folder's name as easily as a file's.
+
+    The suite's own is private: see make_private.
+    """
+    if not folder.is_dir():
+        make_folder_durably(folder.absolute().parent)
+        refuse_link(folder)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        fsync_folder(folder.absolute().parent)
+    if folder.name == PRIVATE:
+        make_private(folder)
 
 
 def fsync_folder(folder: Path) -> None:

@@ -621,7 +621,7 @@ def test_ours_without_its_tag_is_neither_deleted_nor_changed_until_a_person_take
         **stripped, "apis": [], "functions": {}, "roles": {}
     }  # fmt: skip
 
-    with pytest.raises(TagLost, match="Lambda-Write-DynamoDB.* carries no tag"):
+    with pytest.raises(TagLost, match=r"Lambda-Write-DynamoDB.* carries no tag"):
         deployment.build()
     assert deployment.writes == []
     api = f"arn:aws:apigateway:{REGION}::/restapis/{deployment.outputs('api')['id']}"

@@ -1,4 +1,4 @@
-"""A state file that somebody forged, with the ids of what a stranger made: provision and teardown change nothing of it."""
+"""A forged state file has the ids of what a stranger made: provision and teardown change nothing of it."""
 
 from __future__ import annotations
 

@@ -311,17 +311,15 @@ def make_and_close(path: Path, key: str) -> None:
     state.close()
 
 
-def test_a_link_to_a_state_file_is_followed_and_shares_its_lock(path: Path) -> None:
+def test_a_link_in_the_place_of_a_state_file_is_refused_and_not_followed(path: Path) -> None:
     make_and_close(path, "one")
-    link = path.with_name("link.json")
+    link, before = path.with_name("link.json"), path.read_bytes()
     link.symlink_to(path)
-    by_link = opened(link)
-    with pytest.raises(StateRefused, match="in use"):
-        opened(path)
-    make(by_link, "two")
-    by_link.close()
-    assert link.is_symlink()
-    assert [entry["key"] for entry in kept(path)["resources"]] == ["one", "two"]
+    with pytest.raises(StateRefused, match="is a link") as refused:
+        opened(link)
+    assert f"--state {path}" in refused.value.advice[0]
+    assert path.read_bytes() == before
+    assert not link.with_name("link.json.lock").exists()
 
 
 def test_no_temporary_file_is_left_and_those_of_killed_runs_are_removed(path: Path) -> None:
