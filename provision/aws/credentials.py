@@ -32,6 +32,7 @@ from botocore.utils import JSONFileCache
 
 from provision.aws.answers import came_from
 from provision.terminal import outcome
+from provision.terminal.redaction import without_secrets
 
 # Each service spells them in its own way; https://docs.aws.amazon.com/IAM/latest/APIReference/CommonErrors.html
 EXPIRED = frozenset(
@@ -256,7 +257,7 @@ def _not_fetched(error: BaseException, profile: str | None) -> CannotConnect:
             code="credentials-expired",
         )
     said = isinstance(error, CredentialRetrievalError)
-    words = " ".join((str(error) if said else f"{type(error).__name__}: {error}").split())
+    words = without_secrets(" ".join((str(error) if said else f"{type(error).__name__}: {error}").split()))
     if "credential_process" in settings:
         means = f"They come from the program {program_of(settings)} (credential_process), which failed or gave others."
     else:
@@ -275,7 +276,8 @@ def _not_fetched(error: BaseException, profile: str | None) -> CannotConnect:
 def _refused(error: ClientError, profile: str | None) -> CannotConnect:
     """AWS answered, and did not take the credentials, or gave none."""
     answer = error.response.get("Error", {})
-    code, message = answer.get("Code", ""), answer.get("Message", "")
+    # Where AWS does not accept the signature it quotes what was signed, the session's token included.
+    code, message = answer.get("Code", ""), without_secrets(answer.get("Message", ""))
     what = f"An error occurred ({code}) when calling the {error.operation_name} operation: {message}"
     minutes = minutes_off(message)
     if minutes is not None:

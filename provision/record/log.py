@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import datetime
 import logging
 import os
 from pathlib import Path
 
 from provision.terminal.disk import make_private, open_private
-from provision.terminal.redaction import without_secrets
+from provision.terminal.redaction import without_bodies, without_secrets
 from provision.terminal.text import visible
 
 FOLDER = "logs"  # beside the state file
@@ -16,12 +17,15 @@ ROOM = logging.getLogger("provision")
 
 
 class WithoutSecrets(logging.Formatter):
-    """Secrets are left out of each whole line: one may come from an argument or from a traceback.
+    """Bodies are left out of the arguments, and secrets of each whole line: one may come from a traceback.
 
     Nor does a line steer the terminal of whoever reads the log there.
     """
 
     def format(self, record: logging.LogRecord) -> str:
+        record = copy.copy(record)
+        if isinstance(record.args, tuple):
+            record.args = tuple(map(without_bodies, record.args))
         return visible(without_secrets(super().format(record)))
 
 

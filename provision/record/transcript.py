@@ -17,7 +17,7 @@ from provision.aws.waiting import Wait, Waiting
 from provision.terminal import outcome
 from provision.terminal.disk import make_private
 from provision.terminal.json_values import bounded, plain
-from provision.terminal.redaction import without_strangers_secrets
+from provision.terminal.redaction import without_secrets, without_strangers_secrets
 
 if TYPE_CHECKING:
     from provision.aws.answers import Call
@@ -92,7 +92,7 @@ class Transcript:
     def call(self, call: Call) -> None:
         error = None
         if call.error is not None:
-            error = {"code": call.error, "message": call.message, "status": call.status}
+            error = {"code": call.error, "message": without_secrets(call.message or ""), "status": call.status}
         ended = call.ended if call.ended is not None else self._waiting.clock()
         self._write(
             "call",

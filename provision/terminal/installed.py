@@ -1,16 +1,25 @@
-"""Whether what the programs need is installed in the Python that runs them. Imports nothing that may be missing."""
+"""Where the programs' modules come from, and whether all are there. Imports nothing that may be missing."""
 
 from __future__ import annotations
 
 import importlib.util
 import sys
+from contextlib import suppress
+from pathlib import Path
 
 NEEDED = ("boto3", "portalocker", "rich")
 ENVIRONMENT = 253  # as in outcome.py
 
 
 def check() -> None:
-    """End the program, with what to do, where something is missing."""
+    """End the program, with what to do, where something is missing.
+
+    From here on no module comes from the working folder, where `python -m` looks first: somebody else's `rich.py`, or
+    `policies/`, may lie there. (The checkout itself is one. What is imported before this can be kept out by -P alone.)
+    """
+    with suppress(OSError):  # the working folder was removed
+        if sys.path[0] == str(Path.cwd()) and not Path(sys.path[0]).samefile(Path(__file__).parents[2]):
+            del sys.path[0]
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         print(

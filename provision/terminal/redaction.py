@@ -16,13 +16,20 @@ from typing import Any
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_access-keys.html
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
 SECRETS = re.compile(
-    r"(?<![A-Za-z0-9/+=])[A-Za-z0-9/+=]{40}(?![A-Za-z0-9/+=])"
+    r"(?<![A-Za-z0-9/+])[A-Za-z0-9/+=]{40}(?![A-Za-z0-9/+=])"
+    r"|(?<==)[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=])"
     r"|[A-Za-z0-9/+=%_.-]{100,}"
     r"|(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])"
 )
-# The values of a function's environment and a session's token are left out however short they are.
-ENVIRONMENT = re.compile(r"""(["']Variables["']\s*:\s*\{)[^{}]*(\})""")
-TOKEN = re.compile(r"""(x-amz-security-token["']?\s*[:=]\s*b?["']?)[^\s"',]+""", re.IGNORECASE)
+# The values of a function's environment are left out however short they are, and so is what has a secret's name.
+ENVIRONMENT = re.compile(r"""\\*["']Variables\\*["']\s*:\s*\{""")
+NAMED = re.compile(
+    r"""((?:secret|passw(?:or)?d|token|api[-_]?key)[\w-]*\\*["']?\s*[:=>]{1,2}\s*b?\\*["']?)"""
+    r"""(?!<left out>)[^\s"',&<>}\\]+""",
+    re.IGNORECASE,
+)
+SCHEME = re.compile(r"\b((?:Basic|Bearer)\s+)[A-Za-z0-9/+=_.~-]+")
+IN_ADDRESS = re.compile(r"(?<=://)[^\s/@\"']+@")  # of a proxy, for example
 VARIABLES = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN", "AWS_BEARER_TOKEN")
 # Whoever has a signed address may fetch what it names, for as long as it is valid.
 # https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html
@@ -37,10 +44,59 @@ def without_secrets(text: str) -> str:
         value = os.environ.get(name)
         if value:
             text = text.replace(value, f"<{name}>")
-    text = TOKEN.sub(r"\1<left out>", ENVIRONMENT.sub(r"\1<left out>\2", text))
+    text = IN_ADDRESS.sub("<left out>@", SCHEME.sub(r"\1<left out>", without_variables(text)))
+    text = NAMED.sub(r"\1<left out>", text)
     lines = text.splitlines(keepends=True)
     # A file's path can look like a secret, and is none.
     return "".join(line if line.startswith('  File "') else SECRETS.sub("<left out>", line) for line in lines)
+
+
+def without_variables(text: str) -> str:
+    """The text without the values of a function's environment, which may have braces and quotes in them.
+
+    Where the end of an environment cannot be told, the rest of the text is left out.
+    """
+    kept, at = [], 0
+    while found := ENVIRONMENT.search(text, at):
+        kept.append(text[at : found.end()] + "<left out>")
+        at = len(text) if "\\" in found[0] else end_of_object(text, found.end())
+    return "".join([*kept, text[at:]])
+
+
+def end_of_object(text: str, at: int) -> int:
+    """Where the brace is that closes an object which is open at `at`; the end of the text where there is none."""
+    depth, quote = 1, ""
+    while at < len(text):
+        letter = text[at]
+        if letter == "\\":
+            at += 1
+        elif quote:
+            quote = "" if letter == quote else quote
+        elif letter in "\"'":
+            quote = letter
+        else:
+            depth += {"{": 1, "}": -1}.get(letter, 0)
+        if not depth:
+            return at
+        at += 1
+    return at
+
+
+def without_bodies(value: Any) -> Any:
+    """An argument of a log's line without the body of a request or answer, whose shape a log does not know.
+
+    A body has what people put into items, messages and functions. The transcript has calls and answers as values.
+    """
+    if isinstance(value, bytes | bytearray):
+        return f"<{len(value)} bytes>"
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: f"<{len(member or '')} long>"
+        if name == "body" and isinstance(member, str | bytes | dict)
+        else without_bodies(member)
+        for name, member in value.items()
+    }
 
 
 def unsigned(text: str) -> str:

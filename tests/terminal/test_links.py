@@ -162,7 +162,9 @@ def test_a_link_in_the_place_of_the_folder_or_somebody_elses_is_refused(
     ],
     ids=" ".join,
 )
-def test_each_program_says_that_the_folder_is_a_link_and_writes_nothing(folder: Folder, command: tuple[str, ...]) -> None:
+def test_each_program_says_that_the_folder_is_a_link_and_writes_nothing(
+    folder: Folder, command: tuple[str, ...]
+) -> None:
     victim = folder.path / "victim"
     victim.mkdir()
     (folder.path / ".provision").symlink_to(victim)
