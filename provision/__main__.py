@@ -42,6 +42,7 @@ from provision.terminal.shell import program, write_any_text
 BUILD = "build"
 WHAT = {
     BUILD: "build it, or update what has drifted; also without a command",
+    "doctor": "whether a build would work from here, and what to do if not",
     "status": "what exists, what has drifted, and what waits in the queues",
     "check": "whether it is what the walkthrough asks for, whoever made it",
     "break": "an exercise: put one fault into it, to find and to mend",

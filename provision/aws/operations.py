@@ -10,6 +10,7 @@ READS: dict[str, frozenset[str]] = {
     "sts": frozenset({"GetCallerIdentity"}),
     "iam": frozenset(
         {
+            "GetAccountSummary",
             "GetPolicy",
             "GetPolicyVersion",
             "GetRole",
@@ -19,6 +20,7 @@ READS: dict[str, frozenset[str]] = {
             "ListInstanceProfilesForRole",
             "ListPolicyVersions",
             "ListRolePolicies",
+            "SimulatePrincipalPolicy",
         }
     ),
     "dynamodb": frozenset(
@@ -37,6 +39,7 @@ READS: dict[str, frozenset[str]] = {
     "sqs": frozenset({"GetQueueAttributes", "GetQueueUrl", "ListQueueTags"}),
     "lambda": frozenset(
         {
+            "GetAccountSettings",
             "GetEventSourceMapping",
             "GetFunction",
             "GetFunctionConfiguration",

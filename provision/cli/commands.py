@@ -1,4 +1,4 @@
-"""The commands beside build: replay, trace, status, check, the exercise, diagram, report, shell, errata.
+"""The commands beside build: replay, doctor, trace, status, check, the exercise, diagram, report, shell, errata.
 
 Of those that stand here none leaves anything in AWS: what trace sends it takes away again.
 """
@@ -20,6 +20,7 @@ from provision.aws.clients import Clients
 from provision.cli.build import note_urls, try_it
 from provision.cli.check import check, check_parser
 from provision.cli.deployment import begun, check_state, connected, deployment, path_before_connecting, path_of_state
+from provision.cli.doctor import doctor, doctor_parser
 from provision.cli.ending import explained
 from provision.cli.exercise import break_it, break_parser, heal, heal_parser, hint, hint_parser
 from provision.cli.options import (
@@ -272,6 +273,7 @@ def errata(given: list[str], session: Session) -> Result:
 
 COMMANDS: dict[str, Callable[[list[str], Session], Result]] = {
     "replay": replay,
+    "doctor": doctor,
     "trace": trace,
     "status": status,
     "check": check,
@@ -285,6 +287,7 @@ COMMANDS: dict[str, Callable[[list[str], Session], Result]] = {
 }
 PARSERS: dict[str, Callable[[], Parser]] = {
     "replay": replay_parser,
+    "doctor": doctor_parser,
     "trace": trace_parser,
     "status": status_parser,
     "check": check_parser,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from provision.account.doctor import Condition
 from provision.account.outcomes import ResourceOutcome
 from provision.account.request_trace import Hop
 from provision.account.smoke_tests import SmokeTest
@@ -57,6 +58,7 @@ class Result:
     learner: str | None = None
     as_written: bool = False
     resources: tuple[ResourceOutcome, ...] = ()
+    conditions: tuple[Condition, ...] = ()
     checks: tuple[Finding, ...] = ()
     tests: tuple[SmokeTest, ...] = ()
     hops: tuple[Hop, ...] = ()
