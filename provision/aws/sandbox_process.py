@@ -16,6 +16,7 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -126,7 +127,10 @@ class Wish:
 
 
 def find(folder: Path) -> Running | None:
-    """The sandbox that the folder's `sandbox.json` names, if it answers; None with a stale or unreadable file."""
+    """The sandbox that the folder's `sandbox.json` names, if it answers; None with a stale or unreadable file.
+
+    A record may have come with a cloned project: a sandbox is on this machine, and nowhere else is asked.
+    """
     record = folder / RECORD
     try:
         written = json.loads(_read(record))
@@ -134,7 +138,7 @@ def find(folder: Path) -> Running | None:
         named = Running(str(written["id"]), str(written["url"]), int(written["pid"]), record, stays)
     except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return named if answers(named) else None
+    return named if re.fullmatch(r"http://127\.0\.0\.1:\d+", named.url) and answers(named) else None
 
 
 def last_url(folder: Path) -> str | None:

@@ -81,7 +81,9 @@ def add_record_options(parser: argparse.ArgumentParser, *, events: bool) -> None
         written.add_argument(
             "--events", metavar="FILE", type=Path, help='each event as a line of JSON, at once; "-": on stdout'
         )
-    written.add_argument("--debug", action="store_true", help="a log of what is sent and answered, without secrets")
+    written.add_argument(
+        "--debug", action="store_true", help="a log of requests and answers, without bodies and secrets"
+    )
 
 
 def step_named(text: str) -> Step:

@@ -468,7 +468,7 @@ def test_the_environment_does_not_make_botocore_send_again(
 def test_what_counts_as_a_read_is_one_by_its_name_and_verb(service: str) -> None:
     model = botocore.session.Session().get_service_model(service)
     for operation in READS[service]:
-        assert operation.startswith(("Get", "List", "Describe", "Scan", "Filter"))
+        assert operation.startswith(("Get", "List", "Describe", "Scan", "Filter", "Simulate"))
         assert operation in model.operation_names
         if model.metadata["protocol"] == "rest-json":
             assert model.operation_model(operation).http["method"] == "GET"

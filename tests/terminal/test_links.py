@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import stat
@@ -150,6 +151,18 @@ def test_a_link_in_the_place_of_the_folder_or_somebody_elses_is_refused(
     monkeypatch.setattr("provision.terminal.command_line.is_mine", lambda folder: False)
     with pytest.raises(outcome.UserError, match="belongs to somebody else"):
         state_folder()
+
+
+def test_a_record_that_names_another_machine_is_not_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(sandbox_process, "answers", lambda running: bool(asked.append(running.url)) or True)
+    for url in ("http://sandbox.example:4566", "http://127.0.0.1.example:1", "http://127.0.0.1:1@sandbox.example"):
+        record = {"id": "sandbox-1", "url": url, "pid": 1}
+        (tmp_path / sandbox_process.RECORD).write_text(json.dumps(record))
+        assert sandbox_process.find(tmp_path) is None
+    assert asked == []
+    (tmp_path / sandbox_process.RECORD).write_text(json.dumps({**record, "url": "http://127.0.0.1:4566"}))
+    assert sandbox_process.find(tmp_path) is not None
 
 
 @pytest.mark.parametrize(
