@@ -87,7 +87,10 @@ class RuntimeApi:
     """One connection to the sandbox. When it breaks, the sandbox is gone, and this process ends."""
 
     def __init__(self) -> None:
-        self._connection = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
+        # HOST:PORT, and behind a slash what only this process is told.
+        host, slash, token = os.environ["AWS_LAMBDA_RUNTIME_API"].partition("/")
+        self._connection = http.client.HTTPConnection(host)
+        self._before = f"{slash}{token}"
 
     def next(self) -> tuple[http.client.HTTPMessage, bytes]:
         return self._request("GET", f"{API}/invocation/next", None)
@@ -109,7 +112,7 @@ class RuntimeApi:
         self, method: str, path: str, body: bytes | None, headers: dict[str, str] | None = None
     ) -> tuple[http.client.HTTPMessage, bytes]:
         try:
-            self._connection.request(method, path, body, headers or {})
+            self._connection.request(method, f"{self._before}{path}", body, headers or {})
             response = self._connection.getresponse()
             answer = response.read()
         except (OSError, http.client.HTTPException):
@@ -171,9 +174,16 @@ def limit_memory() -> None:
 def die_with_the_sandbox() -> None:
     """End this process when the sandbox ends, even if the handler is in an endless loop.
 
-    Standard input is a pipe to which the sandbox never writes: when it closes, the sandbox is gone.
+    Standard input is a pipe to which the sandbox never writes: when it closes, the sandbox is gone. The kernel's signal
+    (O_ASYNC, see fcntl(2)) comes also while the handler holds the interpreter; the thread serves other systems.
     """
     lifeline = os.dup(0)
+    if sys.platform == "linux":
+        import fcntl
+
+        fcntl.fcntl(lifeline, fcntl.F_SETOWN, -os.getpgrp())  # and what the handler has started
+        fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
+        fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
