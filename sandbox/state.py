@@ -7,8 +7,13 @@ another version of moto, the start fails.
 
 Messages are kept one by one, since what a trigger received cannot be replayed.
 
-The journal is a file of JSON lines: a head (version, id, port, moto), then one line for each write or message. One
-process writes it at a time. It is never compacted. It holds the requests, without signatures and session tokens.
+The journal is a file of JSON lines: a head (version, id, port, moto, owner, folder), then one line for each write or
+message. One process writes it at a time. It is never compacted. It holds the requests, without signatures and session
+tokens.
+
+A journal is a program: its functions run as whoever starts a sandbox from it, by themselves where a message waits for a
+trigger. So its folder is its owner's only, and one of another owner is refused. What another user or another folder
+wrote comes back with its triggers disabled.
 """
 
 from __future__ import annotations
@@ -19,8 +24,10 @@ import json
 import logging
 import os
 import re
+import stat
+import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
@@ -41,6 +48,7 @@ Ask = Callable[[Operation], Response]
 log = logging.getLogger(__name__)
 
 LOCK = "journal.lock"
+NO_LINK: int = getattr(os, "O_NOFOLLOW", 0)
 VERSION = 3
 
 LOCK_SECONDS = 2.0  # one that has just stopped answering may not have let go of it yet
@@ -73,6 +81,8 @@ class State:
     def __init__(self, folder: Path) -> None:
         self.path = folder / JOURNAL
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(folder)
+        self._whose = {"owner": owner(), "folder": str(folder.resolve())}
         self._lock = open_private(folder / LOCK)
         deadline = time.monotonic() + LOCK_SECONDS
         while not (locked := disk.try_lock(self._lock)) and time.monotonic() < deadline:
@@ -101,17 +111,43 @@ class State:
         return self._head.get("id")
 
     @property
+    def is_from_elsewhere(self) -> bool:
+        """Whether another user wrote the journal, or it was written in another folder."""
+        return bool(self._head) and {name: self._head.get(name) for name in self._whose} != self._whose
+
+    @property
     def port(self) -> int:
         return int(self._head.get("port") or 0)
 
     def open(self, id: str, port: int) -> None:
         """Open the journal for new lines. Raises OSError."""
-        whole = [self._head or {"version": VERSION, "id": id, "port": port, "moto": metadata.version("moto")}]
+        new = {"version": VERSION, "id": id, "port": port, "moto": metadata.version("moto")}
+        whole = [self._head or {**new, **self._whose}]
         # Written anew, without a torn last line; the replayed lines stay as they are.
         text = "".join(json.dumps(line) + "\n" for line in [*whole, *self._lines])
         disk.write_durably(self.path, text.encode())
-        self._file = self.path.open("a", encoding="utf-8")
+        self._file = open_private(self.path)
         self._lines = []
+
+    def disable_triggers(self, backend: Backend, triggers: Iterable[tuple[str, str]], ask: Ask) -> None:
+        """Disable these triggers (UUID and Region) of a journal from elsewhere, and take it over: from now on it is
+        this user's, in this folder. Call :meth:`open` before. Raises OSError."""
+        log.warning("%s was written by another user or in another folder: its triggers are disabled", self.path)
+        for uuid, region in triggers:
+            headers = {"Host": f"lambda.{region}.amazonaws.com", "Content-Type": "application/json"}
+            headers["Authorization"] = signed(Scope("sandbox", region, "lambda"))
+            environ = environ_of(
+                "PUT", f"/2015-03-31/event-source-mappings/{uuid}", headers.items(), b'{"Enabled": false}'
+            )
+            operation = operation_of(Request(environ))
+            assert operation is not None
+            self.record(backend, operation, ask)
+        assert self._file is not None
+        self._file.close()
+        head, _, lines = self.path.read_text(encoding="utf-8").partition("\n")
+        text = json.dumps({**json.loads(head), **self._whose}) + "\n" + lines
+        disk.write_durably(self.path, text.encode())
+        self._file = open_private(self.path)
 
     def close(self) -> None:
         if self._file is not None:
@@ -163,7 +199,8 @@ class State:
 
     def _read(self) -> None:
         try:
-            text = self.path.read_text(encoding="utf-8")
+            with os.fdopen(os.open(self.path, os.O_RDONLY | NO_LINK), encoding="utf-8") as file:
+                text = file.read()
         except FileNotFoundError:
             return
         except (OSError, UnicodeDecodeError) as error:
@@ -225,9 +262,38 @@ class State:
             )
 
 
+def owner() -> int | None:
+    """The number of this process's user; None where the system has none."""
+    return None if sys.platform == "win32" else os.getuid()
+
+
+def make_private(folder: Path) -> None:
+    """Let only its owner into the folder. Raises CannotComeBack for a link, and for a folder of another user."""
+    found = folder.lstat()
+    if stat.S_ISLNK(found.st_mode) or (owner() is not None and found.st_uid != owner()):
+        why = "is a link" if stat.S_ISLNK(found.st_mode) else "belongs to another user"
+        raise CannotComeBack(
+            f"The folder {folder} {why}.",
+            means="What is in a journal runs as you: nothing was read from it.",
+            advice=("Name a folder of your own with --state-dir.",),
+        )
+    if found.st_mode & 0o077 and {one.name for one in folder.iterdir()} <= {JOURNAL, LOCK}:
+        folder.chmod(0o700)
+    elif found.st_mode & 0o022:
+        raise CannotComeBack(
+            f"Other users may write in the folder {folder}.",
+            means="What is in a journal runs as you: nothing was read from it.",
+            advice=("Name a folder with --state-dir that has nothing else in it.",),
+        )
+
+
 def open_private(path: Path) -> IO[str]:
-    """The file, to append to; a new one is its owner's only, as what somebody puts into an item may be."""
-    return os.fdopen(os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600), "a", encoding="utf-8")
+    """The file, to append to. It is its owner's only, as what somebody puts into an item may be. Raises OSError for a
+    link."""
+    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | NO_LINK, 0o600)
+    if sys.platform != "win32":
+        os.fchmod(descriptor, 0o600)
+    return os.fdopen(descriptor, "a", encoding="utf-8")
 
 
 def carried_out(backend: Backend, number: int, at: float, act: Callable[[], Response]) -> Response:

@@ -172,6 +172,11 @@ class Mappings:
                 return self._tags(operation, self._get(last(operation.text("Resource"), ":"), region))
         return None
 
+    def enabled(self) -> list[tuple[str, str]]:
+        """UUID and Region of each mapping that is enabled."""
+        with self._guard:
+            return [(one.uuid, one.function.region) for one in self._shelf.values() if one.enabled]
+
     def _function_arn(self, uuid: str) -> str | None:
         """Of the function that this mapping invokes, or None if there is no such mapping."""
         mapping = self._shelf.get(uuid)
