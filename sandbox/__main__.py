@@ -23,6 +23,7 @@ import functools
 import logging
 import os
 import re
+import secrets
 import signal
 import sys
 import threading
@@ -33,7 +34,17 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from provision.aws.sandbox_process import FOREIGN, PLAIN_AWS, Running, Wish, forget, is_named, remember, who_is_at
+from provision.aws.sandbox_process import (
+    FOREIGN,
+    PLAIN_AWS,
+    Running,
+    Wish,
+    clean_environment,
+    forget,
+    is_named,
+    remember,
+    who_is_at,
+)
 from provision.terminal import outcome
 from provision.terminal.command_line import (
     Parser,
@@ -56,6 +67,7 @@ if TYPE_CHECKING:
 PORT = 4566  # where programs that know of a local AWS look for it
 LOOK_EVERY_SECONDS = 5.0  # whether the record still names this sandbox: without it nobody finds it
 IDLE_SECONDS = 24 * 3600.0  # after that one ends that can come back, unless somebody started it by hand
+BEGUN_AGAIN = "SANDBOX_BEGUN_AGAIN"  # once is enough, whatever the system adds
 REGION = re.compile(r"[a-z]{2,8}(?:-[a-z]{2,12}){1,3}-[0-9]{1,2}")
 COMMANDS = {
     "run": "in the foreground until Ctrl-C; also without a command",
@@ -126,6 +138,11 @@ def add_wishes(parser: argparse.ArgumentParser, command: str) -> None:
         action="append",
         default=[],
         help='hold this IAM user to its policies; "*": all users',
+    )
+    parser.add_argument(
+        "--open",
+        action="store_true",
+        help="no key: every user of this machine can run code as you",
     )
     parser.add_argument(
         "--state-dir", metavar="DIR", type=Path, help="come back from the journal in this folder, and go on with it"
@@ -213,16 +230,27 @@ def main(arguments: list[str] | None = None) -> int:
         screen_of(argparse.Namespace(plain=False, color="auto")).stopped(stop.error())
         return stop.exit_code
     if options.command == "run":
+        if arguments is None:
+            begin_again_clean()
         return ended(lambda: run(options), lambda: screen_of(options), "run").exit_code
     screen = screen_of(options)
     with termination_like_ctrl_c():
         return ended(lambda: background(options, screen), lambda: screen, options.command).exit_code
 
 
+def begin_again_clean() -> None:
+    """Begin again without what the environment has of the user's: a handler can read what a process was started with,
+    whatever the process removes later. Windows has neither that nor a way to begin again."""
+    clean = clean_environment(os.environ)
+    if os.environ.pop(BEGUN_AGAIN, None) is None and clean != os.environ and sys.platform != "win32":
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**clean, BEGUN_AGAIN: "yes"})
+
+
 def background(options: argparse.Namespace, screen: Screen) -> SandboxResult:
     if options.command == "start":
         state_dir = options.state_dir.absolute() if options.state_dir else None
-        wish = Wish(options.port, options.weather, tuple(options.enforce), stays=True, state_dir=state_dir)
+        enforced = tuple(options.enforce)
+        wish = Wish(options.port, options.weather, enforced, stays=True, state_dir=state_dir, open=options.open)
         return commands.start(options.folder, wish, screen)
     if options.command == "stop":
         return commands.stop(options.folder, screen)
@@ -284,8 +312,13 @@ def run(options: argparse.Namespace) -> SandboxResult:
     for name in [one for one in os.environ if one.upper().startswith(FOREIGN)]:
         del os.environ[name]
     os.environ.update(PLAIN_AWS)
+    key = None if options.open else secrets.token_urlsafe(24)
     sandbox = Sandbox(
-        port=options.port, weather=options.weather, enforced_users=options.enforce, state_dir=options.state_dir
+        port=options.port,
+        weather=options.weather,
+        enforced_users=options.enforce,
+        state_dir=options.state_dir,
+        key=key,
     )
     received: list[int] = []
     wake = threading.Event()
@@ -304,10 +337,11 @@ def run(options: argparse.Namespace) -> SandboxResult:
         raise refusal(error, options) from error
     record = options.record.absolute() if options.record is not None else None
     try:
-        described = {"id": sandbox.id, "url": sandbox.url, **sandbox.describe(), "stays": options.stays}
+        named = {"id": sandbox.id, "url": sandbox.url, "key": key}
+        described = {**named, **sandbox.describe(), "stays": options.stays}
         if record is not None:
             written_to(record, described)
-        announce(sandbox, screen_of(options), in_background=options.record is not None)
+        announce(sandbox, key, screen_of(options), in_background=options.record is not None)
         running = Running(sandbox.id, sandbox.url, os.getpid(), record) if record is not None else None
         looked, unseen = time.monotonic(), 0
         while not sandbox.stopped and not wake.wait(0.2):
@@ -338,13 +372,13 @@ def written_to(record: Path, described: dict[str, Any]) -> None:
         raise commands.cannot_use(record, error, "--record") from error
 
 
-def announce(sandbox: Sandbox, screen: Screen, *, in_background: bool) -> None:
+def announce(sandbox: Sandbox, key: str | None, screen: Screen, *, in_background: bool) -> None:
     screen.tell(sandbox.url)
     if in_background:  # what it says is its log
         screen.say(f"{sandbox.id} is running.")
         return
     screen.say(f"{sandbox.id} is running; Ctrl-C ends it, and everything in it.")
-    commands.say_how_to_use(sandbox.url, screen)
+    commands.say_how_to_use(sandbox.url, key or "", screen)
 
 
 def refusal(error: ImportError | OSError, options: argparse.Namespace) -> outcome.UserError:

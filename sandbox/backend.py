@@ -44,6 +44,7 @@ JSON_TARGETS = {
 IDENTITY = re.compile(r"arn:[\w-]+:iam::\d{12}:(role|user)/.+")
 
 ISSUED = re.compile(rb"<AccessKeyId>\s*(\w+)")
+SECRET = re.compile(rb"<SecretAccessKey>\s*([^<\s]+)")
 
 READS_IAM = re.compile(rb"(?:^|&)Action=(?:Get|List|Simulate)")
 
@@ -102,6 +103,8 @@ class Backend:
         self.random = random.Random()
         # When a session was issued (ISO 8601), by its access key; moto does not tell.
         self.issued: dict[str, str] = {}
+        # The secret access keys that IAM and STS gave away, by their ids.
+        self.secrets: dict[str, str] = {}
         self._number: int | None = None
         self._awake: set[tuple[str, str]] = set()
         self._dispatcher: Any = None
@@ -187,7 +190,10 @@ class Backend:
         if operation.service == "sqs":
             return self._sqs.serve(operation)
         changes = operation.method != "GET" and not READS_IAM.search(operation.body)
-        return self._serve(environ_again(operation), operation.service, changes=changes)
+        response = self._serve(environ_again(operation), operation.service, changes=changes)
+        if operation.called == "iam DeleteAccessKey" and response.status_code < 300:
+            self.secrets.pop(operation.text("AccessKeyId"), None)
+        return response
 
     def kept(self, service: str, *key: str, read: Callable[[], T]) -> T:
         """What ``read`` returns; it is called again only after a write to the service."""
@@ -298,9 +304,12 @@ class Backend:
     def _serve(self, environ: dict[str, Any], service: str, *, changes: bool) -> Response:
         with self.lock(service):
             response = self._serve_once(environ, service)
+        if service in ("iam", "sts"):
+            body = response.get_data()
+            self.secrets |= zip(words_in(ISSUED, body), words_in(SECRET, body), strict=False)
         if service == "sts":
             now = datetime.now(timezone.utc).isoformat()
-            self.issued |= {key.decode(): now for key in ISSUED.findall(response.get_data())}
+            self.issued |= dict.fromkeys(words_in(ISSUED, body), now)
         if changes:
             self._writes[service] += 1
         return response
@@ -402,6 +411,10 @@ class Backend:
     def _announce(self) -> None:
         for listener in self._listeners:
             listener()
+
+
+def words_in(pattern: re.Pattern[bytes], body: bytes) -> list[str]:
+    return [found.decode() for found in pattern.findall(body)]
 
 
 def texts(tree: ElementTree.Element, name: str) -> list[str]:

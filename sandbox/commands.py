@@ -29,11 +29,12 @@ if TYPE_CHECKING:
 # How often `logs --follow` looks for more, in seconds.
 FOLLOW_SECONDS = 0.5
 
-ANY_CREDENTIALS = {
-    "AWS_ACCESS_KEY_ID": "sandbox",
-    "AWS_SECRET_ACCESS_KEY": "sandbox",
-    "AWS_DEFAULT_REGION": "us-east-1",
-}
+ANY_KEY = "sandbox"  # for a sandbox that is open to everybody
+
+OPEN = (
+    "--open: every user of this machine can call this sandbox, and run code as you, in your files. "
+    "Use an account of this machine that has nothing else."
+)
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ class SandboxResult:
     weather: str | None = None
     enforced_users: Sequence[str] = ()
     state_dir: str | None = None
+    open: bool | None = None
     stays: bool | None = None
     moto: str | None = None
     python: str | None = None
@@ -72,9 +74,13 @@ class SandboxResult:
     error: outcome.Error | None = None
 
 
-def say_how_to_use(url: str, screen: Screen) -> None:
-    screen.say("Any credentials work:")
-    variables = past_proxy(url) | ANY_CREDENTIALS
+def say_how_to_use(url: str, key: str, screen: Screen) -> None:
+    """The line to paste, with the sandbox's key; without one the sandbox is open, which is said first."""
+    if not key:
+        screen.warn(OPEN)
+    screen.say("It takes calls with this key only:" if key else "Any credentials work:")
+    credentials = {"AWS_ACCESS_KEY_ID": "sandbox", "AWS_SECRET_ACCESS_KEY": key or ANY_KEY}
+    variables = past_proxy(url) | credentials | {"AWS_DEFAULT_REGION": "us-east-1"}
     screen.keep(with_variables(variables, ["aws", "--endpoint-url", url, "dynamodb", "list-tables"]))
 
 
@@ -131,7 +137,7 @@ def start(folder: Path, wish: Wish, screen: Screen) -> SandboxResult:
     screen.tell(running.url)
     if before is None:
         screen.keep(f"{running.id} is running, remembered in {running.record}.")
-        say_how_to_use(running.url, screen)
+        say_how_to_use(running.url, running.key, screen)
     else:
         screen.say(f"{running.id} is running there already.")
     return result_of("start", folder, running, described, new=before is None)
@@ -148,7 +154,13 @@ def as_it_was(wish: Wish, folder: Path) -> Wish:
     if wish.state_dir is not None or not is_beside(again.state_dir, folder):
         return wish
     weather = again.weather if wish.weather == Wish.weather else wish.weather
-    return replace(again, port=wish.port, weather=weather, enforced_users=wish.enforced_users or again.enforced_users)
+    return replace(
+        again,
+        port=wish.port,
+        weather=weather,
+        enforced_users=wish.enforced_users or again.enforced_users,
+        open=wish.open,
+    )
 
 
 def refuse_other_wishes(running: Running, described: dict[str, Any], wish: Wish, folder: Path) -> None:
@@ -174,6 +186,8 @@ def differing(described: dict[str, Any], wish: Wish) -> list[str]:
         found.append(f"weather {described.get('weather')}, not {wish.weather}")
     if wish.state_dir is not None and described.get("state_dir") != str(wish.state_dir):
         found.append(f"state in {described.get('state_dir') or 'no folder'}, not in {wish.state_dir}")
+    if wish.open and not described.get("open"):
+        found.append("open to you only, not to every user of this machine")
     if wish.enforced_users and described.get("enforced_users") != list(wish.enforced_users):
         enforced = ", ".join(described.get("enforced_users", ())) or "nobody"
         found.append(f"{enforced} held to policies, not {', '.join(wish.enforced_users)}")
@@ -223,6 +237,7 @@ def status(folder: Path, screen: Screen) -> SandboxResult:
         "running": f"{running.id} at {running.url}",
         "process": f"{described['pid']}, for {minutes(seconds_since(described['started']))}",
         "weather": described["weather"],
+        "open to": "every user of this machine" if described.get("open") else "you, with its key",
         "held to policies": ", ".join(described["enforced_users"]) or "roles only",
         "ends": ends if running.stays else f"with the last teardown, or {ends}",
         "log": str(folder / sandbox_process.LOG),
@@ -234,7 +249,7 @@ def status(folder: Path, screen: Screen) -> SandboxResult:
     return result_of("status", folder, running, described)
 
 
-DESCRIBED = ("pid", "port", "started", "weather", "enforced_users", "state_dir", "moto", "python")
+DESCRIBED = ("pid", "port", "started", "weather", "enforced_users", "state_dir", "open", "moto", "python")
 
 
 def result_of(
@@ -398,7 +413,7 @@ def client_of(service: str, running: Running, region: str) -> Any:
         endpoint_url=running.url,
         region_name=region,
         aws_access_key_id="sandbox",
-        aws_secret_access_key="sandbox",
+        aws_secret_access_key=running.key or ANY_KEY,
         config=Config(proxies={}, retries={"total_max_attempts": 1}),
     )
 
@@ -423,7 +438,8 @@ def as_before(folder: Path) -> list[str]:
         return []
     weather = ["--weather", wish.weather] if wish.weather != Wish.weather else []
     enforced = [part for user in wish.enforced_users for part in ("--enforce", user)]
-    return ["--state-dir", str(wish.state_dir), *weather, *enforced]
+    opened = ["--open"] if wish.open else []
+    return ["--state-dir", str(wish.state_dir), *weather, *enforced, *opened]
 
 
 def command(name: str, folder: Path, *more: str) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from sandbox.protocol.wire import WireServer
+from sandbox.protocol.wire import Admit, WireServer
 from sandbox.weather.forecast import parse
 
 if TYPE_CHECKING:
@@ -33,7 +33,8 @@ class Sandbox:
     ``port`` 0 takes a free one. ``weather`` is a text for :func:`sandbox.weather.forecast.parse`, which raises
     ValueError. ``enforced_users`` are the IAM users who are held to their policies ("*": all), as sessions of roles
     always are. ``runtime_client`` is what Python runs in an execution environment instead of our own client of the
-    Lambda Runtime API. ``state_dir`` is the folder of the journal, from which the sandbox comes back; raises
+    Lambda Runtime API. ``key`` is the secret access key that calls are signed with; None opens the sandbox to every
+    user of this machine. ``state_dir`` is the folder of the journal, from which the sandbox comes back; raises
     :class:`sandbox.state.CannotComeBack`. moto's state belongs to the process, so a process can have one started
     sandbox at a time; without ``state_dir`` each begins empty.
     """
@@ -51,6 +52,7 @@ class Sandbox:
         enforced_users: Collection[str] = (),
         runtime_client: tuple[str, ...] | None = None,
         state_dir: Path | None = None,
+        key: str | None = None,
     ) -> None:
         if host not in ("127.0.0.1", "localhost"):
             raise ValueError(f"the sandbox listens on loopback only, not on {host}")
@@ -60,6 +62,7 @@ class Sandbox:
         self._enforced_users = tuple(enforced_users)
         self._runtime_client = runtime_client
         self._state_dir = state_dir
+        self._key = key
         self.id = id or f"sb-{secrets.token_hex(4)}"
         self._host = "127.0.0.1"
         self._wanted_port = port
@@ -146,6 +149,7 @@ class Sandbox:
 
     def _open(self) -> None:
         # Late: these import werkzeug, botocore and moto, which takes a second.
+        from sandbox.door import admission
         from sandbox.server import Interior
         from sandbox.state import State
 
@@ -155,11 +159,13 @@ class Sandbox:
             if state is not None:
                 undo.callback(state.close)
                 self.id = state.id or self.id
-            server = self._server = self._listen(state)
+            server = self._server = self._listen(state, admission)
             try:
                 inside = self._inside = Interior(
                     lambda: self.url,
                     self._own,
+                    id=self.id,
+                    key=self._key,
                     forecast=self._forecast,
                     enforced_users=self._enforced_users,
                     runtime_client=self._runtime_client,
@@ -168,6 +174,8 @@ class Sandbox:
                 if state is not None:
                     state.replay(inside.backend, inside.front.ask)
                     state.open(self.id, self.port)
+                    if state.is_from_elsewhere:
+                        state.disable_triggers(inside.backend, inside.mappings.enabled(), inside.front.ask)
                 inside.start()
             except BaseException:
                 server.server_close()
@@ -185,21 +193,19 @@ class Sandbox:
             undo.callback(inside.stop)
             self._ends = undo.pop_all()
 
-    def _listen(self, state: State | None) -> WireServer:
+    def _listen(self, state: State | None, admit: Admit) -> WireServer:
         if state is not None and not self._wanted_port:
             with suppress(OSError):  # the port it had before, unless another program has it now
-                return WireServer(self._host, state.port, self._serve)
-        return WireServer(self._host, self._wanted_port, self._serve)
+                return WireServer(self._host, state.port, self._serve, admit)
+        return WireServer(self._host, self._wanted_port, self._serve, admit)
 
     def _serve(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         if not environ["PATH_INFO"].startswith(OWN):
             self._called = time.monotonic()
         return self.inside.front(environ, start_response)
 
-    def _own(self, method: str, path: str, headers: Mapping[str, str]) -> tuple[int, dict[str, Any]] | None:
+    def _own(self, method: str, path: str, headers: Mapping[str, str]) -> tuple[int, dict[str, Any]]:
         """The answers to requests about the sandbox itself; no AWS service has these paths."""
-        if not path.startswith(OWN):
-            return None
         match method, path:
             case "GET", "/_sandbox":
                 return 200, self.describe()
@@ -232,5 +238,6 @@ class Sandbox:
             "started": self._since,
             "weather": self._weather_text,
             "enforced_users": list(self._enforced_users),
+            "open": self._key is None,
             "state_dir": str(self._state_dir) if self._state_dir is not None else None,
         }

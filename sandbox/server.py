@@ -1,8 +1,4 @@
-"""The sandbox's front: one port, behind it our planes and, for everything else, moto.
-
-A web page must not be able to call it: any site that the user visits could read and write here. So a request is
-refused if its Host is not a loopback name (DNS rebinding) or if it has an Origin (a browser sent it).
-"""
+"""The sandbox's front: one port, behind it our planes and, for everything else, moto. Its door is in `sandbox.door`."""
 
 from __future__ import annotations
 
@@ -14,6 +10,7 @@ from werkzeug.wrappers import Request, Response
 
 from sandbox.apigateway.gateway import Gateway
 from sandbox.backend import Backend, MotoFailed
+from sandbox.door import Keys, is_of_itself, unsigned
 from sandbox.dynamodb.tables import Tables
 from sandbox.iam.iam import Guard
 from sandbox.iam.identities import Identities
@@ -32,14 +29,13 @@ from sandbox.weather.weather import Lost, Weather
 
 log = logging.getLogger(__name__)
 
-LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
-
-Door = Callable[[Request], Response | None]
+Unsigned = Callable[[Request], Response | None]
 Plane = Callable[[Operation], Response | None]
 
 
 class Front:
-    """The WSGI application: it decides who may call, and which plane answers.
+    """The WSGI application: it decides who may call, and which plane answers. `sandbox.door.admission` has seen each
+    request before.
 
     Some planes see every request. The others see the requests signed for their service, once weather and guard have
     let them pass. A plane returns None for what it leaves to the next one; the rest goes to moto. With mappings that
@@ -54,16 +50,18 @@ class Front:
         *,
         weather: Weather | None = None,
         guard: Guard | None = None,
-        own: Door | None = None,
+        keys: Keys | None = None,
+        own: Unsigned | None = None,
         state: State | None = None,
     ) -> None:
         self._backend = backend
+        self._keys = keys or Keys(None, {})
         self._weather = weather
         self._guard = guard
         self._state = state
         gateway, identities, log_groups = Gateway(backend, functions), Identities(backend), LogGroups(backend)
         of_weather = weather.serve if weather else None
-        self._unsigned = [door for door in (foreign, functions.code, own, of_weather, gateway.serve) if door]
+        self._unsigned = [one for one in (functions.code, own, of_weather, gateway.serve) if one]
         self._signed: Mapping[str, Sequence[Plane]] = {
             "apigateway": [gateway.handle],
             "dynamodb": [Tables(backend).handle],
@@ -78,7 +76,7 @@ class Front:
         request = Request(environ)
         operation = None
         try:
-            answers = (door(request) for door in self._unsigned)
+            answers = (ask(request) for ask in self._unsigned)
             response = next((one for one in answers if one is not None), None)
             if response is None:
                 operation = operation_of(request)
@@ -93,13 +91,11 @@ class Front:
 
     def _answer(self, operation: Operation | None) -> Response:
         if operation is None:
-            # moto would take it for a call to S3.
-            return answer_json(
-                403,
-                {"message": "Missing Authentication Token"},
-                {"x-amzn-ErrorType": "MissingAuthenticationTokenException"},
-            )
-        if self._weather is None:
+            return unsigned()
+        wrong = self._keys.refusal(operation)
+        if wrong is not None:
+            response = refusal(operation, wrong)
+        elif self._weather is None:
             response = self._past_the_guard(operation)
         else:
             response = self._weather.around(operation, self._past_the_guard)
@@ -152,28 +148,17 @@ class Front:
         return response
 
 
-def foreign(request: Request) -> Response | None:
-    """The refusal of a request that a web page or another machine may have sent, or that is for moto's own API."""
-    host = request.headers.get("Host", "").lower()
-    if host.rpartition(":")[0] not in LOOPBACK_NAMES and host not in LOOPBACK_NAMES:
-        return answer_json(403, {"message": "The sandbox answers on loopback names only."})
-    if "Origin" in request.headers:
-        return answer_json(403, {"message": "The sandbox does not answer web pages."})
-    if request.path.startswith("/moto-api"):
-        # After a reset, our planes would keep functions and mappings that moto no longer has.
-        return answer_json(403, {"message": "moto's own API is not open here; start another sandbox instead."})
-    return None
-
-
 class Interior:
     """All that is behind a sandbox's port. ``own`` answers requests about the sandbox itself: it returns status and
-    body for a verb, a path and headers, or None for a request to AWS."""
+    body for a verb, a path and headers. ``key`` None: the sandbox is open to everybody on this machine."""
 
     def __init__(
         self,
         endpoint: Callable[[], str],
-        own: Callable[[str, str, Mapping[str, str]], tuple[int, dict[str, Any]] | None],
+        own: Callable[[str, str, Mapping[str, str]], tuple[int, dict[str, Any]]],
         *,
+        id: str,
+        key: str | None,
         forecast: Forecast,
         enforced_users: Sequence[str],
         runtime_client: tuple[str, ...] | None,
@@ -186,9 +171,14 @@ class Interior:
         self.weather = Weather(forecast, self.backend)
         self.guard = Guard(self.backend, self.functions.permissions, enforced_users)
 
+        keys = Keys(key, self.backend.secrets)
+
         def about_itself(request: Request) -> Response | None:
-            told = own(request.method, request.path, dict(request.headers))
-            return None if told is None else answer_json(*told)
+            if not is_of_itself(request.path):
+                return None
+            return keys.refusal_of_own(request, id) or answer_json(
+                *own(request.method, request.path, dict(request.headers))
+            )
 
         self.front = Front(
             self.backend,
@@ -196,6 +186,7 @@ class Interior:
             self.mappings,
             weather=self.weather,
             guard=self.guard,
+            keys=keys,
             own=about_itself,
             state=state,
         )

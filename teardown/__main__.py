@@ -131,7 +131,8 @@ def teardown_sandbox(options: argparse.Namespace, settings: Settings, session: S
     if running is None:
         close_without_sandbox(path, region, options, screen)
         return
-    target = Target(region=options.region, sandbox=(running.id, running.url), sources=options.sources)
+    sandbox = running.id, running.url
+    target = Target(region=options.region, sandbox=sandbox, sandbox_key=running.key, sources=options.sources)
     aws = connect(target, session.calls)
     teardown_at(path, aws, options, settings, session)
     if options.dry_run:

@@ -71,6 +71,7 @@ class Target:
     region: str | None = None
     endpoint_url: str | None = None
     sandbox: tuple[str, str] | None = None
+    sandbox_key: str = field(default="", repr=False)  # empty: any will do
     sources: Mapping[str, str] = field(default_factory=dict)
 
     def source_of(self, name: str) -> str:
@@ -108,6 +109,7 @@ class Clients:
     alias: str | None = None
     profile_from: Sourced | None = None  # None where no profile was named
     endpoint_from: str = ""
+    sandbox_key: str = field(default="", repr=False)  # the secret access key of a sandbox's calls
     is_empty: bool = False  # no sandbox is running: nothing can be called, and a plan is that of an empty account
     verify: bool | str = True  # the file of the certificates to trust; True: botocore's own
 
@@ -203,7 +205,7 @@ def _ask_sandbox(target: Target) -> _Asked:
     check_region(region.value, region.source)
     session = boto3.Session(
         aws_access_key_id="sandbox",
-        aws_secret_access_key="sandbox",
+        aws_secret_access_key=target.sandbox_key or "sandbox",
         region_name=region.value,
         botocore_session=botocore.session.Session(),
     )
@@ -396,6 +398,7 @@ def _connect(asked: _Asked, target: Target, calls: Calls) -> Clients:
         expires=_expiry(asked, os.environ),
         profile_from=next(iter(_profiles(target, os.environ)), None) if not target.sandbox else None,
         endpoint_from=_endpoint_source(target, os.environ),
+        sandbox_key=target.sandbox_key,
         is_empty=is_empty,
         verify=_verify(asked.session, os.environ),
         alias=_alias(clients["iam"]) if endpoint is None else None,

@@ -57,10 +57,10 @@ def variables_for(aws: Clients, environ: Mapping[str, str] = os.environ) -> Vari
         beside = {name: ",".join(filter(None, (others, host))) for name, host in beside.items()}
     if aws.is_sandbox:
         looks = {name: environ[name] for name in LOOKS if name in environ}
-        # Without the last one DynamoDB's host name could contain the account.
-        return Variables(
-            {**looks, **PLAIN_AWS, **region, **url, **beside, "AWS_ACCOUNT_ID_ENDPOINT_MODE": "disabled"}, FOREIGN
-        )
+        # Without AWS_ACCOUNT_ID_ENDPOINT_MODE DynamoDB's host name could contain the account.
+        key = {"AWS_SECRET_ACCESS_KEY": aws.sandbox_key} if aws.sandbox_key else {}
+        plain = {**looks, **PLAIN_AWS, **key, "AWS_ACCOUNT_ID_ENDPOINT_MODE": "disabled"}
+        return Variables({**plain, **region, **url, **beside}, FOREIGN)
     if aws.profile:
         return Variables({**region, **url, **beside, "AWS_PROFILE": aws.profile}, WHO)
     if aws.credentials_from.startswith(THROW_AWAY):

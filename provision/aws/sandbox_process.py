@@ -4,6 +4,9 @@ That file, `sandbox.json`, is a claim: it holds only while something at its URL 
 never ended by its number, which the system may have given to another one by now; the sandbox is asked to stop, by its
 id.
 
+It also has the key that the sandbox's calls are signed with, so only its owner can read it: who has the key can run
+code as the owner. Each start draws a new one.
+
 What is in a sandbox that a program starts is kept in a journal beside that file. So it comes back after a restart of
 the machine, with its id. It is gone only when its journal is.
 
@@ -23,9 +26,10 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
@@ -44,6 +48,9 @@ STOP_SECONDS = 30.0  # a stop waits for the functions that are running
 ANSWER_SECONDS = 5.0  # on loopback, what does not answer by then does not answer at all
 LOG_LINES = 15
 
+OWN = "/_sandbox"  # the paths of requests about the sandbox itself
+KEY_HEADER = "X-Sandbox-Key"  # what such a request shows
+
 # All that a sandbox's process knows of AWS. Some versions of moto make boto3 clients of their own; without credentials
 # those would look for some at the address of EC2's metadata service.
 PLAIN_AWS = {
@@ -55,6 +62,18 @@ PLAIN_AWS = {
     "AWS_EC2_METADATA_DISABLED": "true",
 }
 FOREIGN = ("AWS_", "BOTO_", "BOTO3_", "MOTO_")
+
+# The variables of the user's that a sandbox's process keeps. A handler can read them all (on Linux in /proc), whatever
+# its own environment is: so nothing that may be secret.
+KEPT_VARIABLES = re.compile(
+    r"PATH|HOME|USER|LOGNAME|USERNAME|TZ|LANG|LANGUAGE|LC_\w+|TMPDIR|TEMP|TMP|TERM|COLORTERM|COLUMNS|LINES|NO_COLOR|"
+    r"FORCE_COLOR|CLICOLOR|CLICOLOR_FORCE|PYTHON[A-Z0-9]+|VIRTUAL_ENV|LD_LIBRARY_PATH|DYLD_\w+|COVERAGE_FILE|COVERAGE_PROCESS_START|(no|http|https|all)_proxy|"
+    # Windows does not start a program without some of these.
+    r"SYSTEMROOT|SYSTEMDRIVE|WINDIR|COMSPEC|PATHEXT|USERPROFILE|APPDATA|LOCALAPPDATA|PROGRAMDATA|PROGRAMFILES.*|"
+    r"NUMBER_OF_PROCESSORS|PROCESSOR_\w+|OS|__CF_USER_TEXT_ENCODING|__PYVENV_LAUNCHER__",
+    re.IGNORECASE,
+)
+IN_A_URL = re.compile(r"(?<=//)[^/@]*@")  # the name and password for a proxy
 
 
 class SandboxFailed(outcome.UserError):
@@ -98,7 +117,8 @@ def refusal_in(log: str) -> tuple[str, str, tuple[str, ...]] | None:
 class Running:
     """A sandbox that answered. `record` is the file that names it; `pid` is for messages only.
 
-    `stays`: somebody started it by hand, so no teardown ends it.
+    `stays`: somebody started it by hand, so no teardown ends it. `key`: the secret access key of its calls; empty where
+    it is open to everybody on this machine.
     """
 
     id: str
@@ -106,24 +126,27 @@ class Running:
     pid: int
     record: Path
     stays: bool = False
+    key: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)
 class Wish:
-    """How to start a sandbox; see `sandbox.Sandbox`. `port` 0 takes a free one."""
+    """How to start a sandbox; see `sandbox.Sandbox`. `port` 0 takes a free one; `open`: without a key."""
 
     port: int = 0
     weather: str = "calm"
     enforced_users: tuple[str, ...] = ()
     stays: bool = False
     state_dir: Path | None = None
+    open: bool = False
 
     def arguments(self) -> list[str]:
         """The arguments of `python -m sandbox run` that start it so."""
         enforced = [part for user in self.enforced_users for part in ("--enforce", user)]
         stays = ["--stays"] if self.stays else []
         state = ["--state-dir", str(self.state_dir)] if self.state_dir else []
-        return ["--port", str(self.port), "--weather", self.weather, *enforced, *stays, *state]
+        open_to_all = ["--open"] if self.open else []
+        return ["--port", str(self.port), "--weather", self.weather, *enforced, *stays, *state, *open_to_all]
 
 
 def find(folder: Path) -> Running | None:
@@ -135,7 +158,8 @@ def find(folder: Path) -> Running | None:
     try:
         written = json.loads(_read(record))
         stays = written.get("stays") is True
-        named = Running(str(written["id"]), str(written["url"]), int(written["pid"]), record, stays)
+        key = str(written.get("key") or "")
+        named = Running(str(written["id"]), str(written["url"]), int(written["pid"]), record, stays, key)
     except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return named if re.fullmatch(r"http://127\.0\.0\.1:\d+", named.url) and answers(named) else None
@@ -167,7 +191,8 @@ def wish_again(folder: Path) -> Wish:
             return there
         enforced = tuple(map(str, written["enforced_users"]))
         stays = written.get("stays") is True
-        return Wish(0, str(written["weather"]), enforced, stays=stays, state_dir=state_dir)
+        opened = written.get("open") is True
+        return Wish(0, str(written["weather"]), enforced, stays=stays, state_dir=state_dir, open=opened)
     except (ValueError, KeyError, TypeError, AttributeError):
         return there
 
@@ -190,25 +215,39 @@ def answers(running: Running) -> bool:
 
 
 def describe(running: Running) -> dict[str, Any] | None:
-    """What it says of itself (id, pid, port, started, moto, python, weather, enforced_users); None if it is gone."""
-    described = _described(running.url, ANSWER_SECONDS)
+    """What it says of itself (id, pid, port, started, weather, open, ...); None if it is gone."""
+    described = _described(running.url, ANSWER_SECONDS, running.key)
     return described if described.get("id") == running.id else None
 
 
 def who_is_at(port: int) -> str | None:
     """The id of the sandbox at this port of this machine, or None."""
-    described = _described(f"http://127.0.0.1:{port}", 1)
+    described = _described(f"http://127.0.0.1:{port}", 1, but_its_id=True)
     return str(described["id"]) if "id" in described else None
 
 
-def _described(url: str, seconds: float) -> dict[str, Any]:
-    """What the sandbox at this address says of itself; nothing where none answers in that time."""
+def _described(url: str, seconds: float, key: str = "", *, but_its_id: bool = False) -> dict[str, Any]:
+    """What the sandbox at this address says of itself; nothing where none answers in that time, or takes the key.
+
+    `but_its_id`: that it tells without the key, too.
+    """
     try:
-        with _loopback().open(f"{url}/_sandbox", timeout=seconds) as answer:
+        with _loopback().open(_request(url, OWN, key), timeout=seconds) as answer:
             described = json.loads(answer.read())
+    except urllib.error.HTTPError as refused:
+        with refused, contextlib.suppress(OSError, ValueError, http.client.HTTPException):
+            described = json.loads(refused.read()) if but_its_id else {}
+            return described if isinstance(described, dict) else {}
+        return {}
     except (OSError, ValueError, http.client.HTTPException):
         return {}
     return described if isinstance(described, dict) else {}
+
+
+def _request(url: str, path: str, key: str, **more: Any) -> urllib.request.Request:
+    request = urllib.request.Request(url + path, **more)
+    request.add_header(KEY_HEADER, key)
+    return request
 
 
 def start(folder: Path, wish: Wish | None = None) -> Running:
@@ -307,9 +346,8 @@ def _end(child: subprocess.Popen[bytes]) -> None:
 
 def stop(running: Running) -> None:
     """Ask the sandbox to stop and wait until it is gone; one that is gone already is fine."""
-    request = urllib.request.Request(
-        f"{running.url}/_sandbox/stop", data=b"", method="POST", headers={"X-Sandbox-Id": running.id}
-    )
+    named = {"X-Sandbox-Id": running.id}
+    request = _request(running.url, f"{OWN}/stop", running.key, data=b"", method="POST", headers=named)
     if answers(running):
         # The sandbox may stop before it has answered.
         with (
@@ -405,13 +443,20 @@ def _spawn(folder: Path, log: IO[str], wish: Wish) -> subprocess.Popen[bytes]:
 
 
 def child_environment() -> dict[str, str]:
-    """The user's environment without what concerns AWS, or would change what moto does."""
-    kept = {key: value for key, value in os.environ.items() if not key.upper().startswith(FOREIGN)}
+    """The environment of a sandbox in the background."""
+    kept = clean_environment(os.environ)
     # The checkout; of an installed wheel site-packages, which are on the path anyway.
     parts = [str(BESIDE), kept.get("PYTHONPATH", "")]
     kept["PYTHONPATH"] = os.pathsep.join(part for part in parts if part)
     kept["PYTHONIOENCODING"] = "utf-8"  # of the log, whatever the terminal's encoding is
-    return kept | PLAIN_AWS
+    return kept
+
+
+def clean_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """What of the environment a sandbox's process may have, and the plain AWS variables."""
+    kept = {name: value for name, value in environ.items() if KEPT_VARIABLES.fullmatch(name)}
+    without_passwords = {name: IN_A_URL.sub("", kept[name]) for name in kept if name.lower().endswith("_proxy")}
+    return kept | without_passwords | PLAIN_AWS
 
 
 def _tail(folder: Path) -> str:

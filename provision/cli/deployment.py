@@ -125,19 +125,20 @@ def connected(options: argparse.Namespace, session: Session, *, without: Without
 
 
 def resolve_target(options: argparse.Namespace, screen: Screen, *, without: Without) -> Target:
-    sandbox = None
+    sandbox, key = None, ""
     if options.sandbox:
         folder = (options.state or state_folder() / "x").absolute().parent
         if without == "plan" and sandbox_process.find(folder) is None and sandbox_process.kept_in(folder) is None:
             sandbox = NO_SANDBOX
         else:
             running = sandbox_of(folder, screen, start=without == "start")
-            sandbox = running.id, running.url
+            sandbox, key = (running.id, running.url), running.key
     return Target(
         profile=options.profile,
         region=options.region,
         endpoint_url=options.endpoint_url,
         sandbox=sandbox,
+        sandbox_key=key,
         sources=options.sources,
     )
 

@@ -17,7 +17,6 @@ import logging
 import os
 import re
 import secrets
-import shutil
 import site
 import stat
 import sys
@@ -36,6 +35,7 @@ from urllib.parse import quote
 from werkzeug.wrappers import Request, Response
 
 from sandbox.backend import Answer, Backend, BackendError
+from sandbox.door import LARGEST_EVENT, LARGEST_PAYLOAD
 from sandbox.iam.permissions import Permissions
 from sandbox.lambda_.log_writer import Journal
 from sandbox.lambda_.requests import (
@@ -50,6 +50,7 @@ from sandbox.lambda_.requests import (
     settings_kept,
     stored_principal,
 )
+from sandbox.lambda_.scratch import Scratch
 from sandbox.lambda_.worker import Outcome, Task, Worker, WorkerGone
 from sandbox.protocol.operations import Operation
 from sandbox.protocol.refusals import NotSimulated, Refused, answer_json
@@ -64,9 +65,7 @@ CONCURRENCY = 10
 IDLE_SECONDS = 300.0
 NOT_ASSUMABLE = "The role defined for the function cannot be assumed by Lambda."
 
-# Lambda quotas page: request and response 6 MB for a synchronous call, 1 MB for an asynchronous one.
-LARGEST_PAYLOAD = 6 * 1024 * 1024
-LARGEST_EVENT = 1024 * 1024
+# Lambda quotas page: 6 MB for a synchronous call.
 LARGEST_RESPONSE = 6291556
 
 # The PATH of a function's process.
@@ -146,7 +145,8 @@ class Functions:
         self._backend = backend
         self._endpoint = endpoint
         self._client = runtime_client or (str(Path(__file__).with_name("bootstrap.py")),)
-        self._folder = Path(tempfile.mkdtemp(prefix="sandbox-"))
+        self._scratch = Scratch()
+        self._folder = self._scratch.folder
         self._guard = threading.Lock()
         self._shelf: dict[tuple[str, str, str], _Function] = {}
         self._stopping = threading.Event()
@@ -171,7 +171,7 @@ class Functions:
         self.journal.stop()
         if self._reaper.is_alive():
             self._reaper.join(timeout=5)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._scratch.remove()
 
     # For the other planes
 

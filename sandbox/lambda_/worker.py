@@ -2,14 +2,19 @@
 
 The paths of the Runtime API name no function (docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html), so each worker
 listens on a loopback port of its own. AWS's awslambdaric can replace our bootstrap, as both use that API.
+
+Whoever may call it reads payloads and answers in the handler's place. So its paths begin with a token, which only the
+process is told (AWS_LAMBDA_RUNTIME_API is HOST:PORT/TOKEN), and web pages are refused as at the sandbox's door.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hmac
 import os
 import queue
 import re
+import secrets
 import select
 import signal
 import subprocess
@@ -18,11 +23,14 @@ import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from werkzeug.datastructures import EnvironHeaders
 from werkzeug.wrappers import Request, Response
 
+from sandbox.door import Admission, foreign
 from sandbox.protocol.refusals import answer_json
 from sandbox.protocol.wire import WireHandler, WireServer
 
@@ -31,6 +39,9 @@ INIT_SECONDS = 10.0
 
 # Bytes that one invocation may print; the rest is dropped, so that an endless loop does not fill the memory.
 LARGEST_LOG = 1024 * 1024
+
+# A result above 6 MB is read, so that the function's error can tell its size.
+LARGEST_RESULT = 64 * 1024 * 1024
 
 RUNTIME_PATH = re.compile(r"/2018-06-01/runtime/(?:invocation/(?P<id>[^/]+)/)?(?P<what>[a-z/]+)")
 
@@ -81,7 +92,8 @@ class Worker:
         self._fresh = True
         self._started = time.monotonic()
         self._ready_at = self._started
-        self._api = WireServer("127.0.0.1", 0, self._application, RuntimeHandler)
+        self._token = secrets.token_urlsafe(16)
+        self._api = WireServer("127.0.0.1", 0, self._application, self._admission, RuntimeHandler)
         threading.Thread(
             target=self._api.serve_forever, kwargs={"poll_interval": 0.5}, name="runtime-api", daemon=True
         ).start()
@@ -93,7 +105,7 @@ class Worker:
                 stdout=write_end,
                 stderr=write_end,
                 cwd=folder,
-                env={**environment, "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{self._api.port}"},
+                env={**environment, "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{self._api.port}/{self._token}"},
                 close_fds=True,
                 start_new_session=True,
                 creationflags=DETACHED,
@@ -182,11 +194,19 @@ class Worker:
 
     # The Runtime API's side, which the process's connection calls
 
+    def _admission(self, environ: dict[str, Any], length: str) -> Admission:
+        refused = foreign(EnvironHeaders(environ))
+        token = str(environ["PATH_INFO"]).split("/")[1]
+        if not refused and not hmac.compare_digest(token.encode(), self._token.encode()):
+            refused = "Only the function's own process may call this."
+        said = {"errorMessage": refused or "The result is too large.", "errorType": "Forbidden"}
+        return Admission(-1 if refused else LARGEST_RESULT, partial(answer_json, 403 if refused else 413, said))
+
     def _application(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         return self._answer(Request(environ))(environ, start_response)
 
     def _answer(self, request: Request) -> Response:
-        path = RUNTIME_PATH.fullmatch(request.path)
+        path = RUNTIME_PATH.fullmatch(request.path.removeprefix(f"/{self._token}"))
         kind = KINDS.get(path["what"]) if path else None
         if path and kind and request.method == "POST":
             if self._accept(kind, path["id"], request.get_data()):

@@ -97,6 +97,11 @@ def environ_of(method: str, uri: str, headers: Iterable[tuple[str, str]], body: 
     return environ
 
 
+def with_body(environ: dict[str, Any], body: bytes) -> dict[str, Any]:
+    """The request with this body."""
+    return {**environ, "wsgi.input": BytesIO(body), "CONTENT_LENGTH": str(len(body))}
+
+
 @dataclass(frozen=True)
 class FunctionName:
     region: str

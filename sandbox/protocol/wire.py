@@ -2,7 +2,8 @@
 
 werkzeug's development server closes every connection, because http.server does not know how much of a body the
 application left unread. Here the whole body is read before the application sees the request, so that the next
-request begins where it should, and a client may keep its connection.
+request begins where it should, and a client may keep its connection. Before that ``admit`` sees the head: what it
+refuses is not read, but passed over, and the connection closed.
 """
 
 from __future__ import annotations
@@ -13,19 +14,28 @@ import socket
 import socketserver
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable
 from http.server import BaseHTTPRequestHandler
 from typing import Any, ClassVar
 
-from sandbox.protocol.scope import environ_of
+from sandbox.protocol.scope import environ_of, with_body
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
-# CreateFunction may carry 50 MB of zip, a third more as base64 (Lambda quotas page); no other request comes near.
-LARGEST_BODY = 72 * 1024 * 1024
+# From the head of a request and the length it gives (or empty): how many bytes of a body are read, and what answers a
+# longer one. -1: that answers in any case.
+Admit = Callable[[dict[str, Any], str], tuple[int, Callable[[], Application]]]
 
 # Seconds until an idle connection is closed; botocore's pool then opens a new one.
 IDLE_CONNECTION = 60
+
+# Each connection has a thread. Beyond so many the one that is idle for longest is closed, which a client's pool notices
+# before it uses it again.
+MOST_CONNECTIONS = 200
+
+# How long a body that is not read is passed over, so that its sender gets to the answer.
+PASS_OVER_SECONDS = 2.0
 
 
 class WireServer(socketserver.ThreadingTCPServer):
@@ -37,10 +47,12 @@ class WireServer(socketserver.ThreadingTCPServer):
     request_queue_size = 128
 
     def __init__(
-        self, host: str, port: int, application: Application, handler: type[WireHandler] | None = None
+        self, host: str, port: int, application: Application, admit: Admit, handler: type[WireHandler] | None = None
     ) -> None:
         self.application = application
-        self._open: set[socket.socket] = set()
+        self.admit = admit
+        # The connections, and since when each has waited for a request; None while one is answered.
+        self._open: dict[socket.socket, float | None] = {}
         self._open_guard = threading.Lock()
         super().__init__((host, port), handler or WireHandler)
 
@@ -50,12 +62,34 @@ class WireServer(socketserver.ThreadingTCPServer):
 
     def process_request(self, request: Any, client_address: Any) -> None:
         with self._open_guard:
-            self._open.add(request)
-        super().process_request(request, client_address)
+            full = len(self._open) >= MOST_CONNECTIONS and not self._close_longest_idle()
+            if not full:
+                self._open[request] = time.monotonic()
+        if full:
+            super().shutdown_request(request)
+        else:
+            super().process_request(request, client_address)
+
+    def _close_longest_idle(self) -> bool:
+        """Whether there was one; its thread ends by itself."""
+        idle = {connection: since for connection, since in self._open.items() if since is not None}
+        if not idle:
+            return False
+        longest = min(idle, key=lambda connection: idle[connection])
+        del self._open[longest]
+        with contextlib.suppress(OSError):
+            longest.shutdown(socket.SHUT_RDWR)
+        return True
+
+    def note(self, request: socket.socket, *, busy: bool) -> None:
+        """Note that the connection waits for a request from now on, or that one is answered."""
+        with self._open_guard:
+            if request in self._open:
+                self._open[request] = None if busy else time.monotonic()
 
     def shutdown_request(self, request: Any) -> None:
         with self._open_guard:
-            self._open.discard(request)
+            self._open.pop(request, None)
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -100,45 +134,69 @@ class WireHandler(BaseHTTPRequestHandler):
             return
         if not self.parse_request():
             return
+        environ = environ_of(self.command, self.path, self.headers.items(), b"")
+        most, beyond = self.server.admit(environ, self.headers.get("Content-Length", ""))
         try:
-            body = self._read_body()
+            body = self._read_body(most) if most >= 0 else None
         except ValueError:
             self.send_error(400, "Malformed body")
             self.close_connection = True
             return
         if body is None:
-            self.send_error(413)
-            self.close_connection = True
+            unread = "Transfer-Encoding" in self.headers or self.headers.get("Content-Length", "0") != "0"
+            self.close_connection = self.close_connection or unread
+            self._answer(beyond(), environ)
+            if unread:
+                self._pass_over()
             return
-        self._answer(body)
+        self.server.note(self.connection, busy=True)
+        try:
+            self._answer(self.server.application, with_body(environ, body))
+        finally:
+            self.server.note(self.connection, busy=False)
+
+    def _pass_over(self) -> None:
+        """Take what the sender still sends, and forget it: to close at once would tear the answer from its hands."""
+        deadline = time.monotonic() + PASS_OVER_SECONDS
+        with contextlib.suppress(OSError):
+            self.connection.shutdown(socket.SHUT_WR)
+            self.connection.settimeout(PASS_OVER_SECONDS)
+            while self.connection.recv(65536) and time.monotonic() < deadline:
+                continue
 
     def handle_expect_100(self) -> bool:
-        """Ask for the body at once; curl waits a second before it sends one of a megabyte unasked."""
-        asked = super().handle_expect_100()
-        self.wfile.flush()
-        return asked
+        """Not yet: the head has not been looked at."""
+        return True
 
-    def _read_body(self) -> bytes | None:
-        """The whole body; None if it is larger than LARGEST_BODY."""
+    def _ask_for_body(self) -> None:
+        """At once, where the client waits for that; curl does for a second before it sends a megabyte unasked."""
+        if self.headers.get("Expect", "").lower() == "100-continue":
+            super().handle_expect_100()
+            self.wfile.flush()
+
+    def _read_body(self, most: int) -> bytes | None:
+        """The whole body; None if it is larger than ``most``."""
         if "chunked" in self.headers.get("Transfer-Encoding", "").lower():
-            return self._read_chunks()
+            self._ask_for_body()
+            return self._read_chunks(most)
         length = int(self.headers.get("Content-Length") or 0)
         if length < 0:
             raise ValueError("negative Content-Length")
-        if length > LARGEST_BODY:
+        if length > most:
             return None
+        self._ask_for_body()
         body = self.rfile.read(length)
         if len(body) < length:
             raise ConnectionError("the client left in the middle of its body")
         return body
 
-    def _read_chunks(self) -> bytes | None:
+    def _read_chunks(self, most: int) -> bytes | None:
         gathered = io.BytesIO()
         while True:
             size = int(self.rfile.readline(1024).split(b";")[0].strip(), 16)
             if size < 0:
                 raise ValueError("negative chunk size")
-            if gathered.tell() + size > LARGEST_BODY:
+            if gathered.tell() + size > most:
                 return None
             if size == 0:
                 while self.rfile.readline(65536).strip():
@@ -147,15 +205,14 @@ class WireHandler(BaseHTTPRequestHandler):
             gathered.write(self.rfile.read(size))
             self.rfile.readline(8)
 
-    def _answer(self, body: bytes) -> None:
+    def _answer(self, application: Application, environ: dict[str, Any]) -> None:
         started: list[Any] = []
 
         def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
             started[:] = [status, headers]
             return lambda data: None
 
-        environ = environ_of(self.command, self.path, self.headers.items(), body)
-        answered = b"".join(self.server.application(environ, start_response))
+        answered = b"".join(application(environ, start_response))
         status, headers = started
         code, _, reason = status.partition(" ")
         self.send_response_only(int(code), reason)

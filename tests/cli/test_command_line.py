@@ -469,6 +469,7 @@ def test_the_users_environment_changes_nothing_about_the_sandbox(built: Folder, 
 def test_a_set_endpoint_does_matter_without_the_sandbox(built: Folder) -> None:
     """The other side of the tests above: the same variable is heeded where it should be."""
     environ = {"AWS_ENDPOINT_URL": built.sandbox["url"], "AWS_REGION": "eu-central-1"}
+    environ |= {"AWS_ACCESS_KEY_ID": "sandbox", "AWS_SECRET_ACCESS_KEY": built.sandbox["key"]}
     ended = built.run("provision", "--learner", "elsewhere", **environ)
     assert_message(ended, 252, built.sandbox["url"], "--yes")
     assert "Region         eu-central-1 (AWS_REGION)" in ended.stderr
@@ -484,7 +485,7 @@ def test_a_killed_sandbox_comes_back_with_all_that_was_in_it(folder: Folder) -> 
     modes = [stat.S_IMODE(one.stat().st_mode) for one in (journal, *journal.iterdir())]
     assert modes == [0o700, 0o600, 0o600]
     url = folder.sandbox["url"]
-    before = Stranger(url)
+    before = Stranger(url, key=folder.sandbox["key"])
     dead = before.sqs.get_queue_url(QueueName="POC-Queue-DLQ")["QueueUrl"]
     sent = before.sqs.send_message(QueueUrl=dead, MessageBody="waits")["MessageId"]
     before.close()
@@ -500,7 +501,7 @@ def test_a_killed_sandbox_comes_back_with_all_that_was_in_it(folder: Folder) -> 
     assert f"It answers at {now} now, not at {url}." in status.stderr
     assert folder.sandbox["id"] == killed
     assert "Bob" in folder.shell(look.replace(url, now)).stdout
-    after = Stranger(now)
+    after = Stranger(now, key=folder.sandbox["key"])
     assert [one["MessageId"] for one in after.sqs.receive_message(QueueUrl=dead)["Messages"]] == [sent]
     after.close()
 
@@ -736,7 +737,7 @@ def test_two_learners_share_a_sandbox_until_the_last_one_has_gone(
     assert folder.state("sandbox-us-east-1-alice.json")["endpoint"] == folder.state("the one of bob.json")["endpoint"]
     pid = folder.sandbox["pid"]
 
-    stranger = Stranger(folder.sandbox["url"])
+    stranger = Stranger(folder.sandbox["url"], key=folder.sandbox["key"])
     assert sorted(stranger.inventory()["functions"]) == ["POC-Lambda-1-alice", "POC-Lambda-1-bob"]
     assert teardown.__main__.main(alice) == 0
     assert "The sandbox goes on" in capsys.readouterr().err

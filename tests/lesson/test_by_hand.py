@@ -29,7 +29,7 @@ def folder(tmp_path: Path) -> Iterator[Folder]:
 def test_what_is_made_by_hand_is_seen_taken_over_tested_and_torn_down(folder: Folder, warm_aws: WarmAws) -> None:
     with Lesson(folder, 100, rows=60) as lesson:
         lesson.turn()
-        person = Aws(folder.sandbox["url"], warm_aws.command, folder.path)
+        person = Aws(folder.sandbox["url"], warm_aws.command, folder.path, folder.sandbox["key"])
         typed = steps_with_aws(person, Settings())
         for step in STEPS:
             page = lesson.turn(f"{step.number}\n")
@@ -64,7 +64,7 @@ def test_the_lesson_looks_while_the_learner_works_and_says_what_is_wrong(folder:
         assert "dynamodb.create_table(" in boto3 and "Tags" not in boto3
         assert "0 of 1 right" in lesson.ask("\n", PAUSE)
         assert "'x' is not a choice" in lesson.ask("x\n", PAUSE)
-        person = Aws(folder.sandbox["url"], warm_aws.command, folder.path)
+        person = Aws(folder.sandbox["url"], warm_aws.command, folder.path, folder.sandbox["key"])
         create = ("dynamodb", "create-table", "--table-name", "name", "--billing-mode", "PAY_PER_REQUEST")
         number = ("--attribute-definitions", "AttributeName=id,AttributeType=N")
         person(*create, *number, "--key-schema", "AttributeName=id,KeyType=HASH")
@@ -98,7 +98,7 @@ def test_at_a_word_what_is_there_is_taken_over_and_updated_or_the_program_does_t
         lesson.ask("h\n", PAUSE)
         lesson.ask("s\n", "t: take it over as it is")
         lesson.read_until(PAUSE)
-        person = Aws(folder.sandbox["url"], warm_aws.command, folder.path)
+        person = Aws(folder.sandbox["url"], warm_aws.command, folder.path, folder.sandbox["key"])
         empty = document({"Effect": "Allow", "Action": "dynamodb:PutItem", "Resource": "*"})
         person("iam", "create-policy", "--policy-name", "Lambda-Write-DynamoDB", "--policy-document", empty)
         lesson.read_until("1 of ")
@@ -120,7 +120,7 @@ def test_what_was_there_before_is_taken_over_at_a_word_only(folder: Folder, warm
     with Lesson(folder, 100, rows=60) as lesson:
         lesson.turn()
         lesson.turn("3\n")
-        person = Aws(folder.sandbox["url"], warm_aws.command, folder.path)
+        person = Aws(folder.sandbox["url"], warm_aws.command, folder.path, folder.sandbox["key"])
         person(
             *("dynamodb", "create-table", "--table-name", "name", "--billing-mode", "PAY_PER_REQUEST"),
             *("--attribute-definitions", "AttributeName=id,AttributeType=S"),

@@ -376,7 +376,8 @@ def test_who_looks_at_the_step_of_the_function_learns_where_its_code_is(folder: 
 def test_where_consent_is_asked_a_no_leads_back_to_the_page_and_the_commands_bear_the_profile(folder: Folder) -> None:
     assert folder.run("sandbox", "start").returncode == outcome.DONE
     config = folder.path / "config"
-    config.write_text("[profile trainer]\naws_access_key_id = any\naws_secret_access_key = any\n")
+    key = folder.sandbox["key"]
+    config.write_text(f"[profile trainer]\naws_access_key_id = any\naws_secret_access_key = {key}\n")
     there = ("--endpoint-url", folder.sandbox["url"], "--profile", "trainer", "--region", "us-east-1")
     with Terminal(folder, 100, "provision", *there, "--step", rows=200, AWS_CONFIG_FILE=str(config)) as lesson:
         lesson.read_until(MENU)

@@ -1,4 +1,4 @@
-"""One sandbox for all tests of a module."""
+"""One sandbox for all tests of a module, which takes signed calls only."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Iterator
 import pytest
 
 from sandbox import Sandbox
-from tests.local_aws.sandbox_account import Account
+from tests.local_aws.sandbox_account import SECRET, Account
 
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
-    with Sandbox() as running:
+    with Sandbox(key=SECRET) as running:
         yield running
 
 

@@ -5,17 +5,22 @@ from __future__ import annotations
 import io
 import itertools
 import json
+import urllib.request
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import boto3
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
 from botocore.config import Config
+from botocore.credentials import Credentials
 
 from tests.rig.clock import eventually
 
 __all__ = ["ACCOUNT", "REGION", "Account", "Held", "eventually", "zipped"]
 
+SECRET = "testing"  # the secret access key of the tests' sandboxes
 REGION = "us-east-1"
 ACCOUNT = "123456789012"
 
@@ -35,11 +40,30 @@ def zipped(code: str | None, name: str = "lambda_function.py") -> bytes:
     return packed.getvalue()
 
 
+def key_in(folder: Path) -> str:
+    """The secret access key of the sandbox that the folder's record names."""
+    return str(json.loads((folder / "sandbox.json").read_bytes())["key"])
+
+
+def about(url: str, path: str, key: str = SECRET) -> Any:
+    """What the sandbox says of itself at this path."""
+    request = urllib.request.Request(url + path, headers={"X-Sandbox-Key": key})
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return json.loads(answer.read())
+
+
+def signed(service: str, url: str, headers: dict[str, str], body: bytes) -> dict[str, str]:
+    """The headers of a POST, signed as AWS's own clients do it."""
+    request = AWSRequest("POST", url, headers, body)
+    SigV4Auth(Credentials("testing", SECRET), service, REGION).add_auth(request)
+    return dict(request.headers.items())
+
+
 class Account:
     """What a test builds with. Names are counted, so that tests of one module do not meet each other's things."""
 
-    def __init__(self, url: str) -> None:
-        self.url = url
+    def __init__(self, url: str, key: str = "") -> None:
+        self.url, self.key = url, key
         self._numbers = itertools.count(1)
         self.iam = self.client("iam")
         self.functions = self.client("lambda")
@@ -53,7 +77,7 @@ class Account:
             endpoint_url=self.url,
             region_name=more.pop("region_name", REGION),
             aws_access_key_id="testing",
-            aws_secret_access_key="testing",
+            aws_secret_access_key=self.key or SECRET,
             config=Config(retries={"total_max_attempts": 1}, parameter_validation=False),
             **more,
         )

@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ import jsonschema
 import pytest
 
 import sandbox.commands
-from tests.local_aws.sandbox_account import Account, eventually
+from tests.local_aws.sandbox_account import Account, about, eventually, key_in
 from tests.rig.programs import end, plain_environ, start
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -71,8 +70,7 @@ def test_it_starts_in_the_background_once_and_outlives_the_command_that_started_
     first = Told(folder, "start")
     assert first.code == 0, first.err
     url = first.out.strip()
-    with urllib.request.urlopen(f"{url}/_sandbox") as answer:
-        described = json.loads(answer.read())
+    described = about(url, "/_sandbox", key_in(folder / ".provision"))
     written = json.loads(record(folder).read_bytes())
     assert (written["id"], written["url"], written["pid"]) == (described["id"], url, described["pid"])
     again = Told(folder, "start")
@@ -116,8 +114,8 @@ def test_two_run_side_by_side_in_two_folders(folder: Path) -> None:
         one, other = Told(folder, "start"), Told(folder, "start", "--folder", "other")
         assert one.code == other.code == 0
         assert one.out != other.out
-        Account(one.out.strip()).sqs.create_queue(QueueName="only-here")
-        assert "QueueUrls" not in Account(other.out.strip()).sqs.list_queues()
+        Account(one.out.strip(), key_in(folder / ".provision")).sqs.create_queue(QueueName="only-here")
+        assert "QueueUrls" not in Account(other.out.strip(), key_in(folder / "other")).sqs.list_queues()
     finally:
         assert Told(folder, "stop", "--folder", "other").code == 0
     assert Told(folder, "status").code == 0
@@ -128,8 +126,7 @@ def test_weather_and_enforced_users_reach_it_and_a_running_one_is_not_changed(fo
     assert Told(folder, "start", *asked).code == 0
     shown = json.loads(Told(folder, "status", "--json").out)
     assert (shown["weather"], shown["enforced_users"]) == ("aws,seed=7,scale=0.1", ["ana", "ben"])
-    with urllib.request.urlopen(f"{shown['url']}/_sandbox/weather") as answer:
-        assert json.loads(answer.read())["forecast"]["seed"] == 7
+    assert about(shown["url"], "/_sandbox/weather", key_in(folder / ".provision"))["forecast"]["seed"] == 7
     assert Told(folder, "start", *asked).code == 0
     other = Told(folder, "start", "--weather", "aws,seed=8", "--enforce", "*")
     other.refused(253)
@@ -192,7 +189,7 @@ def test_a_record_that_cannot_be_read_is_one_message(folder: Path, command: str)
 
 
 def test_the_log_has_a_line_for_each_call_and_that_of_a_function_its_events(folder: Path) -> None:
-    account = Account(Told(folder, "start").out.strip())
+    account = Account(Told(folder, "start").out.strip(), key_in(folder / ".provision"))
     function = account.function("def lambda_handler(event, context):\n    print('seen', event)\n")
     account.invoke(function, {"number": 5})
     own = Told(folder, "logs").out
@@ -211,7 +208,7 @@ def test_the_log_has_a_line_for_each_call_and_that_of_a_function_its_events(fold
 
 
 def test_a_function_that_has_not_run_has_nothing_in_its_log_yet(folder: Path) -> None:
-    account = Account(Told(folder, "start").out.strip())
+    account = Account(Told(folder, "start").out.strip(), key_in(folder / ".provision"))
     function = account.function("def lambda_handler(event, context):\n    print('seen')\n")
     told = Told(folder, "logs", function)
     assert (told.code, told.out, "Nothing yet." in told.err) == (0, "", True)
@@ -300,7 +297,7 @@ def test_a_log_that_begins_anew_is_read_from_its_beginning_and_no_character_is_t
 
 
 def test_a_followed_log_goes_on_until_the_sandbox_ends(folder: Path) -> None:
-    account = Account(Told(folder, "start").out.strip())
+    account = Account(Told(folder, "start").out.strip(), key_in(folder / ".provision"))
     with start("sandbox", "logs", "--follow", folder=folder, environ=ENVIRON) as following:
         assert following.stdout is not None
         assert following.stdout.readline().startswith("http://127.0.0.1:")

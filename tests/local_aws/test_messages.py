@@ -18,7 +18,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from sandbox.sqs.messages import Definition, Messages, Refused
-from tests.local_aws.sandbox_account import ACCOUNT, REGION, Account
+from tests.local_aws.sandbox_account import ACCOUNT, REGION, Account, signed
 
 NAMESPACE = "{http://queue.amazonaws.com/doc/2012-11-05/}"
 ARN = f"arn:aws:sqs:{REGION}:{ACCOUNT}:queue"
@@ -352,14 +352,10 @@ def test_a_batch_says_of_each_entry_what_became_of_it(account: Account, queue: s
 
 
 def by_query(url: str, queue: str, **fields: str) -> tuple[int, ElementTree.Element]:
-    request = urllib.request.Request(
-        url + "/" + "/".join(queue.split("/")[-2:]),
-        data=urlencode({"Version": "2012-11-05", **fields}).encode(),
-        headers={
-            "Authorization": f"AWS4-HMAC-SHA256 Credential=k/20260101/{REGION}/sqs/aws4_request, Signature=0",
-            "Content-Type": "application/x-www-form-urlencoded",
-        },
-    )
+    place = url + "/" + "/".join(queue.split("/")[-2:])
+    body = urlencode({"Version": "2012-11-05", **fields}).encode()
+    headers = signed("sqs", place, {"Content-Type": "application/x-www-form-urlencoded"}, body)
+    request = urllib.request.Request(place, data=body, headers=headers)
     try:
         with urllib.request.urlopen(request, timeout=10) as answered:
             return answered.status, ElementTree.fromstring(answered.read())

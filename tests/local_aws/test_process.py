@@ -9,11 +9,12 @@ import re
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import threading
 import time
-import urllib.request
+import urllib.error
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,9 +33,10 @@ from provision.aws.sandbox_process import (
     kept_in,
     start,
     stop,
+    who_is_at,
     wish_again,
 )
-from tests.local_aws.sandbox_account import Account, eventually
+from tests.local_aws.sandbox_account import Account, about, eventually
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -55,8 +57,7 @@ def test_it_starts_once_is_found_and_stops(folder: Path) -> None:
     assert time.monotonic() - began < 15
     assert find(folder) == running
     assert start(folder) == running
-    with urllib.request.urlopen(f"{running.url}/_sandbox") as answer:
-        described = json.loads(answer.read())
+    described = about(running.url, "/_sandbox", running.key)
     assert (described["id"], described["pid"]) == (running.id, running.pid)
     assert running.pid != os.getpid()
     stop(running)
@@ -148,7 +149,7 @@ def test_it_starts_from_any_folder_and_with_a_broken_environment(
     monkeypatch.setenv("AWS_CONFIG_FILE", str(elsewhere / "none"))
     running = start(folder)
     monkeypatch.undo()
-    account = Account(running.url)
+    account = Account(running.url, running.key)
     function = account.function(
         "import boto3\n"
         "def lambda_handler(event, context):\n"
@@ -248,7 +249,7 @@ def test_a_folder_whose_file_system_knows_no_locks_is_told_at_once(
 @pytest.mark.slow
 def test_a_killed_sandbox_leaves_nobody_stuck_and_no_worker_behind(folder: Path) -> None:
     running = start(folder)
-    account = Account(running.url)
+    account = Account(running.url, running.key)
     function = account.function(
         "import os, time\ndef lambda_handler(event, context):\n    time.sleep(event)\n    return os.getpid()\n",
         Timeout=60,
@@ -257,17 +258,92 @@ def test_a_killed_sandbox_leaves_nobody_stuck_and_no_worker_behind(folder: Path)
     os.kill(running.pid, signal.SIGKILL)  # started by this test, and found by its handle just now
     eventually(lambda: find(folder) is None)
 
-    def ended() -> bool:
-        try:
-            os.kill(idle, 0)
-        except ProcessLookupError:
-            return True
-        status = Path(f"/proc/{idle}/stat")
-        return status.exists() and status.read_text(encoding="utf-8").rpartition(")")[2].split()[0] == "Z"
-
-    eventually(ended)
+    eventually(lambda: has_ended(idle))
     again = start(folder)
     assert again.id == running.id, "it comes back from its journal"
+
+
+def has_ended(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    status = Path(f"/proc/{pid}/stat")
+    return status.exists() and status.read_text(encoding="utf-8").rpartition(")")[2].split()[0] == "Z"
+
+
+# A regular expression that takes for ever, and lets no other thread of its process run meanwhile.
+HOLDS_THE_INTERPRETER = """
+import os, pathlib, re
+def lambda_handler(event, context):
+    pathlib.Path(event).write_text(f"{os.getpid()} {os.environ['HOME']}")
+    re.match("(a+)+$", "a" * 60 + "b")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such signal")
+def test_a_handler_that_holds_the_interpreter_ends_with_a_killed_sandbox_and_the_next_removes_what_is_left(
+    folder: Path,
+) -> None:
+    running = start(folder)
+    account = Account(running.url, running.key)
+    function = account.function(HOLDS_THE_INTERPRETER, Timeout=600)
+    told = folder / "told"
+    account.functions.invoke(FunctionName=function, InvocationType="Event", Payload=json.dumps(str(told)))
+    eventually(lambda: told.exists() and " " in told.read_text())
+    pid, home = told.read_text().split()
+    left = Path(home).parent
+    os.kill(running.pid, signal.SIGKILL)  # started by this test, and found by its handle just now
+    eventually(lambda: has_ended(int(pid)))
+    assert left.is_dir()
+    start(folder)
+    assert not left.exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is no /proc")
+@pytest.mark.parametrize("background", [False, True], ids=["foreground", "background"])
+def test_a_handler_reads_nothing_of_the_users_environment_in_that_of_the_sandbox(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, background: bool
+) -> None:
+    for name in ("AWS_SECRET_ACCESS_KEY", "GITHUB_TOKEN", "MY_PASSWORD"):
+        monkeypatch.setenv(name, "canary")
+    monkeypatch.setenv("https_proxy", "http://me:canary@127.0.0.1:9")
+    command = None if background else Foreground("--port", "0", "--record", str(folder / "sandbox.json"))
+    if command is not None:
+        command.url()
+    running = start(folder) if background else find(folder)
+    assert running is not None
+    seen = Path(f"/proc/{running.pid}/environ").read_text(encoding="utf-8")
+    assert "PATH=" in seen and "canary" not in seen
+    assert running.key not in seen
+    stop(running)
+    if command is not None:
+        assert command.end()[0] == 0
+
+
+def test_each_start_draws_a_key_that_only_its_owner_can_read(folder: Path) -> None:
+    first = start(folder)
+    record = folder / "sandbox.json"
+    assert len(first.key) >= 32 and stat.S_IMODE(record.stat().st_mode) == 0o600
+    assert first.key not in repr(first) + (folder / "sandbox.log").read_text()
+    if sys.platform == "linux":  # every user reads the command lines of all
+        assert first.key not in Path(f"/proc/{first.pid}/cmdline").read_text(encoding="utf-8")
+    assert "open" in about(first.url, "/_sandbox", first.key)
+    stop(first)
+    second = start(folder)
+    assert second.id == first.id and second.key != first.key
+    with pytest.raises(urllib.error.HTTPError):
+        about(second.url, "/_sandbox", first.key)
+
+
+def test_an_open_one_takes_any_credentials_and_says_so(folder: Path) -> None:
+    command = Foreground("--port", "0", "--open")
+    Account(command.url(), "any").sqs.create_queue(QueueName="open")
+    _, _, err = command.end(signal.SIGTERM)
+    assert "Warning: --open: every user of this machine can call this sandbox, and run code as you" in " ".join(
+        err.split()
+    )
+    assert "Any credentials work:" in err
 
 
 # The command
@@ -305,8 +381,7 @@ def test_a_signal_ends_it_cleanly(number: int, status: int) -> None:
     command = Foreground("--port", "0")
     url = command.url()
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+", url)
-    with urllib.request.urlopen(f"{url}/_sandbox") as answer:
-        identity = json.loads(answer.read())["id"]
+    identity = str(who_is_at(int(url.rpartition(":")[2])))
     ended, out, err = command.end(number)
     assert (ended, out) == (status, "")
     assert identity in err
@@ -340,8 +415,7 @@ def test_a_port_in_use_is_told_in_one_message() -> None:
 def test_a_port_that_another_sandbox_has_is_told_with_its_id() -> None:
     first = Foreground("--port", "0")
     url = first.url()
-    with urllib.request.urlopen(f"{url}/_sandbox") as answer:
-        identity = json.loads(answer.read())["id"]
+    identity = str(who_is_at(int(url.rpartition(":")[2])))
     status, _, err = Foreground("--port", url.rpartition(":")[2]).end()
     first.end(signal.SIGTERM)
     assert status == 253
@@ -383,16 +457,13 @@ def test_without_the_extra_it_says_how_to_install_it(tmp_path: Path) -> None:
 @pytest.mark.skipif(shutil.which("aws", path=str(Path(sys.executable).parent)) is None, reason="no aws command here")
 def test_the_printed_aws_line_works() -> None:
     command = Foreground("--port", "0")
-    url = command.url()
+    command.url()
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    assert command.process.stderr is not None
+    line = next(one for one in command.process.stderr if "list-tables" in one)
     told = subprocess.run(
-        ["aws", "--endpoint-url", url, "dynamodb", "list-tables"],
-        env={
-            "PATH": path,
-            "AWS_ACCESS_KEY_ID": "sandbox",
-            "AWS_SECRET_ACCESS_KEY": "sandbox",
-            "AWS_DEFAULT_REGION": "us-east-1",
-        },
+        ["bash", "-c", line],
+        env={"PATH": path},
         capture_output=True,
         encoding="utf-8",
         check=False,

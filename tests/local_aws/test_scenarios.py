@@ -35,7 +35,7 @@ BINARY = () if metadata.version("awscli").startswith("1.") else ("--cli-binary-f
 
 @pytest.fixture
 def url() -> Iterator[str]:
-    with Sandbox() as running:
+    with Sandbox(key="any") as running:
         yield running.url
 
 

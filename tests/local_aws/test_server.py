@@ -18,12 +18,12 @@ from botocore.exceptions import ClientError
 from moto.iam.models import iam_backends
 
 from sandbox import Sandbox
-from tests.local_aws.sandbox_account import ACCOUNT, Account, eventually
+from tests.local_aws.sandbox_account import ACCOUNT, SECRET, Account, eventually, signed
 
 
 def ask(sandbox: Sandbox, method: str, path: str, **headers: str) -> tuple[int, dict[str, Any]]:
     connection = http.client.HTTPConnection("127.0.0.1", sandbox.port, timeout=10)
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    named = {"X-Sandbox-Key": SECRET, **{name.replace("_", "-"): value for name, value in headers.items()}}
     connection.putrequest(method, path, skip_host="Host" in named)
     for name, value in named.items():
         connection.putheader(name, value)
@@ -51,6 +51,7 @@ def test_it_says_who_it_is(sandbox: Sandbox) -> None:
         "weather",
         "enforced_users",
         "state_dir",
+        "open",
     }
 
 
@@ -163,10 +164,11 @@ def test_managed_policies_are_there(account: Account) -> None:
 
 def test_a_connection_is_kept(sandbox: Sandbox) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", sandbox.port, timeout=10)
-    connection.request("POST", "/", body=b"x" * 100_000)
+    body = b"x" * 100_000
+    connection.request("POST", "/", body, signed("dynamodb", sandbox.url + "/", {"X-Amz-Target": "none"}, body))
     connection.getresponse().read()
     first = connection.sock
-    connection.request("GET", "/_sandbox")
+    connection.request("GET", "/_sandbox", headers={"X-Sandbox-Key": SECRET})
     assert connection.getresponse().status == 200
     assert connection.sock is first
     connection.close()
@@ -174,7 +176,10 @@ def test_a_connection_is_kept(sandbox: Sandbox) -> None:
 
 def test_a_client_that_asks_whether_to_send_its_body_is_answered_at_once(sandbox: Sandbox) -> None:
     with socket.create_connection(("127.0.0.1", sandbox.port), timeout=10) as connection:
-        connection.sendall(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n")
+        connection.sendall(
+            b"POST /restapis/none/none/_user_request_/ HTTP/1.1\r\nHost: localhost\r\n"
+            b"Content-Length: 2\r\nExpect: 100-continue\r\n\r\n"
+        )
         assert connection.recv(100).startswith(b"HTTP/1.1 100 ")
         connection.sendall(b"{}")
         assert connection.recv(1000).startswith(b"HTTP/1.1 403 ")
@@ -184,16 +189,12 @@ def test_a_chunked_body_is_read(sandbox: Sandbox, account: Account) -> None:
     queue, _ = account.queue()
     form = urllib.parse.urlencode({"Action": "SendMessage", "QueueUrl": queue, "MessageBody": "in chunks"}).encode()
     connection = http.client.HTTPConnection("127.0.0.1", sandbox.port, timeout=10)
-    scope = "Credential=testing/20260101/us-east-1/sqs/aws4_request, SignedHeaders=host, Signature=0"
+    headers = signed("sqs", sandbox.url + "/", {"Content-Type": "application/x-www-form-urlencoded"}, form)
     connection.request(
         "POST",
         "/",
         body=iter([form[:10], form[10:]]),
-        headers={
-            "Authorization": f"AWS4-HMAC-SHA256 {scope}",
-            "Content-Type": "application/x-www-form-urlencoded",
-            "Transfer-Encoding": "chunked",
-        },
+        headers={**headers, "Transfer-Encoding": "chunked"},
         encode_chunked=True,
     )
     assert connection.getresponse().status == 200
@@ -214,7 +215,10 @@ def test_nonsense_on_the_wire_hurts_nobody(sandbox: Sandbox, sent: bytes) -> Non
 
 def test_a_body_beyond_all_use_is_refused_before_it_is_sent(sandbox: Sandbox) -> None:
     with socket.create_connection(("127.0.0.1", sandbox.port), timeout=5) as connection:
-        connection.sendall(b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 99999999999\r\n\r\n")
+        connection.sendall(
+            b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 99999999999\r\n"
+            b"Authorization: AWS4-HMAC-SHA256 Credential=k/20260101/us-east-1/iam/aws4_request\r\n\r\n"
+        )
         assert b" 413 " in connection.recv(4096)
 
 

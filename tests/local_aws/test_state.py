@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import stat
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -12,8 +15,8 @@ from typing import Any
 import pytest
 
 from sandbox import Sandbox
-from sandbox.state import JOURNAL, CannotComeBack
-from tests.local_aws.sandbox_account import Account, eventually
+from sandbox.state import JOURNAL, CannotComeBack, State
+from tests.local_aws.sandbox_account import Account, eventually, key_in
 from tests.rig.programs import end, plain_environ, start
 
 
@@ -65,7 +68,7 @@ def test_a_deployment_comes_back_and_the_suite_knows_it(tmp_path: Path) -> None:
     url = sandbox(tmp_path, "start", "--state-dir", kept)
     built = provision(tmp_path, "provision", "--sandbox", "--yes")
     assert built.returncode == 0, built.stderr
-    account = Account(url)
+    account = Account(url, key_in(tmp_path / ".provision"))
     trigger = account.functions.list_event_source_mappings()["EventSourceMappings"][0]["UUID"]
     account.functions.update_event_source_mapping(UUID=trigger, Enabled=False)
     eventually(lambda: account.functions.get_event_source_mapping(UUID=trigger)["State"] == "Disabled")
@@ -80,6 +83,7 @@ def test_a_deployment_comes_back_and_the_suite_knows_it(tmp_path: Path) -> None:
     sandbox(tmp_path, "stop")
     eventually(lambda: time.time() > stopped + 1)  # what is made anew has another date
     assert sandbox(tmp_path, "start", "--state-dir", kept) == url, "the port is free, so it is taken again"
+    account = Account(url, key_in(tmp_path / ".provision"))  # each start draws a key
     assert json.loads(sandbox(tmp_path, "status", "--json"))["id"] == described["id"]
     assert without_sizes(seen(account)) == before
     received = account.sqs.receive_message(QueueUrl=waiting, VisibilityTimeout=0)["Messages"]
@@ -95,7 +99,7 @@ def test_a_deployment_comes_back_and_the_suite_knows_it(tmp_path: Path) -> None:
     assert removed.returncode == 0, removed.stderr
     sandbox(tmp_path, "stop")
     sandbox(tmp_path, "start", "--state-dir", kept)
-    left = seen(account)
+    left = seen(Account(url, key_in(tmp_path / ".provision")))
     assert not any(value for name, value in left.items() if name != "groups"), left
     sandbox(tmp_path, "stop")
 
@@ -210,3 +214,68 @@ def test_a_file_in_the_place_of_the_folder_is_said(tmp_path: Path) -> None:
     ended = provision(tmp_path, "sandbox", "run", "--port", "0", "--state-dir", str(tmp_path / "kept"))
     assert (ended.returncode, "cannot be used" in ended.stderr) == (253, True)
     assert "Traceback" not in ended.stderr
+
+
+def build_trigger(account: Account) -> tuple[str, str]:
+    """The UUID of a trigger that is enabled, and its queue."""
+    function = account.function("def lambda_handler(event, context):\n    return None\n")
+    queue, arn = account.queue()
+    made = account.functions.create_event_source_mapping(EventSourceArn=arn, FunctionName=function)
+    eventually(lambda: account.functions.get_event_source_mapping(UUID=made["UUID"])["State"] == "Enabled")
+    return str(made["UUID"]), queue
+
+
+def test_a_trigger_of_a_copied_folder_is_off_until_it_is_asked_for(tmp_path: Path) -> None:
+    mine, copied = tmp_path / "mine", tmp_path / "copied"
+    with Sandbox(state_dir=mine) as first:
+        account = Account(first.url)
+        trigger, queue = build_trigger(account)
+    with Sandbox(state_dir=mine) as again:
+        assert Account(again.url).functions.get_event_source_mapping(UUID=trigger)["State"] == "Enabled"
+    shutil.copytree(mine, copied)
+    with Sandbox(state_dir=copied) as second:
+        account = Account(second.url)
+        assert account.functions.get_event_source_mapping(UUID=trigger)["State"] == "Disabled"
+        account.sqs.send_message(QueueUrl=queue.replace(first.url, second.url), MessageBody="waits")
+    with Sandbox(state_dir=copied) as third:
+        account = Account(third.url)
+        assert account.functions.get_event_source_mapping(UUID=trigger)["State"] == "Disabled"
+        account.functions.update_event_source_mapping(UUID=trigger, Enabled=True)
+        eventually(lambda: account.functions.get_event_source_mapping(UUID=trigger)["State"] == "Enabled")
+    with Sandbox(state_dir=copied) as fourth:
+        assert Account(fourth.url).functions.get_event_source_mapping(UUID=trigger)["State"] == "Enabled"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such modes")
+def test_the_journal_is_its_owners_only_and_links_are_not_followed(tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    kept.mkdir(mode=0o755)
+    kept.chmod(0o755)
+    State(kept).close()
+    (kept / "journal.jsonl").touch(mode=0o644)
+    state = State(kept)
+    state.open("sb-1", 1)
+    state.close()
+    assert [stat.S_IMODE(one.stat().st_mode) for one in (kept, *kept.iterdir())] == [0o700, 0o600, 0o600]
+
+    link, theirs = tmp_path / "link", tmp_path / "theirs"
+    link.symlink_to(kept)
+    with pytest.raises(CannotComeBack, match="is a link"):
+        State(link)
+    theirs.mkdir()
+    (theirs / "other.txt").touch()
+    theirs.chmod(0o777)
+    with pytest.raises(CannotComeBack, match="Other users may write"):
+        State(theirs)
+    (kept / "journal.jsonl").rename(tmp_path / "elsewhere")
+    (kept / "journal.jsonl").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(CannotComeBack, match="cannot be read"):
+        State(kept)
+
+
+@pytest.mark.skipif(sys.platform == "win32" or os.getuid() != 0, reason="only root can give a folder away")
+def test_a_folder_of_another_user_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "theirs").mkdir()
+    os.chown(tmp_path / "theirs", 12345, -1)
+    with pytest.raises(CannotComeBack, match="belongs to another user"):
+        State(tmp_path / "theirs")

@@ -98,7 +98,7 @@ def python_script(path: Path, url: str, monkeypatch: pytest.MonkeyPatch, *argume
 
 
 def shell_script(
-    script: Path, url: str, aws: Path, *arguments: str, quick: bool = False
+    script: Path, url: str, aws: Path, *arguments: str, quick: bool = False, key: str = "any"
 ) -> subprocess.CompletedProcess[str]:
     """Run it with the `aws` of a folder. `quick`: its own pauses are short."""
     if quick:
@@ -111,7 +111,7 @@ def shell_script(
             "HOME": str(script.parent),
             "AWS_ENDPOINT_URL": url,
             "AWS_ACCESS_KEY_ID": "any",
-            "AWS_SECRET_ACCESS_KEY": "any",
+            "AWS_SECRET_ACCESS_KEY": key,
         },
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -171,20 +171,21 @@ def test_the_shell_script_builds_the_same_where_aws_lags_behind(
     _, wanted = built_and_scripted(deployment, script)
     with Folder(tmp_path_factory.mktemp("weather")) as folder:
         url = folder.run("sandbox", "start", "--weather", WEATHER).stdout.strip()
-        account = Stranger(url, attempts=10)
+        key = folder.sandbox["key"]
+        account = Stranger(url, attempts=10, key=key)
         before = inventory_of(account)
-        built = shell_script(script, url, warm_aws.folder, quick=True)
+        built = shell_script(script, url, warm_aws.folder, quick=True, key=key)
         assert built.returncode == 0, built.stderr
         assert built.stdout == "" and "    waiting: An error occurred (" in built.stderr  # there was weather
         assert inventory_of(account) == wanted
-        again = shell_script(script, url, warm_aws.folder)
+        again = shell_script(script, url, warm_aws.folder, key=key)
         assert again.returncode == 1 and again.stderr.count("\n") == 2
         assert f"Nothing was made: REST API {deployment.settings.api} is there already." in again.stderr
         assert inventory_of(account) == wanted
-        removed = shell_script(script, url, warm_aws.folder, "teardown", quick=True)
+        removed = shell_script(script, url, warm_aws.folder, "teardown", quick=True, key=key)
         assert removed.returncode == 0, removed.stderr
         assert inventory_of(account) == before
-        nothing = shell_script(script, url, warm_aws.folder, "teardown")
+        nothing = shell_script(script, url, warm_aws.folder, "teardown", key=key)
         assert nothing.returncode == 0 and "There is nothing that bears the tag" in nothing.stderr
         assert folder.run("sandbox", "stop").returncode == 0
         account.close()

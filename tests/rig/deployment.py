@@ -309,8 +309,8 @@ def agrees(planned: Planned, event: ResourceResult) -> bool:
 
 
 @functools.lru_cache(maxsize=2)
-def strange_clients(url: str, region: str, attempts: int) -> dict[str, Any]:
-    session = boto3.Session(aws_access_key_id="stranger", aws_secret_access_key="stranger", region_name=region)
+def strange_clients(url: str, region: str, attempts: int, key: str) -> dict[str, Any]:
+    session = boto3.Session(aws_access_key_id="stranger", aws_secret_access_key=key, region_name=region)
     config = Config(retries={"total_max_attempts": attempts})
     return {
         service: session.client(service, endpoint_url=url, config=config)
@@ -333,8 +333,8 @@ class Standing(Deployment):
 class Stranger:
     """Plain boto3 clients on a local endpoint, as anybody might use them; the suite's guard knows nothing of them."""
 
-    def __init__(self, url: str, region: str = REGION, *, attempts: int = 1) -> None:
-        self._clients = strange_clients(url, region, attempts)
+    def __init__(self, url: str, region: str = REGION, *, attempts: int = 1, key: str = "stranger") -> None:
+        self._clients = strange_clients(url, region, attempts, key)
         self.iam = self._clients["iam"]
         self.dynamodb = self._clients["dynamodb"]
         self.sqs = self._clients["sqs"]

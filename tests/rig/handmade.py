@@ -24,12 +24,12 @@ ASSUME = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": [
 class Aws:
     """The real `aws` command of a person at a sandbox. `folder` has it, and is where the person works."""
 
-    def __init__(self, url: str, command: Path, folder: Path) -> None:
+    def __init__(self, url: str, command: Path, folder: Path, key: str = "somebody") -> None:
         self.url, self.command, self.folder = url, command, folder
         self.environ = {
             **os.environ,
             "AWS_ACCESS_KEY_ID": "somebody",
-            "AWS_SECRET_ACCESS_KEY": "somebody",
+            "AWS_SECRET_ACCESS_KEY": key,
             "AWS_DEFAULT_REGION": REGION,
         }
 

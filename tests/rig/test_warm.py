@@ -166,7 +166,7 @@ def test_a_sandbox_that_a_program_starts_is_as_good_as_a_true_one(tmp_path: Path
             assert folder.run("sandbox", "start", fresh=fresh).returncode == 0
             described = folder.sandbox
             assert os.getsid(described["pid"]) == described["pid"]
-            stranger = Stranger(described["url"])
+            stranger = Stranger(described["url"], key=described["key"])
             api = stranger.apigateway.create_rest_api(name="made")["id"]
             with pytest.raises(ClientError) as refused:
                 stranger.sqs.get_queue_url(QueueName="nowhere")

@@ -146,7 +146,7 @@ def live(life: Life) -> None:
         life.run("errata", "provision", "errata")
         looks_as_well_without_colour(life)
     url = life.folder.sandbox["url"]
-    stranger = Stranger(url)
+    stranger = Stranger(url, key=life.folder.sandbox["key"])
     try:
         drift(stranger)
         in_the_way(stranger, "bob")
@@ -159,11 +159,13 @@ def live(life: Life) -> None:
     life.run("refused", "provision", *here, "--learner", "bob")
     life.run("refused", "provision", *here, "--learner", "Bob & Eve")
     life.run("refused", "provision", *here, "--to", "9")
-    there = ("--endpoint-url", url, "--learner", "ann")
+    emulator = life.folder.run("sandbox", "start", "--open", "--folder", "emulator").stdout.strip()
+    there = ("--endpoint-url", emulator, "--learner", "ann")
     life.run("consent", "provision", *there, "--to", "1", answers=(("[y/N] ", "n\n"),))
     life.run("consent", "provision", *there, "--to", "1", answers=(("[y/N] ", "y\n"),))
     if life.columns == 80:
         life.run("consent", "teardown", *there, answers=(("[y/N] ", "y\n"),))
+    life.folder.run("sandbox", "stop", "--folder", "emulator")
     life.read("lesson", "provision", *here, "--learner", "eve", "--step")
     life.run("teardown", "teardown", *here)
     life.run("replay", "provision", "replay", "--list")

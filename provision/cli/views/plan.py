@@ -75,10 +75,13 @@ def show_build_plan(screen: Screen, planned: Sequence[Planned], aws: Clients) ->
 
 
 def show_how_to_paste(screen: Screen, aws: Clients) -> None:
-    """What the commands need on an emulator: that it runs, and credentials, of which it asks for none in particular."""
+    """What the commands need on an emulator: that it runs, and credentials; the sandbox has a key of its own."""
     if aws.is_empty:
         screen.heading("To have a port in these commands, start a sandbox, and make the plan again")
         screen.keep(program("sandbox", ["start"]))
+    elif aws.sandbox_key:
+        screen.heading("To run these commands here, start a shell that has the sandbox's key")
+        screen.keep(program("provision", ["shell", "--sandbox"]))
     elif aws.base_url and not aws.profile:
         screen.heading("To run these commands here, any credentials will do")
         screen.keep("export AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any")
