@@ -12,7 +12,7 @@ from provision.terminal import disk
 from provision.terminal.command_line import is_mine
 
 PREFIX = "sandbox-"
-LOCK = "lock"  # held while the folder is in use; the system lets go of it when the process dies
+LOCK = "local-aws.lock"  # held while the folder is in use; the system lets go of it when the process dies
 
 
 class Scratch:

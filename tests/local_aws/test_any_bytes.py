@@ -118,6 +118,13 @@ class Wire:
 
 
 @pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    """An open one: what is not signed well would not get past the door of another."""
+    with Sandbox() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
 def wire(sandbox: Sandbox, account: Account) -> Iterator[Wire]:
     """A sandbox in which the plausible names stand for something."""
     account.dynamodb.create_table(
