@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,14 +17,16 @@ from types import FrameType
 
 from provision.aws.clients import Clients
 from provision.aws.environment import Variables, variables_for
-from provision.cli.deployment import connected
-from provision.cli.options import add_target_options, check_target
+from provision.aws.sandbox_process import RECORD
+from provision.cli.deployment import connected, path_before_connecting
+from provision.cli.options import add_target_options, check_target, target_arguments
 from provision.cli.results import Result
 from provision.cli.session import Session
 from provision.cli.views.banner import show_place, show_warnings
 from provision.terminal import outcome
 from provision.terminal.command_line import Parser
 from provision.terminal.screen import Screen
+from provision.terminal.shell import program
 
 BEHIND = "--"  # the command stands behind it
 
@@ -59,14 +62,35 @@ def shell(given: list[str], session: Session) -> Result:
     aws = connected(options, session, without="refuse")
     session.note_place(aws)
     own = variables_for(aws)
-    variables = Variables({**own.given, **of_the_suite(options)}, own.without)
-    if command:
-        show_warnings(session.screen, aws)
-        return session.note(exit_code=run(command, variables))
-    show_where(session.screen, aws, options)
-    with started_as(label(aws), variables) as words:
-        code = run(words, variables)
+    with own_aws(aws) as path:
+        variables = Variables({**own.given, **of_the_suite(options), **path}, own.without)
+        if command:
+            show_warnings(session.screen, aws)
+            return session.note(exit_code=run(command, variables))
+        show_where(session.screen, aws, options)
+        with started_as(label(aws), variables, ended_words(aws, options)) as words:
+            code = run(words, variables)
     return session.note(exit_code=code)
+
+
+@contextmanager
+def own_aws(aws: Clients) -> Iterator[dict[str, str]]:
+    """A PATH on which an `aws` comes first that names the endpoint as an option; nothing where none is needed.
+
+    Of SQS the AWS CLI 1 asks queue.amazonaws.com, whatever AWS_ENDPOINT_URL says, unless it has the option:
+    https://github.com/aws/aws-cli/blob/develop/awscli/customizations/overridesslcommonname.py
+    """
+    found = shutil.which("aws")
+    if not aws.base_url or found is None or sys.platform == "win32":
+        yield {}
+        return
+    with tempfile.TemporaryDirectory(prefix="provision-shell-") as folder:
+        file = Path(folder) / "aws"
+        file.write_text(
+            f'#!/bin/sh\nexec {shlex.quote(found)} --endpoint-url "$AWS_ENDPOINT_URL" "$@"\n', encoding="utf-8"
+        )
+        file.chmod(0o700)
+        yield {"PATH": f"{folder}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
 
 
 def of_the_suite(options: argparse.Namespace) -> dict[str, str]:
@@ -96,9 +120,23 @@ def label(aws: Clients) -> str:
     return f"{'emulator' if aws.endpoint else 'AWS'} {aws.account_id}"
 
 
+def ended_words(aws: Clients, options: argparse.Namespace) -> str:
+    """What bash runs before each prompt: where the sandbox is no longer there, it says so and leaves the shell.
+
+    A sandbox has its URL in its record for as long as it runs. "" where it is no sandbox of ours.
+    """
+    path = path_before_connecting(options)
+    if not aws.is_sandbox or path is None:
+        return ""
+    record, url = path.absolute().with_name(RECORD), str(aws.base_url)
+    said = f"The sandbox {url} has ended, so this shell ends, too. To open one again: "
+    told = shlex.quote(said + program("provision", ["shell", *target_arguments(options)]))
+    return f"grep -qsF {shlex.quote(url)} {shlex.quote(str(record))} || {{ echo {told} >&2; exit 0; }}"
+
+
 @contextmanager
-def started_as(name: str, variables: Variables) -> Iterator[list[str]]:
-    """The words that start the user's shell.
+def started_as(name: str, variables: Variables, at_prompt: str) -> Iterator[list[str]]:
+    """The words that start the user's shell. `at_prompt`: what bash runs before each prompt.
 
     A startup file may set AWS_PROFILE, or keys, once more. bash can be told to read a file after its own, in which they
     are put right, and which says in the prompt where one is.
@@ -109,14 +147,16 @@ def started_as(name: str, variables: Variables) -> Iterator[list[str]]:
         return
     with tempfile.TemporaryDirectory(prefix="provision-shell-") as folder:
         file = Path(folder) / "bashrc"
-        file.write_text(startup_of_bash(name, variables), encoding="utf-8")
+        file.write_text(startup_of_bash(name, variables, at_prompt), encoding="utf-8")
         yield [own, "--rcfile", str(file)]
 
 
-def startup_of_bash(name: str, variables: Variables) -> str:
+def startup_of_bash(name: str, variables: Variables, at_prompt: str) -> str:
     lines = ["[ -f ~/.bashrc ] && . ~/.bashrc"]
     lines += [f'unset "${{!{begin}@}}"' for begin in variables.without]
     lines += [f"export {variable}={shlex.quote(value)}" for variable, value in variables.given.items()]
+    if at_prompt:
+        lines += [f"provision_at_prompt() {{ {at_prompt}; }}", 'PROMPT_COMMAND="provision_at_prompt;$PROMPT_COMMAND"']
     return "\n".join([*lines, f"PS1={shlex.quote(f'({name}) ')}$PS1", ""])
 
 

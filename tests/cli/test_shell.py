@@ -45,6 +45,8 @@ def test_a_command_runs_with_plain_aws_and_boto3_and_ends_with_its_own_exit_code
     listed = folder.run(*SHELL, "--", "aws", "dynamodb", "list-tables", "--output", "json")
     assert (listed.returncode, listed.stderr) == (0, "")
     assert json.loads(listed.stdout) == {"TableNames": ["name"]}
+    queues = folder.run(*SHELL, "--", "aws", "sqs", "list-queues")  # the AWS CLI 1 has an address of its own for SQS
+    assert (queues.returncode, queues.stdout, queues.stderr) == (0, "", "")
     assert folder.run(*SHELL, "--", folder.python, "-c", BOTO3).stdout == "['name']\n"
     missing = folder.run(*SHELL, "--", "aws", "dynamodb", "describe-table", "--table-name", "nothing")
     assert missing.returncode != 0 and "ResourceNotFoundException" in missing.stderr
@@ -110,3 +112,18 @@ def test_elsewhere_the_profile_and_the_region_are_those_of_the_options(folder: F
     assert {"AWS_PROFILE=class", "AWS_REGION=eu-west-1", "AWS_DEFAULT_REGION=eu-west-1"} <= set(seen)
     assert f"AWS_ENDPOINT_URL={sandbox.url}" in seen
     assert not [one for one in seen if "AKIAOWN" in one or "own-token" in one]  # keys would win over the profile
+
+
+@pytest.mark.once_more
+def test_a_shell_whose_sandbox_has_ended_says_so_and_ends(tmp_path: Path) -> None:
+    with Folder(tmp_path) as made:
+        assert made.run("provision", "--sandbox", "--to", "3").returncode == 0
+        with Terminal(made, 80, *SHELL, rows=24, SHELL="/bin/bash") as terminal:
+            terminal.read_until("(sandbox) ")
+            terminal.ask("echo be''fore\n", "before\n")
+            terminal.read_until("(sandbox) ")
+            assert made.run("teardown", "--sandbox").returncode == 0
+            terminal.written = b""
+            terminal.type("\n")
+            assert terminal.end() == 0
+            assert "has ended, so this shell ends, too" in " ".join(terminal.text.split())
