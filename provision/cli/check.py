@@ -13,6 +13,7 @@ from provision.check.verdicts import check as check_account
 from provision.cli.build import try_it
 from provision.cli.deployment import begun, deployment
 from provision.cli.ending import explained
+from provision.cli.exercise import written_out
 from provision.cli.junit import junit
 from provision.cli.options import add_target_options, add_variant_options, step_named, target_arguments
 from provision.cli.results import Result
@@ -62,7 +63,8 @@ def check(given: list[str], session: Session) -> Result:
         seen = Seen(api_id=api.outputs.get("id") if api is not None else None)
         with explained(aws):
             found = check_account(aws, settings, steps, seen)
-            broken = exercise.read(recorded) if len(steps) == len(STEPS) else None
+            with written_out(options, aws):
+                broken = exercise.read(recorded) if len(steps) == len(STEPS) else None
             found += exercise.messages(aws, settings, recorded, broken) if broken else []
         place = names(settings, account=aws.account_id, region=aws.region, partition=aws.partition)
         findings = told(found, place)

@@ -30,12 +30,14 @@ from provision.cli.options import (
     variant_arguments,
 )
 from provision.cli.report import report, report_parser
-from provision.cli.results import Result
+from provision.cli.results import ExerciseOutcome, Result
 from provision.cli.session import Session
 from provision.cli.shell import shell, shell_parser
 from provision.cli.views.errata import show_errata
+from provision.cli.views.exercise import show_exercise
 from provision.cli.views.status import dead_letters_in, show_dead_letters, show_status, show_still_running, show_tested
 from provision.errata import ERRATA
+from provision.exercise.exercise import has_open_exercise
 from provision.lesson import diagram as pictures
 from provision.record.views import show_hop
 from provision.settings import Settings, queue_route_url
@@ -148,7 +150,11 @@ def status(given: list[str], session: Session) -> Result:
         with explained(aws):
             planned = look_closer(aws, read_only, make_plan(aws, settings, read_only))
             found = [*with_contents(aws, settings, states(planned, read_only))]
-        show_found(aws, settings, read_only, found, options, session)
+        if not options.verbose and has_open_exercise(state):
+            session.note(exercise=ExerciseOutcome(is_open=True), exit_code=outcome.LEFT)
+            show_exercise(session.screen, target_arguments(options, aws))
+        else:
+            show_found(aws, settings, read_only, found, options, session)
         if options.smoke_tests:
             refuse_unless_built(state)
             session.note(tests=(), exit_code=outcome.DONE if is_as_built(found) else outcome.LEFT)

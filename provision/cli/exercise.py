@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import argparse
 import math
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 
 from provision.account.plan import DryState
 from provision.aws.clients import Clients
 from provision.cli.deployment import begun, deployment
 from provision.cli.ending import explained
-from provision.cli.options import add_target_options, add_variant_options, folder_named, target_arguments
+from provision.cli.options import (
+    add_target_options,
+    add_variant_options,
+    folder_named,
+    target_arguments,
+    variant_arguments,
+)
+from provision.cli.progress import Progress
 from provision.cli.results import ExerciseOutcome, Result
 from provision.cli.session import Session
 from provision.cli.views.exercise import show_broken, show_healed, show_hints
@@ -36,6 +44,7 @@ from provision.state.state import State
 from provision.terminal import prompts
 from provision.terminal.command_line import Parser
 from provision.terminal.screen import Screen
+from provision.terminal.shell import program
 
 
 def break_parser() -> Parser:
@@ -55,17 +64,18 @@ def break_parser() -> Parser:
 def break_it(given: list[str], session: Session) -> Result:
     """`break`: one fault, in a deployment that is whole and as it was built."""
     options, settings = begun(break_parser(), given, session)
-    with at_work("break", given, options, settings, session) as (aws, settings, state), explained(aws):
+    with (
+        at_work("break", given, options, settings, session) as (aws, settings, state),
+        explained(aws),
+        written_out(options, aws),
+    ):
         state.check_names(names(aws, settings))
         exercise = read(state)
         if exercise is not None and exercise.made:
             raise ExerciseRefused(
                 "Something is broken already: one exercise is open, and there is one at a time.",
                 means="Nothing was changed.",
-                advice=(
-                    "python -m provision hint, with the same options, helps to find it;",
-                    "python -m provision heal, with them, takes it back.",
-                ),
+                advice=("For a hint (heal in its place takes it back):", "python -m provision hint"),
             )
         if exercise is None:
             refuse_unless_as_built(aws, settings, state)
@@ -94,7 +104,10 @@ def hint_parser() -> Parser:
 def hint(given: list[str], session: Session) -> Result:
     """`hint`: the hints so far, and one more."""
     options, settings = begun(hint_parser(), given, session)
-    with deployment("hint", given, options, settings, session, kind=DryState) as (aws, settings, state):
+    with (
+        deployment("hint", given, options, settings, session, kind=DryState) as (aws, settings, state),
+        written_out(options, aws),
+    ):
         exercise = open_exercise(state)
         page = page_of(aws, exercise, state, options)
         exercise.hints = min(exercise.hints + 1, COUNT)
@@ -119,7 +132,11 @@ def heal_parser() -> Parser:
 def heal(given: list[str], session: Session) -> Result:
     """`heal`: what was there before is there again. Whether it was mended by hand is decided before the first write."""
     options, settings = begun(heal_parser(), given, session)
-    with at_work("heal", given, options, settings, session) as (aws, settings, state), explained(aws):
+    with (
+        at_work("heal", given, options, settings, session) as (aws, settings, state),
+        explained(aws),
+        written_out(options, aws),
+    ):
         exercise = open_exercise(state)
         settings = replace(exercise.settings(options.learner), rules=settings.rules)
         state.check_names(names(aws, settings))  # the faults name what they change by the settings
@@ -129,7 +146,8 @@ def heal(given: list[str], session: Session) -> Result:
         if not exercise.healing:
             exercise.healing = True
             save(state, exercise)
-        undo(aws, settings, state, exercise)
+        with session.progress(Progress({}, lambda: "", aws.calls)):
+            undo(aws, settings, state, exercise)
         hints = page.hints[: exercise.hints]
         told = ExerciseOutcome(False, exercise.fault, hints, bool(exercise.mended), exercise.seconds)
         session.note(exercise=told)
@@ -143,6 +161,21 @@ def at_work(
     """The deployment, for a command that writes once a person has agreed; in the sandbox nobody is asked."""
     may_write = options.yes or options.sandbox
     return deployment(command, given, options, settings, session, kind=State, may_write=may_write)
+
+
+@contextmanager
+def written_out(options: argparse.Namespace, aws: Clients) -> Iterator[None]:
+    """The command that helps where an exercise is refused, with the options of this one."""
+    try:
+        yield
+    except ExerciseRefused as stop:
+        *advice, last = stop.advice
+        if not last.startswith("python -m provision"):
+            raise
+        command = last.split()[3:]
+        variant = variant_arguments(options) if "as_written" in options and command != ["hint"] else []
+        line = program("provision", [*command, *target_arguments(options, aws), *variant])
+        raise stop.with_words(advice=(*advice, f"    {line}")) from stop
 
 
 def consent(aws: Clients, state: State, screen: Screen, what: str) -> None:
@@ -160,7 +193,7 @@ def open_exercise(state: State) -> Exercise:
         raise ExerciseRefused(
             "Nothing is broken: no exercise is open here.",
             means="Nothing was changed.",
-            advice=("python -m provision break, with the same options, begins one.",),
+            advice=("To begin one:", "python -m provision break"),
         )
     return exercise
 

@@ -38,7 +38,11 @@ MESSAGES = "messages in both queues"
 
 
 class ExerciseRefused(outcome.UserError):
-    """There is an exercise where none may be, or none where one must be, or its file is of no use."""
+    """There is an exercise where none may be, or none where one must be, or its file is of no use.
+
+    A last line of advice that begins with "python -m provision" is a command without its options. Whoever knows them
+    writes it out.
+    """
 
     code = "exercise"
 
@@ -118,7 +122,7 @@ def unusable(path: Path, why: str) -> ExerciseRefused:
     return ExerciseRefused(
         f"The exercise's file {path} cannot be used: {why}.",
         means="It kept what was there before the fault. Nothing was changed.",
-        advice=("python -m provision, with the same options, updates what has drifted. Then delete the file.",),
+        advice=("Delete the file, and update what has drifted:", "python -m provision"),
     )
 
 
@@ -136,17 +140,28 @@ def save(state: State, exercise: Exercise) -> None:
         ) from error
 
 
+def has_open_exercise(state: State) -> bool:
+    """Whether a fault is there, as far as can be read, that nobody has seen mended."""
+    try:
+        exercise = read(state)
+    except ExerciseRefused:
+        return False
+    return exercise is not None and exercise.made and not exercise.mended
+
+
 def close(state: State) -> None:
     path_beside(state).unlink(missing_ok=True)
 
 
 def close_what_is_gone(state: State) -> None:
-    """For teardown: the exercise is over when the resource that has the fault is gone."""
+    """For teardown: the exercise is over when the resource that has the fault is gone, or all of them are."""
     try:
         exercise = read(state)
     except ExerciseRefused:
-        exercise = None
-    if exercise is None or state.record(exercise.what.key) is None:
+        is_over = not state.standing  # which resource it is in, nobody can tell
+    else:
+        is_over = exercise is None or state.record(exercise.what.key) is None
+    if is_over:
         close(state)
 
 
@@ -159,7 +174,7 @@ def refuse_unless_as_built(aws: Clients, settings: Settings, state: State) -> No
         raise ExerciseRefused(
             "There is nothing to break: the architecture is not built to its end.",
             means="Nothing was changed.",
-            advice=("Build it with python -m provision, with the same options, then try again.",),
+            advice=("Build it, then try again:", "python -m provision"),
         )
     planned = make_plan(aws, settings, DryState.of(state))
     others = tuple((one.kind, one.identity, one.word) for one in planned if one.word != "unchanged")
@@ -167,10 +182,7 @@ def refuse_unless_as_built(aws: Clients, settings: Settings, state: State) -> No
         raise ExerciseRefused(
             "Something is not as it should be already, so it would not be clear what an exercise has broken.",
             means="Nothing was changed.",
-            advice=(
-                "python -m provision status, with the same options, says what it is;",
-                "python -m provision, with them, updates it.",
-            ),
+            advice=("Update it, then try again:", "python -m provision"),
             resources=others,
         )
 
@@ -201,7 +213,9 @@ def chosen(aws: Clients, settings: Settings, state: State, name: str | None, see
     raise ExerciseRefused(
         f"This fault cannot be made here. {why_not}" if name else f"No fault can be made here. {why_not}",
         means="Nothing was changed.",
-        advice=("Leave --fault out, to have another one.",) if name else ("Build a deployment of your own.",),
+        advice=("For another one, by lot:", "python -m provision break")
+        if name
+        else ("Build a deployment of your own, with --learner NAME.",),
     )
 
 
@@ -253,7 +267,7 @@ def opened(aws: Clients, state: State, fault: Fault) -> Iterator[None]:
                 raise ExerciseRefused(
                     f"The {noun_of(entry.kind)} {name_of(entry.kind, entry.identity)} is gone.",
                     means="What is gone cannot be put back as it was.",
-                    advice=("Run python -m provision, with the same options: it makes it again. Then run heal again.",),
+                    advice=("Make it again, then run heal again:", "python -m provision"),
                 )
             stack.enter_context(
                 state.resource(entry.key, entry.kind, found=found, parent=entry.parent, **entry.identity)

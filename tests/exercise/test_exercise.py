@@ -240,7 +240,16 @@ def test_one_fault_is_open_at_a_time(built: CommandLine) -> None:
     second = built.provision("break", "--yes")
     assert (second.code, second.writes) == (outcome.LEFT, [])
     assert "one exercise is open" in second.flat
+    assert f" -m provision hint --endpoint-url {built.url} --learner {LEARNER}" in second.flat
     assert second.result.error is not None and second.result.error.code == "exercise"
+
+
+def test_status_does_not_name_the_fault_unless_it_is_asked_to(built: CommandLine) -> None:
+    broken(built, "wrong-handler")
+    seen = built.provision("status")
+    assert seen.code == outcome.LEFT and "An exercise is open" in seen.said
+    assert "Handler" not in seen.said + seen.told and seen.result.resources == ()
+    assert "Handler" in built.provision("status", "--verbose").told
 
 
 def test_under_another_learners_name_nothing_is_broken_or_healed(built: CommandLine) -> None:
@@ -314,7 +323,7 @@ def test_half_a_deployment_is_not_broken(sandbox: Sandbox, tmp_path: Path, monke
     assert made.provision("--yes", "--to", "2").code == 0
     ended = made.provision("break", "--yes")
     assert (ended.code, ended.writes) == (outcome.LEFT, [])
-    assert "not built to its end" in ended.flat
+    assert "not built to its end" in ended.flat and "--learner half" in ended.flat
 
 
 def test_what_was_adopted_is_left_alone(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -455,6 +464,19 @@ def test_teardown_with_an_open_fault_leaves_nothing_and_closes_it(
         assert [api for api in left.pop("apis") if api["name"] == made.settings.api] == []
         assert not any(left.values())
         assert not exercise_file(made).exists()
+
+
+@pytest.mark.usefixtures("one_look")
+def test_teardown_keeps_an_exercise_that_it_cannot_read_while_something_stands(
+    sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = CommandLine(sandbox, tmp_path / "state.json", "cut", monkeypatch)
+    assert made.provision("--yes", "--to", "3").code == 0
+    exercise_file(made).write_text("{", encoding="utf-8")
+    assert made.take_down("--back-to", "3").code == 0
+    assert exercise_file(made).exists()
+    assert made.take_down().code == 0
+    assert not exercise_file(made).exists()
 
 
 @pytest.mark.usefixtures("one_look")

@@ -45,6 +45,19 @@ def show_hints(screen: Screen, hints: Sequence[str], count: int, arguments: list
         screen.keep(program("provision", ["heal", *arguments]))
 
 
+def show_exercise(screen: Screen, arguments: list[str]) -> None:
+    """For `status`: an exercise is open, so what has drifted is not told."""
+    screen.say()
+    screen.say("An exercise is open. What has drifted is not shown: that would name the fault.", "bold yellow")
+    for title, command in (
+        ("A hint", ["hint"]),
+        ("Put it back as it was, and read what it was", ["heal"]),
+        ("See what has drifted all the same", ["status", "--verbose"]),
+    ):
+        screen.heading(title)
+        screen.keep(program("provision", [command[0], *arguments, *command[1:]]))
+
+
 def show_mended(screen: Screen, exercise: Exercise, *, mended: bool, arguments: list[str]) -> None:
     """For `check`: an exercise is open, and whether it is mended."""
     screen.say()
