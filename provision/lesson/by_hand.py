@@ -5,13 +5,17 @@ The lesson only reads meanwhile. Whoever makes the resources, in whatever way, t
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from provision.check.mistakes import EXISTS
 from provision.check.verdicts import FAIL, PASS, Finding
 from provision.lesson.findings import show_findings
 from provision.lesson.terms import Terms
-from provision.terminal.prompts import read_while
+from provision.state.entries import CannotUpdate
+from provision.terminal import outcome
+from provision.terminal.prompts import not_a_choice, read_while
 from provision.terminal.screen import Screen
 from provision.terminal.text import KEPT, kept
 
@@ -28,21 +32,27 @@ class Watch:
     show_again: Callable[[], object]
     findings: Sequence[Finding] = ()
     right: set[tuple[str, str]] = field(default_factory=set)
+    since: dict[str, str] = field(default_factory=dict)  # by key, the time at which a resource was first seen
     tries: int = 1
 
     def until_right(self) -> str:
-        """Watch until all is right, or the learner decides otherwise: "done", "take over" or "show". Raises Quit."""
+        """Watch until all is right, or the learner decides otherwise: "done", "take over" or "show".
+
+        Raises Quit and Turn.
+        """
         self.news()
         while not self.is_right():
             answer = read_while(self.screen, self.prompt(), self.news)
-            if answer == "t":
+            if answer == "o" and self.has_begun:
                 return TAKE_OVER
             if answer == "r":
                 return SHOW
-            if answer == "f":
+            if answer == "o":
+                self.screen.say(self.words("There is nothing to take over yet."), "yellow")
+            elif answer == "l":
                 self.show_again()
             elif answer:
-                self.screen.say(f"{answer!r} {self.words('is not a choice')}.", "yellow")
+                not_a_choice(self.screen, answer, self.words)
             elif answer is not None:
                 self.news()
                 if not self.is_right():
@@ -50,6 +60,11 @@ class Watch:
                     self.screen.say()
                     show_findings(self.screen, self.findings, data=False)
         return DONE
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether anything of the step is there."""
+        return any((one.attribute, one.outcome) == (EXISTS, PASS) for one in self.findings)
 
     def is_right(self) -> bool:
         """Whether all that could be checked passes. What AWS refuses to show is left to the learner."""
@@ -62,6 +77,10 @@ class Watch:
         new = [one for one in self.findings if (one.key, one.attribute) in right - self.right]
         lost = [one for one in self.findings if (one.key, one.attribute) in self.right - right]
         before, self.right = self.right, right
+        for one in new:
+            self.since.setdefault(one.key, f"{datetime.datetime.now():%H:%M}")
+        if new or lost:
+            self.screen.say()  # the cursor may stand behind the question
         for words, style, group in (("right", "green", new), ("wrong", "red", lost)):
             for one in group:
                 self.screen.say(f"    {self.words(words):<8} {one.label}", style)
@@ -73,9 +92,18 @@ class Watch:
         count = say("{right} of {all} right", right=len(self.right), all=len(self.findings))
         keys = [
             f"{say('Enter')}: {say('what is missing')}" if failing else f"{say('Enter')}: {say('look again')}",
-            f"f: {say('the calls again')}",
-            f"t: {say('take it over as it is')}",
+            f"l: {say('the calls again')}",
+            f"o: {say('take it over as it is')}",
             f"r: {say('run it for me')}",
             f"q: {say('quit')}",
         ]
         return f"{count}.  {'  '.join(kept(*key.split()) for key in keys)}{KEPT}> "
+
+
+def with_what_helps(stop: CannotUpdate, findings: Sequence[Finding]) -> outcome.UserError:
+    """The same ending with what the lesson knows to do about it: outside of a lesson a teardown would be the way."""
+    todo = dict.fromkeys(one.todo for one in findings if one.outcome == FAIL and one.todo)
+    return stop.with_words(
+        means="So it cannot be taken over. Nothing was changed.",
+        advice=(*todo, "The lesson goes on looking."),
+    )

@@ -7,7 +7,7 @@ not the lesson, says what exists: turning back deletes nothing.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from provision import STEPS, Step
 from provision.account import conflicts
 from provision.check.mistakes import EXISTS
 from provision.check.verdicts import PASS, Finding
-from provision.lesson.by_hand import DONE, SHOW, Watch
+from provision.lesson.by_hand import DONE, SHOW, Watch, with_what_helps
 from provision.lesson.checked import explained
 from provision.lesson.choices import everywhere, of_step, of_tests
 from provision.lesson.page import Page
@@ -26,16 +26,17 @@ from provision.lesson.shown import Shown
 from provision.lesson.standing import Standing
 from provision.lesson.views import show_markdown
 from provision.record.transcript import Transcript
+from provision.state.entries import CannotUpdate
 from provision.terminal import outcome
-from provision.terminal.prompts import Choice, Quit, agrees, choose, forget_typed_ahead, pause, read_line
+from provision.terminal.prompts import Choice, Quit, Turn, agrees, choose, forget_typed_ahead, pause, read_line
 from provision.terminal.screen import Screen
 from provision.terminal.shell import program
 from provision.terminal.text import KEPT
 
-HOW_BY_HAND = (
-    "Do it in the console, or in another terminal. This lesson only looks. A shell in which plain aws and boto3 speak "
-    "to the right place:"
-)
+ALL_RIGHT = "All of it is right. It is taken over, so that a teardown removes it, too."
+HOW_BY_HAND = "Do it in the console, or in another terminal. This lesson only looks."
+HOW_WITHOUT_CONSOLE = "A local AWS has no console: do it in another terminal. This lesson only looks."
+SHELL = "A shell in which plain aws and boto3 speak to the right place:"
 LAST = len(STEPS) + 1
 
 
@@ -75,6 +76,7 @@ class Guide:
         self.standing = Standing(run.state)
         self.shown = Shown(run, screen, self.standing, can.stopped, lessons)
         self.words = self.shown.words
+        self.theirs: set[str] = set()  # keys of what the learner has said to have made by hand
         self.place = Place.read(run.state.path)
         if self.place.endpoint != run.state.endpoint:  # of a sandbox that is gone
             self.place = Place(self.place.path, endpoint=run.state.endpoint)
@@ -94,11 +96,10 @@ class Guide:
         if after is None and page not in (OPENING, None):
             how = "Going on" if self.standing.existing() else "Beginning"
             self.screen.say(f"{how} with page {PAGES.index(str(page))}, {self.title_of(str(page))}.", "bold")
-        if after is None and self.place.is_new and not self.standing.left_out():
-            self.screen.say(
-                "Everything is built already, so these pages are for reading. To build it here, step by step:"
-            )
-            self.screen.keep(f"{program('teardown', self.run.where)}, and then this command again")
+        if after is None and not self.standing.left_out() and not self.place.done:
+            self.screen.say("Everything is built already, so these pages are for reading.", "bold")
+            self.screen.say("To build it here, step by step, take it down first, and run this command again:")
+            self.screen.keep(f"    {program('teardown', self.run.where)}")
         try:
             while page is not None:
                 self.place.note(page)
@@ -108,9 +109,12 @@ class Guide:
 
     def page(self, name: str) -> str | None:
         """Show a page and do what the learner chooses there; the page to turn to, None at the end."""
-        if name == OPENING:
-            return self.opening()
-        return self.tests() if name == TESTS else self.step(step_called(name))
+        try:
+            if name == OPENING:
+                return self.opening()
+            return self.tests() if name == TESTS else self.step(step_called(name))
+        except Turn as turned:
+            return PAGES[turned.number]
 
     def title_of(self, page: str) -> str:
         return "Tests" if page == TESTS else step_called(page).title
@@ -139,6 +143,8 @@ class Guide:
     def step(self, step: Step) -> str:
         page = self.shown.read(step)
         self.shown.page(step, page)
+        if step.name in self.place.done and self.standing.is_made(step):
+            self.ask_question(step, page)
         does: dict[str, Callable[[], object]] = {
             "run": lambda: self.do(step, page),
             "hand": lambda: self.by_hand(step, page),
@@ -164,6 +170,7 @@ class Guide:
         if page != "end":
             return page
         self.shown.parts("The end", [partial(self.shown.text, "ending")])
+        self.screen.say()
         self.show_how_to_take_it_down()
         return None
 
@@ -219,14 +226,16 @@ class Guide:
 
     # What a learner does.
 
-    def do(self, step: Step, page: Page) -> None:
+    def do(self, step: Step, page: Page, run_step: Callable[[Step], None] | None = None) -> None:
         """Run the step; show each call that changed something, what is new, and what came of the prediction."""
-        guess = self.predicted(step, page) if not self.standing.is_made(step) else None
+        guess = self.predicted(step, page) if not (self.standing.is_made(step) or run_step) else None
         first = len(self.transcript.events)
         began = time.monotonic()
-        if not self.runs(lambda: self.can.run_step(step)):
+        if not self.runs(lambda: (run_step or self.can.run_step)(step), but=CannotUpdate if run_step else Quit):
             return
         self.shown.seconds[step.name] = time.monotonic() - began
+        if step.name not in self.place.done:
+            self.place.did(step.name, "shown")
         events = self.transcript.events[first:]
         calls = [event for event in events if event["type"] == "call"]
         writes = [call for call in calls if not call["read"]]
@@ -238,9 +247,7 @@ class Guide:
             self.judge(step, page, guess, calls)
         self.screen.say()
         self.screen.say(f"Step {step.number} is done ({self.shown.seconds[step.name]:.1f} s).", "bold green")
-        if step.name not in self.place.done:
-            self.place.did(step.name, "shown")
-            self.ask_question(step, page)
+        self.ask_question(step, page)
 
     def calls(self, step: Step, page: Page) -> None:
         """The calls of a step: those that it made, else those that it would make."""
@@ -255,7 +262,10 @@ class Guide:
         if not self.runs(lambda: calls.extend(self.can.planned(step))) or not self.may_take_over(step):
             return
         self.screen.heading(self.words("By hand"))
-        self.screen.say(HOW_BY_HAND)
+        is_local = self.run.aws.endpoint is not None
+        if is_local and self.shown.face == "console":
+            self.shown.face = "aws"
+        self.screen.say(f"{HOW_WITHOUT_CONSOLE if is_local else HOW_BY_HAND} {SHELL}")
         self.screen.keep(f"    {program('provision', ['shell', *self.run.where])}")
         self.shown.faces(calls, page, planned=True, tags=False)
         watch = Watch(
@@ -265,35 +275,61 @@ class Guide:
             show_again=lambda: self.shown.faces(calls, page, planned=True, tags=False),
         )
         self.screen.say()
+        self.do_or_take_over(step, page, watch)
+
+    def do_or_take_over(self, step: Step, page: Page, watch: Watch) -> None:
+        """Watch until all is right, or a word of the learner; take it over. What cannot be is told, and watched on."""
         ended: list[str] = []
-        if not self.runs(lambda: ended.append(watch.until_right())):
-            return
-        if ended == [SHOW]:
-            self.do(step, page)
-            return
-        if ended == [DONE]:
-            self.screen.say(
-                self.words("All of it is right. It is taken over, so that a teardown removes it, too."), "green"
-            )
-        if self.runs(lambda: self.can.take_over(step)):
+        while True:
+            if not self.runs(lambda: ended.append(watch.until_right())):
+                return
+            if not self.may_take_over_what_came(watch):
+                return
+            try:
+                if ended[-1] == SHOW:
+                    self.do(step, page, self.can.take_over if watch.has_begun else None)
+                    return
+                if ended[-1] == DONE:
+                    self.screen.say(self.words(ALL_RIGHT), "green")
+                if not self.runs(lambda: self.can.take_over(step), but=CannotUpdate):
+                    return
+            except CannotUpdate as stop:
+                self.can.stopped(with_what_helps(stop, watch.findings))
+                continue
             self.place.did(step.name, "by hand", tries=watch.tries)
             self.screen.say(f"Step {step.number} is done, by hand.", "bold green")
             self.ask_question(step, page)
+            return
 
     def may_take_over(self, step: Step) -> bool:
         """Whether what is there before the learner begins is the learner's: a teardown deletes what is taken over."""
         seen: list[Finding] = []
         if not self.runs(lambda: seen.extend(self.can.look(step))):
             return False
-        there = [one.label for one in seen if (one.attribute, one.outcome) == (EXISTS, PASS)]
-        recorded = [one.label for one in seen if self.run.state.record(one.key) is not None]
-        strange = [label for label in there if label not in recorded]
-        if not strange:
+        strange = {one.key: one.label for one in self.untold(seen)}
+        return not strange or self.agrees(f"There already, before you begin: {', '.join(strange.values())}.", strange)
+
+    def may_take_over_what_came(self, watch: Watch) -> bool:
+        """The same of what came since. In a sandbox nobody else can have made it, so nothing is asked there."""
+        came = {one.key: f"{one.label}, first seen {watch.since[one.key]}" for one in self.untold(watch.findings)}
+        if not came or self.run.aws.is_sandbox:
             return True
+        return self.agrees(f"There since you began: {'; '.join(came.values())}.", came)
+
+    def untold(self, findings: Sequence[Finding]) -> list[Finding]:
+        """Of each resource that is there, unless it is recorded, or the learner has said whose it is."""
+        there = [one for one in findings if (one.attribute, one.outcome) == (EXISTS, PASS)]
+        return [one for one in there if self.run.state.record(one.key) is None and one.key not in self.theirs]
+
+    def agrees(self, what: str, keys: Iterable[str]) -> bool:
+        """Whether the learner says that they made it."""
         self.screen.say()
-        self.screen.say(f"There already, before you begin: {', '.join(strange)}.", "yellow")
+        self.screen.say(what, "yellow")
         self.screen.say("What is taken over is this lesson's, and a teardown deletes it, with all that is in it.")
-        return agrees(self.screen, self.words("Did you make it, and is it to be taken over?"))
+        if not agrees(self.screen, self.words("Did you make it, and is it to be taken over?")):
+            return False
+        self.theirs.update(keys)
+        return True
 
     def predicted(self, step: Step, page: Page) -> str | None:
         """The letter of the answer that the learner expects; None where nothing is asked, or it is left open."""
@@ -326,22 +362,20 @@ class Guide:
         self.screen.prose(f"    {who:<12}", said if right is None else f"{said}. {prediction.choices[right]}")
 
     def ask_question(self, step: Step, page: Page) -> None:
-        """The page's question, and after the learner's answer that of the page."""
-        if not page.question:
+        """The page's question, and after the learner's answer that of the page. It is asked until it was answered."""
+        if not page.question or "answer" in self.place.answers.get(step.name, {}):
             return
         self.shown.section("To think about", page.question)
         self.screen.say()
         say = self.words
+        keys = f"{say('Enter')}: {say('none')}  q:{KEPT}{say('quit')}"
         try:
-            answer = read_line(
-                self.screen, f"{say('Your answer, in a line')}  ({say('Enter')}: {say('none')}) > "
-            ).strip()
+            answer = read_line(self.screen, f"{say('Your answer, in a line')}  ({keys}) > ").strip()
         except EOFError:
             raise Quit from None
         if answer.lower() == "q":
             raise Quit
-        if answer:
-            self.place.answered(step.name, answer=answer)
+        self.place.answered(step.name, answer=answer)
         self.shown.answer(page)
 
     def test(self) -> None:
@@ -354,15 +388,23 @@ class Guide:
             self.screen.heading(self.words("Now you: paste these lines into another terminal"))
             self.can.show_result()
 
-    def runs(self, what: Callable[[], None]) -> bool:
-        """Run it, and whether it came to its end; else how it ended is said."""
+    def runs(self, what: Callable[[], None], *, but: type[Exception] = outcome.Interrupted) -> bool:
+        """Run it, and whether it came to its end; else how it ended is said. `but`: this is raised."""
         try:
             what()
-        except outcome.Interrupted:
+        except (outcome.Interrupted, but):
             raise
         except outcome.UserError as stop:
-            self.can.stopped(stop)
+            self.can.stopped(in_a_lesson(stop))
             return False
         finally:
             forget_typed_ahead()  # an Enter of impatience would turn the page, and run what is there
         return True
+
+
+def in_a_lesson(stop: outcome.UserError) -> outcome.UserError:
+    """The same ending with what a learner can do first, where another way to run is advised."""
+    if not any("--adopt" in line for line in stop.advice):
+        return stop
+    here = "If you made it: choose h, which takes it over. If not, or if it is wrong: delete it, then choose r."
+    return stop.with_words(advice=(here, "Or outside of the lesson:", *stop.advice))

@@ -31,7 +31,7 @@ from provision.state.resources import where_to_see
 from provision.terminal import outcome
 from provision.terminal.prompts import in_parts, pause
 from provision.terminal.screen import Screen
-from provision.terminal.shell import interpreter, program
+from provision.terminal.shell import command_line, interpreter, program
 from provision.terminal.text import KEPT, kept
 
 # What became of an entry of the state file, by its status.
@@ -60,6 +60,7 @@ class Shown:
         cost = f"{idle_sentence()} {use_sentence(by_queue=run.settings.has_queue_route)}"
         self.names = {
             **names(run.settings, account=run.aws.account_id, region=run.aws.region, partition=run.aws.partition),
+            "where": command_line(run.where),
             "cost": cost if run.aws.endpoint is None else "Nothing: this is a local AWS.",
         }
         self.face = FACES[0]
@@ -80,9 +81,12 @@ class Shown:
         except BadPage as bad:
             self.stopped(bad)
             return
-        if name != "words":
-            show_page(self.screen, "")
-        show_markdown(self.screen, text)
+        title, _, text = text.partition("\n")
+        if name == "words":
+            self.section(title.removeprefix("# "), text)
+        else:
+            show_page(self.screen, title.removeprefix("# "))
+            show_markdown(self.screen, text.strip())
 
     def page(self, step: Step, page: Page) -> None:
         own = [partial(self.section, heading, text) for heading, text, behind in page.own if not behind]
@@ -97,9 +101,13 @@ class Shown:
         ]
         self.parts(f"Page {step.number}", parts)
 
-    def parts(self, what: str, parts: list[Callable[[], None]], *, below: int = MENU_ROWS) -> None:
-        """The parts, in a terminal as many at once as fit; `what` names them at each stop."""
-        in_parts(self.screen, parts, self.stop(what, "go on"), below=below)
+    def parts(self, what: str, parts: list[Callable[[], None]], *more: str, below: int = MENU_ROWS) -> str:
+        """The parts, in a terminal as many at once as fit; `what` names them at each stop.
+
+        `more` are keys with their meaning ("f: boto3") that end it, as s does. Which of them did; "" for none.
+        """
+        prompt, ending = self.stop(what, "go on", *more), ("s", *(one[0] for one in more))
+        return in_parts(self.screen, parts, prompt, below=below, words=self.words, ending=ending)
 
     def stop(self, what: str, go_on: str, *more: str) -> str:
         """The prompt of a stop: where it is, and what the keys do there."""
@@ -184,7 +192,7 @@ class Shown:
         if part.remark:
             self.screen.prose("", part.remark)
         self.screen.say()
-        show_code(self.screen, part.text(), "python")
+        show_code(self.screen, part.text(), "python", to_read=True)
         if sent and part.file.startswith("provision/"):
             self.screen.keep(f"What it sends to Lambda is {sent}.", "dim")
 
@@ -207,9 +215,12 @@ class Shown:
             self.screen.hide(value, name)
         number = 0
         while number < len(calls):
-            self.parts("The call", [partial(self.call, calls[number], page, planned=planned, tags=tags)], below=0)
-            number += 1
             turned = FACES[(FACES.index(self.face) + 1) % len(FACES)]
+            call = partial(self.call, calls[number], page, planned=planned, tags=tags)
+            if self.parts("The call", [call], f"f: {turned}", below=0) == "f":
+                self.face = turned
+                continue
+            number += 1
             what = f"Call {number} of {len(calls)}"
             prompt = self.stop(what, "the next call" if number < len(calls) else "go on", f"f: {turned}")
             answer = pause(self.screen, prompt, ("", "f", "s"), self.words)
@@ -223,6 +234,8 @@ class Shown:
         shown = faces(call, page, region=aws.region, endpoint_url=aws.base_url, profile=aws.profile, tags=tags)
         if planned:
             show_todo(self.screen, shown, self.face)
+            if self.face != "console" and "(known after step " in shown.aws:
+                self.screen.say("    (known after ...): take it from the answer of the call that creates it.", "dim")
             if self.face == "aws" and "function.zip" in str(call["parameters"]):
                 self.screen.say("    function.zip is made by", "dim")
                 zipped = source_file(self.run.settings)

@@ -14,12 +14,16 @@ from provision.state.entries import Resource
 from provision.state.resources import name_of, noun_of
 from provision.terminal.screen import INDENT, Screen
 from provision.terminal.shell import is_unicode
+from provision.terminal.text import folded
 
 # What is said of a call that a person does not make in the console.
 CONSOLE_MARKS = {
     "unasked": "the console does this unasked",
     "not in the walkthrough": "not in the walkthrough; in the console it would be",
 }
+
+
+FOLDED = "... "  # before the rest of a folded line of code
 
 
 def show_page(screen: Screen, title: str) -> None:
@@ -52,12 +56,19 @@ def show_drawing(screen: Screen, settings: Settings, existing: Collection[str]) 
     screen.talk.print(as_text(settings, existing, width=screen.width, in_unicode=in_unicode), soft_wrap=True)
 
 
-def show_code(screen: Screen, code: str, language: str, indent: str = "") -> None:
-    """Code without padding, so that one can copy it."""
+def show_code(screen: Screen, code: str, language: str, indent: str = "", *, to_read: bool = False) -> None:
+    """Code without padding, so that one can copy it.
+
+    What is only `to_read` is folded in a terminal, between words; "..." stands before the rest of a folded line.
+    """
     from rich.syntax import Syntax  # Pygments takes a tenth of a second to import, and not every page has code
 
     text = Syntax("", language, theme="ansi_dark", background_color="default").highlight(code.rstrip("\n"))
     for line in text.split("\n"):
+        if to_read and screen.in_terminal:
+            below = min(len(line.plain) - len(line.plain.lstrip()), screen.talk.width // 2)
+            first, *rest = folded(line, screen.talk.width - len(FOLDED), below).split("\n")
+            line = Text("\n").join([first, *(Text(" " * below + FOLDED, "dim") + one[below:] for one in rest)])
         screen.talk.print(Text(indent) + line, soft_wrap=True)
 
 
@@ -71,6 +82,7 @@ def show_call(screen: Screen, call: Mapping[str, Any], faces: Faces, *shown: str
     if call["error"]:
         screen.keep(f"    Refused   {call['error']['code']}: {call['error']['message']}", "red")
     if faces.answer:
+        screen.say()
         screen.say("    Answer", "cyan")
     for found, words in faces.answer:
         screen.keep(f"      {found}")

@@ -16,6 +16,8 @@ from provision.terminal.screen import Screen
 from provision.terminal.text import KEPT, folded, kept
 
 ROWS_OF_A_PAUSE = 2
+# What a stop says to "?"; its own keys are in its prompt.
+KEYS_HERE = "Here: the keys below, and 0 to 9 to turn to that page. The other keys work in the menu at a page's end."
 
 
 def ask(screen: Screen, question: str, *, flag: str) -> None:
@@ -63,6 +65,14 @@ class Quit(Exception):
     """A person wants no more, and said so at any of the questions."""
 
 
+class Turn(Exception):
+    """A person typed the number of a page where a page, or what belongs to it, was still being shown."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
 def choose(screen: Screen, title: str, choices: Sequence[Choice], words: Callable[[str], str] = str) -> str:
     """Ask for one of the choices; return its word, or the digits that were typed instead.
 
@@ -100,36 +110,59 @@ def answer_to(screen: Screen, prompt: str) -> str:
 
 
 def pause(screen: Screen, prompt: str, answers: Collection[str], words: Callable[[str], str] = str) -> str:
-    """Wait until a person gives one of these answers, and return it. Raises Quit for q and at the end of the input."""
+    """Wait until a person gives one of these answers, and return it.
+
+    Raises Quit for q and at the end of the input, and Turn for the number of a page.
+    """
     screen.say()
     while (answer := answer_to(screen, prompt)) not in answers:
-        screen.say(f"{answer!r} {words('is not a choice')}.", "yellow")
+        not_a_choice(screen, answer, words)
     return answer
 
 
-def in_parts(screen: Screen, parts: Sequence[Callable[[], None]], prompt: str, *, below: int) -> None:
+def not_a_choice(screen: Screen, answer: str, words: Callable[[str], str]) -> None:
+    """What a stop says to a key that is not in its prompt. Raises Turn for the number of a page."""
+    if answer.isdecimal() and len(answer) == 1:
+        raise Turn(int(answer))
+    if answer != "?":
+        screen.say(f"{repr(answer) if answer else words('Enter')} {words('is not a choice')}.", "yellow")
+    screen.say(words(KEYS_HERE), "dim")
+
+
+def in_parts(
+    screen: Screen,
+    parts: Sequence[Callable[[], None]],
+    prompt: str,
+    *,
+    below: int,
+    words: Callable[[str], str] = str,
+    ending: Collection[str] = ("s",),
+) -> str:
     """Show a long page part by part. In a terminal, stop before a part that does not fit below the last stop.
 
     A part only shows something, and is rendered before it is shown; one that is longer than the screen is cut between
-    lines. `below` is how many lines follow the last part. The answer "s" skips the rest. Raises Quit.
+    lines. `below` is how many lines follow the last part. An answer of `ending` skips the rest, and is returned; else
+    "" is. Raises Quit and Turn.
     """
     if not screen.in_terminal:
         for part in parts:
             part()
-        return
+        return ""
     used, height = 0, screen.talk.height - ROWS_OF_A_PAUSE
     for part in parts:
         for lines in screenfuls(rendered(screen, part), height, screen.talk.width):
             size = rows_of(lines, screen.talk.width)
             if used and used + size > height:
-                if pause(screen, prompt, ("", "s")) == "s":
-                    return
+                answer = pause(screen, prompt, ("", *ending), words)
+                if answer:
+                    return answer
                 used = 0
             for line in lines:
                 screen.talk.print(Text.from_ansi(line), soft_wrap=True)
             used += size
     if used and used + below > height + ROWS_OF_A_PAUSE:
-        pause(screen, prompt, ("", "s"))
+        return pause(screen, prompt, ("", *ending), words)
+    return ""
 
 
 def rendered(screen: Screen, part: Callable[[], None]) -> list[str]:
@@ -140,12 +173,17 @@ def rendered(screen: Screen, part: Callable[[], None]) -> list[str]:
 
 
 def screenfuls(lines: list[str], height: int, width: int) -> list[list[str]]:
-    """The lines in pieces that fit the screen, cut at an empty line where there is one in its lower half."""
+    """The lines in pieces that fit the screen, cut at an empty line where there is one in its lower half.
+
+    A line that stands alone may be the heading of what follows, and goes with it.
+    """
     pieces: list[list[str]] = [[]]
     for line in lines:
         if pieces[-1] and rows_of([*pieces[-1], line], width) > height:
             full = pieces[-1]
             empty = [number for number, one in enumerate(full) if number > len(full) // 2 and not one.strip()]
+            if len(empty) > 1 and empty[-2] == empty[-1] - 2:
+                empty.pop()
             cut = empty[-1] if empty else len(full)
             pieces[-1:] = [full[:cut], full[cut:]]
         pieces[-1].append(line)

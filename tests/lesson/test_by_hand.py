@@ -8,12 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from provision import STEPS
+from provision import STEPS, Step
+from provision.lesson.checked import read_mistakes
+from provision.lesson.page import names
 from provision.settings import Settings
 from provision.terminal import outcome
+from tests.rig.by_hand import ByBoto3, printed_calls, wrong_at_first
+from tests.rig.deployment import ACCOUNT, REGION
 from tests.rig.handmade import Aws, document, steps_with_aws
 from tests.rig.lesson import MENU, PAUSE, QUESTION, Lesson
 from tests.rig.programs import Folder
+from tests.rig.terminal import Terminal
 from tests.rig.warm_aws import WarmAws
 
 pytestmark = pytest.mark.once_more
@@ -52,13 +57,68 @@ def test_what_is_made_by_hand_is_seen_taken_over_tested_and_torn_down(folder: Fo
     assert torn.returncode == outcome.DONE and "and none is there" in torn.stderr
 
 
+@pytest.mark.parametrize("steps", [STEPS[2:3], pytest.param(STEPS, marks=pytest.mark.slow)], ids=["table", "all"])
+def test_the_boto3_lines_of_a_lesson_do_its_steps(folder: Folder, steps: list[Step]) -> None:
+    with Lesson(folder, 200, rows=100) as lesson:
+        lesson.turn()
+        learner = ByBoto3(folder.sandbox["url"], folder.path)
+        for step in steps:
+            lesson.turn(f"{step.number}\n")
+            for line in printed_calls(lesson):
+                learner.run(line)
+            assert f"Step {step.number} is done, by hand." in lesson.ask("\n", QUESTION)
+            lesson.turn("\n")
+        lesson.quit()
+        learner.stranger.close()
+    place = json.loads((folder.path / ".provision" / "sandbox-us-east-1.lesson.json").read_text())
+    assert {page: (done["how"], done["tries"]) for page, done in place["done"].items()} == {
+        step.name: ("by hand", 1) for step in steps
+    }
+    if steps == STEPS:
+        tried = folder.run("provision", "status", "--sandbox", "--try")
+        assert tried.returncode == outcome.DONE, tried.stdout
+    assert folder.run("teardown", "--sandbox").returncode == outcome.DONE
+
+
+@pytest.mark.slow
+def test_a_step_done_wrong_is_told_by_its_mistake_and_taken_over_once_it_is_mended(
+    folder: Folder, warm_aws: WarmAws
+) -> None:
+    mistakes = read_mistakes(names(Settings(), account=ACCOUNT, region=REGION))
+    with Lesson(folder, 200, rows=100) as lesson:
+        lesson.turn()
+        person = Aws(folder.sandbox["url"], warm_aws.command, folder.path, folder.sandbox["key"])
+        right, wrong = steps_with_aws(person, Settings()), wrong_at_first(person, Settings())
+        for step in STEPS:
+            lesson.turn(f"{step.number}\n")
+            lesson.ask("h\n", PAUSE)
+            lesson.ask("s\n", PAUSE)
+            mistake = mistakes[next(wrong)]
+            told = lesson.ask("\n", mistake.title)
+            lesson.read_until(PAUSE)
+            assert "is done" not in told and mistake.todo[:30] in lesson.text
+            next(wrong)
+            lesson.written = b""
+            next(right)
+            lesson.read_until(QUESTION)
+            assert f"Step {step.number} is done, by hand." in lesson.text
+            lesson.turn("\n")
+        lesson.quit()
+    status = folder.run("provision", "status", "--sandbox", "--try")
+    assert status.returncode == outcome.DONE, status.stdout
+    torn = folder.run("teardown", "--sandbox")
+    assert torn.returncode == outcome.DONE and "and none is there" in torn.stderr
+
+
 def test_the_lesson_looks_while_the_learner_works_and_says_what_is_wrong(folder: Folder, warm_aws: WarmAws) -> None:
     with Lesson(folder, 100, rows=60) as lesson:
         lesson.turn()
         lesson.turn("3\n")
         shown = lesson.ask("h\n", "Call 1 of 1")
         lesson.read_until(PAUSE)
-        assert "poc-deployment" not in shown and "Table name" in shown
+        assert "poc-deployment" not in shown and "aws dynamodb create-table" in shown
+        assert "has no console" in shown and " -m provision shell --sandbox" in shown
+        assert "Table name:" in lesson.ask("f\n", PAUSE)
         boto3 = lesson.ask("f\n", "f: aws")
         lesson.read_until(PAUSE)
         assert "dynamodb.create_table(" in boto3 and "Tags" not in boto3
@@ -74,6 +134,10 @@ def test_the_lesson_looks_while_the_learner_works_and_says_what_is_wrong(folder:
         told = lesson.ask("\n", "4 of 5 right")
         lesson.read_until(PAUSE)
         assert "The partition key is no string" in told and "What to do: A key cannot be changed." in told
+        for key in ("o", "r"):
+            refused = " ".join(lesson.ask(f"{key}\n", "The lesson goes on looking.").split())
+            lesson.read_until(PAUSE)
+            assert "What to do: A key cannot be changed. Delete the table" in refused and "--adopt" not in refused
         person("dynamodb", "delete-table", "--table-name", "name")
         lesson.read_until("wrong    table name\n")
         string = ("--attribute-definitions", "AttributeName=id,AttributeType=S")
@@ -96,13 +160,13 @@ def test_at_a_word_what_is_there_is_taken_over_and_updated_or_the_program_does_t
         lesson.turn()
         lesson.turn("1\n")
         lesson.ask("h\n", PAUSE)
-        lesson.ask("s\n", "t: take it over as it is")
+        lesson.ask("s\n", "o: take it over as it is")
         lesson.read_until(PAUSE)
         person = Aws(folder.sandbox["url"], warm_aws.command, folder.path, folder.sandbox["key"])
         empty = document({"Effect": "Allow", "Action": "dynamodb:PutItem", "Resource": "*"})
         person("iam", "create-policy", "--policy-name", "Lambda-Write-DynamoDB", "--policy-document", empty)
         lesson.read_until("1 of ")
-        taken = lesson.ask("t\n", QUESTION)
+        taken = lesson.ask("o\n", QUESTION)
         assert "Step 1 is done, by hand." in taken
         lesson.turn("\n")
         lesson.turn("3\n")
@@ -116,16 +180,41 @@ def test_at_a_word_what_is_there_is_taken_over_and_updated_or_the_program_does_t
     assert folder.run("teardown", "--sandbox").returncode == outcome.DONE
 
 
+def test_where_others_work_too_what_came_is_taken_over_at_a_word_only(folder: Folder, warm_aws: WarmAws) -> None:
+    assert folder.run("sandbox", "start").returncode == outcome.DONE
+    url = folder.sandbox["url"]
+    keys = {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any", "AWS_DEFAULT_REGION": "us-east-1"}
+    there = ("--endpoint-url", url, "--state", str(folder.path / "state.json"))
+    with Terminal(folder, 100, "provision", *there, "--step", rows=200, **keys) as lesson:
+        lesson.read_until(MENU)
+        lesson.ask("3\n", MENU)
+        lesson.ask("h\n", PAUSE)
+        lesson.ask("s\n", PAUSE)
+        lesson.written = b""
+        create_table(Aws(url, warm_aws.command, folder.path))
+        lesson.read_until("[y/N] ")
+        assert "There since you began: table name, first seen " in lesson.text
+        assert "done, by hand" not in lesson.ask("n\n", MENU)
+        assert not (folder.path / "state.json").exists()
+        assert "before you begin: table name." in lesson.ask("h\n", "[y/N] ")
+        lesson.ask("y\n", "which is not AWS? [y/N] ")  # and not once more whose it is
+        assert "Step 3 is done, by hand." in lesson.ask("y\n", QUESTION)
+        lesson.ask("q\n", None)
+
+
+def create_table(person: Aws) -> None:
+    person(
+        *("dynamodb", "create-table", "--table-name", "name", "--billing-mode", "PAY_PER_REQUEST"),
+        *("--attribute-definitions", "AttributeName=id,AttributeType=S"),
+        *("--key-schema", "AttributeName=id,KeyType=HASH"),
+    )
+
+
 def test_what_was_there_before_is_taken_over_at_a_word_only(folder: Folder, warm_aws: WarmAws) -> None:
     with Lesson(folder, 100, rows=60) as lesson:
         lesson.turn()
         lesson.turn("3\n")
-        person = Aws(folder.sandbox["url"], warm_aws.command, folder.path, folder.sandbox["key"])
-        person(
-            *("dynamodb", "create-table", "--table-name", "name", "--billing-mode", "PAY_PER_REQUEST"),
-            *("--attribute-definitions", "AttributeName=id,AttributeType=S"),
-            *("--key-schema", "AttributeName=id,KeyType=HASH"),
-        )
+        create_table(Aws(folder.sandbox["url"], warm_aws.command, folder.path, folder.sandbox["key"]))
         asked = lesson.ask("h\n", "[y/N] ")
         assert "There already, before you begin: table name." in asked and "a teardown deletes it" in asked
         assert "done, by hand" not in lesson.ask("n\n", MENU)

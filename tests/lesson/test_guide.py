@@ -199,7 +199,10 @@ def test_at_a_stop_a_learner_reads_on_or_skips_the_rest(folder: Folder) -> None:
     with Lesson(folder, 80, "--to", "1", rows=24) as lesson:
         lesson.read_until(PAUSE)
         assert "'n' is not a choice" in lesson.ask("n\n", PAUSE)
-        assert "needs" not in lesson.ask("s\n", MENU)
+        assert "0 to 9 to turn to that page" in lesson.ask("?\n", PAUSE)
+        assert "Step 4 of 9: Queue" in lesson.ask("4\n", PAUSE)  # a number means the same as in the menu
+        lesson.ask("2\n", PAUSE)
+        assert "This step is done" not in lesson.ask("s\n", MENU)
         lesson.ask("1\n", PAUSE)
         assert "This step is done" in lesson.turn("\n") and lesson.stops > 0
         lesson.ask("1\n", PAUSE)
@@ -490,4 +493,32 @@ def test_a_lesson_begins_behind_what_was_built_without_one(folder: Folder) -> No
     with Lesson(folder, 80) as lesson:
         first = lesson.turn()
         assert "Going on with page 5, Function." in first and "Step 5 of 9: Function" in first
+        lesson.quit()
+
+
+@pytest.mark.slow
+def test_where_all_is_built_already_a_lesson_says_that_it_is_for_reading_and_how_to_do_it(folder: Folder) -> None:
+    assert folder.run("provision", "--sandbox", "--no-try").returncode == outcome.DONE
+    for _ in range(2):  # also when it was opened before
+        with Lesson(folder, 100) as lesson:
+            first = lesson.turn()
+            assert "these pages are for reading" in first and "-m teardown --sandbox\n" in first
+            lesson.quit()
+
+
+@pytest.mark.slow
+def test_a_question_that_was_left_by_quitting_is_asked_when_its_page_comes_again(folder: Folder) -> None:
+    with Lesson(folder, 100) as lesson:
+        lesson.turn()
+        lesson.ask("3\n", PAUSE)
+        lesson.ask("s\n", MENU)
+        lesson.ask("r\n", GUESS)
+        lesson.ask("s\n", PAUSE)
+        lesson.ask("s\n", QUESTION)
+        lesson.quit()
+    with Lesson(folder, 100) as lesson:
+        lesson.read_until(PAUSE)
+        assert "You put two items with the same id" in lesson.ask("s\n", QUESTION)
+        assert "One. A new item replaces" in lesson.ask("one\n", MENU)
+        assert "Your answer" not in lesson.turn("3\n")
         lesson.quit()

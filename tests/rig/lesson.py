@@ -8,7 +8,7 @@ from tests.rig.terminal import Terminal
 LESSON = ("provision", "--sandbox", "--step")
 MENU = "?: keys > "
 PAUSE = "q: quit > "
-QUESTION = "(Enter: none) > "
+QUESTION = "(Enter: none  q: quit) > "
 GUESS = "s: skip the question  q: quit > "
 
 
