@@ -370,13 +370,13 @@ class State:
     def leaves_alone(self, key: str, kind: str, found: Mapping[str, Any] | None, **identity: str) -> bool:
         """Whether something that is there already, without any tag, is used as it is, and left as it is.
 
-        It does not get an entry, so teardown does not know it. False for what is recorded, carries a tag, or may be
-        adopted: then `resource` decides.
+        It does not get an entry, so teardown does not know it. False for what is recorded, carries a tag, may be
+        adopted, or was made by hand: then `resource` decides.
         """
         if found is None or self.record(key) is not None or found["Tags"] is None or found["Tags"].get(TAG):
             return False
         theirs = described(kind, found, None)
-        if self._by_hand is None and self._may_adopt(key, kind, identity, found, theirs):
+        if self._by_hand is not None or self._may_adopt(key, kind, identity, found, theirs):
             return False
         note = f"it was there before ({theirs}): used, and left as it is"
         self.results.append(ResourceResult(key, kind, dict(identity), "unchanged", (), (note,)))

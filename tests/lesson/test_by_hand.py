@@ -48,7 +48,9 @@ def test_what_is_made_by_hand_is_seen_taken_over_tested_and_torn_down(folder: Fo
         assert lesson.turn("9\n") and "Invoke URL" in lesson.turn("r\n")
         lesson.ask("n\n", None)
     origins = {entry["key"]: entry["origin"] for entry in folder.state()["resources"]}
-    assert {origins[key] for key in ("table", "queue", "function", "trigger", "api", "function-role")} == {"by hand"}
+    assert {origins[key] for key in ("table", "queue", "log-group", "function", "trigger", "api", "function-role")} == {
+        "by hand"
+    }
     place = json.loads((folder.path / ".provision" / "sandbox-us-east-1.lesson.json").read_text())
     assert {place["done"][step.name]["how"] for step in STEPS} == {"by hand"}
     status = folder.run("provision", "status", "--sandbox")
