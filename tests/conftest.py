@@ -19,10 +19,11 @@ import pytest
 from provision.terminal.screen import Screen
 from sandbox import Sandbox
 from teardown import backwards
+from tests.rig import warm
 from tests.rig.browser import browser
 from tests.rig.clock import Clock
 from tests.rig.deployment import Deployment
-from tests.rig.programs import end_warm_server
+from tests.rig.programs import end_warm_servers, worker_server
 from tests.rig.screens import memory_screen
 from tests.rig.tiers import (
     pytest_addoption,
@@ -142,8 +143,10 @@ def warm_aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WarmAws]:
 
 @pytest.fixture(scope="session", autouse=True)
 def programs_that_wait_to_be_forked() -> Iterator[None]:
+    if hasattr(os, "fork"):
+        warm.fork_workers(worker_server())
     yield
-    end_warm_server()
+    end_warm_servers()
 
 
 @pytest.fixture

@@ -79,6 +79,23 @@ class WorkerGone(Exception):
     """The process ended before it took the task, so another worker may take it."""
 
 
+def start_process(
+    command: Sequence[str], environment: Mapping[str, str], folder: Path, output: int
+) -> subprocess.Popen[bytes]:
+    """A process of its own session. It writes to the descriptor ``output``, and ends when its standard input does."""
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=output,
+        stderr=output,
+        cwd=folder,
+        env=environment,
+        close_fds=True,
+        start_new_session=True,
+        creationflags=DETACHED,
+    )
+
+
 class Worker:
     """One process and its Runtime API; :class:`sandbox.lambda_.functions.Functions` uses it in one thread at a time."""
 
@@ -99,17 +116,8 @@ class Worker:
         ).start()
         read_end, write_end = os.pipe()
         try:
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=write_end,
-                stderr=write_end,
-                cwd=folder,
-                env={**environment, "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{self._api.port}/{self._token}"},
-                close_fds=True,
-                start_new_session=True,
-                creationflags=DETACHED,
-            )
+            variables = {**environment, "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{self._api.port}/{self._token}"}
+            self._process = start_process(command, variables, folder, write_end)
         except BaseException:
             os.close(read_end)
             self._api.stop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import inspect
 import json
 import re
 import time
@@ -16,6 +17,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from sandbox import Sandbox
+from sandbox.lambda_ import worker
 from sandbox.lambda_.functions import Functions
 from sandbox.lambda_.requests import NoSuchFunction
 from sandbox.protocol.scope import FunctionName
@@ -47,6 +49,14 @@ def sandbox(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
     """With our client of the Lambda Runtime API, then with AWS's: handlers must not see which it is."""
     with Sandbox(runtime_client=request.param) as running:
         yield running
+
+
+@pytest.fixture(scope="module", autouse=True)
+def workers_are_started() -> Iterator[None]:
+    """They are forked elsewhere; here it is their start, too, that is tested."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(worker, "start_process", inspect.unwrap(worker.start_process))
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -133,14 +133,24 @@ class Folder:
 def warm_server() -> Server:
     """The one from which this process's programs are forked. conftest.py ends it."""
     folder = Path(tempfile.mkdtemp(prefix="warm-"))
-    return Server(folder / "calls", "programs", {"PATH": SYSTEM_FOLDERS, "HOME": str(folder), "LANG": "C.UTF-8"})
+    environ = {"PATH": SYSTEM_FOLDERS, "HOME": str(folder), "LANG": "C.UTF-8"}
+    return Server(folder / "calls", "programs", environ, worker_server())
 
 
-def end_warm_server() -> None:
-    if warm_server.cache_info().currsize:
-        warm_server().close()
-        shutil.rmtree(Path(warm_server().address).parent)
-        warm_server.cache_clear()
+@functools.cache
+def worker_server() -> Server:
+    """The one from which the workers of functions are forked."""
+    inherited = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
+    environ = {"PATH": SYSTEM_FOLDERS, "LANG": "en_US.UTF-8", "PYTHONIOENCODING": "utf-8", **inherited}
+    return Server(Path(tempfile.mkdtemp(prefix="warm-")) / "calls", "lambda", environ)
+
+
+def end_warm_servers() -> None:
+    for server in (warm_server, worker_server):
+        if server.cache_info().currsize:
+            server().close()
+            shutil.rmtree(Path(server().address).parent)
+            server.cache_clear()
 
 
 def is_running(pid: int) -> bool:

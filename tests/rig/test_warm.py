@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import inspect
 import json
 import os
 import signal
@@ -20,6 +22,8 @@ from provision.aws.credentials import CannotConnect
 from provision.aws.waiting import Waiting
 from provision.settings import Settings
 from sandbox import Sandbox
+from sandbox.lambda_ import worker
+from tests.local_aws.sandbox_account import Account
 from tests.rig import programs
 from tests.rig.clock import Clock, eventually
 from tests.rig.deployment import CONNECTIONS, Deployment, Stranger
@@ -176,6 +180,48 @@ def test_a_sandbox_that_a_program_starts_is_as_good_as_a_true_one(tmp_path: Path
     ids, refusals = zip(*made, strict=True)
     assert len(set(ids)) == 3
     assert refusals[0] == refusals[1] == refusals[2]
+
+
+HANDLER = """
+import json, os, resource, signal, sys, threading
+def lambda_handler(event, context):
+    if event == "end":
+        print("out")
+        print("err", file=sys.stderr)
+        os._exit(3)
+    streams = [sys.stdin, sys.stdout, sys.stderr]
+    numbers = (signal.SIGINT, signal.SIGCHLD, signal.SIGTERM, signal.SIGPIPE)
+    own = ("AWS_LAMBDA_RUNTIME_API", "AWS_LAMBDA_LOG_STREAM_NAME", "HOME", "TMPDIR", "_X_AMZN_TRACE_ID")
+    return {
+        "argv": sys.argv, "orig": sys.orig_argv, "path": sys.path, "main": sys.modules["__main__"].__file__,
+        "folder": os.getcwd(), "flags": str(sys.flags),
+        "environ": {key: value for key, value in os.environ.items()
+                    if key not in own and not key.startswith(("AWS_ACCESS_", "AWS_SECRET_", "AWS_SESSION_"))},
+        "streams": [[s.name, s.encoding, s.errors, s.line_buffering, s.write_through, s.fileno()] for s in streams],
+        "open": sorted(os.listdir("/proc/self/fd")) if os.path.exists("/proc/self/fd") else [],
+        "leads": [os.getsid(0) == os.getpid(), os.getpgrp() == os.getpid()],
+        "signals": [str(signal.getsignal(one)) for one in numbers],
+        "threads": threading.active_count(), "data": resource.getrlimit(resource.RLIMIT_DATA), "umask": os.umask(0o22),
+    }
+"""
+
+
+def test_a_functions_worker_finds_everything_and_ends_as_a_true_one(sandbox: Sandbox) -> None:
+    account = Account(sandbox.url)
+    function = account.function(HANDLER, MemorySize=256)
+    forked = worker.start_process
+    found = []
+    for start in (inspect.unwrap(forked), forked):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(worker, "start_process", start)
+            about = account.invoke(function)
+            answer = account.functions.invoke(FunctionName=function, Payload='"end"', LogType="Tail")
+            log = base64.b64decode(answer["LogResult"]).decode().splitlines()
+            ended = json.loads(answer["Payload"].read())["errorMessage"].partition("Error: ")[2]
+            found.append((about, ended, [line for line in log if line in ("out", "err")]))
+    assert forked is not inspect.unwrap(forked)
+    assert found[0] == found[1]
+    assert found[1][1:] == ("Runtime exited with error: exit status 3", ["out", "err"])
 
 
 # Clients that one run leaves to the next: tests/deployment.py.

@@ -11,6 +11,7 @@ import contextlib
 import functools
 import gc
 import importlib
+import io
 import json
 import os
 import runpy
@@ -19,6 +20,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -34,15 +36,29 @@ SERVICES = ("iam", "dynamodb", "sqs", "lambda", "apigateway", "sts", "logs")
 AT_START = ("PYTHON", "LC_", "LANG", "LD_", "MALLOC_")
 AS_IT_GOES = ("PYTHON_COLORS",)
 
+# The interpreter's options for the worker of a function: sandbox/lambda_/functions.py.
+LIKE_A_WORKER = ("-u", "-s")
+
 # What a process started by the tests does at Ctrl-C: nothing, where their shell runs them in the background.
 AT_FIRST = signal.getsignal(signal.SIGINT)
 
 
 class Forks:
-    """Where a server listens that forks for whoever asks."""
+    """Where a server listens that forks for whoever asks; `environ` is what it was started with."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, environ: Mapping[str, str]) -> None:
         self.address = address
+        self.environ = environ
+
+    def fits(self, environ: Mapping[str, str]) -> bool:
+        """Whether a program with these variables would start as the server did."""
+
+        def read_at_start(variables: Mapping[str, str]) -> dict[str, str]:
+            return {
+                name: value for name, value in variables.items() if name.startswith(AT_START) and name not in AS_IT_GOES
+            }
+
+        return read_at_start(environ) == read_at_start(self.environ)
 
     def start(
         self,
@@ -63,13 +79,17 @@ class Forks:
 
 
 class Server(Forks):
-    """A process that has imported what `kind` names, "programs" or "aws". It ends with this one, at the latest."""
+    """A process that has imported what `kind` names: "programs", "aws" or "lambda". It ends with this one.
 
-    def __init__(self, address: Path, kind: str, environ: Mapping[str, str]) -> None:
-        super().__init__(str(address))
-        self.environ = environ
+    The sandboxes among the programs have the workers of their functions from `workers`.
+    """
+
+    def __init__(self, address: Path, kind: str, environ: Mapping[str, str], workers: Forks | None = None) -> None:
+        super().__init__(str(address), environ)
+        options = LIKE_A_WORKER if kind == "lambda" else ()
+        more = [workers.address, json.dumps(dict(workers.environ))] if workers is not None else []
         self.process = subprocess.Popen(
-            [sys.executable, __file__, self.address, kind],
+            [sys.executable, *options, __file__, self.address, kind, *more],
             env=environ,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -88,16 +108,6 @@ class Server(Forks):
     def close(self) -> None:
         self.process.communicate()
 
-    def fits(self, environ: Mapping[str, str]) -> bool:
-        """Whether a program with these variables would start as the server did."""
-
-        def read_at_start(variables: Mapping[str, str]) -> dict[str, str]:
-            return {
-                name: value for name, value in variables.items() if name.startswith(AT_START) and name not in AS_IT_GOES
-            }
-
-        return read_at_start(environ) == read_at_start(self.environ)
-
 
 class Child:
     """A fork of a server, used as `subprocess.Popen` is."""
@@ -115,6 +125,7 @@ class Child:
         """`streams` are its own; without any it gets no input, and pipes for the rest."""
         self.args = command
         self.returncode: int | None = None
+        self.stdin: IO[bytes] | None = None
         self.stdout: IO[str] | None = None
         self.stderr: IO[str] | None = None
         self._read: dict[IO[str], list[bytes]] = {}
@@ -130,6 +141,7 @@ class Child:
         for descriptor in given:
             os.close(descriptor)
         self._told = self._connection.makefile("r")
+        self._waiting = threading.Lock()
         self.pid = int(self._told.readline())
 
     def __enter__(self) -> Child:
@@ -151,14 +163,25 @@ class Child:
 
     def wait(self, timeout: float | None = None) -> int:
         if self.returncode is None:
-            with selectors.DefaultSelector() as selector:
-                selector.register(self._connection, selectors.EVENT_READ)
-                if not selector.select(timeout):
-                    raise subprocess.TimeoutExpired(list(self.args), timeout or 0)
-            self.returncode = int(self._told.readline())
-            self._told.close()
-            self._connection.close()
+            if not self._waiting.acquire(timeout=-1 if timeout is None else timeout):
+                raise subprocess.TimeoutExpired(list(self.args), timeout or 0)  # another thread is told first
+            try:
+                self._read_how_it_ended(timeout)
+            finally:
+                self._waiting.release()
+        assert self.returncode is not None
         return self.returncode
+
+    def _read_how_it_ended(self, timeout: float | None) -> None:
+        if self.returncode is not None:
+            return
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._connection, selectors.EVENT_READ)
+            if not selector.select(timeout):
+                raise subprocess.TimeoutExpired(list(self.args), timeout or 0)
+        self.returncode = int(self._told.readline())
+        self._told.close()
+        self._connection.close()
 
     def send_signal(self, number: int) -> None:
         if self.poll() is None:
@@ -229,6 +252,40 @@ def import_sandbox() -> None:
     os.register_at_fork(after_in_child=mock_random.seed)  # or all sandboxes would make the same ids
 
 
+def import_lambda() -> None:
+    """What the walkthrough's function imports and reads as its worker starts."""
+    import boto3.dynamodb.types
+    import botocore.loaders
+
+    read_once(botocore.loaders.JSONFileLoader)
+    session = boto3.session.Session(aws_access_key_id="any", aws_secret_access_key="any", region_name="us-east-1")
+    session.resource("dynamodb")
+
+
+def fork_workers(server: Forks) -> None:
+    """The sandboxes of this process fork the workers of their functions, unless Python would start otherwise."""
+    from sandbox.lambda_ import worker
+
+    start = worker.start_process
+
+    @functools.wraps(start)
+    def start_process(
+        command: Sequence[str], environment: Mapping[str, str], folder: Path, output: int
+    ) -> subprocess.Popen[bytes] | Child:
+        *options, script = command[1:]
+        ours = tuple(options) == LIKE_A_WORKER and Path(script).name == "bootstrap.py"
+        if not ours or not server.fits(environment):
+            return start(command, environment, folder, output)
+        end, lifeline = os.pipe()
+        streams = [end, output, output]
+        child = Child(server, ["lambda", script], folder=folder, environ=environment, streams=streams, session=True)
+        os.close(end)
+        child.stdin = os.fdopen(lifeline, "wb")
+        return child
+
+    worker.start_process = start_process  # type: ignore[assignment]
+
+
 def fork_sandboxes(address: str) -> None:
     """A program that starts a sandbox gets a fork, too."""
     from provision.aws import sandbox_process
@@ -237,7 +294,7 @@ def fork_sandboxes(address: str) -> None:
         command = ["sandbox", "run", "--verbose", "--record", str(folder / sandbox_process.RECORD), *wish.arguments()]
         with Path(os.devnull).open("rb") as nothing:
             return Child(
-                Forks(address),
+                Forks(address, {}),
                 command,
                 folder=sandbox_process.BESIDE,
                 environ=sandbox_process.child_environment(),
@@ -269,6 +326,11 @@ def run(command: str, arguments: list[str]) -> None:
 
         sys.argv = ["aws", *arguments]
         sys.exit(awscli.clidriver.main())
+    if command == "lambda":
+        sys.argv = arguments
+        sys.orig_argv = [sys.executable, *LIKE_A_WORKER, *arguments]
+        runpy.run_path(arguments[0], run_name="__main__")
+        return
     sys.argv = [command, *arguments]
     sys.orig_argv = [sys.executable, "-m", *sys.argv]
     runpy.run_module(command, run_name="__main__", alter_sys=True)
@@ -338,9 +400,8 @@ def become(streams: list[int], environ: dict[str, str], folder: str, *, session:
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
         os.close(stream)
-    own = {
-        name: os.environ[name] for name in ("AWS_DATA_PATH",) if name in os.environ
-    }  # awscli writes it at its import
+    # awscli writes the first at its import, and Python the second at its start where there is no such locale.
+    own = {name: os.environ[name] for name in ("AWS_DATA_PATH", "LC_CTYPE") if name in os.environ}
     os.environ.clear()
     os.environ.update({**environ, **own})
     time.tzset()
@@ -348,11 +409,13 @@ def become(streams: list[int], environ: dict[str, str], folder: str, *, session:
     sys.path[0] = folder
     for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         was = getattr(sys, name)
-        lines = name == "stderr" or os.isatty(number)
-        stream = os.fdopen(
-            number, mode, encoding=was.encoding, errors=was.errors, buffering=1 if lines else -1, closefd=False
+        at_once = was.write_through  # python -u
+        lines = not at_once and (name == "stderr" or os.isatty(number))
+        raw = open(number, f"{mode}b", buffering=0 if at_once else -1, closefd=False)  # noqa: SIM115
+        stream = io.TextIOWrapper(
+            raw, encoding=was.encoding, errors=was.errors, line_buffering=lines, write_through=at_once
         )
-        stream.buffer.raw.name = f"<{name}>"
+        getattr(raw, "raw", raw).name = f"<{name}>"
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
 
@@ -360,8 +423,12 @@ def become(streams: list[int], environ: dict[str, str], folder: str, *, session:
 if __name__ == "__main__":
     if sys.argv[2] == "aws":
         import_aws()
+    elif sys.argv[2] == "lambda":
+        import_lambda()
     else:
         import_sandbox()  # first: moto changes models of botocore's that it reads
         import_programs()
         fork_sandboxes(sys.argv[1])
+        if sys.argv[3:]:
+            fork_workers(Forks(sys.argv[3], json.loads(sys.argv[4])))
     run(*serve(sys.argv[1]))

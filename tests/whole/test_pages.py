@@ -53,10 +53,7 @@ NOT_RUN: dict[str, dict[str, Reason]] = {
     },
     "docs/how-to/exercises.md": {
         "python -m provision check --sandbox": (1, "not mended yet"),
-        "python -m provision heal --sandbox": (
-            None,
-            "one fault takes minutes; tests/exercise/test_exercise.py heals each",
-        ),
+        "python -m provision heal --sandbox": (None, "it takes minutes; tests/exercise/test_exercise.py heals each"),
         "python -m provision break --profile NAME --region REGION": PROFILE,
         "python -m provision break --profile class --learner anna --seed 7": PROFILE,
         "python -m provision heal --profile class --learner anna --output json": PROFILE,
