@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -121,6 +122,10 @@ def test_a_plan_that_does_not_agree_would_be_seen() -> None:
     assert not agrees(
         mend, ResourceResult("queue", "sqs:queue", {}, "updated", (Difference("VisibilityTimeout", "77", "3"),))
     )
+    later = replace(mend, differences=(Difference("roles named", "A B", "A (known after step 2: RoleId)"),))
+    assert agrees(later, replace(same, differences=(Difference("roles named", "A B", "A C"),)))
+    assert not agrees(later, replace(same, differences=(Difference("roles named", "A B", "D C"),)))
+    assert not agrees(later, replace(same, differences=(Difference("roles named", "A A", "A C"),)))
     assert not agrees(Planned("queue", "sqs:queue", {}, "unchanged"), same)
     assert not agrees(Planned("queue", "sqs:queue", {}, "create"), same)
 

@@ -27,7 +27,7 @@ from provision.aws.clients import Clients, Target, connect
 from provision.aws.waiting import Waiting
 from provision.cli.runner import run_steps
 from provision.settings import Settings
-from provision.state.entries import ResourceResult
+from provision.state.entries import Difference, ResourceResult
 from provision.state.file import checksum
 from provision.state.state import State
 from provision.terminal.json_values import plain
@@ -282,14 +282,26 @@ def unlike(planned: Sequence[Call], sent: Sequence[Call]) -> list[tuple[str, str
     for one, other in itertools.zip_longest(planned, sent):
         wanted, found = ("" if call is None else written(call) for call in (one, other))
         unknown = KNOWN_LATER.findall(wanted)
-        pattern = "(.+?)".join(re.escape(part) for part in KNOWN_LATER.split(wanted))
-        match = re.fullmatch(pattern, found)
+        match = as_foreseen(wanted, found)
         values = match.groups() if match else ()
         if match is None or any(
             known.setdefault(name, value) != value for name, value in zip(unknown, values, strict=False)
         ):
             differing.append((wanted, found))
     return differing
+
+
+def as_foreseen(planned: str, found: str) -> re.Match[str] | None:
+    """What stands where the plan said that it would be known later, if all the rest is as planned."""
+    return re.fullmatch("(.+?)".join(re.escape(part) for part in KNOWN_LATER.split(planned)), found)
+
+
+def same_differences(planned: Sequence[Difference], found: Sequence[Difference]) -> bool:
+    """Whether a plan foresaw these differences, save what it could not know."""
+    return len(planned) == len(found) and all(
+        replace(one, wanted=other.wanted) == other and as_foreseen(str(one.wanted), str(other.wanted)) is not None
+        for one, other in zip(planned, found, strict=True)
+    )
 
 
 def written(call: Call) -> str:
@@ -299,13 +311,13 @@ def written(call: Call) -> str:
 def agrees(planned: Planned, event: ResourceResult) -> bool:
     """Whether a resource's plan is what then happened to it."""
     if planned.word == "drifted":
-        return event.outcome == "unchanged" and planned.differences == event.differences
+        return event.outcome == "unchanged" and same_differences(planned.differences, event.differences)
     if planned.word == "unchanged":
         return event.outcome == "unchanged" or (event.outcome == "recovered" and not event.differences)
     if planned.word == "create":
         return event.outcome in ("created", "recovered") and not event.differences
     outcomes = ("adopted",) if planned.word == "adopt" else ("updated", "recovered")
-    return event.outcome in outcomes and planned.differences == event.differences
+    return event.outcome in outcomes and same_differences(planned.differences, event.differences)
 
 
 @functools.lru_cache(maxsize=2)
