@@ -97,6 +97,7 @@ def page_of(built: CommandLine, fault: str) -> ExercisePage:
 # Each fault.
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("fault", AT_ONCE)
 def test_each_fault_is_unnamed_seen_by_check_and_taken_back_without_a_trace(built: CommandLine, fault: str) -> None:
     before = account_of(built)
@@ -137,6 +138,7 @@ EVIDENCE = {
 }
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("fault", EVIDENCE)
 def test_the_commands_of_a_page_show_the_fault(
     built: CommandLine, fault: str, warm_aws: WarmAws, tmp_path: Path
@@ -385,6 +387,7 @@ WRITES = {
 POINTS = [(fault, point) for fault, count in WRITES.items() for point in range(count)]
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize(("fault", "point"), POINTS)
 def test_break_that_was_ended_is_gone_on_with_and_healed(built: CommandLine, fault: str, point: int) -> None:
     before = account_of(built)
@@ -401,6 +404,7 @@ def test_break_that_was_ended_is_gone_on_with_and_healed(built: CommandLine, fau
     assert account_of(built) == before
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize(("fault", "point"), POINTS[-4:])
 def test_break_that_was_ended_is_healed_at_once(built: CommandLine, fault: str, point: int) -> None:
     before = account_of(built)

@@ -288,6 +288,7 @@ def test_a_step_that_was_skipped_once_comes_next_when_it_was_gone_back_to(folder
     assert json.loads(place.read_text())["step"] == "policies"
 
 
+@pytest.mark.slow
 def test_the_page_that_was_left_comes_again_also_when_none_before_it_was_run(folder: Folder) -> None:
     with Lesson(folder, 100) as lesson:
         lesson.turn()
@@ -318,6 +319,7 @@ def test_a_teardown_begins_no_lesson(folder: Folder) -> None:
     assert list((folder.path / ".provision").glob("*.lesson.json")) == []
 
 
+@pytest.mark.slow
 def test_the_calls_of_a_step_are_shown_again_with_all_their_faces_on_another_day_too(folder: Folder) -> None:
     assert folder.run("provision", "--sandbox", "--to", "3").returncode == outcome.DONE
     with Lesson(folder, 100) as lesson:

@@ -277,6 +277,7 @@ class Aws:
         return json.loads(ended.stdout) if ended.stdout.strip() else {}
 
 
+@pytest.mark.slow
 def test_the_aws_command_builds_uses_and_removes_the_architecture(
     url: str, package: Path, tmp_path: Path, warm_aws: WarmAws
 ) -> None:

@@ -63,6 +63,7 @@ def sandbox(folder: Path, *words: str) -> str:
     return ended.stdout.strip()
 
 
+@pytest.mark.slow
 def test_a_deployment_comes_back_and_the_suite_knows_it(tmp_path: Path) -> None:
     kept = str(tmp_path / "kept")
     url = sandbox(tmp_path, "start", "--state-dir", kept)

@@ -246,6 +246,7 @@ def kill_at(deployment: Deployment, number: int, *, after: bool = False) -> None
 # Refused, taken over, updated, put back.
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("make", [one for one in MADE_BY_HAND if one is not make_log_group])
 def test_what_a_person_made_is_refused_without_consent_and_not_touched(
     deployment: Deployment, make: Callable[[Stranger, Settings], None]
@@ -729,7 +730,7 @@ ADOPTING = [(1, False), (1, True), (2, False), (6, True), (12, True), (16, False
 PUTTING_BACK = [(4, True), (5, False), (5, True), (6, True), (8, False), (8, True), (12, True), (22, True), (26, False)]
 
 
-@pytest.mark.sweep(7)
+@pytest.mark.sweep(11)
 @pytest.mark.parametrize(("number", "after"), ADOPTING)
 @pytest.mark.parametrize("resume", [True, False], ids=["resume", "teardown at once"])
 def test_adoption_ended_at_a_write_is_completed_or_taken_back(
@@ -750,7 +751,7 @@ def test_adoption_ended_at_a_write_is_completed_or_taken_back(
     assert deployment.state["resources"] == []
 
 
-@pytest.mark.sweep(3)
+@pytest.mark.sweep(5)
 @pytest.mark.parametrize(("number", "after"), PUTTING_BACK)
 def test_putting_back_ended_at_a_write_is_completed(deployment: Deployment, number: int, after: bool) -> None:
     build_by_hand(deployment)

@@ -471,6 +471,7 @@ def refused_role(asked: Asked) -> tuple[int, list[tuple[str, str]], bytes]:
     return 400, [("x-amzn-ErrorType", "InvalidParameterValueException"), ("Content-Type", "application/json")], body
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.once_more
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
 def test_interrupted_during_a_wait_it_ends_at_once(
