@@ -176,6 +176,7 @@ def advised(ended: subprocess.CompletedProcess[str], after: str) -> str:
     )
 
 
+@pytest.mark.slow
 def test_each_way_on_from_a_damaged_state_file_works_as_it_is_printed(folder: Folder) -> None:
     path = folder.path / ".provision" / "sandbox-us-east-1.json"
     assert folder.run("provision", "--sandbox", "--no-try", "--to", "1").returncode == 0
@@ -209,6 +210,7 @@ def test_each_way_on_from_a_damaged_state_file_works_as_it_is_printed(folder: Fo
     assert "--recover" in ended.stderr and "begin anew" not in ended.stderr
 
 
+@pytest.mark.slow
 def test_a_folder_that_vanishes_during_the_run_is_one_message_and_the_state_file_can_be_recovered(
     folder: Folder, sandbox: Sandbox, stranger: Stranger
 ) -> None:
@@ -272,6 +274,7 @@ NO_ORDER = ("provision shell", "provision diagram", "provision replay", "provisi
 LAST = ("teardown", "sandbox stop", "sandbox")
 
 
+@pytest.mark.slow
 def test_the_example_of_every_help_works_when_it_is_pasted(folder: Folder) -> None:
     examples = {command: parser().example for command, parser in PARSERS.items()}
     for of_an_exercise in (
@@ -444,7 +447,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Folder]:
         yield made
 
 
-@pytest.mark.sweep(2)
+@pytest.mark.sweep(4)
 @pytest.mark.parametrize(
     "environ",
     [
@@ -522,6 +525,7 @@ def taken(port: int) -> socket.socket | None:
         return None
 
 
+@pytest.mark.slow
 def test_a_sandbox_whose_journal_is_gone_leaves_nobody_stuck(folder: Folder) -> None:
     assert folder.run("provision", "--sandbox", "--no-try", "--to", "1").returncode == 0
     gone = lose_sandbox(folder)
@@ -544,6 +548,7 @@ def test_a_sandbox_whose_journal_is_gone_leaves_nobody_stuck(folder: Folder) -> 
     assert "Nothing to do" in again.stderr
 
 
+@pytest.mark.slow
 def test_a_journal_that_cannot_be_replayed_is_moved_away_by_the_printed_command(folder: Folder) -> None:
     assert folder.run("provision", "--sandbox", "--no-try", "--to", "1").returncode == 0
     kill_sandbox(folder)
@@ -725,6 +730,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_two_learners_share_a_sandbox_until_the_last_one_has_gone(
     here: Path, folder: Folder, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -102,6 +102,7 @@ def test_learners_are_those_of_whom_there_are_runs(folder: Folder, tmp_path: Pat
     shutil.rmtree(folder.path / ".provision")
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.once_more
 @pytest.mark.parametrize("shell", SHELLS)
 def test_a_key_completes_a_command_line_in_a_shell(folder: Folder, shell: str) -> None:

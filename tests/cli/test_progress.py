@@ -193,6 +193,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Folder]:
         ((), {"TTY_INTERACTIVE": "0"}, False),
     ],
 )
+@pytest.mark.sweep(3)
 def test_it_moves_only_where_it_may(
     folder: Folder, sandbox: Sandbox, options: tuple[str, ...], environ: dict[str, str], draws: bool
 ) -> None:

@@ -86,6 +86,7 @@ def test_in_a_terminal_it_says_where_one_is_and_ctrl_c_belongs_to_what_runs_ther
         assert terminal.end() == 5
 
 
+@pytest.mark.slow
 def test_a_sandbox_that_has_ended_comes_back_from_its_journal(folder: Folder) -> None:
     running = sandbox_process.find(folder.path / ".provision")
     assert running is not None

@@ -218,6 +218,7 @@ def test_in_a_pipe_no_page_stops() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_a_latecomer_catches_up_and_a_page_taken_down_comes_again(folder: Folder) -> None:
     with Lesson(folder, 80, "--to", "2") as lesson:
         caught_up = lesson.turn()
@@ -238,6 +239,7 @@ def ran(lesson: Lesson, step: int, keys: str = "r\n") -> str:
     return shown
 
 
+@pytest.mark.slow
 def test_what_was_left_out_is_offered_before_any_test_of_the_whole(folder: Folder) -> None:
     assert folder.run("provision", "--sandbox", "--to", "5").returncode == outcome.DONE
     with Lesson(folder, 100) as lesson:

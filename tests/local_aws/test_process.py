@@ -91,6 +91,7 @@ def test_a_record_whose_sandbox_is_gone_is_stale(folder: Path) -> None:
     assert find(folder) == second
 
 
+@pytest.mark.slow
 def test_a_record_that_names_another_sandbox_is_stale(folder: Path) -> None:
     running = start(folder)
     written = json.loads(running.record.read_text())

@@ -167,6 +167,7 @@ def test_it_is_its_owners_only_and_hidden_from_git(deployment: CommandLine, tmp_
     assert "jsonl" not in seen
 
 
+@pytest.mark.slow
 def test_every_line_before_a_kill_is_whole(tmp_path: Path) -> None:
     with Folder(tmp_path) as folder:
         child = folder.start("provision", "--sandbox", "--no-try")

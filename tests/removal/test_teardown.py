@@ -575,6 +575,7 @@ def test_it_goes_on_past_what_fails_keeps_it_in_the_state_file_and_says_why(depl
     assert len(deployment.state["receipt"]["things"]) == count
 
 
+@pytest.mark.slow
 def test_our_own_trigger_that_cannot_be_removed_keeps_its_queue_and_function(deployment: AtEndpoint) -> None:
     """AWS would delete both without a word, and the trigger would be left behind."""
     before = deployment.aws.inventory()
@@ -715,6 +716,7 @@ def test_the_proof_fails_for_what_is_still_there(deployment: AtEndpoint) -> None
     assert deployment.aws.inventory() == before
 
 
+@pytest.mark.slow
 def test_what_is_still_there_when_it_should_have_vanished_is_deleted_again_by_the_same_run(
     deployment: AtEndpoint,
 ) -> None:
@@ -745,6 +747,7 @@ def test_what_is_still_there_without_our_mark_is_waited_for_and_not_deleted_agai
     assert clock.now >= backwards.GONE_WITHIN_SECONDS
 
 
+@pytest.mark.slow
 def test_a_log_group_of_another_function_never_counts_as_come_back(deployment: AtEndpoint) -> None:
     build_only(deployment, "policies", "roles", "table", "queue", "function")
     theirs = f"{deployment.settings.log_group}-theirs"

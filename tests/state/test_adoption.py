@@ -358,6 +358,7 @@ def test_ours_on_theirs_goes_and_theirs_stays(deployment: Deployment) -> None:
     assert world(deployment) == before
 
 
+@pytest.mark.slow
 def test_an_orphaned_trigger_is_taken_over_by_consent_and_left_an_orphan(deployment: Deployment) -> None:
     aws, settings = deployment.aws, deployment.settings
     make_queues(aws, settings)
@@ -512,6 +513,7 @@ def test_an_unmarked_log_group_is_used_and_left(deployment: Deployment) -> None:
     assert world(deployment) == before
 
 
+@pytest.mark.slow
 def test_a_log_group_that_is_made_late_still_comes_before_the_function(deployment: Deployment) -> None:
     """Teardown reads the state file backwards, and the group goes last of the function's resources."""
     aws, settings = deployment.aws, deployment.settings
@@ -689,6 +691,7 @@ def test_a_queue_policy_that_names_a_dead_role_is_updated_with_the_function_that
 # Tags that come into sight later than what carries them.
 
 
+@pytest.mark.slow
 def test_what_was_promised_and_has_no_mark_yet_is_looked_at_again(deployment: Deployment) -> None:
     aws, settings = deployment.aws, deployment.settings
     kill_at(deployment, 1, after=True)

@@ -85,6 +85,7 @@ def test_a_learner_that_makes_a_name_too_long_is_refused_with_both_lengths() -> 
     assert "64" in refused.value.means
 
 
+@pytest.mark.slow
 def test_the_longest_learner_builds_and_goes(deployment: Deployment) -> None:
     before = deployment.aws.inventory()
     deployment.settings = Settings(learner=LONGEST)

@@ -519,6 +519,7 @@ def test_interrupted_during_a_wait_it_ends_at_once(
     assert stranger.inventory() == clean.before
 
 
+@pytest.mark.slow
 @pytest.mark.once_more
 def test_a_call_that_hangs_is_left_at_the_second_ctrl_c_and_nobody_else_may_come_in_meanwhile(
     folder: Folder, proxy: Proxy, stranger: Stranger, clean: Clean
