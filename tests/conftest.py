@@ -44,6 +44,18 @@ __all__ = [
 # moto and botocore keep hundreds of thousands of objects alive; Python would go through all of them again and again.
 gc.set_threshold(100_000, 20, 100)
 
+
+def pytest_collection_finish() -> None:
+    """What has been imported and collected by now stays to the end."""
+    gc.freeze()
+
+
+def pytest_sessionfinish() -> None:
+    """pytest goes through all objects five times at the end, and Python some more; once finds what there is."""
+    gc.collect()
+    gc.freeze()
+
+
 # moto finds out anew at each request which methods a class has.
 moto.core.responses.method_names_from_class = functools.cache(moto.core.responses.method_names_from_class)
 
