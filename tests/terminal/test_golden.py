@@ -239,10 +239,14 @@ def test_a_life_looks_as_it_should(tmp_path: Path, request: pytest.FixtureReques
 # Other widths have no files: what is seen there is what is seen at 80, folded otherwise.
 
 RULE = re.compile(r"={9,}|[─│┌┐└┘├┤┬┴┼█▏▎▍▌▋▊▉░]+")  # what is drawn as wide as the window
-PROMPT = re.compile(r"(?m)^More of page [^>]*>")  # comes the more often, the fewer rows there are
+PROMPT = re.compile(
+    r"(?m)^(?:What you build|Page \d)\.\s+Enter: go on[^>]*>"
+)  # comes the more often, the fewer rows there are
 COMMAND = re.compile(r"(?m)^\$ (.*)\n")
 # What a person copies, or a value as it is, is one line, which the terminal itself may fold.
-NEVER_DIVIDED = re.compile(r"https?://|\barn:aws:|\.provision/|^ *(curl|AWS_|python|--[a-z])|^ +(was|wanted|found) ")
+NEVER_DIVIDED = re.compile(
+    r"https?://|\barn:aws:|\.provision/|^ *(curl|AWS_|python|--[a-z])|: python -m |^ +(was|wanted|found) "
+)
 # Other words, too: the list has other runs in it, an axis has other marks, of a long value each part says where it is.
 OTHER_WORDS = ("drift", "replay")
 
