@@ -189,6 +189,7 @@ def test_a_first_build_is_planned_call_by_call_and_what_aws_makes_up_is_said_to_
     deployment.build_as_planned()
 
 
+@pytest.mark.slow
 def test_what_is_pasted_from_a_plan_is_taken_as_ours_and_left_as_it_is(
     deployment: CommandLine, tmp_path: Path, warm_aws: WarmAws
 ) -> None:

@@ -43,6 +43,7 @@ def written(folder: Folder, *arguments: str) -> str:
     return (folder.path / "page.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_lesson_in_two_sittings_is_shown_whole_and_each_sitting_alone(folder: Folder) -> None:
     take(folder, "1", "2")
     take(folder, "3")

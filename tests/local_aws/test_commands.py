@@ -258,6 +258,7 @@ def test_an_interrupted_start_leaves_no_sandbox_behind(folder: Path, number: int
     assert not record(folder).exists()
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("command", [["start"], ["status"], ["logs"], ["status", "--json"]])
 def test_a_reader_that_has_seen_enough_is_no_failure(folder: Path, command: list[str]) -> None:
     Told(folder, "start")

@@ -505,6 +505,7 @@ def test_the_journal_beside_the_record_is_found_also_where_the_folder_was_moved(
     assert wish_again(tmp_path) == Wish(state_dir=own)
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("stays", [False, True])
 def test_one_that_nobody_calls_for_a_day_ends_and_its_journal_stays(folder: Path, stays: bool) -> None:
     program = "import sys, sandbox.__main__ as main; main.IDLE_SECONDS = 0.5; sys.exit(main.main(sys.argv[1:]))"

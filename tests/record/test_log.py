@@ -91,6 +91,7 @@ def test_a_place_where_no_events_can_be_written_is_said_before_anything_is_done(
     assert "no/such/folder/events.jsonl cannot be written: No such file or directory." in ended.said
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
 def test_whoever_reads_what_is_said_may_go_away(tmp_path: Path, stream: str) -> None:
     with Folder(tmp_path) as user:

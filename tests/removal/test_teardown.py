@@ -1199,6 +1199,7 @@ def test_the_sandbox_goes_on_while_another_state_file_uses_it_and_is_stopped_wit
     assert "Nothing to do" in ended.flat
 
 
+@pytest.mark.slow
 def test_a_sandbox_that_is_gone_took_everything_along(folder: Path) -> None:
     ours = in_sandbox(folder)
     alice = in_sandbox(folder, "alice")
@@ -1240,6 +1241,7 @@ def test_a_sandbox_with_a_journal_comes_back_to_be_torn_down(folder: Path, tmp_p
     assert not names & set(ours.aws.inventory()["policies"])
 
 
+@pytest.mark.slow
 def test_a_sandbox_in_which_somebody_is_about_to_begin_goes_on(folder: Path) -> None:
     """A lesson, or a run before its first write: it holds the lock, and has no state file yet."""
     running = in_sandbox(folder)

@@ -126,6 +126,7 @@ def post(url: str, event: dict[str, Any]) -> Any:
     return json.loads(answer.stdout)
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.usefixtures("at_once")
 @pytest.mark.parametrize("variant", [(), ("--as-written",)])
 def test_the_python_script_builds_the_same_and_takes_it_down(

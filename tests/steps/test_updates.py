@@ -1181,6 +1181,7 @@ def add_their_method(aws: Stranger, *, finished: bool = True) -> str:
     return made
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("finished", [True, False], ids=["finished", "unfinished"])
 def test_what_somebody_adds_to_the_api_is_neither_deployed_nor_taken_away(
     finished: bool, built: Finished, settled: Callable[[], None]

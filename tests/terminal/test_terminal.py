@@ -43,6 +43,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Folder]:
         yield made
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.once_more
 @pytest.mark.parametrize("columns", WIDTHS)
 def test_what_a_person_copies_is_never_divided(

@@ -41,6 +41,7 @@ def test_each_room_imports_only_what_it_may() -> None:
         ("sandbox/__main__.py", "import provision.cli.options", "The sandbox takes only terminal and its own start"),
     ],
 )
+@pytest.mark.sweep(3)
 def test_an_import_that_may_not_be_is_noticed(tmp_path: Path, path: str, line: str, contract: str) -> None:
     for name in PROGRAMS:
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
