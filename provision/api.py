@@ -15,6 +15,7 @@ from typing import Any
 from provision.aws.api_definition import LISTED_SECONDS, find_method, find_spare_apis, resources_of
 from provision.aws.clients import Clients
 from provision.aws.reasons import JUST_MADE
+from provision.documents import policy_document, same_meaning
 from provision.settings import Settings
 from provision.state.entries import TAG, Entry
 from provision.state.ownership import TwoOfOurs
@@ -43,10 +44,13 @@ def provision_api(aws: Clients, settings: Settings, state: State) -> None:
     with state.resource("api", "apigateway:rest-api", found=api, name=settings.api) as entry:
         note_namesakes(entry, apis, api, settings.api)
         delete_spare_apis(aws, entry, spare)
-        if api is None:
+        policy = resource_policy(aws, settings)
+        if api is not None:
+            update_api(aws, settings, entry, api, policy)
+        elif policy is None:
             create_api(aws, settings, entry)
         else:
-            update_api(aws, settings, entry, api)
+            create_limited_api(aws, settings, entry, policy)
         provision_route(aws, entry, "/", settings.path_part, direct_route(aws, settings, state))
         if settings.has_queue_route:
             parent = f"/{settings.path_part}"
@@ -58,8 +62,8 @@ def provision_route(aws: Clients, entry: Entry, parent: str, path_part: str, rou
     place = Place(entry["id"], provision_resource(aws, entry, parent, path_part))
     method = find_method(aws.apigateway, place.api_id, place.resource_id, "POST")
     if method is None:
-        entry.drifted(f"POST {route.path} method", found=None, wanted="NONE")
-        create_method(aws, place)
+        entry.drifted(f"POST {route.path} method", found=None, wanted=route.authorization_type)
+        create_method(aws, place, route)
         method = {}
     else:
         update_method(aws, entry, place, route, method)
@@ -115,6 +119,17 @@ def create_api(aws: Clients, settings: Settings, entry: Entry) -> None:
     entry.identify(created)
 
 
+def create_limited_api(aws: Clients, settings: Settings, entry: Entry, policy: dict[str, Any]) -> None:
+    """The same with a resource policy, which says who may call it, and from where."""
+    created = aws.apigateway.create_rest_api(
+        name=settings.api,
+        endpointConfiguration={"types": ["REGIONAL"]},
+        policy=json.dumps(policy),
+        tags=entry.tags,
+    )
+    entry.identify(created)
+
+
 def create_resource(aws: Clients, api_id: str, parent_id: str, path_part: str) -> str:
     """One part of a path, below another resource; its id."""
     created = aws.apigateway.create_resource(
@@ -125,13 +140,13 @@ def create_resource(aws: Clients, api_id: str, parent_id: str, path_part: str) -
     return str(created["id"])
 
 
-def create_method(aws: Clients, place: Place) -> None:
-    """POST, for everybody: without authorization, without an API key."""
+def create_method(aws: Clients, place: Place, route: Route) -> None:
+    """POST. With the authorization NONE it is for everybody, with AWS_IAM for whoever signs the request."""
     aws.apigateway.put_method(
         restApiId=place.api_id,
         resourceId=place.resource_id,
         httpMethod="POST",
-        authorizationType="NONE",
+        authorizationType=route.authorization_type,
         apiKeyRequired=False,
     )
 
@@ -223,6 +238,7 @@ class Route:
     """
 
     path: str
+    authorization_type: str
     uri: str
     credentials: str | None
     passthrough: str
@@ -245,6 +261,7 @@ def direct_route(aws: Clients, settings: Settings, state: State) -> Route:
     function_arn = state.outputs("function")["arn"]
     return Route(
         path=f"/{settings.path_part}",
+        authorization_type=settings.authorization_type,
         # The path of Lambda's own Invoke API, with its date.
         # https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html
         uri=f"arn:{aws.partition}:apigateway:{aws.region}:lambda:path/2015-03-31/functions/{function_arn}/invocations",
@@ -265,6 +282,7 @@ def queue_route(aws: Clients, settings: Settings, state: State) -> Route:
     send_message = "Action=SendMessage&MessageBody=$util.urlEncode($input.body)"
     return Route(
         path=f"/{settings.path_part}/{settings.queue_path_part}",
+        authorization_type=settings.authorization_type,
         uri=f"arn:{aws.partition}:apigateway:{aws.region}:sqs:path/{aws.account_id}/{settings.queue}",
         credentials=state.outputs("api-role")["arn"],
         passthrough="NEVER",
@@ -278,10 +296,37 @@ def queue_route(aws: Clients, settings: Settings, state: State) -> Route:
     )
 
 
+def resource_policy(aws: Clients, settings: Settings) -> dict[str, Any] | None:
+    """Who may call the API from where; None where everybody may. Document: policies/POC-API.json
+
+    Where a request must be signed, the policy only denies: who is allowed by it needs no permission of their own.
+    https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-authorization-flow.html
+    """
+    if not settings.source_ips:
+        return None
+    document = policy_document("POC-API", aws, settings)
+    allow, deny = document["Statement"]
+    deny["Condition"]["NotIpAddress"]["aws:SourceIp"] = list(settings.source_ips)
+    document["Statement"] = [allow, deny] if settings.authorization_type == "NONE" else [deny]
+    return document
+
+
 # What is there, and what differs.
 
 
-def update_api(aws: Clients, settings: Settings, entry: Entry, api: dict[str, Any]) -> None:
+def full_policy(aws: Clients, api_id: str, policy: str) -> str:
+    """A resource policy with the API's whole ARN, as API Gateway keeps it, and with its quotes as they are.
+
+    GetRestApi shows each quote behind a backslash, and each slash too (hashicorp/terraform-provider-aws#4397).
+    https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-resource-policies-examples.html
+    """
+    text = policy.replace('\\"', '"').replace("\\/", "/")
+    return text.replace('"execute-api:/', f'"{aws.arn("execute-api", api_id)}/')
+
+
+def update_api(
+    aws: Clients, settings: Settings, entry: Entry, api: dict[str, Any], policy: dict[str, Any] | None
+) -> None:
     """API Gateway takes patch operations, each with the path of one attribute.
 
     https://docs.aws.amazon.com/apigateway/latest/api/patch-operations.html
@@ -301,8 +346,14 @@ def update_api(aws: Clients, settings: Settings, entry: Entry, api: dict[str, An
     closed = api.get("disableExecuteApiEndpoint", False)
     if entry.drifted("disableExecuteApiEndpoint", found=closed, wanted=False):
         changes.append({"op": "replace", "path": "/disableExecuteApiEndpoint", "value": "false"})
-        # It takes effect with the next deployment. By this number step 8 sees that one is due.
+    wanted = "" if policy is None else full_policy(aws, api["id"], json.dumps(policy))
+    found = full_policy(aws, api["id"], api.get("policy") or "")
+    if entry.drifted("policy", found=found, wanted=wanted, same=same_meaning(found, wanted)):
+        changes.append({"op": "replace", "path": "/policy", "value": wanted})
+    if any(change["path"] in ("/disableExecuteApiEndpoint", "/policy") for change in changes):
+        # Both take effect with the next deployment. By this number step 8 sees that one is due.
         # https://docs.aws.amazon.com/apigateway/latest/developerguide/rest-api-disable-default-endpoint.html
+        # https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-resource-policies-create-attach.html
         entry["reopened"] = int(entry.get("reopened") or 0) + 1
     if changes:
         aws.apigateway.update_rest_api(
@@ -315,8 +366,9 @@ def update_method(aws: Clients, entry: Entry, place: Place, route: Route, method
     """Authorization, API key and validator: each of them could refuse callers."""
     label = f"POST {route.path}"
     changes = []
-    if entry.drifted(f"{label} authorizationType", found=method["authorizationType"], wanted="NONE"):
-        changes.append({"op": "replace", "path": "/authorizationType", "value": "NONE"})
+    wanted = route.authorization_type
+    if entry.drifted(f"{label} authorizationType", found=method["authorizationType"], wanted=wanted):
+        changes.append({"op": "replace", "path": "/authorizationType", "value": wanted})
     if entry.drifted(f"{label} apiKeyRequired", found=method.get("apiKeyRequired", False), wanted=False):
         changes.append({"op": "replace", "path": "/apiKeyRequired", "value": "false"})
     if entry.drifted(f"{label} requestValidatorId", found=method.get("requestValidatorId"), wanted=None):

@@ -50,6 +50,7 @@ def policy_document(name: str, aws: Place, settings: Settings) -> dict[str, Any]
         "function role": settings.function_role_in_arn,
         "API role": settings.api_role_in_arn,
         "learner": f"-{settings.learner}" if settings.learner else "",
+        "source IP": ", ".join(settings.source_ips),
     }
     filled = fill(json.loads(path.read_text(encoding="utf-8")), values)
     assert isinstance(filled, dict)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from provision.settings import DEFAULT_RUNTIME, Settings
+from provision.settings import DEFAULT_RUNTIME, DEFAULT_THROTTLE, Settings
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,8 @@ ERRATA: tuple[Erratum, ...] = (
         "The API has public authentication.",
         "authorizationType NONE: anyone who knows the URL may call it.",
         "A stranger can write to your table, at your cost, as long as the API is there.",
-        "Kept, as it is the point of the exercise; the summary says so, and teardown ends it.",
+        "Kept, as it is the point of the exercise; the summary says so, and teardown ends it. With --auth iam a "
+        "request must be signed; with --source-ip it must come from there.",
     ),
     Erratum(
         8,
@@ -295,5 +296,25 @@ ERRATA: tuple[Erratum, ...] = (
         "Requests fail with a timeout, the first ones most of all, and messages return to the queue.",
         "10 seconds, and a visibility timeout of the queue of 60, six times as much.",
         "3 seconds, and a visibility timeout of 30.",
+    ),
+    Erratum(
+        29,
+        "stage",
+        "The stage is deployed with the default settings.",
+        "Then it answers what the whole account may answer, 10,000 requests a second, and the trigger invokes the "
+        "function as often as it likes.",
+        "Who floods the URL spends your money, and takes all other functions of the account their room.",
+        f"Each route answers {DEFAULT_THROTTLE} requests a second and {2 * DEFAULT_THROTTLE} at once, or what "
+        "--throttle says, and 429 to more. The trigger has two invocations running at most.",
+        "No limits, unless --throttle asks for one.",
+    ),
+    Erratum(
+        30,
+        "queue",
+        "The console's Basic form is all of the access policy.",
+        "A policy from that form takes requests without TLS, too.",
+        "Somebody between a sender and the queue could read its messages.",
+        "A fourth statement denies everything that comes without TLS.",
+        "The three statements of the console.",
     ),
 )

@@ -1,7 +1,9 @@
 """Step 4: the queue with its access policy, and the dead-letter queue behind it. The lesson: lessons/queue.md
 
-Document: policies/POC-Queue.json. The console writes its three statements; CreateQueue writes none by itself.
+Document: policies/POC-Queue.json. The console writes its first three statements; CreateQueue writes none by itself. The
+fourth refuses who comes without TLS.
 https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-configure-add-permissions.html
+https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-security-best-practices.html
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import ipaddress
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -64,14 +65,26 @@ MOST_TAGS = 40  # AWS allows 50 on a resource; two are the suite's
 
 NO_BOUNDARY = "none"  # the boundary that takes away one that an earlier run has set
 
+# How many requests a second the stage lets through on each route. An account's own limit is 10,000.
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html
+DEFAULT_THROTTLE = 10
+THROTTLE = re.compile(r"[1-9][0-9]{0,3}")
+
+EVERY_ADDRESS = "none"  # the --source-ip that takes away those that an earlier run has set
+MOST_SOURCES = 40  # a resource policy has 8,192 characters at most
+
 
 @dataclass(frozen=True)
 class AccountRules:
-    """What the rules of an account ask of everything that is built in it. Empty: nothing was asked.
+    """What the rules of an account ask of everything that is built in it, and who may call the URL how often.
+
+    Empty: nothing was asked.
 
     `permissions_boundary`: the ARN of the policy that limits both roles, or NO_BOUNDARY. `role_path`: where both roles
     are made, with "/" at both ends. `tags`: on everything that carries tags. `lambda_role_arn` and
     `apigateway_role_arn`: roles that somebody else made; they are used, and neither made, changed nor deleted.
+    `throttle`: how many requests a second each route answers. `source_ips`: the networks that may call the URL, as
+    CIDR, or EVERY_ADDRESS. `auth`: "iam" where a request must be signed, else "none".
     Raises BadSetting for a value that IAM would not take.
     """
 
@@ -80,6 +93,9 @@ class AccountRules:
     tags: tuple[tuple[str, str], ...] = ()
     lambda_role_arn: str = ""
     apigateway_role_arn: str = ""
+    throttle: str = ""
+    source_ips: tuple[str, ...] = ()
+    auth: str = ""
 
     def __post_init__(self) -> None:
         if self.permissions_boundary not in ("", NO_BOUNDARY):
@@ -98,6 +114,10 @@ class AccountRules:
                 f"--tag was given {len(self.tags)} times: at most {MOST_TAGS} are allowed, each key once.",
                 advice=("Leave out what is too much.",),
             )
+        check_text("--throttle", self.throttle, THROTTLE, "a number of requests a second, from 1 to 9999")
+        check_text("--auth", self.auth, re.compile("none|iam"), "none or iam")
+        if self.source_ips != (EVERY_ADDRESS,):
+            check_sources(self.source_ips)
 
     @property
     def for_roles(self) -> dict[str, str]:
@@ -111,15 +131,36 @@ class AccountRules:
 
     def in_file(self) -> dict[str, Any]:
         """What a later run needs of them, as JSON."""
-        kept = {**vars(self), "tags": dict(self.tags)}
-        if self.permissions_boundary == NO_BOUNDARY:
-            del kept["permissions_boundary"]
+        kept = {**vars(self), "tags": dict(self.tags), "source_ips": list(self.source_ips)}
+        taken_away = {"permissions_boundary": NO_BOUNDARY, "source_ips": [EVERY_ADDRESS], "auth": "none"}
+        kept |= {name: "" for name, nothing in taken_away.items() if kept[name] == nothing}
         return {name: value for name, value in kept.items() if value}
 
     @classmethod
     def from_file(cls, kept: Mapping[str, Any]) -> AccountRules:
         """What `in_file` gave. Raises BadSetting or TypeError for anything else."""
-        return cls(**{**kept, "tags": tuple(dict(kept.get("tags", {})).items())})
+        lists = {"tags": tuple(dict(kept.get("tags", {})).items()), "source_ips": tuple(kept.get("source_ips", ()))}
+        return cls(**{**kept, **lists})
+
+
+def check_sources(networks: tuple[str, ...]) -> None:
+    """Raise BadSetting for what is no network in CIDR notation, and for too many of them."""
+    for network in networks:
+        try:
+            ipaddress.ip_network(network)
+        except ValueError as error:
+            raise BadSetting(
+                f"--source-ip {network!r} is not a network: {error}.",
+                advice=(
+                    "Write 203.0.113.0/24, or one address, such as 203.0.113.7;",
+                    f"or {EVERY_ADDRESS}, which lets every address call again.",
+                ),
+            ) from error
+    if len(networks) > MOST_SOURCES:
+        raise BadSetting(
+            f"--source-ip was given {len(networks)} times, and at most {MOST_SOURCES} fit into the API's policy.",
+            advice=("Name larger networks.",),
+        )
 
 
 def check_text(option: str, text: str, pattern: re.Pattern[str], what: str) -> None:
@@ -293,6 +334,48 @@ class Settings:
     @property
     def has_queue_route(self) -> bool:
         return not self.as_written  # erratum 10
+
+    # The brakes of the public URL (erratum 29). As written there are none, save those that are asked for.
+
+    @property
+    def throttle_rate(self) -> int | None:
+        """Requests a second that each route of the stage answers; None: only the account's limit holds."""
+        if self.rules.throttle:
+            return int(self.rules.throttle)
+        return None if self.as_written else DEFAULT_THROTTLE
+
+    @property
+    def throttle_burst(self) -> int | None:
+        """Requests that each route answers at once: twice what it answers in a second."""
+        return None if self.throttle_rate is None else 2 * self.throttle_rate
+
+    @property
+    def maximum_concurrency(self) -> int | None:
+        """Invocations that the trigger may have running at once; 2 is the fewest that Lambda allows.
+
+        https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html
+        """
+        return None if self.as_written else 2
+
+    @property
+    def scaling_config(self) -> dict[str, int]:
+        """The same, as Lambda takes it."""
+        return {} if self.maximum_concurrency is None else {"MaximumConcurrency": self.maximum_concurrency}
+
+    @property
+    def source_ips(self) -> tuple[str, ...]:
+        """The networks that may call the URL; none: every address may."""
+        return () if self.rules.source_ips == (EVERY_ADDRESS,) else self.rules.source_ips
+
+    @property
+    def is_open(self) -> bool:
+        """Whether everybody who knows the URL gets an answer."""
+        return self.authorization_type == "NONE" and not self.source_ips
+
+    @property
+    def authorization_type(self) -> str:
+        """NONE lets everybody call; with AWS_IAM a request must be signed (erratum 7)."""
+        return "AWS_IAM" if self.rules.auth == "iam" else "NONE"
 
 
 def check_region(region: str, source: str) -> None:

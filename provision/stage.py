@@ -17,9 +17,12 @@ from provision.state.state import State
 
 NEEDS = ("api",)
 
+RATE = "methodSettings > */* > throttlingRateLimit"
+BURST = "methodSettings > */* > throttlingBurstLimit"
+
 
 def provision(aws: Clients, settings: Settings, state: State) -> None:
-    """Find the stage; deploy the API if the stage serves another definition; record its URL."""
+    """Find the stage; deploy the API if the stage serves another definition; limit requests; record its URL."""
     api_id = state.outputs("api")["id"]
     description = definition(aws, settings, api_id)
     stage = find_stage(aws.apigateway, api_id, settings.stage)
@@ -36,6 +39,8 @@ def provision(aws: Clients, settings: Settings, state: State) -> None:
             deploy_api(aws, settings, api_id, description)
         if reopened:
             entry["reopened"] = reopened
+        if throttle_drifted(settings, entry, stage or {}):
+            throttle_stage(aws, settings, api_id)
         entry["url"] = aws.invoke_url(api_id, settings.stage, settings.path_part)
 
 
@@ -51,10 +56,36 @@ def deploy_api(aws: Clients, settings: Settings, api_id: str, description: str) 
     )
 
 
+def throttle_stage(aws: Clients, settings: Settings, api_id: str) -> None:
+    """Answer 429 to what comes faster. "*/*" is every method of the stage; each has these limits to itself.
+
+    A limit is a target, not a guarantee.
+    https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-request-throttling.html
+    """
+    aws.apigateway.update_stage(
+        restApiId=api_id,
+        stageName=settings.stage,
+        patchOperations=[
+            {"op": "replace", "path": "/*/*/throttling/rateLimit", "value": str(settings.throttle_rate)},
+            {"op": "replace", "path": "/*/*/throttling/burstLimit", "value": str(settings.throttle_burst)},
+        ],
+    )
+
+
+def throttle_drifted(settings: Settings, entry: Entry, stage: dict[str, Any]) -> bool:
+    """Whether the limits must be set. Without limits of ours they are compared with the account's, and left."""
+    if settings.throttle_rate is None:
+        return False
+    found = stage.get("methodSettings", {}).get("*/*", {})
+    drifted = entry.drifted(RATE, found=found.get("throttlingRateLimit"), wanted=settings.throttle_rate)
+    drifted |= entry.drifted(BURST, found=found.get("throttlingBurstLimit"), wanted=settings.throttle_burst)
+    return drifted
+
+
 def is_outdated(entry: Entry, stage: dict[str, Any], description: str, reopened: str) -> bool:
-    """Whether the stage serves another definition, or the default endpoint was opened since the last deployment."""
+    """Whether the stage serves another definition, or the endpoint was opened or its policy changed since."""
     drifted = entry.drifted("what it serves", found=stage["deployedAs"], wanted=description)
-    drifted |= entry.drifted("default endpoint opened", found=entry.get("reopened") or "", wanted=reopened)
+    drifted |= entry.drifted("endpoint or policy changed", found=entry.get("reopened") or "", wanted=reopened)
     return drifted
 
 

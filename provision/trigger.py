@@ -27,6 +27,8 @@ from provision.state.state import State
 
 NEEDS = ("policies", "queue", "function")
 
+CONCURRENCY = "ScalingConfig > MaximumConcurrency"
+
 
 def provision(aws: Clients, settings: Settings, state: State) -> None:
     """Find the trigger; create it, or update it; wait until it is enabled; record it."""
@@ -55,6 +57,7 @@ def provision(aws: Clients, settings: Settings, state: State) -> None:
 def create_trigger(aws: Clients, settings: Settings, entry: Entry, queue_arn: str) -> None:
     """Lambda polls the queue with the function's role, and invokes the function with up to `BatchSize` messages.
 
+    `ScalingConfig` says how many invocations it may have running at once: a flood leaves room for other functions.
     With ReportBatchItemFailures SQS delivers again only the messages that the function names.
     https://docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html
     """
@@ -64,6 +67,7 @@ def create_trigger(aws: Clients, settings: Settings, entry: Entry, queue_arn: st
         BatchSize=settings.batch_size,
         Enabled=True,
         FunctionResponseTypes=settings.function_response_types,
+        ScalingConfig=settings.scaling_config,
         Tags=entry.tags,
     )
     entry.identify(created)
@@ -82,6 +86,8 @@ def trigger_drifted(aws: Clients, settings: Settings, entry: Entry, trigger: dic
     drifted |= entry.drifted("FunctionName", found=serves(trigger), wanted=settings.function)
     drifted |= entry.drifted("BatchSize", found=trigger["BatchSize"], wanted=settings.batch_size)
     drifted |= entry.drifted("FunctionResponseTypes", found=response_types, wanted=settings.function_response_types)
+    concurrency = trigger.get("ScalingConfig", {}).get("MaximumConcurrency")
+    drifted |= entry.drifted(CONCURRENCY, found=concurrency, wanted=settings.maximum_concurrency)
     return drifted
 
 
@@ -96,6 +102,7 @@ def update_trigger(aws: Clients, settings: Settings, uuid: str) -> None:
         BatchSize=settings.batch_size,
         Enabled=True,
         FunctionResponseTypes=settings.function_response_types,
+        ScalingConfig=settings.scaling_config,
     )
 
 

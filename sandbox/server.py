@@ -59,7 +59,8 @@ class Front:
         self._weather = weather
         self._guard = guard
         self._state = state
-        gateway, identities, log_groups = Gateway(backend, functions), Identities(backend), LogGroups(backend)
+        identities, log_groups = Identities(backend), LogGroups(backend)
+        gateway = Gateway(backend, functions, guard.identify) if guard else Gateway(backend, functions)
         of_weather = weather.serve if weather else None
         self._unsigned = [one for one in (functions.code, own, of_weather, gateway.serve) if one]
         self._signed: Mapping[str, Sequence[Plane]] = {

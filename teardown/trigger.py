@@ -8,7 +8,7 @@ from provision.aws.clients import Clients
 from provision.state.entries import TAG, TAG_KEYS, Resource
 from provision.state.state import State
 from provision.terminal import outcome
-from provision.trigger import find_trigger, serves, with_tags
+from provision.trigger import CONCURRENCY, find_trigger, serves, with_tags
 
 
 def find(aws: Clients, state: State, resource: Resource) -> dict[str, Any] | None:
@@ -40,13 +40,18 @@ def restore(aws: Clients, state: State, resource: Resource, found: dict[str, Any
     """Put its attributes back, and enable or disable it as it was."""
     is_on = found["State"] not in ("Disabled", "Disabling")
     was_on = resource.was("State", "Enabled" if is_on else "Disabled") not in ("Disabled", "Disabling")
-    if resource.before.keys() & {"State", "FunctionName", "BatchSize", "FunctionResponseTypes"}:
+    if resource.before.keys() & {"State", "FunctionName", "BatchSize", "FunctionResponseTypes", CONCURRENCY}:
+        found_limit = found.get("ScalingConfig", {}).get("MaximumConcurrency")
+        limit = resource.was(CONCURRENCY, found_limit)
         aws.lambda_.update_event_source_mapping(
             UUID=found["UUID"],
             FunctionName=resource.was("FunctionName", serves(found)),
             Enabled=was_on,
             BatchSize=resource.was("BatchSize", found["BatchSize"]),
             FunctionResponseTypes=resource.was("FunctionResponseTypes", found.get("FunctionResponseTypes", [])),
+            # Nothing in it takes the limit away.
+            # https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html
+            ScalingConfig={} if limit is None else {"MaximumConcurrency": limit},
         )
         aws.waiting.poll_until(
             "the trigger to be as before",

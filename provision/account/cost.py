@@ -11,6 +11,12 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
+from provision.settings import Settings
+
+# Requests a second that all APIs of an account and Region answer together.
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html
+ACCOUNT_LIMIT = 10_000
+
 
 @dataclass(frozen=True)
 class Row:
@@ -50,6 +56,13 @@ class Prices:
         """Dollars for a million requests through the queue."""
         return sum(row.price * row.queue for row in self.rows)
 
+    def flooded_hour(self, rate: int | None, *, by_queue: bool) -> float:
+        """Dollars for an hour of as many requests as get through: `rate` a second on each route, or the account's."""
+        million = self.million_direct + (self.million_by_queue if by_queue else 0)
+        if rate is None:  # the account's limit is one for all routes
+            rate, million = ACCOUNT_LIMIT, max(self.million_direct, self.million_by_queue if by_queue else 0)
+        return rate * 3600 / 1e6 * million
+
 
 @cache
 def prices() -> Prices:
@@ -70,3 +83,20 @@ def use_sentence(*, by_queue: bool) -> str:
         f"A million requests cost about ${found.million_direct:.2f}{queue} "
         f"(list prices of {found.region}, {found.date})."
     )
+
+
+def flood_sentence(rate: int | None, *, by_queue: bool) -> str:
+    """What it costs while somebody floods the URL. `rate`: what the stage answers a second on each route."""
+    cost = f"${prices().flooded_hour(rate, by_queue=by_queue):,.2f}"
+    if rate is None:
+        limit = f"the account's limit, {ACCOUNT_LIMIT:,} requests a second"
+        return f"While somebody floods the URL it costs about {cost} an hour, at {limit}."
+    limit = f"the stage's limit, {rate} requests a second on each route"
+    return f"While somebody floods the URL it costs about {cost} an hour, at {limit}."
+
+
+def cost_sentences(settings: Settings) -> str:
+    """What a deployment costs: idle, in use, and flooded."""
+    by_queue = settings.has_queue_route
+    flooded = flood_sentence(settings.throttle_rate, by_queue=by_queue)
+    return f"{idle_sentence()} {use_sentence(by_queue=by_queue)} {flooded}"

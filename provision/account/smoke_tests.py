@@ -254,7 +254,7 @@ def post_until_served(aws: Clients, url: str, item: Item, began: list[float] | N
     def call() -> tuple[int, str]:
         if began is not None:
             began.append(time.time())
-        status, text = post(aws, url, item.event)
+        status, text = post(aws, url, item.event, signed=item.settings.authorization_type == "AWS_IAM")
         item.may_come_twice |= status == 0 or status > 500  # it may have arrived, and is sent again
         return status, text
 
@@ -316,6 +316,13 @@ def ask_while(
                     "options.",
                 ),
             ) from gave_up
+        if last[0] == 403 and "execute-api:Invoke" in last[1]:
+            raise SmokeTestFailed(
+                f"The API does not answer this caller: {in_short(last[1])}",
+                means="Its resource policy (--source-ip) leaves out this machine's address, or the credentials that "
+                "sign (--auth iam) lack execute-api:Invoke.",
+                advice=("Run it again with the address or the permission; or build without tests: --no-try.",),
+            ) from gave_up
         raise SmokeTestFailed(
             f"{gave_up.what} It last answered {last[0]} {in_short(last[1])}",
             means=f"{means} This took longer, so something else is wrong.",
@@ -331,10 +338,10 @@ def in_short(text: str) -> str:
     return text if len(text) <= 400 else f"{text[:400]}..."
 
 
-def post(aws: Clients, url: str, event: dict[str, Any]) -> tuple[int, str]:
+def post(aws: Clients, url: str, event: dict[str, Any], *, signed: bool = False) -> tuple[int, str]:
     """Status and body of a POST, an HTTP error's too. Status 0: no answer, and why."""
     try:
-        status, body = send(aws, "POST", url, json.dumps(event).encode())
+        status, body = send(aws, "POST", url, json.dumps(event).encode(), signed=signed)
     except NO_ANSWER as error:
         return 0, str(error)
     return status, body.decode("utf-8", "replace")

@@ -112,6 +112,7 @@ class Clients:
     sandbox_key: str = field(default="", repr=False)  # the secret access key of a sandbox's calls
     is_empty: bool = False  # no sandbox is running: nothing can be called, and a plan is that of an empty account
     verify: bool | str = True  # the file of the certificates to trust; True: botocore's own
+    credentials: Any = None  # boto3's own, which sign the calls and renew themselves
 
     @property
     def is_sandbox(self) -> bool:
@@ -401,6 +402,7 @@ def _connect(asked: _Asked, target: Target, calls: Calls) -> Clients:
         sandbox_key=target.sandbox_key,
         is_empty=is_empty,
         verify=_verify(asked.session, os.environ),
+        credentials=asked.session.get_credentials(),
         alias=_alias(clients["iam"]) if endpoint is None else None,
     )
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
+from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.exceptions import SSLError
 from botocore.httpsession import URLLib3Session
@@ -35,13 +36,20 @@ class NotTrusted(outcome.UserError):
         )
 
 
-def send(aws: Clients, method: str, url: str, body: bytes = b"") -> tuple[int, bytes]:
-    """Status and body of the answer, an error's too. Raises NotTrusted, and botocore's errors when none came."""
+def send(aws: Clients, method: str, url: str, body: bytes = b"", *, signed: bool = False) -> tuple[int, bytes]:
+    """Status and body of the answer, an error's too. Raises NotTrusted, and botocore's errors when none came.
+
+    `signed`: for a method of an API that asks for it, with the credentials that make the calls.
+    https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-control-access-using-iam-policies-to-invoke-api.html
+    """
     proxies = {} if aws.is_sandbox else get_environ_proxies(url)
     session = URLLib3Session(verify=aws.verify, proxies=proxies, timeout=(10, 30))
     headers = {"Content-Type": "application/json"} if body else {}
+    request = AWSRequest(method=method, url=url, data=body, headers=headers)
     try:
-        answer = session.send(AWSRequest(method=method, url=url, data=body, headers=headers).prepare())
+        if signed:
+            SigV4Auth(aws.credentials, "execute-api", aws.region).add_auth(request)
+        answer = session.send(request.prepare())
         return answer.status_code, answer.content
     except SSLError as error:
         raise NotTrusted(url, error) from error

@@ -93,6 +93,11 @@ def at_least(settings: Settings, found: Any, wanted: Any) -> bool:
     return str(found).isdigit() and int(found) >= int(wanted)
 
 
+def at_most(settings: Settings, found: Any, wanted: Any) -> bool:
+    """A limit that is as strict, or stricter, and lets something through."""
+    return isinstance(found, (int, float)) and 0 < found <= wanted
+
+
 def longer_than_the_queue(settings: Settings, found: Any, wanted: Any) -> bool:
     """A message keeps its age when it moves to the dead-letter queue. Nobody sets the queue's own period."""
     return str(found).isdigit() and int(found) > QUEUE_RETENTION_SECONDS
@@ -209,6 +214,8 @@ ALIKE: Mapping[tuple[str, str], Alike] = {
     ("lambda:permission", "Action"): in_any_case,
     ("lambda:permission", "Principal"): same_principal,
     ("lambda:permission", "Condition"): covers_source,
+    ("apigateway:stage", "methodSettings > */* > throttlingRateLimit"): at_most,
+    ("apigateway:stage", "methodSettings > */* > throttlingBurstLimit"): at_most,
     ("apigateway:rest-api", "POST PATH integration credentials"): same_role,
     ("apigateway:rest-api", "POST PATH integration passthroughBehavior"): without_templates,
     ("apigateway:rest-api", "POST PATH integration contentHandling"): as_text_or_unset,

@@ -50,7 +50,7 @@ OTHER_SETTINGS = "other settings"
 ALL_ELSE = "all else"  # of something that is there, where AWS refused to show more, or it is not ready yet
 
 # What the steps compare with what their state file recorded, or found the resource by: here that says nothing.
-NOT_ASKED = frozenset({"name", "role id", "roles named", "default endpoint opened"})
+NOT_ASKED = frozenset({"name", "role id", "roles named", "endpoint or policy changed"})
 
 # Steps that need to know which of the REST APIs is meant.
 OF_THE_API = ("api", "stage")

@@ -25,7 +25,7 @@ from provision.cli.results import Result
 from provision.cli.runner import run_steps
 from provision.cli.session import Session
 from provision.cli.views.banner import hide_ids
-from provision.cli.views.build import show_built, show_built_to, show_cost, show_counts, show_end
+from provision.cli.views.build import show_built, show_built_to, show_cost, show_counts, show_end, who_may_call
 from provision.cli.views.plan import build_in_words, show_build_plan, show_how_to_paste
 from provision.cli.views.steps import StepLines, TestLines
 from provision.settings import Settings, queue_route_url, runtime_warning
@@ -216,7 +216,7 @@ def ask_to_build(screen: Screen, aws: Clients, settings: Settings, planned: Sequ
         question = f"Build at {aws.endpoint}, which is not AWS?"
     else:
         show_cost(screen, settings)
-        screen.say("Anyone who knows the Invoke URL may call it, and you pay for each call (erratum 7).", "dim")
+        screen.say(who_may_call(settings), "yellow" if settings.is_open else "dim")
         screen.say()
         question = f"Build in account {aws.account_id}, Region {aws.region}?"
     prompts.ask(screen, question, flag="--yes")

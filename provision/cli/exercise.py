@@ -86,7 +86,7 @@ def break_it(given: list[str], session: Session) -> Result:
         session.waits = WaitLines(session.screen, math.inf)  # what is waited for would tell what it is
         make(aws, settings, state, exercise)
         session.note(exercise=ExerciseOutcome(is_open=True))
-        show_broken(session.screen, settings, state, target_arguments(options, aws))
+        show_broken(session.screen, aws, settings, state, target_arguments(options, aws))
     return session.result
 
 

@@ -56,7 +56,7 @@ def lead(run: conflicts.Run, options: argparse.Namespace, session: Session) -> R
     can = Can(
         run_step=run_step,
         test=run_smoke_tests,
-        show_result=lambda: show_to_paste(screen, run.settings, run.state),
+        show_result=lambda: show_to_paste(screen, run.aws, run.settings, run.state),
         stopped=session.stopped,
         made=made_by,
         **by_hand(run, lambda step: run_step(step, asking=True)),

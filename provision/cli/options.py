@@ -65,6 +65,9 @@ def add_variant_options(parser: argparse.ArgumentParser) -> None:
     add("--tag", metavar="KEY=VALUE", action="append", help="a tag on everything; may be repeated")
     add("--lambda-role-arn", metavar="ID", help="a role that is there, for the function: none is made")
     add("--apigateway-role-arn", metavar="ARN", help="the same for API Gateway")
+    add("--throttle", metavar="N", help="requests a second that each route answers; default 10")
+    add("--source-ip", metavar="CIDR", action="append", help='who may call the URL; may be repeated; "none": all')
+    add("--auth", choices=("none", "iam"), help="iam: only signed requests are answered; default: none")
 
 
 def add_plan_options(parser: argparse.ArgumentParser) -> None:
@@ -147,13 +150,13 @@ def settings_of(options: argparse.Namespace) -> Settings:
         )
     except BadSetting as error:
         what = error.what
-        for name in ("learner", "runtime", *RULES, "tag"):
+        for name in ("learner", "runtime", *RULES, "tag", "source_ip"):
             what = what.replace(f"--{name.replace('_', '-')}", source_of(options, name))
         raise error.with_words(what=what) from error
 
 
 # The options of the account's rules with one value, by the names of AccountRules.
-RULES = ("permissions_boundary", "role_path", "lambda_role_arn", "apigateway_role_arn")
+RULES = ("permissions_boundary", "role_path", "lambda_role_arn", "apigateway_role_arn", "throttle", "auth")
 
 
 def rules_of(options: argparse.Namespace) -> AccountRules:
@@ -167,6 +170,7 @@ def rules_of(options: argparse.Namespace) -> AccountRules:
     pairs = (tag.partition("=") for tag in tags)
     return AccountRules(
         tags=tuple((key, value) for key, _, value in pairs),
+        source_ips=tuple(getattr(options, "source_ip", None) or ()),
         **{name: getattr(options, name, None) or "" for name in RULES},
     )
 
@@ -177,4 +181,7 @@ def variant_arguments(options: argparse.Namespace) -> list[str]:
     for name in RULES:
         value = getattr(options, name, None)
         arguments += [f"--{name.replace('_', '-')}", value] if value else []
-    return arguments + [word for tag in getattr(options, "tag", None) or [] for word in ("--tag", tag)]
+    for name in ("tag", "source_ip"):
+        for value in getattr(options, name, None) or []:
+            arguments += [f"--{name.replace('_', '-')}", value]
+    return arguments

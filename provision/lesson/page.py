@@ -204,6 +204,7 @@ def names(settings: Settings, *, account: str, region: str, partition: str = "aw
         "trust_apigateway": "trust-apigateway",
         "queue_document": "POC-Queue",
     }
+    statements = policy_document("POC-Queue", place, settings)["Statement"]
     return {
         **own,
         "account": account,
@@ -213,6 +214,11 @@ def names(settings: Settings, *, account: str, region: str, partition: str = "aw
         "environment": json.dumps(settings.environment),
         "log_retention": str(settings.log_retention or "Never expire"),
         "function_response_types_document": json.dumps(settings.function_response_types),
+        "tls_statement": json.dumps(statements[-1]),
+        "scaling_document": json.dumps(settings.scaling_config),
+        "throttle_rate": str(settings.throttle_rate or "the account's"),
+        "throttle_burst": str(settings.throttle_burst or "the account's"),
+        "maximum_concurrency": str(settings.maximum_concurrency or "none"),
         "report_batch_item_failures": "yes" if settings.function_response_types else "no",
         "redrive_document": json.dumps(
             {

@@ -9,7 +9,7 @@ from typing import Any
 
 from provision import Step
 from provision.account import conflicts
-from provision.account.cost import idle_sentence, use_sentence
+from provision.account.cost import cost_sentences
 from provision.errata import ERRATA, Erratum
 from provision.lesson import source, terms
 from provision.lesson.call import FACES, faces
@@ -57,11 +57,10 @@ class Shown:
         self.stopped = stopped
         self.lessons = lessons
         self.words = terms.read(lessons)
-        cost = f"{idle_sentence()} {use_sentence(by_queue=run.settings.has_queue_route)}"
         self.names = {
             **names(run.settings, account=run.aws.account_id, region=run.aws.region, partition=run.aws.partition),
             "where": command_line(run.where),
-            "cost": cost if run.aws.endpoint is None else "Nothing: this is a local AWS.",
+            "cost": cost_sentences(run.settings) if run.aws.endpoint is None else "Nothing: this is a local AWS.",
         }
         self.face = FACES[0]
         self.seconds: dict[str, float] = {}  # by step, how long it took in this session

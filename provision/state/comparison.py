@@ -208,11 +208,13 @@ COMPARED = {
         "invocations meet",
     ),
     "lambda:event-source-mapping": Comparison(
-        updated=("State", "FunctionName", "BatchSize", "FunctionResponseTypes", "tag"),
+        updated=(
+            *("State", "FunctionName", "BatchSize", "FunctionResponseTypes"),
+            *("ScalingConfig > MaximumConcurrency", "tag"),
+        ),
         # https://docs.aws.amazon.com/lambda/latest/api/API_EventSourceMappingConfiguration.html
         reported={
             "FilterCriteria.Filters": (),
-            "ScalingConfig.MaximumConcurrency": (),
             "MaximumBatchingWindowInSeconds": (0,),
             "KMSKeyArn": (),
             "ProvisionedPollerConfig": (),
@@ -223,19 +225,22 @@ COMPARED = {
     "lambda:permission": Comparison(updated=("Action", "Principal", "Condition")),
     "apigateway:rest-api": Comparison(
         updated=(
-            *("name", "endpoint type", "disableExecuteApiEndpoint"),
+            *("name", "endpoint type", "disableExecuteApiEndpoint", "policy"),
             *("authorizationType", "apiKeyRequired", "requestValidatorId"),
             *("type", "httpMethod", "uri", "credentials", "passthroughBehavior", "contentHandling"),
             *("requestParameters", "requestTemplates", "timeoutInMillis", "selectionPattern"),
             *("responseParameters", "responseTemplates", "tag"),
         ),
         # https://docs.aws.amazon.com/apigateway/latest/api/API_RestApi.html
-        reported={"policy": (), "binaryMediaTypes": (), "endpointConfiguration.vpcEndpointIds": ()},
+        reported={"binaryMediaTypes": (), "endpointConfiguration.vpcEndpointIds": ()},
         not_compared="routes of others; request models and cache keys of ours; gateway responses, compression, domain "
         "names; usage plans, as no route asks for a key",
     ),
     "apigateway:stage": Comparison(
-        updated=("what it serves", "default endpoint opened"),
+        updated=(
+            *("what it serves", "endpoint or policy changed"),
+            *("methodSettings > */* > throttlingRateLimit", "methodSettings > */* > throttlingBurstLimit"),
+        ),
         # https://docs.aws.amazon.com/apigateway/latest/api/API_MethodSetting.html. Without a throttle of its own, -1, a
         # method has the account's: https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html.
         reported={

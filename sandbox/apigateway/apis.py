@@ -13,10 +13,12 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from werkzeug.wrappers import Response
 
+from sandbox.apigateway.access import as_answered, is_policy, whole
 from sandbox.apigateway.execution import TEST_STAGE, Definition, Resource, Snapshot, Stage
 from sandbox.apigateway.integrations import DEFAULT_TIMEOUT_MS, GATEWAY
 from sandbox.backend import Answer, Backend, Credentials
@@ -130,7 +132,7 @@ class Apis:
                     variables=stage.get("variables") or {},
                     binary_media_types=tuple(definition.get("binaryMediaTypes") or ()),
                     endpoint_disabled=bool(definition.get("disableExecuteApiEndpoint")),
-                    has_policy=bool(definition.get("policy")),
+                    method_settings=stage.get("methodSettings") or {},
                 )
             return kept.stages[name]
 
@@ -159,7 +161,7 @@ class Apis:
         return None
 
     def _see_apis(self, caller: Caller, api: str) -> Response:
-        return caller.forward(self._apis_view)
+        return caller.forward(partial(self._apis_view, caller.region))
 
     def _see_deployments(self, caller: Caller, api: str) -> Response:
         return caller.forward(lambda body: self._deployments_view(api, body))
@@ -187,6 +189,8 @@ class Apis:
             raise _bad_request("Cannot create an api with multiple Endpoint Types.")
         if caller.document.get("description") == "":
             raise _bad_request("Description cannot be an empty string")
+        if "policy" in caller.document:
+            check_policy(caller.document["policy"])
         return self._see_apis(caller, api)
 
     def _import(self, caller: Caller, api: str) -> Response:
@@ -198,12 +202,17 @@ class Apis:
                 operation["value"] = ""  # moto reads any text as true
             if str(operation.get("path")).split("/")[1:2] not in [[name] for name in SETTABLE["API"]]:
                 raise _bad_request(f"Invalid patch path {operation.get('path')}")
+            if operation.get("path") == "/policy" and operation.get("value"):
+                check_policy(operation["value"])
         changed = caller.do("PATCH", f"/restapis/{api}", caller.document).json()
-        return answer_json(200, self._apis_view(without_unset(changed)))
+        return answer_json(200, self._apis_view(caller.region, without_unset(changed)))
 
-    def _apis_view(self, body: Any) -> Any:
-        """Adds tags that were set after CreateRestApi; moto keeps only those of that call."""
+    def _apis_view(self, region: str, body: Any) -> Any:
+        """With the policy as AWS shows it, and tags set after CreateRestApi, as moto keeps only those of that call."""
         for api in body.get("item", [body]):
+            policy = api.pop("policy", "")
+            if policy:
+                api["policy"] = as_answered(whole(policy, str(api["id"]), region))
             kept = self._kept.get(str(api.get("id")))
             if kept is not None and kept.tags is not None:
                 api.pop("tags", None)
@@ -506,7 +515,7 @@ class Apis:
             case _:
                 raise NotSimulated(f"The sandbox keeps tags of REST APIs and their stages, not of {arn}.")
         name, of_stage, definition = caller.operation.name, "/stages/" in path, caller.get(path)
-        tags = dict((definition if of_stage else self._apis_view(definition)).get("tags") or {})
+        tags = dict((definition if of_stage else self._apis_view(caller.region, definition)).get("tags") or {})
         if name == "GetTags":
             return answer_json(200, {"tags": tags})
         if of_stage:
@@ -630,7 +639,8 @@ def _check_stage_name(name: object) -> str:
 
 def _snapshot(caller: Caller, resources: list[Definition]) -> Snapshot:
     found = (Resource(item["id"], item["path"], item.get("resourceMethods") or {}) for item in resources)
-    return Snapshot(caller.api, caller.region, tuple(found))
+    policy = str(caller.get(f"/restapis/{caller.api}").get("policy") or "")
+    return Snapshot(caller.api, caller.region, tuple(found), whole(policy, caller.api, caller.region))
 
 
 # --------------------------------------------------------------------------------------------------- patch operations
@@ -742,6 +752,13 @@ def exported(method: Definition, extended: bool) -> Definition:
         "responses": responses,
     }
     return operation
+
+
+def check_policy(text: Any) -> None:
+    if not is_policy(text):
+        raise _bad_request(
+            "Invalid policy document. Please check the policy syntax and ensure that Principals are valid."
+        )
 
 
 def check_method(caller: Caller, wanted: Definition) -> None:

@@ -71,6 +71,7 @@ class Snapshot:
     api_id: str
     region: str
     resources: tuple[Resource, ...]
+    policy: str = ""
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,15 @@ class Stage:
     variables: Mapping[str, str]
     binary_media_types: tuple[str, ...]
     endpoint_disabled: bool = False
-    has_policy: bool = False
+    method_settings: Mapping[str, Definition] = field(default_factory=dict)
+
+    def settings_of(self, path: str, verb: str) -> Definition:
+        """Those of a method, else those of all methods of the stage.
+
+        https://docs.aws.amazon.com/apigateway/latest/api/API_Stage.html
+        """
+        names = (f"{path.replace('/', '~1')}/{verb}", f"{path.removeprefix('/')}/{verb}", "*/*")
+        return next((self.method_settings[name] for name in names if name in self.method_settings), {})
 
 
 class ExecutionLog:

@@ -5,8 +5,8 @@ layer routes a request through the snapshot of a deployment, maps it, runs the i
 (`sandbox.apigateway.integrations`) and maps the answer. Control-plane calls go to `sandbox.apigateway.apis`.
 
 Not simulated, and answered 501 with a sentence that names it: HTTP and VPC integrations, AWS services other
-than Lambda and SQS, authorizers, API keys, request validators, resource policies, binary bodies, template constructs
-outside `sandbox.apigateway.templates`.
+than Lambda and SQS, authorizers, API keys, request validators, binary bodies, template constructs outside
+`sandbox.apigateway.templates`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from urllib.parse import parse_qsl, unquote
 from werkzeug.wrappers import Request, Response
 
 from sandbox.apigateway import templates
+from sandbox.apigateway.access import Access, forbidden, missing_token
 from sandbox.apigateway.apis import Apis, Caller
 from sandbox.apigateway.execution import (
     HEADER_NAME,
@@ -41,6 +42,7 @@ from sandbox.apigateway.execution import (
 )
 from sandbox.apigateway.integrations import Integrations
 from sandbox.backend import Backend
+from sandbox.iam.permissions import Principal
 from sandbox.lambda_.functions import Functions
 from sandbox.protocol.operations import Operation
 from sandbox.protocol.refusals import NotSimulated, Refused, answer_json
@@ -55,10 +57,13 @@ HOP_BY_HOP = frozenset({"connection", "content-length", "transfer-encoding", "ke
 class Gateway:
     """API Gateway in front of moto: `serve` answers an API's users, `handle` its owners."""
 
-    def __init__(self, backend: Backend, functions: Functions) -> None:
+    def __init__(
+        self, backend: Backend, functions: Functions, identify: Callable[[str], Principal | None] = lambda key: None
+    ) -> None:
         self._backend = backend
         self._apis = Apis(backend, functions.permissions)
         self._integrations = Integrations(backend, functions)
+        self._access = Access(functions.permissions, identify)
 
     def serve(self, request: Request) -> Response | None:
         """The answer of a deployed API; None for a request that is not to one."""
@@ -95,21 +100,19 @@ class Gateway:
         # The path as it was sent: in the decoded one, %2F looks like a slash.
         parts = SERVED.fullmatch(request.environ["RAW_URI"].partition("?")[0])
         if parts is None:
-            raise _missing_token()
+            raise missing_token()
         api, stage_name, path = unquote(parts[1]), unquote(parts[2]), parts[3] or "/"
         body = request.get_data(cache=True)
         if len(body) > MAX_PAYLOAD:
             raise GatewayResponse(413, "RequestTooLargeException", "Request Too Long")
         stage = self._apis.stage(api, stage_name)
         if stage is None or stage.endpoint_disabled:
-            raise _forbidden()
-        if stage.has_policy:
-            raise NotSimulated("The sandbox does not evaluate the resource policy of a REST API.")
+            raise forbidden()
         resource, path_parameters = _route(stage.snapshot, path)
         method = resource.methods.get(request.method) or resource.methods.get("ANY")
         if method is None:
-            raise _missing_token()
-        _check_authorization(method, request)
+            raise missing_token()
+        self._access.check(stage, resource, request.method, path, request)
         query = request.query_string.decode("latin-1")
         return Call(
             stage=stage,
@@ -230,17 +233,10 @@ class Gateway:
         return reply
 
 
-def _missing_token() -> GatewayResponse:
-    return GatewayResponse(403, "MissingAuthenticationTokenException", "Missing Authentication Token")
-
-
-def _forbidden() -> GatewayResponse:
-    return GatewayResponse(403, "ForbiddenException", "Forbidden")
-
-
 def _own_reply(status: int, error_type: str, message: str) -> Reply:
     """An answer of API Gateway itself."""
-    body = json.dumps({"message": message}, separators=(",", ":")).encode()
+    name = "Message" if error_type == "AccessDeniedException" else "message"
+    body = json.dumps({name: message}, separators=(",", ":")).encode()
     return Reply(status, body, [("Content-Type", "application/json"), ("x-amzn-ErrorType", error_type)])
 
 
@@ -284,19 +280,7 @@ def _route(snapshot: Snapshot, path: str) -> tuple[Resource, dict[str, str]]:
     for resource in sorted(snapshot.resources, key=_specificity):
         if resource.methods and (parameters := _match(resource, path)) is not None:
             return resource, parameters
-    raise _missing_token()
-
-
-def _check_authorization(method: Definition, request: Request) -> None:
-    kind = method.get("authorizationType") or "NONE"
-    if kind == "AWS_IAM" and "Authorization" not in request.headers:
-        raise _missing_token()
-    if kind != "NONE":
-        raise NotSimulated(f"The sandbox does not check authorization of type {kind}.")
-    if method.get("apiKeyRequired"):
-        if "X-Api-Key" not in request.headers:
-            raise _forbidden()
-        raise NotSimulated("The sandbox does not check API keys.")
+    raise missing_token()
 
 
 # --------------------------------------------------------------------------------------------------------- mapping

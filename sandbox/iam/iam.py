@@ -63,7 +63,7 @@ class Guard:
         if operation.name == "GetCallerIdentity":
             return None
         key = operation.access_key
-        who = self._backend.kept("iam", "principal", key, read=lambda: self._identify(key))
+        who = self.identify(key)
         if who is None:
             return None
         context = {**of_request(operation), **self._of_target(operation)}
@@ -100,8 +100,11 @@ class Guard:
         )
         return Words(STATUS.get(operation.service, 403), code, message)
 
-    def _identify(self, access_key: str) -> Principal | None:
+    def identify(self, access_key: str) -> Principal | None:
         """The role's session or the enforced user with this access key; None for everybody else."""
+        return self._backend.kept("iam", "principal", access_key, read=lambda: self._look_up(access_key))
+
+    def _look_up(self, access_key: str) -> Principal | None:
         try:
             answer = self._backend.query("sts", "GetCallerIdentity", {}, credentials=Credentials(access_key))
         except BackendError:

@@ -260,6 +260,7 @@ class Need:
     action: str
     resource: str | None
     context: Mapping[str, str | list[str]] = field(default_factory=dict)
+    policy: tuple[Statement, ...] = ()  # the resource's own, where the caller has it at hand
 
 
 class Permissions:
@@ -272,11 +273,11 @@ class Permissions:
 
     def allows(self, role_arn: str, action: str, resource: str | None) -> bool:
         """Whether the role may do this; a deleted role may do nothing."""
-        return self._why_not(Principal.of_role(role_arn), Need(action, resource)) is None
+        return self.why_not(Principal.of_role(role_arn), Need(action, resource)) is None
 
     def trusts(self, role_arn: str, service: str) -> bool:
         """Whether the role exists and a service, for example ``lambda.amazonaws.com``, may assume it."""
-        return self._why_not(Principal.of_service(service), Need("sts:AssumeRole", role_arn)) is None
+        return self.why_not(Principal.of_service(service), Need("sts:AssumeRole", role_arn)) is None
 
     def invokes(self, service: str, function: FunctionName, source_arn: str) -> bool:
         """Whether the function's policy lets a service invoke it on behalf of what has this ARN.
@@ -288,11 +289,11 @@ class Permissions:
         # An S3 ARN has no account; an empty one would match no policy.
         context = {"aws:SourceArn": source_arn, **({"aws:SourceAccount": account[0]} if any(account) else {})}
         need = Need("lambda:InvokeFunction", function.arn, context)
-        return self._why_not(Principal.of_service(service), need) is None
+        return self.why_not(Principal.of_service(service), need) is None
 
     def refusal(self, who: Principal, need: Need) -> str | None:
         """AWS's sentence if the need is not granted; None if it is."""
-        why = self._why_not(who, need)
+        why = self.why_not(who, need)
         if why is None:
             return None
         action = need.action
@@ -304,7 +305,7 @@ class Permissions:
             why = why.replace(need.action, action)
         return f"User: {who.arn} is not authorized to perform: {action} on resource: {need.resource}{why}"
 
-    def _why_not(self, who: Principal, need: Need) -> str | None:
+    def why_not(self, who: Principal, need: Need) -> str | None:
         """How AWS's sentence ends if the need is not granted; None if it is."""
         context = {**ALWAYS, **who.context(), **need.context}
         held = self._held(who.kind, who.name)
@@ -340,6 +341,8 @@ class Permissions:
 
     def resource_policy(self, need: Need) -> list[Statement]:
         """The statements of the resource's own policy."""
+        if need.policy:
+            return list(need.policy)
         resource = need.resource or ""
         if need.action.startswith("sqs:") and resource.count(":") == 5:
             return self._backend.kept("sqs", "policy", resource, read=lambda: self._of_queue(resource))

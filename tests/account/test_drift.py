@@ -80,11 +80,11 @@ def function(attribute: str, *, left: bool = True, before: Any, **change: Any) -
     return Case("function", attribute, partial(put, change), partial(put, dict.fromkeys(change, before)), left)
 
 
-def trigger(attribute: str, *, before: Any, **change: Any) -> Case:
+def trigger(attribute: str, *, before: Any, left: bool = True, **change: Any) -> Case:
     def put(change: dict[str, Any], d: Standing) -> None:
         d.aws.lambda_.update_event_source_mapping(UUID=d.outputs("trigger")["id"], **change)
 
-    return Case("trigger", attribute, partial(put, change), partial(put, dict.fromkeys(change, before)))
+    return Case("trigger", attribute, partial(put, change), partial(put, dict.fromkeys(change, before)), left)
 
 
 def table(attribute: str, *, before: Any, **change: Any) -> Case:
@@ -94,7 +94,7 @@ def table(attribute: str, *, before: Any, **change: Any) -> Case:
     return Case("table", attribute, partial(put, change), partial(put, dict.fromkeys(change, before)))
 
 
-def stage(attribute: str, path: str, value: str, before: str) -> Case:
+def stage(attribute: str, path: str, value: str, before: str, *, left: bool = True) -> Case:
     def put(value: str, d: Standing) -> None:
         d.aws.apigateway.update_stage(
             restApiId=d.outputs("api")["id"],
@@ -102,7 +102,7 @@ def stage(attribute: str, path: str, value: str, before: str) -> Case:
             patchOperations=[{"op": "replace", "path": path, "value": value}],
         )
 
-    return Case("stage", attribute, partial(put, value), partial(put, before))
+    return Case("stage", attribute, partial(put, value), partial(put, before), left)
 
 
 def role(attribute: str, verb: str, undo: str, **parameters: str) -> Case:
@@ -291,7 +291,12 @@ CASES = [
         "ListEventSourceMappings",
         EventSourceMappings=[SOMEBODYS_TRIGGER],
     ),
-    trigger("ScalingConfig > MaximumConcurrency", ScalingConfig={"MaximumConcurrency": 2}, before={}),
+    trigger(
+        "ScalingConfig > MaximumConcurrency",
+        ScalingConfig={"MaximumConcurrency": 5},
+        before={"MaximumConcurrency": 2},
+        left=False,
+    ),
     trigger("MaximumBatchingWindowInSeconds", MaximumBatchingWindowInSeconds=300, before=0),
     answered(
         "trigger",
@@ -300,8 +305,8 @@ CASES = [
         "GetEventSourceMapping",
         FilterCriteria={"Filters": [{"Pattern": '{"body": {"operation": ["nothing"]}}'}]},
     ),
-    Case("api", "policy", partial(api_policy, DENY), partial(api_policy, "")),
-    stage("methodSettings > */* > throttlingRateLimit", "/*/*/throttling/rateLimit", "0", "10000"),
+    Case("api", "policy", partial(api_policy, OPEN), partial(api_policy, ""), left=False),
+    stage("methodSettings > */* > throttlingRateLimit", "/*/*/throttling/rateLimit", "0", "10", left=False),
     stage("methodSettings > */* > cachingEnabled", "/*/*/caching/enabled", "true", "false"),
     stage("cacheClusterEnabled", "/cacheClusterEnabled", "true", "false"),
     stage("tracingEnabled", "/tracingEnabled", "true", "false"),

@@ -24,7 +24,15 @@ from sandbox import Sandbox
 from tests.rig import CHECKOUT
 from tests.rig.command_line import refuse
 from tests.rig.deployment import ACCOUNT, REGION, Standing, Stranger, policy_arn, role_arn
-from tests.rig.handmade import Aws, allow, made_as_terraform_does, made_with_aws, queue_attributes, trust
+from tests.rig.handmade import (
+    Aws,
+    allow,
+    limit_as_terraform_does,
+    made_as_terraform_does,
+    made_with_aws,
+    queue_attributes,
+    trust,
+)
 from tests.rig.warm_aws import WarmAws
 
 
@@ -391,6 +399,7 @@ def deploy(account: Stranger, made: Made) -> None:
     for stage in account.apigateway.get_stages(restApiId=made.api)["item"]:
         if stage["stageName"] != "Staging":
             account.apigateway.delete_stage(restApiId=made.api, stageName=stage["stageName"])
+    limit_as_terraform_does(account, made.api)
 
 
 def everything(aws: Aws, made: Made) -> None:
@@ -519,7 +528,8 @@ def test_a_usual_mistake_is_known_by_its_name(account: Standing, aws: Aws, made:
     assert found[case.key, case.attribute].mistake == case.name, found[case.key, case.attribute]
     assert found[case.key, case.attribute].outcome == FAIL
     if case.learner == HAND.learner:
-        assert [one.attribute for one in found.values() if one.outcome == FAIL] == [case.attribute]  # and nothing else
+        failed = [one.attribute for one in found.values() if one.outcome == FAIL]
+        assert failed == [case.attribute]  # and nothing else
         assert not_passed(check_step(account.connect(), settings, step)) == {}
 
 

@@ -18,7 +18,10 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
 from botocore.config import Config
+from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
 from sandbox import Sandbox
@@ -200,6 +203,121 @@ def refused(call: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[int, s
 
 def lambda_uri(arn: str) -> str:
     return f"arn:aws:apigateway:{REGION}:lambda:path/2015-03-31/functions/{arn}/invocations"
+
+
+# ------------------------------------------------------------------------------------------------------ who may call
+
+
+def policy(*networks: str) -> str:
+    """Whoever calls from there, in the short form that API Gateway completes."""
+    everybody = {"Principal": "*", "Action": "execute-api:Invoke", "Resource": "execute-api:/*"}
+    others = {"NotIpAddress": {"aws:SourceIp": list(networks)}}
+    statements = [{"Effect": "Allow", **everybody}, {"Effect": "Deny", **everybody, "Condition": others}]
+    return json.dumps({"Version": "2012-10-17", "Statement": statements})
+
+
+def set_policy(world: World, text: str) -> None:
+    change = {"op": "replace", "path": "/policy", "value": text}
+    world.api.update_rest_api(restApiId=world.api_id, patchOperations=[change])
+
+
+def limit(world: World, method: str, rate: str, burst: str) -> None:
+    changes = [
+        {"op": "replace", "path": f"/{method}/throttling/{name}", "value": value}
+        for name, value in (("rateLimit", rate), ("burstLimit", burst))
+    ]
+    world.api.update_stage(restApiId=world.api_id, stageName="Staging", patchOperations=changes)
+
+
+def test_a_stage_answers_the_burst_and_then_429_and_each_method_has_a_limit_to_itself(world: World) -> None:
+    world.mock(world.resource("one"), "GET", "1")
+    world.mock(world.resource("two"), "GET", "2")
+    world.deploy()
+    assert {world.send("/one").status for _ in range(8)} == {200}  # without a limit there is none
+    limit(world, "*/*", "0.001", "3")
+    answers = [world.send("/one") for _ in range(5)]
+    assert [one.status for one in answers] == [200, 200, 200, 429, 429]
+    assert answers[-1].body == b'{"message":"Too Many Requests"}'
+    assert answers[-1].headers["x-amzn-ErrorType"] == "TooManyRequestsException"
+    assert world.send("/two").status == 200
+    limit(world, "~1two/GET", "1000", "1000")
+    assert {world.send("/two").status for _ in range(8)} == {200}
+
+
+def test_a_limit_lets_requests_in_again_by_its_rate(world: World) -> None:
+    world.mock(world.resource("p"), "GET", "1")
+    world.deploy()
+    limit(world, "*/*", "20", "1")
+    world.send("/p")
+    began = time.monotonic()
+    while world.send("/p").status == 429:
+        assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 2
+
+
+def test_a_resource_policy_counts_from_the_next_deployment_and_refuses_in_api_gateways_words(world: World) -> None:
+    world.mock(world.resource("p"), "GET", "1")
+    world.deploy()
+    set_policy(world, policy("203.0.113.0/24"))
+    assert world.send("/p").status == 200
+    world.deploy()
+    answer = world.send("/p")
+    resource = f"arn:aws:execute-api:{REGION}:********{ACCOUNT[-4:]}:{world.api_id}/Staging/GET/p"
+    assert answer.json() == {
+        "Message": f"User: anonymous is not authorized to perform: execute-api:Invoke on resource: {resource} "
+        "with an explicit deny"
+    }
+    assert (answer.status, answer.headers["x-amzn-ErrorType"]) == (403, "AccessDeniedException")
+    set_policy(world, policy("203.0.113.0/24", "127.0.0.0/8"))
+    world.deploy()
+    assert world.send("/p").status == 200
+    set_policy(world, "")
+    world.deploy()
+    assert world.send("/p").status == 200
+
+
+def test_a_resource_policy_that_allows_nobody_refuses_everybody(world: World) -> None:
+    world.mock(world.resource("p"), "GET", "1")
+    set_policy(world, policy("127.0.0.1").replace('"Allow"', '"Deny"'))
+    world.deploy()
+    assert world.send("/p").status == 403
+
+
+def test_a_resource_policy_is_shown_with_the_whole_arn_and_behind_backslashes(world: World) -> None:
+    made = world.api.create_rest_api(name=f"{world.name}-more", policy=policy("10.0.0.0/8"))
+    shown = world.api.get_rest_api(restApiId=made["id"])["policy"]
+    assert made["policy"] == shown and '\\"aws:SourceIp\\":[\\"10.0.0.0\\/8\\"]' in shown
+    text = json.loads(f'"{shown}"')
+    resources = {one["Resource"] for one in json.loads(text)["Statement"]}
+    assert resources == {f"arn:aws:execute-api:{REGION}:{ACCOUNT}:{made['id']}/*"}
+    assert "policy" not in world.api.get_rest_api(restApiId=world.api_id)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"Statement": []}', policy("10.0.0.1").replace("Principal", "Principle")])
+def test_what_is_no_resource_policy_is_refused(world: World, text: str) -> None:
+    said = "Invalid policy document. Please check the policy syntax and ensure that Principals are valid."
+    assert refused(set_policy, world, text) == (400, "BadRequestException", said)
+    assert refused(world.api.create_rest_api, name=world.name, policy=text)[2] == said
+
+
+def signed(world: World, service: str = "execute-api") -> dict[str, str]:
+    request = AWSRequest("GET", f"{world.url}/restapis/{world.api_id}/Staging/_user_request_/p")
+    SigV4Auth(Credentials("sandbox", "sandbox"), service, REGION).add_auth(request)
+    return dict(request.headers)
+
+
+def test_a_method_with_iam_answers_signed_requests_only(world: World) -> None:
+    at = world.mock(world.resource("p"), "GET", "1")
+    world.api.update_method(**at, patchOperations=[{"op": "replace", "path": "/authorizationType", "value": "AWS_IAM"}])
+    world.deploy()
+    unsigned = world.send("/p")
+    assert (unsigned.status, unsigned.json()) == (403, {"message": "Missing Authentication Token"})
+    assert world.send("/p", headers=signed(world)).status == 200
+    other = world.send("/p", headers=signed(world, "sqs"))
+    assert (other.status, other.headers["x-amzn-ErrorType"]) == (403, "InvalidSignatureException")
+    set_policy(world, policy("203.0.113.0/24"))
+    world.deploy()
+    assert world.send("/p", headers=signed(world)).status == 403  # a deny holds for the administrator, too
 
 
 # --------------------------------------------------------------------------------------------------- what is served

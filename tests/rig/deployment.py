@@ -489,6 +489,7 @@ class Stranger:
                 mapping["State"],
                 mapping["BatchSize"],
                 mapping.get("FunctionResponseTypes", []),
+                str(mapping.get("ScalingConfig", {})),
                 sorted(self.lambda_.list_tags(Resource=mapping["EventSourceMappingArn"]).get("Tags", {}).items()),
             )
             for mapping in self._list(self.lambda_, "list_event_source_mappings", "EventSourceMappings")

@@ -94,7 +94,14 @@ def queue_attributes(settings: Settings, *, path: str = "/") -> dict[str, str]:
         on=arn,
         Principal={"AWS": f"arn:aws:iam::{ACCOUNT}:role{path}{settings.function_role}"},
     )
-    policy = document(receiver, owner, sender) if path == "/" else document(sender, receiver)
+    tls = {
+        "Effect": "Deny",
+        "Principal": {"AWS": "*"},
+        "Action": "sqs:*",
+        "Resource": arn,
+        "Condition": {"Bool": {"aws:SecureTransport": ["false"]}},
+    }
+    policy = document(receiver, tls, owner, sender) if path == "/" else document(sender, receiver, tls)
     redrive = {
         "maxReceiveCount": "5",
         "deadLetterTargetArn": f"arn:aws:sqs:{REGION}:{ACCOUNT}:{settings.dead_letter_queue}",
@@ -158,12 +165,19 @@ def steps_with_aws(aws: Aws, settings: Settings) -> Iterator[str]:
     aws(
         *("lambda", "create-event-source-mapping", "--function-name", settings.function),
         *("--event-source-arn", f"arn:aws:sqs:{REGION}:{ACCOUNT}:{settings.queue}"),
-        *("--function-response-types", "ReportBatchItemFailures"),
+        *("--function-response-types", "ReportBatchItemFailures", "--scaling-config", "MaximumConcurrency=2"),
     )
     yield ""
     api_id = api_with_aws(aws, settings)
     yield api_id
     aws("apigateway", "create-deployment", "--rest-api-id", api_id, "--stage-name", "Staging")
+    limits = ("throttling/rateLimit,value=5", "throttling/burstLimit,value=10")
+    patches = [f"op=replace,path=/*/*/{limit}" for limit in limits]
+    aws(
+        *("apigateway", "update-stage", "--rest-api-id", api_id, "--stage-name", "Staging"),
+        "--patch-operations",
+        *patches,
+    )
     yield api_id
 
 
@@ -258,6 +272,7 @@ def made_as_terraform_does(account: Stranger, settings: Settings, folder: Path) 
         BatchSize=10,
         MaximumBatchingWindowInSeconds=0,
         FunctionResponseTypes=["ReportBatchItemFailures"],
+        ScalingConfig={"MaximumConcurrency": 2},
     )
     return api_as_terraform_does(account, settings, path)
 
@@ -300,4 +315,16 @@ def api_as_terraform_does(account: Stranger, settings: Settings, path: str) -> s
     )
     deployment = gateway.create_deployment(**own, description="Managed by Terraform")
     gateway.create_stage(**own, stageName="Staging", deploymentId=deployment["id"])
+    limit_as_terraform_does(account, api["id"])
     return str(api["id"])
+
+
+def limit_as_terraform_does(account: Stranger, api_id: str) -> None:
+    limits = {"rateLimit": "10", "burstLimit": "20"}
+    account.apigateway.update_stage(
+        restApiId=api_id,
+        stageName="Staging",
+        patchOperations=[
+            {"op": "replace", "path": f"/*/*/throttling/{name}", "value": value} for name, value in limits.items()
+        ],
+    )

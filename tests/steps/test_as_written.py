@@ -248,7 +248,11 @@ def test_what_is_the_same_in_both_is_the_same(story: Story) -> None:
     joined = [[one[:4] for one in each.inventory["triggers"]] for each in (story.as_written.picture, story.fresh)]
     assert joined[0] == joined[1]
     written, fresh = (one.inventory["queues"]["POC-Queue"] for one in (story.as_written.picture, story.fresh))
-    corrected = {"redrive": None, "visibility": None}
+    assert {one["Sid"] for one in fresh["policy"]["Statement"]} == {
+        *(one["Sid"] for one in written["policy"]["Statement"]),
+        "__tls_statement",
+    }
+    corrected = {"redrive": None, "visibility": None, "policy": None}
     assert {**written, **corrected} == {**fresh, **corrected}
 
 
@@ -267,6 +271,7 @@ CORRECTIONS: dict[tuple[str, str], set[int]] = {
     ("read-policy", "document"): {6},
     ("dead-letter-queue", "created"): {12},
     ("queue", "RedrivePolicy"): {12},
+    ("queue", "Policy"): {30},
     ("queue", "VisibilityTimeout"): {28},
     ("log-group", "retentionInDays"): {23},
     ("function", "CodeSha256"): {6, 11, 21},
@@ -274,6 +279,7 @@ CORRECTIONS: dict[tuple[str, str], set[int]] = {
     ("function", "Timeout"): {28},
     ("function", "Environment"): {6},
     ("trigger", "FunctionResponseTypes"): {11},
+    ("trigger", "ScalingConfig > MaximumConcurrency"): {29},
     ("api", "resource /dynamodbmanager/queue"): {10},
     ("api", "POST /dynamodbmanager/queue method"): {10},
     ("api", "POST /dynamodbmanager/queue integration"): {8, 10},
@@ -281,6 +287,8 @@ CORRECTIONS: dict[tuple[str, str], set[int]] = {
     ("api", "POST /dynamodbmanager/queue method response 400"): {10},
     ("api", "POST /dynamodbmanager/queue method response 500"): {10},
     ("stage", "what it serves"): {10},
+    ("stage", "methodSettings > */* > throttlingRateLimit"): {29},
+    ("stage", "methodSettings > */* > throttlingBurstLimit"): {29},
 }
 
 

@@ -160,7 +160,7 @@ def aws() -> Iterator[Clients]:
         yield connect(Target(sandbox=(running.id, running.url)), Calls())
 
 
-NAMES = ["Lambda-Write-DynamoDB", "Lambda-Read-SQS", "POC-Queue", "trust-lambda", "trust-apigateway"]
+NAMES = ["Lambda-Write-DynamoDB", "Lambda-Read-SQS", "POC-Queue", "POC-API", "trust-lambda", "trust-apigateway"]
 
 
 @pytest.mark.parametrize("as_written", [False, True], ids=["corrected", "as written"])
@@ -170,7 +170,7 @@ def test_every_document_is_valid_and_filled(aws: Clients, name: str, as_written:
     assert filled["Version"] == "2012-10-17"
     assert not PLACEHOLDER.search(json.dumps(filled))
     for statement in filled["Statement"]:
-        assert statement["Effect"] == "Allow"
+        assert (statement["Effect"] == "Deny") == (statement.get("Principal") == "*" and "Condition" in statement)
 
 
 def test_every_file_of_policies_is_one_of_these() -> None:

@@ -197,7 +197,9 @@ def queue_attributes(built: Deployment, name: str) -> dict[str, str]:
     return attributes
 
 
-def test_step_4_gives_the_queue_the_three_statements_that_the_console_writes(built: Deployment) -> None:
+def test_step_4_gives_the_queue_the_three_statements_that_the_console_writes_and_one_against_plain_http(
+    built: Deployment,
+) -> None:
     queue = arn("sqs", "POC-Queue")
     assert json.loads(queue_attributes(built, "POC-Queue")["Policy"]) == {
         "Version": "2012-10-17",
@@ -223,6 +225,14 @@ def test_step_4_gives_the_queue_the_three_statements_that_the_console_writes(bui
                 "Principal": {"AWS": [arn("iam", "role/SQS-Lambda-DynamoDB-Role", region="")]},
                 "Action": ["SQS:ChangeMessageVisibility", "SQS:DeleteMessage", "SQS:ReceiveMessage"],
                 "Resource": queue,
+            },
+            {
+                "Sid": "__tls_statement",
+                "Effect": "Deny",
+                "Principal": "*",
+                "Action": "SQS:*",
+                "Resource": queue,
+                "Condition": {"Bool": {"aws:SecureTransport": "false"}},
             },
         ],
     }
@@ -312,6 +322,7 @@ def test_step_6_makes_one_enabled_trigger_of_ten_messages_that_reports_single_fa
     assert mapping["BatchSize"] == 10
     assert mapping["MaximumBatchingWindowInSeconds"] == 0
     assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert mapping["ScalingConfig"] == {"MaximumConcurrency": 2}
     tags = built.aws.lambda_.list_tags(Resource=mapping["EventSourceMappingArn"])["Tags"]
     assert tags == {TAG: built.state["deployment"]}
 

@@ -65,6 +65,8 @@ class Finished(Standing):
         picture: dict[str, Any] = {
             **self.aws.inventory(),
             "api": [api["name"], api["endpointConfiguration"]["types"], api.get("disableExecuteApiEndpoint", False)],
+            "policy": api.get("policy"),
+            "limits": self.aws.apigateway.get_stage(restApiId=self.api_id, stageName="Staging").get("methodSettings"),
             "methods": {path: methods_of(resource) for path, resource in resources(self.aws).items()},
             "permission": json.loads(self.aws.lambda_.get_policy(FunctionName="POC-Lambda-1")["Policy"]),
             "trigger": [
@@ -291,6 +293,15 @@ def patch(op: str, path: str, value: str | None) -> dict[str, Any]:
     return {"patchOperations": [{"op": op, "path": path, **({} if value is None else {"value": value})}]}
 
 
+def limit(rate: str, burst: str) -> Callable[[Stranger], object]:
+    return lambda aws: [
+        aws.apigateway.update_stage(
+            restApiId=api_of(aws), stageName="Staging", **patch("replace", f"/*/*/throttling/{name}", value)
+        )
+        for name, value in (("rateLimit", rate), ("burstLimit", burst))
+    ]
+
+
 def patch_api(op: str, path: str, value: str) -> Callable[[Stranger], object]:
     return lambda aws: aws.apigateway.update_rest_api(restApiId=api_of(aws), **patch(op, path, value))
 
@@ -473,6 +484,22 @@ DRIFTS = [
         "trigger",
         lambda aws: set_trigger(aws, FunctionResponseTypes=[]),
         [("FunctionResponseTypes", [], ["ReportBatchItemFailures"])],
+    ),
+    Drift(
+        "as many invocations at once as it likes",
+        "trigger",
+        lambda aws: set_trigger(aws, ScalingConfig={}),
+        [("ScalingConfig > MaximumConcurrency", None, 2)],
+    ),
+    # The stage.
+    Drift(
+        "limits raised",
+        "stage",
+        limit("500", "1000"),
+        [
+            ("methodSettings > */* > throttlingRateLimit", 500.0, 10),
+            ("methodSettings > */* > throttlingBurstLimit", 1000, 20),
+        ],
     ),
     # The permission.
     Drift(
@@ -816,7 +843,7 @@ def test_a_default_endpoint_that_was_switched_off_takes_one_new_deployment_to_be
         before = "" if number == "1" else "1"
         assert found == {
             "api": [("disableExecuteApiEndpoint", True, False)],
-            "stage": [("default endpoint opened", before, number)],
+            "stage": [("endpoint or policy changed", before, number)],
         }
         assert built.deployments == deployments + int(number)
         settled()

@@ -158,7 +158,7 @@ def life(operator: Operator) -> Iterator[Ended]:
     disturb(operator)
     yield operator.provision("--yes", "--no-try")
     change_code(operator)
-    yield operator.provision("--yes")
+    yield operator.provision("--yes", "--auth", "iam")
     yield operator.provision("trace")
 
 

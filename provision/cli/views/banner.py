@@ -79,6 +79,9 @@ def show_rules(screen: Screen, settings: Settings, state: State) -> None:
             for arn in (rules.lambda_role_arn, rules.apigateway_role_arn)
             if arn
         ),
+        *([f"{rules.throttle} requests a second on each route"] if rules.throttle else []),
+        *([f"callers from {', '.join(settings.source_ips)}"] if settings.source_ips else []),
+        *(["signed requests only"] if rules.auth == "iam" else []),
     ]
     if words:
         kept = " (kept in the state file)" if state.kept_rules == rules and not state.is_new else ""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 
 from provision import Step
-from provision.account.cost import idle_sentence, use_sentence
+from provision.account.cost import cost_sentences
 from provision.aws.calls import Calls
 from provision.aws.clients import Clients
+from provision.aws.sandbox_process import PLAIN_AWS
 from provision.cli.results import Result
 from provision.errata import ERRATA
 from provision.settings import Settings, queue_route_url
@@ -21,7 +23,7 @@ POST_ONLY = "It takes POST only. A browser sends GET, and is refused with 403."
 
 def show_cost(screen: Screen, settings: Settings) -> None:
     """What it costs on AWS."""
-    screen.say(f"{idle_sentence()} {use_sentence(by_queue=settings.has_queue_route)}", "dim")
+    screen.say(cost_sentences(settings), "dim")
 
 
 def show_counts(screen: Screen, calls: Calls, seconds: float) -> None:
@@ -62,34 +64,61 @@ def show_built(screen: Screen, aws: Clients, settings: Settings, state: State, a
     """
     screen.say()
     if aws.endpoint is None:
-        screen.say("Anyone who knows this URL may call it (erratum 7).", "dim")
+        screen.say(who_may_call(settings), "yellow" if settings.is_open else "dim")
         show_cost(screen, settings)
-    show_to_paste(screen, settings, state)
+    show_to_paste(screen, aws, settings, state)
     screen.heading("Go through it step by step, as a lesson")
     screen.tell(program("provision", [*arguments, "--step"]))
     screen.heading("Take it down")
     screen.tell(program("teardown", arguments))
 
 
-def show_to_paste(screen: Screen, settings: Settings, state: State) -> None:
+def who_may_call(settings: Settings) -> str:
+    """In one sentence, who gets an answer from the URL."""
+    where = f" from {', '.join(settings.source_ips)}" if settings.source_ips else ""
+    if settings.authorization_type == "AWS_IAM":
+        return f"Only requests{where} that are signed by who has execute-api:Invoke are answered."
+    if where:
+        return f"Whoever calls this URL{where} is answered."
+    return (
+        "Anyone who knows the Invoke URL may call it, and you pay for each call (erratum 7). --source-ip and "
+        "--auth iam say who may."
+    )
+
+
+def show_to_paste(screen: Screen, aws: Clients, settings: Settings, state: State) -> None:
     """The Invoke URL, and a request by each route."""
     url = state.outputs("stage")["url"]
     screen.tell(f"Invoke URL:   {url}")
     screen.say(POST_ONLY, "dim")
     screen.heading("Create Bob. The answer has HTTPStatusCode 200")
-    screen.tell(curl(url, settings, "create", {"Item": {"id": "1", "name": "Bob"}}))
+    screen.tell(curl(url, aws, settings, "create", {"Item": {"id": "1", "name": "Bob"}}))
     by_queue = queue_route_url(settings, url)
     if by_queue:
         screen.heading("Create Rob, by way of the queue. The answer has a MessageId")
-        screen.tell(curl(by_queue, settings, "create", {"Item": {"id": "2", "name": "Rob"}}))
+        screen.tell(curl(by_queue, aws, settings, "create", {"Item": {"id": "2", "name": "Rob"}}))
     screen.heading("See what is in the table: Bob, and a moment later Rob")
-    screen.tell(curl(url, settings, "list", {}))
+    screen.tell(curl(url, aws, settings, "list", {}))
 
 
-def curl(url: str, settings: Settings, operation: str, payload: dict[str, object]) -> str:
-    """A request to the handler: one line to paste."""
+def curl(url: str, aws: Clients, settings: Settings, operation: str, payload: dict[str, object]) -> str:
+    """A request to the handler: one line to paste. Where it must be signed, curl does that.
+
+    https://curl.se/docs/manpage.html#--aws-sigv4
+    """
     event = {"operation": operation, "tableName": settings.table, "payload": payload}
-    return with_variables(past_proxy(url), ["curl", "-w", "\\n", "-d", json.dumps(event), url])
+    signing = ["--aws-sigv4", f"aws:amz:{aws.region}:execute-api"] if settings.authorization_type == "AWS_IAM" else []
+    line = with_variables(past_proxy(url), ["curl", *signing, "-w", "\\n", "-d", json.dumps(event), url])
+    return f"{line} {signed_by(aws)}" if signing else line
+
+
+def signed_by(aws: Clients, *, windows: bool = sys.platform == "win32") -> str:
+    """curl's options with the credentials to sign with: those of the environment, as a line is kept and shown."""
+    if aws.is_sandbox:
+        return "--user {AWS_ACCESS_KEY_ID}:{AWS_SECRET_ACCESS_KEY}".format_map(PLAIN_AWS)
+    written = "%{}%".format if windows else "${}".format
+    key, secret, token = map(written, ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"))
+    return f'--user "{key}:{secret}" -H "X-Amz-Security-Token: {token}"'
 
 
 def show_built_to(screen: Screen, step: Step, arguments: list[str], *, is_whole: bool) -> None:

@@ -18,12 +18,12 @@ from provision.terminal.shell import program
 FENCED = re.compile(r"```bash\n(.*?)```", re.DOTALL)
 
 
-def show_broken(screen: Screen, settings: Settings, state: State, arguments: list[str]) -> None:
+def show_broken(screen: Screen, aws: Clients, settings: Settings, state: State, arguments: list[str]) -> None:
     """That something is broken, and how to go on: what to try, and the commands that help."""
     screen.say("One thing is broken. Find out what it is, and mend it: with aws, or in the console.", "bold")
     screen.say("Begin with what a user would notice:")
     screen.say()
-    show_to_paste(screen, settings, state)
+    show_to_paste(screen, aws, settings, state)
     for title, command in (
         ("A hint; there are three", "hint"),
         ("Is it mended? This names what is wrong, too: look for yourself first", "check"),

@@ -1,0 +1,121 @@
+"""Who may call a deployed API, and how often: its resource policy, the signature, and the throttle of the stage."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from werkzeug.wrappers import Request
+
+from sandbox.apigateway.execution import Definition, GatewayResponse, Resource, Stage
+from sandbox.iam.permissions import Need, Permissions, Principal
+from sandbox.protocol.refusals import NotSimulated
+from sandbox.protocol.scope import ACCOUNT, as_list, credential_scope, statements
+
+EXPLICIT = " with an explicit deny"
+
+
+def missing_token() -> GatewayResponse:
+    return GatewayResponse(403, "MissingAuthenticationTokenException", "Missing Authentication Token")
+
+
+def forbidden() -> GatewayResponse:
+    return GatewayResponse(403, "ForbiddenException", "Forbidden")
+
+
+class Access:
+    """Lets a request to a deployed API pass, or refuses it in API Gateway's words."""
+
+    def __init__(self, permissions: Permissions, identify: Callable[[str], Principal | None]) -> None:
+        """`identify` tells by an access key who is held to policies; None: the administrator."""
+        self._permissions = permissions
+        self._identify = identify
+        self._buckets: dict[tuple[str, ...], tuple[float, float]] = {}
+        self._lock = threading.Lock()
+
+    def check(self, stage: Stage, resource: Resource, verb: str, path: str, request: Request) -> None:
+        """Raise GatewayResponse for a request that may not come in, or comes too fast; NotSimulated."""
+        method = resource.methods.get(verb) or resource.methods["ANY"]
+        self._authorize(stage, method, verb, path, request)
+        self._throttle(stage, resource, verb)
+
+    def _authorize(self, stage: Stage, method: Definition, verb: str, path: str, request: Request) -> None:
+        """https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-authorization-flow.html"""
+        kind = method.get("authorizationType") or "NONE"
+        if kind not in ("NONE", "AWS_IAM"):
+            raise NotSimulated(f"The sandbox does not check authorization of type {kind}.")
+        who: Principal | None = Principal()
+        if kind == "AWS_IAM":
+            scope = credential_scope(request.headers.get("Authorization", ""))
+            if scope is None:
+                raise missing_token()
+            if scope.service != "execute-api":
+                said = "Credential should be scoped to correct service: 'execute-api'."
+                raise GatewayResponse(403, "InvalidSignatureException", said)
+            who = self._identify(scope.access_key)
+        policy = tuple(statements(stage.snapshot.policy) or ())
+        api = f"{stage.snapshot.api_id}/{stage.name}/{verb}{path}"
+        region = stage.snapshot.region
+        context = {"aws:SourceIp": request.remote_addr or "127.0.0.1"}
+        need = Need("execute-api:Invoke", f"arn:aws:execute-api:{region}:{ACCOUNT}:{api}", context, policy)
+        why = self._permissions.why_not(who or Principal(), need) if kind == "AWS_IAM" or policy else None
+        if who is None and why is not None and not why.startswith(EXPLICIT):
+            why = None  # the administrator may do what nothing denies
+        if why is not None:
+            # The sentence as field reports have it: API Gateway hides all of the account's number but its end.
+            arn = f"arn:aws:execute-api:{region}:********{ACCOUNT[-4:]}:{api}"
+            name = who.arn if who is not None and who.arn else "anonymous"
+            said = f"User: {name} is not authorized to perform: execute-api:Invoke on resource: {arn}"
+            raise GatewayResponse(403, "AccessDeniedException", said + (EXPLICIT if why.startswith(EXPLICIT) else ""))
+        if method.get("apiKeyRequired"):
+            if "X-Api-Key" not in request.headers:
+                raise forbidden()
+            raise NotSimulated("The sandbox does not check API keys.")
+
+    def _throttle(self, stage: Stage, resource: Resource, verb: str) -> None:
+        """A token bucket for each method: it holds the burst, and is filled by the rate.
+
+        https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-request-throttling.html
+        """
+        limits = stage.settings_of(resource.path, verb)
+        rate, burst = (float(limits.get(f"throttling{name}Limit", -1)) for name in ("Rate", "Burst"))
+        if rate < 0 or burst < 0:
+            return
+        key = (stage.snapshot.api_id, stage.name, resource.path, verb)
+        now = time.monotonic()
+        with self._lock:
+            tokens, since = self._buckets.get(key, (burst, now))
+            tokens = min(burst, tokens + (now - since) * rate)
+            passes = tokens >= 1
+            self._buckets[key] = (tokens - 1 if passes else tokens, now)
+        if not passes:
+            raise GatewayResponse(429, "TooManyRequestsException", "Too Many Requests")
+
+
+# ------------------------------------------------------------------------------------------ the policy of a definition
+
+
+def whole(policy: str, api_id: str, region: str) -> str:
+    """A resource policy as API Gateway keeps it: with the API's whole ARN, where it was written as execute-api:/...
+
+    https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-resource-policies-examples.html
+    """
+    return policy.replace('"execute-api:/', f'"arn:aws:execute-api:{region}:{ACCOUNT}:{api_id}/')
+
+
+def as_answered(policy: str) -> str:
+    """As GetRestApi has it: without spaces, and with a backslash before each quote and slash.
+
+    hashicorp/terraform-provider-aws#4397 shows one.
+    """
+    return json.dumps(json.loads(policy), separators=(",", ":")).replace('"', '\\"').replace("/", "\\/")
+
+
+def is_policy(text: Any) -> bool:
+    """Whether it is a policy of a resource: each statement has an effect, a principal and an action."""
+    found = statements(text) if isinstance(text, str) else None
+    wanted = ({"Effect"}, {"Principal", "NotPrincipal"}, {"Action", "NotAction"})
+    return bool(found) and all(all(names & one.keys() for names in wanted) for one in as_list(found))

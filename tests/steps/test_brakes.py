@@ -1,0 +1,116 @@
+"""The brakes of the public URL: how many requests it answers, from where, and from whom."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from provision.account.cost import ACCOUNT_LIMIT, cost_sentences, flood_sentence, prices
+from provision.aws.web import send
+from provision.cli.views.build import signed_by, who_may_call
+from provision.settings import AccountRules, BadSetting, Settings
+from tests.rig.deployment import Deployment
+
+HERE = AccountRules(source_ips=("127.0.0.0/8",))
+ELSEWHERE = AccountRules(source_ips=("203.0.113.0/24", "198.51.100.7/32"))
+
+
+def ask(deployment: Deployment, *, signed: bool = False) -> tuple[int, Any]:
+    body = json.dumps({"operation": "ping"}).encode()
+    with deployment.connected() as aws:
+        status, answer = send(aws, "POST", deployment.outputs("stage")["url"], body, signed=signed)
+    return status, json.loads(answer)
+
+
+def changes(deployment: Deployment) -> dict[str, set[str]]:
+    return {key: {one.attribute for one in event.differences} for key, event in deployment.changed.items()}
+
+
+def test_the_url_answers_what_comes_from_there_and_each_change_is_deployed_once(deployment: Deployment) -> None:
+    deployment.build(Settings(rules=HERE))
+    assert [call.operation for call in deployment.calls].count("CreateDeployment") == 1
+    assert ask(deployment) == (200, "pong")
+    deployment.build(Settings(rules=ELSEWHERE))
+    assert changes(deployment) == {"api": {"policy"}, "stage": {"endpoint or policy changed"}}
+    status, answer = ask(deployment)
+    assert status == 403 and answer["Message"].endswith("with an explicit deny")
+    deployment.build(Settings(rules=ELSEWHERE))
+    assert deployment.writes == []
+    deployment.build(Settings(rules=AccountRules(source_ips=("none",))))
+    assert ask(deployment) == (200, "pong")
+    assert deployment.tear_down() == []
+
+
+def test_only_who_signs_is_answered_and_the_tests_do(deployment: Deployment) -> None:
+    settings = Settings(rules=AccountRules(auth="iam", throttle="7"))
+    deployment.build(settings)
+    assert ask(deployment) == (403, {"message": "Missing Authentication Token"})
+    assert ask(deployment, signed=True) == (200, "pong")
+    assert all(one.passed for one in deployment.smoke_tests(settings))
+    stage = deployment.aws.apigateway.get_stage(restApiId=deployment.outputs("api")["id"], stageName="Staging")
+    limits = stage["methodSettings"]["*/*"]
+    assert (limits["throttlingRateLimit"], limits["throttlingBurstLimit"]) == (7, 14)
+    deployment.build(Settings())
+    assert set(changes(deployment)) == {"api", "stage"}
+    assert ask(deployment) == (200, "pong")
+    assert [ask(deployment)[0] for _ in range(45)].count(429) > 0
+
+
+# What the options take.
+
+
+def test_what_a_run_was_given_is_kept_and_what_takes_it_away_is_not() -> None:
+    given = AccountRules(throttle="5", source_ips=("10.0.0.0/8",), auth="iam")
+    assert AccountRules.from_file(json.loads(json.dumps(given.in_file()))) == given
+    assert AccountRules().over(given) == given
+    off = AccountRules(source_ips=("none",), auth="none").over(given)
+    assert off.in_file() == {"throttle": "5"}
+    assert Settings(rules=off).is_open and not Settings(rules=given).is_open
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"source_ips": ("10.0.0.1/8",)},
+        {"source_ips": ("here",)},
+        {"source_ips": ("none", "10.0.0.0/8")},
+        {"source_ips": tuple(f"10.0.{number}.0/24" for number in range(41))},
+        {"throttle": "0"},
+        {"throttle": "ten"},
+        {"throttle": "10000"},
+        {"auth": "everybody"},
+    ],
+)
+def test_what_api_gateway_would_not_take_is_refused_before_any_call(given: dict[str, Any]) -> None:
+    with pytest.raises(BadSetting, match=r"--(source-ip|throttle|auth)"):
+        AccountRules(**given)
+
+
+def test_as_written_has_no_brake_but_one_that_is_asked_for() -> None:
+    assert Settings(as_written=True).throttle_rate is None and Settings(as_written=True).scaling_config == {}
+    asked = Settings(as_written=True, rules=AccountRules(throttle="3"))
+    assert (asked.throttle_rate, asked.throttle_burst) == (3, 6)
+
+
+# What is said.
+
+
+def test_the_cost_of_a_flood_follows_the_limit() -> None:
+    found = prices()
+    both = found.million_direct + found.million_by_queue
+    assert found.flooded_hour(10, by_queue=True) == pytest.approx(0.036 * both)
+    assert found.flooded_hour(None, by_queue=False) == pytest.approx(36 * found.million_direct)
+    assert f"${found.flooded_hour(10, by_queue=True):.2f} an hour" in cost_sentences(Settings())
+    assert f"{ACCOUNT_LIMIT:,} requests a second" in flood_sentence(None, by_queue=False)
+
+
+def test_who_may_call_is_said_and_a_request_to_sign_is_signed_by_the_environments_keys(
+    deployment: Deployment,
+) -> None:
+    assert who_may_call(Settings()).startswith("Anyone who knows")
+    assert "198.51.100.7/32" in who_may_call(Settings(rules=ELSEWHERE))
+    assert "signed" in who_may_call(Settings(rules=AccountRules(auth="iam")))
+    with deployment.connected() as aws:
+        assert signed_by(aws) == "--user sandbox:sandbox"
