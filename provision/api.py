@@ -15,7 +15,7 @@ from typing import Any
 from provision.aws.api_definition import LISTED_SECONDS, find_method, find_spare_apis, resources_of
 from provision.aws.clients import Clients
 from provision.aws.reasons import JUST_MADE
-from provision.documents import policy_document, same_meaning
+from provision.documents import resource_policy, same_meaning
 from provision.settings import Settings
 from provision.state.entries import TAG, Entry
 from provision.state.ownership import TwoOfOurs
@@ -294,21 +294,6 @@ def queue_route(aws: Clients, settings: Settings, state: State) -> Route:
         # Without the two patterns SQS's own errors would reach the caller as 200.
         responses={"200": None, "400": "4\\d{2}", "500": "5\\d{2}"},
     )
-
-
-def resource_policy(aws: Clients, settings: Settings) -> dict[str, Any] | None:
-    """Who may call the API from where; None where everybody may. Document: policies/POC-API.json
-
-    Where a request must be signed, the policy only denies: who is allowed by it needs no permission of their own.
-    https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-authorization-flow.html
-    """
-    if not settings.source_ips:
-        return None
-    document = policy_document("POC-API", aws, settings)
-    allow, deny = document["Statement"]
-    deny["Condition"]["NotIpAddress"]["aws:SourceIp"] = list(settings.source_ips)
-    document["Statement"] = [allow, deny] if settings.authorization_type == "NONE" else [deny]
-    return document
 
 
 # What is there, and what differs.

@@ -57,6 +57,21 @@ def policy_document(name: str, aws: Place, settings: Settings) -> dict[str, Any]
     return filled
 
 
+def resource_policy(aws: Place, settings: Settings) -> dict[str, Any] | None:
+    """The REST API's: from where it may be called; None where from everywhere. Document: policies/POC-API.json
+
+    Where a request must be signed, the policy only denies: who is allowed by it needs no permission of their own.
+    https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-authorization-flow.html
+    """
+    if not settings.source_ips:
+        return None
+    document = policy_document("POC-API", aws, settings)
+    allow, deny = document["Statement"]
+    deny["Condition"]["NotIpAddress"]["aws:SourceIp"] = list(settings.source_ips)
+    document["Statement"] = [allow, deny] if settings.authorization_type == "NONE" else [deny]
+    return document
+
+
 def fill(document: Any, values: Mapping[str, str]) -> Any:
     """A copy of a parsed document with every <placeholder> in its strings replaced."""
     if isinstance(document, dict):

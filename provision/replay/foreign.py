@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from provision.aws.call_text import json_document
-from provision.documents import policy_document, same_meaning
-from provision.settings import Settings
+from provision.documents import policy_document, resource_policy, same_meaning
+from provision.settings import AccountRules, BadSetting, Settings
 from provision.terminal.text import visible
 
 POLICIES = ("Lambda-Write-DynamoDB", "Lambda-Read-SQS", "trust-lambda", "trust-apigateway", "POC-Queue")
-# The parameters that hold a policy document, in CreatePolicy, CreateRole, and the attributes of a queue.
-DOCUMENTS = frozenset({"PolicyDocument", "AssumeRolePolicyDocument", "Policy"})
+# The parameters that hold a policy document, in CreatePolicy, CreateRole, the attributes of a queue, and CreateRestApi.
+DOCUMENTS = frozenset({"PolicyDocument", "AssumeRolePolicyDocument", "Policy", "policy"})
 ARN = re.compile(r"arn:[^:\s]*:([^:\s]*):[^:\s]*:([^:\s]*):[^\s\"]*")
 # The account's place in the ARN of an integration has the service that API Gateway calls.
 # https://docs.aws.amazon.com/apigateway/latest/api/API_PutIntegration.html
@@ -42,7 +42,7 @@ def foreign(call: Mapping[str, Any], home: Home) -> str | None:
         what = f"{call['operation']} has {name}"
         if name in DOCUMENTS:
             own = (policy_document(one, home, home.settings) for one in POLICIES)
-            if not any(same_meaning(value, one) for one in own):
+            if not any(same_meaning(value, one) for one in own) and not limits_callers(value, home):
                 return f"{what} with a policy that is not the walkthrough's"
             continue
         if name == "Principal" and value not in CALLERS:
@@ -50,6 +50,20 @@ def foreign(call: Mapping[str, Any], home: Home) -> str | None:
         if isinstance(value, str) and (where := stranger_in(value, home)):
             return f"{what} {where}"
     return None
+
+
+def limits_callers(document: str, home: Home) -> bool:
+    """Whether it is the policy that --source-ip gives the REST API, for whichever networks."""
+    for auth in ("none", "iam"):
+        try:
+            networks = json_document(document)["Statement"][-1]["Condition"]["NotIpAddress"]["aws:SourceIp"]  # type: ignore[index]
+            rules = AccountRules(source_ips=tuple(networks), auth=auth)
+        except (BadSetting, TypeError, KeyError, IndexError):
+            return False
+        own = resource_policy(home, replace(home.settings, rules=rules))
+        if own is not None and same_meaning(document, own):
+            return True
+    return False
 
 
 def stranger_in(text: str, home: Home) -> str | None:

@@ -35,7 +35,7 @@ MAKING = frozenset(
         "CreateEventSourceMapping UpdateEventSourceMapping",
         "logs": "CreateLogGroup PutRetentionPolicy TagResource",
         "apigateway": "CreateRestApi CreateResource PutMethod PutMethodResponse PutIntegration PutIntegrationResponse "
-        "CreateDeployment UpdateRestApi UpdateMethod TagResource",
+        "CreateDeployment UpdateStage UpdateRestApi UpdateMethod TagResource",
     }.items()
     for operation in operations.split()
 )

@@ -311,6 +311,8 @@ def test_the_price_table_says_its_date_and_sources_and_the_guide_its_sums() -> N
     guide = (CHECKOUT / "docs" / "how-to" / "own-account.md").read_text()
     assert f"${found.idle_month:.2f} a month" in guide and found.date in guide
     assert f"${found.million_direct:.2f}" in guide and f"${found.million_by_queue:.2f}" in guide
+    flooded = [found.flooded_hour(rate, by_queue=True) for rate in (10, None)]
+    assert f"about ${flooded[0]:.2f} an hour" in " ".join(guide.split()) and f"about ${flooded[1]:.0f} an hour" in guide
     assert "$0.26" in idle_sentence()
     assert "through the queue" in use_sentence(by_queue=True)
     assert "through the queue" not in use_sentence(by_queue=False)

@@ -43,7 +43,7 @@ def test_where_all_passes_there_is_a_line_for_each_step_and_nothing_is_written(b
     ended = by_hand.provision("check")
     assert ended.code == 0
     assert len(lines(ended)) == 9
-    assert re.fullmatch(r"\d\d attributes: (\d\d) pass, 0 fail, 0 could not be checked\.", lines(ended)[-1])
+    assert re.fullmatch(r"\d+ attributes: (\d+) pass, 0 fail, 0 could not be checked\.", lines(ended)[-1])
     assert ended.writes == []
     assert list(by_hand.path.parent.glob("*.json*")) == []
 

@@ -156,7 +156,7 @@ def test_consent_is_never_taken_from_there() -> None:
 def test_every_name_is_an_option() -> None:
     known = {action.dest for action in provision.__main__.parser()._actions}
     assert set(NAMES) <= known
-    of_a_build = {"runtime", "as_written", "tag", *RULES}
+    of_a_build = {"runtime", "as_written", "tag", "source_ip", *RULES}
     assert set(NAMES) - {action.dest for action in teardown.__main__.parser()._actions} == of_a_build
 
 

@@ -29,9 +29,12 @@ import provision.__main__
 from provision.aws import reasons
 from provision.aws.call_text import shell_word
 from provision.aws.clients import Clients
+from provision.documents import resource_policy
 from provision.record.recording import Recording, read, transcripts_in
+from provision.replay.foreign import Home, foreign
 from provision.replay.script import CannotScript, plan
 from provision.replay.script_text import NOT_YET, pattern, python_line, script_text, shell_line
+from provision.settings import AccountRules, Settings
 from provision.state.entries import TAG
 from provision.terminal import outcome
 from sandbox import Sandbox
@@ -254,7 +257,10 @@ def test_it_is_short_has_variables_for_what_aws_invents_and_no_account_number(
     built, _ = runs_of(deployment)
     api_id = next(one["entry"]["outputs"]["id"] for one in built.of("entry") if one["entry"]["outputs"].get("id"))
     writes = [call for call in built.calls if not call["read"]]
-    made = {".sh": r"(?:create|put|attach|add)-[a-z-]+ ", ".py": r"\w+\.(?:create|put|attach|add)_[a-z_]+[(,]"}
+    made = {
+        ".sh": r"(?:create|put|attach|add|update)-[a-z-]+ ",
+        ".py": r"\w+\.(?:create|put|attach|add|update)_[a-z_]+[(,]",
+    }
     for script in scripts:
         text = script.read_text()
         assert f":{ACCOUNT}:" not in text and f'"{ACCOUNT}"' not in text and f"/{ACCOUNT}/" not in text
@@ -646,3 +652,19 @@ def test_every_refusal_that_a_script_waits_for_is_known_to_it() -> None:
             for fragment in reason.fragments or ("",):
                 words = f"An error occurred ({code}) when calling the X operation: {fragment}"
                 assert re.search(expression, words), words
+
+
+def test_of_an_apis_policy_only_that_which_source_ip_gives_is_carried_into_a_script() -> None:
+    home = Home("aws", "us-east-1", ACCOUNT, Settings())
+    rules = AccountRules(source_ips=("10.0.0.0/8",))
+    own = json.dumps(resource_policy(home, Settings(rules=rules)))
+    for text, is_own in (
+        (own, True),
+        (own.replace("10.0.0.0/8", "192.0.2.1/32"), True),
+        (own.replace("10.0.0.0/8", "everywhere"), False),
+        (own.replace('"Deny"', '"Allow"'), False),
+        (own.replace("NotIpAddress", "IpAddress"), False),
+        ("{}", False),
+    ):
+        said = foreign({"operation": "CreateRestApi", "parameters": {"name": "POC-API", "policy": text}}, home)
+        assert (said is None) == is_own, text
