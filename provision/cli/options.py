@@ -47,8 +47,7 @@ def add_target_options(
     where.add_argument("--endpoint-url", metavar="URL", help="any other emulator of AWS")
     where.add_argument("--learner", metavar="NAME", help="a suffix on every name, to share an account")
     where.add_argument("--state", metavar="PATH", type=Path, help="the state file; default: in the folder .provision")
-    add_screen_options(parser, presents=presents, documents=documents)
-    add_record_options(parser, events=calls)
+    add_record_options(add_screen_options(parser, presents=presents, documents=documents), events=calls)
     if asks:
         parser.add_argument("--yes", "-y", action="store_true", help="do not ask before the first change")
 
@@ -77,16 +76,13 @@ def add_plan_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_record_options(parser: argparse.ArgumentParser, *, events: bool) -> None:
+def add_record_options(group: argparse._ArgumentGroup, *, events: bool) -> None:
     """What is written while the program runs."""
-    written = parser.add_argument_group("what is written")
     if events:
-        written.add_argument(
+        group.add_argument(
             "--events", metavar="FILE", type=Path, help='each event as a line of JSON, at once; "-": on stdout'
         )
-    written.add_argument(
-        "--debug", action="store_true", help="a log of requests and answers, without bodies and secrets"
-    )
+    group.add_argument("--debug", action="store_true", help="a log of requests and answers, without bodies and secrets")
 
 
 def step_named(text: str) -> Step:

@@ -156,9 +156,11 @@ class Parser(argparse.ArgumentParser):
             raise cannot_write(file, error) from error
 
 
-def add_screen_options(parser: argparse.ArgumentParser, *, presents: bool = True, documents: bool = True) -> None:
+def add_screen_options(
+    parser: argparse.ArgumentParser, *, presents: bool = True, documents: bool = True
+) -> argparse._ArgumentGroup:
     """How it looks. `presents`: it can be shown to an audience. `documents`: it can write a document."""
-    looks = parser.add_argument_group("how it looks")
+    looks = parser.add_argument_group("how it looks, and what is written" if documents else "how it looks")
     looks.add_argument("--plain", action="store_true", help="no colour, no emphasis, no line that changes")
     if documents:
         looks.add_argument(
@@ -166,11 +168,13 @@ def add_screen_options(parser: argparse.ArgumentParser, *, presents: bool = True
         )
     looks.add_argument(
         "--color",
+        metavar="WHEN",
         choices=("auto", "always", "never"),
         default="auto",
-        help="auto: on a terminal, unless NO_COLOR is set",
+        help="always, never, or auto: on a terminal without NO_COLOR",
     )
     if presents:
         looks.add_argument(
             "--present", action="store_true", help="for an audience: more space, no account numbers or ids"
         )
+    return looks

@@ -239,7 +239,7 @@ def test_each_help_fits_a_small_screen_and_says_what_each_value_is(folder: Path,
     assert (told.code, told.err) == (0, "")
     assert len(lines) < 24 and max(map(len, lines)) < 80
     values = re.findall(r"^  --[a-z-]+ (\S+)", told.out, re.MULTILINE)
-    assert set(values) <= {"PORT", "TEXT", "USER", "DIR", "FILE", "REGION", "{text,json}", "{auto,always,never}"}
+    assert set(values) <= {"PORT", "TEXT", "USER", "DIR", "FILE", "REGION", "{text,json}", "WHEN"}
 
 
 @pytest.mark.once_more
