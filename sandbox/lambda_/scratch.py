@@ -9,7 +9,6 @@ import tempfile
 from pathlib import Path
 
 from provision.terminal import disk
-from provision.terminal.command_line import is_mine
 
 PREFIX = "sandbox-"
 LOCK = "local-aws.lock"  # held while the folder is in use; the system lets go of it when the process dies
@@ -36,7 +35,7 @@ def sweep() -> None:
     """Remove this user's folders whose process is gone."""
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         with contextlib.suppress(OSError):
-            if folder.is_symlink() or not is_mine(folder):
+            if folder.is_symlink() or not disk.is_mine(folder):
                 continue
             with (folder / LOCK).open("r+", encoding="utf-8") as lock:
                 if disk.try_lock(lock):

@@ -185,7 +185,8 @@ def test_at_a_word_what_is_there_is_taken_over_and_updated_or_the_program_does_t
 def test_where_others_work_too_what_came_is_taken_over_at_a_word_only(folder: Folder, warm_aws: WarmAws) -> None:
     assert folder.run("sandbox", "start").returncode == outcome.DONE
     url = folder.sandbox["url"]
-    keys = {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": folder.sandbox["key"], "AWS_DEFAULT_REGION": "us-east-1"}
+    secret = folder.sandbox["key"]
+    keys = {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": secret, "AWS_DEFAULT_REGION": "us-east-1"}
     there = ("--endpoint-url", url, "--state", str(folder.path / "state.json"))
     with Terminal(folder, 100, "provision", *there, "--step", rows=200, **keys) as lesson:
         lesson.read_until(MENU)
@@ -193,7 +194,7 @@ def test_where_others_work_too_what_came_is_taken_over_at_a_word_only(folder: Fo
         lesson.ask("h\n", PAUSE)
         lesson.ask("s\n", PAUSE)
         lesson.written = b""
-        create_table(Aws(url, warm_aws.command, folder.path, folder.sandbox["key"]))
+        create_table(Aws(url, warm_aws.command, folder.path, secret))
         lesson.read_until("[y/N] ")
         assert "There since you began: table name, first seen " in lesson.text
         assert "done, by hand" not in lesson.ask("n\n", MENU)
