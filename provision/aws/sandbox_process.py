@@ -285,7 +285,7 @@ def _own(folder: Path) -> None:
     except OSError as error:
         raise SandboxFailed(
             f"{error.filename or folder} cannot be written: {error.strerror}.",
-            advice=("Remove it, or work in another folder.",),
+            advice=("Remove it, or choose another place with --state PATH.",),
         ) from error
 
 

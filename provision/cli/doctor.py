@@ -24,7 +24,7 @@ def doctor_parser() -> Parser:
     parser = Parser(
         prog="python -m provision doctor",
         description="Whether a build would work from here, and what to do if not. Nothing is changed.",
-        example="python -m provision doctor --profile NAME --region REGION",
+        example="python -m provision doctor --sandbox",
     )
     add_target_options(parser, asks=False, presents=False)
     return parser

@@ -110,7 +110,7 @@ class Parser(argparse.ArgumentParser):
         if self.commands:
             width = max(map(len, self.commands)) + 2
             lines = [f"  {name:<{width}}{what}" for name, what in self.commands.items()]
-            parts.append("\n".join(["commands, each with a --help of its own:", *lines, ""]))
+            parts.append("\n".join(["commands, each with a --help of its own:", *lines]))
         parts.append(f"example:\n  {self.example}\n")
         return "\n".join(parts)
 

@@ -266,6 +266,7 @@ IN_ORDER = (
     "sandbox start",
     "sandbox status",
     "provision build",
+    "provision doctor",
     "provision status",
     "provision check",
     "provision trace",
