@@ -82,7 +82,7 @@ def add_record_options(group: argparse._ArgumentGroup, *, events: bool) -> None:
         group.add_argument(
             "--events", metavar="FILE", type=Path, help='each event as a line of JSON, at once; "-": on stdout'
         )
-    group.add_argument("--debug", action="store_true", help="a log of requests and answers, without bodies and secrets")
+    group.add_argument("--debug", action="store_true", help="a log of the calls, without bodies and secrets")
 
 
 def step_named(text: str) -> Step:
