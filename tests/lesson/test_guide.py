@@ -148,7 +148,7 @@ def test_a_command_pasted_beside_the_lesson_makes_what_the_lesson_takes_as_its_o
         lesson.ask("f\n", PAUSE)
         shown = lesson.ask("f\n", PAUSE)
         command = shown[shown.index("aws dynamodb create-table") : shown.index("    It needs credentials")]
-        warm_aws.paste([command], folder.path)
+        warm_aws.paste([command], folder.path, folder.sandbox["key"])
         lesson.turn("s\n")
         ran = lesson.turn("r\n")
         assert "Nothing was changed" in ran and "Step 3 is done" in ran

@@ -38,13 +38,13 @@ class WarmAws:
         self.command.chmod(0o755)
         self.server = Server(address, "aws", os.environ)
 
-    def paste(self, commands: Sequence[str], folder: Path) -> None:
+    def paste(self, commands: Sequence[str], folder: Path, key: str = "any") -> None:
         """Run these lines of a shell one after the other, as somebody who pastes them. Raises when one fails."""
         environment = {
             "PATH": f"{self.folder}{os.pathsep}{os.environ['PATH']}",
             "HOME": str(folder),
             "AWS_ACCESS_KEY_ID": "any",
-            "AWS_SECRET_ACCESS_KEY": "any",
+            "AWS_SECRET_ACCESS_KEY": key,
         }
         script = "\n".join(["set -e", *commands])
         subprocess.run(["bash", "-c", script], env=environment, cwd=folder, stdout=subprocess.DEVNULL, check=True)
