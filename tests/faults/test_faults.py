@@ -34,7 +34,7 @@ def sweep(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 # Of each part every so manieth point, so that it is some dozens of them; of one part a few with every run of the tests.
 SAMPLES = {"api": 211, "files": 211, "double": 211, "chaos": 130, "ledgers": 60}
-FEW = ("files", 633)
+FEW = ("files", 422)
 
 
 @pytest.mark.parametrize(("part", "sample"), [FEW, *(pytest.param(*one, marks=SLOW) for one in SAMPLES.items())])
