@@ -60,11 +60,22 @@ def provision_role(aws: Clients, settings: Settings, state: State, key: str, arn
     role = find_role(aws.iam, name)
     with state.resource(key, "iam:role", found=role, RoleName=name) as entry:
         if role is None:
-            create_role(aws, settings, entry, name, trust)
+            create_by_rules(aws, settings.rules, entry, name, trust)
             wait_until_ready(aws, name)
         else:
             update_role(aws, settings, entry, role, trust)
         entry["arn"] = arn
+
+
+def create_by_rules(aws: Clients, rules: AccountRules, entry: Entry, name: str, trust: dict[str, Any]) -> None:
+    """As the walkthrough does, unless the account has rules."""
+    boundary = rules.permissions_boundary
+    if boundary not in ("", NO_BOUNDARY):
+        create_limited_role(aws, entry, name, trust, rules.role_path or "/", boundary)
+    elif rules.role_path:
+        create_role_in_path(aws, entry, name, trust, rules.role_path)
+    else:
+        create_role(aws, entry, name, trust)
 
 
 def use_role(aws: Clients, state: State, key: str, arn: str) -> None:
@@ -96,17 +107,38 @@ def provision_attachment(aws: Clients, state: State, key: str, parent: str, role
             attach_policy(aws, role, policy_arn)
 
 
-def create_role(aws: Clients, settings: Settings, entry: Entry, name: str, trust: dict[str, Any]) -> None:
-    """The trust policy says who may assume the role. The policies attached afterwards say what the role may do.
-
-    An account may have rules for roles: a path, and a boundary beyond which no policy lets a role go.
-    https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_boundaries.html
-    """
+def create_role(aws: Clients, entry: Entry, name: str, trust: dict[str, Any]) -> None:
+    """The trust policy says who may assume the role. The policies attached afterwards say what the role may do."""
     created = aws.iam.create_role(
         RoleName=name,
         AssumeRolePolicyDocument=json.dumps(trust),
         Tags=entry.tag_list,
-        **settings.rules.for_roles,
+    )
+    entry.identify(created["Role"])
+
+
+def create_role_in_path(aws: Clients, entry: Entry, name: str, trust: dict[str, Any], path: str) -> None:
+    """The same under a path, which becomes a part of the role's ARN."""
+    created = aws.iam.create_role(
+        Path=path,
+        RoleName=name,
+        AssumeRolePolicyDocument=json.dumps(trust),
+        Tags=entry.tag_list,
+    )
+    entry.identify(created["Role"])
+
+
+def create_limited_role(aws: Clients, entry: Entry, name: str, trust: dict[str, Any], path: str, boundary: str) -> None:
+    """The same with a boundary: the role may do only what its policies and the boundary both allow.
+
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_boundaries.html
+    """
+    created = aws.iam.create_role(
+        Path=path,
+        RoleName=name,
+        AssumeRolePolicyDocument=json.dumps(trust),
+        PermissionsBoundary=boundary,
+        Tags=entry.tag_list,
     )
     entry.identify(created["Role"])
 

@@ -119,12 +119,6 @@ class AccountRules:
         if self.source_ips != (EVERY_ADDRESS,):
             check_sources(self.source_ips)
 
-    @property
-    def for_roles(self) -> dict[str, str]:
-        """Path and PermissionsBoundary as CreateRole takes them; empty where the account has no rules for roles."""
-        asked = {"Path": self.role_path, "PermissionsBoundary": self.permissions_boundary}
-        return {name: value for name, value in asked.items() if value not in ("", NO_BOUNDARY)}
-
     def over(self, kept: AccountRules) -> AccountRules:
         """These, and of those that are not given what an earlier run was given."""
         return AccountRules(**{one.name: getattr(self, one.name) or getattr(kept, one.name) for one in fields(self)})
