@@ -12,7 +12,7 @@ from typing import Any
 
 from provision.aws.clients import Clients, tags
 from provision.documents import policy_document, same_meaning
-from provision.settings import NO_BOUNDARY, Settings
+from provision.settings import NO_BOUNDARY, AccountRules, Settings
 from provision.state.entries import Entry
 from provision.state.state import State
 from provision.terminal import outcome

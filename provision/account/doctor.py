@@ -60,7 +60,8 @@ def aws_command() -> str:
     """The version of the `aws` command, in words."""
     found = shutil.which("aws") or ""
     try:
-        said = subprocess.run([found, "--version"], capture_output=True, text=True, timeout=20, check=False).stdout
+        asked = subprocess.run([found, "--version"], capture_output=True, encoding="utf-8", timeout=20, check=False)
+        said = asked.stdout
     except (OSError, subprocess.SubprocessError):
         return "no aws command (only pasted commands need it)"
     known = re.match(r"aws-cli/(\S+)", said)

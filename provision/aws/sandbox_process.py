@@ -16,6 +16,7 @@ Only the standard library and portalocker are needed here; only the child loads 
 from __future__ import annotations
 
 import contextlib
+import errno
 import http.client
 import json
 import os
@@ -277,14 +278,17 @@ def start(folder: Path, wish: Wish | None = None) -> Running:
 
 
 def _own(folder: Path) -> None:
-    """Make the folder; refuse a link in the place of anything that a sandbox writes there. Raises UserError."""
+    """Make the folder; refuse a link where a sandbox writes. Raises UserError, or OSError where it cannot be made."""
     try:
         disk.make_folder_durably(folder)
         for name in (LOCK, LOG, KEPT):
             disk.refuse_link(folder / name)
     except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.EPERM):
+            raise
         raise SandboxFailed(
             f"{error.filename or folder} cannot be written: {error.strerror}.",
+            means="A sandbox's files are its owner's alone. Nothing was written.",
             advice=("Remove it, or choose another place with --state PATH.",),
         ) from error
 

@@ -24,7 +24,7 @@ SECRETS = re.compile(
 # The values of a function's environment are left out however short they are, and so is what has a secret's name.
 ENVIRONMENT = re.compile(r"""\\*["']Variables\\*["']\s*:\s*\{""")
 NAMED = re.compile(
-    r"""((?:secret|passw(?:or)?d|token|api[-_]?key)[\w-]*\\*["']?\s*[:=>]{1,2}\s*b?\\*["']?)"""
+    r"""((?:secret|passw(?:or)?d|token|api[-_]?key)[\w-]*\\*["']?(?:\s*[:=]{1,2}>?\s*|>)b?\\*["']?)"""
     r"""(?!<left out>)[^\s"',&<>}\\]+""",
     re.IGNORECASE,
 )

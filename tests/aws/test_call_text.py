@@ -29,7 +29,7 @@ from provision.settings import Settings
 from provision.state.resources import TYPES
 from provision.state.state import State
 from sandbox import Sandbox
-from tests.rig.deployment import ACCOUNT, REGION, Deployment, Stranger
+from tests.rig.deployment import REGION, Deployment, Stranger
 
 # What is text in the transcript, and bytes to the service.
 BLOBS = {("lambda", "Invoke"): "Payload"}
@@ -72,9 +72,8 @@ class Recorded:
 
 def spoil(aws: Stranger) -> None:
     """Change much, so that updating takes the calls that a fresh build does not."""
-    aws.dynamodb.untag_resource(
-        ResourceArn=f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/name", TagKeys=["poc-deployment"]
-    )
+    throughput = {"ReadCapacityUnits": 1, "WriteCapacityUnits": 1}
+    aws.dynamodb.update_table(TableName="name", BillingMode="PROVISIONED", ProvisionedThroughput=throughput)
     aws.iam.update_assume_role_policy(
         RoleName="APIGateway-SQS",
         PolicyDocument=json.dumps(

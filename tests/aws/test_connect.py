@@ -811,7 +811,7 @@ def test_a_sandbox_reads_nothing_of_the_users_aws_and_leaves_it_alone(
     before = dict(os.environ)
     running = sandbox_process.start(tmp_path)
     try:
-        aws = connected(sandbox=(running.id, running.url))
+        aws = connected(sandbox=(running.id, running.url), sandbox_key=running.key)
         state = State.open(tmp_path / "l.json", account=aws.account_id, region=aws.region, endpoint=aws.endpoint)
         aws.calls.permit = state.permit
         run_steps(aws, Settings(), state, started=lambda step: None, ended=lambda step, results: None)

@@ -63,7 +63,7 @@ def test_what_is_made_by_hand_is_seen_taken_over_tested_and_torn_down(folder: Fo
 def test_the_boto3_lines_of_a_lesson_do_its_steps(folder: Folder, steps: list[Step]) -> None:
     with Lesson(folder, 200, rows=100) as lesson:
         lesson.turn()
-        learner = ByBoto3(folder.sandbox["url"], folder.path)
+        learner = ByBoto3(folder.sandbox["url"], folder.path, folder.sandbox["key"])
         for step in steps:
             lesson.turn(f"{step.number}\n")
             for line in printed_calls(lesson):

@@ -25,6 +25,7 @@ from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
 from sandbox import Sandbox
+from tests.local_aws.sandbox_account import SECRET
 
 ACCOUNT = "123456789012"
 REGION = "us-east-1"
@@ -80,7 +81,7 @@ class World:
             endpoint_url=self.url,
             region_name=region,
             aws_access_key_id="sandbox",
-            aws_secret_access_key="sandbox",
+            aws_secret_access_key=SECRET,
             config=Config(retries={"total_max_attempts": 1}),
         )
 

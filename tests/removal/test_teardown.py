@@ -1176,7 +1176,7 @@ def in_sandbox(folder: Path, learner: str | None = None) -> Deployment:
     """A deployment, begun, in the folder's sandbox, which is started where there is none."""
     running = sandbox_process.start(folder)
     path = state_path(ACCOUNT, REGION, "sandbox:", learner, folder)
-    begun = Deployment(running.id, running.url, path, Settings(learner=learner))
+    begun = Deployment(running.id, running.url, path, Settings(learner=learner), key=running.key)
     build_only(begun, "policies")
     return begun
 

@@ -77,7 +77,7 @@ def test_transcripts_are_listed_and_what_is_none_is_refused(folder: Folder, tmp_
     shown = folder.run("provision", "replay", "--list")
     listed = shown.stdout.splitlines()
     assert len(listed) == 2 and all(len(line) < 80 for line in listed)
-    assert re.fullmatch(r"  1  [-\d]{10} \d\d:\d\d UTC  provision, \d+ s, 38 writing calls, done", listed[0])
+    assert re.fullmatch(r"  1  [-\d]{10} \d\d:\d\d UTC  provision, \d+ s, 39 writing calls, done", listed[0])
     assert listed[1].startswith("  2  ") and "teardown, " in listed[1]
     assert "python -m provision replay 2\n" in shown.stderr
     refused = folder.run("provision", "replay", str(folder.path / ".provision" / "sandbox-us-east-1.json"))

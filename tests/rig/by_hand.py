@@ -37,8 +37,8 @@ def printed_calls(lesson: Lesson) -> list[str]:
 class ByBoto3:
     """Runs such lines with plain clients. What the lesson cannot know yet is filled in from what AWS answered."""
 
-    def __init__(self, url: str, folder: Path) -> None:
-        self.stranger, self.folder = Stranger(url), folder
+    def __init__(self, url: str, folder: Path, key: str) -> None:
+        self.stranger, self.folder = Stranger(url, key=key), folder
         self.known: dict[str, str] = {}
         with zipfile.ZipFile(folder / "function.zip", "w") as package:
             package.write(CHECKOUT / "lambda_function.py", "lambda_function.py")

@@ -135,9 +135,12 @@ class Deployment:
     account, or changes it behind the suite's back.
     """
 
-    def __init__(self, sandbox_id: str, url: str, path: Path, settings: Settings | None = None) -> None:
+    def __init__(
+        self, sandbox_id: str, url: str, path: Path, settings: Settings | None = None, *, key: str = ""
+    ) -> None:
         self.sandbox_id = sandbox_id
         self.url = url
+        self.key = key
         self.path = path
         self.settings = settings or Settings()
         self.results: list[ResourceResult] = []
@@ -145,7 +148,7 @@ class Deployment:
         # Real clock, short sleeps: what is waited for here comes within milliseconds.
         self.waiting = Waiting(sleep=lambda seconds: time.sleep(seconds / 20))
         self.prepare: Callable[[Clients, State], None] = lambda aws, state: None
-        self.aws = Stranger(url)
+        self.aws = Stranger(url, key=key) if key else Stranger(url)
 
     def __enter__(self) -> Deployment:
         return self
@@ -157,7 +160,7 @@ class Deployment:
 
     @property
     def target(self) -> Target:
-        return Target(sandbox=(self.sandbox_id, self.url))
+        return Target(sandbox=(self.sandbox_id, self.url), sandbox_key=self.key)
 
     def connect(self) -> Clients:
         return connect(self.target, Calls(waiting=self.waiting))

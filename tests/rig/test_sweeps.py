@@ -141,12 +141,26 @@ def test_the_whole_run_goes_through_all_parts_and_fails_with_any(
     python = tmp_path / "python"
     python.write_text(PYTHON, encoding="utf-8")
     python.chmod(0o755)
-    environ = {**os.environ, "PYTHON": str(python), "SILENT": silent, "FAILS": fails}
+    for name in ("lowest", "audit"):
+        (tmp_path / name).write_text(f'#!/bin/sh\necho "{name}: points 3; 0 failed; 1 s"\n', encoding="utf-8")
+        (tmp_path / name).chmod(0o755)
+    parts = {"PYTHON": str(python), "PARTS": str(tmp_path)}
+    environ = {**os.environ, **parts, "SILENT": silent, "FAILS": fails}
     ended = subprocess.run(
         ["bash", str(CHECKOUT / ".ci" / "whole"), str(tmp_path / "said")],
         env=environ, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert ended.returncode == code, ended.stdout + ended.stderr
     told = [line.split() for line in ended.stdout.partition("== figures\n")[2].splitlines()]
-    assert [line[0] for line in told[:-1]] == ["tests", "api", "files", "double", "chaos", "ledgers", "mutants"]
+    assert [line[0] for line in told[:-1]] == [
+        "tests",
+        "api",
+        "files",
+        "double",
+        "chaos",
+        "ledgers",
+        "mutants",
+        "lowest",
+        "audit",
+    ]
     assert [line[0] for line in told[:-1] if line[3] == "FAILED"] == [one for one in (silent, fails) if one != "none"]

@@ -109,14 +109,10 @@ def disturb(operator: Operator) -> None:
     arn = f"arn:aws:iam::{ACCOUNT}:policy/{names.write_policy}"
     for _ in range(4):
         aws.iam.create_policy_version(PolicyArn=arn, PolicyDocument=json.dumps(open_), SetAsDefault=True)
-    aws.iam.untag_policy(PolicyArn=arn, TagKeys=["poc-deployment"])
     aws.iam.update_assume_role_policy(
         RoleName=names.api_role, PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]})
     )
     aws.iam.delete_role_permissions_boundary(RoleName=names.api_role)
-    aws.iam.untag_role(RoleName=names.api_role, TagKeys=["poc-deployment"])
-    table = operator.outputs("table")["arn"]
-    aws.dynamodb.untag_resource(ResourceArn=table, TagKeys=["poc-deployment"])
     aws.dynamodb.update_table(
         TableName=names.table,
         BillingMode="PROVISIONED",
@@ -124,7 +120,6 @@ def disturb(operator: Operator) -> None:
     )
     url = operator.outputs("queue")["url"]
     aws.sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": "90"})
-    aws.sqs.untag_queue(QueueUrl=url, TagKeys=["poc-deployment"])
     aws.logs.put_retention_policy(logGroupName=names.log_group, retentionInDays=1)
     aws.lambda_.update_function_configuration(FunctionName=names.function, MemorySize=256)
     aws.lambda_.remove_permission(FunctionName=names.function, StatementId=names.permission)
@@ -156,7 +151,7 @@ def life(operator: Operator) -> Iterator[Ended]:
     yield operator.provision(*operator.limited)
     yield operator.provision("--yes", "--no-try")
     disturb(operator)
-    yield operator.provision("--yes", "--no-try")
+    yield operator.provision("--yes", "--no-try", "--tag", "Team=Red")
     change_code(operator)
     yield operator.provision("--yes", "--auth", "iam")
     yield operator.provision("trace")
