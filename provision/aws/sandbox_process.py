@@ -288,7 +288,6 @@ def _own(folder: Path) -> None:
             raise
         raise SandboxFailed(
             f"{error.filename or folder} cannot be written: {error.strerror}.",
-            means="A sandbox's files are its owner's alone. Nothing was written.",
             advice=("Remove it, or choose another place with --state PATH.",),
         ) from error
 
