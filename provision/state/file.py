@@ -179,7 +179,7 @@ class StateFile:
 
     def write(self, content: dict[str, Any]) -> None:
         """Write it so that it is whole at every moment; once, what was found is put beside it. Raises StateRefused."""
-        data = (json.dumps({**content, "checksum": checksum(content)}, indent=2) + "\n").encode()
+        data = in_lines({**content, "checksum": checksum(content)}).encode()
         try:
             if self.data is not None and not self._backed_up:
                 write_durably(self.path.with_name(self.path.name + ".backup"), self.data)
@@ -253,6 +253,14 @@ def remove_leavings(path: Path) -> None:
         if leaving.fullmatch(other.name):
             with suppress(OSError):  # it harms nobody
                 other.unlink()
+
+
+def in_lines(content: Mapping[str, Any]) -> str:
+    """The content as JSON, a member or a resource to a line. It is written at each step, and so must be quick."""
+    members = {name: json.dumps(value) for name, value in content.items()}
+    if content["resources"]:
+        members["resources"] = "[\n    " + ",\n    ".join(map(json.dumps, content["resources"])) + "\n  ]"
+    return "{\n" + ",\n".join(f"  {json.dumps(name)}: {text}" for name, text in members.items()) + "\n}\n"
 
 
 def checksum(content: Mapping[str, Any]) -> str:
