@@ -60,7 +60,9 @@ class Front:
         self._guard = guard
         self._state = state
         identities, log_groups = Identities(backend), LogGroups(backend)
-        gateway = Gateway(backend, functions, guard.identify) if guard else Gateway(backend, functions)
+        gateway = (
+            Gateway(backend, functions, guard.identify, self._keys.refusal) if guard else Gateway(backend, functions)
+        )
         of_weather = weather.serve if weather else None
         self._unsigned = [one for one in (functions.code, own, of_weather, gateway.serve) if one]
         self._signed: Mapping[str, Sequence[Plane]] = {

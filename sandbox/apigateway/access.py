@@ -12,7 +12,8 @@ from werkzeug.wrappers import Request
 
 from sandbox.apigateway.execution import Definition, GatewayResponse, Resource, Stage
 from sandbox.iam.permissions import Need, Permissions, Principal
-from sandbox.protocol.refusals import NotSimulated
+from sandbox.protocol.operations import Operation
+from sandbox.protocol.refusals import NotSimulated, Words
 from sandbox.protocol.scope import ACCOUNT, as_list, credential_scope, statements
 
 EXPLICIT = " with an explicit deny"
@@ -29,10 +30,19 @@ def forbidden() -> GatewayResponse:
 class Access:
     """Lets a request to a deployed API pass, or refuses it in API Gateway's words."""
 
-    def __init__(self, permissions: Permissions, identify: Callable[[str], Principal | None]) -> None:
-        """`identify` tells by an access key who is held to policies; None: the administrator."""
+    def __init__(
+        self,
+        permissions: Permissions,
+        identify: Callable[[str], Principal | None],
+        misses_key: Callable[[Operation], Words | None],
+    ) -> None:
+        """`identify` tells by an access key who is held to policies; None: the administrator.
+
+        `misses_key` refuses what was not signed with the caller's secret access key.
+        """
         self._permissions = permissions
         self._identify = identify
+        self._misses_key = misses_key
         self._buckets: dict[tuple[str, ...], tuple[float, float]] = {}
         self._lock = threading.Lock()
 
@@ -55,6 +65,21 @@ class Access:
             if scope.service != "execute-api":
                 said = "Credential should be scoped to correct service: 'execute-api'."
                 raise GatewayResponse(403, "InvalidSignatureException", said)
+            wrong = self._misses_key(
+                Operation(
+                    scope.service,
+                    "",
+                    region=scope.region,
+                    access_key=scope.access_key,
+                    method=request.method,
+                    path=request.path,
+                    protocol="rest",
+                    body=request.get_data(),
+                    request=request,
+                )
+            )
+            if wrong is not None:
+                raise GatewayResponse(wrong.status, wrong.code, wrong.message)
             who = self._identify(scope.access_key)
         policy = tuple(statements(stage.snapshot.policy) or ())
         api = f"{stage.snapshot.api_id}/{stage.name}/{verb}{path}"

@@ -45,7 +45,7 @@ from sandbox.backend import Backend
 from sandbox.iam.permissions import Principal
 from sandbox.lambda_.functions import Functions
 from sandbox.protocol.operations import Operation
-from sandbox.protocol.refusals import NotSimulated, Refused, answer_json
+from sandbox.protocol.refusals import NotSimulated, Refused, Words, answer_json
 
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-execution-service-limits-table.html
 MAX_PAYLOAD = 10 * 1024 * 1024
@@ -58,12 +58,16 @@ class Gateway:
     """API Gateway in front of moto: `serve` answers an API's users, `handle` its owners."""
 
     def __init__(
-        self, backend: Backend, functions: Functions, identify: Callable[[str], Principal | None] = lambda key: None
+        self,
+        backend: Backend,
+        functions: Functions,
+        identify: Callable[[str], Principal | None] = lambda key: None,
+        misses_key: Callable[[Operation], Words | None] = lambda operation: None,
     ) -> None:
         self._backend = backend
         self._apis = Apis(backend, functions.permissions)
         self._integrations = Integrations(backend, functions)
-        self._access = Access(functions.permissions, identify)
+        self._access = Access(functions.permissions, identify, misses_key)
 
     def serve(self, request: Request) -> Response | None:
         """The answer of a deployed API; None for a request that is not to one."""

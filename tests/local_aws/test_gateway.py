@@ -301,9 +301,9 @@ def test_what_is_no_resource_policy_is_refused(world: World, text: str) -> None:
     assert refused(world.api.create_rest_api, name=world.name, policy=text)[2] == said
 
 
-def signed(world: World, service: str = "execute-api") -> dict[str, str]:
+def signed(world: World, service: str = "execute-api", key: str = SECRET) -> dict[str, str]:
     request = AWSRequest("GET", f"{world.url}/restapis/{world.api_id}/Staging/_user_request_/p")
-    SigV4Auth(Credentials("sandbox", "sandbox"), service, REGION).add_auth(request)
+    SigV4Auth(Credentials("sandbox", key), service, REGION).add_auth(request)
     return dict(request.headers)
 
 
@@ -314,6 +314,8 @@ def test_a_method_with_iam_answers_signed_requests_only(world: World) -> None:
     unsigned = world.send("/p")
     assert (unsigned.status, unsigned.json()) == (403, {"message": "Missing Authentication Token"})
     assert world.send("/p", headers=signed(world)).status == 200
+    forged = world.send("/p", headers=signed(world, key="not the sandbox's"))
+    assert (forged.status, forged.headers["x-amzn-ErrorType"]) == (403, "InvalidSignatureException")
     other = world.send("/p", headers=signed(world, "sqs"))
     assert (other.status, other.headers["x-amzn-ErrorType"]) == (403, "InvalidSignatureException")
     set_policy(world, policy("203.0.113.0/24"))

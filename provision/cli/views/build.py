@@ -115,7 +115,7 @@ def curl(url: str, aws: Clients, settings: Settings, operation: str, payload: di
 def signed_by(aws: Clients, *, windows: bool = sys.platform == "win32") -> str:
     """curl's options with the credentials to sign with: those of the environment, as a line is kept and shown."""
     if aws.is_sandbox:
-        return "--user {AWS_ACCESS_KEY_ID}:{AWS_SECRET_ACCESS_KEY}".format_map(PLAIN_AWS)
+        return f"--user {PLAIN_AWS['AWS_ACCESS_KEY_ID']}:{aws.sandbox_key or PLAIN_AWS['AWS_SECRET_ACCESS_KEY']}"
     written = "%{}%".format if windows else "${}".format
     key, secret, token = map(written, ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"))
     return f'--user "{key}:{secret}" -H "X-Amz-Security-Token: {token}"'
