@@ -215,6 +215,7 @@ def teardown_at(path: Path, aws: Clients, options: argparse.Namespace, settings:
             close_as_gone(state, screen)
         elif options.back_to and state.resources and not steps_from(state, options.back_to):
             turn_back(state, options.back_to)
+            catch_up_with_the_proof(aws, state, screen)
             screen.say(f"Nothing to do: step {options.back_to.number} comes next already.", GOOD)
         elif state.resources and isinstance(state, DryState):
             dry_run(aws, state, options, session)
@@ -289,9 +290,30 @@ def remove_all(aws: Clients, state: State, options: argparse.Namespace, session:
     resources = [entry for entry in state.resources if entry.status == "deleted"]
     close(state, left)
     close_what_is_gone(state)
+    show_left(screen, left)
+    show_counts(screen, aws.calls, time.monotonic() - began)
+    refuse_what_is_left(left)
+    tell_the_end(aws, state, options, screen, resources)
+
+
+def catch_up_with_the_proof(aws: Clients, state: State, screen: Screen) -> None:
+    """Read back what an interrupted run deleted, and perhaps did not read back. Raises UserError for what is there."""
+    if isinstance(state, DryState):
+        return
+    with explained(aws):
+        left = prove(aws, state)
+    close(state, left)
+    show_left(screen, left)
+    refuse_what_is_left(left)
+
+
+def show_left(screen: Screen, left: Sequence[Left]) -> None:
     if left:
         show_things(screen, "Left", [one.resource for one in left], {one.resource.key: one.why for one in left})
-    show_counts(screen, aws.calls, time.monotonic() - began)
+
+
+def refuse_what_is_left(left: Sequence[Left]) -> None:
+    """Raise UserError if anything is."""
     if left:
         raise outcome.UserError(
             f"{len(left)} of the recorded resources {'is' if len(left) == 1 else 'are'} left.",
@@ -299,7 +321,6 @@ def remove_all(aws: Clients, state: State, options: argparse.Namespace, session:
             advice=("Remove what stands in the way, then run the same command again.",),
             code="left",
         )
-    tell_the_end(aws, state, options, screen, resources)
 
 
 def show_and_ask(

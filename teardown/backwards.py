@@ -12,7 +12,7 @@ from botocore.exceptions import ConnectionError as BotocoreConnectionError
 from provision.aws.answers import AnswerLost, NotAWS
 from provision.aws.clients import Clients
 from provision.aws.credentials import is_of_credentials
-from provision.aws.waiting import Wait
+from provision.aws.waiting import Wait, WaitingCannotHelp
 from provision.cli.errors import explain
 from provision.cli.runner import TRIES, settle
 from provision.state.entries import TAG, Resource
@@ -238,15 +238,24 @@ def remove(
             most = sum(settle(number) for number in range(1, TRIES))
             elapsed = aws.waiting.clock() - began
             aws.waiting.tell(Wait("answer lost", "Looking again at what is there.", str(lost), elapsed, most))
+        except WaitingCannotHelp:
+            refuse_if_others_depend_on(aws, state, resource, found)
+            raise
         except ClientError as error:
-            code = error.response.get("Error", {}).get("Code")
-            if code == "DeleteConflict":
-                refuse_if_others_depend_on(aws, state, resource, found)
             # It was deleted between the look and the call, or the look was answered from a place that lags behind.
-            if code not in NOT_THERE or not tries_left:
+            if error.response.get("Error", {}).get("Code") not in NOT_THERE or not tries_left:
+                refuse_what_others_use(aws, state, resource, found, error)
                 raise
         aws.waiting.sleep(settle(TRIES - tries_left))
     raise AssertionError("unreachable")
+
+
+def refuse_what_others_use(
+    aws: Clients, state: State, resource: Resource, found: dict[str, Any], error: ClientError
+) -> None:
+    """Raise StillInUse where that is why IAM refused."""
+    if error.response.get("Error", {}).get("Code") == "DeleteConflict":
+        refuse_if_others_depend_on(aws, state, resource, found)
 
 
 def refuse_what_must_not_go(

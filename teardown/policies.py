@@ -60,11 +60,7 @@ def delete(aws: Clients, state: State, resource: Resource, found: dict[str, Any]
                     VersionId=version["VersionId"],
                 )
 
-    def in_use() -> str | None:
-        others = others_on(aws, state, resource, found)
-        return f"Others depend on it: {', '.join(others)}." if others else None
-
-    for attempt in aws.waiting.retry_while(STILL_ATTACHED, unless=in_use):
+    for attempt in aws.waiting.retry_while(STILL_ATTACHED):
         with attempt:
             aws.iam.delete_policy(
                 PolicyArn=arn,

@@ -63,5 +63,5 @@ VERBS = {
         roles.detach_policy, roles.leave_attached, is_part=roles.attachment_is_part, must_go=roles.is_of_our_policy
     ),
     "iam:role": Verbs(roles.delete, roles.restore, roles.others_on, iam_refuses=True),
-    "iam:policy": Verbs(policies.delete, policies.restore, policies.others_on, iam_refuses=True),
+    "iam:policy": Verbs(policies.delete, policies.restore, policies.others_on),
 }

@@ -10,7 +10,7 @@ from typing import Any
 from provision.account.inventory import FoundResource, Inventory, take_inventory, take_inventory_of_iam
 from provision.aws.clients import Clients
 from provision.settings import Settings
-from provision.state.ownership import NotOurs
+from provision.state.ownership import NotOurs, TagLost
 from provision.state.resources import ADOPTABLE, IAM, name_of, noun_of
 from provision.state.state import State
 from provision.terminal import outcome
@@ -76,6 +76,21 @@ def in_the_way(run: Run, met: NotOurs | None) -> outcome.UserError:
         means += f" Not everything could be looked at: {', '.join(map(str, seen.unanswered))}."
     resources = tuple((resource.kind, resource.identity, resource.described) for resource in theirs)
     return stop.with_words(means=means, resources=resources)
+
+
+def without_its_tag(run: Run, met: TagLost) -> outcome.UserError:
+    """The same with the commands of this run. What is adopted teardown leaves, unless it is told otherwise."""
+    if met.key not in ADOPTABLE:
+        return met
+    return met.with_words(
+        advice=(
+            met.advice[0],
+            "or take it over, as something that was there before:",
+            "    " + program("provision", [*run.build, "--adopt", met.key]),
+            "and, in the end, remove it with the rest:",
+            "    " + program("teardown", [*run.where, "--include-adopted"]),
+        )
+    )
 
 
 def is_met(resource: FoundResource, met: NotOurs | None) -> bool:

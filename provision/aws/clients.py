@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import difflib
 import os
+import re
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -549,11 +550,20 @@ def _dns_suffix(session: boto3.Session, partition: str) -> str:
     return "amazonaws.com"
 
 
+# The hosts of the services that are called, in each partition, of interface endpoints and of an account's DynamoDB.
+# Below AWS's domains customers have names, too: of a bucket, an API, a load balancer.
+# https://docs.aws.amazon.com/general/latest/gr/rande.html
+AWS_HOST = re.compile(
+    r"(vpce-[\w-]+\.)?(iam|sts|dynamodb|sqs|queue|lambda|apigateway|logs|\d{12}\.ddb)(-fips)?"
+    r"(\.([a-z]{2,8}(-[a-z]+)+(-\d)?|global))?(\.vpce)?"
+    r"\.(amazonaws\.com(\.cn)?|amazonaws\.eu|api\.aws|api\.amazonwebservices\.(com\.cn|eu)"
+    r"|([a-z-]+\.)*(c2s\.ic\.gov|sc2s\.sgov\.gov|hci\.ic\.gov|adc-e\.uk))"
+    r"|[a-z]{2}(-[a-z]+)+-\d\.queue\.amazonaws\.com(\.cn)?"
+)
+
+
 def _is_aws(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    return host.endswith((".amazonaws.com", ".amazonaws.com.cn", ".amazonaws.eu", ".api.aws", ".aws.dev")) or any(
-        part in host for part in (".c2s.", ".sc2s.", ".csp.", ".adc-e.")
-    )
+    return AWS_HOST.fullmatch(urlsplit(url).hostname or "") is not None
 
 
 @contextmanager

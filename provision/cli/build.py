@@ -31,7 +31,7 @@ from provision.cli.views.steps import StepLines, TestLines
 from provision.settings import Settings, queue_route_url, runtime_warning
 from provision.state.entries import ResourceResult
 from provision.state.file import StateRefused
-from provision.state.ownership import NotOurs
+from provision.state.ownership import NotOurs, TagLost
 from provision.state.resources import name_of, noun_of
 from provision.state.state import State
 from provision.terminal import outcome, prompts
@@ -282,3 +282,5 @@ def build(run: conflicts.Run, session: Session, steps: Sequence[Step], *, verbos
                 note_urls(session, run.settings, run.state.outputs("stage")["url"])
         except NotOurs as met:
             raise conflicts.in_the_way(run, met) from met
+        except TagLost as met:
+            raise conflicts.without_its_tag(run, met) from met

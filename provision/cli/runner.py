@@ -115,6 +115,7 @@ def run_step(step: Step, aws: Clients, settings: Settings, state: State) -> None
     first = len(state.results)
     guard = DuplicateGuard(state, aws.calls.permit)
     again = RetryBudget(aws)
+    state.late_tags = type(state).late_tags  # each step waits for its own
     with aws.calls.guarded_by(guard):
         while True:
             try:

@@ -108,6 +108,7 @@ class TagLost(outcome.UserError):
 
     def __init__(self, resource: Resource, theirs: str, ours: str) -> None:
         self.theirs = theirs
+        self.key = resource.key
         super().__init__(
             f"{resource.kind} {resource.name} is the one that the state file records, but carries {theirs}.",
             means="The state file alone does not prove that it is this deployment's. It was not changed.",

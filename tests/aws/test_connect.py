@@ -20,7 +20,7 @@ from provision.__main__ import main as provision_main
 from provision.account.smoke_tests import run_smoke_tests
 from provision.aws import sandbox_process
 from provision.aws.calls import Calls
-from provision.aws.clients import Clients, Target, _check_places, connect
+from provision.aws.clients import Clients, Target, _check_places, _is_aws, connect
 from provision.aws.credentials import CannotConnect
 from provision.aws.waiting import Waiting
 from provision.cli.options import state_path
@@ -601,7 +601,18 @@ FAR = [
     {"AWS_ENDPOINT_URL": "http://sts.us-east-1.amazonaws.com"},  # AWS itself, but unencrypted
     {"provision.ini": "https://emulator.example"},
     {"PROVISION_ENDPOINT_URL": "http://emulator.example"},
+    # Below AWS's domain, but a customer's own.
+    {"provision.ini": "https://abcde12345.execute-api.us-east-1.amazonaws.com"},
+    {"provision.ini": "https://lambda.s3.us-east-1.amazonaws.com"},
 ]
+
+
+def test_every_host_that_botocore_knows_of_the_services_is_aws() -> None:
+    session = boto3.Session(aws_access_key_id="any", aws_secret_access_key="any")
+    for partition in session.get_available_partitions():
+        region = session.get_available_regions("lambda", partition)[0]
+        for service in ("iam", "sts", "dynamodb", "sqs", "lambda", "apigateway", "logs"):
+            assert _is_aws(session.client(service, region_name=region).meta.endpoint_url), (partition, service)
 
 
 @pytest.mark.parametrize("named", FAR)

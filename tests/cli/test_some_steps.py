@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+import teardown.__main__
 from provision import STEPS
 from provision.terminal import outcome
 from sandbox import Sandbox
+from teardown.backwards import Left
 from tests.rig.command_line import CommandLine
 
 pytestmark = pytest.mark.usefixtures("one_look")
@@ -68,6 +70,20 @@ def test_back_to_removes_the_last_steps_and_building_goes_on_from_there(deployme
     assert [entry["key"] for entry in rebuilt] == [entry["key"] for entry in whole]  # each in its old place
     assert deployment.take_down().code == outcome.DONE
     assert json.loads(deployment.path.read_bytes())["resources"] == []
+
+
+def test_what_an_interrupted_proof_did_not_read_back_is_read_back_when_the_command_is_run_again(
+    deployment: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployment.provision("--yes", "--to", "3")
+    assert deployment.take_down("--back-to", "3").code == outcome.DONE
+    monkeypatch.setattr(
+        teardown.__main__,
+        "prove",
+        lambda aws, state: [Left(one, "It is there again.") for one in state.resources if one.key == "table"],
+    )
+    again = deployment.take_down("--back-to", "3")
+    assert again.code == outcome.LEFT and "1 of the recorded resources is left" in again.flat
 
 
 def test_back_to_waits_for_nothing_that_it_does_not_delete(deployment: CommandLine) -> None:

@@ -315,6 +315,24 @@ def test_a_log_group_that_a_late_invocation_makes_again_goes_again(deployment: A
     assert aws.inventory() == before
 
 
+def test_who_attaches_something_after_the_look_is_named_and_the_role_stays(
+    deployment: AtEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_only(deployment, "policies", "roles")
+    theirs = deployment.aws.iam.create_policy(
+        PolicyName=f"theirs-{deployment.settings.learner}",
+        PolicyDocument='{"Version": "2012-10-17", "Statement": {"Effect": "Deny", "Action": "*", "Resource": "*"}}',
+    )["Policy"]["Arn"]
+    role = deployment.settings.api_role
+    deployment.aws.iam.attach_role_policy(RoleName=role, PolicyArn=theirs)
+    monkeypatch.setattr(backwards, "what_stays", lambda aws, state, include_adopted: {})
+    [left] = deployment.tear_down()
+    assert left.resource.identity == {"RoleName": role} and "others depend on it: policy theirs-" in left.why
+    deployment.aws.iam.detach_role_policy(RoleName=role, PolicyArn=theirs)
+    deployment.aws.iam.delete_policy(PolicyArn=theirs)
+    assert deployment.tear_down() == []
+
+
 @pytest.mark.usefixtures("several_looks")
 def test_a_log_group_that_came_back_and_has_no_stream_at_first_goes_again(deployment: AtEndpoint) -> None:
     aws, name = deployment.aws, deployment.settings.log_group

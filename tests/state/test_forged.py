@@ -5,9 +5,11 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from provision.account.conflicts import without_its_tag
 from provision.account.inventory import take_inventory
 from provision.settings import Settings
 from provision.state.entries import Resource
@@ -90,6 +92,14 @@ def test_a_forged_id_changes_nothing_of_a_strangers(
     if origin == "created":
         assert {one.resource.key for one in left} <= claimed
         assert left
+
+
+def test_what_lost_its_tag_is_taken_over_by_the_command_of_this_very_run() -> None:
+    met = TagLost(Resource("table", "dynamodb:table", "table", {"TableName": "name"}), "no tag", "poc-1")
+    run = SimpleNamespace(build=["--sandbox", "--runtime", "python3.12"], where=["--sandbox"])
+    told = " ".join(without_its_tag(run, met).advice)  # type: ignore[arg-type]
+    assert "-m provision --sandbox --runtime python3.12 --adopt table" in told
+    assert "-m teardown --sandbox --include-adopted" in told
 
 
 def test_a_forged_date_delays_the_refusal_and_changes_nothing(deployment: Deployment) -> None:
