@@ -59,6 +59,7 @@ class Front:
         self._weather = weather
         self._guard = guard
         self._state = state
+        functions.permissions.tags.ask = self.ask
         identities, log_groups = Identities(backend), LogGroups(backend)
         gateway = (
             Gateway(backend, functions, guard.identify, self._keys.refusal) if guard else Gateway(backend, functions)

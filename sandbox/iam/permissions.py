@@ -22,6 +22,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from sandbox.backend import Backend, BackendError
+from sandbox.iam.tags import ResourceTags
 from sandbox.protocol.scope import ACCOUNT, FunctionName, as_list, last, statements
 
 Statement = Mapping[str, Any]
@@ -176,6 +177,11 @@ def matches(statement: Statement, action: str, resource: str | None, context: Co
     return conditions_hold(statement, context)
 
 
+def ask_for_tags(some: Iterable[Statement]) -> bool:
+    """Whether a statement asks for the tags of the resource, which take a call to read."""
+    return any("resourcetag/" in str(one).lower() for one in some)
+
+
 def _is_named(resource: str, patterns: Any, context: Context) -> bool:
     texts = (filled(str(one), context) for one in as_list(patterns))
     return any(text is not None and like(resource, text) for text in texts)
@@ -270,6 +276,7 @@ class Permissions:
         self._backend = backend
         # The ARN of the function that a trigger has now, by the trigger's id; whoever keeps the triggers puts it here.
         self.function_of_trigger: Callable[[str], str | None] = lambda uuid: None
+        self.tags = ResourceTags(backend)
 
     def allows(self, role_arn: str, action: str, resource: str | None) -> bool:
         """Whether the role may do this; a deleted role may do nothing."""
@@ -307,9 +314,11 @@ class Permissions:
 
     def why_not(self, who: Principal, need: Need) -> str | None:
         """How AWS's sentence ends if the need is not granted; None if it is."""
-        context = {**ALWAYS, **who.context(), **need.context}
         held = self._held(who.kind, who.name)
         of_resource = self.resource_policy(need)
+        context = {**ALWAYS, **who.context(), **need.context}
+        if need.resource and ask_for_tags([*held.statements, *(held.boundary or ()), *of_resource]):
+            context |= self.tags.context(need.action, need.resource)
 
         def effects(some: Iterable[Statement]) -> set[Any]:
             return {one.get("Effect") for one in some if matches(one, need.action, need.resource, context)}

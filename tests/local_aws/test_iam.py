@@ -29,7 +29,7 @@ ROOT = f"arn:aws:iam::{ACCOUNT}:root"
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(enforced_users=["operator", "bounded"]) as running:
+    with Sandbox(enforced_users=["operator", "bounded", "learner"]) as running:
         yield running
 
 
@@ -371,6 +371,184 @@ def test_a_named_user_is_held_to_own_attached_and_group_policies_and_others_to_n
     assert operator.describe_table(TableName=table)["Table"]["TableName"] == table
     other = client(account, "dynamodb", user(account, "somebody"))
     assert other.scan(TableName=table)["Count"] == 1
+
+
+# Tags
+
+
+def pairs(tags: dict[str, str]) -> list[dict[str, str]]:
+    return [{"Key": key, "Value": value} for key, value in tags.items()]
+
+
+class Making:
+    """How these clients create a resource of each kind, with tags; each method returns what names it in a call."""
+
+    def __init__(self, account: Account, client: Any) -> None:
+        self.account, self.client, self.name = account, client, account.name
+
+    def role(self, tags: dict[str, str]) -> str:
+        made = self.client("iam").create_role(
+            RoleName=self.name("tagged"), AssumeRolePolicyDocument=json.dumps(TRUST), Tags=pairs(tags)
+        )
+        return str(made["Role"]["RoleName"])
+
+    def policy(self, tags: dict[str, str]) -> str:
+        written = document(statement("Allow", "sqs:ListQueues"))
+        made = self.client("iam").create_policy(
+            PolicyName=self.name("tagged"), PolicyDocument=written, Tags=pairs(tags)
+        )
+        return str(made["Policy"]["Arn"])
+
+    def table(self, tags: dict[str, str]) -> str:
+        made = self.client("dynamodb").create_table(
+            TableName=self.name("tagged"),
+            KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+            BillingMode="PAY_PER_REQUEST",
+            Tags=pairs(tags),
+        )
+        return str(made["TableDescription"]["TableName"])
+
+    def queue(self, tags: dict[str, str]) -> str:
+        return str(self.client("sqs").create_queue(QueueName=self.name("tagged"), tags=tags)["QueueUrl"])
+
+    def function(self, tags: dict[str, str]) -> str:
+        made = self.client("lambda").create_function(
+            FunctionName=self.name("tagged"),
+            Runtime="python3.13",
+            Role=self.account.role(),
+            Handler="lambda_function.lambda_handler",
+            Code={"ZipFile": zipped("")},
+            Tags=tags,
+        )
+        return str(made["FunctionName"])
+
+    def trigger(self, tags: dict[str, str]) -> str:
+        function, (_, queue) = self.account.function("", Timeout=3), self.account.queue()
+        made = self.client("lambda").create_event_source_mapping(
+            FunctionName=function, EventSourceArn=queue, Enabled=False, Tags=tags
+        )
+        return str(made["UUID"])
+
+    def api(self, tags: dict[str, str]) -> str:
+        return str(self.client("apigateway").create_rest_api(name=self.name("tagged"), tags=tags)["id"])
+
+    def log_group(self, tags: dict[str, str]) -> str:
+        name = self.name("/tagged")
+        self.client("logs").create_log_group(logGroupName=name, tags=tags)
+        return name
+
+
+# For each kind of resource: a call that names it, the permission that the call takes, and AWS's name of the resource.
+TAGGED = {
+    "role": ("iam", "get_role", "RoleName", "iam:GetRole", f"arn:aws:iam::{ACCOUNT}:role/"),
+    "policy": ("iam", "get_policy", "PolicyArn", "iam:GetPolicy", f"arn:aws:iam::{ACCOUNT}:policy/"),
+    "table": ("dynamodb", "scan", "TableName", "dynamodb:Scan", table_arn("")),
+    "queue": ("sqs", "purge_queue", "QueueUrl", "sqs:purgequeue", f"arn:aws:sqs:{REGION}:{ACCOUNT}:"),
+    "function": ("lambda", "get_function", "FunctionName", "lambda:GetFunction", f"arn:aws:lambda:{REGION}:"),
+    "trigger": ("lambda", "get_event_source_mapping", "UUID", "lambda:GetEventSourceMapping", "arn:aws:lambda:"),
+    "api": ("apigateway", "get_resources", "restApiId", "apigateway:GET", f"arn:aws:apigateway:{REGION}::/restapis/"),
+    "log_group": ("logs", "describe_log_streams", "logGroupName", "logs:DescribeLogStreams", "arn:aws:logs:"),
+}
+RED, BLUE = {"team": "red"}, {"team": "blue"}
+
+
+def if_tagged(key: str, value: str = "red") -> dict[str, Any]:
+    return {"StringEquals": {key: value}}
+
+
+@pytest.fixture(scope="module")
+def learner(account: Account) -> dict[str, str]:
+    return user(
+        account,
+        "learner",
+        statement("Allow", "*", Condition=if_tagged("aws:ResourceTag/team")),
+        statement("Allow", "*", Condition=if_tagged("aws:RequestTag/Team")),  # the case of a condition key is free
+        statement("Allow", "iam:PassRole"),
+    )
+
+
+@pytest.mark.parametrize("kind", TAGGED)
+def test_a_user_may_touch_and_create_only_what_carries_the_tag(
+    account: Account, learner: dict[str, str], kind: str
+) -> None:
+    service, call, parameter, action, resource = TAGGED[kind]
+    administrators = getattr(Making(account, account.client), kind)
+    own = getattr(Making(account, lambda service: client(account, service, learner)), kind)
+    touch = getattr(client(account, service, learner), call)
+
+    touch(**{parameter: administrators({**{f"other{n}": "x" for n in range(12)}, **RED})})
+    for others in (BLUE, {}):
+        message = refused(touch, **{parameter: administrators(others)})[2]
+        who = f"User: arn:aws:iam::{ACCOUNT}:user/learner is not authorized to perform: {action} on resource: "
+        assert message.startswith(who + resource)
+        assert message.endswith(f" because no identity-based policy allows the {action} action")
+        assert refused(own, tags=others)[1].startswith("AccessDenied")
+    touch(**{parameter: own(RED)})
+
+
+def test_a_stage_and_what_else_is_in_an_api_has_the_tags_of_the_api_and_a_stage_its_own_before_them(
+    account: Account, learner: dict[str, str]
+) -> None:
+    api, gateway = Making(account, account.client).api({}), account.client("apigateway")
+    root = gateway.get_resources(restApiId=api)["items"][0]["id"]
+    gateway.put_method(restApiId=api, resourceId=root, httpMethod="GET", authorizationType="NONE")
+    gateway.put_integration(restApiId=api, resourceId=root, httpMethod="GET", type="MOCK")
+    deployment = gateway.create_deployment(restApiId=api)["id"]
+    gateway.create_stage(restApiId=api, stageName="plain", deploymentId=deployment)
+    gateway.create_stage(restApiId=api, stageName="blue", deploymentId=deployment, tags=BLUE)
+    method = {"restApiId": api, "resourceId": root, "httpMethod": "GET"}
+    own = client(account, "apigateway", learner)
+    refused(own.get_method, **method)
+    gateway.tag_resource(resourceArn=f"arn:aws:apigateway:{REGION}::/restapis/{api}", tags=RED)
+    own.get_method(**method)
+    own.get_stage(restApiId=api, stageName="plain")
+    refused(own.get_stage, restApiId=api, stageName="blue")
+    # Nothing below /tags has tags: who may tag, may tag every API.
+    refused(own.get_tags, resourceArn=f"arn:aws:apigateway:{REGION}::/restapis/{api}")
+
+
+def test_tags_count_as_they_are_now_for_a_denial_for_a_sessions_policy_and_for_a_queues(account: Account) -> None:
+    (url, arn), tagged = account.queue(), if_tagged("aws:ResourceTag/a", "1")
+    me, nobody = Session(account, statement("Allow", "*"), statement("Deny", "*", Condition=tagged)), Session(account)
+    granted = {**statement("Allow", "sqs:SendMessage", arn, Condition=tagged), "Principal": {"AWS": nobody.arn}}
+    account.sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": document(granted)})
+    me.client("sqs").purge_queue(QueueUrl=url)
+    refused(nobody.client("sqs").send_message, QueueUrl=url, MessageBody="x")
+    account.sqs.tag_queue(QueueUrl=url, Tags={"a": "1"})
+    assert refused(me.client("sqs").send_message, QueueUrl=url, MessageBody="x")[2].endswith(
+        " with an explicit deny in an identity-based policy"
+    )
+    nobody.client("sqs").send_message(QueueUrl=url, MessageBody="x")
+
+
+def test_a_role_is_assumed_by_its_tag_and_not_passed_by_it(account: Account) -> None:
+    me = Session(
+        account, statement("Allow", "*", Condition=if_tagged("iam:ResourceTag/team")), statement("Allow", "lambda:*")
+    )
+    trust = document({"Effect": "Allow", "Principal": {"AWS": ROOT}, "Action": "sts:AssumeRole"})
+    red, blue = (
+        account.iam.create_role(RoleName=account.name("trusting"), AssumeRolePolicyDocument=trust, Tags=pairs(tags))
+        for tags in (RED, BLUE)
+    )
+    sts = me.client("sts")
+    sts.assume_role(RoleArn=red["Role"]["Arn"], RoleSessionName="me")
+    refused(sts.assume_role, RoleArn=blue["Role"]["Arn"], RoleSessionName="me")
+    passing = {"FunctionName": account.function(""), "Role": red["Role"]["Arn"]}
+    assert "iam:PassRole" in refused(me.client("lambda").update_function_configuration, **passing)[2]
+
+
+def test_tags_are_read_only_if_a_policy_asks_for_them(
+    sandbox: Sandbox, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    monkeypatch.setattr(sandbox.functions.permissions.tags, "context", lambda action, arn: read.append(action) or {})
+    table, me = account.table(), Session(account, statement("Allow", "dynamodb:*"))
+    me.client("dynamodb").scan(TableName=table)
+    assert read == []
+    me.grant(statement("Allow", "dynamodb:*", Condition=if_tagged("aws:ResourceTag/team")))
+    refused(me.client("dynamodb").scan, TableName=table)
+    assert read == ["dynamodb:Scan"]
 
 
 def test_what_was_refused_can_be_read(sandbox: Sandbox, account: Account) -> None:
