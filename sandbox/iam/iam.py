@@ -15,9 +15,10 @@ from xml.etree import ElementTree
 
 from sandbox.backend import Backend, BackendError, Credentials, texts
 from sandbox.iam.permissions import Need, Permissions, Principal
+from sandbox.protocol.constraints import input_of
 from sandbox.protocol.operations import Operation
 from sandbox.protocol.refusals import Words
-from sandbox.protocol.scope import ACCOUNT, as_list
+from sandbox.protocol.scope import ACCOUNT, MODULES, as_list
 
 REMEMBERED = 1000
 
@@ -129,10 +130,10 @@ def of_request(operation: Operation) -> dict[str, str | list[str]]:
         "aws:UserAgent": operation.request.headers.get("User-Agent", ""),
     }
     tags = tags_given(operation)
-    if tags:
-        context["aws:TagKeys"] = list(tags)
-        context |= {f"aws:RequestTag/{key}": value for key, value in tags.items()}
-    return context
+    keys = list(tags) or keys_taken_off(operation)
+    if keys:
+        context["aws:TagKeys"] = keys
+    return context | {f"aws:RequestTag/{key}": value for key, value in tags.items()}
 
 
 # Which permissions a call needs
@@ -325,10 +326,23 @@ NEEDS: dict[str, Callable[[Operation], Iterator[Need]]] = {
 }
 
 
+def keys_taken_off(operation: Operation) -> list[str]:
+    """The keys of the tags that a call removes; those of a REST service stand in its query, one by one."""
+    if not operation.name.startswith("Untag"):
+        return []
+    given = operation.parameters
+    listed = given.get("TagKeys") or given.get("tagKeys") or given.get("tags")
+    return [str(key) for key in operation.request.args.getlist("tagKeys") or as_list(listed)]
+
+
 def tags_given(operation: Operation) -> dict[str, str]:
-    """The tags in a request, as a list or a map."""
-    parameters = operation.parameters
-    given = parameters.get("Tags") or parameters.get("tags")
+    """The tags in a request, as a list or a map; not what only looks so, as in the payload of an invocation."""
+    given = operation.parameters.get("Tags") or operation.parameters.get("tags")
+    if not given or operation.service not in MODULES:
+        return {}
+    taken = input_of(operation.service, operation.name)
+    if taken is None or not {"Tags", "tags"} & set(taken.members):
+        return {}
     if isinstance(given, dict):
         return {str(key): str(value) for key, value in given.items()}
     if isinstance(given, list):

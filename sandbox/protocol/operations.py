@@ -35,6 +35,7 @@ LISTS = {
     "DeleteMessageBatchRequestEntry": "Entries",
     "ChangeMessageVisibilityBatchRequestEntry": "Entries",
     "Tag": "Tags",
+    "TagKey": "TagKeys",
 }
 MAPS = {
     "Attribute": "Attributes",

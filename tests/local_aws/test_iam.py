@@ -538,6 +538,25 @@ def test_a_role_is_assumed_by_its_tag_and_not_passed_by_it(account: Account) -> 
     assert "iam:PassRole" in refused(me.client("lambda").update_function_configuration, **passing)[2]
 
 
+def test_a_tag_that_is_denied_is_neither_given_nor_taken_off(account: Account) -> None:
+    never = {"ForAnyValue:StringEquals": {"aws:TagKeys": ["team"]}}
+    me = Session(account, statement("Allow", "*"), statement("Deny", "*", Condition=never))
+    making = Making(account, account.client)
+    function = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{making.function(RED)}"
+    functions, queues, url = me.client("lambda"), me.client("sqs"), making.queue(RED)
+    refused(functions.tag_resource, Resource=function, Tags=BLUE)
+    refused(functions.untag_resource, Resource=function, TagKeys=["other", "team"])
+    functions.untag_resource(Resource=function, TagKeys=["other"])
+    refused(queues.untag_queue, QueueUrl=url, TagKeys=["team"])
+    queues.untag_queue(QueueUrl=url, TagKeys=["other"])
+
+
+def test_what_looks_like_tags_in_the_payload_of_an_invocation_are_none(account: Account) -> None:
+    me = Session(account, statement("Allow", "*", Condition=if_tagged("aws:RequestTag/team")))
+    payload = json.dumps({"Tags": RED})
+    refused(me.client("lambda").invoke, FunctionName=account.function(""), Payload=payload)
+
+
 def test_tags_are_read_only_if_a_policy_asks_for_them(
     sandbox: Sandbox, account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
