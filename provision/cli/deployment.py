@@ -153,8 +153,8 @@ def sandbox_of(folder: Path, screen: Screen, *, start: bool) -> Running:
         return running
     if not start:
         raise outcome.UserError(
-            f"No sandbox is running in {folder}.",
-            means="There is nothing: no sandbox has left a journal there, from which it could come back.",
+            f"Nothing is there: no sandbox is running in {folder}.",
+            means="None was started, or the last teardown has ended it.",
             advice=(f"Build anew: {program('provision', ['--sandbox'])}",),
         )
     screen.say("Starting a local AWS ...")

@@ -67,9 +67,9 @@ def show_built(screen: Screen, aws: Clients, settings: Settings, state: State, a
         screen.say(who_may_call(settings), "yellow" if settings.is_open else "dim")
         show_cost(screen, settings)
     show_to_paste(screen, aws, settings, state)
-    screen.heading("Go through it step by step, as a lesson")
+    screen.heading("Read how it was made, step by step")
     screen.tell(program("provision", [*arguments, "--step"]))
-    screen.heading("Take it down")
+    screen.heading("Take it down. After that the same pages are a lesson, in which you build it")
     screen.tell(program("teardown", arguments))
 
 
