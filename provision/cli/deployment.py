@@ -153,7 +153,7 @@ def sandbox_of(folder: Path, screen: Screen, *, start: bool) -> Running:
         return running
     if not start:
         raise outcome.UserError(
-            f"Nothing is there: no sandbox is running in {folder}.",
+            f"No sandbox is running in {folder}: nothing is there.",
             means="None was started, or the last teardown has ended it.",
             advice=(f"Build anew: {program('provision', ['--sandbox'])}",),
         )
