@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from provision.aws.sandbox_process import OWN
 from sandbox.protocol.wire import Admit, WireServer
 from sandbox.weather.forecast import parse
 
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from sandbox.lambda_.mappings import Mappings
     from sandbox.server import Interior
     from sandbox.state import State
-
-OWN = "/_sandbox"  # the paths of requests about the sandbox itself
 
 
 class Sandbox:
