@@ -100,7 +100,11 @@ def shown(options: argparse.Namespace, screen: Screen) -> int:
             screen.heading("To play the last of them")
             screen.keep(program("provision", ["replay", str(max(runs)), *where]))
         return outcome.DONE
-    recording = read(path_of(options.run, runs)) if options.run else last_built(list(runs.values()), folder)
+    recording = (
+        read(path_of(options.run, runs))
+        if options.run
+        else last_built(list(runs.values()), folder, with_updates=options.script is not None)
+    )
     if options.script:
         scripted(recording, options.script, screen)
         return outcome.DONE
@@ -187,8 +191,11 @@ def in_words(recording: Recording) -> str:
     return f"{when}  {what}, {recording.seconds:.0f} s, {plural(writes, 'writing call')}, {how}"
 
 
-def last_built(paths: list[Path], folder: Path) -> Recording:
-    """The last run of provision that made something; else the last that changed something; else the last run."""
+def last_built(paths: list[Path], folder: Path, *, with_updates: bool = False) -> Recording:
+    """The last run of provision that made something; else the last that changed something; else the last run.
+
+    `with_updates`: the last that made or changed something comes first.
+    """
     last = changed = None
     for path in reversed(paths):
         try:
@@ -198,9 +205,10 @@ def last_built(paths: list[Path], folder: Path) -> Recording:
         last = last or recording
         if recording.header["program"] != "provision":
             continue
-        if makes_something(recording):
+        changes = any(not call["read"] for call in recording.calls)
+        if makes_something(recording) or (with_updates and changes):
             return recording
-        if any(not call["read"] for call in recording.calls):
+        if changes:
             changed = changed or recording
     if last is None:
         raise NoTranscript(

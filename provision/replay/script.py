@@ -39,6 +39,9 @@ MAKING = frozenset(
     }.items()
     for operation in operations.split()
 )
+# What limits a role, or the callers of the URL: where a later run set it, the calls that made the resource lack it.
+LIMITS = frozenset({"PutRolePermissionsBoundary", "DeleteRolePermissionsBoundary", "UpdateStage"})
+LIMITS_IN_PATCH = frozenset({("UpdateRestApi", "/policy"), ("UpdateMethod", "/authorizationType")})
 # These calls may be refused for a while, because they need something new.
 RETRIED = re.compile("(Attach|SetQueue|PutRetention|Update|Add).*|Create(Queue|Function|EventSourceMapping|Deployment)")
 # The waiters that boto3 and the aws command share, by the call that they follow: name, the call that looks, and its
@@ -176,6 +179,9 @@ def plan(runs: list[Recording]) -> Plan:
     header, settings = stands.built[-1].header, stands.built[-1].settings
     if len({(one.settings.as_written, one.settings.runtime_asked) for one in stands.built}) > 1:
         raise refusal("they were made with different options; run teardown, and build anew")
+    if stands.limited:
+        changed = in_words(sorted(stands.limited))
+        raise refusal(f"a later run changed who may call the URL, how often, or the limit of a role ({changed})")
     refuse_what_is_missing(stands, settings)
     place = {"account": str(header["account"]), "region": str(header["region"])}
     place["partition"] = header.get("partition") or "aws"
@@ -226,12 +232,14 @@ class Standing:
     """What exists after some runs: for each resource the calls that made it, in whichever runs.
 
     `begun` are the calls of runs that did not come to the end of the step, `there` is what a run found or made, `built`
-    are the runs of provision since nothing existed. Updates are left out: in a new account nothing has drifted.
+    are the runs of provision since nothing existed. Updates are left out: in a new account nothing has drifted. But of
+    what is `limited` an update set other limits than the calls that made it.
     """
 
     made: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     begun: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     adopted: set[str] = field(default_factory=set)
+    limited: set[str] = field(default_factory=set)
     there: set[str] = field(default_factory=set)
     built: list[Recording] = field(default_factory=list)
 
@@ -252,18 +260,33 @@ class Standing:
                 calls = [*self.begun.pop(key, []), *own.get(key, [])]
                 # A call that was sent again, because its answer was lost, is in the script once.
                 self.made[key] = [*{json.dumps([one["operation"], one["parameters"]]): one for one in calls}.values()]
+                self.limited.discard(key)
             elif how == "adopted":
                 self.adopted.add(key)
+            elif any(limits(call) and not is_among(call, self.made.get(key, [])) for call in own.get(key, [])):
+                self.limited.add(key)
         self.take_away({event["key"] for event in run.of("removed") if event["word"] in ("deleted", "gone", "left")})
 
     def take_away(self, keys: set[str]) -> None:
         self.there -= keys
         self.adopted -= keys
+        self.limited -= keys
         for key in keys:
             self.made.pop(key, None)
             self.begun.pop(key, None)
         if not (self.made or self.begun or self.adopted):
             self.built = []
+
+
+def limits(call: Mapping[str, Any]) -> bool:
+    """Whether it sets who may call the URL, how often, or what a role may do at most."""
+    operation, patches = call["operation"], json.dumps(call["parameters"].get("patchOperations"))
+    return operation in LIMITS or any(operation == one and json.dumps(path) in patches for one, path in LIMITS_IN_PATCH)
+
+
+def is_among(call: Mapping[str, Any], calls: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether one of the calls is the same: then this one only put back what somebody had changed."""
+    return any((one["operation"], one["parameters"]) == (call["operation"], call["parameters"]) for one in calls)
 
 
 def is_open(call: Mapping[str, Any]) -> bool:

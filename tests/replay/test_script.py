@@ -15,6 +15,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,8 @@ from tests.rig.programs import Folder
 from tests.rig.warm_aws import WarmAws
 
 pytestmark = pytest.mark.usefixtures("one_look")
+
+ANYTHING = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
 
 
 @pytest.fixture
@@ -599,6 +602,36 @@ def test_another_variant_in_between_is_refused(deployment: CommandLine, tmp_path
     deployment.provision("--yes", "--no-try", "--as-written")
     deployment.provision("--yes", "--no-try")
     assert "made with different options" in refused(deployment, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("later", "what"),
+    [
+        (("--source-ip", "10.0.0.0/8", "--auth", "iam", "--throttle", "3"), "(api and stage)"),
+        (("--permissions-boundary", f"arn:aws:iam::{ACCOUNT}:policy/limit"), "(api-role and function-role)"),
+    ],
+)
+def test_limits_that_a_later_run_set_are_never_left_out(
+    deployment: CommandLine, tmp_path: Path, later: tuple[str, ...], what: str
+) -> None:
+    with suppress(deployment.aws.iam.exceptions.EntityAlreadyExistsException):
+        deployment.aws.iam.create_policy(PolicyName="limit", PolicyDocument=json.dumps(ANYTHING))
+    deployment.provision("--yes", "--no-try")
+    assert deployment.provision("--yes", "--no-try", *later).code == outcome.DONE
+    said = refused(deployment, tmp_path)
+    assert what in said and "Build in a new folder" in said
+    deployment.take_down()
+    deployment.provision("--yes", "--no-try", *later)
+    assert export(deployment, tmp_path / "limited.sh").code == outcome.DONE
+
+
+def test_a_limit_that_was_put_back_is_in_the_script(deployment: CommandLine, tmp_path: Path) -> None:
+    deployment.provision("--yes", "--no-try")
+    opened = [{"op": "replace", "path": "/*/*/throttling/rateLimit", "value": "5000"}]
+    api = deployment.outputs("api")["id"]
+    deployment.aws.apigateway.update_stage(restApiId=api, stageName="Staging", patchOperations=opened)
+    deployment.provision("--yes", "--no-try")
+    assert export(deployment, tmp_path / "poc.sh").code == outcome.DONE
 
 
 def test_another_handler_is_refused(deployment: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
