@@ -298,7 +298,22 @@ def of_apigateway(operation: Operation) -> Iterator[Need]:
     """Actions are verbs, resources are paths.
     https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-iam-policy-examples.html
     """
-    yield Need(f"apigateway:{operation.method}", f"arn:aws:apigateway:{operation.region}::{operation.path}")
+    resource = f"arn:aws:apigateway:{operation.region}::{operation.path}"
+    yield Need(f"apigateway:{operation.method}", resource)
+    if sets_policy(operation):
+        yield Need("apigateway:UpdateRestApiPolicy", resource)
+
+
+def sets_policy(operation: Operation) -> bool:
+    """Whether it gives a REST API a resource policy. AWS says it of an update; that it holds at creation is assumed.
+
+    https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-resource-policies-create-attach.html
+    """
+    patched = as_list(operation.parameters.get("patchOperations"))
+    return (operation.name == "CreateRestApi" and bool(operation.text("policy"))) or (
+        operation.name == "UpdateRestApi"
+        and any(isinstance(one, dict) and one.get("path") == "/policy" for one in patched)
+    )
 
 
 def of_logs(operation: Operation) -> Iterator[Need]:

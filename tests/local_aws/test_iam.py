@@ -231,6 +231,23 @@ def test_actions_and_resources_are_matched(account: Account) -> None:
     assert refused(dynamodb.scan, TableName=mine)[1] == "AccessDeniedException"
 
 
+def test_to_set_an_apis_policy_takes_a_permission_of_its_own(account: Account) -> None:
+    me = Session(account, statement("Allow", ["apigateway:POST", "apigateway:PATCH"]))
+    apis = me.client("apigateway")
+    policy = document({**statement("Allow", "execute-api:Invoke", "execute-api:/*"), "Principal": "*"})
+    name = account.name("api")
+    api = apis.create_rest_api(name=name)["id"]
+    apis.update_rest_api(restApiId=api, patchOperations=[{"op": "replace", "path": "/description", "value": "x"}])
+    limit = [{"op": "replace", "path": "/policy", "value": policy}]
+    for ask in (
+        lambda: apis.create_rest_api(name=name, policy=policy),
+        lambda: apis.update_rest_api(restApiId=api, patchOperations=limit),
+    ):
+        assert "apigateway:UpdateRestApiPolicy" in refused(ask)[2]
+    me.grant(statement("Allow", "apigateway:*"))
+    assert apis.update_rest_api(restApiId=api, patchOperations=limit)["policy"]
+
+
 def test_an_explicit_deny_wins(account: Account) -> None:
     table = account.table()
     me = Session(account, statement("Allow", "*"), statement("Deny", "dynamodb:DeleteItem", table_arn(table)))

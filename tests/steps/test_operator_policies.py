@@ -55,11 +55,14 @@ def taken(calls: Iterable[Named]) -> set[str]:
     )
     # The requests to the URL are no calls, and with --auth iam they are signed.
     invokes = {"execute-api:Invoke"} if ("apigateway", "TestInvokeMethod") in set(calls) else set()
-    return found | at_creation | passes | invokes
+    # To set the resource policy takes an action of its own beside the verb.
+    # https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-resource-policies-create-attach.html
+    limits = {"apigateway:UpdateRestApiPolicy"} if ("apigateway", "UpdateRestApi") in set(calls) else set()
+    return found | at_creation | passes | invokes | limits
 
 
 def reads(calls: Iterable[Named]) -> set[Named]:
-    return {one for one in calls if re.match("Get|List|Describe", one[1])}
+    return {one for one in calls if re.match("Get|List|Describe|Simulate", one[1])}
 
 
 def granted(name: str) -> set[str]:

@@ -153,7 +153,7 @@ def life(operator: Operator) -> Iterator[Ended]:
     disturb(operator)
     yield operator.provision("--yes", "--no-try", "--tag", "Team=Red")
     change_code(operator)
-    yield operator.provision("--yes", "--auth", "iam")
+    yield operator.provision("--yes", "--auth", "iam", "--source-ip", "127.0.0.0/8")
     yield operator.provision("trace")
 
 
@@ -190,7 +190,7 @@ def test_a_reader_asks_everything_and_changes_nothing(operator: Operator) -> Non
     operator.allow("operator-build")
     assert operator.provision(*operator.limited, "--no-try").code == outcome.DONE
     operator.allow("operator-read")
-    for command in (["status"], ["--dry-run"], ["check"]):
+    for command in (["status"], ["--dry-run"], ["check"], ["doctor"]):
         ended = operator.provision(*command)
         assert ended.code == outcome.DONE, ended.said
         assert "AccessDenied" not in ended.said + ended.told
