@@ -114,8 +114,10 @@ class AccountRules:
                 f"--tag was given {len(self.tags)} times: at most {MOST_TAGS} are allowed, each key once.",
                 advice=("Leave out what is too much.",),
             )
-        check_text("--throttle", self.throttle, THROTTLE, "a number of requests a second, from 1 to 9999")
-        check_text("--auth", self.auth, re.compile("none|iam"), "none or iam")
+        requests = "a number of requests a second, from 1 to 9999"
+        check_text("--throttle", self.throttle, THROTTLE, requests, f"Leave it out for {DEFAULT_THROTTLE}.")
+        who = "Give iam where a request must be signed, none where everybody may call."
+        check_text("--auth", self.auth, re.compile("none|iam"), "none or iam", who)
         if self.source_ips != (EVERY_ADDRESS,):
             check_sources(self.source_ips)
 
@@ -157,10 +159,12 @@ def check_sources(networks: tuple[str, ...]) -> None:
         )
 
 
-def check_text(option: str, text: str, pattern: re.Pattern[str], what: str) -> None:
+def check_text(
+    option: str, text: str, pattern: re.Pattern[str], what: str, advice: str = "Give it as AWS shows it."
+) -> None:
     """Raise BadSetting where a text that is given is not what the option takes."""
     if (text or option == "--tag") and not pattern.fullmatch(text):
-        raise BadSetting(f"{option} {text!r} is not {what}.", advice=("Give it as AWS shows it.",))
+        raise BadSetting(f"{option} {text!r} is not {what}.", advice=(advice,))
 
 
 @dataclass(frozen=True)

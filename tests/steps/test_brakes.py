@@ -84,8 +84,9 @@ def test_what_a_run_was_given_is_kept_and_what_takes_it_away_is_not() -> None:
     ],
 )
 def test_what_api_gateway_would_not_take_is_refused_before_any_call(given: dict[str, Any]) -> None:
-    with pytest.raises(BadSetting, match=r"--(source-ip|throttle|auth)"):
+    with pytest.raises(BadSetting, match=r"--(source-ip|throttle|auth)") as refused:
         AccountRules(**given)
+    assert "as AWS shows it" not in str(refused.value.advice)
 
 
 def test_as_written_has_no_brake_but_one_that_is_asked_for() -> None:
