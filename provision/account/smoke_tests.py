@@ -9,6 +9,7 @@ ends. So a call may be sent twice, and what a killed run left behind is deleted 
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -248,14 +249,24 @@ def try_queue_url(aws: Clients, settings: Settings, state: State) -> str:
 def post_until_served(aws: Clients, url: str, item: Item, began: list[float] | None = None) -> tuple[int, str]:
     """POST until the stage is served: for some seconds after a deployment its URL answers 403, 404 or 500.
 
-    `began` gets the time of each try, in seconds since 1970.
+    `began` gets the time of each try, in seconds since 1970. Raises SmokeTestFailed where --source-ip leaves out this
+    machine.
     """
+    left_out = 0
 
     def call() -> tuple[int, str]:
+        nonlocal left_out
         if began is not None:
             began.append(time.time())
         status, text = post(aws, url, item.event, signed=item.settings.authorization_type == "AWS_IAM")
         item.may_come_twice |= status == 0 or status > 500  # it may have arrived, and is sent again
+        left_out += status == 403 and bool(item.settings.source_ips) and DENIED_BY_POLICY.search(text) is not None
+        if left_out == LEFT_OUT_LOOKS:
+            raise SmokeTestFailed(
+                f"This machine is not in --source-ip: {in_short(text)}",
+                means=f"The API answers only {', '.join(item.settings.source_ips)}.",
+                advice=("Run it again with this machine's network, too; or build without tests: --no-try.",),
+            )
         return status, text
 
     return ask_while(
@@ -273,6 +284,11 @@ def post_until_served(aws: Clients, url: str, item: Item, began: list[float] | N
 # https://repost.aws/knowledge-center/lambda-kmsaccessdeniedexception-errors: give the function another role and this
 # one again, or make it anew. That sending the same role's ARN renews the grant is said nowhere.
 NO_GRANT = "KMSAccessDenied"
+# API Gateway's words where the API's own policy denies a call; that of a user or an organization is named behind them.
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-resource-policies-examples.html
+DENIED_BY_POLICY = re.compile("with an explicit deny(?! in )|with an explicit deny in a resource-based policy")
+# An older deployment, with another policy, may be served for some seconds.
+LEFT_OUT_LOOKS = 8
 # What Lambda answers in the function's place. The first start may take longer than later ones, so one may pass.
 TIMED_OUT = "Task timed out after"
 # API Gateway: too many requests, bad gateway, service unavailable, gateway timeout.

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from provision.account.cost import ACCOUNT_LIMIT, cost_sentences, flood_sentence, prices
+from provision.account.smoke_tests import DENIED_BY_POLICY, SmokeTestFailed
 from provision.aws.web import send
 from provision.cli.views.build import signed_by, who_may_call
 from provision.settings import AccountRules, BadSetting, Settings
@@ -56,6 +57,29 @@ def test_only_who_signs_is_answered_and_the_tests_do(deployment: Deployment) -> 
     assert set(changes(deployment)) == {"api", "stage"}
     assert ask(deployment) == (200, "pong")
     assert [ask(deployment)[0] for _ in range(45)].count(429) > 0
+
+
+def test_a_machine_that_source_ip_leaves_out_is_told_so_after_some_looks(deployment: Deployment) -> None:
+    deployment.build(Settings(rules=ELSEWHERE))
+    began = deployment.waiting.clock()
+    with pytest.raises(SmokeTestFailed, match="This machine is not in --source-ip"):
+        deployment.smoke_tests(Settings(rules=ELSEWHERE))
+    assert deployment.waiting.clock() - began < 50  # each of the two tests by the URL had taken its minute
+
+
+@pytest.mark.parametrize(
+    ("words", "is_the_apis"),
+    [
+        ("with an explicit deny", True),
+        ("with an explicit deny in a resource-based policy", True),
+        ("with an explicit deny in an identity-based policy", False),
+        ("with an explicit deny in a service control policy", False),
+        ("because no identity-based policy allows the execute-api:Invoke action", False),
+    ],
+)
+def test_only_the_apis_own_denial_is_put_down_to_source_ip(words: str, is_the_apis: bool) -> None:
+    said = json.dumps({"Message": f"User: anonymous is not authorized to perform: execute-api:Invoke {words}"})
+    assert bool(DENIED_BY_POLICY.search(said)) == is_the_apis
 
 
 # What the options take.
