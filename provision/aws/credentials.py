@@ -33,6 +33,7 @@ from botocore.utils import JSONFileCache
 from provision.aws.answers import came_from
 from provision.terminal import outcome
 from provision.terminal.redaction import without_secrets
+from provision.terminal.shell import command_line
 
 # Each service spells them in its own way; https://docs.aws.amazon.com/IAM/latest/APIReference/CommonErrors.html
 EXPIRED = frozenset(
@@ -127,7 +128,7 @@ def renewing_command(profile: str | None) -> str:
     name, settings = source_of(profile)
     option = f" --profile {name}" if name else ""
     if not profile and os.environ.get("AWS_ACCESS_KEY_ID"):
-        return EXPORT  # boto3 takes the keys, whatever AWS_PROFILE says
+        return export_command("NAME")  # boto3 takes the keys, whatever AWS_PROFILE says
     if "login_session" in settings:
         return f"aws login{option}"
     if "credential_process" in settings:
@@ -140,7 +141,15 @@ def renewing_command(profile: str | None) -> str:
     return f"aws sso login{option}" if name else "aws sso login   (or: aws login, aws configure)"
 
 
-EXPORT = 'eval "$(aws configure export-credentials --format env --profile NAME)"'
+def export_command(profile: str | None, *, windows: bool = False) -> str:
+    """The command that puts a profile's credentials into the environment. On Windows it prints lines to run.
+
+    https://docs.aws.amazon.com/cli/latest/reference/configure/export-credentials.html
+    """
+    form = "windows-cmd" if windows else "env"
+    words = ["aws", "configure", "export-credentials", "--format", form, *(["--profile", profile] if profile else [])]
+    command = command_line(words, windows=windows)
+    return command if windows else f'eval "$({command})"'
 
 
 def source_of(profile: str | None) -> tuple[str | None, Mapping[str, Any]]:

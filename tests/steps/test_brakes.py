@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,9 +13,10 @@ import pytest
 from provision.account.cost import ACCOUNT_LIMIT, cost_sentences, flood_sentence, prices
 from provision.account.smoke_tests import DENIED_BY_POLICY, SmokeTestFailed
 from provision.aws.web import send
-from provision.cli.views.build import signed_by, who_may_call
+from provision.cli.views.build import show_to_paste, signed_by, who_may_call
 from provision.settings import AccountRules, BadSetting, Settings
 from tests.rig.deployment import Deployment
+from tests.rig.screens import memory_screen
 
 HERE = AccountRules(source_ips=("127.0.0.0/8",))
 ELSEWHERE = AccountRules(source_ips=("203.0.113.0/24", "198.51.100.7/32"))
@@ -139,3 +143,23 @@ def test_who_may_call_is_said_and_a_request_to_sign_is_signed_by_the_environment
     assert "signed" in who_may_call(Settings(rules=AccountRules(auth="iam")))
     with deployment.connected() as aws:
         assert signed_by(aws) == "--user sandbox:sandbox"
+
+
+def test_credentials_that_are_not_in_the_environment_are_put_there_before_curl_signs_with_them(
+    deployment: Deployment,
+) -> None:
+    settings = Settings(rules=AccountRules(auth="iam"))
+    deployment.build(settings)
+    for source, profile, line in (
+        ("env", None, ""),
+        ("sso", "team red", "eval \"$(aws configure export-credentials --format env --profile 'team red')\""),
+        ("iam-role", None, 'eval "$(aws configure export-credentials --format env)"'),
+        ("throw-away ones, for a local endpoint", None, ""),
+    ):
+        screen = memory_screen()
+        with deployment.connected() as aws, closing(deployment.open(aws)) as state:
+            away = replace(aws, endpoint=None, credentials_from=source, profile=profile)
+            show_to_paste(screen, away, settings, state)
+        data = screen.data.file.getvalue()  # type: ignore[attr-defined]
+        assert re.findall("eval.*", data) == ([line] if line else [])
+        assert ("--user testing:testing" in data) == source.startswith("throw-away")

@@ -8,7 +8,8 @@ import sys
 from provision import Step
 from provision.account.cost import cost_sentences
 from provision.aws.calls import Calls
-from provision.aws.clients import Clients
+from provision.aws.clients import THROW_AWAY, Clients
+from provision.aws.credentials import export_command
 from provision.aws.sandbox_process import PLAIN_AWS
 from provision.cli.results import Result
 from provision.errata import ERRATA
@@ -91,6 +92,9 @@ def show_to_paste(screen: Screen, aws: Clients, settings: Settings, state: State
     url = state.outputs("stage")["url"]
     screen.tell(f"Invoke URL:   {url}")
     screen.say(POST_ONLY, "dim")
+    if settings.authorization_type == "AWS_IAM" and not has_keys_at_hand(aws):
+        screen.heading("These requests are signed with credentials from the environment. To put yours there")
+        screen.tell(export_command(aws.profile, windows=sys.platform == "win32"))
     screen.heading("Create Bob. The answer has HTTPStatusCode 200")
     screen.tell(curl(url, aws, settings, "create", {"Item": {"id": "1", "name": "Bob"}}))
     by_queue = queue_route_url(settings, url)
@@ -112,10 +116,17 @@ def curl(url: str, aws: Clients, settings: Settings, operation: str, payload: di
     return f"{line} {signed_by(aws)}" if signing else line
 
 
+def has_keys_at_hand(aws: Clients) -> bool:
+    """Whether the line that `signed_by` writes signs as this caller: with known keys, or those of the environment."""
+    return aws.is_sandbox or aws.credentials_from == "env" or aws.credentials_from.startswith(THROW_AWAY)
+
+
 def signed_by(aws: Clients, *, windows: bool = sys.platform == "win32") -> str:
     """curl's options with the credentials to sign with: those of the environment, as a line is kept and shown."""
     if aws.is_sandbox:
         return f"--user {PLAIN_AWS['AWS_ACCESS_KEY_ID']}:{aws.sandbox_key or PLAIN_AWS['AWS_SECRET_ACCESS_KEY']}"
+    if aws.credentials_from.startswith(THROW_AWAY):
+        return "--user testing:testing"
     written = "%{}%".format if windows else "${}".format
     key, secret, token = map(written, ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"))
     return f'--user "{key}:{secret}" -H "X-Amz-Security-Token: {token}"'
