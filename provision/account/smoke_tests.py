@@ -249,24 +249,19 @@ def try_queue_url(aws: Clients, settings: Settings, state: State) -> str:
 def post_until_served(aws: Clients, url: str, item: Item, began: list[float] | None = None) -> tuple[int, str]:
     """POST until the stage is served: for some seconds after a deployment its URL answers 403, 404 or 500.
 
-    `began` gets the time of each try, in seconds since 1970. Raises SmokeTestFailed where --source-ip leaves out this
-    machine.
+    `began` gets the time of each try, in seconds since 1970. Raises SmokeTestFailed where the API goes on to deny it.
     """
-    left_out = 0
+    denials = 0
 
     def call() -> tuple[int, str]:
-        nonlocal left_out
+        nonlocal denials
         if began is not None:
             began.append(time.time())
         status, text = post(aws, url, item.event, signed=item.settings.authorization_type == "AWS_IAM")
         item.may_come_twice |= status == 0 or status > 500  # it may have arrived, and is sent again
-        left_out += status == 403 and bool(item.settings.source_ips) and DENIED_BY_POLICY.search(text) is not None
-        if left_out == LEFT_OUT_LOOKS:
-            raise SmokeTestFailed(
-                f"This machine is not in --source-ip: {in_short(text)}",
-                means=f"The API answers only {', '.join(item.settings.source_ips)}.",
-                advice=("Run it again with this machine's network, too; or build without tests: --no-try.",),
-            )
+        denials += status == 403 and "execute-api:Invoke" in text
+        if denials == DENIALS:
+            raise not_answered(text, item.settings.source_ips)
         return status, text
 
     return ask_while(
@@ -281,14 +276,29 @@ def post_until_served(aws: Clients, url: str, item: Item, began: list[float] | N
     )
 
 
+def not_answered(text: str, source_ips: tuple[str, ...]) -> SmokeTestFailed:
+    """What it means that the API denies execute-api:Invoke, in these words."""
+    if source_ips and DENIED_BY_POLICY.search(text):
+        return SmokeTestFailed(
+            f"This machine is not in --source-ip: {in_short(text)}",
+            means=f"The API answers only {', '.join(source_ips)}.",
+            advice=("Run it again with this machine's network, too; or build without tests: --no-try.",),
+        )
+    return SmokeTestFailed(
+        f"The API does not answer this caller: {in_short(text)}",
+        means="The credentials that sign (--auth iam) lack execute-api:Invoke, or a policy denies it.",
+        advice=("Run it again with the permission; or build without tests: --no-try.",),
+    )
+
+
 # https://repost.aws/knowledge-center/lambda-kmsaccessdeniedexception-errors: give the function another role and this
 # one again, or make it anew. That sending the same role's ARN renews the grant is said nowhere.
 NO_GRANT = "KMSAccessDenied"
 # API Gateway's words where the API's own policy denies a call; that of a user or an organization is named behind them.
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-resource-policies-examples.html
 DENIED_BY_POLICY = re.compile("with an explicit deny(?! in )|with an explicit deny in a resource-based policy")
-# An older deployment, with another policy, may be served for some seconds.
-LEFT_OUT_LOOKS = 8
+# An older deployment, with another policy, may be served for some seconds; a new permission takes as long to count.
+DENIALS = 10
 # What Lambda answers in the function's place. The first start may take longer than later ones, so one may pass.
 TIMED_OUT = "Task timed out after"
 # API Gateway: too many requests, bad gateway, service unavailable, gateway timeout.
@@ -331,13 +341,6 @@ def ask_while(
                     "Make the function anew: python -m teardown --back-to 5, then python -m provision, with the same "
                     "options.",
                 ),
-            ) from gave_up
-        if last[0] == 403 and "execute-api:Invoke" in last[1]:
-            raise SmokeTestFailed(
-                f"The API does not answer this caller: {in_short(last[1])}",
-                means="Its resource policy (--source-ip) leaves out this machine's address, or the credentials that "
-                "sign (--auth iam) lack execute-api:Invoke.",
-                advice=("Run it again with the address or the permission; or build without tests: --no-try.",),
             ) from gave_up
         raise SmokeTestFailed(
             f"{gave_up.what} It last answered {last[0]} {in_short(last[1])}",

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from provision.account.cost import ACCOUNT_LIMIT, cost_sentences, flood_sentence, prices
-from provision.account.smoke_tests import DENIED_BY_POLICY, SmokeTestFailed
+from provision.account.smoke_tests import SmokeTestFailed, not_answered
 from provision.aws.web import send
 from provision.cli.views.build import show_to_paste, signed_by, who_may_call
 from provision.settings import AccountRules, BadSetting, Settings
@@ -83,7 +83,8 @@ def test_a_machine_that_source_ip_leaves_out_is_told_so_after_some_looks(deploym
 )
 def test_only_the_apis_own_denial_is_put_down_to_source_ip(words: str, is_the_apis: bool) -> None:
     said = json.dumps({"Message": f"User: anonymous is not authorized to perform: execute-api:Invoke {words}"})
-    assert bool(DENIED_BY_POLICY.search(said)) == is_the_apis
+    assert not_answered(said, ELSEWHERE.source_ips).what.startswith("This machine is not") == is_the_apis
+    assert "execute-api:Invoke" in not_answered(said, ()).means
 
 
 # What the options take.
