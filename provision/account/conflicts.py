@@ -10,7 +10,8 @@ from typing import Any
 from provision.account.inventory import FoundResource, Inventory, take_inventory, take_inventory_of_iam
 from provision.aws.clients import Clients
 from provision.settings import Settings
-from provision.state.ownership import NotOurs, TagLost
+from provision.state.entries import Resource
+from provision.state.ownership import NotOurs, TagLost, is_recent
 from provision.state.resources import ADOPTABLE, IAM, name_of, noun_of
 from provision.state.state import State
 from provision.terminal import outcome
@@ -119,6 +120,31 @@ def is_recorded(resource: FoundResource, state: State) -> bool:
         and resource.tag is None
         and resource.outputs.get("id") == entry.outputs.get("id")
     )
+
+
+def unproved(seen: Inventory, state: State) -> list[FoundResource]:
+    """What is recorded, and has only our tag or only the recorded id: a build stops there (NotTheRecorded, TagLost).
+
+    Not what was recorded a moment ago and shows no tag: a build waits for that. Nor a REST API with our tag and another
+    id: it may be a spare one, which the build removes.
+    """
+    return [
+        resource
+        for resource in seen.resources
+        if (entry := state.record(resource.key)) is not None
+        and entry.status == "created"
+        and not resource.is_being_deleted
+        and not resource.is_unreadable
+        and (
+            (resource.can_be_tagged and is_recorded(resource, state) and not is_recent(entry))
+            or (resource.tag == state.deployment and resource.key != "api" and has_another_id(resource, entry))
+        )
+    ]
+
+
+def has_another_id(resource: FoundResource, entry: Resource) -> bool:
+    known, found = entry.outputs.get("id"), resource.outputs.get("id")
+    return bool(known and found) and known != found
 
 
 def of_somebody(run: Run, seen: Inventory, theirs: list[FoundResource], met: NotOurs | None) -> InTheWay:

@@ -16,8 +16,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from provision.account.conflicts import strangers
-from provision.account.inventory import take_inventory
+from provision.account.conflicts import strangers, unproved
+from provision.account.inventory import FoundResource, take_inventory
 from provision.aws.clients import Clients
 from provision.aws.credentials import is_of_credentials, renewing_command
 from provision.aws.operations import NOT_IMPLEMENTED
@@ -200,13 +200,21 @@ def quotas_of_iam(aws: Clients, state: State) -> Condition:
 
 
 def names(aws: Clients, settings: Settings, state: State) -> Condition:
-    """Whether somebody else has one of the names."""
+    """Whether somebody else has one of the names, or what is recorded can no longer be proved ours."""
     seen = take_inventory(aws, settings)
-    taken = [f"{noun_of(one.kind)} {name_of(one.kind, one.identity)}" for one in strangers(seen, state)]
+    taken = strangers(seen, state)
     if taken:
         remedy = "Build beside it with --learner NAME, or take it over with --adopt; --dry-run says more."
-        return Condition("Names", FAIL, f"not this deployment's: {', '.join(taken)}", remedy)
+        return Condition("Names", FAIL, f"not this deployment's: {named(taken)}", remedy)
+    lost = unproved(seen, state)
+    if lost:
+        remedy = "A build stops there, and changes nothing of it; --dry-run says more."
+        return Condition("Names", FAIL, f"recorded, but its tag or its id is another: {named(lost)}", remedy)
     if seen.unanswered:
         return Condition("Names", UNKNOWN, ", ".join(map(str, seen.unanswered)), "Ask for the permission to look.")
     ours = sum(one.tag == state.deployment for one in seen.resources)
     return Condition("Names", PASS, f"{plural(ours, 'resource')} of this deployment" if ours else "free")
+
+
+def named(resources: list[FoundResource]) -> str:
+    return ", ".join(f"{noun_of(one.kind)} {name_of(one.kind, one.identity)}" for one in resources)

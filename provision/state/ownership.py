@@ -171,11 +171,16 @@ def may_lag(recorded: Resource, found: Mapping[str, Any]) -> bool:
     if recorded.is_adopted and recorded.status == "deleting":
         return False
     unknown = recorded.status == "creating" and not recorded.is_adopted and recorded.outputs.get("id") is None
+    return (unknown or is_the_recorded(recorded, found)) and is_recent(recorded)
+
+
+def is_recent(recorded: Resource) -> bool:
+    """Whether it was recorded so lately that its tag may not be seen yet."""
     try:
         age = datetime.datetime.now(datetime.timezone.utc) - datetime.datetime.fromisoformat(recorded.since)
     except (ValueError, TypeError):  # the file says no time
         return False
-    return (unknown or is_the_recorded(recorded, found)) and abs(age) < TAG_LAG
+    return abs(age) < TAG_LAG
 
 
 def whose(

@@ -16,6 +16,7 @@ from provision.account import doctor as examined
 from provision.account.doctor import FAIL, PASS, UNKNOWN
 from provision.aws.clients import Clients
 from provision.documents import policy_document
+from provision.state.entries import TAG
 from provision.terminal import outcome
 from sandbox import Sandbox
 from tests.rig.command_line import CommandLine, Ended, refuse
@@ -90,6 +91,26 @@ def test_a_name_that_is_taken_would_fail(deployment: CommandLine) -> None:
     assert ended.code == outcome.LEFT
     assert outcomes(ended)["Names"] == FAIL
     assert f"queue {deployment.settings.queue}" in ended.told and "--adopt" in ended.told
+
+
+def test_what_is_recorded_and_no_longer_proved_ours_would_fail(deployment: CommandLine) -> None:
+    build = ("--yes", "--no-try", "--to", "3")
+    deployment.provision(*build)
+    table, dynamodb = deployment.settings.table, deployment.aws.dynamodb
+    arn = dynamodb.describe_table(TableName=table)["Table"]["TableArn"]
+    dynamodb.untag_resource(ResourceArn=arn, TagKeys=[TAG])
+    assert outcomes(deployment.provision("doctor"))["Names"] == PASS, "a tag may be seen late"
+    deployment.rewrite(lambda entries: [entry.update(since="then") for entry in entries.values()])
+    lost = deployment.provision("doctor")
+    assert (lost.code, outcomes(lost)["Names"]) == (outcome.LEFT, FAIL)
+    assert saw(lost, "Names").endswith(f": table {table}")
+    assert "carries no tag" in deployment.provision(*build).flat, "doctor is right"
+
+    dynamodb.tag_resource(ResourceArn=arn, Tags=[{"Key": TAG, "Value": deployment.state["deployment"]}])
+    assert outcomes(deployment.provision("doctor"))["Names"] == PASS
+    deployment.rewrite(lambda entries: entries["table"]["outputs"].update(id="of-another-table"))
+    assert saw(deployment.provision("doctor"), "Names").endswith(f": table {table}")
+    assert "is not the one" in deployment.provision(*build).flat, "doctor is right"
 
 
 def test_permissions_are_yes_no_or_cannot_tell(deployment: CommandLine) -> None:
