@@ -137,6 +137,8 @@ def start(folder: Path, wish: Wish, screen: Screen) -> SandboxResult:
     screen.tell(running.url)
     if before is None:
         screen.keep(f"{running.id} is running, remembered in {running.record}.")
+        if described.get("disabled_triggers"):
+            screen.warn(f"{sandbox_process.FROM_ELSEWHERE} Look at the functions, then enable them.")
         say_how_to_use(running.url, running.key, screen)
     else:
         screen.say(f"{running.id} is running there already.")

@@ -66,6 +66,7 @@ class Sandbox:
         self._host = "127.0.0.1"
         self._wanted_port = port
         self._since = ""
+        self._disabled_triggers = 0
         self._called = time.monotonic()
         self._server: WireServer | None = None
         self._inside: Interior | None = None
@@ -174,7 +175,9 @@ class Sandbox:
                     state.replay(inside.backend, inside.front.ask)
                     state.open(self.id, self.port)
                     if state.is_from_elsewhere:
-                        state.disable_triggers(inside.backend, inside.mappings.enabled(), inside.front.ask)
+                        enabled = inside.mappings.enabled()
+                        state.disable_triggers(inside.backend, enabled, inside.front.ask)
+                        self._disabled_triggers = len(enabled)
                 inside.start()
             except BaseException:
                 server.server_close()
@@ -238,5 +241,6 @@ class Sandbox:
             "weather": self._weather_text,
             "enforced_users": list(self._enforced_users),
             "open": self._key is None,
+            "disabled_triggers": self._disabled_triggers,  # at the start, as its journal is from elsewhere
             "state_dir": str(self._state_dir) if self._state_dir is not None else None,
         }

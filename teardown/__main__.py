@@ -127,7 +127,7 @@ def teardown_sandbox(options: argparse.Namespace, settings: Settings, session: S
     region = options.region or DEFAULT_REGION
     path = options.state or state_path(SANDBOX_ACCOUNT, region, "sandbox:", options.learner, state_folder())
     folder = path.absolute().parent
-    running = come_back(folder, screen)
+    running = come_back(options, folder, screen)
     if running is None:
         close_without_sandbox(path, region, options, screen)
         return

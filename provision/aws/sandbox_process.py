@@ -44,6 +44,8 @@ LOCK = "sandbox.lock"
 LOG = "sandbox.log"
 KEPT = "sandbox-journal"  # the folder of the journal, beside the record; somebody may have chosen another one
 JOURNAL = "journal.jsonl"
+# Said where a start has disabled triggers: see sandbox/state.py.
+FROM_ELSEWHERE = "Its journal was written in another folder, or by another user. So its triggers are disabled."
 START_SECONDS = 30.0  # moto's import takes up to two seconds on a busy laptop, far more on a cold disk
 STOP_SECONDS = 30.0  # a stop waits for the functions that are running
 ANSWER_SECONDS = 5.0  # on loopback, what does not answer by then does not answer at all

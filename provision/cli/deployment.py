@@ -12,7 +12,7 @@ from typing import Literal
 from provision.aws import sandbox_process
 from provision.aws.clients import NO_SANDBOX, SANDBOX_ACCOUNT, Clients, Target, connect
 from provision.aws.sandbox_process import Running
-from provision.cli.options import check_target, settings_of, state_path
+from provision.cli.options import check_target, settings_of, state_path, target_arguments
 from provision.cli.session import Session
 from provision.cli.views.banner import hide_ids, show_banner
 from provision.record.durations import typical
@@ -131,7 +131,7 @@ def resolve_target(options: argparse.Namespace, screen: Screen, *, without: With
         if without == "plan" and sandbox_process.find(folder) is None and sandbox_process.kept_in(folder) is None:
             sandbox = NO_SANDBOX
         else:
-            running = sandbox_of(folder, screen, start=without == "start")
+            running = sandbox_of(options, folder, screen, start=without == "start")
             sandbox, key = (running.id, running.url), running.key
     return Target(
         profile=options.profile,
@@ -143,12 +143,12 @@ def resolve_target(options: argparse.Namespace, screen: Screen, *, without: With
     )
 
 
-def sandbox_of(folder: Path, screen: Screen, *, start: bool) -> Running:
+def sandbox_of(options: argparse.Namespace, folder: Path, screen: Screen, *, start: bool) -> Running:
     """The sandbox of this folder, from its journal if it does not run; with `start` a new one if there is none.
 
     Raises UserError.
     """
-    running = come_back(folder, screen)
+    running = come_back(options, folder, screen)
     if running is not None:
         return running
     if not start:
@@ -161,8 +161,11 @@ def sandbox_of(folder: Path, screen: Screen, *, start: bool) -> Running:
     return started(folder)
 
 
-def come_back(folder: Path, screen: Screen) -> Running | None:
-    """The sandbox of this folder, started again from its journal if it has ended; None without one."""
+def come_back(options: argparse.Namespace, folder: Path, screen: Screen) -> Running | None:
+    """The sandbox of this folder, started again from its journal if it has ended; None without one.
+
+    A sandbox whose folder was moved, or copied, comes back with its triggers disabled: see sandbox/state.py.
+    """
     running = sandbox_process.find(folder)
     if running is not None or sandbox_process.kept_in(folder) is None:
         return running
@@ -171,6 +174,10 @@ def come_back(folder: Path, screen: Screen) -> Running | None:
     running = started(folder)
     if before not in (None, running.url):
         screen.keep(f"Its port was taken by another program. It answers at {running.url} now, not at {before}.")
+    described = sandbox_process.describe(running) or {}
+    if described.get("disabled_triggers"):
+        screen.warn(f"{sandbox_process.FROM_ELSEWHERE} A build enables them:")
+        screen.keep("    " + program("provision", target_arguments(options)))
     return running
 
 

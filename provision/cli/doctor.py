@@ -1,4 +1,7 @@
-"""`doctor`: whether a build would work from here. Nothing is started, and nothing is changed."""
+"""`doctor`: whether a build would work from here. Nothing is changed.
+
+It starts nothing new. A sandbox that has ended and left a journal is started again, as by every command.
+"""
 
 from __future__ import annotations
 

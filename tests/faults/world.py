@@ -196,7 +196,7 @@ class World:
             (provision.cli.session, "Calls", make_tap),
             (provision.cli.session, "Waiting", lambda **how: Waiting(clock=self.clock, **how)),
             (provision.cli.session.Session, "sleep", sleep),
-            (provision.cli.deployment, "sandbox_of", lambda folder, screen, start: running),
+            (provision.cli.deployment, "sandbox_of", lambda options, folder, screen, start: running),
             (provision.aws.clients, "_ask_sandbox", lambda target: asked),
             (provision.aws.clients, "_clients", lambda asked, target: dict(self.clients)),
             (provision.account.smoke_tests, "post", self._post),

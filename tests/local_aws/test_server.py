@@ -52,6 +52,7 @@ def test_it_says_who_it_is(sandbox: Sandbox) -> None:
         "enforced_users",
         "state_dir",
         "open",
+        "disabled_triggers",
     }
 
 

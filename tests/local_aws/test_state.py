@@ -236,15 +236,39 @@ def test_a_trigger_of_a_copied_folder_is_off_until_it_is_asked_for(tmp_path: Pat
     shutil.copytree(mine, copied)
     with Sandbox(state_dir=copied) as second:
         account = Account(second.url)
+        assert second.describe()["disabled_triggers"] == 1
         assert account.functions.get_event_source_mapping(UUID=trigger)["State"] == "Disabled"
         account.sqs.send_message(QueueUrl=queue.replace(first.url, second.url), MessageBody="waits")
     with Sandbox(state_dir=copied) as third:
         account = Account(third.url)
+        assert third.describe()["disabled_triggers"] == 0, "it was said before"
         assert account.functions.get_event_source_mapping(UUID=trigger)["State"] == "Disabled"
         account.functions.update_event_source_mapping(UUID=trigger, Enabled=True)
         eventually(lambda: account.functions.get_event_source_mapping(UUID=trigger)["State"] == "Enabled")
     with Sandbox(state_dir=copied) as fourth:
         assert Account(fourth.url).functions.get_event_source_mapping(UUID=trigger)["State"] == "Enabled"
+
+
+@pytest.mark.slow
+def test_in_a_moved_folder_it_is_said_that_triggers_are_off_and_the_build_named_enables_them(tmp_path: Path) -> None:
+    mine, moved = tmp_path / "mine", tmp_path / "moved"
+    mine.mkdir()
+    build = ("provision", "--sandbox", "--yes", "--no-try", "--to", "6")
+    assert provision(mine, *build).returncode == 0
+    sandbox(mine, "stop")
+    mine.rename(moved)
+    status = ("provision", "status", "--sandbox")
+    said = provision(moved, *status).stderr
+    assert "its triggers are disabled. A build enables them:" in " ".join(said.split())
+    assert any(line.startswith("    ") and line.endswith("python -m provision --sandbox") for line in said.splitlines())
+    assert "disabled" not in provision(moved, *status).stderr
+    built = provision(moved, *build)
+    assert built.returncode == 0, built.stderr
+    url = sandbox(moved, "start")
+    account = Account(url, key_in(moved / ".provision"))
+    (trigger,) = account.functions.list_event_source_mappings()["EventSourceMappings"]
+    assert trigger["State"] == "Enabled"
+    sandbox(moved, "stop")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such modes")
