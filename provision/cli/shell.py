@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shlex
 import shutil
@@ -123,7 +124,8 @@ def label(aws: Clients) -> str:
 def ended_words(aws: Clients, options: argparse.Namespace) -> str:
     """What bash runs before each prompt: where the sandbox is no longer there, it says so and leaves the shell.
 
-    A sandbox has its URL in its record for as long as it runs. "" where it is no sandbox of ours.
+    A sandbox has its URL and its key in its record for as long as it runs; the next one may have the same URL. bash
+    itself reads the record: other users see the words of a program. "" where it is no sandbox of ours.
     """
     path = path_before_connecting(options)
     if not aws.is_sandbox or path is None:
@@ -131,7 +133,11 @@ def ended_words(aws: Clients, options: argparse.Namespace) -> str:
     record, url = path.absolute().with_name(RECORD), str(aws.base_url)
     said = f"The sandbox {url} has ended, so this shell ends, too. To open one again: "
     told = shlex.quote(said + program("provision", ["shell", *target_arguments(options)]))
-    return f"grep -qsF {shlex.quote(url)} {shlex.quote(str(record))} || {{ echo {told} >&2; exit 0; }}"
+    read = f"provision_record=$(cat {shlex.quote(str(record))} 2>/dev/null)"
+    looks = " && ".join(
+        f"[[ $provision_record == *{shlex.quote(json.dumps(one))}* ]]" for one in (url, aws.sandbox_key) if one
+    )
+    return f"{read}; {looks} || {{ echo {told} >&2; exit 0; }}"
 
 
 @contextmanager

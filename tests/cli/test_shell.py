@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from provision.aws import sandbox_process
+from provision.cli import shell
 from provision.terminal import outcome
 from sandbox import Sandbox
 from tests.rig.programs import Folder
@@ -113,6 +117,26 @@ def test_elsewhere_the_profile_and_the_region_are_those_of_the_options(folder: F
     assert {"AWS_PROFILE=class", "AWS_REGION=eu-west-1", "AWS_DEFAULT_REGION=eu-west-1"} <= set(seen)
     assert f"AWS_ENDPOINT_URL={sandbox.url}" in seen
     assert not [one for one in seen if "AKIAOWN" in one or "own-token" in one]  # keys would win over the profile
+
+
+def test_a_shell_ends_when_the_next_sandbox_has_its_url_and_another_key(tmp_path: Path) -> None:
+    record, url = tmp_path / sandbox_process.RECORD, "http://127.0.0.1:4566"
+    options: Any = SimpleNamespace(state=tmp_path / "state.json", sandbox=True, profile=None, region=None,
+                                   endpoint_url=None, learner=None)  # fmt: skip
+    aws: Any = SimpleNamespace(is_sandbox=True, base_url=url, sandbox_key="the-first")
+    words = shell.ended_words(aws, options)
+
+    def at_prompt() -> str:
+        bash = ["bash", "--norc", "-c", f"{words}; echo stays"]
+        ended = subprocess.run(bash, capture_output=True, text=True, timeout=20, check=True)
+        return ended.stdout + ended.stderr
+
+    sandbox_process.remember(record, {"url": url, "key": "the-first"})
+    assert at_prompt() == "stays\n"
+    sandbox_process.remember(record, {"url": url, "key": "the-second"})
+    assert "so this shell ends, too" in at_prompt() and "stays" not in at_prompt()
+    record.unlink()
+    assert "so this shell ends, too" in at_prompt()
 
 
 @pytest.mark.once_more
