@@ -83,7 +83,7 @@ class State:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         make_private(folder)
         self._whose = {"owner": owner(), "folder": str(folder.resolve())}
-        self._lock = open_private(folder / LOCK)
+        self._lock = disk.open_private(folder / LOCK, "a")
         deadline = time.monotonic() + LOCK_SECONDS
         while not (locked := disk.try_lock(self._lock)) and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -126,7 +126,7 @@ class State:
         # Written anew, without a torn last line; the replayed lines stay as they are.
         text = "".join(json.dumps(line) + "\n" for line in [*whole, *self._lines])
         disk.write_durably(self.path, text.encode())
-        self._file = open_private(self.path)
+        self._file = disk.open_private(self.path, "a")
         self._lines = []
 
     def disable_triggers(self, backend: Backend, triggers: Iterable[tuple[str, str]], ask: Ask) -> None:
@@ -147,7 +147,7 @@ class State:
         head, _, lines = self.path.read_text(encoding="utf-8").partition("\n")
         text = json.dumps({**json.loads(head), **self._whose}) + "\n" + lines
         disk.write_durably(self.path, text.encode())
-        self._file = open_private(self.path)
+        self._file = disk.open_private(self.path, "a")
 
     def close(self) -> None:
         if self._file is not None:
@@ -285,15 +285,6 @@ def make_private(folder: Path) -> None:
             means="What is in a journal runs as you: nothing was read from it.",
             advice=("Name a folder with --state-dir that has nothing else in it.",),
         )
-
-
-def open_private(path: Path) -> IO[str]:
-    """The file, to append to. It is its owner's only, as what somebody puts into an item may be. Raises OSError for a
-    link."""
-    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | NO_LINK, 0o600)
-    if sys.platform != "win32":
-        os.fchmod(descriptor, 0o600)
-    return os.fdopen(descriptor, "a", encoding="utf-8")
 
 
 def carried_out(backend: Backend, number: int, at: float, act: Callable[[], Response]) -> Response:

@@ -26,17 +26,18 @@ FOLDER = Path(PRIVATE)
 def state_folder() -> Path:
     """Where the state files are: `.provision` here, or in the nearest folder above that has one, as git looks for .git.
 
-    Not beyond the project (a folder with .git) or the home folder, and not in what belongs to somebody else. Raises
-    UserError where it is a link, or the one here is somebody else's.
+    Not beyond the project (a folder with .git) or the home folder. Above, what belongs to somebody else is passed over:
+    everybody may put something in /tmp. Raises UserError where it is a link, or the one here is somebody else's.
     """
     try:
         here, home = Path.cwd(), Path("~").expanduser()
         for folder in (here, *here.parents):
             found = folder / FOLDER
-            if found.is_symlink() or (folder == here and found.is_dir() and not is_mine(found)):
-                raise not_private(found)
-            if found.is_dir() and is_mine(found):
-                return FOLDER if folder == here else Path(os.path.relpath(found))
+            if os.path.lexists(found) and (folder == here or is_mine(found)):
+                if found.is_symlink() or (found.is_dir() and not is_mine(found)):
+                    raise not_private(found)
+                if found.is_dir():
+                    return FOLDER if folder == here else Path(os.path.relpath(found))
             if (folder / ".git").exists() or folder == home:
                 break
     except (OSError, RuntimeError):  # the working folder was removed, or nobody knows the home folder

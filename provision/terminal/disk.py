@@ -98,27 +98,36 @@ def refuse_link(path: Path) -> None:
 
 def open_private(path: Path, mode: str) -> IO[str]:
     """A file of the suite's own, as text; only its owner can read it. Raises OSError where it is a link."""
-    refuse_link(path)
-    file: IO[str] = path.open(mode, encoding="utf-8")
+    refuse_link(path)  # says so in words; O_NOFOLLOW has no gap between look and open
+    file: IO[str] = open(path, mode, encoding="utf-8", opener=private_opener)  # noqa: SIM115
     if os.name == "posix":
-        os.fchmod(file.fileno(), 0o600)
+        os.fchmod(file.fileno(), 0o600)  # it may have been there before
     return file
 
 
-def is_mine(folder: Path) -> bool:
-    return sys.platform == "win32" or folder.stat().st_uid == os.getuid()
+def private_opener(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o600)
+
+
+def is_mine(path: Path) -> bool:
+    """Whether it is this user's; of a link the link itself counts."""
+    return sys.platform == "win32" or path.lstat().st_uid == os.getuid()
 
 
 def make_private(folder: Path) -> Path:
     """Make a folder of the suite's own, and its missing parents: only its owner can read it, and git does not see it.
 
-    Raises OSError where it is a link, or somebody else's.
+    One that is there already, outside `.provision`, is the user's own, and stays as it is. Raises OSError where it is a
+    link, or somebody else's.
     """
     refuse_link(folder)
-    if not folder.is_dir():
+    is_there = folder.is_dir()
+    if not is_there:
         make_folder_durably(folder)
     if not is_mine(folder):
         raise OSError(errno.EPERM, "it belongs to somebody else", str(folder))
+    if is_there and PRIVATE not in folder.absolute().parts:
+        return folder
     if os.name == "posix" and stat.S_IMODE(folder.stat().st_mode) & 0o077:
         folder.chmod(0o700)
     hide = folder / ".gitignore"

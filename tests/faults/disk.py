@@ -194,8 +194,6 @@ class Disk:
                     self.platter.unlink(path.name)
                 elif name == "replace":
                     self.platter.replace(path.name, pathlib.Path(arguments[0]).name)
-                elif name == "open" and "lock" in path.name:
-                    self.open_files[result.fileno()] = os.fspath(path)
                 return list(result) if name == "iterdir" else result
 
             if name == "unlink" and keywords.get("missing_ok") and not os.path.lexists(path):
@@ -207,7 +205,7 @@ class Disk:
     _nested = False
 
 
-PATH_OPERATIONS = ("mkdir", "open", "read_bytes", "unlink", "replace", "iterdir")
+PATH_OPERATIONS = ("mkdir", "read_bytes", "unlink", "replace", "iterdir")
 
 
 class Os:
@@ -228,11 +226,12 @@ class Os:
                 (disk.folders if os.path.basename(os.path.abspath(path)) == FOLDER else disk.parents).add(descriptor)
             else:
                 disk.open_files[descriptor] = os.fspath(path)
-                if flags & os.O_CREAT:
+                if flags & os.O_EXCL:
                     disk.platter.create(os.path.basename(path))
             return descriptor
 
-        return int(disk.do("open folder" if os.path.isdir(path) else "create", path, do))
+        name = "open folder" if os.path.isdir(path) else "create" if flags & os.O_EXCL else "open"
+        return int(disk.do(name, path, do))
 
     def fdopen(self, descriptor: int, mode: str = "r") -> File:
         return File(self._disk, descriptor)

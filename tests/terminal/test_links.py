@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -151,6 +152,59 @@ def test_a_link_in_the_place_of_the_folder_or_somebody_elses_is_refused(
     monkeypatch.setattr("provision.terminal.command_line.is_mine", lambda folder: False)
     with pytest.raises(outcome.UserError, match="belongs to somebody else"):
         state_folder()
+
+
+def test_a_link_above_that_somebody_else_made_stops_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inner = tmp_path / "project"
+    inner.mkdir()
+    monkeypatch.chdir(inner)
+    (tmp_path / ".provision").symlink_to(tmp_path / "victim")
+    with pytest.raises(outcome.UserError, match="is a link"):
+        state_folder()
+    lstat = Path.lstat
+    theirs = SimpleNamespace(st_uid=os.getuid() + 1, st_mode=stat.S_IFLNK)
+    monkeypatch.setattr(Path, "lstat", lambda path: theirs if os.path.islink(path) else lstat(path))  # noqa: PTH114
+    assert state_folder() == Path(".provision")
+    (inner / ".provision").symlink_to(tmp_path)
+    with pytest.raises(outcome.UserError, match="is a link"):
+        state_folder()
+
+
+def test_a_link_that_comes_between_look_and_open_is_not_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    victim, link = tmp_path / "victim", tmp_path / "state.json.lock"
+    victim.write_text("precious")
+    link.symlink_to(victim)
+    monkeypatch.setattr(disk, "refuse_link", lambda path: None)
+    for mode in ("w", "a", "a+", "r+"):
+        with pytest.raises(OSError, match="link"):
+            disk.open_private(link, mode)
+    assert victim.read_text() == "precious"
+
+
+def test_a_private_file_is_private_from_the_first_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fchmod", lambda descriptor, mode: None)
+    umask = os.umask(0)
+    try:
+        disk.open_private(tmp_path / "new", "w").close()
+    finally:
+        os.umask(umask)
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o600
+
+
+def test_folders_of_the_users_own_stay_as_they_are(tmp_path: Path) -> None:
+    for name in ("logs", "transcripts"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name).chmod(0o755)
+    write_log(tmp_path)
+    write_transcript(tmp_path)
+    for name in ("logs", "transcripts"):
+        assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o755
+        assert not (tmp_path / name / ".gitignore").exists()
+    made = tmp_path / "transcripts" / "state"
+    assert stat.S_IMODE(made.stat().st_mode) == 0o700
+    assert (made / ".gitignore").read_text() == "*\n"
 
 
 def test_a_record_that_names_another_machine_is_not_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
