@@ -167,7 +167,7 @@ ERRATA: tuple[Erratum, ...] = (
         "The runtime is Python 3.9.",
         "Deprecated since 2025-12-15: the console no longer offers it, and AWS will refuse it at a later date.",
         "The function gets no security updates, and cannot be made any more once AWS refuses the runtime.",
-        f"{DEFAULT_RUNTIME}; another with --runtime.",
+        f"The runtime is {DEFAULT_RUNTIME}. The option --runtime names another.",
         "python3.9, as long as Lambda accepts it.",
     ),
     Erratum(
@@ -233,7 +233,7 @@ ERRATA: tuple[Erratum, ...] = (
         "The handler accepts any event.",
         "Without a table name, without a payload or with a fraction in it, the code fails with an error about itself.",
         "The caller gets an error of Python's, and does not learn what was wrong with the request.",
-        "Each gets an error that names what is missing; numbers are kept exactly.",
+        "A faulty event gets an error that names what is missing. Numbers are kept exactly.",
         "A handler with those failures.",
     ),
     Erratum(
@@ -251,8 +251,8 @@ ERRATA: tuple[Erratum, ...] = (
         "It leaves the trigger, both roles, both policies and the log group behind, and a public URL that fails "
         "until its last action.",
         "They stay in the account: rights that somebody may use, and logs that are stored at your cost.",
-        "Teardown removes everything the state file records, in reverse order, and proves it; the log group is made by "
-        "the suite with a retention, so that it is the suite's to remove.",
+        "Teardown removes everything that the state file records, in reverse order, and proves it. The suite creates "
+        "the log group itself, with a retention, so teardown removes that, too.",
         "Teardown is the same; the log group keeps its logs for ever until then.",
     ),
     Erratum(

@@ -20,11 +20,13 @@ FENCED = re.compile(r"```bash\n(.*?)```", re.DOTALL)
 
 def show_broken(screen: Screen, aws: Clients, settings: Settings, state: State, arguments: list[str]) -> None:
     """That something is broken, and how to go on: what to try, and the commands that help."""
-    screen.say("One thing is broken. Find out what it is, and mend it: with aws, or in the console.", "bold")
+    how = "with aws, or in the console" if aws.endpoint is None else "with aws: a local AWS has no console"
+    screen.say(f"One thing is broken. Find out what it is, and mend it {how}.", "bold")
     screen.say("Begin with what a user would notice:")
     screen.say()
     show_to_paste(screen, aws, settings, state)
     for title, command in (
+        *([("A shell in which aws and boto3 speak to it", "shell")] if aws.endpoint is not None else []),
         ("A hint; there are three", "hint"),
         ("Is it mended? This names what is wrong, too: look for yourself first", "check"),
         ("Put it back as it was, and read what it was", "heal"),
