@@ -58,8 +58,9 @@ def show_step_ended(screen: Screen, step: Step, results: Sequence[ResourceResult
 def show_difference(screen: Screen, difference: Difference) -> None:
     """What was found, and what it is now."""
     room = screen.talk.width - len(INDENT) - 1
+    found = "not recorded" if difference.attribute == "role id" and difference.found is None else difference.found
     words = LEFT if difference.left else ("was", "now")
-    for line in difference_lines(difference.attribute, difference.found, difference.wanted, room, words):
+    for line in difference_lines(difference.attribute, found, difference.wanted, room, words):
         screen.keep(INDENT + line, "dim")
 
 

@@ -26,8 +26,8 @@ def difference_lines(
     """
     was_word, now_word = words
     if attribute.endswith(DIGEST):
-        differs = "differed, and is replaced" if now_word == "now" else "differs"
-        return [f"the {attribute.removesuffix(DIGEST).lower()} {differs}"]
+        what = attribute.removesuffix(DIGEST).lower()
+        return [f"the {what} was another zip, and is replaced" if now_word == "now" else f"the {what} differs"]
     gone, new = ("removed", "added") if now_word == "now" else ("to be removed", "to be added")
     lines = []
     for place, was, now in differing_places(attribute, document(found), document(wanted)):

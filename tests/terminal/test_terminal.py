@@ -306,7 +306,7 @@ def test_of_a_difference_only_what_differs_is_shown(found: object, wanted: objec
 
 def test_that_a_digest_differs_is_said_in_words() -> None:
     assert difference_lines("CodeSha256", "a=", "b=", 90, ("found", "wanted")) == ["the code differs"]
-    assert difference_lines("CodeSha256", "a=", "b=", 90) == ["the code differed, and is replaced"]
+    assert difference_lines("CodeSha256", "a=", "b=", 90) == ["the code was another zip, and is replaced"]
 
 
 def test_a_document_that_differs_everywhere_does_not_fill_the_screen() -> None:

@@ -21,8 +21,8 @@ from provision.record.views import (
 )
 from provision.settings import Settings
 from provision.state.entries import ResourceResult
-from provision.state.resources import TYPES, name_of
-from provision.terminal.screen import READABLE, Screen
+from provision.state.resources import TYPES, name_of, noun_of
+from provision.terminal.screen import INDENT, READABLE, Screen
 from provision.terminal.text import kept
 
 TITLE = 17  # columns of a step's number and title
@@ -104,7 +104,10 @@ def show_step(screen: Screen, step: Step, results: Sequence[ResourceResult], sec
         names = [name_of(one.kind, one.identity) for one in told if one.outcome == outcome]
         show_line(screen, title, outcome, names, seconds if title else None)
         title = ""
+    several = sum(bool(one.differences) for one in results) > 1
     for result in results:
+        if several and result.differences:
+            screen.keep(f"{INDENT[2:]}{noun_of(result.kind)} {name_of(result.kind, result.identity)}", "dim")
         for difference in result.differences:
             show_difference(screen, difference)
         for note in result.notes:
