@@ -28,7 +28,11 @@ A prediction is a question before the step, with a table of answers, which AWS's
     Judged by `CreateTable`: `[0].answer.TableDescription.TableStatus`
 
 The second text is a JMESPath into the list of the step's calls of that name, as a transcript has them; "nothing" in the
-table stands for null, * for everything else.
+table stands for null, * for everything else. A paragraph below that line is for a local AWS that answers otherwise:
+
+    On AWS: `CREATING`. The local AWS is ready at once.
+
+Its first code is AWS's answer, which is right, too.
 
 "Code" is a table of what the key for the code shows, part by part: a title, a file beside provision/ and names in it,
 and what to see there. Without it the parts are the step's functions that create.

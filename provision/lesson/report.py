@@ -20,9 +20,9 @@ SHOWN, BY_HAND = "shown", "by hand"
 class PageDone:
     """One page. `how` is "shown", "by hand", or "" where it was not done; `at` is when, in UTC.
 
-    `guess` is what the learner expected, `aws` what AWS said, `means` which of the answers that is. `answer` is the
-    learner's, `lesson_answer` the page's. What was not asked or not answered is "". `asked`, `question` and
-    `lesson_answer` are Markdown.
+    `guess` is what the learner expected, `aws` what AWS said, `means` which of the answers that is; `on_aws` says how
+    AWS itself answers where it was a local AWS that answers otherwise. `answer` is the learner's, `lesson_answer` the
+    page's. What was not asked or not answered is "". `asked`, `on_aws`, `question` and `lesson_answer` are Markdown.
     """
 
     page: str
@@ -35,6 +35,7 @@ class PageDone:
     guess: str = ""
     aws: str = ""
     means: str = ""
+    on_aws: str = ""
     question: str = ""
     answer: str = ""
     lesson_answer: str = ""
@@ -51,13 +52,15 @@ class PageDone:
 class Report:
     """All pages but the opening one. `not_checked` says why nothing was checked; "" where it was.
 
-    `name` is whose it is, "" where nobody says; `written` is when it was written, in UTC.
+    `name` is whose it is, "" where nobody says; `written` is when it was written, in UTC. `is_local`: a local AWS
+    answered.
     """
 
     name: str
     written: str
     pages: tuple[PageDone, ...]
     not_checked: str = ""
+    is_local: bool = False
 
     @property
     def summary(self) -> str:
@@ -78,6 +81,7 @@ def make_report(
             continue
         done, said = place.done.get(page, {}), {key: str(one) for key, one in place.answers.get(page, {}).items()}
         lesson = read(page, names, folder=lessons, terms=words) if page != TESTS else None
+        prediction = lesson.prediction if lesson and "guess" in said else None
         pages.append(
             PageDone(
                 page,
@@ -86,17 +90,18 @@ def make_report(
                 how=str(done.get("how", "")),
                 tries=whole(done.get("tries")),
                 at=str(done.get("at", "")),
-                asked=lesson.prediction.question if lesson and lesson.prediction and "guess" in said else "",
+                asked=prediction.question if prediction else "",
                 guess=said.get("guess", ""),
                 aws=said.get("aws", ""),
-                means=meaning(lesson.prediction if lesson else None, said.get("aws", "")),
+                means=meaning(prediction, said.get("aws", "")),
+                on_aws=prediction.elsewhere(said.get("aws", "")) if prediction and place.endpoint is not None else "",
                 question=lesson.question if lesson else "",
                 answer=said.get("answer", ""),
                 lesson_answer=lesson.answer if lesson else "",
             )
         )
     written = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-    return Report(name, written, tuple(pages), not_checked)
+    return Report(name, written, tuple(pages), not_checked, is_local=place.endpoint is not None)
 
 
 def whole(number: Any) -> int:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from provision.check.mistakes import EXISTS
 from provision.check.verdicts import FAIL, PASS, UNCHECKED, Finding
+from provision.lesson.findings import in_full
 from provision.lesson.report import PageDone, Report
 from provision.lesson.web import environment
 from provision.terminal.differences import difference_lines
@@ -70,5 +71,5 @@ def failure(one: Finding, mask: Callable[[str], str]) -> Failure:
     if one.attribute == EXISTS:
         lines = ["not there"] + ([f"found: {one.found}"] if one.found else [])
     else:
-        lines = difference_lines(one.attribute, one.found, one.expected, COLUMNS, ("found", "expected"))
+        lines = difference_lines(in_full(one.attribute), one.found, one.expected, COLUMNS, ("found", "expected"))
     return Failure(mask(one.label), tuple(map(mask, lines)), mask(one.about), mask(one.todo))

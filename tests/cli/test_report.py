@@ -34,7 +34,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Folder]:
             "roles": {"how": "by hand", "tries": 1, "at": at},
             "table": {"how": "by hand", "tries": 2, "at": at},
         }
-        progress["answers"] = {"policies": {"guess": "One: the role", "aws": "0", "answer": HOSTILE}}
+        progress["answers"] = {
+            "policies": {"guess": "One: the role", "aws": "0", "answer": HOSTILE},
+            "table": {"guess": "It is being made", "aws": "ACTIVE"},
+        }
         (made.path / ".provision" / LESSON).write_text(json.dumps(progress))
         yield made
 
@@ -51,7 +54,8 @@ def test_it_says_who_did_what_and_has_guess_answer_and_checks(folder: Folder, pa
     text = page.read_text(encoding="utf-8")
     for words in ("Shown by the lesson, 2026-11-28 10:00 UTC", "By hand, after 2 tries", "Not done", "One: the role"):
         assert words in text
-    assert "<code>0</code> None: that is another call" in text
+    assert "<dt>The local AWS</dt><dd><code>0</code> None: that is another call" in text
+    assert text.count("<dt>AWS itself</dt>") == 1 and "On AWS: <code>CREATING</code>" in text
     assert folder.state()["deployment"] in text and "123456789012" not in text
     assert "event source mapping polls the queue" in " ".join(text.split())  # the lesson's own answer
     assert "queue POC-Queue" in text and "not there" in text and "What to do: " in text

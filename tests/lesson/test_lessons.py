@@ -100,6 +100,28 @@ def test_the_names_of_a_learner_are_in_the_text() -> None:
         assert not re.search(bare, text), name
 
 
+@pytest.mark.parametrize(
+    ("step", "guess", "said", "local", "lines"),
+    [
+        ("table", "b", "ACTIVE", True, ["It is ready (ACTIVE).", "On AWS: CREATING, as", "You were right."]),
+        ("table", "a", "ACTIVE", True, ["It is ready (ACTIVE).", "On AWS: CREATING, as", "You were right."]),
+        ("table", "a", "CREATING", True, ["It is being made (CREATING)."]),
+        ("table", "b", "CREATING", False, ["It is being made (CREATING).", "You were right."]),
+        ("roles", "b", "nothing", True, ["Yes, the call is accepted."]),
+        ("api", "a", '{"Sid": "one"}', False, ["In a statement of the function's own policy.", "You were right."]),
+        ("trigger", "b", "Creating", True, ["Creating: it will poll soon.", "You were right."]),
+    ],
+)
+def test_a_guess_is_judged_in_sentences_by_what_was_said_and_by_what_aws_says(
+    step: str, guess: str, said: str, local: bool, lines: list[str]
+) -> None:
+    prediction = pages(Settings())[step].prediction
+    assert prediction is not None
+    told = prediction.verdict(guess, said, local=local)
+    assert told[0] == f"{'The local AWS' if local else 'AWS'} answered: {lines[0]}"
+    assert len(told) == len(lines) and all(map(str.startswith, told[1:], lines[1:]))
+
+
 @pytest.mark.parametrize("learner", [None, "anna", "a" * 39])
 @pytest.mark.parametrize("width", [60, 80, 100])
 def test_the_picture_keeps_to_its_width_and_goes_on_below_where_it_began(learner: str | None, width: int) -> None:
