@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from provision import STEPS, Step
 from provision.account import conflicts
 from provision.account.plan import DryState, make_plan
 from provision.aws.answers import Call
-from provision.check.verdicts import Finding, Seen, check_step
+from provision.check.verdicts import CODE, PASS, Finding, Seen, check_step
 from provision.cli.build import (
     asks_for_adoption,
     before_the_first_write,
@@ -26,6 +26,7 @@ from provision.cli.views.build import show_to_paste
 from provision.lesson.guide import Can, Guide
 from provision.record.recording import calls_that_made
 from provision.terminal.json_values import plain
+from provision.terminal.outcome import UserError
 from provision.terminal.redaction import without_strangers_secrets
 
 
@@ -68,7 +69,7 @@ def lead(run: conflicts.Run, options: argparse.Namespace, session: Session) -> R
 
 
 def by_hand(run: conflicts.Run, run_step: Callable[[Step], None]) -> dict[str, Any]:
-    """What the lesson needs of a step that a learner does by hand: the last three of Can."""
+    """What the lesson needs of a step that a learner does by hand: the last four of Can."""
     aws, settings, state = run.aws, run.settings, run.state
     seen = Seen()
 
@@ -77,17 +78,31 @@ def by_hand(run: conflicts.Run, run_step: Callable[[Step], None]) -> dict[str, A
         with explained(aws), aws.calls.untold():
             return check_step(aws, settings, step, seen)
 
-    def planned(step: Step) -> list[dict[str, Any]]:
+    def plan_of(step: Step) -> list[tuple[str, Call]]:
+        """The calls of the step, each with the key of its resource."""
         with explained(aws), aws.calls.untold(), state.taking_over(seen.api_id or ""):
             plan = make_plan(aws, settings, DryState.of(state), STEPS[: step.number])
-        calls = [call for one in plan for call in one.calls if call.step == step.name]
-        return [event_of(call) for call in calls if not call.operation.startswith("Tag")]
+        calls = [(one.key, call) for one in plan for call in one.calls if call.step == step.name]
+        return [(key, call) for key, call in calls if not call.operation.startswith("Tag")]
+
+    def planned(step: Step) -> list[dict[str, Any]]:
+        return [event_of(call) for _, call in plan_of(step)]
+
+    def left(step: Step, findings: Sequence[Finding]) -> list[dict[str, Any]]:
+        wrong = {one.key for one in findings if one.outcome != PASS}
+        codes = [one.outcome for one in findings if one.attribute == CODE]
+        try:
+            calls = [call for key, call in plan_of(step) if key in wrong]
+        except UserError:
+            return []  # no call corrects it: what to do about that stands with what was found
+        # The step compares zips byte by byte. Another zip of the right code need not be sent again.
+        return [event_of(call) for call in calls if call.operation != "UpdateFunctionCode" or codes != [PASS]]
 
     def take_over(step: Step) -> None:
         with state.taking_over(seen.api_id or ""):
             run_step(step)
 
-    return {"planned": planned, "look": look, "take_over": take_over}
+    return {"planned": planned, "left": left, "look": look, "take_over": take_over}
 
 
 def event_of(call: Call) -> dict[str, Any]:

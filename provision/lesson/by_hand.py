@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from provision.check.mistakes import EXISTS
 from provision.check.verdicts import FAIL, PASS, Finding
@@ -19,17 +20,25 @@ from provision.terminal.prompts import not_a_choice, read_while
 from provision.terminal.screen import Screen
 from provision.terminal.text import KEPT, kept
 
+# So many commands are shown with what is missing; l shows more of them, one by one.
+SHOWN_AT_ONCE = 3
+
 DONE, TAKE_OVER, SHOW = "done", "take over", "show"
 
 
 @dataclass
 class Watch:
-    """What is right by now. `look` finds each attribute of the step, with its words; it only reads."""
+    """What is right by now. `look` finds each attribute of the step, with its words; it only reads.
+
+    `left` finds the calls that make or correct the rest.
+    """
 
     screen: Screen
     words: Terms
     look: Callable[[], Sequence[Finding]]
-    show_again: Callable[[], object]
+    left: Callable[[Sequence[Finding]], list[dict[str, Any]]]
+    show_calls: Callable[[list[dict[str, Any]]], object]
+    show_commands: Callable[[list[dict[str, Any]]], object]
     findings: Sequence[Finding] = ()
     right: set[tuple[str, str]] = field(default_factory=set)
     since: dict[str, str] = field(default_factory=dict)  # by key, the time at which a resource was first seen
@@ -50,16 +59,24 @@ class Watch:
             if answer == "o":
                 self.screen.say(self.words("There is nothing to take over yet."), "yellow")
             elif answer == "l":
-                self.show_again()
+                self.show_calls(self.left(self.findings))
             elif answer:
-                not_a_choice(self.screen, answer, self.words)
+                not_a_choice(self.screen, answer, ("l", "o", "r"), self.words)
             elif answer is not None:
                 self.news()
                 if not self.is_right():
                     self.tries += any(one.outcome == PASS for one in self.findings)
-                    self.screen.say()
-                    show_findings(self.screen, self.findings, data=False)
+                    self.show_what_is_missing()
         return DONE
+
+    def show_what_is_missing(self) -> None:
+        """What does not pass; where little is left, with the commands that correct it."""
+        self.screen.say()
+        show_findings(self.screen, self.findings, data=False)
+        left = self.left(self.findings) if self.has_begun else []
+        if 0 < len(left) <= SHOWN_AT_ONCE:
+            self.show_commands(left)
+            self.screen.say()
 
     @property
     def has_begun(self) -> bool:
@@ -89,11 +106,12 @@ class Watch:
     def prompt(self) -> str:
         say = self.words
         failing = sum(one.outcome == FAIL for one in self.findings)
-        count = say("{right} of {all} right", right=len(self.right), all=len(self.findings))
+        resources, wrong = {one.key for one in self.findings}, {one.key for one in self.findings if one.outcome != PASS}
+        count = say("{right} of {all} resources right", right=len(resources - wrong), all=len(resources))
         keys = [
             f"{say('Enter')}: {say('what is missing')}" if failing else f"{say('Enter')}: {say('look again')}",
-            f"l: {say('the calls again')}",
-            f"o: {say('take it over as it is')}",
+            f"l: {say('the calls that are left')}",
+            f"o: {say('take it over, and correct it')}",
             f"r: {say('run it for me')}",
             f"q: {say('quit')}",
         ]

@@ -30,7 +30,7 @@ def of_step(say: Terms, standing: Standing, step: Step) -> list[Choice]:
     if made:
         choices.append(Choice("run", "r", "", "run it again; what exists stays as it is"))
     else:
-        choices.append(Choice("next", "n", say("leave out"), "turn to the next page, and leave this step for later"))
+        choices.append(Choice("next", "n", say("later"), "turn to the next page, and leave this step for later"))
     return [*choices, *everywhere(say, step.name)]
 
 

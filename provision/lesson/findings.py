@@ -11,6 +11,13 @@ from provision.terminal.differences import difference_lines
 from provision.terminal.screen import Screen
 
 FAILED = "    fail     "
+# In what AWS counts, where the attribute's name does not say it.
+UNITS = {
+    "MessageRetentionPeriod": "seconds",
+    "VisibilityTimeout": "seconds",
+    "Timeout": "seconds",
+    "MemorySize": "MB",
+}
 
 
 def show_findings(screen: Screen, findings: Sequence[Finding], *, data: bool, verbose: bool = False) -> None:
@@ -30,6 +37,11 @@ def show_findings(screen: Screen, findings: Sequence[Finding], *, data: bool, ve
                 screen.prose("    pass     ", one.label, "dim", data=data)
 
 
+def in_full(attribute: str) -> str:
+    """The attribute, with its unit where it has one."""
+    return f"{attribute} ({UNITS[attribute]})" if attribute in UNITS else attribute
+
+
 def show_failure(screen: Screen, one: Finding, *, data: bool) -> None:
     """What was expected, and what was found."""
     if one.attribute == EXISTS:
@@ -39,7 +51,7 @@ def show_failure(screen: Screen, one: Finding, *, data: bool) -> None:
     screen.prose(FAILED, f"{one.noun} {one.name}", "red", data=data)
     console, tell = (screen.data, screen.tell) if data else (screen.talk, screen.keep)
     room = console.width - len(FAILED) if console.is_terminal else 1000
-    for line in difference_lines(one.attribute, one.found, one.expected, room, ("found", "expected")):
+    for line in difference_lines(in_full(one.attribute), one.found, one.expected, room, ("found", "expected")):
         tell(" " * len(FAILED) + line)
 
 

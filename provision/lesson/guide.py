@@ -46,8 +46,8 @@ class Can:
 
     `run_step` runs a step and shows it; `test` runs the tests of the result; `show_result` shows what can be pasted
     then; `stopped` says how one of them ended early. `made` finds the calls that made a step's resources, `planned`
-    those that it would make, both as `call` events of transcripts. Of a step that is done by hand `look` finds each
-    attribute, and `take_over` records what was made.
+    those that it would make, both as `call` events of transcripts. Of a step that is done by hand `left` finds
+    the calls that make or correct what is not right yet, `look` each attribute, and `take_over` records what was made.
     """
 
     run_step: Callable[[Step], None]
@@ -56,6 +56,7 @@ class Can:
     stopped: Callable[[outcome.UserError], object]
     made: Callable[[Step], list[dict[str, Any]]]
     planned: Callable[[Step], list[dict[str, Any]]]
+    left: Callable[[Step, Sequence[Finding]], list[dict[str, Any]]]
     look: Callable[[Step], list[Finding]]
     take_over: Callable[[Step], None]
 
@@ -267,12 +268,15 @@ class Guide:
             self.shown.face = "aws"
         self.screen.say(f"{HOW_WITHOUT_CONSOLE if is_local else HOW_BY_HAND} {SHELL}")
         self.screen.keep(f"    {program('provision', ['shell', *self.run.where])}")
+        self.shown.shell_is_said = True
         self.shown.faces(calls, page, planned=True, tags=False)
         watch = Watch(
             self.screen,
             self.words,
             look=lambda: explained(self.can.look(step), self.shown.names, folder=self.shown.lessons),
-            show_again=lambda: self.shown.faces(calls, page, planned=True, tags=False),
+            left=lambda findings: self.can.left(step, findings),
+            show_calls=lambda left: self.shown.faces(left or calls, page, planned=True, tags=False),
+            show_commands=lambda left: self.shown.commands(left, page),
         )
         self.screen.say()
         self.do_or_take_over(step, page, watch)
@@ -354,12 +358,11 @@ class Guide:
         said = prediction.said_by(calls) if prediction is not None else None
         if prediction is None or said is None:
             return
-        right = prediction.answer_for(said)
         self.place.answered(step.name, guess=prediction.choices[guess], aws=said)
         self.screen.heading(self.words("What you expected, and what the answer was"))
-        self.screen.prose("    You:        ", prediction.choices[guess])
-        who = "AWS:" if self.run.aws.endpoint is None else "Local AWS:"
-        self.screen.prose(f"    {who:<12}", said if right is None else f"{said}. {prediction.choices[right]}")
+        self.screen.prose("    ", f"You expected: {prediction.choices[guess]}.")
+        for line in prediction.verdict(guess, said, local=self.run.aws.endpoint is not None):
+            self.screen.prose("    ", line)
 
     def ask_question(self, step: Step, page: Page) -> None:
         """The page's question, and after the learner's answer that of the page. It is asked until it was answered."""

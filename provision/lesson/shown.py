@@ -63,6 +63,7 @@ class Shown:
             "cost": cost_sentences(run.settings) if run.aws.endpoint is None else "Nothing: this is a local AWS.",
         }
         self.face = FACES[0]
+        self.shell_is_said = False  # since the page was shown
         self.seconds: dict[str, float] = {}  # by step, how long it took in this session
 
     def read(self, step: Step) -> Page:
@@ -88,6 +89,7 @@ class Shown:
             show_markdown(self.screen, text.strip())
 
     def page(self, step: Step, page: Page) -> None:
+        self.shell_is_said = False
         own = [partial(self.section, heading, text) for heading, text, behind in page.own if not behind]
         parts: list[Callable[[], None]] = [
             lambda: self.beginning(step, page),
@@ -100,13 +102,9 @@ class Shown:
         ]
         self.parts(f"Page {step.number}", parts)
 
-    def parts(self, what: str, parts: list[Callable[[], None]], *more: str, below: int = MENU_ROWS) -> str:
-        """The parts, in a terminal as many at once as fit; `what` names them at each stop.
-
-        `more` are keys with their meaning ("f: boto3") that end it, as s does. Which of them did; "" for none.
-        """
-        prompt, ending = self.stop(what, "go on", *more), ("s", *(one[0] for one in more))
-        return in_parts(self.screen, parts, prompt, below=below, words=self.words, ending=ending)
+    def parts(self, what: str, parts: list[Callable[[], None]], *, below: int = MENU_ROWS) -> None:
+        """The parts, in a terminal as many at once as fit; `what` names them at each stop, where s skips the rest."""
+        in_parts(self.screen, parts, self.stop(what, "go on"), below=below, words=self.words)
 
     def stop(self, what: str, go_on: str, *more: str) -> str:
         """The prompt of a stop: where it is, and what the keys do there."""
@@ -127,7 +125,7 @@ class Shown:
         """What is done otherwise than the walkthrough says, a line for each."""
         errata = [erratum for erratum in ERRATA if erratum.step == step.name and erratum.as_written]
         if errata:
-            self.screen.heading(self.words("Other than the walkthrough (e in the menu tells why)"))
+            self.screen.heading(self.words("What differs from the walkthrough (e tells why)"))
             self.screen.say()
         for erratum in errata:
             self.screen.prose(f" {erratum.number:>2}  ", erratum.done_here(self.run.settings))
@@ -215,10 +213,9 @@ class Shown:
         number = 0
         while number < len(calls):
             turned = FACES[(FACES.index(self.face) + 1) % len(FACES)]
-            call = partial(self.call, calls[number], page, planned=planned, tags=tags)
-            if self.parts("The call", [call], f"f: {turned}", below=0) == "f":
-                self.face = turned
-                continue
+            if self.face == "aws":
+                self.where_to_paste()
+            self.call(calls[number], page, planned=planned, tags=tags)  # never cut: it is there to be copied
             number += 1
             what = f"Call {number} of {len(calls)}"
             prompt = self.stop(what, "the next call" if number < len(calls) else "go on", f"f: {turned}")
@@ -228,27 +225,44 @@ class Shown:
             if answer == "f":
                 self.face, number = turned, number - 1
 
+    def commands(self, calls: list[dict[str, Any]], page: Page) -> None:
+        """The `aws` commands of calls that are still to be made by hand."""
+        self.screen.heading(self.words("With aws"))
+        self.where_to_paste()
+        face, self.face = self.face, "aws"
+        for call in calls:
+            self.call(call, page, planned=True, tags=False)
+        self.face = face
+
+    def where_to_paste(self) -> None:
+        """Which shell has the credentials of a sandbox: said once for each page."""
+        if self.run.aws.base_url and not self.run.aws.profile and not self.shell_is_said:
+            self.shell_is_said = True
+            self.screen.say()
+            self.screen.say("The aws commands need credentials. A shell that has them, in another terminal:", "dim")
+            self.screen.keep(f"    {program('provision', ['shell', *self.run.where])}", "dim")
+
     def call(self, call: dict[str, Any], page: Page, *, planned: bool, tags: bool) -> None:
         aws = self.run.aws
         shown = faces(call, page, region=aws.region, endpoint_url=aws.base_url, profile=aws.profile, tags=tags)
         if planned:
+            if self.face == "aws" and "function.zip" in str(call["parameters"]):
+                self.screen.say()
+                self.screen.say("  The next command sends function.zip. First make it, in the same folder:", "dim")
+                zipped = source_file(self.run.settings)
+                self.screen.keep(f"    {interpreter()} -m zipfile -c function.zip {zipped}", "dim")
             show_todo(self.screen, shown, self.face)
             if self.face != "console" and "(known after step " in shown.aws:
                 self.screen.say("    (known after ...): take it from the answer of the call that creates it.", "dim")
-            if self.face == "aws" and "function.zip" in str(call["parameters"]):
-                self.screen.say("    function.zip is made by", "dim")
-                zipped = source_file(self.run.settings)
-                self.screen.keep(f"      {interpreter()} -m zipfile -c function.zip {zipped}", "dim")
         else:
             show_call(self.screen, call, shown, self.face)
-        if self.face == "aws" and aws.base_url and not aws.profile:
-            self.screen.say("    It needs credentials. A shell that has them, in another terminal:", "dim")
-            self.screen.keep(f"      {program('provision', ['shell', *self.run.where])}", "dim")
 
     def changes(self, events: list[dict[str, Any]]) -> None:
         changes = {event["entry"]["key"]: event["entry"] for event in events if event["type"] == "entry"}
         if changes:
             self.screen.heading(self.words("What is new, and where to see it"))
+            if self.run.aws.endpoint:
+                self.where_to_paste()
         for entry in (Resource(**{**one, "before": {}}) for one in changes.values()):
             where = where_to_see(entry.kind, entry.identity, entry.outputs, self.run.aws)
             show_change(self.screen, entry, WORDS.get(entry.status, entry.status), where)

@@ -18,6 +18,14 @@ from provision.terminal.text import KEPT, folded, kept
 ROWS_OF_A_PAUSE = 2
 # What a stop says to "?"; its own keys are in its prompt.
 KEYS_HERE = "Here: the keys below, and 0 to 9 to turn to that page. The other keys work in the menu at a page's end."
+# What the keys of stops do; "?" says it of those that the stop has.
+KEYS_OF_STOPS = {
+    "f": "the same call in another form",
+    "s": "leave out the rest of this, and go to the next question or the menu",
+    "l": "show the calls that are left",
+    "o": "record what you made, and correct what is not right",
+    "r": "do what is missing, and correct what is not right",
+}
 
 
 def ask(screen: Screen, question: str, *, flag: str) -> None:
@@ -116,17 +124,19 @@ def pause(screen: Screen, prompt: str, answers: Collection[str], words: Callable
     """
     screen.say()
     while (answer := answer_to(screen, prompt)) not in answers:
-        not_a_choice(screen, answer, words)
+        not_a_choice(screen, answer, answers, words)
     return answer
 
 
-def not_a_choice(screen: Screen, answer: str, words: Callable[[str], str]) -> None:
-    """What a stop says to a key that is not in its prompt. Raises Turn for the number of a page."""
+def not_a_choice(screen: Screen, answer: str, answers: Collection[str], words: Callable[[str], str]) -> None:
+    """What a stop with these `answers` says to any other key. Raises Turn for the number of a page."""
     if answer.isdecimal() and len(answer) == 1:
         raise Turn(int(answer))
     if answer != "?":
         screen.say(f"{repr(answer) if answer else words('Enter')} {words('is not a choice')}.", "yellow")
     screen.say(words(KEYS_HERE), "dim")
+    for key in sorted(KEYS_OF_STOPS.keys() & answers) if answer == "?" else ():
+        screen.say(f"  {key}  {words(KEYS_OF_STOPS[key])}", "dim")
 
 
 def in_parts(
@@ -136,33 +146,29 @@ def in_parts(
     *,
     below: int,
     words: Callable[[str], str] = str,
-    ending: Collection[str] = ("s",),
-) -> str:
+) -> None:
     """Show a long page part by part. In a terminal, stop before a part that does not fit below the last stop.
 
     A part only shows something, and is rendered before it is shown; one that is longer than the screen is cut between
-    lines. `below` is how many lines follow the last part. An answer of `ending` skips the rest, and is returned; else
-    "" is. Raises Quit and Turn.
+    lines. `below` is how many lines follow the last part. The answer s skips the rest. Raises Quit and Turn.
     """
     if not screen.in_terminal:
         for part in parts:
             part()
-        return ""
+        return
     used, height = 0, screen.talk.height - ROWS_OF_A_PAUSE
     for part in parts:
         for lines in screenfuls(rendered(screen, part), height, screen.talk.width):
             size = rows_of(lines, screen.talk.width)
             if used and used + size > height:
-                answer = pause(screen, prompt, ("", *ending), words)
-                if answer:
-                    return answer
+                if pause(screen, prompt, ("", "s"), words):
+                    return
                 used = 0
             for line in lines:
                 screen.talk.print(Text.from_ansi(line), soft_wrap=True)
             used += size
     if used and used + below > height + ROWS_OF_A_PAUSE:
-        return pause(screen, prompt, ("", *ending), words)
-    return ""
+        pause(screen, prompt, ("", "s"), words)
 
 
 def rendered(screen: Screen, part: Callable[[], None]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -124,16 +125,16 @@ def test_the_lesson_looks_while_the_learner_works_and_says_what_is_wrong(folder:
         boto3 = lesson.ask("f\n", "f: aws")
         lesson.read_until(PAUSE)
         assert "dynamodb.create_table(" in boto3 and "Tags" not in boto3
-        assert "0 of 1 right" in lesson.ask("\n", PAUSE)
+        assert "0 of 1 resources right" in lesson.ask("\n", PAUSE)
         assert "'x' is not a choice" in lesson.ask("x\n", PAUSE)
         person = Aws(folder.sandbox["url"], warm_aws.command, folder.path, folder.sandbox["key"])
         create = ("dynamodb", "create-table", "--table-name", "name", "--billing-mode", "PAY_PER_REQUEST")
         number = ("--attribute-definitions", "AttributeName=id,AttributeType=N")
         person(*create, *number, "--key-schema", "AttributeName=id,KeyType=HASH")
-        seen = lesson.ask("", "4 of 5 right")  # it looks by itself
+        seen = lesson.ask("", "billing mode")  # it looks by itself
         lesson.read_until(PAUSE)
         assert "right    table name, billing mode" in seen
-        told = lesson.ask("\n", "4 of 5 right")
+        told = lesson.ask("\n", "0 of 1 resources right")
         lesson.read_until(PAUSE)
         assert "The partition key is no string" in told and "What to do: A key cannot be changed." in told
         for key in ("o", "r"):
@@ -155,6 +156,38 @@ def test_the_lesson_looks_while_the_learner_works_and_says_what_is_wrong(folder:
     assert entry["origin"] == "by hand" and entry["status"] == "created"
 
 
+def test_the_commands_below_what_is_missing_correct_it_and_no_stop_cuts_a_command(
+    folder: Folder, warm_aws: WarmAws
+) -> None:
+    with Lesson(folder, 80, "--to", "3", rows=24) as lesson:
+        lesson.turn()
+        lesson.ask("h\n", PAUSE)
+        command = aws_commands(lesson.ask("\n", PAUSE))[0]
+        assert "--queue-name POC-Queue \\\n" in command and command.rstrip().endswith("}'")
+        lesson.ask("s\n", PAUSE)
+        person = Aws(folder.sandbox["url"], warm_aws.command, folder.path, folder.sandbox["key"])
+        for name in ("POC-Queue-DLQ", "POC-Queue"):
+            person("sqs", "create-queue", "--queue-name", name)
+        lesson.read_until("right    queue POC-Queue, ")
+        lesson.read_until("0 of 2 resources right")
+        lesson.read_until(PAUSE)
+        lesson.written = b""
+        told = lesson.ask("\n", PAUSE)
+        assert "MessageRetentionPeriod (seconds): found 345600, expected 1209600" in told
+        corrections = aws_commands(told[told.index("With aws") :])
+        assert len(corrections) == 2
+        warm_aws.paste(corrections, folder.path, folder.sandbox["key"])
+        lesson.read_until(QUESTION)
+        assert "Step 4 is done, by hand." in lesson.text
+        lesson.turn("\n")
+        lesson.quit()
+
+
+def aws_commands(shown: str) -> list[str]:
+    """The `aws` commands on a screen, each to its end."""
+    return re.findall(r"^ *(aws (?:.*\\\n)+.*\n)", shown.replace("\r", ""), flags=re.MULTILINE)
+
+
 def test_at_a_word_what_is_there_is_taken_over_and_updated_or_the_program_does_the_step(
     folder: Folder, warm_aws: WarmAws
 ) -> None:
@@ -162,12 +195,13 @@ def test_at_a_word_what_is_there_is_taken_over_and_updated_or_the_program_does_t
         lesson.turn()
         lesson.turn("1\n")
         lesson.ask("h\n", PAUSE)
-        lesson.ask("s\n", "o: take it over as it is")
+        lesson.ask("s\n", "o: take it over, and correct it")
         lesson.read_until(PAUSE)
         person = Aws(folder.sandbox["url"], warm_aws.command, folder.path, folder.sandbox["key"])
         empty = document({"Effect": "Allow", "Action": "dynamodb:PutItem", "Resource": "*"})
         person("iam", "create-policy", "--policy-name", "Lambda-Write-DynamoDB", "--policy-document", empty)
-        lesson.read_until("1 of ")
+        lesson.read_until("right    ")
+        lesson.read_until(PAUSE)
         taken = lesson.ask("o\n", QUESTION)
         assert "Step 1 is done, by hand." in taken
         lesson.turn("\n")

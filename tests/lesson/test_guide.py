@@ -73,19 +73,21 @@ def test_a_lesson_from_its_first_page_to_its_last(folder: Folder) -> None:
         assert "IAM > Policies > Create policy" in face and "create_policy(" not in face
         assert "Policy.Arn: arn:aws:iam::123456789012:policy/Lambda-Write-DynamoDB" in face
         assert "'later' is not a choice" in lesson.ask("later\n", PAUSE)
+        assert "  f  the same call in another form\n  s  leave out the rest" in lesson.ask("?\n", PAUSE)
         assert "iam.create_policy(\n" in lesson.ask("f\n", "f: aws  ")
         lesson.read_until(PAUSE)
         shell = lesson.ask("f\n", "f: console  ")
         lesson.read_until(PAUSE)
         assert "aws iam create-policy" in shell
-        assert " -m provision shell --sandbox\n" in shell
+        assert lesson.text.count(" -m provision shell --sandbox\n") == 1  # once for each page
         rest = lesson.ask("\n", "Call 2 of 2")
         lesson.read_until(PAUSE)
         assert "aws iam create-policy" in rest  # the face that was turned to
         asked = lesson.ask("\n", QUESTION)
         assert "created    policy     Lambda-Read-SQS" in asked
         assert "--policy-arn arn:aws:iam::123456789012:policy/Lambda-Read-SQS" in asked
-        assert "You:        One: the role of the function\n    Local AWS:  0. None: that is another call" in asked
+        assert "You expected: One: the role of the function.\n" in asked and "You were right" not in asked
+        assert "The local AWS answered: None: that is another call (0).\n" in asked
         assert "Step 1 is done" in asked and "Why does its role need the permission?" in asked
         assert "event source mapping polls the queue" in " ".join(lesson.turn("Lambda polls\n").split())
 
@@ -147,7 +149,7 @@ def test_a_command_pasted_beside_the_lesson_makes_what_the_lesson_takes_as_its_o
         lesson.ask("l\n", PAUSE)
         lesson.ask("f\n", PAUSE)
         shown = lesson.ask("f\n", PAUSE)
-        command = shown[shown.index("aws dynamodb create-table") : shown.index("    It needs credentials")]
+        command = shown[shown.index("aws dynamodb create-table") : shown.index("Call 1 of 1")]
         warm_aws.paste([command], folder.path, folder.sandbox["key"])
         lesson.turn("s\n")
         ran = lesson.turn("r\n")
