@@ -13,6 +13,9 @@ LINES_OF_ONE_DIFFERENCE = 8
 # An attribute with such a name is a digest: that it differs is all that it says.
 DIGEST = "Sha256"
 
+# What is not there, or is empty.
+NOTHING = "nothing"
+
 # The two sides of a difference that a run leaves as it is.
 LEFT = ("left as", "AWS's default")
 
@@ -68,7 +71,7 @@ def differing_places(place: str, found: Any, wanted: Any) -> Iterator[tuple[str,
         for name in [*found, *(name for name in wanted if name not in found)]:
             below = place if name == "Statement" else f"{place} > {name}"
             yield from differing_places(below, found.get(name), wanted.get(name))
-    elif found != wanted:
+    elif found != wanted and not short(found) == short(wanted) == NOTHING:
         yield place, found, wanted
 
 
@@ -97,7 +100,7 @@ def as_list(value: Any) -> list[Any]:
 def short(value: Any) -> str:
     """A value on one line. A long document is cut; a name or an ARN never is."""
     if value is None or value in ("", [], {}):
-        return "nothing"
+        return NOTHING
     if is_list_of_names(value):
         return ", ".join(value)
     text = value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)

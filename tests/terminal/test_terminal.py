@@ -297,8 +297,9 @@ QUEUE_POLICY = {
         ),
         ("x" * 60, "y" * 60, ["it", f"    was {'x' * 60}", f"    now {'y' * 60}"]),
         ("SQS:A", "SQS:A", ["it", "    was SQS:A", "    now SQS:A"]),
+        ({"Sid": "", "Effect": "Deny"}, {"Effect": "Allow"}, ["it > Effect: was Deny, now Allow"]),
     ],
-    ids=["scalars", "from nothing", "other list", "lists", "empty list", "policy as text", "below", "long", "equal"],
+    ids=["scalars", "from nothing", "other list", "lists", "empty list", "as text", "below", "long", "equal", "empty"],
 )
 def test_of_a_difference_only_what_differs_is_shown(found: object, wanted: object, lines: list[str]) -> None:
     assert difference_lines("it", found, wanted, 90) == lines
