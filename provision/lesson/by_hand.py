@@ -20,7 +20,7 @@ from provision.terminal.prompts import not_a_choice, read_while
 from provision.terminal.screen import Screen
 from provision.terminal.text import KEPT, kept
 
-# So many commands are shown with what is missing; l shows more of them, one by one.
+# So many commands are shown with what is missing; l shows all that are left.
 SHOWN_AT_ONCE = 3
 
 DONE, TAKE_OVER, SHOW = "done", "take over", "show"
@@ -70,12 +70,16 @@ class Watch:
         return DONE
 
     def show_what_is_missing(self) -> None:
-        """What does not pass; where little is left, with the commands that correct it."""
+        """What does not pass, and the first commands that make or correct it."""
         self.screen.say()
         show_findings(self.screen, self.findings, data=False)
         left = self.left(self.findings) if self.has_begun else []
-        if 0 < len(left) <= SHOWN_AT_ONCE:
-            self.show_commands(left)
+        if left:
+            self.show_commands(left[:SHOWN_AT_ONCE])
+            self.screen.say()
+        more = len(left) - SHOWN_AT_ONCE
+        if more > 0:
+            self.screen.say(self.words("{more} more: l shows them one by one.", more=more), "dim")
             self.screen.say()
 
     @property
