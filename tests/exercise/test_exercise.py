@@ -238,7 +238,8 @@ def test_what_was_mended_in_another_way_is_put_back_as_it_was(built: CommandLine
 
 
 def test_one_fault_is_open_at_a_time(built: CommandLine) -> None:
-    broken(built, "wrong-table")
+    told = broken(built, "wrong-table")
+    assert "A shell in which aws and boto3 speak to it" in told.flat and "in the console" not in told.flat
     second = built.provision("break", "--yes")
     assert (second.code, second.writes) == (outcome.LEFT, [])
     assert "one exercise is open" in second.flat
