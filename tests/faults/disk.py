@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -137,9 +137,12 @@ class Disk:
                     found[descriptor] = path
         return found
 
-    def move_to_this_folder(self) -> None:
-        """Lead the open descriptors to the same files in the current folder, which is a copy."""
-        for descriptor, path in self.still_open().items():
+    def move_to_this_folder(self, still_open: Mapping[int, str]) -> None:
+        """Lead the open descriptors to the same files in the current folder, which is a copy.
+
+        Which are open must be asked before the fork: the parent goes on, and may have renamed a file since.
+        """
+        for descriptor, path in still_open.items():
             with suppress(OSError):
                 other = os.open(path, os.O_RDWR)
                 os.lseek(other, 0, os.SEEK_END)

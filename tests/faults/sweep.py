@@ -136,6 +136,7 @@ class Sweep:
             self.collect()
         copied = self.folder()
         copy_folder(Path.cwd(), copied)
+        still_open = self.world.disk.still_open()
         read, write = os.pipe()
         child = os.fork()
         if child:
@@ -146,7 +147,7 @@ class Sweep:
         self.running = {}
         self.report_to = write
         os.chdir(copied)
-        self.world.disk.move_to_this_folder()
+        self.world.disk.move_to_this_folder(still_open)
         return True
 
     def finish(self, result: Result) -> None:
@@ -385,7 +386,14 @@ class Sweep:
         watch, self.world.disk.watch = self.world.disk.watch, None
         copied = self.folder() / "here"
         copy_folder(Path.cwd(), copied)
-        states = self.in_child(lambda: (os.chdir(copied), self.world.disk.move_to_this_folder(), count())[-1])
+        still_open = self.world.disk.still_open()
+
+        def in_the_copy() -> int:
+            os.chdir(copied)
+            self.world.disk.move_to_this_folder(still_open)
+            return count()
+
+        states = self.in_child(in_the_copy)
         assert states <= MOST_STATES, f"{states} states after {call}"
         for state in range(states):
             numbered = f"{point}-{state}"
