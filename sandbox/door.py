@@ -22,10 +22,11 @@ from botocore.credentials import Credentials
 from werkzeug.datastructures import EnvironHeaders, Headers
 from werkzeug.wrappers import Request, Response
 
-from provision.aws.sandbox_process import KEY_HEADER, OWN
+from provision.aws.sandbox_process import KEY_HEADER
 from sandbox.protocol.operations import BY_PATH, Operation
 from sandbox.protocol.refusals import Words, answer_json, refusal
 from sandbox.protocol.scope import credential_scope
+from sandbox.protocol.wire import OWN
 
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
 

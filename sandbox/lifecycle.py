@@ -15,8 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from provision.aws.sandbox_process import OWN
-from sandbox.protocol.wire import Admit, WireServer
+from sandbox.protocol.wire import OWN, Admit, WireServer
 from sandbox.weather.forecast import parse
 
 if TYPE_CHECKING:

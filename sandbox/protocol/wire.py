@@ -27,6 +27,8 @@ Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 # longer one. -1: that answers in any case.
 Admit = Callable[[dict[str, Any], str], tuple[int, Callable[[], Application]]]
 
+OWN = "/_sandbox"  # the paths of requests about the sandbox itself, also in provision.aws.sandbox_process
+
 # Seconds until an idle connection is closed; botocore's pool then opens a new one.
 IDLE_CONNECTION = 60
 

@@ -33,7 +33,7 @@ from provision.state.file import StateRefused, checksum, parse
 from provision.state.ownership import NotOurs, TagLost, TagNotYetVisible, UnknownOwner
 from provision.state.resources import PLACES, names
 from provision.state.state import NotAgreed, State
-from provision.terminal import outcome
+from provision.terminal import disk, outcome
 from provision.terminal.disk import write_durably
 from sandbox import Sandbox
 from tests.rig import CHECKOUT
@@ -557,7 +557,7 @@ def test_what_cannot_be_recorded_as_deleting_is_not_deleted(path: Path, monkeypa
 
 
 def test_a_folder_that_cannot_be_written_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Path, "open", failing(errno.EROFS))
+    monkeypatch.setattr(disk, "private_opener", failing(errno.EROFS))
     with pytest.raises(StateRefused, match="cannot be written: Read-only file system") as refused:
         opened(tmp_path / "ledger.json")
     assert "--state" in " ".join(refused.value.advice)

@@ -175,7 +175,7 @@ def test_what_is_done_about_an_erratum_bears_the_names_of_the_deployment() -> No
     assert done[4] == "dynamodb:Scan is added to Lambda-Write-DynamoDB-anna."
     assert "POC-Queue-DLQ-anna takes a message" in done[12]
     assert done[14] == "POC-Lambda-1-anna."
-    assert ERRATA[12].done_here(Settings(runtime_asked="python3.12")).startswith("python3.12;")
+    assert ERRATA[12].done_here(Settings(runtime_asked="python3.12")).startswith("The runtime is python3.12. ")
     assert ERRATA[11].done_here(Settings(as_written=True)) == "No dead-letter queue."
     assert all(erratum.done_here(Settings()) == erratum.done for erratum in ERRATA)
     bare = r"(POC-Queue|POC-Lambda-1|POC-API|DynamoDB-Role|APIGateway-SQS|Lambda-Write-DynamoDB)(?!-anna|-DLQ-anna)\b"
