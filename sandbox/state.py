@@ -264,7 +264,9 @@ class State:
 
 def owner() -> int | None:
     """The number of this process's user; None where the system has none."""
-    return None if sys.platform == "win32" else os.getuid()
+    if sys.platform == "win32":
+        return None
+    return os.getuid()
 
 
 def make_private(folder: Path) -> None:

@@ -100,7 +100,7 @@ def open_private(path: Path, mode: str) -> IO[str]:
     """A file of the suite's own, as text; only its owner can read it. Raises OSError where it is a link."""
     refuse_link(path)  # says so in words; O_NOFOLLOW has no gap between look and open
     file: IO[str] = open(path, mode, encoding="utf-8", opener=private_opener)  # noqa: SIM115
-    if os.name == "posix":
+    if sys.platform != "win32":
         os.fchmod(file.fileno(), 0o600)  # it may have been there before
     return file
 
