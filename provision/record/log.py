@@ -33,7 +33,7 @@ def begin(beside: Path, program: str) -> Path:
     """From here on log everything into a new file in the folder `logs` beside a state file. Raises OSError."""
     folder = make_private(beside / FOLDER)
     path = folder / f"{datetime.datetime.now(datetime.timezone.utc):%Y%m%d-%H%M%S}-{os.getpid()}-{program}.log"
-    open_private(path, "x").close()
+    open_private(path, "a").close()  # two runs of a process within a second share it
     handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(WithoutSecrets("%(asctime)s %(levelname)s %(name)s %(message)s"))
     root = logging.getLogger()

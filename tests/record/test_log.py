@@ -252,3 +252,10 @@ def test_a_success_and_a_no_name_none(deployment: CommandLine, tmp_path: Path) -
     assert "Transcript" not in deployment.provision("--yes", "--to", "1").said
     declined = deployment.provision()  # nobody is there to be asked
     assert declined.code == outcome.USAGE
+
+
+def test_two_runs_of_a_process_within_a_second_both_have_a_log(tmp_path: Path) -> None:
+    for _ in range(3):  # two of them at least are in one second
+        path = log.begin(tmp_path, "provision")
+        log.end()
+        assert path.exists()
