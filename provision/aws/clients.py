@@ -214,6 +214,22 @@ def _ask_sandbox(target: Target) -> _Asked:
     return _Asked(session, region, target.sandbox[1], f"{THROW_AWAY} of the sandbox")
 
 
+def refuse_unknown_region(region: str, source: str) -> None:
+    """Raise BadSetting for a Region that botocore does not know. Of the sandbox it is asked before one is started."""
+    with _no_aws_environment():
+        session = boto3.Session(botocore_session=botocore.session.Session())
+        known = session.get_available_regions("lambda", _partition(session, region))
+    if region not in known:
+        meant = near_region(region, known)
+        raise BadSetting(f"There is no Region {region} ({source}).{meant}", means="Nothing was done.")
+
+
+def near_region(region: str, known: list[str]) -> str:
+    """The Region that was meant, as a question; empty where none is near."""
+    near = difflib.get_close_matches(region, known, 1)
+    return f" Did you mean {near[0]}?" if near else ""
+
+
 def near_profile(error: ProfileNotFound) -> str:
     """The profile that was meant, as a question; empty where none is near."""
     known = botocore.session.Session().available_profiles
@@ -361,10 +377,7 @@ def _connect(asked: _Asked, target: Target, calls: Calls) -> Clients:
     known = asked.session.get_available_regions("lambda", _partition(asked.session, region))
     warnings = list(asked.warnings)
     if region not in known:
-        near = difflib.get_close_matches(region, known, 1)
-        meant = f" Did you mean {near[0]}?" if near else ""
-        if target.sandbox:
-            raise BadSetting(f"There is no Region {region} ({asked.region.source}).{meant}", means="Nothing was done.")
+        meant = near_region(region, known)
         warnings.append(f"Region {region} is not among those that the installed botocore knows; AWS decides.{meant}")
     clients = _clients(asked, target)
     warnings += _check_places(clients, target)

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Literal
 
 from provision.aws import sandbox_process
-from provision.aws.clients import NO_SANDBOX, SANDBOX_ACCOUNT, Clients, Target, connect
+from provision.aws.clients import NO_SANDBOX, SANDBOX_ACCOUNT, Clients, Target, connect, refuse_unknown_region
 from provision.aws.sandbox_process import Running
-from provision.cli.options import check_target, settings_of, state_path, target_arguments
+from provision.cli.options import check_target, settings_of, source_of, state_path, target_arguments
 from provision.cli.session import Session
 from provision.cli.views.banner import hide_ids, show_banner
 from provision.record.durations import typical
@@ -127,6 +127,8 @@ def connected(options: argparse.Namespace, session: Session, *, without: Without
 def resolve_target(options: argparse.Namespace, screen: Screen, *, without: Without) -> Target:
     sandbox, key = None, ""
     if options.sandbox:
+        if options.region:
+            refuse_unknown_region(options.region, source_of(options, "region"))
         folder = (options.state or state_folder() / "x").absolute().parent
         if without == "plan" and sandbox_process.find(folder) is None and sandbox_process.kept_in(folder) is None:
             sandbox = NO_SANDBOX

@@ -134,6 +134,7 @@ def test_an_endpoint_of_this_machine_where_nothing_answers_is_said_so_at_once(fo
 def test_a_region_that_there_is_not_is_refused_in_the_sandbox_with_the_one_that_was_meant(folder: Folder) -> None:
     ended = folder.run("provision", "--sandbox", "--region", "eu-cental-1")
     assert_message(ended, 252, "There is no Region eu-cental-1 (--region). Did you mean eu-central-1?")
+    assert not (folder.path / ".provision").exists()  # no sandbox was started
 
 
 def test_a_place_where_no_state_file_can_be_is_a_message_and_no_traceback(folder: Folder) -> None:
