@@ -25,6 +25,7 @@ from provision.documents import policy_document
 from provision.settings import Settings
 from provision.state.resources import name_of, noun_of
 from provision.state.state import State
+from provision.terminal.json_values import as_list
 from provision.terminal.text import plural
 
 PASS, FAIL, UNKNOWN = "pass", "fail", "could not check"
@@ -173,10 +174,6 @@ def context(condition: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [
         {"ContextKeyName": key, "ContextKeyValues": values, "ContextKeyType": "string"} for key, values in keys.items()
     ]
-
-
-def as_list(value: Any) -> list[str]:
-    return value if isinstance(value, list) else [value]
 
 
 def concurrency(aws: Clients) -> Condition:

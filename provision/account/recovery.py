@@ -24,6 +24,7 @@ from provision.state.entries import Resource
 from provision.state.ownership import TwoOfOurs
 from provision.state.resources import PLACES
 from provision.terminal import outcome
+from provision.terminal.json_values import as_list
 
 TIMES = 3  # looks for what is not found: what they miss would be missing in the state file
 
@@ -236,10 +237,6 @@ def regions_in(aws: Clients, policy: FoundResource) -> set[str]:
             if len(parts) > 3 and parts[3] not in ("", "*"):
                 named.add(parts[3])
     return named
-
-
-def as_list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [] if value is None else [value]
 
 
 def state_files_in(folder: Path) -> dict[Path, dict[str, Any]]:

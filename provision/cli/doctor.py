@@ -6,6 +6,7 @@ It starts nothing new. A sandbox that has ended and left a journal is started ag
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 
 from provision.account.doctor import FAIL, PASS, UNKNOWN, Condition, of_the_account, of_this_machine
 from provision.account.plan import DryState
@@ -38,10 +39,7 @@ def doctor(given: list[str], session: Session) -> Result:
     options, settings = begun(doctor_parser(), given, session)
     conditions: list[Condition] = []
     session.screen.tell()
-    for condition in [*of_this_machine(sandbox=options.sandbox)]:
-        conditions.append(condition)
-        show(session.screen, condition)
-    for condition in of_the_place(session, settings):
+    for condition in chain(of_this_machine(sandbox=options.sandbox), of_the_place(session, settings)):
         conditions.append(condition)
         show(session.screen, condition)
     failed = any(one.outcome == FAIL for one in conditions)

@@ -115,7 +115,7 @@ def run_step(step: Step, aws: Clients, settings: Settings, state: State) -> None
     first = len(state.results)
     guard = DuplicateGuard(state, aws.calls.permit)
     again = RetryBudget(aws)
-    state.late_tags = type(state).late_tags  # each step waits for its own
+    state.wait_for_tags()
     with aws.calls.guarded_by(guard):
         while True:
             try:
@@ -128,7 +128,7 @@ def run_step(step: Step, aws: Clients, settings: Settings, state: State) -> None
                 again.after_no_sight(unseen)
             except TagNotYetVisible:
                 if not again.after_no_tag():
-                    state.late_tags = "refuse"
+                    state.give_up_on_tags()
             except ClientError as error:
                 guard.doubt_what_is_recorded()
                 again.after_contradiction(error)

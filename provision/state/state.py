@@ -402,6 +402,14 @@ class State:
             self._unsaved = True  # so the next block saves it
         self.results.append(ResourceResult(key, kind, dict(identity), "unchanged", (), (note,)))
 
+    def wait_for_tags(self) -> None:
+        """Each step waits for tags that may lag; a plan never does."""
+        self.late_tags = type(self).late_tags
+
+    def give_up_on_tags(self) -> None:
+        """They have been waited for long enough: from here on what has none is refused."""
+        self.late_tags = "refuse"
+
     def keep_rules(self, rules: AccountRules) -> None:
         """Have these rules in the file from the next block on, for later runs."""
         self._unsaved |= rules.in_file() != self.kept_rules.in_file() and bool(self.standing)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from provision.terminal.json_values import as_list
 from provision.terminal.text import plural
 
 LINES_OF_ONE_DIFFERENCE = 8
@@ -91,10 +92,6 @@ def document(value: Any) -> Any:
         except ValueError:
             return value
     return value
-
-
-def as_list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [] if value is None else [value]
 
 
 def short(value: Any) -> str:

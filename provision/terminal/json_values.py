@@ -48,3 +48,8 @@ def bounded(value: Any) -> Any:
     if isinstance(value, str) and len(value) > LONGEST_STRING:
         return f"{value[:LONGEST_STRING]}... ({len(value)} characters)"
     return value
+
+
+def as_list(value: Any) -> list[Any]:
+    """What may stand alone or in a list, as a list."""
+    return value if isinstance(value, list) else [] if value is None else [value]
