@@ -27,6 +27,9 @@ NEEDS = ("roles", "queue", "function")
 # https://docs.aws.amazon.com/apigateway/latest/api/API_Integration.html
 INTEGRATION_TIMEOUT = 29_000
 
+# The API's resources by path, as `resources_of` gives them.
+Resources = dict[str, dict[str, Any]]
+
 
 def provision(aws: Clients, settings: Settings, state: State) -> None:
     """The API with its two routes, then the permission that the first of them needs."""
@@ -47,20 +50,21 @@ def provision_api(aws: Clients, settings: Settings, state: State) -> None:
         policy = resource_policy(aws, settings)
         if api is not None:
             update_api(aws, settings, entry, api, policy)
+            resources = aws.waiting.retry(lambda: wait_until_listed(aws, entry["id"]), JUST_MADE)
         elif policy is None:
-            create_api(aws, settings, entry)
+            resources = create_api(aws, settings, entry)
         else:
-            create_limited_api(aws, settings, entry, policy)
-        provision_route(aws, entry, "/", settings.path_part, direct_route(aws, settings, state))
+            resources = create_limited_api(aws, settings, entry, policy)
+        provision_route(aws, entry, resources, direct_route(aws, settings, state))
         if settings.has_queue_route:
-            parent = f"/{settings.path_part}"
-            provision_route(aws, entry, parent, settings.queue_path_part, queue_route(aws, settings, state))
+            provision_route(aws, entry, resources, queue_route(aws, settings, state))
 
 
-def provision_route(aws: Clients, entry: Entry, parent: str, path_part: str, route: Route) -> None:
+def provision_route(aws: Clients, entry: Entry, resources: Resources, route: Route) -> None:
     """Create what is missing of resource, method, integration and responses; update what drifted."""
-    place = Place(entry["id"], provision_resource(aws, entry, parent, path_part))
-    method = find_method(aws.apigateway, place.api_id, place.resource_id, "POST")
+    resource = provision_resource(aws, entry, resources, route.path)
+    place = Place(entry["id"], resource["id"])
+    method = find_method(aws.apigateway, place.api_id, resource, "POST")
     if method is None:
         entry.drifted(f"POST {route.path} method", found=None, wanted=route.authorization_type)
         create_method(aws, place, route)
@@ -75,14 +79,13 @@ def provision_route(aws: Clients, entry: Entry, parent: str, path_part: str, rou
     update_responses(aws, entry, place, route, method, anew=anew)
 
 
-def provision_resource(aws: Clients, entry: Entry, parent: str, path_part: str) -> str:
-    """The id of the resource `path_part` below the path `parent`; it is created where there is none."""
-    path = f"{parent.rstrip('/')}/{path_part}"
-    resources = aws.waiting.retry(lambda: wait_until_listed(aws, entry["id"], parent), JUST_MADE)
-    if path in resources:
-        return str(resources[path]["id"])
-    entry.drifted(f"resource {path}", found=None, wanted=path)
-    return create_resource(aws, entry["id"], resources[parent]["id"], path_part)
+def provision_resource(aws: Clients, entry: Entry, resources: Resources, path: str) -> dict[str, Any]:
+    """The resource at `path`. It is created where there is none, and then it has no methods."""
+    if path not in resources:
+        entry.drifted(f"resource {path}", found=None, wanted=path)
+        parent, _, path_part = path.rpartition("/")
+        resources[path] = create_resource(aws, entry["id"], resources[parent or "/"]["id"], path_part)
+    return resources[path]
 
 
 def provision_permission(aws: Clients, settings: Settings, state: State) -> None:
@@ -109,7 +112,7 @@ def provision_permission(aws: Clients, settings: Settings, state: State) -> None
 # The console's seven calls.
 
 
-def create_api(aws: Clients, settings: Settings, entry: Entry) -> None:
+def create_api(aws: Clients, settings: Settings, entry: Entry) -> Resources:
     """An API with its root resource and nothing else. A second call would create a second API of the same name."""
     created = aws.apigateway.create_rest_api(
         name=settings.api,
@@ -117,9 +120,10 @@ def create_api(aws: Clients, settings: Settings, entry: Entry) -> None:
         tags=entry.tags,
     )
     entry.identify(created)
+    return {"/": {"id": created["rootResourceId"]}}
 
 
-def create_limited_api(aws: Clients, settings: Settings, entry: Entry, policy: dict[str, Any]) -> None:
+def create_limited_api(aws: Clients, settings: Settings, entry: Entry, policy: dict[str, Any]) -> Resources:
     """The same with a resource policy, which says who may call it, and from where."""
     created = aws.apigateway.create_rest_api(
         name=settings.api,
@@ -128,16 +132,17 @@ def create_limited_api(aws: Clients, settings: Settings, entry: Entry, policy: d
         tags=entry.tags,
     )
     entry.identify(created)
+    return {"/": {"id": created["rootResourceId"]}}
 
 
-def create_resource(aws: Clients, api_id: str, parent_id: str, path_part: str) -> str:
-    """One part of a path, below another resource; its id."""
-    created = aws.apigateway.create_resource(
+def create_resource(aws: Clients, api_id: str, parent_id: str, path_part: str) -> dict[str, Any]:
+    """One part of a path, below another resource."""
+    created: dict[str, Any] = aws.apigateway.create_resource(
         restApiId=api_id,
         parentId=parent_id,
         pathPart=path_part,
     )
-    return str(created["id"])
+    return created
 
 
 def create_method(aws: Clients, place: Place, route: Route) -> None:
@@ -552,13 +557,11 @@ def permissions_of(lambda_: Any, function_name: str) -> list[dict[str, Any]]:
     return list(policy["Statement"])
 
 
-def wait_until_listed(aws: Clients, api_id: str, path: str) -> dict[str, dict[str, Any]]:
-    """The API's resources by path, once `path` is among them."""
-
-    def look() -> dict[str, dict[str, Any]] | None:
-        resources = resources_of(aws.apigateway, api_id)
-        return resources if path in resources else None
-
+def wait_until_listed(aws: Clients, api_id: str) -> Resources:
+    """The API's resources by path, once its root is among them."""
     return aws.waiting.poll_until(
-        f"resource {path} of {api_id}", look, budget=LISTED_SECONDS, means="API Gateway's lists may lag behind."
+        f"the resources of {api_id}",
+        lambda: resources_of(aws.apigateway, api_id) or None,
+        budget=LISTED_SECONDS,
+        means="API Gateway's lists may lag behind.",
     )

@@ -24,6 +24,9 @@ IDS = {
     "CreateResource": "id",
 }
 
+# How a value begins that AWS has not made up yet.
+KNOWN_AFTER = "(known after step"
+
 # What the services say of something that is not there.
 NOT_THERE = {
     "iam": "NoSuchEntity",
@@ -81,6 +84,7 @@ class PlannedAnswers:
         elif call.operation == "ListQueueTags" and asked["QueueUrl"] in self.queues:
             answer.setdefault("Tags", {}).update(self.queues[asked["QueueUrl"]]["tags"])
         elif call.operation == "GetResources":
+            self.change_methods(asked["restApiId"], answer["items"])
             self.add_paths(asked["restApiId"], answer["items"])
         elif call.operation == "GetMethod":
             for write in self.methods.get((asked["restApiId"], asked["resourceId"]), []):
@@ -91,8 +95,8 @@ class PlannedAnswers:
     def to_write(self, call: Call) -> dict[str, Any]:
         asked = copy.deepcopy(call.parameters)
         if call.operation == "CreateQueue":
-            self.create_queue(call, asked)
-        elif call.operation in ("SetQueueAttributes", "TagQueue"):
+            return self.create_queue(call, asked)
+        if call.operation in ("SetQueueAttributes", "TagQueue"):
             queue = self.queues.setdefault(asked["QueueUrl"], {"attributes": {}, "tags": {}})
             queue["attributes"].update(asked.get("Attributes", {}))
             queue["tags"].update(asked.get("Tags", {}))
@@ -107,16 +111,18 @@ class PlannedAnswers:
         if call.operation == "CreateRestApi":
             root = {"id": known_after(call, "id of /"), "parentId": "", "pathPart": "", "path": "/"}
             self.paths[known] = [root]
-        elif call.operation == "CreateResource":
+            return {"id": known, "rootResourceId": root["id"]}
+        if call.operation == "CreateResource":
             part = {"id": known, "parentId": asked["parentId"], "pathPart": asked["pathPart"]}
             self.paths.setdefault(asked["restApiId"], []).append(part)
         return nested(IDS[call.operation], known) if call.operation in IDS else {}
 
-    def create_queue(self, call: Call, asked: Mapping[str, Any]) -> None:
+    def create_queue(self, call: Call, asked: Mapping[str, Any]) -> dict[str, str]:
         name = asked["QueueName"]
         self.urls[name] = url = known_after(call, f"URL of {name}")
         made = {"QueueArn": self.aws.arn("sqs", name), "CreatedTimestamp": known_after(call, "CreatedTimestamp")}
         self.queues[url] = {"attributes": {**asked["Attributes"], **made}, "tags": asked["tags"]}
+        return {"QueueUrl": url}
 
     # Reads.
 
@@ -133,6 +139,8 @@ class PlannedAnswers:
         if operation == "ListTagsForResource":
             arn = f"{asked['resourceArn']}:*"
             return next(({"tags": one["tags"]} for one in self.groups.values() if one["arn"] == arn), None)
+        if operation == "GetEventSourceMapping" and asked["UUID"].startswith(KNOWN_AFTER):
+            return not_there(call)
         if call.service == "apigateway" and "restApiId" in asked:
             return self.of_api(call)
         return None
@@ -144,40 +152,61 @@ class PlannedAnswers:
         is_new = any(one.get("path") == "/" for one in planned)
         if call.operation == "GetMethod":
             resource_id = call.parameters["resourceId"]
-            writes = self.methods.get((api_id, resource_id), [])
-            if writes and writes[0].operation == "PutMethod":
-                method: dict[str, Any] = {}
-                for write in writes:
-                    carry_out(write, method)
+            method = self.planned_method(api_id, resource_id)
+            if method is not None:
                 return method
             return not_there(call) if any(one["id"] == resource_id for one in planned) else None
         if not is_new:
             return None
         if call.operation == "GetResources":
-            items: list[dict[str, str]] = []
+            items: list[dict[str, Any]] = []
             self.add_paths(api_id, items)
             return {"items": items}
         return not_there(call)
 
-    def add_paths(self, api_id: str, items: list[dict[str, str]]) -> None:
-        """Add the resources that the plan creates to a list of an API's, each with its path."""
+    def add_paths(self, api_id: str, items: list[dict[str, Any]]) -> None:
+        """Add the resources that the plan creates to a list of an API's, each with its path and its method."""
         paths = {one["id"]: one["path"] for one in items}
         for part in self.paths.get(api_id, []):
             if part["parentId"] in paths:
                 part = {**part, "path": f"{paths[part['parentId']].rstrip('/')}/{part['pathPart']}"}
             if "path" in part:
                 paths[part["id"]] = part["path"]
-                items.append(part)
+                method = self.planned_method(api_id, part["id"])
+                items.append({**part, "resourceMethods": {"POST": method}} if method else part)
+
+    def change_methods(self, api_id: str, items: list[dict[str, Any]]) -> None:
+        """Change the methods embedded in a list of an API's resources. One that is not embedded is read by itself."""
+        for resource in items:
+            methods = resource.setdefault("resourceMethods", {})
+            planned = self.planned_method(api_id, resource["id"])
+            if planned is not None:
+                methods["POST"] = planned
+            elif methods.get("POST"):
+                for write in self.methods.get((api_id, resource["id"]), []):
+                    carry_out(write, methods["POST"])
+
+    def planned_method(self, api_id: str, resource_id: str) -> dict[str, Any] | None:
+        """The method that the plan creates on this resource; None if it creates none."""
+        writes = self.methods.get((api_id, resource_id), [])
+        if not writes or writes[0].operation != "PutMethod":
+            return None
+        method: dict[str, Any] = {}
+        for write in writes:
+            carry_out(write, method)
+        return method
 
 
 def known_after(call: Call, what: str) -> str:
     """What stands in the place of a value that AWS makes up when it carries out this call."""
     number = next((step.number for step in STEPS if step.name == call.step), 0)
-    return f"(known after step {number}: {what})"
+    return f"{KNOWN_AFTER} {number}: {what})"
 
 
 def what_is_known(call: Call) -> str:
     """In words, what AWS makes up; of an API and its resources there are several in one command."""
+    if call.operation == "CreateEventSourceMapping":
+        return "UUID of the event source mapping"  # a step asks with it, and boto3 sends no UUID below 36 characters
     name = call.parameters.get("pathPart") or call.parameters.get("name")
     return f"id of {name}" if name else IDS.get(call.operation, "").rpartition(".")[-1]
 

@@ -109,7 +109,7 @@ EXPECTED: dict[str, str] = {
     "CreateEventSourceMapping": "UUID",
     "UpdateEventSourceMapping": "UUID",
     "AddPermission": "Statement",
-    "CreateRestApi": "id",
+    "CreateRestApi": "rootResourceId",
     "CreateResource": "id",
     "PutMethod": "httpMethod",
     "PutIntegration": "type",

@@ -31,19 +31,29 @@ INTEGRATION_RESPONSE = ("selectionPattern", "responseParameters", "responseTempl
 
 
 def resources_of(apigateway: Any, api_id: str) -> dict[str, dict[str, Any]]:
-    """The API's resources by path."""
+    """The API's resources by path, with their methods.
+
+    https://docs.aws.amazon.com/apigateway/latest/api/API_GetResources.html
+    """
     paginator = apigateway.get_paginator("get_resources")
     return {
         resource["path"]: resource
-        for page in paginator.paginate(restApiId=api_id, limit=500)
+        for page in paginator.paginate(restApiId=api_id, limit=500, embed=["methods"])
         for resource in page["items"]
     }
 
 
-def find_method(apigateway: Any, api_id: str, resource_id: str, verb: str) -> dict[str, Any] | None:
-    """The method with its integration and responses, as GetMethod gives it; None if there is none."""
+def find_method(apigateway: Any, api_id: str, resource: dict[str, Any], verb: str) -> dict[str, Any] | None:
+    """The method of a resource from `resources_of`, with its integration and responses; None if there is none.
+
+    How much of a method GetResources embeds AWS's page does not say, and emulators may embed nothing. So a method that
+    came without the responses of its integration is asked for by itself.
+    """
+    method = (resource.get("resourceMethods") or {}).get(verb)
+    if method is None or (method.get("methodIntegration") or {}).get("integrationResponses"):
+        return method
     try:
-        return dict(apigateway.get_method(restApiId=api_id, resourceId=resource_id, httpMethod=verb))
+        return dict(apigateway.get_method(restApiId=api_id, resourceId=resource["id"], httpMethod=verb))
     except apigateway.exceptions.NotFoundException:
         return None
 
@@ -80,7 +90,7 @@ def definition_digest(apigateway: Any, api_id: str, paths: list[str]) -> str | N
     resources = resources_of(apigateway, api_id)
     definition = {}
     for path in paths:
-        method = find_method(apigateway, api_id, resources[path]["id"], "POST") if path in resources else None
+        method = find_method(apigateway, api_id, resources[path], "POST") if path in resources else None
         if method is None or "methodIntegration" not in method:
             return None
         definition[path] = behaviour(method)

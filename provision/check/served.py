@@ -66,7 +66,7 @@ def defined_routes(aws: Clients, api_id: str, paths: list[str]) -> dict[str, Rou
     resources = resources_of(aws.apigateway, api_id)
     routes = {}
     for path in paths:
-        method = find_method(aws.apigateway, api_id, resources[path]["id"], "POST") if path in resources else None
+        method = find_method(aws.apigateway, api_id, resources[path], "POST") if path in resources else None
         if method is not None:
             integration = method.get("methodIntegration") or {}
             responses = {

@@ -21,7 +21,7 @@ from provision.api import (
     permissions_of,
     remove_permission,
 )
-from provision.aws.api_definition import find_method, resources_of
+from provision.aws.api_definition import resources_of
 from provision.aws.clients import Clients
 from provision.documents import same_meaning
 from provision.function import wait_until_updated
@@ -360,7 +360,15 @@ def place_of(aws: Clients, state: State, path: str) -> Place:
 
 
 def integration_of(aws: Clients, place: Place) -> dict[str, Any]:
-    method = find_method(aws.apigateway, place.api_id, place.resource_id, "POST") or {}
+    """Empty where the method is gone."""
+    try:
+        method = aws.apigateway.get_method(
+            restApiId=place.api_id,
+            resourceId=place.resource_id,
+            httpMethod="POST",
+        )
+    except aws.apigateway.exceptions.NotFoundException:
+        return {}
     return dict(method.get("methodIntegration", {}))
 
 
