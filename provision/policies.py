@@ -41,7 +41,6 @@ def provision_policy(aws: Clients, state: State, key: str, name: str, document: 
     with state.resource(key, "iam:policy", found=policy, PolicyArn=arn) as entry:
         if policy is None:
             create_policy(aws, entry, name, document)
-            wait_until_ready(aws, arn)
         else:
             update_policy(aws, entry, policy, document)
 
@@ -108,14 +107,6 @@ def find_policy(iam: Any, arn: str) -> dict[str, Any] | None:
     except iam.exceptions.NoSuchEntityException:
         return None
     return {**policy, "Tags": tags(policy.get("Tags"))}
-
-
-def wait_until_ready(aws: Clients, arn: str) -> None:
-    """IAM answers from many places. It takes some seconds until all of them see a new policy."""
-    aws.iam.get_waiter("policy_exists").wait(
-        PolicyArn=arn,
-        WaiterConfig={"Delay": 1, "MaxAttempts": 60},
-    )
 
 
 def note_version(entry: Entry, versions: list[dict[str, Any]], document: dict[str, Any]) -> None:

@@ -19,6 +19,9 @@ from provision.terminal import outcome
 
 NEEDS = ("policies",)
 
+# What is attached to a role, by the policy's ARN, as ListAttachedRolePolicies gives it.
+Attached = dict[str, dict[str, Any]]
+
 # As a difference is called where no boundary was asked for, and one is there: see state/comparison.py.
 BOUNDARY = "PermissionsBoundary > PermissionsBoundaryArn"
 
@@ -39,23 +42,25 @@ def provision_function_role(aws: Clients, settings: Settings, state: State) -> N
     """The function's role gets the two policies of step 1."""
     role, trust = settings.function_role, policy_document("trust-lambda", aws, settings)
     arn = aws.arn("iam", f"role/{settings.function_role_in_arn}", region="")
-    provision_role(aws, settings, state, "function-role", arn, trust)
+    attached = provision_role(aws, settings, state, "function-role", arn, trust)
     for policy in ("write-policy", "read-policy"):
         policy_arn = state.identity(policy)["PolicyArn"]
-        provision_attachment(aws, state, f"function-role/{policy}", "function-role", role, policy_arn)
+        provision_attachment(aws, state, f"function-role/{policy}", role, policy_arn, attached)
 
 
 def provision_api_role(aws: Clients, settings: Settings, state: State) -> None:
     """API Gateway's role gets a policy of AWS's own."""
     role, trust = settings.api_role, policy_document("trust-apigateway", aws, settings)
     arn = aws.arn("iam", f"role/{settings.api_role_in_arn}", region="")
-    provision_role(aws, settings, state, "api-role", arn, trust)
+    attached = provision_role(aws, settings, state, "api-role", arn, trust)
     policy_arn = aws.managed_policy_arn(settings.managed_policy)
-    provision_attachment(aws, state, "api-role/logs-policy", "api-role", role, policy_arn)
+    provision_attachment(aws, state, "api-role/logs-policy", role, policy_arn, attached)
 
 
-def provision_role(aws: Clients, settings: Settings, state: State, key: str, arn: str, trust: dict[str, Any]) -> None:
-    """Find the role; create it, or update whom it trusts and what limits it; record it."""
+def provision_role(
+    aws: Clients, settings: Settings, state: State, key: str, arn: str, trust: dict[str, Any]
+) -> Attached:
+    """Find the role; create it, or update whom it trusts and what limits it; record it. What is attached to it."""
     name = arn.split("/")[-1]
     role = find_role(aws.iam, name)
     with state.resource(key, "iam:role", found=role, RoleName=name) as entry:
@@ -65,6 +70,7 @@ def provision_role(aws: Clients, settings: Settings, state: State, key: str, arn
         else:
             update_role(aws, settings, entry, role, trust)
         entry["arn"] = arn
+    return {} if role is None else find_attached(aws.iam, name)
 
 
 def create_by_rules(aws: Clients, rules: AccountRules, entry: Entry, name: str, trust: dict[str, Any]) -> None:
@@ -92,14 +98,14 @@ def use_role(aws: Clients, state: State, key: str, arn: str) -> None:
     state.use(key, "iam:role", {"arn": arn, "id": role["RoleId"]}, note, RoleName=name)
 
 
-def provision_attachment(aws: Clients, state: State, key: str, parent: str, role: str, policy_arn: str) -> None:
-    """Find the policy among those that are attached to the role; attach it if it is not there; record it."""
-    attachment = find_attachment(aws.iam, role, policy_arn)
+def provision_attachment(aws: Clients, state: State, key: str, role: str, policy_arn: str, attached: Attached) -> None:
+    """Attach the policy, unless it is among what is attached to the role; record it."""
+    attachment = attached.get(policy_arn)
     with state.resource(
         key,
         "iam:role-policy-attachment",
         found=attachment,
-        parent=parent,
+        parent=key.partition("/")[0],
         RoleName=role,
         PolicyArn=policy_arn,
     ):
@@ -204,16 +210,18 @@ def find_role(iam: Any, name: str) -> dict[str, Any] | None:
     return {**role, "Tags": tags(role.get("Tags"))}
 
 
+def find_attached(iam: Any, role_name: str) -> Attached:
+    """What is attached to the role. Nothing is, if there is no such role."""
+    try:
+        pages = list(iam.get_paginator("list_attached_role_policies").paginate(RoleName=role_name))
+    except iam.exceptions.NoSuchEntityException:
+        return {}
+    return {attachment["PolicyArn"]: dict(attachment) for page in pages for attachment in page["AttachedPolicies"]}
+
+
 def find_attachment(iam: Any, role_name: str, policy_arn: str) -> dict[str, Any] | None:
     """The policy as ListAttachedRolePolicies gives it; None if it is not attached, or there is no such role."""
-    try:
-        for page in iam.get_paginator("list_attached_role_policies").paginate(RoleName=role_name):
-            for attachment in page["AttachedPolicies"]:
-                if attachment["PolicyArn"] == policy_arn:
-                    return dict(attachment)
-    except iam.exceptions.NoSuchEntityException:
-        return None
-    return None
+    return find_attached(iam, role_name).get(policy_arn)
 
 
 def wait_until_ready(aws: Clients, name: str) -> None:

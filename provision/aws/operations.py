@@ -123,7 +123,6 @@ DELETING_VERBS = ("Delete", "Detach", "Remove", "Untag")
 
 # What botocore's waiters wait for, in words.
 WAITED_FOR = {
-    "policy_exists": "the new policy to be visible",
     "role_exists": "the new role to be visible",
     "table_exists": "the table to be ready",
     "table_not_exists": "the table to be gone",
