@@ -39,10 +39,7 @@ def provision_log_group(aws: Clients, settings: Settings, state: State) -> None:
     with state.resource("log-group", "logs:log-group", found=group, logGroupName=name) as entry:
         if group is None:
             create_log_group(aws, entry, name)
-            group = aws.waiting.poll_until(
-                "the log group to become visible", lambda: find_log_group(aws.logs, name), budget=30
-            )
-            entry.identify(group)
+            entry.identify(wait_until_listed(aws, name))
             if settings.log_retention:
                 keep_logs_for(aws, name, settings.log_retention)
         else:
@@ -192,14 +189,22 @@ def send_configuration(aws: Clients, settings: Settings, role_arn: str) -> None:
 
 def find_log_group(logs: Any, name: str) -> dict[str, Any] | None:
     """The group as DescribeLogGroups gives it, with its tags under "Tags"; None if none has exactly this name."""
+    group = describe_log_group(logs, name)
+    if group is None:
+        return None
+    try:
+        listed = logs.list_tags_for_resource(resourceArn=group["arn"].removesuffix(":*"))
+    except logs.exceptions.ResourceNotFoundException:
+        return None
+    return {**group, "Tags": listed.get("tags", {})}
+
+
+def describe_log_group(logs: Any, name: str) -> dict[str, Any] | None:
+    """The same without its tags. CloudWatch Logs lists by the beginning of the name."""
     for page in logs.get_paginator("describe_log_groups").paginate(logGroupNamePrefix=name):
         for group in page["logGroups"]:
             if group["logGroupName"] == name:
-                try:
-                    listed = logs.list_tags_for_resource(resourceArn=group["arn"].removesuffix(":*"))
-                except logs.exceptions.ResourceNotFoundException:
-                    return None
-                return {**group, "Tags": listed.get("tags", {})}
+                return dict(group)
     return None
 
 
@@ -225,6 +230,13 @@ def tags_of_function(lambda_: Any, arn: str) -> dict[str, str] | None:
         if error.response["Error"]["Code"] == "AccessDeniedException":
             return None
         raise
+
+
+def wait_until_listed(aws: Clients, name: str) -> dict[str, Any]:
+    """The log group, once it is listed: then its creationTime is known, which tells it from a namesake."""
+    return aws.waiting.poll_until(
+        "the log group to become visible", lambda: describe_log_group(aws.logs, name), budget=30
+    )
 
 
 def wait_until_ready(aws: Clients, settings: Settings) -> None:

@@ -37,8 +37,8 @@ def provision_dead_letter_queue(aws: Clients, settings: Settings, state: State) 
     queue = find_queue(aws.sqs, name)
     with state.resource("dead-letter-queue", "sqs:queue", found=queue, QueueName=name) as entry:
         if queue is None:
-            aws.waiting.retry(lambda: create_queue(aws, entry, name, attributes), QUEUE_NAME_BLOCKED)
-            queue = wait_until_ready(aws, name, attributes, entry.tags)
+            url = aws.waiting.retry(lambda: create_queue(aws, entry, name, attributes), QUEUE_NAME_BLOCKED)
+            queue = wait_until_ready(aws, url, attributes, entry.tags)
             entry.identify(queue)
         elif queue_drifted(aws, entry, queue, attributes):
             set_attributes(aws, queue, attributes)
@@ -57,13 +57,13 @@ def provision_queue(aws: Clients, settings: Settings, state: State) -> None:
         # Where none are noted yet the policy tells: SQS shows the id of a role that is gone in place of its ARN.
         role_ids = " ".join(state.outputs(key)["id"] for key in ("api-role", "function-role"))
         if queue is None:
-            aws.waiting.retry(
+            url = aws.waiting.retry(
                 lambda: create_queue(aws, entry, name, attributes),
                 QUEUE_NAME_BLOCKED,
                 *reasons,
                 unless=lambda: missing_role(aws, settings),
             )
-            queue = wait_until_ready(aws, name, attributes, entry.tags)
+            queue = wait_until_ready(aws, url, attributes, entry.tags)
             entry.identify(queue)
         else:
             drifted = queue_drifted(aws, entry, queue, attributes)
@@ -75,7 +75,7 @@ def provision_queue(aws: Clients, settings: Settings, state: State) -> None:
                     *reasons,
                     unless=lambda: missing_role(aws, settings),
                 )
-                wait_until_ready(aws, name, attributes, entry.tags)
+                wait_until_ready(aws, queue["QueueUrl"], attributes, entry.tags)
         entry["arn"] = queue["QueueArn"]
         entry["url"] = queue["QueueUrl"]
         entry["role_ids"] = role_ids
@@ -101,13 +101,14 @@ def queue_attributes(aws: Clients, settings: Settings, state: State) -> dict[str
     return attributes
 
 
-def create_queue(aws: Clients, entry: Entry, name: str, attributes: dict[str, str]) -> None:
+def create_queue(aws: Clients, entry: Entry, name: str, attributes: dict[str, str]) -> str:
     """SQS answers with the queue's URL, which all other calls take. The same call again changes nothing."""
-    aws.sqs.create_queue(
+    created = aws.sqs.create_queue(
         QueueName=name,
         Attributes=attributes,
         tags=entry.tags,
     )
+    return str(created["QueueUrl"])
 
 
 def set_attributes(aws: Clients, queue: Mapping[str, Any], attributes: dict[str, str]) -> None:
@@ -135,15 +136,19 @@ def queue_drifted(aws: Clients, entry: Entry, queue: Mapping[str, Any], attribut
 def find_queue(sqs: Any, name: str) -> dict[str, Any] | None:
     """The queue's attributes, with its QueueUrl, and its tags under "Tags"; None if there is none."""
     try:
-        url = sqs.get_queue_url(QueueName=name)["QueueUrl"]
-        attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
-        tags = sqs.list_queue_tags(QueueUrl=url).get("Tags", {})
+        return describe_queue(sqs, sqs.get_queue_url(QueueName=name)["QueueUrl"])
     except sqs.exceptions.QueueDoesNotExist:
         return None
+
+
+def describe_queue(sqs: Any, url: str) -> dict[str, Any]:
+    """The same of the queue at this URL. Raises QueueDoesNotExist."""
+    attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+    tags = sqs.list_queue_tags(QueueUrl=url).get("Tags", {})
     return {**attributes, "QueueUrl": url, "Tags": tags}
 
 
-def wait_until_ready(aws: Clients, name: str, attributes: dict[str, str], tags: Mapping[str, str]) -> dict[str, Any]:
+def wait_until_ready(aws: Clients, url: str, attributes: dict[str, str], tags: Mapping[str, str]) -> dict[str, Any]:
     """The queue, once it shows these attributes and tags. Attributes take up to 60 seconds to spread.
 
     Without our tag it is somebody else's, made a moment before: CreateQueue takes any queue with the same attributes.
@@ -151,10 +156,14 @@ def wait_until_ready(aws: Clients, name: str, attributes: dict[str, str], tags: 
     """
 
     def look() -> dict[str, Any] | None:
-        queue = find_queue(aws.sqs, name) or {}
+        try:
+            queue = describe_queue(aws.sqs, url)
+        except aws.sqs.exceptions.QueueDoesNotExist:
+            return None
         seen = all(same_value(queue.get(attribute, ""), wanted) for attribute, wanted in attributes.items())
-        return queue if queue and seen and tags.items() <= queue["Tags"].items() else None
+        return queue if seen and tags.items() <= queue["Tags"].items() else None
 
+    name = url.rpartition("/")[-1]
     return aws.waiting.poll_until(f"the attributes and tags of {name} to be visible", look, budget=90)
 
 

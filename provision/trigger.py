@@ -51,7 +51,7 @@ def provision(aws: Clients, settings: Settings, state: State) -> None:
         elif trigger_drifted(aws, settings, entry, trigger):
             once_permitted(aws, settings, state, lambda: update_trigger(aws, settings, trigger["UUID"]))
         if trigger is None or trigger["State"] != "Enabled":
-            wait_until_ready(aws, queue_arn, settings.function, uuid)
+            wait_until_ready(aws, entry["id"])
 
 
 def create_trigger(aws: Clients, settings: Settings, entry: Entry, queue_arn: str) -> None:
@@ -113,19 +113,19 @@ def find_trigger(lambda_: Any, queue_arn: str, function_name: str, uuid: str | N
     function, and with the name of a function that is gone Lambda refuses to list anything
     (prowler-cloud/prowler#11228).
     """
-    found = []
     if uuid is not None:
-        # By its id, too: the list may lag behind, and it may have another function by now.
+        # By its id first: the list may lag behind, and it may have another function by now.
         with contextlib.suppress(lambda_.exceptions.ResourceNotFoundException):
-            found.append(lambda_.get_event_source_mapping(UUID=uuid))
+            mapping = lambda_.get_event_source_mapping(UUID=uuid)
+            trigger = with_tags(lambda_, mapping) if mapping["EventSourceArn"] == queue_arn else None
+            if trigger is not None:
+                return trigger
     paginator = lambda_.get_paginator("list_event_source_mappings")
     for page in paginator.paginate(EventSourceArn=queue_arn):
-        of_page = page["EventSourceMappings"]
-        found += [one for one in of_page if one["UUID"] == uuid or serves(one) == function_name]
-    for mapping in sorted(found, key=lambda one: one["UUID"] != uuid):
-        trigger = with_tags(lambda_, mapping) if mapping["EventSourceArn"] == queue_arn else None
-        if trigger is not None:
-            return trigger
+        for mapping in page["EventSourceMappings"]:
+            trigger = with_tags(lambda_, mapping) if serves(mapping) == function_name else None
+            if trigger is not None:
+                return trigger
     return None
 
 
@@ -155,11 +155,18 @@ def with_tags(lambda_: Any, mapping: dict[str, Any]) -> dict[str, Any] | None:
     return {**mapping, "Tags": listed.get("Tags", {})}
 
 
-def wait_until_ready(aws: Clients, queue_arn: str, function_name: str, uuid: str | None) -> None:
+def wait_until_ready(aws: Clients, uuid: str) -> None:
     """Until its State is Enabled. It is Creating or Enabling first, often for some tens of seconds."""
+
+    def is_enabled() -> bool:
+        try:
+            return bool(aws.lambda_.get_event_source_mapping(UUID=uuid)["State"] == "Enabled")
+        except aws.lambda_.exceptions.ResourceNotFoundException:
+            return False  # not yet seen everywhere
+
     aws.waiting.poll_until(
         "the trigger to be enabled",
-        lambda: (find_trigger(aws.lambda_, queue_arn, function_name, uuid) or {}).get("State") == "Enabled",
+        is_enabled,
         budget=300,
         means="Lambda starts to receive from the queue; until then messages wait in it.",
     )

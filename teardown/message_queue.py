@@ -49,7 +49,7 @@ def restore(aws: Clients, state: State, resource: Resource, found: dict[str, Any
             QueueUrl=found["QueueUrl"],
             Attributes=attributes,
         )
-        wait_until_ready(aws, resource.identity["QueueName"], attributes, state.tags)
+        wait_until_ready(aws, found["QueueUrl"], attributes, state.tags)
     state.note_restored(resource)
     aws.sqs.untag_queue(
         QueueUrl=found["QueueUrl"],
