@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from provision.aws.clients import Clients
 from provision.aws.reasons import (
@@ -26,6 +26,8 @@ from provision.state.entries import Entry
 from provision.state.state import State
 
 NEEDS = ("policies", "queue", "function")
+
+T = TypeVar("T")
 
 CONCURRENCY = "ScalingConfig > MaximumConcurrency"
 
@@ -47,14 +49,16 @@ def provision(aws: Clients, settings: Settings, state: State) -> None:
         FunctionName=settings.function,
     ) as entry:
         if trigger is None:
-            once_permitted(aws, settings, state, lambda: create_trigger(aws, settings, entry, queue_arn))
-        elif trigger_drifted(aws, settings, entry, trigger):
-            once_permitted(aws, settings, state, lambda: update_trigger(aws, settings, trigger["UUID"]))
+            uuid = once_permitted(aws, settings, state, lambda: create_trigger(aws, settings, entry, queue_arn))
+        else:
+            uuid = trigger["UUID"]
+            if trigger_drifted(aws, settings, entry, trigger):
+                once_permitted(aws, settings, state, lambda: update_trigger(aws, settings, uuid))
         if trigger is None or trigger["State"] != "Enabled":
-            wait_until_ready(aws, entry["id"])
+            wait_until_ready(aws, uuid)
 
 
-def create_trigger(aws: Clients, settings: Settings, entry: Entry, queue_arn: str) -> None:
+def create_trigger(aws: Clients, settings: Settings, entry: Entry, queue_arn: str) -> str:
     """Lambda polls the queue with the function's role, and invokes the function with up to `BatchSize` messages.
 
     `ScalingConfig` says how many invocations it may have running at once: a flood leaves room for other functions.
@@ -71,6 +75,7 @@ def create_trigger(aws: Clients, settings: Settings, entry: Entry, queue_arn: st
         Tags=entry.tags,
     )
     entry.identify(created)
+    return str(created["UUID"])
 
 
 def trigger_drifted(aws: Clients, settings: Settings, entry: Entry, trigger: dict[str, Any]) -> bool:
@@ -182,9 +187,9 @@ def wait_until_gone(aws: Clients, queue_arn: str, function_name: str, uuid: str 
     )
 
 
-def once_permitted(aws: Clients, settings: Settings, state: State, call: Callable[[], None]) -> None:
-    """Call Lambda until it sees the role's new permissions, the queue, and its new visibility timeout."""
-    aws.waiting.retry(
+def once_permitted(aws: Clients, settings: Settings, state: State, call: Callable[[], T]) -> T:
+    """What `call` returns, once Lambda sees the role's new permissions, the queue, and its new visibility timeout."""
+    return aws.waiting.retry(
         call,
         ROLE_NOT_YET_PERMITTED,
         VISIBILITY_TIMEOUT_NOT_YET_SEEN,

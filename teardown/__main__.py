@@ -60,6 +60,7 @@ from provision.terminal.screen import Screen
 from provision.terminal.shell import program, write_any_text
 from provision.terminal.text import plural
 from teardown.backwards import Left, close, contents, is_to_be_left, prove, take_down, what_stays
+from teardown.looks import Looks
 
 GOOD = "bold green"
 
@@ -260,7 +261,7 @@ def dry_run(aws: Clients, state: DryState, options: argparse.Namespace, session:
 
     with explained(aws):
         keep = steps_before(options.back_to)
-        take_down(aws, state, tell=note, include_adopted=options.include_adopted, keep=keep)
+        take_down(Looks(aws, state), tell=note, include_adopted=options.include_adopted, keep=keep)
     has_work = options.detailed_exitcode and any(map(changes, planned))
     session.note(*(planned_of(one, aws) for one in planned), exit_code=outcome.CHANGES if has_work else outcome.DONE)
     show_plan(session.screen, planned, aws)
@@ -283,10 +284,11 @@ def remove_all(aws: Clients, state: State, options: argparse.Namespace, session:
     """Show what will go and ask once; then delete it, the last first, and read it back."""
     screen = session.screen
     with explained(aws):
-        stays = what_stays(aws, state, include_adopted=options.include_adopted)
+        looks = Looks(aws, state)
+        stays = what_stays(looks, include_adopted=options.include_adopted)
         backwards = steps_from(state, options.back_to)
-        show_and_ask(aws, state, options, screen, backwards, stays)
-        left = remove_and_prove(aws, state, options, session, backwards, stays)
+        show_and_ask(looks, options, screen, backwards, stays)
+        left = remove_and_prove(looks, options, session, backwards, stays)
     resources = [entry for entry in state.resources if entry.status == "deleted"]
     close(state, left)
     close_what_is_gone(state)
@@ -324,8 +326,7 @@ def refuse_what_is_left(left: Sequence[Left]) -> None:
 
 
 def show_and_ask(
-    aws: Clients,
-    state: State,
+    looks: Looks,
     options: argparse.Namespace,
     screen: Screen,
     backwards: Sequence[Resource],
@@ -335,6 +336,7 @@ def show_and_ask(
 
     In the sandbox nobody is asked: what goes is told when it goes.
     """
+    aws, state = looks.aws, looks.state
     to_go = [resource for resource in backwards if resource.key not in stays]
     to_put_back = [one for one in to_go if is_to_be_left(state, one, options.include_adopted)]
     to_go = [resource for resource in to_go if resource not in to_put_back]
@@ -342,7 +344,7 @@ def show_and_ask(
     if to_put_back:
         show_things(screen, "Adopted: to be put back as it was found, and left", to_put_back, {})
     if to_go and not options.sandbox:
-        show_things(screen, "To be removed", to_go, contents(aws, state))
+        show_things(screen, "To be removed", to_go, contents(looks))
     if stays:
         show_things(screen, "To stay as it is", [one for one in backwards if one.key in stays], stays)
     if options.back_to:
@@ -357,16 +359,14 @@ def show_and_ask(
 
 
 def remove_and_prove(
-    aws: Clients,
-    state: State,
+    looks: Looks,
     options: argparse.Namespace,
     session: Session,
     backwards: Sequence[Resource],
     stays: Mapping[str, str],
 ) -> list[Left]:
     """Delete it, and read back what was deleted; what is left."""
-    screen = session.screen
-
+    aws, state, screen = looks.aws, looks.state, session.screen
     acknowledged: set[str] = set()
 
     def tell(word: str, resource: Resource, remark: str) -> None:
@@ -383,7 +383,7 @@ def remove_and_prove(
     proving = False
     progress = progress_of(aws, state, screen, backwards, lambda: PROOF if proving else aws.calls.step)
     with session.progress(progress):
-        left = take_down(aws, state, tell=tell, stays=stays, include_adopted=options.include_adopted, keep=keep)
+        left = take_down(looks, tell=tell, stays=stays, include_adopted=options.include_adopted, keep=keep)
         proving = True
         seen = prove(aws, state, acknowledged)
         session.note(*(outcome_of(one.resource, "failed", one.resource.step, remark=one.why) for one in seen))

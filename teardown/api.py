@@ -16,19 +16,22 @@ from provision.state.state import State
 def find(aws: Clients, state: State, resource: Resource) -> dict[str, Any] | None:
     """The API with the recorded id; else one that carries this deployment's tag, under any name.
 
-    "IsSpare" says of the latter whether it is an empty one, which a lost answer left behind.
+    "IsSpare" says of the latter whether it is an empty one, which a lost answer left behind. "Others" are the ids of
+    the others with the tag.
     """
     noted = resource.outputs.get("id")
     apis = list_apis(aws.apigateway)
     found = next((api for api in apis if api["id"] == noted), None)
     if found is not None:
-        return found
+        others = [api["id"] for api in apis if has_our_tag(state, api) and api is not found]
+        return {**found, "Others": others}
     ours = []
     for api in apis:
         with suppress(aws.apigateway.exceptions.NotFoundException):  # the list lags: it is deleted already
             if has_our_tag(state, api):
                 ours.append({**api, "IsSpare": is_empty(aws.apigateway, api["id"])})
-    return min(ours, key=lambda api: bool(api["IsSpare"]), default=None)
+    first = min(ours, key=lambda api: bool(api["IsSpare"]), default=None)
+    return first and {**first, "Others": [api["id"] for api in ours if api is not first]}
 
 
 def has_our_tag(state: State, api: dict[str, Any]) -> bool:
@@ -98,22 +101,8 @@ def delete(aws: Clients, state: State, resource: Resource, found: dict[str, Any]
     A lost answer to CreateRestApi may have left empty ones with our tag: they are deleted, too.
     https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html
     """
-    others = [api for api in list_apis(aws.apigateway) if has_our_tag(state, api) and api["id"] != found["id"]]
-    for api in [found, *(other for other in others if is_empty(aws.apigateway, other["id"]))]:
+    spare = [api_id for api_id in found["Others"] if is_empty(aws.apigateway, api_id)]
+    for api_id in [found["id"], *spare]:
         aws.apigateway.delete_rest_api(
-            restApiId=api["id"],
+            restApiId=api_id,
         )
-        wait_until_gone(aws, api["id"])
-
-
-def wait_until_gone(aws: Clients, api_id: str) -> None:
-    """Until GetRestApi no longer finds it, a moment after the deletion."""
-
-    def gone() -> bool:
-        try:
-            aws.apigateway.get_rest_api(restApiId=api_id)
-        except aws.apigateway.exceptions.NotFoundException:
-            return True
-        return False
-
-    aws.waiting.poll_until("the API to be gone", gone, budget=60)

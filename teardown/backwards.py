@@ -20,6 +20,7 @@ from provision.state.file import StateRefused
 from provision.state.resources import PLACES, TYPES, immutable_id
 from provision.state.state import State
 from provision.terminal import outcome
+from teardown.looks import Looks
 from teardown.verbs import VERBS
 
 # So many looks in a row must find it gone. One look may be answered from a place that lags behind.
@@ -65,18 +66,19 @@ class Left:
     why: str
 
 
-def what_stays(aws: Clients, state: State, *, include_adopted: bool = False) -> dict[str, str]:
+def what_stays(looks: Looks, *, include_adopted: bool = False) -> dict[str, str]:
     """By key, what stays because somebody else's resources depend on it, and why. Reads only.
 
     Ask before anything is deleted. Stage and permission are deleted before the function: somebody who uses the function
     would lose them before the walk sees that the function must stay.
     """
+    aws, state = looks.aws, looks.state
     stays: dict[str, str] = {}
     for resource in state.standing:
         if VERBS[resource.kind].others_on is None or is_to_be_left(state, resource, include_adopted):
             continue
         with aws.calls.in_step(resource.step):
-            why = why_it_stays(aws, state, resource)
+            why = why_it_stays(looks, resource)
         if why:
             stays[resource.key] = why
     for resource in state.standing:
@@ -85,21 +87,21 @@ def what_stays(aws: Clients, state: State, *, include_adopted: bool = False) -> 
     return stays
 
 
-def why_it_stays(aws: Clients, state: State, resource: Resource) -> str:
+def why_it_stays(looks: Looks, resource: Resource) -> str:
     """Who else depends on it; "" where nobody does, or it is not ours. What cannot be found the walk reports later."""
     try:
-        found = VERBS[resource.kind].find(aws, state, resource)
-        if found is None or not is_ours(aws, state, resource, found):
+        found = looks.find(resource)
+        if found is None or not is_ours(looks, resource, found):
             return ""
     except Exception as error:  # noqa: BLE001
-        failure(aws, resource, error)
+        failure(looks.aws, resource, error)
         return ""
     try:
-        refuse_if_others_depend_on(aws, state, resource, found)
+        refuse_if_others_depend_on(looks, resource, found)
     except StillInUse as kept:
         return kept.what
     except Exception as error:  # noqa: BLE001
-        return f"who else depends on it could not be read: {failure(aws, resource, error)}"
+        return f"who else depends on it could not be read: {failure(looks.aws, resource, error)}"
     return ""
 
 
@@ -121,8 +123,7 @@ def needs_of(key: str) -> tuple[str, ...]:
 
 
 def take_down(
-    aws: Clients,
-    state: State,
+    looks: Looks,
     *,
     tell: Callable[[str, Resource, str], None],
     stays: Mapping[str, str] | None = None,
@@ -135,15 +136,16 @@ def take_down(
     "gone", "kept", "failed"), the resource and a remark. `stays` is what `what_stays` saw, where that was asked
     already. What is left over stays in the state file. Expired credentials and the like end it at once.
     """
+    aws, state = looks.aws, looks.state
     left: dict[str, Left] = {}
-    staying = dict(what_stays(aws, state, include_adopted=include_adopted) if stays is None else stays)
+    staying = dict(what_stays(looks, include_adopted=include_adopted) if stays is None else stays)
     for resource in reversed(state.standing):
         if resource.step in keep:
             continue
         with aws.calls.in_step(resource.step):
             try:
                 leave = is_to_be_left(state, resource, include_adopted)
-                word, remark = remove(aws, state, resource, staying.get(resource.key), leave=leave)
+                word, remark = remove(looks, resource, staying.get(resource.key), leave=leave)
             except StillInUse as kept:
                 # Somebody may have come since `what_stays` looked: then at least what is not yet deleted stays, too.
                 staying = {**what_it_needs(state, resource), **staying}
@@ -203,32 +205,32 @@ def refuse_while_parts_stand(state: State, resource: Resource) -> None:
         raise outcome.UserError(f"{', '.join(parts)} on it could not be taken away, so its tag stays, too")
 
 
-def remove(
-    aws: Clients, state: State, resource: Resource, stays: str | None, *, leave: bool = False
-) -> tuple[str, str]:
+def remove(looks: Looks, resource: Resource, stays: str | None, *, leave: bool = False) -> tuple[str, str]:
     """Delete one resource, unless it is gone, is somebody else's by now, or `stays`: a word and a remark.
 
     With `leave` it is put back as it was, and left.
     """
+    aws, state = looks.aws, looks.state
     if resource.is_used:
         state.note_left(resource)
         return "left", "somebody else's, and only used"
     how = "in an earlier run" if resource.status == "deleting" else None
     began = aws.waiting.clock()
     for tries_left in reversed(range(TRIES)):
-        found = look(aws, state, resource)
+        found = look(looks, resource)
         if found is None:
             state.note_gone(resource)
             return ("deleted", how) if how else ("gone", "it was not there any more")
-        over = nothing_to_do(aws, state, resource, found)
+        over = nothing_to_do(looks, resource, found)
         if over is not None:
             return over
         if stays:
             raise StillInUse(stays)
-        refuse_what_must_not_go(aws, state, resource, found, leave=leave)
+        refuse_what_must_not_go(looks, resource, found, leave=leave)
         known = immutable_id(resource.kind, found)
         if known is not None:
             resource.outputs["id"] = known  # this one is deleted and must be gone, whatever id the file had
+        looks.forget(resource)
         try:
             return restore_one(aws, state, resource, found) if leave else delete(aws, state, resource, found)
         except AnswerLost as lost:
@@ -239,41 +241,38 @@ def remove(
             elapsed = aws.waiting.clock() - began
             aws.waiting.tell(Wait("answer lost", "Looking again at what is there.", str(lost), elapsed, most))
         except WaitingCannotHelp:
-            refuse_if_others_depend_on(aws, state, resource, found)
+            refuse_if_others_depend_on(looks, resource, found)
             raise
         except ClientError as error:
             # It was deleted between the look and the call, or the look was answered from a place that lags behind.
             if error.response.get("Error", {}).get("Code") not in NOT_THERE or not tries_left:
-                refuse_what_others_use(aws, state, resource, found, error)
+                refuse_what_others_use(looks, resource, found, error)
                 raise
         aws.waiting.sleep(settle(TRIES - tries_left))
     raise AssertionError("unreachable")
 
 
-def refuse_what_others_use(
-    aws: Clients, state: State, resource: Resource, found: dict[str, Any], error: ClientError
-) -> None:
+def refuse_what_others_use(looks: Looks, resource: Resource, found: dict[str, Any], error: ClientError) -> None:
     """Raise StillInUse where that is why IAM refused."""
     if error.response.get("Error", {}).get("Code") == "DeleteConflict":
-        refuse_if_others_depend_on(aws, state, resource, found)
+        refuse_if_others_depend_on(looks, resource, found)
 
 
-def refuse_what_must_not_go(
-    aws: Clients, state: State, resource: Resource, found: dict[str, Any], *, leave: bool
-) -> None:
+def refuse_what_must_not_go(looks: Looks, resource: Resource, found: dict[str, Any], *, leave: bool) -> None:
     """The last question before the call. What IAM would refuse, it is left to refuse."""
     if leave:
-        refuse_while_parts_stand(state, resource)
+        refuse_while_parts_stand(looks.state, resource)
     elif not VERBS[resource.kind].iam_refuses:
-        refuse_if_others_depend_on(aws, state, resource, found)
+        refuse_if_others_depend_on(looks, resource, found)
 
 
-def nothing_to_do(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> tuple[str, str] | None:
+def nothing_to_do(looks: Looks, resource: Resource, found: dict[str, Any]) -> tuple[str, str] | None:
     """The word and the remark where nothing is to be done: it is put back already, or somebody else's. Else None."""
-    if resource.is_adopted and was_restored(aws, state, resource):
+    state = looks.state
+    if resource.is_adopted and was_restored(looks.aws, state, resource):
         state.note_left(resource)
         return "left", "adopted, and as it was found"
-    if not is_ours(aws, state, resource, found):
+    if not is_ours(looks, resource, found):
         note_namesake(resource, found)
         state.note_gone(resource)
         return "gone", "what bears its name now is somebody else's, and was not touched"
@@ -296,36 +295,39 @@ def restore_one(aws: Clients, state: State, resource: Resource, found: dict[str,
     return "left", "adopted, and put back as it was found"
 
 
-def look(aws: Clients, state: State, resource: Resource) -> dict[str, Any] | None:
+def look(looks: Looks, resource: Resource) -> dict[str, Any] | None:
     """What AWS has under the recorded identity. Only several looks in a row prove that there is nothing."""
     for looks_left in reversed(range(GONE_READS if resource.status != "creating" else GONE_READS_IF_UNSURE)):
-        found = VERBS[resource.kind].find(aws, state, resource)
+        found = looks.find(resource)
         if found is not None or not looks_left:
             return found
-        aws.waiting.sleep(1.0)
+        looks.aws.waiting.sleep(1.0)
     return None
 
 
-def is_ours(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> bool:
+def is_ours(looks: Looks, resource: Resource, found: dict[str, Any]) -> bool:
     """Whether it is what the state file records: by its own tag, or by its parent's where it can carry none.
 
     The resource type says which, not the entry: an entry is only a claim.
     """
+    state = looks.state
     is_part = VERBS[resource.kind].is_part
     if is_part is None and "Tags" not in found:  # a trigger, in some partitions
-        return is_between_ours(aws, state, resource, found)
+        return is_between_ours(looks, resource, found)
     if is_part is None:
         return state.is_ours(resource, found)
     parent = state.record(resource.parent or "")
     if parent is None or VERBS[parent.kind].is_part is not None:
         return False
-    found_parent = look(aws, state, parent)
+    found_parent = look(looks, parent)
     return (
-        found_parent is not None and state.is_ours(parent, found_parent) and is_part(aws, state, resource, found_parent)
+        found_parent is not None
+        and state.is_ours(parent, found_parent)
+        and is_part(looks.aws, state, resource, found_parent)
     )
 
 
-def is_between_ours(aws: Clients, state: State, trigger: Resource, found: dict[str, Any]) -> bool:
+def is_between_ours(looks: Looks, trigger: Resource, found: dict[str, Any]) -> bool:
     """Whether a trigger joins our queue and our function: this decides in a partition without tags on triggers.
 
     There is one between the two at most. If its id is recorded, it must have that id: else it was made since, by hand.
@@ -333,32 +335,31 @@ def is_between_ours(aws: Clients, state: State, trigger: Resource, found: dict[s
     if trigger.outputs.get("id") not in (None, found["UUID"]):
         return False
     for key, arn in (("queue", found["EventSourceArn"]), ("function", found["FunctionArn"])):
-        end = state.record(key)
-        found_end = look(aws, state, end) if end is not None else None
-        if end is None or found_end is None or not state.is_ours(end, found_end):
+        end = looks.state.record(key)
+        found_end = look(looks, end) if end is not None else None
+        if end is None or found_end is None or not looks.state.is_ours(end, found_end):
             return False
         if arn not in (found_end.get("QueueArn"), found_end.get("FunctionArn")):
             return False
     return True
 
 
-def refuse_if_others_depend_on(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> None:
+def refuse_if_others_depend_on(looks: Looks, resource: Resource, found: dict[str, Any]) -> None:
     """Raise StillInUse with the names of what somebody else attached to it."""
-    others_on = VERBS[resource.kind].others_on
-    others = [] if others_on is None else others_on(aws, state, resource, found)
+    others = looks.others_on(resource, found)
     if others:
         raise StillInUse(f"others depend on it: {', '.join(others)}")
 
 
-def contents(aws: Clients, state: State) -> dict[str, str]:
+def contents(looks: Looks) -> dict[str, str]:
     """By key, what is in each recorded table and queue and is deleted with it. Reads only."""
     remarks = {}
-    for resource in state.standing:
+    for resource in looks.state.standing:
         if VERBS[resource.kind].contents is None:
             continue
-        with aws.calls.in_step(resource.step):
+        with looks.aws.calls.in_step(resource.step):
             try:
-                remarks[resource.key] = remark_on(aws, state, resource)
+                remarks[resource.key] = remark_on(looks, resource)
             except ClientError as error:
                 if is_of_credentials(error):
                     raise
@@ -367,19 +368,19 @@ def contents(aws: Clients, state: State) -> dict[str, str]:
     return remarks
 
 
-def remark_on(aws: Clients, state: State, resource: Resource) -> str:
+def remark_on(looks: Looks, resource: Resource) -> str:
     """What is in it, in words."""
-    verbs = VERBS[resource.kind]
-    found = verbs.find(aws, state, resource)
+    found = looks.find(resource)
     if found is None:
         return "not there any more"
     try:
-        if found["Tags"] is not None and not is_ours(aws, state, resource, found):
+        if found["Tags"] is not None and not is_ours(looks, resource, found):
             return "somebody else's by now, and not touched"
     except outcome.UserError as error:
         return error.what
-    assert verbs.contents is not None
-    return verbs.contents(aws, found)
+    count = VERBS[resource.kind].contents
+    assert count is not None
+    return count(looks.aws, found)
 
 
 def comes_back(aws: Clients, resource: Resource) -> float:
@@ -452,7 +453,7 @@ def prove(aws: Clients, state: State, acknowledged: Collection[str] = ()) -> lis
                     # Now its tag decides again: to wait for something, its id was enough; to delete it, it is not.
                     resource.status = "deleting"
                     try:
-                        remove(aws, state, resource, None)
+                        remove(Looks(aws, state), resource, None)
                     except Exception as error:  # noqa: BLE001
                         left[resource.key] = Left(resource, failure(aws, resource, error))
                         del unproved[resource.key]
@@ -482,7 +483,7 @@ def is_there(aws: Clients, state: State, resource: Resource, namesakes: dict[str
         with state.deleting(resource):
             VERBS[resource.kind].delete(aws, state, resource, found)
         return True
-    if is_ours(aws, state, resource, found):
+    if is_ours(Looks(aws, state), resource, found):
         return True
     namesakes[resource.key] = found
     return False

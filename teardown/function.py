@@ -64,7 +64,6 @@ def delete(aws: Clients, state: State, resource: Resource, found: dict[str, Any]
     aws.lambda_.delete_function(
         FunctionName=name,
     )
-    aws.waiting.poll_until("the function to be gone", lambda: find_function(aws.lambda_, name) is None, budget=60)
 
 
 def restore(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> None:

@@ -18,22 +18,11 @@ def find(aws: Clients, state: State, resource: Resource) -> dict[str, Any] | Non
 
 
 def delete(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> None:
-    """Its State is Deleting until Lambda has stopped polling the queue."""
+    """Its State is Deleting until Lambda has stopped polling the queue: the proof waits for it."""
     if found["State"] != "Deleting":
         aws.lambda_.delete_event_source_mapping(
             UUID=found["UUID"],
         )
-
-    def gone() -> bool:
-        try:
-            aws.lambda_.get_event_source_mapping(UUID=found["UUID"])
-        except aws.lambda_.exceptions.ResourceNotFoundException:
-            return True
-        return False
-
-    aws.waiting.poll_until(
-        "the trigger to be gone", gone, budget=300, means="Lambda stops receiving from the queue first."
-    )
 
 
 def restore(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> None:

@@ -49,7 +49,7 @@ class Verbs:
 
 
 VERBS = {
-    "apigateway:stage": Verbs(stage.delete, is_part=stage.is_part),
+    "apigateway:stage": Verbs(stage.delete, find=stage.find, is_part=stage.is_part),
     "apigateway:rest-api": Verbs(api.delete, others_on=api.others_on, find=api.find),
     "lambda:permission": Verbs(api.remove_permission, api.restore_permission, is_part=api.permission_is_part),
     "lambda:event-source-mapping": Verbs(trigger.delete, trigger.restore, find=trigger.find),

@@ -109,7 +109,7 @@ def test_what_may_not_be_looked_at_could_not_be_checked(account: Standing, api_i
         clients = denied.connect()
         for service, operation in (
             *(("iam", "GetRole"), ("iam", "GetPolicyVersion"), ("lambda_", "GetFunction")),
-            *(("apigateway", "GetMethod"), ("apigateway", "GetExport")),
+            *(("apigateway", "GetResources"), ("apigateway", "GetExport")),
         ):
             refuse(clients, service, operation, "AccessDenied")
         found = not_passed(check(clients, HAND))
@@ -126,8 +126,8 @@ def test_what_may_not_be_looked_at_could_not_be_checked(account: Standing, api_i
         ),
         **{f"{key} exists": "GetRole was refused: AccessDenied" for key in roles},
         "function exists": "GetFunction was refused: AccessDenied",
-        "api all else": "GetMethod was refused: AccessDenied",
-        "stage exists": "GetMethod was refused: AccessDenied",
+        "api all else": "GetResources was refused: AccessDenied",
+        "stage exists": "GetResources was refused: AccessDenied",
     }
 
 
@@ -143,12 +143,13 @@ def test_what_a_stage_serves_could_not_be_checked_without_an_export(
 
 def test_what_is_not_ready_yet_could_not_be_checked(account: Standing, api_id: str, sandbox: Sandbox) -> None:
     def creating(parsed: dict[str, Any], **event: Any) -> None:
-        for mapping in parsed["EventSourceMappings"]:
+        for mapping in parsed.get("EventSourceMappings", [parsed]):
             mapping["State"] = "Creating"
 
     with Standing(sandbox.id, sandbox.url, account.path) as early:
         clients = early.connect()
-        clients.lambda_.meta.events.register("after-call.lambda.ListEventSourceMappings", creating)
+        for operation in ("ListEventSourceMappings", "GetEventSourceMapping"):
+            clients.lambda_.meta.events.register(f"after-call.lambda.{operation}", creating)
         found = not_passed(check(clients, HAND))
     assert found == {"trigger all else": "not ready yet: the trigger to be enabled"}
 

@@ -178,9 +178,9 @@ def refused_reads_mean_gone(world: World) -> None:
     """What could not be read is taken for gone."""
     look = teardown.backwards.look
 
-    def blind(aws: Any, state: State, resource: Any) -> Any:
+    def blind(looks: Any, resource: Any) -> Any:
         try:
-            return look(aws, state, resource)
+            return look(looks, resource)
         except Exception:  # noqa: BLE001
             return None
 

@@ -32,6 +32,7 @@ from provision.state.file import checksum
 from provision.state.state import State
 from provision.terminal.json_values import plain
 from teardown.backwards import Left, prove, receipt, take_down
+from teardown.looks import Looks
 
 ACCOUNT = "123456789012"
 REGION = "us-east-1"
@@ -237,7 +238,9 @@ class Deployment:
         with self.connected() as aws:
             state = self.open(aws)
             try:
-                left = take_down(aws, state, tell=lambda word, resource, remark: None, include_adopted=include_adopted)
+                left = take_down(
+                    Looks(aws, state), tell=lambda word, resource, remark: None, include_adopted=include_adopted
+                )
                 left += prove(aws, state)
                 state.close_books(receipt(state))
                 return left
