@@ -334,6 +334,30 @@ def test_who_attaches_something_after_the_look_is_named_and_the_role_stays(
     assert deployment.tear_down() == []
 
 
+def test_who_comes_while_a_person_thinks_about_the_question_is_seen(deployment: AtEndpoint) -> None:
+    build_only(deployment, "policies", "roles", "table", "function")
+    clock = Clock()
+    deployment.waiting = Waiting(clock=clock, sleep=clock.sleep)
+    aws, name = deployment.connect(), deployment.settings.function
+    state = deployment.open(aws)
+    theirs = {"FunctionName": name, "StatementId": "theirs"}
+    try:
+        looks = Looks(aws, state)
+        assert backwards.what_stays(looks) == {}
+        deployment.aws.lambda_.add_permission(
+            **theirs, Action="lambda:InvokeFunction", Principal="s3.amazonaws.com", SourceAccount=ACCOUNT
+        )
+        clock.now += 11
+        left = backwards.take_down(looks, tell=lambda word, resource, remark: None, stays={})
+        assert {one.resource.key for one in left} >= {"function", "table"}
+        assert "permission theirs of s3.amazonaws.com" in left[0].why
+        deployment.aws.lambda_.remove_permission(**theirs)
+        clock.now += 11
+        assert backwards.take_down(looks, tell=lambda word, resource, remark: None) == []
+    finally:
+        state.close()
+
+
 @pytest.mark.usefixtures("several_looks")
 def test_a_log_group_that_came_back_and_has_no_stream_at_first_goes_again(deployment: AtEndpoint) -> None:
     aws, name = deployment.aws, deployment.settings.log_group
