@@ -26,9 +26,9 @@ from provision.account.outcomes import outcome_of, planned_of
 from provision.account.plan import DryState, Planned, changes
 from provision.account.recovery import TIMES, state_files_in
 from provision.aws import sandbox_process
-from provision.aws.clients import SANDBOX_ACCOUNT, Clients, Target, connect
+from provision.aws.clients import SANDBOX_ACCOUNT, Clients, Target
 from provision.cli.completion import COMPLETERS
-from provision.cli.deployment import check_state, come_back, path_of_state, took_before
+from provision.cli.deployment import check_state, clients_at, come_back, path_of_state, took_before
 from provision.cli.ending import explained, run_program
 from provision.cli.options import (
     add_plan_options,
@@ -117,7 +117,7 @@ def teardown(arguments: list[str], session: Session) -> Result:
     target = Target(
         profile=options.profile, region=options.region, endpoint_url=options.endpoint_url, sources=options.sources
     )
-    aws = connect(target, session.calls)
+    aws = clients_at(target, session)
     teardown_at(path_of_state(options, aws), aws, options, settings, session)
     return session.result
 
@@ -134,7 +134,7 @@ def teardown_sandbox(options: argparse.Namespace, settings: Settings, session: S
         return
     sandbox = running.id, running.url
     target = Target(region=options.region, sandbox=sandbox, sandbox_key=running.key, sources=options.sources)
-    aws = connect(target, session.calls)
+    aws = clients_at(target, session)
     teardown_at(path, aws, options, settings, session)
     if options.dry_run:
         return

@@ -12,14 +12,15 @@ import math
 import re
 import shlex
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import botocore.session
 from botocore import xform_name
-from botocore.model import OperationModel, ServiceModel
 
 from provision.terminal.shell import past_proxy
 from provision.terminal.text import visible
+
+if TYPE_CHECKING:
+    from botocore.model import OperationModel, ServiceModel
 
 WIDTH = 88  # of what is written on one line
 CLIENTS = {"lambda": "lambda_"}  # lambda is a keyword of Python
@@ -28,6 +29,8 @@ NO_NAMES: Mapping[str, str] = {}
 
 @functools.cache
 def service_model(service: str) -> ServiceModel:
+    import botocore.session  # it takes a fifth of a second to import
+
     model: ServiceModel = botocore.session.get_session().get_service_model(service)
     return model
 

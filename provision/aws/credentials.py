@@ -5,15 +5,10 @@ from __future__ import annotations
 import datetime
 import os
 import re
-import warnings
 from collections.abc import Mapping
-from contextlib import suppress
 from getpass import GetPassWarning
-from pathlib import Path
 from typing import Any
 
-import boto3
-import botocore.session
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
@@ -28,7 +23,6 @@ from botocore.exceptions import (
     SSOError,
     TokenRetrievalError,
 )
-from botocore.utils import JSONFileCache
 
 from provision.aws.answers import came_from
 from provision.terminal import outcome
@@ -94,35 +88,6 @@ def no_credentials() -> CannotConnect:
     )
 
 
-class RoleSessions(JSONFileCache):  # type: ignore[misc]
-    """The sessions of assumed roles as the `aws` command keeps them: an MFA code is asked for once an hour, by either.
-
-    https://docs.aws.amazon.com/cli/latest/userguide/cli-configure-role.html#cli-configure-role-cache
-    """
-
-    def __init__(self) -> None:
-        super().__init__(Path("~/.aws/cli/cache").expanduser())
-
-    def __contains__(self, key: str) -> bool:
-        try:
-            return bool(self[key])
-        except KeyError:  # also where the file cannot be read
-            return False
-
-    def __setitem__(self, key: str, session: Any) -> None:
-        with suppress(OSError):  # where it cannot be kept it is fetched again
-            super().__setitem__(key, session)
-
-
-def session_of(profile: str | None, region: str) -> boto3.Session:
-    """A session with the user's credentials, which are fetched when they are needed."""
-    # Without a terminal getpass would read an MFA code from a pipe, or show it.
-    warnings.filterwarnings("error", category=GetPassWarning)
-    session = botocore.session.Session(profile=profile)
-    session.get_component("credential_provider").get_provider("assume-role").cache = RoleSessions()
-    return boto3.Session(botocore_session=session, region_name=region)
-
-
 def renewing_command(profile: str | None) -> str:
     """The command that renews a profile's credentials, or those of its source; by where they come from."""
     name, settings = source_of(profile)
@@ -154,6 +119,8 @@ def export_command(profile: str | None, *, windows: bool = False) -> str:
 
 def source_of(profile: str | None) -> tuple[str | None, Mapping[str, Any]]:
     """The profile that the credentials come from, behind those whose roles are assumed with them; and its settings."""
+    import botocore.session  # it takes a fifth of a second to import
+
     # In boto3's order: it prefers the older variable.
     name = profile or os.environ.get("AWS_DEFAULT_PROFILE") or os.environ.get("AWS_PROFILE")
     try:

@@ -34,8 +34,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-import portalocker
-
 from provision import BESIDE
 from provision.terminal import disk, outcome
 
@@ -417,7 +415,7 @@ def _only_one(folder: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            portalocker.unlock(lock)
+            disk.unlock(lock)
 
 
 def try_lock(lock: IO[str], folder: Path) -> bool:

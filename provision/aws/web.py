@@ -7,11 +7,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
 from botocore.exceptions import SSLError
-from botocore.httpsession import URLLib3Session
-from botocore.utils import get_environ_proxies
 
 from provision.aws.clients import Clients
 from provision.aws.operations import NO_ANSWER
@@ -42,6 +38,12 @@ def send(aws: Clients, method: str, url: str, body: bytes = b"", *, signed: bool
     `signed`: for a method of an API that asks for it, with the credentials that make the calls.
     https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-control-access-using-iam-policies-to-invoke-api.html
     """
+    # These take a fifth of a second to import.
+    from botocore.auth import SigV4Auth
+    from botocore.awsrequest import AWSRequest
+    from botocore.httpsession import URLLib3Session
+    from botocore.utils import get_environ_proxies
+
     proxies = {} if aws.is_sandbox else get_environ_proxies(url)
     session = URLLib3Session(verify=aws.verify, proxies=proxies, timeout=(10, 30))
     headers = {"Content-Type": "application/json"} if body else {}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from provision.aws import sandbox_process
-from provision.aws.clients import NO_SANDBOX, SANDBOX_ACCOUNT, Clients, Target, connect, refuse_unknown_region
+from provision.aws.clients import NO_SANDBOX, SANDBOX_ACCOUNT, Clients, Target
 from provision.aws.sandbox_process import Running
 from provision.cli.options import check_target, settings_of, source_of, state_path, target_arguments
 from provision.cli.session import Session
@@ -121,10 +121,19 @@ def connected(options: argparse.Namespace, session: Session, *, without: Without
 
     `without`: what to do where a sandbox is asked for and none is running. "plan" gives clients that call nothing.
     """
-    return connect(resolve_target(options, session.screen, without=without), session.calls)
+    return clients_at(resolve_target(options, session.screen, without=without), session)
+
+
+def clients_at(target: Target, session: Session) -> Clients:
+    """Raises CannotConnect and BadSetting."""
+    from provision.aws import connect  # with boto3, which takes a quarter of a second to import
+
+    return connect.connect(target, session.calls)
 
 
 def resolve_target(options: argparse.Namespace, screen: Screen, *, without: Without) -> Target:
+    from provision.aws.connect import refuse_unknown_region  # as above
+
     sandbox, key = None, ""
     if options.sandbox:
         if options.region:

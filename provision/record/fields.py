@@ -11,8 +11,6 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from botocore.model import ListShape, MapShape, OperationNotFoundError, Shape, StructureShape
-
 from provision.aws.call_text import is_file, operation_model
 from provision.aws.operations import READS
 from provision.state.resources import TYPES
@@ -140,6 +138,8 @@ def flaw_of_line(event: Mapping[str, Any]) -> str | None:
 
 def flaw_of_call(call: Mapping[str, Any]) -> str | None:
     """Why it is no call that botocore knows, with parameters of these names and types; None when it is one."""
+    from botocore.model import OperationNotFoundError  # it takes a tenth of a second to import
+
     service, operation, parameters = call["service"], call["operation"], call["parameters"]
     if service not in READS:
         return f"it has a call to {service!r}, which is no service of the walkthrough"
@@ -156,14 +156,14 @@ def flaw_of_call(call: Mapping[str, Any]) -> str | None:
     return None
 
 
-def fits(shape: Shape, value: Any) -> bool:
-    """Whether a recorded value is one of the shape: the same names at every depth, and values of these types."""
-    if isinstance(shape, StructureShape):
+def fits(shape: Any, value: Any) -> bool:
+    """Whether a recorded value is one of botocore's shape: the same names at every depth, and values of these types."""
+    if shape.type_name == "structure":
         members = shape.members
         return isinstance(value, dict) and all(n in members and fits(members[n], one) for n, one in value.items())
-    if isinstance(shape, MapShape):
+    if shape.type_name == "map":
         return isinstance(value, dict) and all(fits(shape.value, one) for one in value.values())
-    if isinstance(shape, ListShape):
+    if shape.type_name == "list":
         return isinstance(value, list) and all(fits(shape.member, one) for one in value)
     if shape.type_name == "blob":
         return is_text(value) or is_bytes(value)

@@ -18,7 +18,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
-from urllib.request import getproxies_environment, proxy_bypass
 
 from provision.terminal import outcome
 
@@ -103,6 +102,8 @@ def past_proxy(url: str | None) -> dict[str, str]:
 
     Both prefer the name in small letters. https://everything.curl.dev/usingcurl/proxies/env.html
     """
+    from urllib.request import getproxies_environment, proxy_bypass  # it takes a twentieth of a second to import
+
     host = urlsplit(url or "").hostname or ""
     proxies = getproxies_environment()
     if host not in ("127.0.0.1", "localhost", "::1") or not proxies.keys() & {"http", "all"}:

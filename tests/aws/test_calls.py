@@ -23,7 +23,8 @@ from provision.account.inventory import take_inventory
 from provision.account.smoke_tests import SmokeTestFailed, ask_while, try_echo
 from provision.aws.answers import EXPECTED, AnswerLost, Call, NotAWS, flaw_of
 from provision.aws.calls import Calls, UnrecordedWrite, permit_none
-from provision.aws.clients import SERVICES, Target, client_config, connect
+from provision.aws.clients import Target
+from provision.aws.connect import SERVICES, client_config, connect
 from provision.aws.operations import READS, SMOKE_TEST_CALLS
 from provision.aws.reasons import TOO_MANY_REQUESTS
 from provision.aws.retries import THROTTLE_BUDGETS, TRIES
@@ -93,7 +94,7 @@ WRITE_CALLS: CallTable = {
         lambda it: it.create_event_source_mapping(EventSourceArn="a", FunctionName="f"),
         b'{"UUID": "u-1", "State": "Creating"}',
     ),
-    "apigateway": (lambda it: it.create_rest_api(name="POC-API"), b'{"id": "abc123", "name": "POC-API"}'),
+    "apigateway": (lambda it: it.create_rest_api(name="POC-API"), b'{"id": "abc123", "rootResourceId": "r00t", "name": "POC-API"}'),
     "logs": (lambda it: it.create_log_group(logGroupName="g"), b""),
 }
 PAGE = Answer(body=b"<!DOCTYPE html><html><body>Please log in<br></body></html>", headers={"Content-Type": "text/html"})

@@ -20,7 +20,8 @@ from provision.__main__ import main as provision_main
 from provision.account.smoke_tests import run_smoke_tests
 from provision.aws import sandbox_process
 from provision.aws.calls import Calls
-from provision.aws.clients import Clients, Target, _check_places, _is_aws, connect
+from provision.aws.clients import Clients, Target
+from provision.aws.connect import _check_places, _is_aws, connect
 from provision.aws.credentials import CannotConnect
 from provision.aws.waiting import Waiting
 from provision.cli.options import state_path

@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from provision.account.smoke_tests import post
 from provision.aws.calls import Calls
-from provision.aws.clients import Target, connect
+from provision.aws.clients import Target
+from provision.aws.connect import connect
 from provision.aws.web import NotTrusted, send
 from tests.rig.answers import Answer, Server, caller_identity, in_turn
 

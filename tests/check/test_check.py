@@ -15,7 +15,8 @@ from moto.server import ThreadedMotoServer
 
 from provision import STEPS
 from provision.aws.calls import Calls
-from provision.aws.clients import Target, connect
+from provision.aws.clients import Target
+from provision.aws.connect import connect
 from provision.check.mistakes import MISTAKES
 from provision.check.verdicts import FAIL, PASS, UNCHECKED, Finding, Seen, check, check_step
 from provision.settings import Settings

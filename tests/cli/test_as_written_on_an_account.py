@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-import provision.cli.deployment
+import provision.aws.connect
 from provision.aws.calls import Calls
 from provision.aws.clients import Clients, Target
 from provision.terminal import outcome, prompts
@@ -21,12 +21,12 @@ from tests.rig.command_line import CommandLine
 def account(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CommandLine]:
     """A sandbox that the program takes for an account of AWS."""
     with CommandLine(sandbox, tmp_path / "state.json", "w", monkeypatch) as made:
-        connect = provision.cli.deployment.connect
+        connect = provision.aws.connect.connect
 
         def as_aws(target: Target, calls: Calls) -> Clients:
             return replace(connect(target, calls), endpoint=None)
 
-        monkeypatch.setattr(provision.cli.deployment, "connect", as_aws)
+        monkeypatch.setattr(provision.aws.connect, "connect", as_aws)
         yield made
 
 

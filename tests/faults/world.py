@@ -21,14 +21,15 @@ from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 
 import provision.__main__
 import provision.account.smoke_tests
-import provision.aws.clients
+import provision.aws.connect
 import provision.aws.sandbox_process
 import provision.cli.deployment
 import provision.cli.session
 import provision.state.file
 import teardown.__main__
 from provision.aws.calls import Calls
-from provision.aws.clients import Clients, Sourced, client_config
+from provision.aws.clients import Clients, Sourced
+from provision.aws.connect import client_config
 from provision.aws.operations import READS
 from provision.aws.waiting import Waiting
 from tests.faults.account import REGION, SERVICES, URL, Account, environment
@@ -189,7 +190,7 @@ class World:
             if session.calls.stopping:
                 raise provision.terminal.outcome.Interrupted
 
-        asked = provision.aws.clients._Asked(
+        asked = provision.aws.connect._Asked(
             self.session, Sourced(REGION, "the walkthrough's"), URL, "throw-away ones of the sandbox"
         )
         changes: list[tuple[Any, str, Any]] = [
@@ -197,8 +198,8 @@ class World:
             (provision.cli.session, "Waiting", lambda **how: Waiting(clock=self.clock, **how)),
             (provision.cli.session.Session, "sleep", sleep),
             (provision.cli.deployment, "sandbox_of", lambda options, folder, screen, start: running),
-            (provision.aws.clients, "_ask_sandbox", lambda target: asked),
-            (provision.aws.clients, "_clients", lambda asked, target: dict(self.clients)),
+            (provision.aws.connect, "_ask_sandbox", lambda target: asked),
+            (provision.aws.connect, "_clients", lambda asked, target: dict(self.clients)),
             (provision.account.smoke_tests, "post", self._post),
             (provision.state.file, "take_lock", remember_lock),
             (provision.aws.sandbox_process, "find", lambda folder: running),

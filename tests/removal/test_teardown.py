@@ -24,6 +24,7 @@ import pytest
 from botocore.exceptions import ReadTimeoutError
 from botocore.httpsession import URLLib3Session
 
+import provision.aws.connect
 import provision.state.file
 import teardown.__main__ as program
 from provision import STEPS
@@ -102,7 +103,7 @@ def deployment(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             made.calls = calls.history
             return aws
 
-        monkeypatch.setattr(program, "connect", connect_and_prepare)
+        monkeypatch.setattr(provision.aws.connect, "connect", connect_and_prepare)
         yield made
 
 

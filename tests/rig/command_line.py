@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import provision.__main__
-import provision.cli.deployment
+import provision.aws.connect
 import teardown.__main__
 from provision.aws.answers import Call
 from provision.aws.calls import Calls
@@ -62,8 +62,7 @@ class CommandLine(Deployment):
             self.on_connect(aws)
             return aws
 
-        monkeypatch.setattr(provision.cli.deployment, "connect", connect_and_prepare)
-        monkeypatch.setattr(teardown.__main__, "connect", connect_and_prepare)
+        monkeypatch.setattr(provision.aws.connect, "connect", connect_and_prepare)
 
     @property
     def target(self) -> Target:

@@ -23,7 +23,8 @@ from provision.account.plan import DryState, Planned, make_plan
 from provision.account.smoke_tests import SmokeTest, run_smoke_tests
 from provision.aws.answers import Call
 from provision.aws.calls import Calls
-from provision.aws.clients import Clients, Target, connect
+from provision.aws.clients import Clients, Target
+from provision.aws.connect import connect
 from provision.aws.waiting import Waiting
 from provision.cli.runner import run_steps
 from provision.settings import Settings

@@ -11,7 +11,8 @@ import pytest
 
 from provision import BESIDE
 from provision.aws.calls import Calls
-from provision.aws.clients import Clients, Target, connect
+from provision.aws.clients import Clients, Target
+from provision.aws.connect import connect
 from provision.documents import PLACEHOLDER, fill, policy_document, same_meaning
 from provision.settings import Settings
 from sandbox import Sandbox

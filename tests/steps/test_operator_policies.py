@@ -19,7 +19,7 @@ OPERATOR = ("operator-build", "operator-read", "operator-adopt")
 LARGEST = 6144  # characters of a managed policy, without white space
 
 STEPS = calls_in("provision/*.py", "provision/aws/api_definition.py")
-INVENTORY = calls_in("provision/account/inventory.py", "provision/account/conflicts.py", "provision/aws/clients.py")
+INVENTORY = calls_in("provision/account/inventory.py", "provision/account/conflicts.py", "provision/aws/connect.py")
 TESTS = calls_in("provision/account/smoke_tests.py", "provision/account/request_trace.py")
 TEARDOWN = calls_in("teardown/*.py", where=lambda name: not restores(name))
 RESTORE = calls_in("teardown/*.py", where=restores)

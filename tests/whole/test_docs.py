@@ -405,7 +405,7 @@ def test_the_page_has_the_messages_of_all_rooms_and_every_exit_code() -> None:
     assert len(found) >= 60
     modules = {one.module for one in found}
     assert {
-        "provision.aws.clients",
+        "provision.aws.connect",
         "provision.state.state",
         "provision.settings",
         "teardown.__main__",

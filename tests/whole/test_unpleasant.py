@@ -27,7 +27,8 @@ from provision.__main__ import main as provision_main
 from provision.account.smoke_tests import SmokeTestFailed
 from provision.aws.answers import AnswerLost, Call
 from provision.aws.calls import Calls
-from provision.aws.clients import Target, client_config, connect
+from provision.aws.clients import Target
+from provision.aws.connect import client_config, connect
 from provision.aws.credentials import EXPIRED, REFUSED
 from provision.aws.reasons import (
     API_BUSY,
