@@ -48,7 +48,7 @@ from provision.terminal.command_line import Parser  # noqa: E402
 
 # Each with the words that can be the first of its command line.
 PROGRAMS: dict[Callable[[list[str]], int], tuple[str, ...]] = {
-    provision.__main__.main: tuple(provision.__main__.WHAT),
+    provision.__main__.main: tuple(provision.__main__.COMMANDS),
     teardown.__main__.main: (),
     sandbox.__main__.main: tuple(sandbox.__main__.COMMANDS),
 }

@@ -19,7 +19,7 @@ from provision.aws.clients import Clients
 from provision.cli.as_written import agree_to_as_written
 from provision.cli.deployment import deployment, took_before
 from provision.cli.ending import explained
-from provision.cli.options import target_arguments, variant_arguments
+from provision.cli.options import ASK, target_arguments, variant_arguments
 from provision.cli.progress import Progress
 from provision.cli.results import Result
 from provision.cli.runner import run_steps
@@ -37,8 +37,6 @@ from provision.state.state import State
 from provision.terminal import outcome, prompts
 from provision.terminal.screen import Screen
 from provision.terminal.shell import program
-
-ASK = "ask"  # the value of --adopt without a key
 
 
 def build_or_lead(options: argparse.Namespace, settings: Settings, session: Session) -> Result:

@@ -15,7 +15,6 @@ from botocore.exceptions import HTTPClientError
 
 from provision import STEPS
 from provision.aws.clients import Clients
-from provision.cli.damage import with_ways_on
 from provision.cli.errors import explain
 from provision.cli.results import Result
 from provision.cli.session import Session
@@ -86,6 +85,8 @@ def advised(stop: outcome.UserError, go_on: str, again: str, session: Session) -
     if stop.exit_code == outcome.INTERRUPTED and not stop.advice:
         return stop.with_words(advice=(go_on,))
     if isinstance(stop, StateDamaged):
+        from provision.cli.damage import with_ways_on  # which knows the sandbox: few endings need it
+
         return with_ways_on(stop, session.options)
     if stop.code == "no-credentials":
         return stop.with_words(advice=(*in_a_sandbox(again), *stop.advice))

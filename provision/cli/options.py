@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from provision import STEPS, Step
-from provision.aws.clients import Clients
 from provision.settings import AccountRules, BadSetting, Settings, check_region
 from provision.terminal.command_line import add_screen_options, meant
+
+if TYPE_CHECKING:
+    from provision.aws.clients import Clients
+
+ASK = "ask"  # the value of --adopt without a key
 
 
 def state_path(account: str, region: str, endpoint: str | None, learner: str | None, folder: Path) -> Path:

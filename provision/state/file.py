@@ -15,13 +15,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-import portalocker
-
 from provision.settings import AccountRules
 from provision.state.entries import Resource
 from provision.state.resources import TYPES
 from provision.terminal import outcome
-from provision.terminal.disk import make_folder_durably, open_private, refuse_link, try_lock, write_durably
+from provision.terminal.disk import make_folder_durably, open_private, refuse_link, try_lock, unlock, write_durably
 from provision.terminal.redaction import without_secrets
 from provision.terminal.shell import own_command, to_copy
 from provision.terminal.text import plural
@@ -73,7 +71,7 @@ def holder_of(path: Path) -> str | None:
         with open_private(path.with_name(path.name + ".lock"), "r+") as lock:
             if not try_lock(lock):
                 return text_of(lock) or "another process"
-            portalocker.unlock(lock)
+            unlock(lock)
     except OSError:
         pass
     return None
@@ -128,7 +126,7 @@ def release_lock(lock: IO[str] | None) -> None:
     if lock is not None:
         with suppress(OSError):
             os.ftruncate(lock.fileno(), 0)
-        portalocker.unlock(lock)
+        unlock(lock)
         lock.close()
 
 

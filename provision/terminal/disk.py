@@ -11,8 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
-import portalocker
-
 # Windows refuses to replace a file that another program has open, a virus scanner for example.
 PATIENCE = 2.0 if sys.platform == "win32" else 0.0
 PAUSE = 0.05
@@ -166,6 +164,8 @@ def fsync_folder(folder: Path) -> None:
 
 def try_lock(lock: IO[str]) -> bool:
     """Lock an open file for this process alone. False where somebody holds it; OSError where it cannot be locked."""
+    import portalocker  # it takes a thirtieth of a second to import
+
     try:
         portalocker.lock(lock, portalocker.LOCK_EX | portalocker.LOCK_NB)
     except (portalocker.LockException, OSError) as error:
@@ -177,7 +177,15 @@ def try_lock(lock: IO[str]) -> bool:
 
 def is_held(error: Exception) -> bool:
     """Whether a lock was refused because somebody holds it. portalocker 2 names no exception for that."""
+    import portalocker  # as above
+
     causes = [cause for cause in (error, error.__cause__, *error.args) if isinstance(cause, OSError)]
     return isinstance(error, portalocker.AlreadyLocked) or any(
         cause.errno in (errno.EAGAIN, errno.EACCES) for cause in causes
     )
+
+
+def unlock(lock: IO[str]) -> None:
+    import portalocker  # as above
+
+    portalocker.unlock(lock)

@@ -239,8 +239,7 @@ PROGRAMS = {"provision": provision.__main__.program_parser, "sandbox": sandbox._
 PARSERS = {
     **PROGRAMS,
     "teardown": teardown.__main__.parser,
-    "provision build": provision.__main__.parser,
-    **{f"provision {name}": parser for name, parser in provision.__main__.PARSERS.items()},
+    **{f"provision {name}": command.parser for name, command in provision.__main__.COMMANDS.items()},
     **{f"sandbox {name}": functools.partial(sandbox.__main__.parser_of, name) for name in sandbox.__main__.COMMANDS},
 }
 

@@ -20,7 +20,7 @@ def settled(arguments: list[str], environ: dict[str, str], file: str | None = No
     """The options of `provision ARGUMENTS`, with what they leave open filled in."""
     if file is not None:
         Path("provision.ini").write_text(file, encoding="utf-8")
-    parser = provision.__main__.parser()
+    parser = provision.__main__.build_parser()
     options = argparse.ArgumentParser.parse_args(parser, arguments, open_options(parser))
     settle(parser, options, environ)
     return options
@@ -34,7 +34,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_without_either_everything_is_as_argparse_has_it() -> None:
     options = settled([], {})
-    plain = vars(argparse.ArgumentParser.parse_args(provision.__main__.parser(), []))
+    plain = vars(argparse.ArgumentParser.parse_args(provision.__main__.build_parser(), []))
     assert {name: value for name, value in vars(options).items() if name not in ("sources", "warnings")} == plain
     assert options.sources == {} and options.warnings == []
 
@@ -154,7 +154,7 @@ def test_consent_is_never_taken_from_there() -> None:
 
 
 def test_every_name_is_an_option() -> None:
-    known = {action.dest for action in provision.__main__.parser()._actions}
+    known = {action.dest for action in provision.__main__.build_parser()._actions}
     assert set(NAMES) <= known
     of_a_build = {"runtime", "as_written", "tag", "source_ip", *RULES}
     assert set(NAMES) - {action.dest for action in teardown.__main__.parser()._actions} == of_a_build

@@ -14,6 +14,7 @@ import importlib
 import io
 import json
 import os
+import pkgutil
 import runpy
 import selectors
 import signal
@@ -224,10 +225,15 @@ class Child:
 def import_programs() -> None:
     import botocore.loaders
     import botocore.session
-    import rich.live  # what the programs import when they need it
+    import rich.live
     import rich.markdown
     import rich.syntax  # noqa: F401
 
+    import provision
+
+    for module in pkgutil.walk_packages(provision.__path__, "provision."):
+        if not module.name.endswith(("__main__", "as_written_handler")):
+            importlib.import_module(module.name)
     read_once(botocore.loaders.JSONFileLoader)
     session = botocore.session.Session()
     for service in SERVICES:

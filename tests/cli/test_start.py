@@ -1,0 +1,34 @@
+"""A command loads what it needs: none that calls nothing loads boto3, which takes a quarter of a second."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import sys
+from provision.__main__ import main
+try:
+    main(sys.argv[1:])
+except SystemExit:
+    pass
+print("loaded:", *sorted({"boto3", "botocore.session", "awscrt"} & set(sys.modules)))
+"""
+
+
+def loaded_by(*words: str) -> str:
+    ended = subprocess.run([sys.executable, "-c", PROGRAM, *words], capture_output=True, text=True, timeout=60)
+    return ended.stdout.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    "words", [("--help",), ("--version",), ("--bogus",), ("errata",), ("replay",), ("status", "--help")], ids=" ".join
+)
+def test_boto3_is_not_loaded(words: tuple[str, ...]) -> None:
+    assert loaded_by(*words) == "loaded:"
+
+
+def test_boto3_is_loaded_where_aws_is_called() -> None:
+    assert "boto3" in loaded_by("--dry-run", "--endpoint-url", "http://127.0.0.1:9")
