@@ -8,7 +8,7 @@ from provision.aws.clients import Clients
 from provision.aws.reasons import STILL_ATTACHED
 from provision.policies import document_digest
 from provision.roles import find_role
-from provision.state.entries import TAG_KEYS, Resource
+from provision.state.entries import TAG, TAG_KEYS, Resource
 from provision.state.state import State
 from provision.terminal import outcome
 
@@ -17,17 +17,20 @@ def others_on(aws: Clients, state: State, resource: Resource, found: dict[str, A
     """Who else has the policy attached. IAM would refuse to delete it, and to detach it would break their role.
 
     A role that was just deleted may still be listed. It does not count. Nor does one that we attached the policy to: it
-    is ours by its id, which no other role ever has.
+    is ours by its id, which no other role ever has, or by its tag where no id was recorded.
     https://docs.aws.amazon.com/IAM/latest/APIReference/API_ListEntitiesForPolicy.html
     """
     arn = found["Arn"]
-    parents = {entry.parent for entry in attachments(state, arn)}
+    parents = {entry.parent: entry.identity["RoleName"] for entry in attachments(state, arn)}
     ours = {entry.outputs.get("id") for entry in state.resources if entry.key in parents}
     names = []
     for page in aws.iam.get_paginator("list_entities_for_policy").paginate(PolicyArn=arn):
         for listed in page["PolicyRoles"]:
-            if listed["RoleId"] not in ours and find_role(aws.iam, listed["RoleName"]) is not None:
-                names.append(f"role {listed['RoleName']}")
+            role = None if listed["RoleId"] in ours else find_role(aws.iam, listed["RoleName"])
+            if role is None:
+                continue
+            if role["RoleName"] not in parents.values() or role["Tags"].get(TAG) != state.deployment:
+                names.append(f"role {role['RoleName']}")
         names += [f"user {user['UserName']}" for user in page["PolicyUsers"]]
         names += [f"group {group['GroupName']}" for group in page["PolicyGroups"]]
     return names

@@ -431,7 +431,7 @@ def test_a_log_group_of_somebody_elses_is_not_looked_into(
 
 
 def test_a_second_build_asks_no_more_than_its_steps_need(line: CommandLine) -> None:
-    assert (len(line.provision("--yes", "--no-try").calls), len(status(line).calls)) == (35, 58)
+    assert (len(line.provision("--yes", "--no-try").calls), len(status(line).calls)) == (28, 51)
 
 
 def test_what_a_run_left_without_its_arn_is_compared_all_the_same(line: CommandLine) -> None:

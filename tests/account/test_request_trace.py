@@ -16,7 +16,7 @@ import provision.__main__
 from provision.account import request_trace
 from provision.account.request_trace import Hop, Line, clocked, queue_hops, share_of_function
 from provision.aws.calls import Calls
-from provision.cli import commands
+from provision.cli import trace
 from provision.record.recording import read, transcripts_in
 from provision.terminal import outcome
 from provision.terminal.screen import Screen
@@ -158,13 +158,13 @@ def test_poison_shows_each_receive_and_is_taken_out_of_the_dead_letter_queue(
     somebodys = sqs.send_message(QueueUrl=dead, MessageBody="somebody's")["MessageId"]
     interrupted = json.dumps({"operation": "refuse me", "trace": "trace-0123456789ab"})
     sqs.send_message(QueueUrl=dead, MessageBody=interrupted)  # what an interrupted trace has left goes, too
-    show_hop, begun = commands.show_hop, []
+    show_hop, begun = trace.show_hop, []
 
     def note_the_first(screen: Screen, **hop: Any) -> None:
         begun.extend([] if begun else [" ".join(screen.talk.file.getvalue().split())])  # type: ignore[attr-defined]
         show_hop(screen, **hop)
 
-    monkeypatch.setattr(commands, "show_hop", note_the_first)
+    monkeypatch.setattr(trace, "show_hop", note_the_first)
     ended = follow(deployment, "--poison")
     assert ended.code == outcome.DONE, ended.said
     assert "received 2 times, 3 s apart: about 6 s" in begun[0], "how long it takes is said before anything is sent"
@@ -227,7 +227,7 @@ def test_an_interrupted_trace_takes_away_what_it_sent(
 ) -> None:
     """By Ctrl-C, and where what it shows cannot be written, as in a pipe whose reader has gone."""
     deployment.provision("--yes", "--no-try")
-    show_hop = commands.show_hop
+    show_hop = trace.show_hop
     taps: list[Calls] = []
     deployment.on_connect = lambda aws: taps.append(aws.calls)
 
@@ -238,7 +238,7 @@ def test_an_interrupted_trace_takes_away_what_it_sent(
                 raise BrokenPipeError(32, "Broken pipe")
             taps[-1].stopping = True  # as the signal's handler does
 
-    monkeypatch.setattr(commands, "show_hop", ends_it)
+    monkeypatch.setattr(trace, "show_hop", ends_it)
     ended = follow(deployment)
     assert ended.code == expected
     assert ended.writes.count("DeleteItem") == 2  # the direct route's, and that which came meanwhile
@@ -251,7 +251,7 @@ def test_an_interrupted_poison_says_where_its_message_is(
 ) -> None:
     deployment.provision("--yes", "--no-try")
     deployment.on_connect = lambda aws: monkeypatch.setattr(
-        commands, "show_hop", lambda screen, **hop: setattr(aws.calls, "stopping", True)
+        trace, "show_hop", lambda screen, **hop: setattr(aws.calls, "stopping", True)
     )
     ended = follow(deployment, "--poison")
     assert ended.code == outcome.INTERRUPTED

@@ -94,7 +94,10 @@ WRITE_CALLS: CallTable = {
         lambda it: it.create_event_source_mapping(EventSourceArn="a", FunctionName="f"),
         b'{"UUID": "u-1", "State": "Creating"}',
     ),
-    "apigateway": (lambda it: it.create_rest_api(name="POC-API"), b'{"id": "abc123", "rootResourceId": "r00t", "name": "POC-API"}'),
+    "apigateway": (
+        lambda it: it.create_rest_api(name="POC-API"),
+        b'{"id": "abc123", "rootResourceId": "r00t", "name": "POC-API"}',
+    ),
     "logs": (lambda it: it.create_log_group(logGroupName="g"), b""),
 }
 PAGE = Answer(body=b"<!DOCTYPE html><html><body>Please log in<br></body></html>", headers={"Content-Type": "text/html"})

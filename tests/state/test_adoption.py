@@ -28,6 +28,7 @@ from provision.state.state import State
 from provision.terminal import outcome
 from sandbox import Sandbox
 from teardown import backwards
+from teardown.looks import Looks
 from teardown.verbs import VERBS
 from tests.rig.deployment import ACCOUNT, REGION, Deployment, Stranger, policy_arn, role_arn
 
@@ -485,7 +486,7 @@ def tear_down_and_keep_the_books(deployment: Deployment) -> list[backwards.Left]
     aws = deployment.connect()
     state = deployment.open(aws)
     try:
-        left = backwards.take_down(aws, state, tell=lambda word, resource, remark: None)
+        left = backwards.take_down(Looks(aws, state), tell=lambda word, resource, remark: None)
         left += backwards.prove(aws, state)
         backwards.close(state, left)
     finally:
