@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import ConnectionError as BotocoreConnectionError
 from botocore.exceptions import HTTPClientError
 
 from provision import STEPS
-from provision.aws.clients import Clients
 from provision.cli.errors import explain
 from provision.cli.results import Result
 from provision.cli.session import Session
@@ -24,6 +24,9 @@ from provision.terminal import outcome
 from provision.terminal.command_line import WrongCommandLine, asks_for_json, look_at_help, state_folder
 from provision.terminal.disk import make_private, open_private
 from provision.terminal.redaction import without_secrets
+
+if TYPE_CHECKING:
+    from provision.aws.clients import Clients
 
 
 def run_program(body: Callable[[], Result], session: Session, *, again: str = "", given: Sequence[str] = ()) -> Result:

@@ -9,23 +9,25 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from provision.account.outcomes import ResourceOutcome
 from provision.aws.calls import Calls
-from provision.aws.clients import Clients
 from provision.aws.waiting import Wait, Waiting
 from provision.cli.progress import Progress
 from provision.cli.results import Result, error_of
 from provision.record import log
 from provision.record.transcript import Transcript
 from provision.record.views import WaitLines
-from provision.settings import Settings
-from provision.state.state import State
 from provision.terminal import outcome
 from provision.terminal.command_line import state_folder
 from provision.terminal.screen import Screen
 from provision.terminal.writing import writing
+
+if TYPE_CHECKING:
+    from provision.account.outcomes import ResourceOutcome
+    from provision.aws.clients import Clients
+    from provision.settings import Settings
+    from provision.state.state import State
 
 PATIENCE_SECONDS = 3.0  # a shorter wait leaves no line
 
