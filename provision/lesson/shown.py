@@ -100,7 +100,7 @@ class Shown:
             self.picture,
             lambda: self.done_or_needed(step),
         ]
-        self.parts(f"Page {step.number}", parts)
+        self.parts(self.words("Page {number}", number=step.number), parts)
 
     def parts(self, what: str, parts: list[Callable[[], None]], *, below: int = MENU_ROWS) -> None:
         """The parts, in a terminal as many at once as fit; `what` names them at each stop, where s skips the rest."""
@@ -217,7 +217,7 @@ class Shown:
                 self.where_to_paste()
             self.call(calls[number], page, planned=planned, tags=tags)  # never cut: it is there to be copied
             number += 1
-            what = f"Call {number} of {len(calls)}"
+            what = self.words("Call {number} of {count}", number=number, count=len(calls))
             prompt = self.stop(what, "the next call" if number < len(calls) else "go on", f"f: {turned}")
             answer = pause(self.screen, prompt, ("", "f", "s"), self.words)
             if answer == "s":

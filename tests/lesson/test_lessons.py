@@ -12,6 +12,7 @@ import pytest
 
 from provision import STEPS
 from provision.errata import ERRATA
+from provision.lesson import terms
 from provision.lesson.call import faces
 from provision.lesson.page import REQUIRED, BadPage, ConsoleFace, Page, names, read
 from provision.lesson.picture import as_text
@@ -225,3 +226,20 @@ def test_the_lesson_knows_nothing_of_what_is_made_of_it() -> None:
                 imported.add(node.module or "")
     assert "provision.lesson.page" in imported and "provision.terminal.screen" in imported
     assert not {name for name in imported if name.startswith("provision.replay")}
+
+
+def words_asked_for() -> set[str]:
+    """What the lesson's code passes to the words of a trainer's terms.md, by literals."""
+    asked = set()
+    for path in sorted((CHECKOUT / "provision" / "lesson").glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            name = getattr(node.func, "attr", getattr(node.func, "id", "")) if isinstance(node, ast.Call) else ""
+            if isinstance(node, ast.Call) and (name in ("words", "stop") or ast.unparse(node.func) == "say"):
+                asked |= {str(one.value) for one in node.args if isinstance(one, ast.Constant)}
+    return asked
+
+
+def test_the_german_words_have_all_that_the_lesson_says_by_itself() -> None:
+    asked = words_asked_for()
+    assert len(asked) > 40
+    assert asked - terms.read(CHECKOUT / "lessons" / "de").here.keys() == set()
