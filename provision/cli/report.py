@@ -76,7 +76,9 @@ def report(given: list[str], session: Session) -> Result:
     session.note(report=made, checks=tuple(findings), deployment=found.deployment or None, learner=options.learner)
     show_report(session, made, findings)
     out = options.out or (None if options.output == "json" else default_file(options.learner))
-    if out is not None:
+    if out is not None and options.out is None and made.not_checked and out.exists():
+        session.screen.say(f"{out} stays as it is: it may say more. To write it anew all the same: --out {out}")
+    elif out is not None:
         from provision.lesson.report_page import report_page  # its templates take time to import
 
         hidden = {found.account: "account", found.api_id: "id of api"}

@@ -77,7 +77,7 @@ def test_as_json_it_has_the_same(folder: Folder) -> None:
     assert {one["outcome"] for one in document["checks"]} >= {"pass", "fail"} and document["file"] is None
 
 
-def test_a_sandbox_that_is_gone_or_a_lesson_that_is_none_is_said(folder: Folder, tmp_path: Path) -> None:
+def test_a_sandbox_that_is_gone_or_a_lesson_that_is_none_is_said(folder: Folder, page: Path, tmp_path: Path) -> None:
     moved = tmp_path / "sandbox-us-east-1.json"
     for kept in ("sandbox-us-east-1.json", LESSON):
         shutil.copy(folder.path / ".provision" / kept, moved.with_name(kept))
@@ -86,6 +86,10 @@ def test_a_sandbox_that_is_gone_or_a_lesson_that_is_none_is_said(folder: Folder,
     assert ended.returncode == outcome.DONE and "nothing was checked" in ended.stdout
     assert "Nothing was checked. No sandbox is running" in out.read_text(encoding="utf-8")
     assert sandbox_process.find(tmp_path) is None  # none was started for it
+    checked = page.read_bytes()
+    again = folder.run("provision", "report", "--sandbox", "--state", str(moved))
+    assert f"To write it anew all the same: --out {page.name}" in " ".join(again.stderr.split())
+    assert page.read_bytes() == checked
     nobody = folder.run("provision", "report", "--sandbox", "--learner", "nobody")
     assert nobody.returncode == outcome.LEFT and "There are lessons of sandbox-us-east-1." in nobody.stderr
 
