@@ -25,7 +25,8 @@ from werkzeug.wrappers import Request, Response
 
 from sandbox.apigateway import templates
 from sandbox.apigateway.access import Access, forbidden, missing_token
-from sandbox.apigateway.apis import Apis, Caller
+from sandbox.apigateway.apis import Apis
+from sandbox.apigateway.caller import Caller
 from sandbox.apigateway.execution import (
     HEADER_NAME,
     Call,
