@@ -1,4 +1,4 @@
-"""Who may call a deployed API, and how often: its resource policy, the signature, and the throttle of the stage."""
+"""Who may call a deployed API, and how often: its resource policy, the signature, the API key, and the throttles."""
 
 from __future__ import annotations
 
@@ -35,14 +35,17 @@ class Access:
         permissions: Permissions,
         identify: Callable[[str], Principal | None],
         misses_key: Callable[[Operation], Words | None],
+        plan_of: Callable[[Stage, str], tuple[Definition, str] | None],
     ) -> None:
         """`identify` tells by an access key who is held to policies; None: the administrator.
 
-        `misses_key` refuses what was not signed with the caller's secret access key.
+        `misses_key` refuses what was not signed with the caller's secret access key. `plan_of` finds the usage plan by
+        which the value of an API key is let into a stage, and the key's id.
         """
         self._permissions = permissions
         self._identify = identify
         self._misses_key = misses_key
+        self._plan_of = plan_of
         self._buckets: dict[tuple[str, ...], tuple[float, float]] = {}
         self._lock = threading.Lock()
 
@@ -50,6 +53,8 @@ class Access:
         """Raise GatewayResponse for a request that may not come in, or comes too fast; NotSimulated."""
         method = resource.methods.get(verb) or resource.methods["ANY"]
         self._authorize(stage, method, verb, path, request)
+        if method.get("apiKeyRequired"):
+            self._check_key(stage, request.headers.get("X-Api-Key", ""))
         self._throttle(stage, resource, verb)
 
     def _authorize(self, stage: Stage, method: Definition, verb: str, path: str, request: Request) -> None:
@@ -95,10 +100,21 @@ class Access:
             name = who.arn if who is not None and who.arn else "anonymous"
             said = f"User: {name} is not authorized to perform: execute-api:Invoke on resource: {arn}"
             raise GatewayResponse(403, "AccessDeniedException", said + (EXPLICIT if why.startswith(EXPLICIT) else ""))
-        if method.get("apiKeyRequired"):
-            if "X-Api-Key" not in request.headers:
-                raise forbidden()
-            raise NotSimulated("The sandbox does not check API keys.")
+
+    def _check_key(self, stage: Stage, value: str) -> None:
+        """A key that is enabled, and in a plan with this stage; and the limits that the plan gives each of its keys.
+
+        https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-api-usage-plans.html
+        """
+        found = self._plan_of(stage, value)
+        if found is None:
+            raise forbidden()
+        plan, key = found
+        if plan.get("quota"):
+            raise NotSimulated("The sandbox does not count the quota of a usage plan.")
+        limits = plan.get("throttle") or {}
+        if limits:
+            self._take((plan["id"], key), float(limits.get("rateLimit", 0)), float(limits.get("burstLimit", 0)))
 
     def _throttle(self, stage: Stage, resource: Resource, verb: str) -> None:
         """A token bucket for each method: it holds the burst, and is filled by the rate.
@@ -109,7 +125,10 @@ class Access:
         rate, burst = (float(limits.get(f"throttling{name}Limit", -1)) for name in ("Rate", "Burst"))
         if rate < 0 or burst < 0:
             return
-        key = (stage.snapshot.api_id, stage.name, resource.path, verb)
+        self._take((stage.snapshot.api_id, stage.name, resource.path, verb), rate, burst)
+
+    def _take(self, key: tuple[str, ...], rate: float, burst: float) -> None:
+        """One token out of a bucket. Raises GatewayResponse where there is none."""
         now = time.monotonic()
         with self._lock:
             tokens, since = self._buckets.get(key, (burst, now))

@@ -21,6 +21,7 @@ from sandbox.apigateway.access import as_answered, is_policy, whole
 from sandbox.apigateway.caller import MAPS, Caller, without_unset
 from sandbox.apigateway.execution import TEST_STAGE, Definition, Resource, Snapshot, Stage
 from sandbox.apigateway.integrations import DEFAULT_TIMEOUT_MS, GATEWAY
+from sandbox.apigateway.keys import Keys
 from sandbox.backend import Backend
 from sandbox.iam.permissions import Permissions
 from sandbox.protocol.refusals import NotSimulated, Refused, answer_json
@@ -92,6 +93,7 @@ class Apis:
     def __init__(self, backend: Backend, permissions: Permissions) -> None:
         self._backend = backend
         self._permissions = permissions
+        self.keys = Keys(backend)
         # Held for every control-plane call, so that nothing comes between looking for a duplicate and creating.
         self._lock = threading.RLock()
         self._kept: defaultdict[str, Kept] = defaultdict(Kept)
@@ -143,6 +145,9 @@ class Apis:
             act = ACTS.get(caller.operation.name)
             if act is not None:
                 return act(self, caller, caller.api)
+            of_keys = self.keys.handle(caller)
+            if of_keys is not None:
+                return of_keys
             match caller.operation.path.strip("/").split("/"):
                 case ["restapis", _, "resources", _, "methods", _, *steps] as segments:
                     return self._method(caller, caller.operation.method, "/" + "/".join(segments[:6]), steps)
@@ -211,6 +216,7 @@ class Apis:
 
     def _delete_rest_api(self, caller: Caller, api: str) -> Response:
         caller.get(f"/restapis/{api}")
+        self.keys.forget_stage(caller, api)
         caller.forward()
         self._kept.pop(api, None)
         return answer_json(202)
@@ -325,6 +331,7 @@ class Apis:
 
     def _delete_stage(self, caller: Caller, api: str) -> Response:
         caller.forward()
+        self.keys.forget_stage(caller, api, caller.operation.text("stage_name"))
         self._kept[api].stage_times.pop(caller.operation.text("stage_name"), None)
         return answer_json(202)
 
@@ -502,8 +509,11 @@ class Apis:
                 path = f"/restapis/{api}/stages/{stage}"
             case ["restapis", api]:
                 path = f"/restapis/{api}"
+            case ["apikeys" | "usageplans" as kind, identity]:
+                return self.keys.tags(caller, f"/{kind}/{identity}")
             case _:
-                raise NotSimulated(f"The sandbox keeps tags of REST APIs and their stages, not of {arn}.")
+                said = "The sandbox keeps tags of REST APIs, their stages, API keys and usage plans"
+                raise NotSimulated(f"{said}, not of {arn}.")
         name, of_stage, definition = caller.operation.name, "/stages/" in path, caller.get(path)
         tags = dict((definition if of_stage else self._apis_view(caller.region, definition)).get("tags") or {})
         if name == "GetTags":

@@ -5,7 +5,7 @@ layer routes a request through the snapshot of a deployment, maps it, runs the i
 (`sandbox.apigateway.integrations`) and maps the answer. Control-plane calls go to `sandbox.apigateway.apis`.
 
 Not simulated, and answered 501 with a sentence that names it: HTTP and VPC integrations, AWS services other
-than Lambda and SQS, authorizers, API keys, request validators, binary bodies, template constructs outside
+than Lambda and SQS, authorizers, quotas of usage plans, request validators, binary bodies, template constructs outside
 `sandbox.apigateway.templates`.
 """
 
@@ -68,7 +68,7 @@ class Gateway:
         self._backend = backend
         self._apis = Apis(backend, functions.permissions)
         self._integrations = Integrations(backend, functions)
-        self._access = Access(functions.permissions, identify, misses_key)
+        self._access = Access(functions.permissions, identify, misses_key, self._apis.keys.plan_of)
 
     def serve(self, request: Request) -> Response | None:
         """The answer of a deployed API; None for a request that is not to one."""

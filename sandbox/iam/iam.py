@@ -168,15 +168,17 @@ TAGGED_AT_CREATION = {
     "lambda CreateEventSourceMapping": "lambda:TagResource",
     "logs CreateLogGroup": "logs:TagResource",
     "apigateway CreateRestApi": "apigateway:PUT",
+    "apigateway CreateApiKey": "apigateway:PUT",
+    "apigateway CreateUsagePlan": "apigateway:PUT",
 }
 
 
 def to_tag(operation: Operation) -> Iterator[Need]:
-    """The right to tag what a call creates; of a trigger and an API nobody knows the id yet."""
+    """The right to tag what a call creates; of a trigger and what API Gateway has nobody knows the id yet."""
     action = TAGGED_AT_CREATION[operation.called]
     if operation.called == "lambda CreateEventSourceMapping":
         yield Need(action, f"arn:aws:lambda:{operation.region}:{ACCOUNT}:event-source-mapping:*")
-    elif operation.called == "apigateway CreateRestApi":
+    elif operation.service == "apigateway":
         yield Need(action, f"arn:aws:apigateway:{operation.region}::/tags/*")
     else:
         yield from (Need(action, need.resource) for need in NEEDS[operation.service](operation))

@@ -18,7 +18,7 @@ from sandbox.backend import Backend, BackendError, MotoFailed, texts
 from sandbox.protocol.operations import Operation, json_object, operation_of
 from sandbox.protocol.scope import ACCOUNT, Scope, environ_of, last, signed
 
-API = re.compile(r"/restapis/[^/]+")
+API = re.compile(r"/(?:restapis|apikeys|usageplans)/[^/]+")
 STAGE = re.compile(r"/restapis/[^/]+/stages/[^/]+")
 
 
@@ -87,7 +87,7 @@ class ResourceTags:
             asked["NextToken"] = page["NextToken"]
 
     def _of_api(self, region: str, path: str) -> dict[str, str]:
-        """What is below an API has its tags, too; those of a stage come first.
+        """What is below an API or a usage plan has its tags, too; those of a stage come first.
 
         https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-tagging-supported-resources.html
         """

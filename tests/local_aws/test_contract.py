@@ -628,6 +628,22 @@ OF_API_GATEWAY: list[Line] = [
      "Invalid patch path /nope"),
     ("get_deployment", {**API, "deploymentId": "nope"}, 404, ABSENT_PART, "Invalid Deployment identifier specified"),
     *[("update_account", cloudwatch(arn), 400, BAD, UNTRUSTED) for arn in (IAM + "role/nope", ROLE)],
+    *[(one, {"apiKey": "nope"}, 404, ABSENT_PART, "Invalid API Key identifier specified")
+      for one in ("get_api_key", "delete_api_key")],
+    *[(one, {"usagePlanId": "nope"}, 404, ABSENT_PART, "Invalid Usage Plan ID specified")
+      for one in ("get_usage_plan", "get_usage_plan_keys", "delete_usage_plan")],
+    ("update_api_key", {"apiKey": "$key", "patchOperations": [{"op": "replace", "path": "/value", "value": "x"}]}, 400,
+     BAD, "Invalid patch path"),
+    ("create_usage_plan", {"name": "x", "apiStages": [{"apiId": "nope", "stage": "s"}]}, 404, ABSENT_PART,
+     "API Stage not found: nope:s"),
+    ("update_usage_plan", {"usagePlanId": "$plan", "patchOperations":
+     [{"op": "remove", "path": "/apiStages", "value": "nope:s"}]}, 400, BAD, "Invalid API Stage specified"),
+    ("delete_usage_plan", {"usagePlanId": "$plan"}, 400, BAD, "because there are API Stages associated with it"),
+    ("create_usage_plan_key", {"usagePlanId": "$plan", "keyId": "$key", "keyType": "API_KEY"}, 409,
+     "ConflictException", "already exists in Usage Plan"),
+    ("create_usage_plan_key", {"usagePlanId": "$other", "keyId": "$key", "keyType": "API_KEY"}, 409,
+     "ConflictException", "cannot reference multiple Usage Plans with the same API stage"),
+    ("delete_usage_plan_key", {"usagePlanId": "$other", "keyId": "$key"}, 404, ABSENT_PART, "Invalid"),
 ]  # fmt: skip
 
 CONTRACT = {
@@ -702,6 +718,11 @@ def furnished(account: Account) -> Account:
     api.put_integration(**named({**POST, "type": "MOCK"}))
     api.put_method_response(**named({**POST, "statusCode": "200"}))
     IDS["deployment"] = api.create_deployment(restApiId=made["id"], stageName="stage")["id"]
+    IDS["key"] = api.create_api_key(name="key")["id"]
+    stages = [{"apiId": made["id"], "stage": "stage"}]
+    IDS["plan"] = api.create_usage_plan(name="plan", apiStages=stages)["id"]
+    IDS["other"] = api.create_usage_plan(name="other", apiStages=stages)["id"]
+    api.create_usage_plan_key(usagePlanId=IDS["plan"], keyId=IDS["key"], keyType="API_KEY")
     return account
 
 

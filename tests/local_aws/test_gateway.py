@@ -230,6 +230,54 @@ def limit(world: World, method: str, rate: str, burst: str) -> None:
     world.api.update_stage(restApiId=world.api_id, stageName="Staging", patchOperations=changes)
 
 
+def test_only_a_key_that_is_enabled_and_in_a_plan_of_the_stage_is_answered_within_the_plans_limit(
+    world: World,
+) -> None:
+    at = world.mock(world.resource("p"), "GET", "in")
+    needed = {"op": "replace", "path": "/apiKeyRequired", "value": "true"}
+    world.api.update_method(**at, patchOperations=[needed])
+    world.deploy()
+    world.deploy("other")
+    key = world.api.create_api_key(name=world.name, enabled=True, tags={"a": "b"})
+    plan = world.api.create_usage_plan(
+        name=world.name,
+        apiStages=[{"apiId": world.api_id, "stage": "Staging"}],
+        throttle={"rateLimit": 0.001, "burstLimit": 4},
+    )["id"]
+
+    def status(value: str = key["value"], stage: str = "Staging") -> int:
+        return world.send("/p", headers={"X-API-Key": value}, stage=stage).status
+
+    assert world.send("/p").body == b'{"message":"Forbidden"}'
+    assert status() == 403, "it is in no plan"
+    world.api.create_usage_plan_key(usagePlanId=plan, keyId=key["id"], keyType="API_KEY")
+    assert (status(), status("another"), status(stage="other")) == (200, 403, 403)
+    off, on = ([{"op": "replace", "path": "/enabled", "value": value}] for value in ("false", "true"))
+    assert "value" not in world.api.update_api_key(apiKey=key["id"], patchOperations=off)
+    assert status() == 403
+    world.api.update_api_key(apiKey=key["id"], patchOperations=on)
+    assert [status() for _ in range(4)] == [200, 200, 200, 429]
+    world.api.delete_stage(restApiId=world.api_id, stageName="Staging")
+    assert world.api.get_usage_plan(usagePlanId=plan)["apiStages"] == []
+    world.api.delete_api_key(apiKey=key["id"])
+    assert world.api.get_usage_plan_keys(usagePlanId=plan)["items"] == []
+    world.api.delete_usage_plan(usagePlanId=plan)
+
+
+def test_a_key_shows_its_value_to_who_asks_for_it_and_keeps_its_tags(world: World) -> None:
+    key = world.api.create_api_key(name=world.name, tags={"a": "b"})
+    plan = world.api.create_usage_plan(name=world.name, tags={"a": "b"})
+    for kind, one in (("apikeys", key), ("usageplans", plan)):
+        arn = f"arn:aws:apigateway:{REGION}::/{kind}/{one['id']}"
+        world.api.tag_resource(resourceArn=arn, tags={"c": "d"})
+        world.api.untag_resource(resourceArn=arn, tagKeys=["a"])
+        assert world.api.get_tags(resourceArn=arn)["tags"] == {"c": "d"}
+    (listed,) = (one for one in world.api.get_api_keys()["items"] if one["id"] == key["id"])
+    assert listed["tags"] == {"c": "d"} and "value" not in listed
+    assert world.api.get_usage_plan(usagePlanId=plan["id"])["tags"] == {"c": "d"}
+    assert world.api.get_api_key(apiKey=key["id"], includeValue=True)["value"] == key["value"]
+
+
 def test_a_stage_answers_the_burst_and_then_429_and_each_method_has_a_limit_to_itself(world: World) -> None:
     world.mock(world.resource("one"), "GET", "1")
     world.mock(world.resource("two"), "GET", "2")
