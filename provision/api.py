@@ -146,13 +146,16 @@ def create_resource(aws: Clients, api_id: str, parent_id: str, path_part: str) -
 
 
 def create_method(aws: Clients, place: Place, route: Route) -> None:
-    """POST. With the authorization NONE it is for everybody, with AWS_IAM for whoever signs the request."""
+    """POST. With the authorization NONE it is for everybody, with AWS_IAM for whoever signs the request.
+
+    With `apiKeyRequired` it is for whoever has the key that step 8 makes.
+    """
     aws.apigateway.put_method(
         restApiId=place.api_id,
         resourceId=place.resource_id,
         httpMethod="POST",
         authorizationType=route.authorization_type,
-        apiKeyRequired=False,
+        apiKeyRequired=route.needs_api_key,
     )
 
 
@@ -244,6 +247,7 @@ class Route:
 
     path: str
     authorization_type: str
+    needs_api_key: bool
     uri: str
     credentials: str | None
     passthrough: str
@@ -267,6 +271,7 @@ def direct_route(aws: Clients, settings: Settings, state: State) -> Route:
     return Route(
         path=f"/{settings.path_part}",
         authorization_type=settings.authorization_type,
+        needs_api_key=settings.needs_api_key,
         # The path of Lambda's own Invoke API, with its date.
         # https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html
         uri=f"arn:{aws.partition}:apigateway:{aws.region}:lambda:path/2015-03-31/functions/{function_arn}/invocations",
@@ -288,6 +293,7 @@ def queue_route(aws: Clients, settings: Settings, state: State) -> Route:
     return Route(
         path=f"/{settings.path_part}/{settings.queue_path_part}",
         authorization_type=settings.authorization_type,
+        needs_api_key=settings.needs_api_key,
         uri=f"arn:{aws.partition}:apigateway:{aws.region}:sqs:path/{aws.account_id}/{settings.queue}",
         credentials=state.outputs("api-role")["arn"],
         passthrough="NEVER",
@@ -359,8 +365,9 @@ def update_method(aws: Clients, entry: Entry, place: Place, route: Route, method
     wanted = route.authorization_type
     if entry.drifted(f"{label} authorizationType", found=method["authorizationType"], wanted=wanted):
         changes.append({"op": "replace", "path": "/authorizationType", "value": wanted})
-    if entry.drifted(f"{label} apiKeyRequired", found=method.get("apiKeyRequired", False), wanted=False):
-        changes.append({"op": "replace", "path": "/apiKeyRequired", "value": "false"})
+    needed = method.get("apiKeyRequired", False)
+    if entry.drifted(f"{label} apiKeyRequired", found=needed, wanted=route.needs_api_key):
+        changes.append({"op": "replace", "path": "/apiKeyRequired", "value": str(route.needs_api_key).lower()})
     if entry.drifted(f"{label} requestValidatorId", found=method.get("requestValidatorId"), wanted=None):
         changes.append({"op": "replace", "path": "/requestValidatorId"})
     if changes:
@@ -527,13 +534,20 @@ def list_apis(apigateway: Any, known_id: str | None = None) -> list[dict[str, An
 
 
 def find_api(apis: list[dict[str, Any]], name: str, deployment: str, known_id: str | None) -> dict[str, Any] | None:
-    """The API that carries this deployment's tag, or has the recorded id, under any name. Raises TwoOfOurs.
+    """The API that carries this deployment's tag, or has the recorded id, under any name. Raises TwoOfOurs."""
+    return find_ours("apigateway:rest-api", apis, name, deployment, known_id)
 
-    Others of the same name are somebody else's, and are left alone.
+
+def find_ours(
+    kind: str, listed: list[dict[str, Any]], name: str, deployment: str, known_id: str | None
+) -> dict[str, Any] | None:
+    """Of what API Gateway lists, the one with this deployment's tag, or with the recorded id, under any name.
+
+    Others of the same name are somebody else's, and are left alone. Raises TwoOfOurs.
     """
-    ours = [api for api in apis if api["id"] == known_id or tagged([api], name, deployment)]
+    ours = [one for one in listed if one["id"] == known_id or tagged([one], name, deployment)]
     if len(ours) > 1:
-        raise TwoOfOurs("apigateway:rest-api", name, [api["id"] for api in ours])
+        raise TwoOfOurs(kind, name, [one["id"] for one in ours])
     return ours[0] if ours else None
 
 

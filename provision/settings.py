@@ -84,7 +84,8 @@ class AccountRules:
     are made, with "/" at both ends. `tags`: on everything that carries tags. `lambda_role_arn` and
     `apigateway_role_arn`: roles that somebody else made; they are used, and neither made, changed nor deleted.
     `throttle`: how many requests a second each route answers. `source_ips`: the networks that may call the URL, as
-    CIDR, or EVERY_ADDRESS. `auth`: "iam" where a request must be signed, else "none".
+    CIDR, or EVERY_ADDRESS. `auth`: "iam" where a request must be signed, "api-key" where it must have the
+    key, else "none".
     Raises BadSetting for a value that IAM would not take.
     """
 
@@ -116,8 +117,8 @@ class AccountRules:
             )
         requests = "a number of requests a second, from 1 to 9999"
         check_text("--throttle", self.throttle, THROTTLE, requests, f"Leave it out for {DEFAULT_THROTTLE}.")
-        who = "Give iam where a request must be signed, none where everybody may call."
-        check_text("--auth", self.auth, re.compile("none|iam"), "none or iam", who)
+        who = "Give iam where a request must be signed, api-key where it must have a key, none where all may call."
+        check_text("--auth", self.auth, re.compile("none|iam|api-key"), "none, iam or api-key", who)
         if self.source_ips != (EVERY_ADDRESS,):
             check_sources(self.source_ips)
 
@@ -368,12 +369,35 @@ class Settings:
     @property
     def is_open(self) -> bool:
         """Whether everybody who knows the URL gets an answer."""
-        return self.authorization_type == "NONE" and not self.source_ips
+        return self.authorization_type == "NONE" and not self.source_ips and not self.needs_api_key
 
     @property
     def authorization_type(self) -> str:
         """NONE lets everybody call; with AWS_IAM a request must be signed (erratum 7)."""
         return "AWS_IAM" if self.rules.auth == "iam" else "NONE"
+
+    @property
+    def needs_api_key(self) -> bool:
+        """Whether a request must have the API key."""
+        return self.rules.auth == "api-key"
+
+    @property
+    def api_key(self) -> str:
+        return self.named("POC-API-Key")
+
+    @property
+    def usage_plan(self) -> str:
+        return self.named("POC-API-Plan")
+
+    @property
+    def plan_rate(self) -> int:
+        """Requests a second with the key, on all routes together. Who asks for a key has a limit as written, too."""
+        return self.throttle_rate or DEFAULT_THROTTLE
+
+    @property
+    def plan_burst(self) -> int:
+        """Requests with the key that are answered at once."""
+        return 2 * self.plan_rate
 
 
 def check_region(region: str, source: str) -> None:

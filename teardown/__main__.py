@@ -467,6 +467,8 @@ def look_in_account(
         )
     what = "this deployment's tag" if removed else "the suite's names"
     screen.say(f"Nothing with {what} was found in {where}. Nothing to do.", GOOD)
+    if seen.not_listed:
+        screen.say(f"Not looked at: {', '.join(map(str, seen.not_listed))}. Only --auth api-key makes them.", "dim")
 
 
 def advice_on(

@@ -49,6 +49,11 @@ class Verbs:
 
 
 VERBS = {
+    "apigateway:usage-plan-key": Verbs(stage.delete_usage_plan_key, is_part=stage.key_is_part),
+    "apigateway:usage-plan": Verbs(
+        stage.delete_usage_plan, others_on=stage.others_on_usage_plan, find=stage.find_usage_plan
+    ),
+    "apigateway:api-key": Verbs(stage.delete_api_key, others_on=stage.others_on_api_key, find=stage.find_api_key),
     "apigateway:stage": Verbs(stage.delete, find=stage.find, is_part=stage.is_part),
     "apigateway:rest-api": Verbs(api.delete, others_on=api.others_on, find=api.find),
     "lambda:permission": Verbs(api.remove_permission, api.restore_permission, is_part=api.permission_is_part),

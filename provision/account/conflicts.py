@@ -99,7 +99,7 @@ def is_met(resource: FoundResource, met: NotOurs | None) -> bool:
 
 
 def strangers(seen: Inventory, state: State, met: NotOurs | None = None) -> list[FoundResource]:
-    """What has our names and is not ours. Not the REST APIs: several may have one name."""
+    """What has our names and is not ours. Not REST APIs, API keys and usage plans: several may have one name."""
     return [
         resource
         for resource in seen.resources

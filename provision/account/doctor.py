@@ -36,7 +36,10 @@ ENOUGH_MINUTES = 10  # a build takes two or three, more in a class
 SKEW_SECONDS = 240
 AT_ONCE = 3  # invocations: two for the trigger, whose smallest maximum that is, and one for the URL
 OF_IAM = 2  # a build makes two roles and two policies
-NOT_AMONG = "policies/operator-build.json has all that a build needs; ask for it, or for these actions."
+NOT_AMONG = (
+    "policies/operator-build.json has all that a build needs, operator-key.json what --auth api-key needs beside it: "
+    "ask for them, or for these actions."
+)
 
 
 @dataclass(frozen=True)
@@ -132,11 +135,15 @@ def clock(aws: Clients) -> Condition:
 def permissions(aws: Clients, settings: Settings) -> Condition:
     """Whether IAM would allow the caller what policies/operator-build.json has, statement by statement.
 
+    With --auth api-key also what policies/operator-key.json has.
+
     Session policies and resource policies do not count in it.
     https://docs.aws.amazon.com/IAM/latest/APIReference/API_SimulatePrincipalPolicy.html
     """
     caller = principal(aws)
     statements = policy_document("operator-build", aws, settings)["Statement"]
+    if settings.needs_api_key:
+        statements = [*statements, *policy_document("operator-key", aws, settings)["Statement"]]
     actions = {action for statement in statements for action in as_list(statement["Action"])}
     if caller is None:
         return Condition("Permissions", PASS, "those of the root user, who may do anything")

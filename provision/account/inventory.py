@@ -5,7 +5,8 @@ that there is nothing to do.
 
 Each resource is asked for through its own service. Lists of roles and policies have no tags; the tagging API lists
 resources that are long gone, and none of IAM's. REST APIs and triggers are listed: several APIs may have one name, and
-triggers have none. What can carry no tags (attachment, permission, stage) has its parent's tag.
+triggers have none; so are API keys and usage plans, which an earlier run may have made. What can carry no tags
+(attachment, permission, stage, a key's place in a plan) has its parent's tag.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from provision.message_queue import find_queue
 from provision.policies import find_policy
 from provision.roles import find_attachment, find_role
 from provision.settings import Settings
-from provision.stage import find_stage
+from provision.stage import find_stage, find_usage_plan_key, list_api_keys, list_usage_plans
 from provision.state.entries import ADOPTED_TAG, TAG
 from provision.state.resources import IAM, PLACES, TYPES, identities, immutable_id, made_at, name_of, names, noun_of
 from provision.table import find_table
@@ -100,10 +101,15 @@ class Unanswered:
 
 @dataclass(frozen=True)
 class Inventory:
-    """What is there, in the order of a build; and what could not be looked at, and so may be there."""
+    """What is there, in the order of a build; and what could not be looked at, and so may be there.
+
+    `not_listed`: the same of what only an option makes. Whoever never asked for an API key needs no permission to list
+    them: that list has the values of all keys of the Region for whoever wants them.
+    """
 
     resources: tuple[FoundResource, ...]
     unanswered: tuple[Unanswered, ...]
+    not_listed: tuple[Unanswered, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -131,6 +137,9 @@ FINDS: dict[str, Callable[[Clients, Mapping[str, str]], dict[str, Any] | None]] 
         aws.lambda_, identity["FunctionName"], identity["StatementId"]
     ),
     "apigateway:stage": lambda aws, identity: find_stage(aws.apigateway, identity["restApiId"], identity["stageName"]),
+    "apigateway:usage-plan-key": lambda aws, identity: find_usage_plan_key(
+        aws.apigateway, identity["usagePlanId"], identity["keyId"]
+    ),
 }
 
 
@@ -179,7 +188,9 @@ def _take_inventory(aws: Clients, all_looks: Callable[[Seen], Iterator[Look]], t
             ask(look)
     order = list(PLACES)
     in_order = sorted(seen.values(), key=lambda resource: order.index(resource.key) if resource.key else len(order))
-    return Inventory(tuple(in_order), tuple(unanswered.values()))
+    extras = [one for one in unanswered.values() if one.key and PLACES[one.key].is_extra]
+    needed = [one for one in unanswered.values() if one not in extras]
+    return Inventory(tuple(in_order), tuple(needed), tuple(extras))
 
 
 def all_looks(aws: Clients, settings: Settings, seen: Seen) -> Iterator[Look]:
@@ -197,19 +208,25 @@ def looks(aws: Clients, settings: Settings) -> Iterator[Look]:
     yield Look("", "log groups of other learners", partial(tagged_log_groups, aws))
     ends = f"triggers on {settings.queue}, {settings.dead_letter_queue} and {settings.function}"
     yield Look("trigger", ends, partial(triggers, aws, settings), repeats=True)
-    yield Look("api", f"REST APIs named {settings.api}", partial(apis, aws, settings), repeats=True)
+    for key, called, name, listed in (
+        ("api", "REST APIs", settings.api, list_apis),
+        ("api-key", "API keys", settings.api_key, list_api_keys),
+        ("usage-plan", "usage plans", settings.usage_plan, list_usage_plans),
+    ):
+        asked = partial(of_this_name, aws, key, name, listed)
+        yield Look(key, f"{called} named {name}", asked, repeats=True)
 
 
 def looks_for_parts(aws: Clients, settings: Settings, wholes: list[FoundResource]) -> Iterator[Look]:
     """For the parts of what was found. A part has its parent's tag, as it can carry none."""
     tags = {whole.tag for whole in wholes if whole.key and whole.tag}
+    wholes = [whole for whole in wholes if whole.key or whole.tag in tags]
     for whole in wholes:
-        if not whole.key and whole.tag not in tags:
-            continue
         api_id = whole.outputs.get("id", "")
-        for key, identity in identities(aws, settings, api_id).items():
+        for key, identity in identities(aws, settings, {"api": api_id}).items():
             kind = PLACES[key].kind
-            if TYPES[kind].part_of != whole.kind or PLACES[key].joins[0] != (whole.key or "api"):
+            is_part = TYPES[kind].part_of == whole.kind and PLACES[key].joins[0] == (whole.key or "api")
+            if not is_part or key == "usage-plan-key":
                 continue
             what = f"{noun_of(kind)} {name_of(kind, identity)}"
             outputs = {}
@@ -217,6 +234,17 @@ def looks_for_parts(aws: Clients, settings: Settings, wholes: list[FoundResource
                 what += f" of REST API {api_id}"
                 outputs["url"] = aws.invoke_url(api_id, settings.stage, settings.path_part)
             yield Look(key, what, partial(find, aws, key, identity, whole, **outputs))
+    yield from looks_for_plan_keys(aws, wholes)
+
+
+def looks_for_plan_keys(aws: Clients, wholes: list[FoundResource]) -> Iterator[Look]:
+    """For each API key of a deployment in each of its usage plans."""
+    keys = [one for one in wholes if one.kind == PLACES["api-key"].kind and one.tag]
+    for plan in [one for one in wholes if one.kind == PLACES["usage-plan"].kind]:
+        for api_key in [one for one in keys if one.tag == plan.tag]:
+            identity = {"usagePlanId": plan.outputs["id"], "keyId": api_key.outputs["id"]}
+            what = f"API key {identity['keyId']} in usage plan {identity['usagePlanId']}"
+            yield Look("usage-plan-key", what, partial(find, aws, "usage-plan-key", identity, plan))
 
 
 def find(
@@ -229,7 +257,8 @@ def find(
         return []
     if whole is None:
         return [resource(key, kind, identity, found)]
-    return [FoundResource(key, kind, identity, outputs, whole.tags, parent=whole.key or "api", can_be_tagged=False)]
+    parent = whole.key or PLACES[key].joins[0]
+    return [FoundResource(key, kind, identity, outputs, whole.tags, parent=parent, can_be_tagged=False)]
 
 
 def tagged_log_groups(aws: Clients) -> list[FoundResource]:
@@ -263,12 +292,14 @@ def triggers(aws: Clients, settings: Settings) -> list[FoundResource]:
     return seen
 
 
-def apis(aws: Clients, settings: Settings) -> list[FoundResource]:
-    """Those with our name, and those with a tag of the suite under any name."""
+def of_this_name(
+    aws: Clients, key: str, name: str, listed: Callable[[Any], list[dict[str, Any]]]
+) -> list[FoundResource]:
+    """Those of a kind whose names repeat: with our name, and with a tag of the suite under any name."""
     return [
-        resource("api" if api["name"] == settings.api else "", PLACES["api"].kind, {"name": api["name"]}, api)
-        for api in list_apis(aws.apigateway)
-        if api["name"] == settings.api or TAG in api["Tags"]
+        resource(key if one.get("name") == name else "", PLACES[key].kind, {"name": one.get("name", "")}, one)
+        for one in listed(aws.apigateway)
+        if one.get("name") == name or TAG in one["Tags"]
     ]
 
 

@@ -237,7 +237,7 @@ def with_left(planned: Planned, left: Sequence[Difference], compared: int) -> Pl
 
 def identities(aws: Clients, settings: Settings) -> dict[str, dict[str, str]]:
     """By key, the identity of each resource that a run would make, in the order of a build."""
-    called = resources.identities(aws, settings, NOT_KNOWN)
+    called = resources.identities(aws, settings, dict.fromkeys(("api", "api-key", "usage-plan"), NOT_KNOWN))
     if not settings.has_dead_letter_queue:
         del called["dead-letter-queue"]
     return called

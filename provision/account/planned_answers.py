@@ -22,6 +22,8 @@ IDS = {
     "CreateEventSourceMapping": "UUID",
     "CreateRestApi": "id",
     "CreateResource": "id",
+    "CreateApiKey": "id",
+    "CreateUsagePlan": "id",
 }
 
 # How a value begins that AWS has not made up yet.
@@ -38,7 +40,13 @@ NOT_THERE = {
 }
 
 # The lists that a step asks an account for, by the field that holds them.
-LISTS = {"GetRestApis": "items", "ListEventSourceMappings": "EventSourceMappings", "DescribeLogGroups": "logGroups"}
+LISTS = {
+    "GetRestApis": "items",
+    "GetApiKeys": "items",
+    "GetUsagePlans": "items",
+    "ListEventSourceMappings": "EventSourceMappings",
+    "DescribeLogGroups": "logGroups",
+}
 
 # The writes that change how a method answers, in whatever way.
 OF_METHODS = frozenset(
@@ -64,6 +72,7 @@ class PlannedAnswers:
         self.groups: dict[str, dict[str, Any]] = {}  # by name
         self.paths: dict[str, list[dict[str, str]]] = {}  # by API, the resources that it creates
         self.methods: dict[tuple[str, str], list[Call]] = {}  # by API and resource, the writes to its POST
+        self.keys: set[str] = set()  # the API keys that it creates; they are in no usage plan
 
     # What the listener asks.
 
@@ -112,7 +121,9 @@ class PlannedAnswers:
             root = {"id": known_after(call, "id of /"), "parentId": "", "pathPart": "", "path": "/"}
             self.paths[known] = [root]
             return {"id": known, "rootResourceId": root["id"]}
-        if call.operation == "CreateResource":
+        if call.operation == "CreateApiKey":
+            self.keys.add(known)
+        elif call.operation == "CreateResource":
             part = {"id": known, "parentId": asked["parentId"], "pathPart": asked["pathPart"]}
             self.paths.setdefault(asked["restApiId"], []).append(part)
         return nested(IDS[call.operation], known) if call.operation in IDS else {}
@@ -141,6 +152,8 @@ class PlannedAnswers:
             return next(({"tags": one["tags"]} for one in self.groups.values() if one["arn"] == arn), None)
         if operation == "GetEventSourceMapping" and asked["UUID"].startswith(KNOWN_AFTER):
             return not_there(call)
+        if operation == "GetUsagePlans" and asked.get("keyId") in self.keys:
+            return {"items": []}
         if call.service == "apigateway" and "restApiId" in asked:
             return self.of_api(call)
         return None
@@ -237,7 +250,7 @@ def carry_out(write: Call, method: dict[str, Any]) -> None:
     elif write.operation == "UpdateMethod":
         for change in asked["patchOperations"]:
             value = change.get("value")
-            method[change["path"].strip("/")] = False if value == "false" else value
+            method[change["path"].strip("/")] = {"false": False, "true": True}.get(value, value)
     elif write.operation == "PutIntegration":
         method["methodIntegration"] = {**asked, "httpMethod": asked["integrationHttpMethod"]}
     elif write.operation == "PutMethodResponse":

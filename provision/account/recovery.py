@@ -22,7 +22,7 @@ from provision.policies import find_policy
 from provision.settings import Settings
 from provision.state.entries import Resource
 from provision.state.ownership import TwoOfOurs
-from provision.state.resources import PLACES
+from provision.state.resources import PLACES, TYPES
 from provision.terminal import outcome
 from provision.terminal.json_values import as_list
 
@@ -60,6 +60,7 @@ def recover(
         )
     refuse_what_could_not_be_read(inventory)
     api_id = which_api(aws, settings, inventory, deployment)
+    refuse_two_of_a_name(inventory, deployment)
     ours = [resource for resource in inventory.resources if is_ours(resource, inventory, deployment, api_id)]
     if all(PLACES[key_of(resource)].kind.startswith("iam:") for resource in ours) and not chosen:
         refuse_those_of_another_region(aws, deployment, ours)
@@ -139,6 +140,14 @@ def which_api(aws: Clients, settings: Settings, inventory: Inventory, deployment
     return ids[0] if ids else None
 
 
+def refuse_two_of_a_name(inventory: Inventory, deployment: str) -> None:
+    """Raise TwoOfOurs where two API keys or two usage plans carry the deployment's tag."""
+    for key in ("api-key", "usage-plan"):
+        found = [one for one in inventory.resources if key_of(one) == key and one.tag == deployment]
+        if len(found) > 1:
+            raise TwoOfOurs(PLACES[key].kind, found[0].identity["name"], [one.outputs["id"] for one in found])
+
+
 def is_ours(resource: FoundResource, inventory: Inventory, deployment: str, api_id: str | None) -> bool:
     """Whether it goes into the state file: by its tag, the API by its id, what carries no tag by what it joins."""
     key = key_of(resource)
@@ -155,8 +164,10 @@ def is_ours(resource: FoundResource, inventory: Inventory, deployment: str, api_
 
 
 def key_of(resource: FoundResource) -> str:
-    """Its place in the state file. An API has one under any name: its tag says whose it is."""
-    return "api" if resource.kind == PLACES["api"].kind else resource.key
+    """Its place in the state file. What has a name that repeats has one under any name: its tag says whose it is."""
+    if TYPES[resource.kind].names_repeat:
+        return next(key for key, place in PLACES.items() if place.kind == resource.kind)
+    return resource.key
 
 
 def why_left_out(resource: FoundResource, deployment: str) -> str:
@@ -174,7 +185,8 @@ def entry(settings: Settings, ours: Mapping[str, FoundResource], key: str) -> Re
     """
     resource = ours[key]
     place = PLACES[key]
-    identity = {"name": settings.api} if key == "api" else resource.identity
+    called = {"api": settings.api, "api-key": settings.api_key, "usage-plan": settings.usage_plan}
+    identity = {"name": called[key]} if key in called else resource.identity
     return Resource(
         key=key,
         kind=place.kind,
@@ -192,10 +204,11 @@ def was_there_before(ours: Mapping[str, FoundResource], key: str) -> bool:
     """Whether somebody else made it and the deployment adopted it: then a teardown leaves it.
 
     What carries no tag of its own was made after what it joins. Only between adopted resources can it have been there
-    before. Nobody knows, so it stays. An API is never adopted.
+    before. Nobody knows, so it stays. An API is never adopted, and neither is a usage plan.
     """
     ends = (key,) if ours[key].can_be_tagged else PLACES[key].joins
-    return "api" not in ends and all(end not in ours or ours[end].is_adopted for end in ends)
+    repeats = any(TYPES[PLACES[end].kind].names_repeat for end in ends)
+    return not repeats and all(end not in ours or ours[end].is_adopted for end in ends)
 
 
 def refuse_those_of_another_region(aws: Clients, deployment: str, ours: list[FoundResource]) -> None:

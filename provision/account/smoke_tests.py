@@ -93,12 +93,16 @@ def run_smoke_tests(aws: Clients, settings: Settings, state: State) -> Iterator[
 
 
 class Item:
-    """The item of one smoke test, the walkthrough's request for it, and whether that may have been sent twice."""
+    """The item of one smoke test, the walkthrough's request for it, and whether that may have been sent twice.
 
-    def __init__(self, aws: Clients, settings: Settings, item_id: str) -> None:
+    `key_id` is the id of the API key that the request has, where one is asked for.
+    """
+
+    def __init__(self, aws: Clients, settings: Settings, item_id: str, key_id: str | None) -> None:
         self.aws = aws
         self.settings = settings
         self.id = item_id
+        self.key_id = key_id or "none"
         self.key = {"id": {"S": item_id}}
         self.event: dict[str, Any] = {
             "operation": "create",
@@ -138,7 +142,7 @@ class Item:
 @contextmanager
 def item_of(aws: Clients, settings: Settings, state: State, smoke_test: str) -> Iterator[Item]:
     """This smoke test's item. It is deleted before the block, and when the block fails."""
-    item = Item(aws, settings, f"trial-{state.deployment}-{smoke_test}")
+    item = Item(aws, settings, f"trial-{state.deployment}-{smoke_test}", state.known_id("api-key"))
     if item.look() is not None:
         item.take_away()
     try:
@@ -252,12 +256,13 @@ def post_until_served(aws: Clients, url: str, item: Item, began: list[float] | N
     `began` gets the time of each try, in seconds since 1970. Raises SmokeTestFailed where the API goes on to deny it.
     """
     denials = 0
+    api_key = value_of_key(aws, item)
 
     def call() -> tuple[int, str]:
         nonlocal denials
         if began is not None:
             began.append(time.time())
-        status, text = post(aws, url, item.event, signed=item.settings.authorization_type == "AWS_IAM")
+        status, text = post(aws, url, item.event, signed=item.settings.authorization_type == "AWS_IAM", api_key=api_key)
         item.may_come_twice |= status == 0 or status > 500  # it may have arrived, and is sent again
         denials += status == 403 and "execute-api:Invoke" in text
         if denials == DENIALS:
@@ -274,6 +279,20 @@ def post_until_served(aws: Clients, url: str, item: Item, began: list[float] | N
         ),
         means="A new deployment reaches API Gateway's edge in seconds.",
     )
+
+
+def value_of_key(aws: Clients, item: Item) -> str:
+    """The value of the API key, a secret; "" where none is asked for. Raises SmokeTestFailed where there is no key."""
+    if not item.settings.needs_api_key:
+        return ""
+    try:
+        return str(aws.apigateway.get_api_key(apiKey=item.key_id, includeValue=True)["value"])
+    except aws.apigateway.exceptions.NotFoundException as error:
+        raise SmokeTestFailed(
+            "The API key is not there, and the URL answers nobody without it.",
+            means="It was not made yet, or it was deleted since.",
+            advice=(SEE_STATUS, UPDATE_IT),
+        ) from error
 
 
 def not_answered(text: str, source_ips: tuple[str, ...]) -> SmokeTestFailed:
@@ -357,10 +376,10 @@ def in_short(text: str) -> str:
     return text if len(text) <= 400 else f"{text[:400]}..."
 
 
-def post(aws: Clients, url: str, event: dict[str, Any], *, signed: bool = False) -> tuple[int, str]:
+def post(aws: Clients, url: str, event: dict[str, Any], *, signed: bool = False, api_key: str = "") -> tuple[int, str]:
     """Status and body of a POST, an HTTP error's too. Status 0: no answer, and why."""
     try:
-        status, body = send(aws, "POST", url, json.dumps(event).encode(), signed=signed)
+        status, body = send(aws, "POST", url, json.dumps(event).encode(), signed=signed, api_key=api_key)
     except NO_ANSWER as error:
         return 0, str(error)
     return status, body.decode("utf-8", "replace")

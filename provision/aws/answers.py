@@ -116,6 +116,9 @@ EXPECTED: dict[str, str] = {
     "PutMethodResponse": "statusCode",
     "PutIntegrationResponse": "statusCode",
     "CreateDeployment": "id",
+    "CreateApiKey": "id",
+    "CreateUsagePlan": "id",
+    "CreateUsagePlanKey": "id",
 }
 
 

@@ -52,6 +52,8 @@ READS: dict[str, frozenset[str]] = {
     ),
     "apigateway": frozenset(
         {
+            "GetApiKey",
+            "GetApiKeys",
             "GetDeployment",
             "GetDeployments",
             "GetExport",
@@ -61,6 +63,9 @@ READS: dict[str, frozenset[str]] = {
             "GetRestApis",
             "GetStage",
             "GetStages",
+            "GetUsagePlan",
+            "GetUsagePlanKeys",
+            "GetUsagePlans",
         }
     ),
     "logs": frozenset(
@@ -74,6 +79,19 @@ READS: dict[str, frozenset[str]] = {
     ),
 }
 
+
+# The calls of API Gateway whose answer may have the value of an API key: a secret, and nowhere written down.
+SHOW_KEYS = frozenset(
+    {
+        "CreateApiKey",
+        "CreateUsagePlanKey",
+        "GetApiKey",
+        "GetApiKeys",
+        "GetUsagePlanKey",
+        "GetUsagePlanKeys",
+        "UpdateApiKey",
+    }
+)
 
 # The status of an answer that says: there is no such operation here. Emulators give it; asking again is no use.
 NOT_IMPLEMENTED = 501

@@ -244,6 +244,15 @@ STILL_ATTACHED = Reason(
     "https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html#troubleshoot_general_eventual-consistency",
 )
 
+STAGES_STILL_ON = Reason(
+    "stages still in the usage plan",
+    "API Gateway still sees the stage that was just taken off the plan.",
+    ("BadRequestException",),
+    ("because there are API Stages associated with it",),
+    60,
+    "aws/aws-sdk-js#3841 for the words; serverless/serverless#4006 for the race",
+)
+
 VISIBILITY_TIMEOUT_NOT_YET_SEEN = Reason(
     "visibility timeout not yet seen",
     "A queue's changed attributes take up to a minute to be known everywhere.",

@@ -32,10 +32,13 @@ class NotTrusted(outcome.UserError):
         )
 
 
-def send(aws: Clients, method: str, url: str, body: bytes = b"", *, signed: bool = False) -> tuple[int, bytes]:
+def send(
+    aws: Clients, method: str, url: str, body: bytes = b"", *, signed: bool = False, api_key: str = ""
+) -> tuple[int, bytes]:
     """Status and body of the answer, an error's too. Raises NotTrusted, and botocore's errors when none came.
 
-    `signed`: for a method of an API that asks for it, with the credentials that make the calls.
+    `signed` and `api_key`: for a method of an API that asks for it, with the credentials that make the calls, or with
+    the value of a key.
     https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-control-access-using-iam-policies-to-invoke-api.html
     """
     # These take a fifth of a second to import.
@@ -47,6 +50,8 @@ def send(aws: Clients, method: str, url: str, body: bytes = b"", *, signed: bool
     proxies = {} if aws.is_sandbox else get_environ_proxies(url)
     session = URLLib3Session(verify=aws.verify, proxies=proxies, timeout=(10, 30))
     headers = {"Content-Type": "application/json"} if body else {}
+    if api_key:
+        headers["x-api-key"] = api_key
     request = AWSRequest(method=method, url=url, data=body, headers=headers)
     try:
         if signed:

@@ -216,6 +216,8 @@ ALIKE: Mapping[tuple[str, str], Alike] = {
     ("lambda:permission", "Condition"): covers_source,
     ("apigateway:stage", "methodSettings > */* > throttlingRateLimit"): at_most,
     ("apigateway:stage", "methodSettings > */* > throttlingBurstLimit"): at_most,
+    ("apigateway:usage-plan", "throttle > rateLimit"): at_most,
+    ("apigateway:usage-plan", "throttle > burstLimit"): at_most,
     ("apigateway:rest-api", "POST PATH integration credentials"): same_role,
     ("apigateway:rest-api", "POST PATH integration passthroughBehavior"): without_templates,
     ("apigateway:rest-api", "POST PATH integration contentHandling"): as_text_or_unset,

@@ -35,6 +35,7 @@ from provision.check.near_misses import near_attribute, near_resource, statement
 from provision.check.served import Route, Unreadable, defined_routes, differing, exported_routes
 from provision.message_queue import find_queue
 from provision.settings import Settings
+from provision.stage import list_api_keys, list_usage_plans
 from provision.state.comparison import COMPARED
 from provision.state.entries import Entry, NotYetMade, Resource, shown
 from provision.state.file import SCHEMA, StateFile
@@ -100,10 +101,12 @@ class Finding:
 class Seen:
     """What never changes, so that it is fetched once: code by its hash, and what a deployment serves.
 
-    `api_id`: which REST API is meant, where that is known and its name does not tell.
+    `api_id`: which REST API is meant, where that is known and its name does not tell. `ids`: the same of the API key
+    and the usage plan, by key.
     """
 
     api_id: str | None = None
+    ids: dict[str, str] = field(default_factory=dict)
     code: dict[str, str] = field(default_factory=dict)
     served: dict[tuple[str, str], dict[str, Route]] = field(default_factory=dict)
 
@@ -130,7 +133,7 @@ def check_step(aws: Clients, settings: Settings, step: Step, seen: Seen | None =
         without_tags(aws),
     ):
         state, why_not = checked_by(aws, settings, step, seen)
-    called = identities(aws, settings, state.api_id or "")
+    called = identities(aws, settings, state.ids)
     for key, place in PLACES.items():
         if place.step == step.name and key in called and key not in state.reached and is_asked_for(settings, key):
             state.add(key, called[key], EXISTS, UNCHECKED, reason=why_not)
@@ -180,16 +183,32 @@ def checked_by(aws: Clients, settings: Settings, step: Step, seen: Seen) -> tupl
             if api_id is not None and step.name == "api":
                 sid = statement_of(aws, settings, api_id)
                 settings = replace(settings, permission=sid)
+        if step.name == "stage" and settings.needs_api_key:
+            seen.ids |= keys_by_name(aws, settings, seen)
+            state = CheckState(aws, settings, seen, state.api_id)
         with aws.calls.guarded_by(state.permit):
             step.load().provision(aws, settings, state)
     except ClientError as error:
         return state, refused(error)
     except NotYetMade as needed:
-        kind, name = PLACES[needed.args[0]].kind, identities(aws, settings, "")[needed.args[0]]
+        kind, name = PLACES[needed.args[0]].kind, identities(aws, settings, {})[needed.args[0]]
         return state, f"it needs the {noun_of(kind)} {name_of(kind, name)}, which is not there"
     except WouldWait as wait:
         return state, f"what it needs is not there: {wait}"
     return state, ""
+
+
+def keys_by_name(aws: Clients, settings: Settings, seen: Seen) -> dict[str, str]:
+    """The ids of API key and usage plan, where they are known or only one has the name."""
+    found = {}
+    for key, name, listed in (
+        ("api-key", settings.api_key, list_api_keys),
+        ("usage-plan", settings.usage_plan, list_usage_plans),
+    ):
+        ids = [one["id"] for one in listed(aws.apigateway) if one.get("name") == name]
+        if seen.ids.get(key) in ids or len(ids) == 1:
+            found[key] = seen.ids[key] if seen.ids.get(key) in ids else ids[0]
+    return found
 
 
 def refused(error: ClientError) -> str:
@@ -240,12 +259,13 @@ class CheckState(DryState):
         place = {"account": aws.account_id, "region": aws.region, "endpoint": aws.endpoint}
         super().__init__(NoFile(), {"schema": SCHEMA, "deployment": "check", **place, "serial": 0, "resources": []})
         self.aws, self.settings, self.seen, self.api_id = aws, settings, seen, api_id
+        self.ids = {**seen.ids, "api": api_id or ""}
         self.findings: list[Finding] = []
         self.reached: set[str] = set()
         self.resources = [
             Resource(key, PLACES[key].kind, PLACES[key].step, identity, outputs, status="created")
-            for key, identity in identities(aws, settings, api_id or "").items()
-            if (outputs := outputs_by_name(aws, settings, key, api_id)) is not None
+            for key, identity in identities(aws, settings, self.ids).items()
+            if (outputs := outputs_by_name(aws, settings, key, self.ids)) is not None
         ]
 
     @contextmanager
@@ -311,7 +331,7 @@ class CheckState(DryState):
 
     def what_is_missing(self, key: str) -> str:
         """The first of what a resource joins that is not there; "" if all is."""
-        called = identities(self.aws, self.settings, self.api_id or "")
+        called = identities(self.aws, self.settings, self.ids)
         for joined in PLACES[key].joins:
             kind = PLACES[joined].kind
             if kind in FINDS and FINDS[kind](self.aws, called[joined]) is None:
@@ -326,18 +346,21 @@ class CheckState(DryState):
         return f"there are {len(ids)} REST APIs called {self.settings.api}, and nothing tells which is meant"
 
 
-def outputs_by_name(aws: Clients, settings: Settings, key: str, api_id: str | None) -> dict[str, str] | None:
+def outputs_by_name(aws: Clients, settings: Settings, key: str, ids: Mapping[str, str]) -> dict[str, str] | None:
     """What later steps ask for of this resource, as far as its name tells; None where AWS's id would have to."""
-    if key in ("api", "permission", "stage") and api_id is None:
+    api_id = ids.get("api", "")
+    if key in ("api", "permission", "stage") and not api_id:
         return None
+    if key in ("api-key", "usage-plan"):
+        return {"id": ids[key]} if ids.get(key) else None
     return {
         "function-role": {"arn": aws.arn("iam", f"role/{settings.function_role_in_arn}", region=""), "id": ""},
         "api-role": {"arn": aws.arn("iam", f"role/{settings.api_role_in_arn}", region=""), "id": ""},
         "dead-letter-queue": {"arn": aws.arn("sqs", settings.dead_letter_queue)},
         "queue": {"arn": aws.arn("sqs", settings.queue)},
         "function": {"arn": aws.arn("lambda", f"function:{settings.function}")},
-        "api": {"id": api_id or ""},
-        "stage": {"url": aws.invoke_url(api_id or "", settings.stage, settings.path_part)},
+        "api": {"id": api_id},
+        "stage": {"url": aws.invoke_url(api_id, settings.stage, settings.path_part)},
     }.get(key, {})
 
 

@@ -59,8 +59,8 @@ def check(given: list[str], session: Session) -> Result:
     if options.smoke_tests and len(steps) < len(STEPS):
         command_line.error("--try tests the whole architecture, and does not go with a STEP")
     with deployment("check", given, options, settings, session, kind=DryState) as (aws, settings, recorded):
-        api = recorded.record("api")
-        seen = Seen(api_id=api.outputs.get("id") if api is not None else None)
+        known = {key: recorded.known_id(key) for key in ("api-key", "usage-plan")}
+        seen = Seen(recorded.known_id("api"), {key: value for key, value in known.items() if value})
         with explained(aws):
             found = check_account(aws, settings, steps, seen)
             with written_out(options, aws):

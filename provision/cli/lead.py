@@ -74,13 +74,19 @@ def by_hand(run: conflicts.Run, run_step: Callable[[Step], None]) -> dict[str, A
     seen = Seen()
 
     def look(step: Step) -> list[Finding]:
-        seen.api_id = state.known_id("api")  # not that of an earlier look: by now another may have the name, too
+        # Not those of an earlier look: by now another may have the name, too.
+        seen.api_id = state.known_id("api")
+        known = {key: state.known_id(key) for key in ("api-key", "usage-plan")}
+        seen.ids = {key: value for key, value in known.items() if value}
         with explained(aws), aws.calls.untold():
             return check_step(aws, settings, step, seen)
 
+    def meant() -> dict[str, str]:
+        return {**seen.ids, **({"api": seen.api_id} if seen.api_id else {})}
+
     def plan_of(step: Step) -> list[tuple[str, Call]]:
         """The calls of the step, each with the key of its resource."""
-        with explained(aws), aws.calls.untold(), state.taking_over(seen.api_id or ""):
+        with explained(aws), aws.calls.untold(), state.taking_over(meant()):
             plan = make_plan(aws, settings, DryState.of(state), STEPS[: step.number])
         calls = [(one.key, call) for one in plan for call in one.calls if call.step == step.name]
         return [(key, call) for key, call in calls if not call.operation.startswith("Tag")]
@@ -99,7 +105,7 @@ def by_hand(run: conflicts.Run, run_step: Callable[[Step], None]) -> dict[str, A
         return [event_of(call) for call in calls if call.operation != "UpdateFunctionCode" or codes != [PASS]]
 
     def take_over(step: Step) -> None:
-        with state.taking_over(seen.api_id or ""):
+        with state.taking_over(meant()):
             run_step(step)
 
     return {"planned": planned, "left": left, "look": look, "take_over": take_over}

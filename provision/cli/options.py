@@ -71,7 +71,8 @@ def add_variant_options(parser: argparse.ArgumentParser) -> None:
     add("--apigateway-role-arn", metavar="ARN", help="the same for API Gateway")
     add("--throttle", metavar="N", help="requests a second that each route answers; default 10")
     add("--source-ip", metavar="CIDR", action="append", help='who may call the URL; may be repeated; "none": all')
-    add("--auth", choices=("none", "iam"), help="iam: only signed requests are answered; default: none")
+    who = ("none", "iam", "api-key")
+    add("--auth", metavar="WHO", choices=who, help="who is answered: none (all), iam (signed), api-key")
 
 
 def add_plan_options(parser: argparse.ArgumentParser) -> None:

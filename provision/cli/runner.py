@@ -62,9 +62,10 @@ class DuplicateGuard:
     def doubt_what_is_recorded(self) -> None:
         """A create whose resource is recorded might be a repetition: the step did not see what is there."""
         for entry in self.state.standing:
+            row = TYPES[entry.kind]
             # A stage is deployed anew whenever the API was updated, so only an unfinished one is in doubt.
-            if entry.kind == "apigateway:rest-api" or (entry.kind == "apigateway:stage" and entry.status == "creating"):
-                operation = TYPES[entry.kind].created_twice_by
+            if row.names_repeat or (entry.kind == "apigateway:stage" and entry.status == "creating"):
+                operation = row.created_twice_by
                 self.looks_left[operation] = GONE_READS if entry.status == "creating" else READS_IF_RECORDED
 
     def answer_lost(self, call: Call) -> None:

@@ -63,7 +63,8 @@ parameters counts.
 
 {table}, {queue}, {account}, ... are replaced by the names and values of the deployment (`names`). A block quote, a
 field or a path that begins with "Corrected:" is left out with `--as-written`; one that begins with "As written:" is
-shown only then. Without its path the whole call is left out.
+shown only then, and one that begins with "With a key:" with `--auth api-key`. Without its path the whole call is left
+out.
 """
 
 from __future__ import annotations
@@ -99,7 +100,7 @@ CODE = "Code"
 CHECKS = "What is checked"
 SECTIONS = (*REQUIRED, PREDICTION, CODE, UPDATES, CHECKS)
 MARKS = ("unasked", "not in the walkthrough")
-VARIANTS = ("Corrected: ", "As written: ")
+VARIANTS = ("Corrected: ", "As written: ", "With a key: ")
 PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 ANY = "*"
 
@@ -215,6 +216,8 @@ def names(settings: Settings, *, account: str, region: str, partition: str = "aw
         "region": region,
         "partition": partition,
         "variant": "as written" if settings.as_written else "corrected",
+        "with_key": "with a key" if settings.needs_api_key else "",
+        "api_key_required": "yes" if settings.needs_api_key else "no",
         "environment": json.dumps(settings.environment),
         "log_retention": str(settings.log_retention or "Never expire"),
         "function_response_types_document": json.dumps(settings.function_response_types),
@@ -372,15 +375,20 @@ def line_of(tokens: Sequence[Token], number: int, lines: Sequence[str]) -> int:
 
 
 def for_variant(text: str, names: Mapping[str, str]) -> str:
-    """The text without the block quotes of the other variant; those of this one as plain paragraphs."""
+    """The text without the block quotes of other variants; those of this one as plain paragraphs."""
     paragraphs = []
     for paragraph in re.split(r"\n\s*\n", text):
-        variant = re.match(r"> *(Corrected|As written): *", paragraph)
+        variant = re.match(r"> *(Corrected|As written|With a key): *", paragraph)
         if variant is None:
             paragraphs.append(paragraph)
-        elif variant[1].lower() == names["variant"]:
+        elif is_shown(variant[1].lower(), names):
             paragraphs.append(re.sub(r"^> ?", "", paragraph[variant.end() :], flags=re.MULTILINE))
     return "\n\n".join(paragraphs)
+
+
+def is_shown(variant: str, names: Mapping[str, str]) -> bool:
+    """Whether what is of this variant is shown; "" is of every one."""
+    return variant in ("", names["variant"], names["with_key"])
 
 
 def console_face(
@@ -406,14 +414,14 @@ def console_face(
             if len(cells) != 3:
                 raise BadPage(page, f"below line {line} a row has {len(cells)} cells and not three.")
             variant, name = variant_of(cells[0])
-            if variant in ("", names["variant"]):
+            if is_shown(variant, names):
                 value, parameter = (filled(cell.replace("`", ""), names) for cell in cells[1:])
                 rows.append((name, value, checked(page, line, parameter)))
             cells = []
     if not path:
         raise BadPage(page, f"line {line} does not say where in the console {operation} is.")
     variant, path = variant_of(path)
-    if variant not in ("", names["variant"]):
+    if not is_shown(variant, names):
         return None
     return ConsoleFace(operation, mark, updates, path, tuple(rows), tuple(answer))
 

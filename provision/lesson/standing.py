@@ -8,7 +8,7 @@ from provision.state.resources import PLACES
 from provision.state.state import State
 
 # By step, the key of what it makes last: when that is made, the step is done.
-LAST_MADE = {place.step: key for key, place in PLACES.items()}
+LAST_MADE = {place.step: key for key, place in PLACES.items() if not place.is_extra}
 
 
 class Standing:

@@ -13,11 +13,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from provision.aws.operations import SHOW_KEYS
 from provision.aws.waiting import Wait, Waiting
 from provision.terminal import outcome
 from provision.terminal.disk import make_private
 from provision.terminal.json_values import bounded, plain
-from provision.terminal.redaction import without_secrets, without_strangers_secrets
+from provision.terminal.redaction import without_key_values, without_secrets, without_strangers_secrets
 
 if TYPE_CHECKING:
     from provision.aws.answers import Call
@@ -104,7 +105,7 @@ class Transcript:
             operation=call.operation,
             read=call.is_read,
             parameters=without_strangers_secrets(plain(call.parameters)),
-            answer=None if call.answer is None else without_strangers_secrets(bounded(plain(call.answer))),
+            answer=answer_of(call),
             error=error,
             seconds=ended - call.started,
             sent=call.sent,
@@ -190,6 +191,14 @@ class Transcript:
 
     def _give_up(self, error: OSError) -> None:
         self.warn(f"The transcript of this run cannot be written ({error.strerror or error}). The run goes on.")
+
+
+def answer_of(call: Call) -> Any:
+    """The answer without secrets; None where there was none."""
+    if call.answer is None:
+        return None
+    answer = without_strangers_secrets(bounded(plain(call.answer)))
+    return without_key_values(answer) if call.operation in SHOW_KEYS else answer
 
 
 def _new_file(state_path: Path, started: datetime.datetime, program: str) -> tuple[Path, int]:

@@ -41,7 +41,9 @@ MAKING = frozenset(
 )
 # What limits a role, or the callers of the URL: where a later run set it, the calls that made the resource lack it.
 LIMITS = frozenset({"PutRolePermissionsBoundary", "DeleteRolePermissionsBoundary", "UpdateStage"})
-LIMITS_IN_PATCH = frozenset({("UpdateRestApi", "/policy"), ("UpdateMethod", "/authorizationType")})
+LIMITS_IN_PATCH = frozenset(
+    {("UpdateRestApi", "/policy"), ("UpdateMethod", "/authorizationType"), ("UpdateMethod", "/apiKeyRequired")}
+)
 # These calls may be refused for a while, because they need something new.
 RETRIED = re.compile("(Attach|SetQueue|PutRetention|Update|Add).*|Create(Queue|Function|EventSourceMapping|Deployment)")
 # The waiters that boto3 and the aws command share, by the call that they follow: name, the call that looks, and its
@@ -172,6 +174,8 @@ def plan(runs: list[Recording]) -> Plan:
     stands = Standing()
     for run in runs:
         stands.add(run)
+    if any(key in PLACES and PLACES[key].is_extra for key in stands.there):
+        raise refusal("it has an API key (--auth api-key), and a script makes none")
     if stands.adopted:
         raise refusal(f"{in_words(sorted(stands.adopted))} was there before, and was adopted")
     if not stands.built:
@@ -295,7 +299,8 @@ def is_open(call: Mapping[str, Any]) -> bool:
 
 
 def refuse_what_is_missing(stands: Standing, settings: Settings) -> None:
-    wanted = [key for key in PLACES if settings.has_dead_letter_queue or key != "dead-letter-queue"]
+    wanted = [key for key, place in PLACES.items() if not place.is_extra]
+    wanted = [key for key in wanted if settings.has_dead_letter_queue or key != "dead-letter-queue"]
     missing = [key for key in wanted if not stands.made.get(key)]
     unbuilt = {PLACES[key].step for key in missing if key not in stands.there}
     if unbuilt:

@@ -234,7 +234,7 @@ COMPARED = {
         # https://docs.aws.amazon.com/apigateway/latest/api/API_RestApi.html
         reported={"binaryMediaTypes": (), "endpointConfiguration.vpcEndpointIds": ()},
         not_compared="routes of others; request models and cache keys of ours; gateway responses, compression, domain "
-        "names; usage plans, as no route asks for a key",
+        "names; usage plans of others",
     ),
     "apigateway:stage": Comparison(
         updated=(
@@ -260,6 +260,17 @@ COMPARED = {
         },
         not_compared="description, documentation version; stages of others",
     ),
+    "apigateway:api-key": Comparison(
+        updated=("name", "enabled", "tag"),
+        not_compared="its value, which nobody reads here; description, customer; usage plans of others",
+    ),
+    "apigateway:usage-plan": Comparison(
+        updated=("name", "apiStages", "throttle > rateLimit", "throttle > burstLimit", "tag"),
+        # https://docs.aws.amazon.com/apigateway/latest/api/API_UsagePlan.html
+        reported={"quota": (), "apiStages.*.throttle": ()},
+        not_compared="description, product code; stages and keys of others",
+    ),
+    "apigateway:usage-plan-key": Comparison(not_compared="it has no attributes: the key is in the plan, or not"),
 }
 
 

@@ -179,6 +179,41 @@ TYPES = {
         shown_by=(("apigateway", "GetStage", {"restApiId": "{restApiId}", "stageName": "{stageName}"}),),
         console="/apigateway/main/apis/{restApiId}/stages?region={region}&api={restApiId}",
     ),
+    "apigateway:api-key": ResourceType(
+        noun="API key",
+        name="{name}",
+        identity=("name",),
+        id_field="id",
+        made_field="createdDate",
+        names_repeat=True,
+        created_twice_by="CreateApiKey",
+        shown_by=(
+            ("apigateway", "GetApiKey", {"apiKey": "{id}"}),
+            ("apigateway", "GetApiKeys", {}),
+        ),
+        console="/apigateway/main/api-keys?region={region}",
+    ),
+    "apigateway:usage-plan": ResourceType(
+        noun="usage plan",
+        name="{name}",
+        identity=("name",),
+        id_field="id",
+        names_repeat=True,
+        created_twice_by="CreateUsagePlan",
+        shown_by=(
+            ("apigateway", "GetUsagePlan", {"usagePlanId": "{id}"}),
+            ("apigateway", "GetUsagePlans", {}),
+        ),
+        console="/apigateway/main/usage-plans?region={region}",
+    ),
+    "apigateway:usage-plan-key": ResourceType(
+        noun="usage plan key",
+        name="{keyId} in {usagePlanId}",
+        identity=("usagePlanId", "keyId"),
+        part_of="apigateway:usage-plan",
+        shown_by=(("apigateway", "GetUsagePlans", {"keyId": "{keyId}"}),),
+        console="/apigateway/main/usage-plans?region={region}",
+    ),
 }
 
 
@@ -189,12 +224,14 @@ class Place:
     `needs`: the places of what it needs to go on working.
     `joins`: the places of what it joins, where it may carry no tag of its own; its parent is the first of them. (The
     policy of api-role/logs-policy is AWS's own, and has no place.)
+    `is_extra`: it is made only where an option asks for it (--auth api-key).
     """
 
     kind: str
     step: str
     needs: tuple[str, ...] = ()
     joins: tuple[str, ...] = ()
+    is_extra: bool = False
 
 
 # By the key that the state file has for each, in the order in which the steps make them.
@@ -224,6 +261,9 @@ PLACES = {
     "api": Place("apigateway:rest-api", "api", needs=("permission", "function", "trigger", "queue", "api-role")),
     "permission": Place("lambda:permission", "api", joins=("function", "api")),
     "stage": Place("apigateway:stage", "stage", joins=("api",)),
+    "api-key": Place("apigateway:api-key", "stage", is_extra=True),
+    "usage-plan": Place("apigateway:usage-plan", "stage", is_extra=True),
+    "usage-plan-key": Place("apigateway:usage-plan-key", "stage", joins=("usage-plan", "api-key"), is_extra=True),
 }
 
 ADOPTABLE = tuple(key for key, place in PLACES.items() if TYPES[place.kind].is_adoptable)
@@ -239,7 +279,7 @@ def step_of(key: str) -> str:
 
 def names(aws: Clients, settings: Settings) -> dict[str, dict[str, str]]:
     """By the state file's key, the identity of everything that stands by itself, as the steps write it."""
-    called = identities(aws, settings, api_id="")
+    called = identities(aws, settings, {})
     return {
         key: identity
         for key, identity in called.items()
@@ -253,10 +293,11 @@ def used(settings: Settings) -> list[str]:
     return [key for key, arn in given.items() if arn]
 
 
-def identities(aws: Clients, settings: Settings, api_id: str) -> dict[str, dict[str, str]]:
-    """By key, the identity of each resource, as the steps write it. AWS gives the API its id, so it is passed in.
+def identities(aws: Clients, settings: Settings, ids: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """By key, the identity of each resource, as the steps write it.
 
-    A role that is only used has what it needs from somebody else, so that is not among them.
+    `ids` has, by key, the ids of API, API key and usage plan: AWS makes them up. A role that is only used has what it
+    needs from somebody else, so that is not among them.
     """
     write_policy = {"PolicyArn": aws.arn("iam", f"policy/{settings.write_policy}", region="")}
     read_policy = {"PolicyArn": aws.arn("iam", f"policy/{settings.read_policy}", region="")}
@@ -280,8 +321,14 @@ def identities(aws: Clients, settings: Settings, api_id: str) -> dict[str, dict[
         "trigger": {"EventSourceArn": aws.arn("sqs", settings.queue), **function},
         "api": {"name": settings.api},
         "permission": {**function, "StatementId": settings.permission},
-        "stage": {"restApiId": api_id, "stageName": settings.stage},
+        "stage": {"restApiId": ids.get("api", ""), "stageName": settings.stage},
     }
+    if settings.needs_api_key:
+        called |= {
+            "api-key": {"name": settings.api_key},
+            "usage-plan": {"name": settings.usage_plan},
+            "usage-plan-key": {"usagePlanId": ids.get("usage-plan", ""), "keyId": ids.get("api-key", "")},
+        }
     elsewhere = {needed for key in used(settings) for needed in PLACES[key].needs}
     return {key: identity for key, identity in called.items() if key not in elsewhere}
 

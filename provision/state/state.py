@@ -97,7 +97,8 @@ class State:
         self._on_save = on_save
         self._adopted: dict[tuple[str, str], bool] = {}  # what was asked, so that a step run again does not ask again
         self._file = file
-        self._by_hand: str | None = None  # while what a learner made is taken over: the id of the API among it, or ""
+        # While what a learner made is taken over: by key, the ids of what has a name that repeats.
+        self._by_hand: Mapping[str, str] | None = None
         self._open: list[Entry] = []
         self._deleting: list[Resource] = []
         self._smoke_test: str | None = None
@@ -216,21 +217,21 @@ class State:
     # Making.
 
     @contextmanager
-    def taking_over(self, api_id: str = "") -> Iterator[None]:
+    def taking_over(self, ids: Mapping[str, str]) -> Iterator[None]:
         """Inside the block what is found without a tag is this deployment's, made by hand: a teardown deletes it.
 
-        A person has said so. `api_id`: which REST API it is, as their names repeat.
+        A person has said so. `ids`: by key, which REST API, API key and usage plan it is, as their names repeat.
         """
-        self._by_hand = api_id
+        self._by_hand = ids
         try:
             yield
         finally:
             self._by_hand = None
 
     def known_id(self, key: str) -> str | None:
-        """AWS's own id of what is recorded, or of the API that is being taken over."""
+        """AWS's own id of what is recorded, or of what is being taken over and has a name that repeats."""
         recorded = self.record(key)
-        return recorded.outputs.get("id") if recorded else self._by_hand or None
+        return recorded.outputs.get("id") if recorded else (self._by_hand or {}).get(key)
 
     @contextmanager
     def resource(
@@ -359,7 +360,7 @@ class State:
     ) -> bool:
         """Whether consent is given to take over what has no tag; asked once in a run for each resource."""
         if self._by_hand is not None:
-            return not TYPES[kind].names_repeat or found.get("id") == self._by_hand
+            return not TYPES[kind].names_repeat or found.get("id") == self._by_hand.get(key)
         if TYPES[kind].names_repeat:
             return False  # ours is made beside it
         asked = (key, immutable_id(kind, found) or "")

@@ -117,6 +117,15 @@ def without_strangers_secrets(value: Any) -> Any:
     return clean
 
 
+def without_key_values(value: Any) -> Any:
+    """A plain answer of API Gateway about API keys, without their values."""
+    if isinstance(value, list):
+        return [without_key_values(member) for member in value]
+    if not isinstance(value, dict):
+        return value
+    return {name: "<left out>" if name == "value" else without_key_values(member) for name, member in value.items()}
+
+
 def named_only(variables: Mapping[str, Any]) -> dict[str, Any]:
     """A function's environment variables; only the suite's own have their value."""
     return {name: text if name in OPEN_VARIABLES else f"<{name}>" for name, text in variables.items()}

@@ -17,7 +17,7 @@ from provision.lesson.call import faces
 from provision.lesson.page import REQUIRED, BadPage, ConsoleFace, Page, names, read
 from provision.lesson.picture import as_text
 from provision.record.transcript import Transcript
-from provision.settings import Settings
+from provision.settings import AccountRules, Settings
 from provision.state.state import State
 from sandbox import Sandbox
 from tests.rig import CHECKOUT
@@ -27,6 +27,7 @@ VARIANTS = {
     "corrected": Settings(),
     "learner": Settings(learner="anna"),
     "as-written": Settings(as_written=True, learner="faithful"),
+    "with-a-key": Settings(learner="keyed", rules=AccountRules(auth="api-key")),
 }
 LESSONS = CHECKOUT / "lessons"
 
@@ -136,6 +137,8 @@ def test_each_variant_has_its_own_sentences() -> None:
     corrected, as_written = pages(Settings())["queue"], pages(Settings(as_written=True))["queue"]
     assert "POC-Queue-DLQ" in corrected.purpose and "POC-Queue-DLQ" not in as_written.purpose
     assert ">" not in corrected.purpose and "Corrected:" not in corrected.purpose
+    assert "POC-API-Key" in pages(VARIANTS["with-a-key"])["stage"].console
+    assert "POC-API-Key" not in pages(Settings())["stage"].console
 
 
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.name)
@@ -147,7 +150,7 @@ def test_every_write_in_the_code_of_a_step_has_a_heading_in_its_page(step: Any) 
         for method in re.findall(r"aws\.(?!waiting|listener)[a-z_]+\.([a-z_]+)\(", source)
         if not method.startswith(("get_", "list_", "describe_"))
     }
-    page = pages(Settings())[step.name]
+    page = pages(VARIANTS["with-a-key"])[step.name]
     headings = {re.sub(r"(?<!^)(?=[A-Z])", "_", face.operation).lower() for face in page.console_faces}
     assert written == headings
     assert page.title == step.title

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
+import provision.__main__
+from provision.aws.clients import Clients
 from provision.terminal import outcome
 from provision.terminal.redaction import without_bodies, without_secrets
 from sandbox import Sandbox
-from tests.rig.command_line import CommandLine
+from tests.rig.command_line import CommandLine, run
 from tests.rig.programs import Folder
 
 pytestmark = pytest.mark.usefixtures("one_look")
@@ -28,11 +30,11 @@ def deployment(empty_sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.Monke
         yield made
 
 
-def leaks(folder: Path, *shown: str) -> list[str]:
+def leaks(folder: Path, *shown: str, word: str = WORD) -> list[str]:
     """Where the word is found: names of files, and what was around it."""
     texts = {str(path): path.read_text("utf-8", "replace") for path in folder.rglob("*") if path.is_file()}
     texts |= {f"screen {number}": text for number, text in enumerate(shown)}
-    return [f"{name}: {text[max(text.find(WORD) - 60, 0) :][:160]}" for name, text in texts.items() if WORD in text]
+    return [f"{name}: {text[max(text.find(word) - 60, 0) :][:160]}" for name, text in texts.items() if word in text]
 
 
 ENVIRONMENT = {
@@ -70,6 +72,39 @@ def test_no_secret_of_an_adopted_deployment_reaches_a_file_or_the_screen(
     runs = (first, status, planned, updated, removed)
     assert "PLAIN" in planned.told, "the variables were seen, by their names"
     assert leaks(tmp_path, *(run.said + run.told for run in runs)) == []
+
+
+def test_the_value_of_an_api_key_reaches_no_file_and_no_screen(deployment: CommandLine, tmp_path: Path) -> None:
+    everything = ["--debug", "--verbose", "--events", str(tmp_path / "events.jsonl")]
+    built = deployment.provision("--yes", "--auth", "api-key", *everything)
+    assert built.code == outcome.DONE
+    key_id = deployment.outputs("api-key")["id"]
+    sent: list[bool] = []
+    value = str(deployment.aws.apigateway.get_api_key(apiKey=key_id, includeValue=True)["value"])
+
+    def note(aws: Clients) -> None:
+        answers = ("GetApiKey", "GetUsagePlanKeys", "UpdateApiKey")
+        for name in answers:
+            aws.apigateway.meta.events.register(
+                f"after-call.apigateway.{name}", lambda parsed, **event: sent.append(value in str(parsed))
+            )
+
+    deployment.on_connect = note
+    disabled = {"op": "replace", "path": "/enabled", "value": "false"}
+    deployment.aws.apigateway.update_api_key(apiKey=key_id, patchOperations=[disabled])
+    updated = deployment.provision("--yes", *everything[:-1], str(tmp_path / "more.jsonl"))
+    runs = [built, updated]
+    for command in (["status"], ["check"], ["trace"], ["--dry-run", "--output", "json"]):
+        runs.append(deployment.provision(*command, "--debug"))
+        assert runs[-1].code == outcome.DONE, runs[-1].said
+    page = tmp_path / "page.html"
+    recorded = sorted((tmp_path / "transcripts").rglob("*.jsonl"))[0]
+    replayed = run(provision.__main__.provision, "provision", "replay", str(recorded), "--html", str(page))
+    assert replayed.code == outcome.DONE and "CreateApiKey" in page.read_text()
+    runs += [replayed, deployment.take_down("--debug")]
+    assert runs[-1].code == outcome.DONE and any(sent), "the value was answered, so that it could have been written"
+    assert leaks(tmp_path, *(ended.said + ended.told for ended in runs), word=value) == []
+    assert "<left out>" in recorded.read_text()
 
 
 CREDENTIAL_PROCESSES = {

@@ -177,7 +177,8 @@ def test_every_document_is_valid_and_filled(aws: Clients, name: str, as_written:
 def test_every_file_of_policies_is_one_of_these() -> None:
     folder = BESIDE / "policies"
     files = {path.name for path in folder.iterdir() if path.name.endswith(".json")}
-    for_operators = {"boundary", "operator-adopt", "operator-build", "operator-read"}  # see test_operator_policies.py
+    # See test_operator_policies.py.
+    for_operators = {"boundary", "operator-adopt", "operator-build", "operator-key", "operator-read"}
     assert files == {f"{name}.json" for name in {*NAMES, *for_operators}}
     written = {path.name for path in (folder / "as-written").iterdir() if path.name.endswith(".json")}
     assert written <= files

@@ -15,7 +15,7 @@ from sandbox.iam.iam import TAGGED_AT_CREATION
 from sandbox.protocol.operations import model
 from tests.rig.calls_in_code import Named, calls_in, looks, restores
 
-OPERATOR = ("operator-build", "operator-read", "operator-adopt")
+OPERATOR = ("operator-build", "operator-read", "operator-adopt", "operator-key")
 LARGEST = 6144  # characters of a managed policy, without white space
 
 STEPS = calls_in("provision/*.py", "provision/aws/api_definition.py")
@@ -95,6 +95,26 @@ def test_who_adopts_has_beside_that_what_puts_things_back() -> None:
     assert set(missing) <= granted("operator-build") and spare == []
 
 
+def paths_taken(calls: Iterable[Named]) -> set[tuple[str, str]]:
+    """The verb and the path of each call about API keys and usage plans, ids as *."""
+    found = set()
+    for service, name in calls:
+        http = model(service)["operations"][name]["http"] if service == "apigateway" else {"requestUri": ""}
+        if re.match("/(apikeys|usageplans)", http["requestUri"]):
+            found.add((http["method"], re.sub(r"/\{.*", "/*", http["requestUri"])))
+    return found
+
+
+def test_who_asks_for_a_key_has_what_is_called_and_no_more() -> None:
+    (statement,) = json.loads((BESIDE / "policies" / "operator-key.json").read_text())["Statement"]
+    resources = {re.sub(".*::", "", one) for one in statement["Resource"]}
+    called = paths_taken(STEPS | TESTS | TEARDOWN | INVENTORY)
+    assert {path for _, path in called} == resources
+    assert {f"apigateway:{verb}" for verb, _ in called} == set(statement["Action"])
+    assert not paths_taken({("apigateway", "CreateRestApi"), ("iam", "CreateRole")})
+    assert paths_taken({("apigateway", "DeleteUsagePlanKey")}) == {("DELETE", "/usageplans/*")}
+
+
 def test_a_call_without_its_permission_and_a_permission_without_its_call_are_seen() -> None:
     missing, spare = differences("operator-build", (STEPS | {("sqs", "PurgeQueue")}) - {("sqs", "CreateQueue")})
     assert missing == ["iam:DeleteRolePermissionsBoundary", "sqs:PurgeQueue"]
@@ -122,7 +142,7 @@ def test_each_fits_into_a_managed_policy_and_names_the_deployment(name: str) -> 
         resources = statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
         scoped = all(settings.learner in one for one in resources)
         # What AWS lets nobody scope by name: lists, triggers and REST APIs, which have no names in their ARNs.
-        unnamed = {"Lists", "Trigger", "Triggers", "Api", "ApiTags", "Function", "Url"}
+        unnamed = {"Lists", "Trigger", "Triggers", "Api", "ApiTags", "Keys", "Function", "Url"}
         assert scoped or statement["Sid"] in unnamed, statement["Sid"]
 
 

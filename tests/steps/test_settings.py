@@ -28,6 +28,8 @@ LEGAL = {
     "log_group": r"[.\-_/#A-Za-z0-9]{1,512}",  # CloudWatch Logs CreateLogGroup
     "permission": r"[a-zA-Z0-9-_]{1,100}",  # Lambda AddPermission
     "stage": r"[a-zA-Z0-9_-]{1,128}",  # API Gateway CreateDeployment
+    "api_key": r".{1,1024}",  # the developer guide, "Usage plans and API keys"
+    "usage_plan": r".{1,1024}",
 }
 LONGEST = "x" * 39
 

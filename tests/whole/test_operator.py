@@ -171,6 +171,22 @@ def test_a_builder_builds_updates_tests_traces_and_takes_down(operator: Operator
     assert operator.left == {}
 
 
+def test_a_builder_with_the_policy_for_keys_has_a_key_from_the_build_to_the_teardown(operator: Operator) -> None:
+    operator.allow("operator-build")
+    refused = operator.provision(*operator.limited, "--auth", "api-key", "--no-try")
+    assert refused.code != outcome.DONE and "not authorized to perform: apigateway:GET on resource" in refused.flat
+    operator.allow("operator-build", "operator-key")
+    key = {"op": "replace", "path": "/enabled", "value": "false"}
+    assert operator.provision("--yes").code == outcome.DONE
+    operator.aws.apigateway.update_api_key(apiKey=operator.outputs("api-key")["id"], patchOperations=[key])
+    for given in (["--yes", "--tag", "Team=Red", "--throttle", "5"], ["trace"]):
+        ended = operator.provision(*given)
+        assert ended.code == outcome.DONE, ended.said
+    down = operator.take_down()
+    assert down.code == outcome.DONE, down.said
+    assert operator.left == {} and operator.aws.apigateway.get_api_keys()["items"] == []
+
+
 def test_a_builder_gets_no_role_without_the_boundary(operator: Operator) -> None:
     operator.allow("operator-build")
     refused = operator.provision("--yes")

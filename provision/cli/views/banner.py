@@ -82,6 +82,7 @@ def show_rules(screen: Screen, settings: Settings, state: State) -> None:
         *([f"{rules.throttle} requests a second on each route"] if rules.throttle else []),
         *([f"callers from {', '.join(settings.source_ips)}"] if settings.source_ips else []),
         *(["signed requests only"] if rules.auth == "iam" else []),
+        *(["requests with the API key only"] if rules.auth == "api-key" else []),
     ]
     if words:
         kept = " (kept in the state file)" if state.kept_rules == rules and not state.is_new else ""

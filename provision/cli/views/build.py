@@ -9,6 +9,7 @@ from provision import Step
 from provision.account.cost import cost_sentences
 from provision.aws.calls import Calls
 from provision.aws.clients import THROW_AWAY, Clients
+from provision.aws.console_links import look_command
 from provision.aws.credentials import export_command
 from provision.aws.sandbox_process import PLAIN_AWS
 from provision.cli.results import Result
@@ -79,11 +80,13 @@ def who_may_call(settings: Settings) -> str:
     where = f" from {', '.join(settings.source_ips)}" if settings.source_ips else ""
     if settings.authorization_type == "AWS_IAM":
         return f"Only requests{where} that are signed by who has execute-api:Invoke are answered."
+    if settings.needs_api_key:
+        return f"Only requests{where} with the API key are answered. A key says whose limit counts, not who calls."
     if where:
         return f"Whoever calls this URL{where} is answered."
     return (
         "Anyone who knows the Invoke URL may call it, and you pay for each call (erratum 7). --source-ip and "
-        "--auth iam say who may."
+        "--auth say who may."
     )
 
 
@@ -95,6 +98,9 @@ def show_to_paste(screen: Screen, aws: Clients, settings: Settings, state: State
     if settings.authorization_type == "AWS_IAM" and not has_keys_at_hand(aws):
         screen.heading("These requests are signed with credentials from the environment. To put yours there")
         screen.tell(export_command(aws.profile, windows=sys.platform == "win32"))
+    if settings.needs_api_key:
+        screen.heading("These requests need the API key. To read its value into a variable")
+        screen.tell(read_key(aws, state.outputs("api-key")["id"]))
     screen.heading("Create Bob. The answer has HTTPStatusCode 200")
     screen.tell(curl(url, aws, settings, "create", {"Item": {"id": "1", "name": "Bob"}}))
     by_queue = queue_route_url(settings, url)
@@ -113,7 +119,37 @@ def curl(url: str, aws: Clients, settings: Settings, operation: str, payload: di
     event = {"operation": operation, "tableName": settings.table, "payload": payload}
     signing = ["--aws-sigv4", f"aws:amz:{aws.region}:execute-api"] if settings.authorization_type == "AWS_IAM" else []
     line = with_variables(past_proxy(url), ["curl", *signing, "-w", "\\n", "-d", json.dumps(event), url])
+    if settings.needs_api_key:
+        return f"{line} {with_key()}"
     return f"{line} {signed_by(aws)}" if signing else line
+
+
+def read_key(aws: Clients, key_id: str, *, windows: bool = sys.platform == "win32") -> str:
+    """The command that puts the value of the API key into the variable KEY. The value itself is nowhere shown.
+
+    cmd has no other way to take what a command says; in a file its percent signs are doubled.
+    """
+    look = ("apigateway", "GetApiKey", {"apiKey": key_id, "includeValue": True})
+    shown = look_command([look], {}, region=aws.region, endpoint_url=aws.base_url, profile=aws.profile)
+    command = f"{shown} --query value --output text"
+    if windows:
+        return f"for /f %i in ('{command}') do set KEY=%i"
+    return f"KEY=$({' '.join([*keys_at_hand(aws), command])})"
+
+
+def keys_at_hand(aws: Clients) -> list[str]:
+    """The variables with the credentials of a sandbox or another local endpoint; elsewhere the caller has their own."""
+    if aws.is_sandbox:
+        secret = aws.sandbox_key or PLAIN_AWS["AWS_SECRET_ACCESS_KEY"]
+        return [f"AWS_ACCESS_KEY_ID={PLAIN_AWS['AWS_ACCESS_KEY_ID']}", f"AWS_SECRET_ACCESS_KEY={secret}"]
+    if aws.credentials_from.startswith(THROW_AWAY):
+        return ["AWS_ACCESS_KEY_ID=testing", "AWS_SECRET_ACCESS_KEY=testing"]
+    return []
+
+
+def with_key(*, windows: bool = sys.platform == "win32") -> str:
+    """curl's option with the API key, from the variable KEY, as a line is kept and shown."""
+    return '-H "x-api-key: %KEY%"' if windows else '-H "x-api-key: $KEY"'
 
 
 def has_keys_at_hand(aws: Clients) -> bool:
