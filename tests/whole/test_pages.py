@@ -23,6 +23,7 @@ TERMINAL = (252, "this is not a terminal")
 CONFIRM = (252, "--yes")  # a person is asked
 EMULATOR = (253, "Nothing answers at http://localhost:4566")
 AWS_COMMAND = (None, "needs an account, by the aws command alone; tests/replay/test_script.py runs such a script")
+READS_KEY = (None, "needs an account with a key; tests/steps/test_api_key.py runs the line that a build prints")
 SIGNS_IN = (None, "opens a browser")
 INSTALLS = (None, "fetches packages: .ci/run runs the README's and CONTRIBUTING's in a fresh checkout")
 FOREGROUND = (None, "runs until Ctrl-C; tests/local_aws/test_process.py ends it so")
@@ -68,6 +69,7 @@ NOT_RUN: dict[str, dict[str, Reason]] = {
         "python -m provision --profile NAME --region REGION --dry-run": PROFILE,
         "python -m provision --profile NAME --region REGION": PROFILE,
         "python -m provision status --profile NAME --region REGION": PROFILE,
+        "aws apigateway get-api-key --api-key ID --include-value --query value --output text": READS_KEY,
         "python -m teardown --profile NAME --region REGION": PROFILE,
         "python -m provision --profile NAME --region OTHER-REGION --learner second": PROFILE,
     },
