@@ -17,6 +17,7 @@ from provision.cli.errors import explain
 from provision.cli.runner import TRIES, settle
 from provision.state.entries import TAG, Resource
 from provision.state.file import StateRefused
+from provision.state.ownership import is_being_deleted
 from provision.state.resources import PLACES, TYPES, immutable_id
 from provision.state.state import State
 from provision.terminal import outcome
@@ -283,7 +284,8 @@ def delete(aws: Clients, state: State, resource: Resource, found: dict[str, Any]
     """Delete it, recorded before and after."""
     with state.deleting(resource):
         VERBS[resource.kind].delete(aws, state, resource, found)
-    return "deleted", ""
+    # Of that AWS acknowledged nothing in this run: see `prove`.
+    return "deleted", "it was being deleted already" if is_being_deleted(found) else ""
 
 
 def restore_one(aws: Clients, state: State, resource: Resource, found: dict[str, Any]) -> tuple[str, str]:

@@ -28,6 +28,7 @@ from provision.roles import find_attachment, find_role
 from provision.settings import Settings
 from provision.stage import find_stage, find_usage_plan_key, list_api_keys, list_usage_plans
 from provision.state.entries import ADOPTED_TAG, TAG
+from provision.state.ownership import is_being_deleted
 from provision.state.resources import IAM, PLACES, TYPES, identities, immutable_id, made_at, name_of, names, noun_of
 from provision.table import find_table
 from provision.trigger import serves, with_tags
@@ -316,6 +317,6 @@ def resource(key: str, kind: str, identity: dict[str, str], found: Mapping[str, 
         },
         found.get("Tags", {}),
         made=made_at(kind, found),
-        is_being_deleted=found.get("TableStatus") == "DELETING" or found.get("State") == "Deleting",
+        is_being_deleted=is_being_deleted(found),
         can_be_tagged="Tags" in found,
     )

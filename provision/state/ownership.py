@@ -237,6 +237,11 @@ def is_between_the_recorded(recorded: Resource, trigger: Mapping[str, Any]) -> b
     return is_recorded or is_the_recorded(recorded, trigger)
 
 
+def is_being_deleted(found: Mapping[str, Any]) -> bool:
+    """Whether AWS is deleting it already: a table, or a trigger."""
+    return found.get("TableStatus") == "DELETING" or found.get("State") == "Deleting"
+
+
 def is_to_be_deleted(deployment: str, resource: Resource, found: Mapping[str, Any]) -> bool:
     """Whether what was found under a recorded identity is this deployment's to delete, and not a namesake.
 
@@ -255,8 +260,7 @@ def is_to_be_deleted(deployment: str, resource: Resource, found: Mapping[str, An
         return False
     if resource.kind == "lambda:function" and (tag or resource.status == "deleted"):
         return False  # the same code is no proof where another tag speaks, or of something deleted
-    going = found.get("TableStatus") == "DELETING" or found.get("State") == "Deleting"
-    if going or resource.status == "deleted":
+    if is_being_deleted(found) or resource.status == "deleted":
         return True  # its tags are gone already, and nothing remains to be done but to wait
     theirs = f"the tag of deployment {tag}" if tag else "no tag"
     raise TagLost(resource, theirs, deployment)

@@ -12,7 +12,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -432,6 +432,33 @@ def test_a_deployment_as_written_goes_too(deployment: AtEndpoint) -> None:
 
 
 # Waiting for what AWS does not finish at once, and for places that lag behind.
+
+
+def test_what_somebody_else_is_deleting_is_looked_for_as_often_as_what_nobody_acknowledged(
+    deployment: AtEndpoint, several_looks: None
+) -> None:
+    build_only(deployment, "table")
+    table = deployment.outputs("table")
+    going = {"TableStatus": "DELETING", "TableArn": table["arn"], "TableId": table["id"]}
+    deployment.aws.dynamodb.delete_table(TableName=deployment.settings.table)
+    looks: list[str] = []
+
+    def show_once(model: Any, **event: Any) -> Any:
+        looks.append(model.name)
+        answer = SimpleNamespace(status_code=200, headers={}, content=b"{}"), {"Table": dict(going)}
+        return answer if len(looks) == 1 else None
+
+    def prepare(clients: Clients, state: State | None) -> None:
+        on(clients, "dynamodb", "before-call.DescribeTable", show_once)
+
+    deployment.prepare = prepare
+    said: list[tuple[str, str]] = []
+    with deployment.connected() as aws, closing(deployment.open(aws)) as state:
+        backwards.take_down(aws, state, tell=lambda word, resource, remark: said.append((word, remark)), stays={})
+        assert said == [("deleted", "it was being deleted already")]
+        seen = len(looks)
+        assert backwards.prove(aws, state, []) == []
+        assert len(looks) - seen == AS_MANY_LOOKS_AS_FOR_A_USER > 1
 
 
 def test_what_is_deleted_in_the_background_is_waited_for(
