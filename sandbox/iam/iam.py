@@ -116,10 +116,18 @@ class Guard:
         if session is not None:
             role = f"arn:{session['partition']}:iam::{session['account']}:role/{session['role']}"
             issued = self._backend.issued.get(access_key, "")
-            return Principal(arn, role, "Role", session["role"], user_id, issued)
+            return Principal(arn, role, "Role", session["role"], user_id, issued, self._tags("Role", session["role"]))
         if user is not None and {"*", user["user"]} & self._enforced:
-            return Principal(arn, arn, "User", user["user"], user_id)
+            return Principal(arn, arn, "User", user["user"], user_id, tags=self._tags("User", user["user"]))
         return None
+
+    def _tags(self, kind: str, name: str) -> tuple[tuple[str, str], ...]:
+        """The tags of a role or user; none of one that is gone. Tags of a session play no part."""
+        try:
+            tree = ElementTree.fromstring(self._backend.query("iam", f"List{kind}Tags", {f"{kind}Name": name}))
+        except BackendError:
+            return ()
+        return tuple(zip(texts(tree, "Key"), texts(tree, "Value"), strict=True))
 
 
 def of_request(operation: Operation) -> dict[str, str | list[str]]:

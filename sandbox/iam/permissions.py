@@ -200,7 +200,7 @@ class Principal:
     """Who calls: ``arn`` as in GetCallerIdentity, ``policy_arn`` as policies name it (for a session, its role).
 
     ``kind`` is Role, User or Service; without a kind the caller is anonymous. ``issued``: when a session was, in ISO
-    8601.
+    8601. ``tags`` are those of the role or user.
     """
 
     arn: str = ""
@@ -209,6 +209,7 @@ class Principal:
     name: str = ""
     user_id: str = ""
     issued: str = ""
+    tags: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def of_role(cls, arn: str, session: str = "sandbox") -> Principal:
@@ -238,7 +239,7 @@ class Principal:
             known["aws:userid"] = self.user_id
         if self.kind == "User":
             known["aws:username"] = self.name
-        return known
+        return known | {f"aws:PrincipalTag/{key}": value for key, value in self.tags}
 
     def is_named_by(self, principal: Any, *, account_too: bool) -> bool:
         """Whether a Principal element names it; with ``account_too``, also by its account."""

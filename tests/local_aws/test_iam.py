@@ -539,6 +539,17 @@ def test_tags_count_as_they_are_now_for_a_denial_for_a_sessions_policy_and_for_a
     nobody.client("sqs").send_message(QueueUrl=url, MessageBody="x")
 
 
+def test_a_callers_own_tags_are_those_of_its_role_as_they_are_now(account: Account) -> None:
+    (url, _), own = account.queue(), {"StringEquals": {"aws:ResourceTag/team": "${aws:PrincipalTag/team}"}}
+    account.sqs.tag_queue(QueueUrl=url, Tags={"team": "red"})
+    me = Session(account, statement("Allow", "sqs:*", Condition=own), Tags=pairs({"team": "blue"}))
+    refused(me.client("sqs").send_message, QueueUrl=url, MessageBody="x")
+    account.iam.tag_role(RoleName=me.role, Tags=pairs({"team": "red"}))
+    me.client("sqs").send_message(QueueUrl=url, MessageBody="x")
+    account.iam.untag_role(RoleName=me.role, TagKeys=["team"])
+    refused(me.client("sqs").send_message, QueueUrl=url, MessageBody="x")
+
+
 def test_a_role_is_assumed_by_its_tag_and_not_passed_by_it(account: Account) -> None:
     me = Session(
         account, statement("Allow", "*", Condition=if_tagged("iam:ResourceTag/team")), statement("Allow", "lambda:*")

@@ -45,6 +45,9 @@ def seen(account: Account) -> dict[str, Any]:
         "apis": apis,
         "resources": [api.get_resources(restApiId=one["id"], embed=["methods"])["items"] for one in apis],
         "stages": [api.get_stages(restApiId=one["id"])["item"] for one in apis],
+        "keys": api.get_api_keys(includeValues=True)["items"],
+        "plans": [(plan, api.get_usage_plan_keys(usagePlanId=plan["id"])["items"])
+                  for plan in api.get_usage_plans()["items"]],
     }  # fmt: skip
 
 
@@ -67,9 +70,10 @@ def sandbox(folder: Path, *words: str) -> str:
 def test_a_deployment_comes_back_and_the_suite_knows_it(tmp_path: Path) -> None:
     kept = str(tmp_path / "kept")
     url = sandbox(tmp_path, "start", "--state-dir", kept)
-    built = provision(tmp_path, "provision", "--sandbox", "--yes")
+    built = provision(tmp_path, "provision", "--sandbox", "--yes", "--auth", "api-key")
     assert built.returncode == 0, built.stderr
     account = Account(url, key_in(tmp_path / ".provision"))
+    assert seen(account)["plans"][0][1]
     trigger = account.functions.list_event_source_mappings()["EventSourceMappings"][0]["UUID"]
     account.functions.update_event_source_mapping(UUID=trigger, Enabled=False)
     eventually(lambda: account.functions.get_event_source_mapping(UUID=trigger)["State"] == "Disabled")
