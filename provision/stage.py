@@ -168,7 +168,7 @@ def update_api_key(aws: Clients, settings: Settings, entry: Entry, key: dict[str
     changes = []
     if entry.drifted("name", found=key.get("name"), wanted=settings.api_key):
         changes.append({"op": "replace", "path": "/name", "value": settings.api_key})
-    if entry.drifted("enabled", found=key["enabled"], wanted=True):
+    if entry.drifted("enabled", found=key.get("enabled", False), wanted=True):
         changes.append({"op": "replace", "path": "/enabled", "value": "true"})
     if changes:
         aws.apigateway.update_api_key(

@@ -56,6 +56,9 @@ def write_anew(options: argparse.Namespace, settings: Settings, session: Session
             learner=settings.learner,
         )
         show_recovered(screen, recovered)
+        if seen.not_listed:
+            names = ", ".join(map(str, seen.not_listed))
+            screen.warn(f"Not looked at: {names}. If it was built with --auth api-key, ask for the permission first.")
         if not (options.yes or options.sandbox):
             prompts.ask(
                 screen, f"Write the state file {path} with these {len(state.resources)} resources?", flag="--yes"

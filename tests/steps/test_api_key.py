@@ -14,11 +14,13 @@ from typing import Any
 
 import pytest
 
+from provision import STEPS
 from provision.account.inventory import take_inventory
 from provision.account.recovery import recover
 from provision.aws.answers import Call
 from provision.aws.web import send
-from provision.check.verdicts import FAIL, PASS, check
+from provision.check.verdicts import FAIL, PASS, Seen, check, check_step
+from provision.cli.runner import run_step
 from provision.cli.views.build import read_key, show_to_paste, who_may_call, with_key
 from provision.settings import AccountRules, Settings
 from provision.state.comparison import COMPARED
@@ -283,6 +285,29 @@ def test_without_the_option_the_url_opens_and_the_key_stays_for_the_next_time_an
     assert set(deployment.changed) == {"api", "stage"} and (ask(deployment), ask(deployment, key)) == (403, 200)
     deployment.build(without)
     assert deployment.tear_down() == []
+    assert in_account(deployment) == []
+
+
+def test_what_a_learner_made_by_hand_is_found_by_its_name_taken_over_and_torn_down(deployment: Deployment) -> None:
+    deployment.build(replace(deployment.settings, rules=AccountRules()))
+    gateway, settings = deployment.aws.apigateway, deployment.settings
+    key = gateway.create_api_key(name=settings.api_key, enabled=True)["id"]
+    stages = [{"apiId": deployment.outputs("api")["id"], "stage": "Staging"}]
+    plan = gateway.create_usage_plan(name=settings.usage_plan, apiStages=stages)["id"]
+    gateway.create_usage_plan_key(usagePlanId=plan, keyId=key, keyType="API_KEY")
+    seen = Seen(deployment.outputs("api")["id"])
+    with deployment.connected() as aws, closing(deployment.open(aws)) as state:
+        findings = {(one.key, one.attribute): one.outcome for one in check_step(aws, settings, STEPS[-1], seen)}
+        assert seen.ids == {"api-key": key, "usage-plan": plan}
+        assert findings["usage-plan-key", "exists"] == PASS
+        assert findings["usage-plan", "throttle > rateLimit"] == FAIL
+        with state.taking_over({"api": str(seen.api_id), **seen.ids}):
+            for step in STEPS[-2:]:
+                run_step(step, aws, settings, state)
+    assert (ids(deployment)["api-key"], ids(deployment)["usage-plan"]) == (key, plan)
+    assert (ask(deployment), ask(deployment, value_of(deployment))) == (403, 200)
+    deployment.build()
+    assert deployment.writes == [] and deployment.tear_down() == []
     assert in_account(deployment) == []
 
 
