@@ -14,7 +14,7 @@ from provision.check.verdicts import FAIL, PASS, Finding, check
 from provision.exercise.exercise import MESSAGES
 from provision.lesson.checked import explained, read_mistakes, row_for
 from provision.lesson.page import BadPage, names, read
-from provision.settings import Settings
+from provision.settings import AccountRules, Settings
 from sandbox import Sandbox
 from tests.rig import CHECKOUT
 from tests.rig.deployment import ACCOUNT, REGION, Deployment
@@ -29,9 +29,10 @@ RESPONSES = ("POST /dynamodbmanager method response 200", "POST /dynamodbmanager
 
 @pytest.fixture(scope="module")
 def findings(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Finding]]:
-    """Each attribute of an account in which all is there, and of one in which nothing is."""
+    """Each attribute of an account in which all is there, an API key too, and of one in which nothing is."""
     found = []
-    with Deployment(sandbox.id, sandbox.url, tmp_path_factory.mktemp("checked") / "state.json") as made:
+    path, with_key = tmp_path_factory.mktemp("checked") / "state.json", Settings(rules=AccountRules(auth="api-key"))
+    with Deployment(sandbox.id, sandbox.url, path, with_key) as made:
         found += check(made.connect(), made.settings)
         made.build()
         found += check(made.connect(), made.settings)
