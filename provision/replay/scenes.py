@@ -99,7 +99,7 @@ def existing(recording: Recording, so_far: Iterable[Event]) -> set[str]:
         there |= {event["entry"]["key"] for event in events if event["type"] == "entry"}
         there |= {event["key"] for event in events if event["type"] == "removed"}
     elif recording.header["program"] == "trace":  # everything is there, and stays
-        there |= set(PLACES)
+        there |= {key for key, place in PLACES.items() if not place.is_extra}
     for event in so_far:
         if event["type"] == "entry":
             (there.add if event["entry"]["status"] == "created" else there.discard)(event["entry"]["key"])

@@ -29,6 +29,7 @@ from provision.aws.reasons import (
     ROLE_NOT_YET_ASSUMABLE,
     ROLE_NOT_YET_KNOWN_TO_KMS,
     ROLE_NOT_YET_PERMITTED,
+    STAGES_STILL_ON,
     STILL_ATTACHED,
     TABLE_BUSY,
     TABLES_BUSY,
@@ -162,6 +163,12 @@ REFUSALS: list[tuple[str, str, set[Reason]]] = [
     ("BadRequestException", "The REST API doesn't contain any methods", {DEFINITION_NOT_YET_VISIBLE}),
     ("BadRequestException", "Invalid REST API identifier specified", set()),
     ("ResourceNotFoundException", "Requested resource not found", {JUST_MADE}),
+    (
+        "BadRequestException",
+        "Cannot delete Usage Plan a1 because there are API Stages associated with it, including b2:Staging",
+        {STAGES_STILL_ON},
+    ),
+    ("BadRequestException", "Invalid API Stage specified", set()),
     ("EntityAlreadyExists", "Role with name X already exists.", {ALREADY_THERE}),
     ("ResourceAlreadyExistsException", "The specified log group already exists", {ALREADY_THERE}),
     (
