@@ -66,7 +66,6 @@ def provision_role(
     with state.resource(key, "iam:role", found=role, RoleName=name) as entry:
         if role is None:
             create_by_rules(aws, settings.rules, entry, name, trust)
-            wait_until_ready(aws, name)
         else:
             update_role(aws, settings, entry, role, trust)
         entry["arn"] = arn
@@ -222,11 +221,3 @@ def find_attached(iam: Any, role_name: str) -> Attached:
 def find_attachment(iam: Any, role_name: str, policy_arn: str) -> dict[str, Any] | None:
     """The policy as ListAttachedRolePolicies gives it; None if it is not attached, or there is no such role."""
     return find_attached(iam, role_name).get(policy_arn)
-
-
-def wait_until_ready(aws: Clients, name: str) -> None:
-    """IAM answers from many places. It takes some seconds until all of them see a new role."""
-    aws.iam.get_waiter("role_exists").wait(
-        RoleName=name,
-        WaiterConfig={"Delay": 1, "MaxAttempts": 60},
-    )

@@ -141,7 +141,6 @@ DELETING_VERBS = ("Delete", "Detach", "Remove", "Untag")
 
 # What botocore's waiters wait for, in words.
 WAITED_FOR = {
-    "role_exists": "the new role to be visible",
     "table_exists": "the table to be ready",
     "table_not_exists": "the table to be gone",
     "function_active_v2": "the function to be ready",

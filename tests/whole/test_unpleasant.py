@@ -528,8 +528,6 @@ def test_a_call_with_expired_or_refused_credentials_is_sent_once(
 
 
 WAITERS = {
-    "role_exists": ("iam", {"RoleName": "r"}),
-    "policy_exists": ("iam", {"PolicyArn": "arn:aws:iam::123456789012:policy/p"}),
     "table_exists": ("dynamodb", {"TableName": "t"}),
     "table_not_exists": ("dynamodb", {"TableName": "t"}),
     "function_active_v2": ("lambda", {"FunctionName": "f"}),
