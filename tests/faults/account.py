@@ -173,6 +173,27 @@ class Account:
             "lambda:event-source-mapping": self._mappings(),
             "apigateway:rest-api": self._apis(),
             "apigateway:stage": self._stages(),
+            "apigateway:api-key": self._api_keys(),
+            "apigateway:usage-plan": self._usage_plans(),
+            "apigateway:usage-plan-key": self._usage_plan_keys(),
+        }
+
+    def _api_keys(self) -> dict[str, Any]:
+        keys = self.clients["apigateway"].get_api_keys()["items"]
+        return {key["id"]: {name: key.get(name) for name in ("name", "enabled", "tags")} for key in keys}
+
+    def _usage_plans(self) -> dict[str, Any]:
+        plans = self.clients["apigateway"].get_usage_plans()["items"]
+        return {
+            plan["id"]: {name: plan.get(name) for name in ("name", "apiStages", "throttle", "tags")} for plan in plans
+        }
+
+    def _usage_plan_keys(self) -> dict[str, Any]:
+        apigateway = self.clients["apigateway"]
+        return {
+            f"{plan['id']} {key['id']}": key["type"]
+            for plan in apigateway.get_usage_plans()["items"]
+            for key in apigateway.get_usage_plan_keys(usagePlanId=plan["id"])["items"]
         }
 
     def _policies(self) -> dict[str, Any]:
@@ -375,6 +396,8 @@ def shape(inventory: dict[str, Any], before: dict[str, Any], deployment: str) ->
             names[resource["id"]] = f"<resource {number} {path}>"
             resource.pop("id")
         api.pop("deployments")
+    for kind in ("apigateway:api-key", "apigateway:usage-plan"):
+        names |= {known: f"<{kind} {number}>" for number, known in enumerate(sorted(added[kind]))}
     for number, uuid in enumerate(sorted(added["lambda:event-source-mapping"])):
         names[uuid] = f"<mapping {number}>"
     for stage in added["apigateway:stage"].values():

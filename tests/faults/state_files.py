@@ -173,6 +173,14 @@ def foreign_names(inventory: dict[str, Any]) -> dict[str, list[str]]:
             json.dumps({"restApiId": key.split()[0], "stageName": key.split()[1]}) + "\nx"
             for key in inventory["apigateway:stage"]
         ],
+        **{
+            kind: [json.dumps({"name": one["name"]}) + f"\n{known}" for known, one in inventory[kind].items()]
+            for kind in ("apigateway:api-key", "apigateway:usage-plan")
+        },
+        "apigateway:usage-plan-key": [
+            json.dumps({"usagePlanId": key.split()[0], "keyId": key.split()[1]}) + "\nx"
+            for key in inventory["apigateway:usage-plan-key"]
+        ],
     }
 
 

@@ -19,6 +19,9 @@ def settle(account: Account) -> None:
     apigateway = account.clients["apigateway"]
     apigateway.create_rest_api(name=Settings().api)
     apigateway.create_rest_api(name=Settings().api, tags={"poc-deployment": OTHERS_MARK})
+    key = apigateway.create_api_key(name=Settings().api_key, enabled=True)["id"]
+    plan = apigateway.create_usage_plan(name=Settings().usage_plan, tags={"poc-deployment": OTHERS_MARK})["id"]
+    apigateway.create_usage_plan_key(usagePlanId=plan, keyId=key, keyType="API_KEY")
 
 
 def make_all(account: Account, who: str, tags: dict[str, str]) -> None:

@@ -120,8 +120,10 @@ class World:
         what = f"{request.method} {request.url} {text_of(body)}"
         return self._pass(service, operation, what, lambda: self.account.answer(request))
 
-    def _post(self, aws: Clients, url: str, event: dict[str, Any], *, signed: bool = False) -> tuple[int, str]:
-        assert not signed  # the URL of a sweep's API is open
+    def _post(
+        self, aws: Clients, url: str, event: dict[str, Any], *, signed: bool = False, api_key: str = ""
+    ) -> tuple[int, str]:
+        assert not signed and not api_key  # the URL of a sweep's API is open
         result: tuple[int, str] = self._pass("http", "POST", f"{url} {event}", lambda: self.account.post(url, event))
         return result
 
