@@ -66,6 +66,7 @@ NOT_RUN: dict[str, dict[str, Reason]] = {
     },
     "docs/how-to/own-account.md": {
         "aws login --profile NAME": SIGNS_IN,
+        "python -m provision doctor --profile NAME --region REGION": (1, "There is no profile"),
         "python -m provision --profile NAME --region REGION --dry-run": PROFILE,
         "python -m provision --profile NAME --region REGION": PROFILE,
         "python -m provision status --profile NAME --region REGION": PROFILE,
