@@ -17,7 +17,7 @@ NEEDS: tuple[str, ...] = ()
 
 
 def provision(aws: Clients, settings: Settings, state: State) -> None:
-    """Find the table; create it, or update what drifted; wait until it is ACTIVE; record it."""
+    """Find the table; create it, or update what drifted; have it waited for until it is ACTIVE; record it."""
     table = find_table(aws.dynamodb, settings.table)
     if table is not None and table["TableStatus"] == "DELETING":
         wait_until_gone(aws, settings.table)
@@ -28,7 +28,7 @@ def provision(aws: Clients, settings: Settings, state: State) -> None:
         else:
             update_table(aws, settings, entry, table)
         if table is None or table["TableStatus"] != "ACTIVE" or entry.differences:
-            wait_until_ready(aws, settings.table)
+            aws.waiting.later(lambda: wait_until_ready(aws, settings.table))
         entry["arn"] = aws.arn("dynamodb", f"table/{settings.table}")
 
 

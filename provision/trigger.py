@@ -33,7 +33,7 @@ CONCURRENCY = "ScalingConfig > MaximumConcurrency"
 
 
 def provision(aws: Clients, settings: Settings, state: State) -> None:
-    """Find the trigger; create it, or update it; wait until it is enabled; record it."""
+    """Find the trigger; create it, or update it; have it waited for until it is enabled; record it."""
     queue_arn = state.outputs("queue")["arn"]
     recorded = state.record("trigger")
     uuid = recorded.outputs.get("id") if recorded is not None else None
@@ -55,7 +55,7 @@ def provision(aws: Clients, settings: Settings, state: State) -> None:
             if trigger_drifted(aws, settings, entry, trigger):
                 once_permitted(aws, settings, state, lambda: update_trigger(aws, settings, uuid))
         if trigger is None or trigger["State"] != "Enabled":
-            wait_until_ready(aws, uuid)
+            aws.waiting.later(lambda: wait_until_ready(aws, uuid))
 
 
 def create_trigger(aws: Clients, settings: Settings, entry: Entry, queue_arn: str) -> str:

@@ -61,6 +61,14 @@ class Waiting:
     tell: Callable[[Wait], None] = lambda wait: None
     every: float = 2.0
     waited: list[Wait] = field(default_factory=list)
+    put_off: list[Callable[[], None]] | None = None  # what a step began, and the next steps do not need
+
+    def later(self, wait: Callable[[], None]) -> None:
+        """Wait now; in a run of several steps, when one of them needs what is waited for. So AWS's waits overlap."""
+        if self.put_off is None:
+            wait()
+        else:
+            self.put_off.append(wait)
 
     def retry_while(self, *reasons: Reason, unless: Callable[[], str | None] | None = None) -> Iterator[Attempt]:
         """Attempts, until one succeeds or fails for a reason that is not among `reasons`.

@@ -102,26 +102,39 @@ def run_steps(
     settings' is refused before the first call.
     """
     state.check_names(names(aws, settings))
+    begun: dict[str, list[Callable[[], None]]] = {}  # by step, the waits that it put off
     for step in steps:
         with aws.calls.in_step(step.name):
             started(step)
             first = len(state.results)
             try:
-                run_step(step, aws, settings, state)
+                for needed in step.load().NEEDS:
+                    take(begun.pop(needed, []))
+                begun[step.name] = run_step(step, aws, settings, state)
+                if step == steps[-1]:
+                    for waits in begun.values():
+                        take(waits)
             finally:
                 ended(step, state.results[first:])
 
 
-def run_step(step: Step, aws: Clients, settings: Settings, state: State) -> None:
+def take(waits: Sequence[Callable[[], None]]) -> None:
+    for wait in waits:
+        wait()
+
+
+def run_step(step: Step, aws: Clients, settings: Settings, state: State) -> list[Callable[[], None]]:
+    """Run one step, again where its look cannot be the last word. The waits that it put off, for the caller to take."""
     first = len(state.results)
     guard = DuplicateGuard(state, aws.calls.permit)
     again = RetryBudget(aws)
     state.wait_for_tags()
     with aws.calls.guarded_by(guard):
         while True:
+            aws.waiting.put_off = []
             try:
                 step.load().provision(aws, settings, state)
-                return
+                return aws.waiting.put_off
             except AnswerLost as lost:
                 guard.answer_lost(lost.call)
                 again.after_lost_answer(lost)
@@ -134,6 +147,7 @@ def run_step(step: Step, aws: Clients, settings: Settings, state: State) -> None
                 guard.doubt_what_is_recorded()
                 again.after_contradiction(error)
             finally:
+                aws.waiting.put_off = None
                 state.results[first:] = once_each(state.results[first:])
 
 
