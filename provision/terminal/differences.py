@@ -66,6 +66,10 @@ def differing_places(place: str, found: Any, wanted: Any) -> Iterator[tuple[str,
             found, wanted = dict(enumerate(one)), dict(enumerate(other))
         else:
             if sorted(map(short, one)) != sorted(map(short, other)):
+                if any(
+                    isinstance(member, dict) for member in one + other
+                ):  # statements: those that both have say nothing
+                    found, wanted = in_one_only(one, other), in_one_only(other, one)
                 yield place, found, wanted
             return
     if isinstance(found, dict) and isinstance(wanted, dict):

@@ -298,8 +298,16 @@ QUEUE_POLICY = {
         ("x" * 60, "y" * 60, ["it", f"    was {'x' * 60}", f"    now {'y' * 60}"]),
         ("SQS:A", "SQS:A", ["it", "    was SQS:A", "    now SQS:A"]),
         ({"Sid": "", "Effect": "Deny"}, {"Effect": "Allow"}, ["it > Effect: was Deny, now Allow"]),
+        (
+            {"Statement": [{"Effect": "Allow", "Action": "a"}, {"Effect": "Deny", "Action": "b"}]},
+            {"Statement": [{"Effect": "Allow", "Action": "a"}]},
+            ['it: was [{"Action": "b", "Effect": "Deny"}], now nothing'],
+        ),
     ],
-    ids=["scalars", "from nothing", "other list", "lists", "empty list", "as text", "below", "long", "equal", "empty"],
+    ids=[
+        *("scalars", "from nothing", "other list", "lists", "empty list", "as text", "below", "long", "equal", "empty"),
+        "one statement more",
+    ],
 )
 def test_of_a_difference_only_what_differs_is_shown(found: object, wanted: object, lines: list[str]) -> None:
     assert difference_lines("it", found, wanted, 90) == lines
