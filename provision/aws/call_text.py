@@ -22,6 +22,8 @@ from provision.terminal.text import visible
 if TYPE_CHECKING:
     from botocore.model import OperationModel, ServiceModel
 
+NO_AWS = "The aws command is not installed here. To install it: pip install awscli"
+
 WIDTH = 88  # of what is written on one line
 CLIENTS = {"lambda": "lambda_"}  # lambda is a keyword of Python
 NO_NAMES: Mapping[str, str] = {}

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+from provision.aws.call_text import NO_AWS
 from provision.aws.clients import Clients
 from provision.aws.environment import Variables, variables_for
 from provision.aws.sandbox_process import RECORD
@@ -111,7 +112,11 @@ def show_where(screen: Screen, aws: Clients, options: argparse.Namespace) -> Non
         screen.keep(f"Account        {aws.account_id}")
     show_warnings(screen, aws)
     screen.say()
-    screen.say("Here aws and boto3 speak to it. To leave this shell: exit", "bold")
+    if shutil.which("aws"):
+        screen.say("Here aws and boto3 speak to it. To leave this shell: exit", "bold")
+    else:
+        screen.say("Here boto3 speaks to it. To leave this shell: exit", "bold")
+        screen.say(NO_AWS, "yellow")
 
 
 def label(aws: Clients) -> str:
@@ -186,7 +191,7 @@ def run(words: Sequence[str], variables: Variables) -> int:
         raise outcome.UserError(
             f"{words[0]} cannot be started: {error.strerror}.",
             means="Nothing was run.",
-            advice=("Name another program behind --, or set SHELL.",),
+            advice=(NO_AWS,) if words[0] == "aws" else ("Name another program behind --, or set SHELL.",),
             exit_code=outcome.USAGE,
         ) from error
     finally:

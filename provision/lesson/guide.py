@@ -6,6 +6,7 @@ not the lesson, says what exists: turning back deletes nothing.
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Any
 
 from provision import STEPS, Step
 from provision.account import conflicts
+from provision.aws.call_text import NO_AWS
 from provision.check.mistakes import EXISTS
 from provision.check.verdicts import PASS, Finding
 from provision.lesson.by_hand import DONE, SHOW, Watch, with_what_helps
@@ -34,8 +36,8 @@ from provision.terminal.shell import program
 from provision.terminal.text import KEPT
 
 ALL_RIGHT = "All of it is right. It is taken over, so that a teardown removes it, too."
-HOW_BY_HAND = "Do it in the console, or in another terminal. This lesson only looks."
-HOW_WITHOUT_CONSOLE = "A local AWS has no console: do it in another terminal. This lesson only looks."
+HOW_BY_HAND = "Do it in the console, or in another terminal. The lesson looks on, and makes nothing."
+HOW_WITHOUT_CONSOLE = "A local AWS has no console: do it in another terminal. The lesson looks on, and makes nothing."
 SHELL = "A shell in which plain aws and boto3 speak to the right place:"
 LAST = len(STEPS) + 1
 
@@ -133,7 +135,7 @@ class Guide:
 
     def start_again(self) -> None:
         """Forget what was done and answered, if the learner says yes; what was made stays."""
-        if not agrees(self.screen, self.words("Forget what you did and answered?")):
+        if not agrees(self.screen, self.words("Forget what you did and answered? What was made stays.")):
             return
         self.place.forget()
         self.screen.say(
@@ -268,6 +270,8 @@ class Guide:
             self.shown.face = "aws"
         self.screen.say(f"{HOW_WITHOUT_CONSOLE if is_local else HOW_BY_HAND} {SHELL}")
         self.screen.keep(f"    {program('provision', ['shell', *self.run.where])}")
+        if shutil.which("aws") is None:
+            self.screen.say(NO_AWS, "yellow")
         self.shown.shell_is_said = True
         self.shown.faces(calls, page, planned=True, tags=False)
         watch = Watch(
