@@ -55,6 +55,8 @@ def provision_stage(aws: Clients, settings: Settings, state: State) -> None:
             entry["reopened"] = reopened
         if throttle_drifted(settings, entry, stage or {}):
             throttle_stage(aws, settings, api_id)
+        if not settings.needs_api_key and state.record("api-key") is not None:
+            entry.note("no request needs the API key any more; key and usage plan stay until teardown")
         entry["url"] = aws.invoke_url(api_id, settings.stage, settings.path_part)
 
 

@@ -212,7 +212,7 @@ def teardown_at(path: Path, aws: Clients, options: argparse.Namespace, settings:
         session.write_down("teardown", options.arguments, aws, settings, state, keep=not options.dry_run)
         hide_ids(screen, aws, state)
         show_banner(screen, aws, settings, state, options.sources)
-        if state.endpoint != aws.endpoint:
+        if state.endpoint != aws.endpoint and state.resources:
             close_as_gone(state, screen)
         elif options.back_to and state.resources and not steps_from(state, options.back_to):
             turn_back(state, options.back_to)

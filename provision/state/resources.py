@@ -38,6 +38,7 @@ class ResourceType:
     `created_twice_by`: the call that AWS would carry out a second time without an error.
     `gone_reads`: after AWS acknowledged its deletion so many looks in a row must not find it.
     `comes_back`: seconds in which AWS may show it again after its deletion, although it was not seen in between.
+    `is_named`: a part of another that is named where a step is one line; other parts go without saying.
     `made_again`: what you wait for when you delete it and make it again.
     """
 
@@ -55,7 +56,13 @@ class ResourceType:
     created_twice_by: str = ""
     gone_reads: int = 1
     comes_back: float = 0.0
+    is_named: bool = False
     made_again: str = ""
+
+    @property
+    def goes_without_saying(self) -> bool:
+        """Whether it is left out where a step is one line, as its whole stands there."""
+        return bool(self.part_of) and not self.is_named
 
     @property
     def is_adoptable(self) -> bool:
@@ -175,6 +182,7 @@ TYPES = {
         name="{stageName}",
         identity=("restApiId", "stageName"),
         part_of="apigateway:rest-api",
+        is_named=True,
         created_twice_by="CreateDeployment",
         shown_by=(("apigateway", "GetStage", {"restApiId": "{restApiId}", "stageName": "{stageName}"}),),
         console="/apigateway/main/apis/{restApiId}/stages?region={region}&api={restApiId}",
@@ -207,7 +215,7 @@ TYPES = {
         console="/apigateway/main/usage-plans?region={region}",
     ),
     "apigateway:usage-plan-key": ResourceType(
-        noun="usage plan key",
+        noun="plan key",
         name="{keyId} in {usagePlanId}",
         identity=("usagePlanId", "keyId"),
         part_of="apigateway:usage-plan",

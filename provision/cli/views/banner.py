@@ -86,7 +86,7 @@ def show_rules(screen: Screen, settings: Settings, state: State) -> None:
     ]
     if words:
         kept = " (kept in the state file)" if state.kept_rules == rules and not state.is_new else ""
-        screen.prose("Account rules  ", f"{', '.join(words)}{kept}")
+        screen.prose("Options        ", f"{', '.join(words)}{kept}")
 
 
 def show_warnings(screen: Screen, aws: Clients) -> None:

@@ -36,7 +36,7 @@ def show_step(screen: Screen, step: Step, findings: Sequence[Finding], *, verbos
     words = {one.outcome for one in findings}
     word = next(word for word in (FAIL, UNCHECKED, PASS) if word in words or word == PASS)
     told = [one for one in findings if one.outcome == word]
-    wholes = [one for one in told if not TYPES[PLACES[one.key].kind].part_of]
+    wholes = [one for one in told if not TYPES[PLACES[one.key].kind].goes_without_saying]
     names = list(dict.fromkeys(one.name for one in wholes or told))
     show_line(screen, f"{step.number}/8 {step.title}", WORDS[word], names, data=True, style=STYLES[word])
     show_findings(screen, findings, data=True, verbose=verbose)

@@ -21,7 +21,7 @@ def show_errata(screen: Screen, errata: Sequence[Erratum]) -> None:
     for erratum in errata:
         screen.tell(f"{erratum.number:>2}  {titles[erratum.step] if erratum.step else 'the walkthrough as a whole'}")
         screen.prose("    It says:     ", erratum.says, data=True)
-        screen.prose("    True is:     ", erratum.truth, data=True)
+        screen.prose("    In fact:     ", erratum.truth, data=True)
         if alone:
             screen.prose("    If ignored:  ", erratum.ignored, data=True)
         screen.prose("    Done:        ", erratum.done, data=True)

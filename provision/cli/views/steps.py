@@ -120,7 +120,7 @@ R = TypeVar("R", ResourceResult, ResourceOutcome)
 
 def whole_ones(results: Sequence[R], type_of: Callable[[R], str]) -> list[R]:
     """Without the parts whose outcome is a whole's: they go without saying."""
-    wholes = [one for one in results if not TYPES[type_of(one)].part_of] or list(results)
+    wholes = [one for one in results if not TYPES[type_of(one)].goes_without_saying] or list(results)
     of_wholes = {one.outcome for one in wholes}
     return [one for one in results if one in wholes or one.outcome not in of_wholes]
 
