@@ -53,7 +53,7 @@ def lambda_handler(event: Any, context: Any) -> Any:
     if isinstance(event, dict) and "Records" in event:
         return run_batch(event, context)
     try:
-        # Lambda made floats of the event's fractions, and 15 to 17 digits are left of each.
+        # Lambda turned the event's fractions into floats, which keep 15 to 17 digits.
         text = json.dumps(event, ensure_ascii=False, separators=(",", ":"))
         operation = required({"event": parsed(text)}, "event", dict).get("operation")
         log.info("operation: %s", operation if operation in OPERATIONS else "none that is known")

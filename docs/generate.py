@@ -169,7 +169,7 @@ def erratum(one: Erratum) -> str:
         f"### Erratum {one.number}",
         "",
         f"- It says: {escaped(one.says)}",
-        f"- True is: {escaped(one.truth)}",
+        f"- In fact: {escaped(one.truth)}",
         f"- If ignored: {escaped(one.ignored)}",
         f"- Done: {escaped(one.done)}",
     ]

@@ -99,7 +99,7 @@ def asked(name: str, look: Callable[[], Condition], remedy: str) -> Condition:
         if is_of_credentials(error):
             raise
         if error.response["ResponseMetadata"].get("HTTPStatusCode") == NOT_IMPLEMENTED:
-            return Condition(name, UNKNOWN, "this emulator does not know the question")
+            return Condition(name, UNKNOWN, "this emulator does not answer that")
         return Condition(name, UNKNOWN, f"AWS does not say: {error.response.get('Error', {}).get('Code')}", remedy)
 
 

@@ -63,7 +63,9 @@ class Prediction:
         if there:
             lines.append(there.replace("`", ""))
         right = {letter, self.answer_for(self.said_on_aws) if there else None}
-        return [*lines, "You were right."] if guess in right else lines
+        if guess not in right:
+            return lines
+        return [*lines, "You were right." if guess == letter else "For AWS you were right."]
 
     def elsewhere(self, said: str) -> str:
         """What the page says of AWS's answer, if it is another than that of a local AWS."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -83,7 +84,9 @@ class Shown:
             return
         title, _, text = text.partition("\n")
         if name == "words":
-            self.section(title.removeprefix("# "), text)
+            words = re.split(r"\n(?=- )", text.strip())
+            parts = [partial(self.section, title.removeprefix("# "), words[0])]
+            self.parts("Words", [*parts, *(partial(show_markdown, self.screen, word) for word in words[1:])])
         else:
             show_page(self.screen, title.removeprefix("# "))
             show_markdown(self.screen, text.strip())
@@ -140,7 +143,7 @@ class Shown:
     def erratum(self, erratum: Erratum) -> None:
         self.screen.heading(f"Erratum {erratum.number} of the walkthrough")
         self.screen.prose("    It says:  ", erratum.says)
-        self.screen.prose("    True is:  ", erratum.truth)
+        self.screen.prose("    In fact:  ", erratum.truth)
         self.screen.prose("    Done:     ", erratum.done_here(self.run.settings))
 
     def picture(self) -> None:
@@ -253,7 +256,7 @@ class Shown:
                 self.screen.keep(f"    {interpreter()} -m zipfile -c function.zip {zipped}", "dim")
             show_todo(self.screen, shown, self.face)
             if self.face != "console" and "(known after step " in shown.aws:
-                self.screen.say("    (known after ...): take it from the answer of the call that creates it.", "dim")
+                self.screen.say("    (known after ...): first make the calls before it, then press l.", "dim")
         else:
             show_call(self.screen, call, shown, self.face)
 

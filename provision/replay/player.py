@@ -23,7 +23,7 @@ SPEEDS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 HELP = (
     "space: pause or play; n and b, or right and left: next and previous step; 1-8: that step; "
     ". and , or down and up: one event on or back; + and -: faster and slower; "
-    "f: turn the faces of the calls (console, boto3, aws); t: the lesson's text and its question; a: the answer; "
+    "f: show the calls as console, boto3 or aws; t: the lesson's text and its question; a: the answer; "
     "d: the picture of what there is so far; p: notes for the presenter; ?: all keys; q: quit"
 )
 

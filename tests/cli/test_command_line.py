@@ -334,7 +334,7 @@ def test_errata_lists_every_one_of_them(folder: Folder) -> None:
     assert ended.stdout.startswith("The 30 places where the walkthrough contradicts itself or AWS:\n")
     numbers = re.findall(r"^ ?(\d+)  ", ended.stdout, re.MULTILINE)
     assert [int(number) for number in numbers] == list(range(1, 31))
-    for label in ("It says:", "True is:", "Done:"):
+    for label in ("It says:", "In fact:", "Done:"):
         assert len(re.findall(rf"^    {label} +\S", ended.stdout, re.MULTILINE)) == 30
     one = folder.run("provision", "errata", "7")
     assert one.returncode == 0 and one.stdout.startswith(" 7  step 7") and one.stdout.count("It says:") == 1

@@ -105,7 +105,7 @@ def test_the_names_of_a_learner_are_in_the_text() -> None:
 @pytest.mark.parametrize(
     ("step", "guess", "said", "local", "lines"),
     [
-        ("table", "b", "ACTIVE", True, ["It is ready (ACTIVE).", "On AWS: CREATING, as", "You were right."]),
+        ("table", "b", "ACTIVE", True, ["It is ready (ACTIVE).", "On AWS: CREATING, as", "For AWS you were right."]),
         ("table", "a", "ACTIVE", True, ["It is ready (ACTIVE).", "On AWS: CREATING, as", "You were right."]),
         ("table", "a", "CREATING", True, ["It is being made (CREATING)."]),
         ("table", "b", "CREATING", False, ["It is being made (CREATING).", "You were right."]),
