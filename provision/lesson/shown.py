@@ -39,6 +39,8 @@ from provision.terminal.text import KEPT, kept
 WORDS = {"creating": "recorded", "created": "created", "deleting": "to be deleted", "deleted": "deleted"}
 # How many lines the choices below a page take.
 MENU_ROWS = 4
+# So many words of the glossary stand together.
+WORDS_AT_ONCE = 6
 
 
 class Shown:
@@ -85,8 +87,9 @@ class Shown:
         title, _, text = text.partition("\n")
         if name == "words":
             words = re.split(r"\n(?=- )", text.strip())
-            parts = [partial(self.section, title.removeprefix("# "), words[0])]
-            self.parts("Words", [*parts, *(partial(show_markdown, self.screen, word) for word in words[1:])])
+            some = ["\n".join(words[first : first + WORDS_AT_ONCE]) for first in range(0, len(words), WORDS_AT_ONCE)]
+            parts = [partial(show_markdown, self.screen, one) for one in some[1:]]
+            self.parts("Words", [partial(self.section, title.removeprefix("# "), some[0]), *parts])
         else:
             show_page(self.screen, title.removeprefix("# "))
             show_markdown(self.screen, text.strip())
