@@ -119,18 +119,19 @@ def find_trigger(lambda_: Any, queue_arn: str, function_name: str, uuid: str | N
     (prowler-cloud/prowler#11228).
     """
     if uuid is not None:
-        # By its id first: the list may lag behind, and it may have another function by now.
+        # By its id first: the list may lag behind.
         with contextlib.suppress(lambda_.exceptions.ResourceNotFoundException):
             mapping = lambda_.get_event_source_mapping(UUID=uuid)
             trigger = with_tags(lambda_, mapping) if mapping["EventSourceArn"] == queue_arn else None
             if trigger is not None:
                 return trigger
     paginator = lambda_.get_paginator("list_event_source_mappings")
-    for page in paginator.paginate(EventSourceArn=queue_arn):
-        for mapping in page["EventSourceMappings"]:
-            trigger = with_tags(lambda_, mapping) if serves(mapping) == function_name else None
-            if trigger is not None:
-                return trigger
+    listed = [one for page in paginator.paginate(EventSourceArn=queue_arn) for one in page["EventSourceMappings"]]
+    # Its id again: it may have another function by now.
+    for mapping in sorted(listed, key=lambda one: one["UUID"] != uuid):
+        trigger = with_tags(lambda_, mapping) if mapping["UUID"] == uuid or serves(mapping) == function_name else None
+        if trigger is not None:
+            return trigger
     return None
 
 

@@ -27,8 +27,10 @@ from provision.settings import Settings
 from provision.state.entries import TAG, CannotUpdate, Difference, ResourceResult
 from provision.state.ownership import NotOurs, TwoOfOurs
 from provision.terminal.outcome import Interrupted
+from provision.trigger import find_trigger
 from sandbox import Sandbox
 from tests.rig import CHECKOUT
+from tests.rig.command_line import refuse
 from tests.rig.deployment import ACCOUNT, REGION, Deployment, Standing, Stranger, policy_arn
 
 HANDLER = CHECKOUT / "lambda_function.py"
@@ -1655,4 +1657,22 @@ def test_what_somebody_put_in_the_place_of_ours_is_refused_too(built: Finished, 
     assert queue_shown(aws, "POC-Queue") == shown
     aws.sqs.delete_queue(QueueUrl=queue_url(aws))
     built.build()
+    settled()
+
+
+def test_a_trigger_with_another_function_is_found_though_its_id_is_not_seen_yet(
+    built: Finished, settled: Callable[[], None]
+) -> None:
+    """The list shows it, and GetEventSourceMapping answers once from a place that does not know it."""
+    uuid = trigger_of(built.aws)
+    role = f"arn:aws:iam::{ACCOUNT}:role/SQS-Lambda-DynamoDB-Role"
+    code = {"ZipFile": zip_of("theirs = True\n")}
+    built.aws.lambda_.create_function(FunctionName="another", Runtime="python3.13", Role=role, Handler="a.b", Code=code)
+    set_trigger(built.aws, FunctionName="another")
+    with built.connected() as aws:
+        refuse(aws, "lambda_", "GetEventSourceMapping", "ResourceNotFoundException", times=1)
+        found = find_trigger(aws.lambda_, QUEUE_ARN, "POC-Lambda-1", uuid)
+    assert found is not None and found["UUID"] == uuid
+    built.build()
+    built.aws.lambda_.delete_function(FunctionName="another")
     settled()
