@@ -43,7 +43,7 @@ from tests.faults.world import TOKEN, World
 class Mutant:
     name: str
     break_it: Callable[[World], None]
-    where: str  # "build", "update", "teardown", "files", "state files", each with a part of its points
+    where: str  # "build", "update", "teardown", "asked", "files", "state files", each with a part of its points
     kinds: tuple[str, ...] = ()  # only these kinds of fault; none: all
     calls: tuple[str, ...] = ()  # only at these operations; none: at every fifth point
 
@@ -95,7 +95,7 @@ def attachments_are_left(world: World) -> None:
     without(world, "iam:role-policy-attachment")
 
 
-@mutant("teardown", "lagging")
+@mutant("asked", "lagging")
 def one_miss_is_enough(world: World) -> None:
     """Not found is believed at the first look."""
     put(teardown.backwards, "GONE_READS", 1)
@@ -173,7 +173,7 @@ def drop_all(state: State) -> None:
     state.close_books({"looks": 0, "things": []})
 
 
-@mutant("teardown", "denied", "500 before", "throttled long")
+@mutant("asked", "denied", "500 before", "throttled long")
 def refused_reads_mean_gone(world: World) -> None:
     """What could not be read is taken for gone."""
     look = teardown.backwards.look

@@ -13,6 +13,8 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
+import teardown.looks
+from teardown.looks import BELIEVED_SECONDS
 from tests.faults import state_files, strangers, weather
 from tests.faults.chaos import chaos
 from tests.faults.mutants import MUTANTS, Mutant
@@ -50,15 +52,21 @@ def a_sweep(seed: int, select: Select, replay: bool) -> Sweep:
 
 
 def scenarios(sweep: Sweep, play: Callable[[str, str, tuple[str, ...]], Ended]) -> None:
-    """The three lives that are swept: a first build with its smoke tests, an updating run after drifts, a teardown.
+    """The lives that are swept: a first build with its smoke tests, an updating run after drifts, a teardown.
 
+    And a teardown of which a person thinks about the question for long: what it saw before, it does not believe.
     Of one point that is played again, no more than it takes to come there.
     """
     os.chdir(sweep.folder())
-    for scenario, name in (("build", "provision"), ("update", "provision"), ("teardown", "teardown")):
+    lives = ("build", "provision"), ("update", "provision"), ("teardown", "teardown"), ("asked", "teardown")
+    for scenario, name in lives:
         if scenario == "update":
             strangers.drift(sweep.world.account)
+        if scenario == "asked":
+            assert sweep.world.run("provision", "--no-try").code == 0
+            teardown.looks.BELIEVED_SECONDS = 0.0
         ended = play(scenario, name, ())
+        teardown.looks.BELIEVED_SECONDS = BELIEVED_SECONDS
         assert ended.code == 0, ended.talk
         if sweep.loud and (sweep.running or sweep.results):
             return
@@ -302,11 +310,13 @@ def play_mutant(sweep: Sweep, seed: int, one: Mutant, *, broken: bool, only: Col
 
     os.chdir(sweep.folder())
     scenario = one.where
-    if scenario in ("update", "teardown"):
+    if scenario in ("update", "teardown", "asked"):
         sweep.select = lambda point: False
         sweep.world.run("provision", "--no-try")
         if scenario == "update":
             strangers.drift(sweep.world.account)
+        if scenario == "asked":
+            teardown.looks.BELIEVED_SECONDS = 0.0
     if broken:
         one.break_it(sweep.world)
     sweep.select = pick
@@ -314,7 +324,7 @@ def play_mutant(sweep: Sweep, seed: int, one: Mutant, *, broken: bool, only: Col
     if scenario == "files":
         sweep.sweep_files("files-build", "provision", "--no-try")
     else:
-        sweep.sweep_requests(scenario, "teardown" if scenario == "teardown" else "provision")
+        sweep.sweep_requests(scenario, "teardown" if scenario in ("teardown", "asked") else "provision")
 
 
 PARTS: dict[str, Callable[[int, Select, bool], Played]] = {
