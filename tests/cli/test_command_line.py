@@ -646,7 +646,7 @@ def test_interrupted_during_a_call_it_ends_after_it_and_goes_on_later(
         assert child.wait(30) == 130
         said = talk.rest()
         assert "Traceback" not in said
-        assert "4/8" not in said
+        assert "5/8" not in said
         assert child.stdout is not None and child.stdout.read() == ""
 
         state = only_ledger(folder)

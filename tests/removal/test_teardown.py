@@ -454,7 +454,9 @@ def test_what_somebody_else_is_deleting_is_looked_for_as_often_as_what_nobody_ac
     deployment.prepare = prepare
     said: list[tuple[str, str]] = []
     with deployment.connected() as aws, closing(deployment.open(aws)) as state:
-        backwards.take_down(aws, state, tell=lambda word, resource, remark: said.append((word, remark)), stays={})
+        backwards.take_down(
+            Looks(aws, state), tell=lambda word, resource, remark: said.append((word, remark)), stays={}
+        )
         assert said == [("deleted", "it was being deleted already")]
         seen = len(looks)
         assert backwards.prove(aws, state, []) == []
