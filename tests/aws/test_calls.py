@@ -738,6 +738,8 @@ def test_a_step_is_run_again_for_a_lost_answer_only(run: Deployment, monkeypatch
     tries: list[str] = []
 
     class Module:
+        NEEDS = ()
+
         @staticmethod
         def provision(aws: Any, settings: Settings, state: Any) -> None:
             tries.append("once")

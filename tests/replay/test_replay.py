@@ -165,7 +165,7 @@ def test_in_a_terminal_it_goes_where_the_person_wants(folder: Folder) -> None:
         player.ask("p", "For the presenter")
         assert "Why now" in player.ask("t", "To think about")
         player.ask("a", "The answer")
-        player.ask("?", "faces of the calls")
+        player.ask("?", "show the calls as console")
         player.type("q")
         assert player.end() == outcome.DONE
 
@@ -219,7 +219,7 @@ def test_a_window_of_another_size_is_drawn_anew(folder: Folder, refolds: bool) -
     with Terminal(folder, 100, "provision", "replay", rows=30) as player:
         player.read_until("Step 1 of 8")
         emulator.feed(player.written)  # the rest of this page is wiped with it
-        for keys, until in ((" ", "paused"), ("3", "may have is up to"), (".", "CreateTable")):
+        for keys, until in ((" ", "paused"), ("3", "attributes of its own"), (".", "CreateTable")):
             player.ask(keys, until)
             player.read_until("paused")
             player.read_until_quiet()
