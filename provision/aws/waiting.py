@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TypeVar
@@ -61,14 +62,24 @@ class Waiting:
     tell: Callable[[Wait], None] = lambda wait: None
     every: float = 2.0
     waited: list[Wait] = field(default_factory=list)
-    put_off: list[Callable[[], None]] | None = None  # what a step began, and the next steps do not need
+    _put_off: list[Callable[[], None]] | None = None
+
+    @contextmanager
+    def putting_off(self) -> Iterator[list[Callable[[], None]]]:
+        """Inside the block `later` does not wait: it puts the waits into this list."""
+        waits: list[Callable[[], None]] = []
+        self._put_off = waits
+        try:
+            yield waits
+        finally:
+            self._put_off = None
 
     def later(self, wait: Callable[[], None]) -> None:
         """Wait now; in a run of several steps, when one of them needs what is waited for. So AWS's waits overlap."""
-        if self.put_off is None:
+        if self._put_off is None:
             wait()
         else:
-            self.put_off.append(wait)
+            self._put_off.append(wait)
 
     def retry_while(self, *reasons: Reason, unless: Callable[[], str | None] | None = None) -> Iterator[Attempt]:
         """Attempts, until one succeeds or fails for a reason that is not among `reasons`.

@@ -93,8 +93,9 @@ def build(given: list[str], session: Session) -> Result:
     check_target(command_line, options)
     check_adoption(command_line, options)
     settings = settings_of(options)
+    # These load the steps, which a wrong command line does not need.
     from provision.cli.build import build_or_lead, check_that_somebody_is_there, dry_run
-    from provision.cli.recover import write_anew  # the steps, which a wrong command line does not need
+    from provision.cli.recover import write_anew
 
     if options.step:
         check_that_somebody_is_there()

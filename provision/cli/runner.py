@@ -131,10 +131,10 @@ def run_step(step: Step, aws: Clients, settings: Settings, state: State) -> list
     state.wait_for_tags()
     with aws.calls.guarded_by(guard):
         while True:
-            aws.waiting.put_off = []
             try:
-                step.load().provision(aws, settings, state)
-                return aws.waiting.put_off
+                with aws.waiting.putting_off() as waits:
+                    step.load().provision(aws, settings, state)
+                return waits
             except AnswerLost as lost:
                 guard.answer_lost(lost.call)
                 again.after_lost_answer(lost)
@@ -147,7 +147,6 @@ def run_step(step: Step, aws: Clients, settings: Settings, state: State) -> list
                 guard.doubt_what_is_recorded()
                 again.after_contradiction(error)
             finally:
-                aws.waiting.put_off = None
                 state.results[first:] = once_each(state.results[first:])
 
 
