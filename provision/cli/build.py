@@ -38,9 +38,14 @@ from provision.terminal import outcome, prompts
 from provision.terminal.screen import Screen
 from provision.terminal.shell import program
 
+# Leads through the lesson of a run.
+Lead = Callable[[conflicts.Run, argparse.Namespace, Session], Result]
 
-def build_or_lead(options: argparse.Namespace, settings: Settings, session: Session) -> Result:
-    """Build, or with `--step` lead through the lesson."""
+
+def build_or_lead(
+    options: argparse.Namespace, settings: Settings, session: Session, lead: Lead | None = None
+) -> Result:
+    """Build, or `lead` through the lesson where it is given."""
     screen, given = session.screen, options.arguments
     began = time.monotonic()
     with deployment(
@@ -58,12 +63,10 @@ def build_or_lead(options: argparse.Namespace, settings: Settings, session: Sess
         warning = runtime_warning(settings.runtime, list(aws.runtimes), datetime.date.today())
         if warning:
             session.warn(warning)
-        if options.step or not state.may_write:
+        if lead is not None or not state.may_write:
             state.fix_deployment()  # the banner has named it, and a plan in another terminal names it, too
         run = run_of(options, aws, settings, state)
-        if options.step:
-            from provision.cli.lead import lead  # what reads the lesson's pages takes a tenth of a second to import
-
+        if lead is not None:
             return lead(run, options, session)
         steps = STEPS[: options.to.number] if options.to else STEPS
         smoke_tests = steps == STEPS and options.smoke_tests is not False

@@ -99,6 +99,9 @@ def build(given: list[str], session: Session) -> Result:
 
     if options.step:
         check_that_somebody_is_there()
+        from provision.cli.lead import lead  # what reads the lesson's pages takes a tenth of a second to import
+
+        return build_or_lead(options, settings, session, lead)
     if options.recover:
         return write_anew(options, settings, session)
     if options.dry_run:
